@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+
+package selector
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Scope says which servers belong to an install.
+type Scope uint8
+
+const (
+	// ScopeOwn: those whose own variable names the installed file.
+	ScopeOwn Scope = iota
+	// ScopeAny: all that carry the name, as in the servers' own trigger.
+	ScopeAny
+)
+
+// State says whether the installed file can be exec'd.
+type State string
+
+// The states of an install. The zero State counts as Missing.
+const (
+	StateReady   State = "ready"
+	StateMissing State = "missing"
+	StateUnready State = "unready"
+)
+
+// Install is the installed binary as it stands at one moment.
+type Install struct {
+	Path string `json:"path"`
+	Image
+	State State `json:"state"`
+	// Detail says why it is not ready.
+	Detail string `json:"detail"`
+	// Interpreters are the absolute paths that the kernel opens besides the file itself to exec it.
+	Interpreters []string `json:"-"`
+}
+
+// Rule is everything that a verdict depends on besides the process.
+type Rule struct {
+	Pattern
+	// Variable is the name of the environment variable that arms a server, and Signal the name of
+	// the signal that it waits for; both are for words only, the facts were read with them.
+	Variable, Signal string
+	Scope            Scope
+	Install          Install
+}
+
+// ForkAge is how long a fork that has not exec'd is taken for one that is about to: between fork
+// and exec lie microseconds as a rule, and seconds only on a host that is out of memory. One that
+// stays longer is a daemon.
+const ForkAge = 5 * time.Second
+
+// Check is one step of a judgement, for a person to read.
+type Check struct {
+	Name string `json:"check"`
+	// Read is what was found.
+	Read   string `json:"read"`
+	Passed bool   `json:"passed"`
+}
+
+// check is one rule. fails answers with a verdict other than Undecided when the process does not
+// pass.
+type check struct {
+	name  string
+	needs Fact
+	read  func(Rule, Process) string
+	fails func(Rule, Process) (Verdict, string)
+}
+
+// checks are the rules in the order in which they are asked. Image and handler were read last, so
+// that what they say is youngest; see [Fact].
+func checks() []check {
+	return []check{
+		{"name", FactCmdline, readName, checkName},
+		{"subcommand", FactCmdline, readArgs, checkSubcommand},
+		{"fork", FactStat, readFork, checkFork},
+		{"variable", FactEnvironment, readVariable, checkVariable},
+		{"install", FactTarget, readTarget, checkInstall},
+		{"image", FactImage, readImage, checkImage},
+		{"ready", FactTarget, readReady, checkReady},
+		{"handler", FactHandler, readHandler, checkHandler},
+	}
+}
+
+// Judge decides about one process. It is [Outdated] only if every check passes.
+func (r Rule) Judge(p Process) Decision {
+	stale := false
+	for _, c := range checks() {
+		if p.Unreadable.Fact == c.needs && c.needs != "" {
+			return Decision{UnreadableFacts, fmt.Sprintf("%s: %s", c.needs, p.Unreadable.Why), stale}
+		}
+		if v, detail := c.fails(r, p); v != Undecided {
+			return Decision{v, detail, stale}
+		}
+		stale = stale || c.needs == FactImage
+	}
+	return Decision{Verdict: Outdated, Stale: true}
+}
+
+// Explain shows the checks that Judge made, up to and including the one that decided.
+func (r Rule) Explain(p Process) []Check {
+	var steps []Check
+	for _, c := range checks() {
+		if p.Unreadable.Fact == c.needs && c.needs != "" {
+			return append(steps, Check{c.name, fmt.Sprintf("cannot read %s: %s", c.needs, p.Unreadable.Why), false})
+		}
+		v, _ := c.fails(r, p)
+		steps = append(steps, Check{c.name, c.read(r, p), v == Undecided})
+		if v != Undecided {
+			break
+		}
+	}
+	return steps
+}
+
+func checkName(_ Rule, p Process) (Verdict, string) {
+	if !p.Named {
+		return NotOurs, ""
+	}
+	return Undecided, ""
+}
+
+func checkSubcommand(_ Rule, p Process) (Verdict, string) {
+	if !p.Subcommand {
+		return NotMCP, ""
+	}
+	return Undecided, ""
+}
+
+func checkFork(_ Rule, p Process) (Verdict, string) {
+	if p.Forked && p.Age < ForkAge {
+		return Forked, "has not exec'd yet"
+	}
+	return Undecided, ""
+}
+
+func checkVariable(r Rule, p Process) (Verdict, string) {
+	switch {
+	case !p.VariableSet:
+		return NotArmed, r.Variable + " is not set"
+	case p.Variable == "":
+		return NotArmed, r.Variable + " is empty"
+	}
+	return Undecided, ""
+}
+
+// checkInstall turns down a server that would exec nothing at all in either scope: its exec would
+// fail, and it would exit with 70.
+func checkInstall(r Rule, p Process) (Verdict, string) {
+	switch {
+	case p.TargetProblem != "":
+		return UnreadyInstall, fmt.Sprintf("%s=%q: %s", r.Variable, p.Variable, p.TargetProblem)
+	case r.Scope == ScopeOwn && r.Install.Known() && p.Target.Image != r.Install.Image,
+		r.Scope == ScopeOwn && !r.Install.Known():
+		return OtherInstall, fmt.Sprintf("%s=%q", r.Variable, p.Variable)
+	}
+	return Undecided, ""
+}
+
+func checkImage(r Rule, p Process) (Verdict, string) {
+	if p.Image == r.Install.Image {
+		return UpToDate, ""
+	}
+	return Undecided, ""
+}
+
+// checkReady asks both for the installed file and for the server's own way to it: the file may be
+// there, but not for this user or in this root.
+func checkReady(r Rule, p Process) (Verdict, string) {
+	if r.Install.State != StateReady {
+		return UnreadyInstall, r.Install.Detail
+	}
+	if why := p.Credentials.whyNotExec(p.Target); why != "" {
+		return UnreadyInstall, fmt.Sprintf("%q: %s", p.Variable, why)
+	}
+	if p.MissingInterpreter != "" {
+		return UnreadyInstall, fmt.Sprintf("interpreter %q: not in the server's root", p.MissingInterpreter)
+	}
+	return Undecided, ""
+}
+
+func checkHandler(r Rule, p Process) (Verdict, string) {
+	if !p.Catches {
+		return NoHandler, r.Signal + " is not caught and would end it"
+	}
+	return Undecided, ""
+}
+
+func readName(r Rule, p Process) string {
+	if len(p.Args) == 0 {
+		return fmt.Sprintf("no arguments; looked for %q", r.Name)
+	}
+	return fmt.Sprintf("argv[0] is %q; looked for %q", p.Args[0], r.Name)
+}
+
+func readArgs(r Rule, p Process) string {
+	quoted := make([]string, 0, len(p.Args))
+	for _, a := range p.Args[min(1, len(p.Args)):] {
+		quoted = append(quoted, fmt.Sprintf("%q", a))
+	}
+	return fmt.Sprintf("arguments are %s; looked for %q", strings.Join(quoted, " "), r.Subcommand)
+}
+
+func readFork(_ Rule, p Process) string {
+	if !p.Forked {
+		return "has exec'd"
+	}
+	return fmt.Sprintf("has not exec'd since it was forked %s ago", p.Age.Round(time.Millisecond))
+}
+
+func readVariable(r Rule, p Process) string {
+	if !p.VariableSet {
+		return r.Variable + " is not set"
+	}
+	return fmt.Sprintf("%s=%q", r.Variable, p.Variable)
+}
+
+func readTarget(r Rule, p Process) string {
+	if p.TargetProblem != "" {
+		return fmt.Sprintf("%q: %s", p.Variable, p.TargetProblem)
+	}
+	return fmt.Sprintf("%q is %s; installed is %s", p.Variable, p.Target.Image, r.Install.Image)
+}
+
+func readImage(r Rule, p Process) string {
+	return fmt.Sprintf("runs %s; installed is %s", p.Image, r.Install.Image)
+}
+
+func readReady(r Rule, p Process) string {
+	if _, detail := checkReady(r, p); detail != "" {
+		return detail
+	}
+	return fmt.Sprintf("%q can be exec'd by uid %d", r.Install.Path, p.Credentials.UID)
+}
+
+func readHandler(r Rule, p Process) string {
+	if p.Catches {
+		return r.Signal + " is caught"
+	}
+	return r.Signal + " is not caught"
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+
+package selector
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+)
+
+// Pattern is what the arguments of a server look like: the last path component of argv[0], and an
+// argument after it. The zero Pattern matches nothing.
+type Pattern struct {
+	Name       string
+	Subcommand string
+}
+
+// ErrNoFileName means that a path has no last component that could be the name of a server.
+var ErrNoFileName = errors.New("path has no file name")
+
+// NameOf is the server's name for an install path: its last component. It fails with
+// [ErrNoFileName] for "/", "..", "" and their like.
+func NameOf(path string) (string, error) {
+	name := lastComponent([]byte(path))
+	if len(name) == 0 {
+		return "", ErrNoFileName
+	}
+	return string(name), nil
+}
+
+// Match holds p against the raw content of /proc/PID/cmdline, by the rule of the servers' own
+// trigger: split at NUL, drop empty arguments; the first one left is argv[0], whose last path
+// component must be the name; some later argument must be exactly the subcommand. It allocates
+// nothing.
+func (p Pattern) Match(cmdline []byte) (named, subcommand bool) {
+	rest := cmdline
+	for len(rest) > 0 {
+		arg, after, _ := bytes.Cut(rest, []byte{0})
+		rest = after
+		switch {
+		case len(arg) == 0:
+		case !named:
+			if p.Name == "" || string(lastComponent(arg)) != p.Name {
+				return false, false
+			}
+			named = true
+		case string(arg) == p.Subcommand:
+			return true, true
+		}
+	}
+	return named, false
+}
+
+// Arguments splits a command line as [Pattern.Match] does.
+func Arguments(cmdline []byte) []string {
+	return strings.FieldsFunc(string(cmdline), func(r rune) bool { return r == 0 })
+}
+
+// lastComponent is the file name of a path as Rust's Path::file_name has it, which the servers'
+// own trigger uses: trailing slashes and "/." are dropped, and ".." is no name. The result is part
+// of path, or empty.
+func lastComponent(path []byte) []byte {
+	for {
+		path = bytes.TrimRight(path, "/")
+		if cut, found := bytes.CutSuffix(path, []byte("/.")); found {
+			path = cut
+			continue
+		}
+		break
+	}
+	name := path[bytes.LastIndexByte(path, '/')+1:]
+	if string(name) == "." || string(name) == ".." {
+		return nil
+	}
+	return name
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+
+package selector
+
+import "slices"
+
+// Plan is the order of delivery: every PID once, ascending, self last. Self is delivered to only
+// if it is among pids. The argument is not changed.
+func Plan(self PID, pids []PID) []PID {
+	plan := slices.Clone(pids)
+	slices.SortFunc(plan, func(a, b PID) int {
+		switch {
+		case a == b:
+			return 0
+		case a == self:
+			return 1
+		case b == self:
+			return -1
+		}
+		return int(a) - int(b)
+	})
+	return slices.Compact(plan)
+}

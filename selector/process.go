@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+
+package selector
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// PID is the number of a thread group (the tgid), in the PID namespace of the reader.
+type PID int32
+
+// Identity names one process for as long as the host is up: a PID is used again, a PID with its
+// start time is not. Both stay the same when the process execs, so an Identity does not name an
+// image.
+type Identity struct {
+	PID PID
+	// StartTime is in clock ticks after boot: field 22 of /proc/PID/stat.
+	StartTime uint64
+}
+
+// ErrGone is what every reader of processes answers when the process has ended: never a zero value
+// without an error.
+var ErrGone = errors.New("process is gone")
+
+// Image names a file by what stat says of it: st_dev and st_ino. The zero Image is unknown; no
+// file has inode number 0.
+type Image struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
+// Known reports whether i names a file.
+func (i Image) Known() bool { return i.Ino != 0 }
+
+// String is "device:inode", or "nothing" for an unknown Image.
+func (i Image) String() string {
+	if !i.Known() {
+		return "nothing"
+	}
+	return fmt.Sprintf("%x:%d", i.Dev, i.Ino)
+}
+
+// File is what a path led to in a server's own root: the metadata that decide whether the server
+// may exec it.
+type File struct {
+	Image
+	// Mode holds the type and permission bits of st_mode as the kernel gives them.
+	Mode     uint32
+	UID, GID uint32
+	// NoExec says that the file system it lies on is mounted noexec.
+	NoExec bool
+}
+
+// Credentials are those that the kernel checks when the process opens or execs a file.
+type Credentials struct {
+	UID, GID uint32
+	Groups   []uint32
+}
+
+// Fact names one thing that is read of a process, as [Process.Unreadable] reports it.
+type Fact string
+
+// The facts, in the order in which they are read. Image and handler come last, because they can
+// change by themselves: the time between their reading and the signal is kept as short as it gets.
+const (
+	FactStat        Fact = "stat"
+	FactCmdline     Fact = "cmdline"
+	FactEnvironment Fact = "environ"
+	FactTarget      Fact = "target"
+	FactImage       Fact = "exe"
+	FactHandler     Fact = "status"
+)
+
+// Unreadable says which fact could not be had and why. The zero value: all were read.
+type Unreadable struct {
+	Fact Fact
+	Why  string
+}
+
+// Process holds the facts about one process, as read at one moment. Reading may stop early: a
+// process that [Rule] turns down by its arguments has no environment, target or image here.
+type Process struct {
+	Identity
+	// Age is the time since the process was created; an exec does not change it.
+	Age time.Duration
+	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its command
+	// line, environment, image and handlers are its parent's.
+	Forked bool
+	// Args are the arguments with the empty ones left out. Very long lists are cut by the reader;
+	// Named and Subcommand were taken from the whole.
+	Args []string
+	// Named says that the last path component of argv[0] is the name looked for, Subcommand that a
+	// later argument is the one looked for. Both come from [Pattern.Match].
+	Named, Subcommand bool
+	// Variable is the value of the upgrade variable; VariableSet tells an empty one from none.
+	Variable    string
+	VariableSet bool
+	// Target is the file that Variable names, resolved in the process's own root. TargetProblem
+	// says why there is none.
+	Target        File
+	TargetProblem string
+	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's
+	// own root.
+	MissingInterpreter string
+	// Image is the file that the process runs.
+	Image Image
+	// Credentials decide what the process may exec.
+	Credentials Credentials
+	// Catches says that the process has a handler for the signal (its bit in SigCgt).
+	Catches    bool
+	Unreadable Unreadable
+}
+
+// Bits of st_mode, as in include/uapi/linux/stat.h; syscall's are not used here, so that this
+// package stays free of anything that can do I/O.
+const (
+	modeType    = 0o170000
+	modeRegular = 0o100000
+	modeAnyExec = 0o111
+)
+
+// whyNotExec says why a process with the credentials c cannot exec f, or nothing when it can. It
+// follows generic_permission in fs/namei.c (Linux 6.12) without access control lists, and leaves
+// the directories on the way to the caller, who came through them.
+func (c Credentials) whyNotExec(f File) string {
+	switch {
+	case f.Mode&modeType != modeRegular:
+		return "not a regular file"
+	case f.NoExec:
+		return "on a file system mounted noexec"
+	case f.Mode&modeAnyExec == 0:
+		return "not executable"
+	case !c.mayExec(f):
+		return "not executable for the server's user"
+	}
+	return ""
+}
+
+func (c Credentials) mayExec(f File) bool {
+	switch {
+	case c.UID == 0: // root may exec whatever anybody may
+		return true
+	case c.UID == f.UID:
+		return f.Mode&0o100 != 0
+	case c.GID == f.GID || slices.Contains(c.Groups, f.GID):
+		return f.Mode&0o010 != 0
+	}
+	return f.Mode&0o001 != 0
+}
