@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "after the install")
+		w.pass(upgrade.DefaultRetryAfter - time.Second)
+		requireAsked(t, w, 7, 1, "before the retry time")
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 2, "after the retry time")
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+		w.pass(10 * upgrade.DefaultRetryAfter)
+		requireAsked(t, w, 7, 2, "after it has upgraded")
+	})
+}
+
+// TestAServerBehindAScriptIsAskedOnce: what it runs after its exec is not the installed file.
+func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.serve(t, time.Minute)
+		w.installs <- ready(newImage)
+		w.pass(0)
+		w.change(func() { w.processes[7].Image = selector.Image{Dev: 1, Ino: 99} })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 8} // the script leads to the same binary as before
+		w.pass(time.Hour)
+		requireAsked(t, w, 7, 1, "after an hour of scans")
+		requireAsked(t, w, 8, 1, "after an hour of scans")
+		w.installs <- ready(selector.Image{Dev: 1, Ino: 21})
+		w.pass(0)
+		requireAsked(t, w, 7, 2, "after the next install")
+	})
+}
+
+func TestAServerIsAskedOnceItIsArmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.start(7, oldImage)
+		w.change(func() { w.processes[7].Catches = false })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+		w.pass(3 * time.Second)
+		requireAsked(t, w, 7, 0, "before it is armed")
+		w.change(func() { w.processes[7].Catches = true })
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "a second after it was armed")
+	})
+}
+
+func TestAServerThatNeverArmsIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.change(func() { w.processes[7].Catches = false })
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.pass(time.Minute)
+		after := len(w.rounds)
+		w.pass(time.Hour)
+		if len(w.rounds) != after {
+			t.Errorf("%d rounds in the hour after patience ended, want none", len(w.rounds)-after)
+		}
+		requireAsked(t, w, 7, 0, "without a handler")
+	})
+}
+
+func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.start(7, oldImage)
+		born := time.Now()
+		w.change(func() { w.processes[7].Forked, w.processes[7].Age = true, 0 })
+		w.events <- upgrade.Event{Kind: upgrade.Forked, PID: 7}
+		w.pass(selector.ForkAge - time.Millisecond)
+		requireAsked(t, w, 7, 0, "while it may be about to exec")
+		w.change(func() { w.processes[7].Age = time.Since(born) + time.Millisecond })
+		w.pass(time.Millisecond)
+		requireAsked(t, w, 7, 1, "after it stayed")
+	})
+}
+
+func TestARenameBackAndForthAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "after the install")
+		w.installs <- ready(oldImage)
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7} // it found the old file at the path
+		w.pass(time.Second)
+		w.installs <- ready(newImage)
+		w.pass(0)
+		requireAsked(t, w, 7, 2, "after the file was renamed back")
+	})
+}
+
+func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, time.Second)
+		w.installs <- ready(newImage)
+		w.pass(0)
+		w.change(func() { w.processes[7].StartTime++ }) // without an event: it was lost
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 2, "after another server got its number")
+	})
+}
+
+func TestNobodyIsAskedForAnInstallThatIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, time.Second)
+		unready := ready(newImage)
+		unready.State = selector.StateUnready
+		w.installs <- unready
+		w.pass(time.Minute)
+		requireAsked(t, w, 7, 0, "while it is not ready")
+		w.installs <- ready(newImage)
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "once it is ready")
+	})
+}
+
+func TestLostEventsLeadToARoundOverEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.start(7, oldImage)
+		w.events <- upgrade.Event{Kind: upgrade.Lost}
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "after a loss")
+	})
+}
+
+func TestCandidatesThatCannotBeHadAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.down = errors.New("no candidates today")
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.pass(10 * time.Second)
+		if w.troubles < 2 {
+			t.Errorf("%d troubles were told in 10 s, want several", w.troubles)
+		}
+		w.change(func() { w.down = nil })
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 1, "once the source answers")
+	})
+}
+
+func TestTheEndOfAnInputEndsTheService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		service := upgrade.NewService(upgrade.ServiceConfig{
+			Upgrader: w.upgrader(), Source: w, Installs: w.installs, Observer: w,
+		})
+		close(w.installs)
+		if err := service.Run(t.Context()); !errors.Is(err, upgrade.ErrEnded) {
+			t.Errorf("Run = %v, want ErrEnded", err)
+		}
+	})
+}

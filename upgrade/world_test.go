@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// world is a host without a kernel, so that hours of a service's life pass in no time: the tests
+// here are about when rounds are made and who is asked again. That the rounds are safe is proven on
+// real processes, by the tests of cmd/ebpf-upgrader.
+type world struct {
+	mu        sync.Mutex
+	processes map[selector.PID]*selector.Process
+	signals   map[selector.PID][]time.Time
+	// down makes the source fail.
+	down error
+
+	installs chan selector.Install
+	events   chan upgrade.Event
+	rounds   []upgrade.Reason
+	troubles int
+}
+
+var (
+	oldImage = selector.Image{Dev: 1, Ino: 10}
+	newImage = selector.Image{Dev: 1, Ino: 20}
+)
+
+func newWorld() *world {
+	return &world{
+		processes: make(map[selector.PID]*selector.Process),
+		signals:   make(map[selector.PID][]time.Time),
+		installs:  make(chan selector.Install),
+		events:    make(chan upgrade.Event),
+	}
+}
+
+func ready(image selector.Image) selector.Install {
+	return selector.Install{Path: "/bin/rag-rat", Image: image, State: selector.StateReady}
+}
+
+// start adds a server that runs image and is armed.
+func (w *world) start(pid selector.PID, image selector.Image) {
+	w.change(func() {
+		w.processes[pid] = &selector.Process{
+			Identity: selector.Identity{PID: pid, StartTime: uint64(pid)},
+			Age:      time.Hour, Args: []string{"rag-rat", "mcp"}, Named: true, Subcommand: true,
+			Variable: "/bin/rag-rat", VariableSet: true, Image: image, Catches: true,
+		}
+	})
+}
+
+func (w *world) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func (w *world) Candidates(context.Context) ([]selector.PID, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var pids []selector.PID
+	for pid := range w.processes {
+		pids = append(pids, pid)
+	}
+	return pids, w.down
+}
+
+func (w *world) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, lives := w.processes[pid]
+	if !lives {
+		return selector.Process{}, selector.ErrGone
+	}
+	read := *p
+	read.Target = selector.File{Image: rule.Install.Image, Mode: 0o100755}
+	return read, nil
+}
+
+// target is one process of the world, pinned.
+type target struct {
+	w   *world
+	pid selector.PID
+}
+
+func (t target) Signal(syscall.Signal) error {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.w.signals[t.pid] = append(t.w.signals[t.pid], time.Now())
+	return nil
+}
+
+func (target) Close() error { return nil }
+
+func (w *world) Round(reason upgrade.Reason, _ upgrade.Report, _ time.Duration) {
+	w.change(func() { w.rounds = append(w.rounds, reason) })
+}
+
+func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
+
+func (w *world) asked(pid selector.PID) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.signals[pid])
+}
+
+func (w *world) upgrader() *upgrade.Upgrader {
+	return upgrade.New(upgrade.Config{
+		Rule:      selector.Rule{Pattern: selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}},
+		Source:    upgrade.SourceBPF,
+		Inspector: w,
+		Pin:       func(pid selector.PID) (upgrade.Target, error) { return target{w, pid}, nil },
+	})
+}
+
+// serve runs a service over the world until the test ends.
+func (w *world) serve(t *testing.T, scanEvery time.Duration) {
+	t.Helper()
+	service := upgrade.NewService(upgrade.ServiceConfig{
+		Upgrader: w.upgrader(), Source: w, Installs: w.installs, Events: w.events,
+		ScanEvery: scanEvery, Observer: w,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- service.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func requireAsked(t *testing.T, w *world, pid selector.PID, want int, when string) {
+	t.Helper()
+	if got := w.asked(pid); got != want {
+		t.Fatalf("%s: %d was asked %d times, want %d", when, pid, got, want)
+	}
+}
+
+func TestASecondRoundAsksNobodyAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.start(7, oldImage)
+	w.start(8, newImage)
+	u := w.upgrader()
+	first := u.Round(t.Context(), ready(newImage), []selector.PID{8, 7})
+	second := u.Round(t.Context(), ready(newImage), []selector.PID{7, 8})
+	if !slices.Equal(first.Sent, []selector.PID{7}) || len(second.Plan) != 0 || second.Behind() != 1 {
+		t.Errorf("first sent %v, second planned %v with %d behind, want [7], none, 1", first.Sent, second.Plan, second.Behind())
+	}
+	requireAsked(t, w, 7, 1, "after two rounds")
+}
