@@ -12,9 +12,9 @@ import (
 type Scope uint8
 
 const (
-	// ScopeOwn: those whose own variable names the installed file.
+	// ScopeOwn is those whose own variable names the installed file.
 	ScopeOwn Scope = iota
-	// ScopeAny: all that carry the name, as in the servers' own trigger.
+	// ScopeAny is all that carry the name, as in the servers' own trigger.
 	ScopeAny
 )
 

@@ -59,7 +59,7 @@ func TestJudge(t *testing.T) {
 			func(_ *selector.Rule, p *selector.Process) { p.Subcommand = false }, selector.NotMCP, false,
 		},
 		"a young fork may be about to exec something else": {
-			func(_ *selector.Rule, p *selector.Process) { p.Forked, p.Age = true, selector.ForkAge - 1 },
+			func(_ *selector.Rule, p *selector.Process) { p.Forked, p.Age = true, selector.ForkAge-1 },
 			selector.Forked, false,
 		},
 		"a fork that stayed is a daemon": {

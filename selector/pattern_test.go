@@ -88,13 +88,13 @@ func FuzzMatch(f *testing.F) {
 // fileName is Path::file_name by its definition: the last component, if it is a normal one.
 func fileName(path string) string {
 	parts := strings.Split(path, "/")
-	for i := len(parts) - 1; i >= 0; i-- {
+	for i, part := range slices.Backward(parts) {
 		switch {
-		case parts[i] == "", parts[i] == "." && i > 0:
-		case parts[i] == "." || parts[i] == "..":
+		case part == "", part == "." && i > 0:
+		case part == "." || part == "..":
 			return ""
 		default:
-			return parts[i]
+			return part
 		}
 	}
 	return ""

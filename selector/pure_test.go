@@ -6,7 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,12 +20,18 @@ var pureImports = []string{"bytes", "cmp", "errors", "fmt", "slices", "strings",
 // TestSelectorImportsNothingThatDoesIO keeps the room pure: values in, values out, no clock.
 func TestSelectorImportsNothingThatDoesIO(t *testing.T) {
 	t.Parallel()
-	notTest := func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }
-	packages, err := parser.ParseDir(token.NewFileSet(), ".", notTest, 0)
-	if err != nil || len(packages) != 1 {
-		t.Fatalf("parse this folder: %d packages, %v", len(packages), err)
+	names, err := filepath.Glob("*.go")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("list this folder: %d files, %v", len(names), err)
 	}
-	for name, file := range packages["selector"].Files {
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, imported := range file.Imports {
 			path, _ := strconv.Unquote(imported.Path.Value)
 			if !slices.Contains(pureImports, path) {

@@ -126,10 +126,10 @@ func (s *Service) Run(ctx context.Context) error {
 
 // ended tells the end of an input from the end of everything.
 func ended(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return ErrEnded
 	}
-	return ErrEnded
+	return nil
 }
 
 func (s *Service) installed(ctx context.Context, install selector.Install) {
