@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 )
 
 // PID is the number of a thread group (the tgid), in the PID namespace of the reader.
 type PID int32
+
+// String is the number.
+func (p PID) String() string { return strconv.Itoa(int(p)) }
 
 // Identity names one process for as long as the host is up: a PID is used again, a PID with its
 // start time is not. Both stay the same when the process execs, so an Identity does not name an

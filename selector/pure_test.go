@@ -15,7 +15,7 @@ import (
 
 // pureImports is all that the selector may name. Direct imports are what counts: fmt itself pulls
 // in os.
-var pureImports = []string{"bytes", "cmp", "errors", "fmt", "slices", "strings", "time"}
+var pureImports = []string{"bytes", "cmp", "errors", "fmt", "slices", "strconv", "strings", "time"}
 
 // TestSelectorImportsNothingThatDoesIO keeps the room pure: values in, values out, no clock.
 func TestSelectorImportsNothingThatDoesIO(t *testing.T) {
