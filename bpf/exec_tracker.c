@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR MIT)
+/*
+ * Keeps the set of servers true: the map `servers` holds the tgid of every process that was exec'd
+ * as one, and of every fork of such a process, until it exits or execs something else. Each change
+ * is also told on the ring buffer `events`.
+ *
+ * A server is a process whose argv[0] ends in the path component `name`, and that has the argument
+ * `subcommand`. What cannot be decided here (arguments that are too long, too many or unreadable) is
+ * taken for one: user space looks again, so too many costs little, and too few would be a bug.
+ *
+ * User space relies on this: the map lacks a server only if lost_map_full has grown. The ring only
+ * says that it is worth looking at the map; what did not fit is counted in lost_ring_full.
+ *
+ * Linux 5.10 with BTF. PIDs are those of the initial PID namespace. To read the verifier's log:
+ * bpftool -d prog load gen/exectracker_bpfel.o /sys/fs/bpf/exec_tracker
+ */
+#include "kernel_types.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+/* One page holds all but freak arguments. A power of two, so that an index can be masked. */
+#define ARG_LEN 4096
+/* Longer names and subcommands are compared by their last, or first, bytes only. */
+#define NAME_LEN 64
+#define SUBCOMMAND_LEN 16
+/* A server has a handful of arguments. */
+#define ARGS_MAX 64
+
+enum event_kind {
+	EVENT_EXEC = 1, /* exec'd as a server */
+	EVENT_FORK = 2, /* forked by a server, has not exec'd */
+	EVENT_LEFT = 3, /* was in the set, and exec'd something else */
+	EVENT_EXIT = 4, /* its last thread has exited */
+};
+
+struct event {
+	__u32 kind;
+	__u32 tgid;
+	__u32 exit_code; /* as wait(2) gives it; for EVENT_EXIT */
+};
+
+enum origin {
+	ORIGIN_EXEC = 1,
+	ORIGIN_FORK = 2,
+	ORIGIN_SEED = 3, /* put in by user space */
+};
+
+struct server {
+	__u32 origin;
+};
+
+/* Set before the programs are loaded. The lengths leave out the final NUL. */
+const volatile char name[NAME_LEN];
+const volatile __u32 name_len;
+const volatile bool name_cut; /* `name` is the end of a longer name */
+const volatile char subcommand[SUBCOMMAND_LEN];
+const volatile __u32 subcommand_len;
+const volatile bool subcommand_cut; /* `subcommand` is the beginning of a longer one */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct server);
+} servers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+	__type(value, struct event);
+} events SEC(".maps");
+
+/* A stack has 512 bytes. Tracepoints run with preemption disabled, so one a CPU is enough. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, char[ARG_LEN]);
+} argument SEC(".maps");
+
+/* volatile, so that the compiler keeps them where user space looks. */
+volatile __u64 lost_map_full;
+volatile __u64 lost_ring_full;
+volatile __u64 unreadable_args;
+
+static __always_inline void tell(__u32 kind, __u32 tgid, __u32 exit_code)
+{
+	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		__sync_fetch_and_add(&lost_ring_full, 1);
+		return;
+	}
+	e->kind = kind;
+	e->tgid = tgid;
+	e->exit_code = exit_code;
+	bpf_ringbuf_submit(e, 0);
+}
+
+static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
+{
+	struct server s = { .origin = origin };
+
+	if (bpf_map_update_elem(&servers, &tgid, &s, BPF_ANY))
+		__sync_fetch_and_add(&lost_map_full, 1);
+	tell(kind, tgid, 0);
+}
+
+/* Two that untrack at once do no harm: only one finds the entry. */
+static __always_inline void untrack(__u32 tgid, __u32 kind, __u32 exit_code)
+{
+	if (!bpf_map_delete_elem(&servers, &tgid))
+		tell(kind, tgid, exit_code);
+}
+
+/*
+ * Whether the last path component of arg may be the name. The length is known, so the component is
+ * compared where it must stand; only a path that ends in "/" or "/." hides it, and is let pass. So
+ * is an empty argument, after which the next one counts.
+ */
+static __always_inline bool may_have_name(const char *arg, __u32 len)
+{
+	__u32 start = len - name_len;
+	__u32 i;
+
+	if (len == 0)
+		return true;
+	if (arg[(len - 1) & (ARG_LEN - 1)] == '/' || arg[(len - 1) & (ARG_LEN - 1)] == '.')
+		return true;
+	if (len < name_len)
+		return false;
+	for (i = 0; i < NAME_LEN && i < name_len; i++) {
+		if (arg[(start + i) & (ARG_LEN - 1)] != name[i])
+			return false;
+	}
+	return name_cut || start == 0 || arg[(start - 1) & (ARG_LEN - 1)] == '/';
+}
+
+static __always_inline bool is_subcommand(const char *arg, __u32 len)
+{
+	__u32 i;
+
+	if (len < subcommand_len || (len > subcommand_len && !subcommand_cut))
+		return false;
+	for (i = 0; i < SUBCOMMAND_LEN && i < subcommand_len; i++) {
+		if (arg[i] != subcommand[i])
+			return false;
+	}
+	return true;
+}
+
+/* Whether one of the arguments from pos on may be the subcommand. */
+static __always_inline bool may_have_subcommand(char *arg, unsigned long pos, unsigned long end)
+{
+	int i;
+
+	for (i = 0; i < ARGS_MAX; i++) {
+		long n;
+
+		if (pos >= end)
+			return false;
+		n = bpf_probe_read_user_str(arg, ARG_LEN, (void *)pos);
+		if (n <= 0) {
+			__sync_fetch_and_add(&unreadable_args, 1);
+			return true;
+		}
+		if (n >= ARG_LEN || is_subcommand(arg, n - 1))
+			return true;
+		pos += n;
+	}
+	return true;
+}
+
+/* The arguments were put on the new stack a moment ago, so their pages are there as a rule. */
+static __always_inline bool may_be_server(struct task_struct *task)
+{
+	unsigned long start = task->mm->arg_start;
+	unsigned long end = task->mm->arg_end;
+	__u32 zero = 0;
+	char *arg = bpf_map_lookup_elem(&argument, &zero);
+	long n;
+
+	if (!arg) /* cannot be: the array has this entry */
+		return true;
+	if (start >= end)
+		return false;
+	n = bpf_probe_read_user_str(arg, ARG_LEN, (void *)start);
+	if (n <= 0) {
+		__sync_fetch_and_add(&unreadable_args, 1);
+		return true;
+	}
+	if (n < ARG_LEN && !may_have_name(arg, n - 1))
+		return false;
+	if (n >= ARG_LEN) /* its end was not seen */
+		return true;
+	return may_have_subcommand(arg, start + n, end);
+}
+
+/*
+ * When a thread execs, the process keeps its tgid: the other threads are killed first, and the
+ * leader's exit comes before this event with signal->live = 1 (de_thread in fs/exec.c, Linux 6.12).
+ */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	__u32 tgid = task->tgid;
+
+	if (may_be_server(task))
+		track(tgid, ORIGIN_EXEC, EVENT_EXEC);
+	else if (bpf_map_lookup_elem(&servers, &tgid)) /* cheaper than a delete that finds nothing */
+		untrack(tgid, EVENT_LEFT, 0);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 from = parent->tgid;
+	__u32 to = child->tgid;
+
+	if (from != to && bpf_map_lookup_elem(&servers, &from))
+		track(to, ORIGIN_FORK, EVENT_FORK);
+	return 0;
+}
+
+/*
+ * Every thread comes by here; the process is gone with the one that finds signal->live at 0, which
+ * need not be the leader (do_exit in kernel/exit.c takes it down before the tracepoint, Linux 5.10
+ * and 6.12). The exit code is the one that wait_task_zombie in the same file gives to the parent.
+ */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_exit, struct task_struct *task)
+{
+	struct signal_struct *signal = task->signal;
+	__u32 tgid = task->tgid;
+	int code;
+
+	if (!bpf_map_lookup_elem(&servers, &tgid) || signal->live.counter != 0)
+		return 0;
+	code = task->group_leader->exit_code;
+	if (signal->flags & SIGNAL_GROUP_EXIT)
+		code = signal->group_exit_code;
+	untrack(tgid, EVENT_EXIT, code);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";

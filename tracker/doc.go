@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+
+// Package tracker keeps the set of processes that may be servers in a kernel map, from three
+// tracepoints: exec, fork and exit. Asking for them costs a read of the map, whatever else the host
+// runs.
+//
+// [Open] attaches before it seeds, so that nothing is lost between the two. The map may hold too
+// much, never too little, unless a loss was counted; then [Tracker.Candidates] scans once more.
+// The events of [Tracker.Next] are hints that it is worth looking: losing one costs time, not
+// correctness, and is told.
+//
+// A Tracker owns everything that it loaded; Close detaches it. All methods are safe for concurrent
+// use, but Next is for one goroutine.
+//
+// Needs Linux 5.10 with BTF, CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), and the host's PID
+// namespace; tracefs is not needed. Where it cannot be used, Open fails with [ErrUnavailable].
+package tracker

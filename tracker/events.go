@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"ebpf-upgrader/selector"
+)
+
+// Kind says what became of a process.
+type Kind uint8
+
+// The kinds of events. The first four have the numbers that the kernel program gives them.
+const (
+	// Exec: a process exec'd as a server, or a server did again.
+	Exec Kind = iota + 1
+	// Fork: a server forked a process that has not exec'd.
+	Fork
+	// Left: a tracked process exec'd something that is no server.
+	Left
+	// Exit: the last thread of a tracked process has exited.
+	Exit
+	// Lost: events were lost since the last one; PID means nothing.
+	Lost
+)
+
+// String is the kind's word.
+func (k Kind) String() string {
+	words := [...]string{"none", "exec", "fork", "left", "exit", "lost"}
+	if int(k) < len(words) {
+		return words[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Event is one change of the set.
+type Event struct {
+	Kind Kind
+	PID  selector.PID
+	// ExitCode is that of wait(2), for Exit.
+	ExitCode uint32
+}
+
+// ErrClosed means that the Tracker was closed.
+var ErrClosed = errors.New("tracker is closed")
+
+// follower is what Next remembers from call to call.
+type follower struct {
+	record ringbuf.Record
+	// told is the loss up to which Lost was told.
+	told uint64
+}
+
+// eventSize is that of struct event in bpf/exec_tracker.c.
+const eventSize = 12
+
+// Next blocks until a process enters or leaves the set, and says which. It must be called by one
+// goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
+func (t *Tracker) Next() (Event, error) {
+	// A loss needs a full ring, so there is one more event to read after it, and it is told here
+	// before Next blocks again.
+	if lost := t.lostEvents(); lost != t.next.told {
+		t.next.told = lost
+		return Event{Kind: Lost}, nil
+	}
+	err := t.ring.ReadInto(&t.next.record)
+	switch {
+	case errors.Is(err, os.ErrClosed):
+		return Event{}, ErrClosed
+	case err != nil:
+		return Event{}, fmt.Errorf("read ring buffer: %w", err)
+	case len(t.next.record.RawSample) < eventSize:
+		return Event{}, fmt.Errorf("read ring buffer: %d bytes are no event", len(t.next.record.RawSample))
+	}
+	raw := t.next.record.RawSample
+	return Event{
+		Kind:     Kind(binary.NativeEndian.Uint32(raw)),
+		PID:      selector.PID(binary.NativeEndian.Uint32(raw[4:])),
+		ExitCode: binary.NativeEndian.Uint32(raw[8:]),
+	}, nil
+}
+
+// lostEvents is 0 while the counter cannot be read, which is only after Close.
+func (t *Tracker) lostEvents() (lost uint64) {
+	_ = t.objects.LostRingFull.Get(&lost)
+	return lost
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/gen"
+	"ebpf-upgrader/selector"
+)
+
+// ErrUnavailable means that the tracker cannot be used here. The error around it says why.
+var ErrUnavailable = errors.New("BPF cannot be used")
+
+// HostPIDNamespace is what /proc/PID/ns/pid of a process in the initial PID namespace leads to:
+// PROC_PID_INIT_INO of include/linux/proc_ns.h.
+const HostPIDNamespace = "pid:[4026531836]"
+
+// DefaultMaxEntries is twice as many servers as a host with the kernel's default pid_max can run.
+const DefaultMaxEntries = 65536
+
+// Config says what is tracked.
+type Config struct {
+	// Pattern is what the kernel matches. The longest names and subcommands are compared in part
+	// there, which lets too much pass.
+	Pattern selector.Pattern
+	// MaxEntries is how many processes the map holds; 0 stands for DefaultMaxEntries.
+	MaxEntries uint32
+	// RingBytes is the size of the ring buffer, a power of two and a multiple of the page size; 0
+	// stands for 256 KiB, some 10,000 events.
+	RingBytes uint32
+	// Seed lists all processes that may be servers by other means. It is called after the programs
+	// are attached, after a loss, and by Audit.
+	Seed func(ctx context.Context) ([]selector.PID, error)
+}
+
+// Open loads and attaches the programs, and then seeds the map with what already runs. It fails with
+// [ErrUnavailable], or with the error of the seed. The caller must Close the Tracker.
+func Open(ctx context.Context, cfg Config) (*Tracker, error) {
+	if err := checkPIDNamespace(); err != nil {
+		return nil, err
+	}
+	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be
+	// raised, loading fails and says so.
+	_ = rlimit.RemoveMemlock()
+	spec, err := configured(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries}
+	if err := t.load(spec); err != nil {
+		return nil, errors.Join(unavailable(err), t.Close())
+	}
+	// Attach, then seed: a server that starts in between is in both, the other way round in neither.
+	if err := t.attach(); err != nil {
+		return nil, errors.Join(unavailable(err), t.Close())
+	}
+	if err := t.resync(ctx); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+func checkPIDNamespace() error {
+	own, err := os.Readlink("/proc/self/ns/pid")
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case own != HostPIDNamespace:
+		return fmt.Errorf("%w: in PID namespace %s, and the kernel would report numbers of the host's", ErrUnavailable, own)
+	}
+	return nil
+}
+
+// unavailable keeps the first line of an error: a verifier's log follows in others.
+func unavailable(err error) error {
+	var refused *ebpf.VerifierError
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: the kernel's verifier refuses the program: %w", ErrUnavailable, refused.Cause)
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w: not permitted (needs CAP_BPF and CAP_PERFMON, or root)", ErrUnavailable)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// configured is the object with the knobs set.
+func configured(cfg Config) (*ebpf.CollectionSpec, error) {
+	spec, err := gen.LoadExecTracker()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded object: %w", err)
+	}
+	spec.Maps["servers"].MaxEntries = DefaultMaxEntries
+	if cfg.MaxEntries != 0 {
+		spec.Maps["servers"].MaxEntries = cfg.MaxEntries
+	}
+	if cfg.RingBytes != 0 {
+		spec.Maps["events"].MaxEntries = cfg.RingBytes
+	}
+	var vars gen.ExecTrackerVariableSpecs
+	if err := spec.Assign(&vars); err != nil {
+		return nil, fmt.Errorf("read the embedded object: %w", err)
+	}
+	return spec, setPattern(vars, cfg.Pattern)
+}
+
+// setPattern gives the kernel the end of a name and the beginning of a subcommand that are too long
+// for its buffers: it then takes more for servers than are.
+func setPattern(vars gen.ExecTrackerVariableSpecs, p selector.Pattern) error {
+	if p.Name == "" || p.Subcommand == "" || strings.ContainsRune(p.Name+p.Subcommand, 0) {
+		return fmt.Errorf("track %q %q: name and argument must not be empty or contain a NUL", p.Name, p.Subcommand)
+	}
+	name := p.Name[max(0, len(p.Name)-int(vars.Name.Size())):]
+	subcommand := p.Subcommand[:min(len(p.Subcommand), int(vars.Subcommand.Size()))]
+	return errors.Join(
+		vars.Name.Set(padded(name, vars.Name.Size())),
+		vars.NameLen.Set(uint32(len(name))),
+		vars.NameCut.Set(name != p.Name),
+		vars.Subcommand.Set(padded(subcommand, vars.Subcommand.Size())),
+		vars.SubcommandLen.Set(uint32(len(subcommand))),
+		vars.SubcommandCut.Set(subcommand != p.Subcommand),
+	)
+}
+
+func padded(s string, size uint32) []byte {
+	b := make([]byte, size)
+	copy(b, s)
+	return b
+}
+
+func (t *Tracker) load(spec *ebpf.CollectionSpec) error {
+	if err := spec.LoadAndAssign(&t.objects, nil); err != nil {
+		return err
+	}
+	ring, err := ringbuf.NewReader(t.objects.Events)
+	if err != nil {
+		return fmt.Errorf("open ring buffer: %w", err)
+	}
+	t.ring = ring
+	return nil
+}
+
+func (t *Tracker) attach() error {
+	for _, program := range t.programs() {
+		l, err := link.AttachTracing(link.TracingOptions{Program: program})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", program, err)
+		}
+		t.links = append(t.links, l)
+	}
+	return nil
+}
+
+func (t *Tracker) programs() []*ebpf.Program {
+	return []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit}
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/gen"
+	"ebpf-upgrader/selector"
+)
+
+// Tracker is the attached programs and their maps.
+type Tracker struct {
+	cfg      Config
+	capacity uint32
+	objects  gen.ExecTrackerObjects
+	links    []link.Link
+	ring     *ringbuf.Reader
+
+	closing sync.Once
+	closed  error
+
+	// next belongs to the goroutine that calls Next.
+	next follower
+
+	mu sync.Mutex // guards the rest, and makes one scan of two that are asked for at once
+	// healed is the loss that was made up for by the last scan.
+	healed uint64
+	// overflow says that some who were seeded did not fit: until they do, only a scan knows them.
+	overflow bool
+	counted  counted
+	// keys and values are buffers for reading the map.
+	keys   []uint32
+	values []gen.ExecTrackerServer
+}
+
+// counted is what user space counts itself.
+type counted struct {
+	seedMapFull, resyncs, auditMissing, auditExtra uint64
+}
+
+// Candidates lists the processes that may be servers, ascending. After a loss it scans once, and
+// what does not fit into the map is scanned for every time; it fails rather than leave anyone out.
+func (t *Tracker) Candidates(ctx context.Context) ([]selector.PID, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lost, err := t.lost()
+	if err != nil {
+		return nil, err
+	}
+	var scanned []selector.PID
+	if t.overflow || lost != t.healed {
+		if scanned, err = t.resyncLocked(ctx); err != nil {
+			return nil, err
+		}
+	}
+	pids, err := t.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	pids = append(pids, scanned...)
+	slices.Sort(pids)
+	return slices.Compact(pids), nil
+}
+
+// lost is how much was lost so far. It only grows.
+func (t *Tracker) lost() (uint64, error) {
+	s, err := t.kernelStats()
+	return s.LostMapFull + s.LostRingFull + s.Missed, err
+}
+
+func (t *Tracker) resync(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, err := t.resyncLocked(ctx)
+	return err
+}
+
+// resyncLocked puts into the map whom a scan finds. The loss is read before the scan: what is lost
+// while it runs is made up for by the next.
+func (t *Tracker) resyncLocked(ctx context.Context) ([]selector.PID, error) {
+	lost, err := t.lost()
+	if err != nil {
+		return nil, err
+	}
+	scanned, err := t.cfg.Seed(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("seed the tracker: %w", err)
+	}
+	t.overflow = false
+	if err := t.insert(scanned); err != nil {
+		return nil, err
+	}
+	t.healed = lost
+	t.counted.resyncs++
+	return scanned, nil
+}
+
+// Origins of entries, as in bpf/exec_tracker.c.
+const originSeed = 3
+
+// insert adds those that the kernel does not hold already.
+func (t *Tracker) insert(pids []selector.PID) error {
+	for _, pid := range pids {
+		err := t.objects.Servers.Update(uint32(pid), gen.ExecTrackerServer{Origin: originSeed}, ebpf.UpdateNoExist)
+		switch {
+		case errors.Is(err, ebpf.ErrKeyExist):
+		case errors.Is(err, unix.E2BIG):
+			t.overflow = true
+			t.counted.seedMapFull++
+		case err != nil:
+			return fmt.Errorf("seed %d: %w", pid, err)
+		case ended(pid):
+			// It exited before it was put in, and its exit, which would have taken it out, has passed.
+			if err := t.dropSeed(pid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropSeed deletes an entry that insert made, and not one that the kernel made since for a new
+// process of the same number. Between the look and the delete a new process would have to be given
+// the number and exec as a server; the regular audit finds even that.
+func (t *Tracker) dropSeed(pid selector.PID) error {
+	var s gen.ExecTrackerServer
+	err := t.objects.Servers.Lookup(uint32(pid), &s)
+	if err == nil && s.Origin == originSeed {
+		err = t.objects.Servers.Delete(uint32(pid))
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("drop %d: %w", pid, err)
+	}
+	return nil
+}
+
+// ended reports whether nobody has the number. Asking for a process group tells, and needs no right.
+func ended(pid selector.PID) bool {
+	_, err := unix.Getpgid(int(pid))
+	return errors.Is(err, unix.ESRCH)
+}
+
+// firstBatch holds the servers of most hosts.
+const firstBatch = 1024
+
+// snapshot reads the map in batches, each of whole buckets, so that it misses nobody who is there
+// from beginning to end (__htab_map_lookup_and_delete_batch in kernel/bpf/hashtab.c, Linux 5.6).
+func (t *Tracker) snapshot() ([]selector.PID, error) {
+	if t.keys == nil {
+		t.growBuffers(firstBatch)
+	}
+	var pids []selector.PID
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := t.objects.Servers.BatchLookup(&cursor, t.keys, t.values, nil)
+		for _, key := range t.keys[:n] {
+			pids = append(pids, selector.PID(key))
+		}
+		switch {
+		case errors.Is(err, ebpf.ErrKeyNotExist):
+			return pids, nil
+		case errors.Is(err, unix.ENOSPC) && len(t.keys) < int(t.capacity): // a bucket larger than the buffer
+			t.growBuffers(2 * len(t.keys))
+		case err != nil:
+			return nil, fmt.Errorf("read the map: %w", err)
+		}
+	}
+}
+
+func (t *Tracker) growBuffers(n int) {
+	t.keys = make([]uint32, n)
+	t.values = make([]gen.ExecTrackerServer, n)
+}
+
+// Close detaches the programs and frees what they used. Next fails with [ErrClosed] from then on. It
+// may be called more than once, and beside any other method; only Candidates and Audit may then fail
+// with an error of their own.
+func (t *Tracker) Close() error {
+	t.closing.Do(func() {
+		var errs []error
+		for _, l := range t.links {
+			errs = append(errs, l.Close())
+		}
+		if t.ring != nil {
+			errs = append(errs, t.ring.Close())
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, c := range []io.Closer{&t.objects.ExecTrackerPrograms, &t.objects.ExecTrackerMaps} {
+			errs = append(errs, c.Close())
+		}
+		t.closed = errors.Join(errs...)
+	})
+	return t.closed
+}
