@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+
+package install
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"unsafe"
+)
+
+// machine is what an ELF must be for to run on one architecture.
+type machine struct {
+	machine elf.Machine
+	class   elf.Class
+	data    elf.Data
+}
+
+// machines has Go's architectures for Linux.
+var machines = map[string]machine{
+	"386":      {elf.EM_386, elf.ELFCLASS32, elf.ELFDATA2LSB},
+	"amd64":    {elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB},
+	"arm":      {elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB},
+	"arm64":    {elf.EM_AARCH64, elf.ELFCLASS64, elf.ELFDATA2LSB},
+	"loong64":  {elf.EM_LOONGARCH, elf.ELFCLASS64, elf.ELFDATA2LSB},
+	"mips":     {elf.EM_MIPS, elf.ELFCLASS32, elf.ELFDATA2MSB},
+	"mips64":   {elf.EM_MIPS, elf.ELFCLASS64, elf.ELFDATA2MSB},
+	"mips64le": {elf.EM_MIPS, elf.ELFCLASS64, elf.ELFDATA2LSB},
+	"mipsle":   {elf.EM_MIPS, elf.ELFCLASS32, elf.ELFDATA2LSB},
+	"ppc64":    {elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2MSB},
+	"ppc64le":  {elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2LSB},
+	"riscv64":  {elf.EM_RISCV, elf.ELFCLASS64, elf.ELFDATA2LSB},
+	"s390x":    {elf.EM_S390, elf.ELFCLASS64, elf.ELFDATA2MSB},
+}
+
+// programHeaders is what exec reads of an ELF, in both classes.
+type programHeaders struct {
+	offset   uint64
+	size     uint16
+	count    uint16
+	order    binary.ByteOrder
+	wide     bool
+	fileSize uint64
+}
+
+// segment is one program header.
+type segment struct {
+	kind                 elf.ProgType
+	offset, size, memory uint64
+}
+
+// elfInterpreter checks what exec would check of an ELF, and names its interpreter: "" for a static
+// one. Sections are for linkers, and not looked at.
+func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
+	table, err := readELFHeader(r, size, arch)
+	if err != nil {
+		return "", err
+	}
+	interpreter, loads := "", 0
+	for i := range table.count {
+		s, err := table.segment(r, i)
+		switch {
+		case err != nil:
+			return "", err
+		case s.kind == elf.PT_LOAD:
+			loads++
+		case s.kind == elf.PT_INTERP:
+			if interpreter, err = readInterpreter(r, s); err != nil {
+				return "", err
+			}
+		}
+	}
+	if loads == 0 {
+		return "", errors.New("the ELF has nothing to load")
+	}
+	return interpreter, nil
+}
+
+func readELFHeader(r io.ReaderAt, size int64, arch string) (programHeaders, error) {
+	var ident [elf.EI_NIDENT]byte
+	if err := readAt(r, ident[:], 0); err != nil || !bytes.HasPrefix(ident[:], []byte(elf.ELFMAG)) {
+		return programHeaders{}, errors.New("is neither an ELF nor a script")
+	}
+	want, known := machines[arch]
+	class, data := elf.Class(ident[elf.EI_CLASS]), elf.Data(ident[elf.EI_DATA])
+	table := programHeaders{wide: class == elf.ELFCLASS64, order: binary.LittleEndian, fileSize: uint64(size)}
+	if data == elf.ELFDATA2MSB {
+		table.order = binary.BigEndian
+	}
+	is, kind, err := table.readHeader(r)
+	switch {
+	case err != nil:
+		return programHeaders{}, err
+	case !known || class != want.class || data != want.data || is != want.machine:
+		return programHeaders{}, fmt.Errorf("is an ELF for %s, %s, %s; this machine is %s", is, class, data, arch)
+	case kind != elf.ET_EXEC && kind != elf.ET_DYN:
+		return programHeaders{}, fmt.Errorf("is an ELF of type %s, not a program", kind)
+	}
+	return table, table.check()
+}
+
+func (t *programHeaders) readHeader(r io.ReaderAt) (elf.Machine, elf.Type, error) {
+	if t.wide {
+		var h elf.Header64
+		err := t.read(r, 0, &h)
+		t.offset, t.size, t.count = h.Phoff, h.Phentsize, h.Phnum
+		return elf.Machine(h.Machine), elf.Type(h.Type), err
+	}
+	var h elf.Header32
+	err := t.read(r, 0, &h)
+	t.offset, t.size, t.count = uint64(h.Phoff), h.Phentsize, h.Phnum
+	return elf.Machine(h.Machine), elf.Type(h.Type), err
+}
+
+// check holds the table against load_elf_phdrs in fs/binfmt_elf.c (Linux 6.12): entries of the one
+// size, at most 64 KiB of them.
+func (t *programHeaders) check() error {
+	entry := unsafe.Sizeof(elf.Prog32{})
+	if t.wide {
+		entry = unsafe.Sizeof(elf.Prog64{})
+	}
+	all := uint64(t.size) * uint64(t.count)
+	switch {
+	case t.size != uint16(entry) || t.count == 0 || all > 64<<10:
+		return errors.New("the ELF's table of segments is malformed")
+	case t.offset > t.fileSize || all > t.fileSize-t.offset:
+		return fmt.Errorf("is truncated: its table of segments ends at %d, the file at %d", t.offset+all, t.fileSize)
+	}
+	return nil
+}
+
+// segment reads one entry, and checks that what it describes is in the file.
+func (t *programHeaders) segment(r io.ReaderAt, i uint16) (segment, error) {
+	at := t.offset + uint64(i)*uint64(t.size)
+	var s segment
+	if t.wide {
+		var p elf.Prog64
+		if err := t.read(r, at, &p); err != nil {
+			return segment{}, err
+		}
+		s = segment{elf.ProgType(p.Type), p.Off, p.Filesz, p.Memsz}
+	} else {
+		var p elf.Prog32
+		if err := t.read(r, at, &p); err != nil {
+			return segment{}, err
+		}
+		s = segment{elf.ProgType(p.Type), uint64(p.Off), uint64(p.Filesz), uint64(p.Memsz)}
+	}
+	switch {
+	case s.kind == elf.PT_NULL:
+	case s.offset > t.fileSize || s.size > t.fileSize-s.offset:
+		return segment{}, fmt.Errorf("is truncated: a segment ends at %d, the file at %d", s.offset+s.size, t.fileSize)
+	case s.kind == elf.PT_LOAD && s.size > s.memory:
+		return segment{}, errors.New("a segment of the ELF is larger in the file than in memory")
+	}
+	return s, nil
+}
+
+func (t *programHeaders) read(r io.ReaderAt, at uint64, into any) error {
+	buf := make([]byte, binary.Size(into))
+	if err := readAt(r, buf, int64(at)); err != nil {
+		return fmt.Errorf("is truncated: its headers do not end before %d", t.fileSize)
+	}
+	_, err := binary.Decode(buf, t.order, into)
+	return err
+}
+
+// longestInterpreter is PATH_MAX, as load_elf_binary has it.
+const longestInterpreter = 4096
+
+func readInterpreter(r io.ReaderAt, s segment) (string, error) {
+	if s.size < 2 || s.size > longestInterpreter {
+		return "", errors.New("the ELF's interpreter is malformed")
+	}
+	path := make([]byte, s.size)
+	if err := readAt(r, path, int64(s.offset)); err != nil {
+		return "", err
+	}
+	name, _, _ := bytes.Cut(path, []byte{0})
+	switch {
+	case path[s.size-1] != 0:
+		return "", errors.New("the ELF's interpreter is malformed")
+	case len(name) == 0 || name[0] != '/':
+		return "", fmt.Errorf("the ELF's interpreter %q is a relative path", name)
+	}
+	return string(name), nil
+}
+
+func readAt(r io.ReaderAt, buf []byte, at int64) error {
+	n, err := r.ReadAt(buf, at)
+	if n == len(buf) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+// longestSettle is how many settle times a file that keeps changing is waited for: 2 s for the usual
+// 500 ms, after which the servers' own trigger would have fired, too. What it is by then is decided
+// by the checks, which refuse a file that is still open for writing.
+const longestSettle = 4
+
+// Settled waits until the file at path has stood unchanged for settle, and at most four times that,
+// and then checks it. A file that was last changed longer ago is checked at once. It returns early
+// when ctx ends.
+func Settled(ctx context.Context, path string, settle time.Duration) selector.Install {
+	limit := time.Now().Add(longestSettle * settle)
+	for m := markOf(path); m != (mark{}); {
+		wait := min(m.restless(settle, time.Now()), time.Until(limit))
+		if wait <= 0 || !sleep(ctx, wait) {
+			break
+		}
+		now := markOf(path)
+		if now == m {
+			break
+		}
+		m = now
+	}
+	return Check(path)
+}
+
+// restless is how long the file has yet to stand unchanged. A time of change that lies in the future
+// says nothing, and the whole settle time is waited for.
+func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
+	age := now.Sub(time.Unix(m.ctime.Unix()))
+	if age < 0 {
+		return settle
+	}
+	return settle - age
+}
+
+// markOf is the zero mark where there is nothing, or nothing that can be looked at.
+func markOf(path string) mark {
+	fd, m, err := openPath(path)
+	if err != nil {
+		return mark{}
+	}
+	_ = unix.Close(fd)
+	return m
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
