@@ -49,7 +49,7 @@ func NewFS(root string) (*FS, error) {
 	}
 	if _, err := fs.readInto(fd, "self/stat", make([]byte, bufferSize)); err != nil {
 		_ = fs.Close()
-		return nil, fmt.Errorf("read %q: not a proc file system that shows this process: %w", root+"/self/stat", err)
+		return nil, fmt.Errorf("open %q: it does not show this process: mount a proc file system there", root)
 	}
 	fs.self, _ = viewOf(fd, "self") // unknown compares unequal, which only costs a look more
 	return fs, nil

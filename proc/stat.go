@@ -27,12 +27,12 @@ func (s stat) exited() bool { return s.state == 'Z' || s.state == 'X' }
 
 var errMalformed = errors.New("malformed")
 
-// Positions among the fields after the name.
+// Positions among the fields after the name, the first of which proc_pid_stat(5) counts as field 3.
 const (
-	statState      = 3 - 3
-	statFlags      = 9 - 3
-	statNumThreads = 20 - 3
-	statStartTime  = 22 - 3
+	statState      = 0
+	statFlags      = 6
+	statNumThreads = 17
+	statStartTime  = 19
 )
 
 // parseStat takes a stat line apart. The name is free text and may hold anything, parentheses and

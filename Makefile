@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+
+# Go and make are all that building and testing need. The rest is for changing the kernel program
+# (generate) and for what CI checks (lint, verify).
+
+GO            ?= go
+# Both are run from source at a fixed version, so that everybody's answer is the same.
+GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOFUMPT       := $(GO) run mvdan.cc/gofumpt@v0.12.0
+IMAGE         := ebpf-upgrader-test
+BASE_IMAGE    ?= docker.io/library/golang:1.26-bookworm
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## Build bin/ebpf-upgrader
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ebpf-upgrader ./cmd/ebpf-upgrader
+
+.PHONY: demo
+demo: build ## Watch eight servers upgrade (as root through eBPF)
+	./bin/ebpf-upgrader demo
+
+# The race detector needs a C compiler, which a fresh machine may lack.
+RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 && echo -race)
+
+.PHONY: test
+test: ## Run all tests (as root including those of the kernel program)
+	$(GO) test $(RACE) -shuffle=on -count=1 ./...
+
+.PHONY: bench
+bench: ## Time the scan and the tracker against the original's walk, on 20,000 processes
+	IDLE=20000 $(GO) test -run '^$$' -bench . -benchtime 10x -timeout 30m ./fallback ./tracker ./proc
+
+.PHONY: generate
+generate: ## Compile the kernel program again (needs clang and libbpf's headers)
+	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \
+		{ echo "generate: install clang, llvm and libbpf's headers: apt-get install clang llvm libbpf-dev" >&2; exit 1; }
+	$(GO) generate ./gen
+
+.PHONY: lint
+lint: ## Check the style
+	$(GOLANGCI_LINT) run
+	GOOS=darwin $(GO) build ./...
+
+.PHONY: verify
+verify: generate lint ## Check that everything that is generated or formatted is committed so
+	$(GOFUMPT) -w $$(git ls-files '*.go' ':!gen')
+	$(GO) mod tidy
+	git diff --exit-code
+
+.PHONY: test-docker
+test-docker: ## Build an image that regenerates the code, and run all tests in it
+	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ./scripts/test-docker
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ebpf-upgrader/install"
+	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/upgrade"
+)
+
+func newDemo(a *app) *cobra.Command {
+	servers := 8
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it all: start servers, install a new binary, watch them upgrade",
+		Long: `Makes a temporary install, starts servers of its own that upgrade themselves as the
+real ones do, starts the service beside them, installs a new binary by rename, and
+shows the servers turn from old to new. Touches nothing else, and cleans up.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), servers) },
+	}
+	f := cmd.Flags()
+	f.IntVar(&servers, "servers", servers, "how many servers to start")
+	a.opts.addSource(f)
+	a.opts.addRule(f)
+	a.opts.addSettle(f)
+	return cmd
+}
+
+// newDemoServer is what the copies of this program that the demo installs are started as.
+func newDemoServer() *cobra.Command {
+	return &cobra.Command{
+		Use:    "mcp",
+		Short:  "Serve as one of the demo's servers",
+		Hidden: true,
+		Args:   cobra.ArbitraryArgs,
+		RunE: func(*cobra.Command, []string) error {
+			testfleet.Main() // does not come back in a server of the demo
+			return usageError("this program is a server only within the demo")
+		},
+	}
+}
+
+// mostDemoServers is what a machine with little memory can run: each takes some 8 MB.
+const mostDemoServers = 500
+
+func (a *app) demo(ctx context.Context, servers int) (err error) {
+	if servers < 1 || servers > mostDemoServers {
+		return usageError("--servers %d: must be between 1 and %d", servers, mostDemoServers)
+	}
+	dir, err := os.MkdirTemp("", "ebpf-upgrader-demo-")
+	if err != nil {
+		return fmt.Errorf("make the demo's folder: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	own, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	binary, err := testfleet.NewInstall(dir, own)
+	if err != nil {
+		return err
+	}
+	a.opts.installPath, a.opts.name = binary.Path(), testfleet.Name
+	path := binary.Path()
+	fleet, err := testfleet.StartFleet(ctx, servers, testfleet.Options{Binary: path, UpgradeBin: &path})
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, fleet.StopAll()) }()
+	if err := fleet.AwaitArmed(ctx, 0); err != nil {
+		return interrupted(ctx, err)
+	}
+	return interrupted(ctx, a.demoUpgrade(ctx, binary, fleet, own))
+}
+
+// interrupted makes one clear error of whatever an interruption broke.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errInterrupted
+	}
+	return err
+}
+
+// demoPatience is how long the demo waits for the last server.
+const demoPatience = 60 * time.Second
+
+func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet *testfleet.Fleet, own string) error {
+	h, err := a.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	watcher, err := install.Watch(a.opts.installPath, a.opts.settle)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watcher.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	rounds := make(chan upgrade.Report)
+	cfg := a.serviceConfig(ctx, h, watcher.Changes())
+	cfg.Observer = roundsTo{ctx, rounds}
+	served := make(chan error, 1)
+	go func() { served <- upgrade.NewService(cfg).Run(ctx) }()
+
+	show := newDemoScreen(a.stdout, fleet.Servers())
+	show.intro(binary.Path(), h.source())
+	select { // the service has looked at everybody once
+	case <-rounds:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	renamed := time.Now()
+	if err := binary.Replace(own); err != nil {
+		return err
+	}
+	last, err := show.watch(ctx, rounds)
+	cancel()
+	if err = errors.Join(err, <-served); err != nil {
+		return err
+	}
+	return show.outro(last.Sub(renamed))
+}
+
+// roundsTo hands the rounds of a service on.
+type roundsTo struct {
+	ctx    context.Context //nolint:containedctx // it lives as long as the demo
+	rounds chan<- upgrade.Report
+}
+
+func (o roundsTo) Round(_ upgrade.Reason, r upgrade.Report, _ time.Duration) {
+	select {
+	case o.rounds <- r:
+	case <-o.ctx.Done():
+	}
+}
+
+func (roundsTo) Trouble(error) {} // what did not work shows in the servers

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ebpf-upgrader/install"
+	"ebpf-upgrader/selector"
+)
+
+func newExplain(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "explain PID --install-path PATH",
+		Short:   "Show each check of one process, in order, with what was read",
+		Example: `  ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
+		Args:    onePID,
+		RunE:    func(_ *cobra.Command, args []string) error { return a.explain(args[0]) },
+	}
+	f := cmd.Flags()
+	a.opts.addInstallPath(f)
+	a.opts.addRule(f)
+	a.opts.addOutput(f)
+	return cmd
+}
+
+func onePID(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError("explain takes one process number, as in: explain 812 --install-path PATH")
+	}
+	return nil
+}
+
+// explanation is what explain prints as JSON.
+type explanation struct {
+	SchemaVersion int              `json:"schema_version"`
+	PID           selector.PID     `json:"pid"`
+	Install       selector.Install `json:"install"`
+	Checks        []selector.Check `json:"checks"`
+	selector.Decision
+}
+
+func (a *app) explain(arg string) error {
+	pid, err := strconv.ParseInt(arg, 10, 32)
+	if err != nil || pid <= 0 {
+		return usageError("%q is not a process number", arg)
+	}
+	if err := a.needInstall(); err != nil {
+		return err
+	}
+	h, err := a.openProc()
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	rule := a.opts.rule()
+	rule.Install = install.Check(a.opts.installPath)
+	process, err := h.Inspect(selector.PID(pid), rule)
+	switch {
+	case errors.Is(err, selector.ErrGone):
+		return fmt.Errorf("explain %d: no such process", pid)
+	case err != nil:
+		return fmt.Errorf("explain %d: %w", pid, err)
+	}
+	return a.printExplanation(explanation{1, selector.PID(pid), rule.Install, rule.Explain(process), rule.Judge(process)})
+}
+
+func (a *app) printExplanation(e explanation) error {
+	if a.opts.output == "json" {
+		return printJSON(a.stdout, e)
+	}
+	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, c := range e.Checks {
+		mark := "ok"
+		if !c.Passed {
+			mark = "no"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", mark, c.Name, printable(c.Read))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	would := "would not be signalled"
+	if e.Verdict == selector.Outdated {
+		would = "would be signalled"
+	}
+	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s\n", e.PID, e.Verdict, would)
+	return err
+}

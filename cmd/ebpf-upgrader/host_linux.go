@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/pidfd"
+	"ebpf-upgrader/proc"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+	"ebpf-upgrader/upgrade"
+)
+
+// host is the machine as the commands see it: its processes, and the source of candidates.
+type host struct {
+	procfs  *proc.FS
+	scanner *fallback.Scanner
+	// tracker is nil where the scan is the source.
+	tracker *tracker.Tracker
+	signal  syscall.Signal
+}
+
+// openHost opens /proc, and the source that the options ask for.
+func (a *app) openHost(ctx context.Context) (*host, error) {
+	h, err := a.openProc()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openTracker(ctx, h); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// openProc opens the host without a tracker.
+func (a *app) openProc() (*host, error) {
+	sig := unix.SignalNum(a.opts.signal)
+	if sig == 0 {
+		return nil, usageError("--signal %q: no such signal", a.opts.signal)
+	}
+	procfs, err := proc.NewFS("/proc")
+	if err != nil {
+		return nil, exitWith(exitNoSource, err)
+	}
+	return &host{procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), signal: sig}, nil
+}
+
+func (a *app) openTracker(ctx context.Context, h *host) error {
+	if a.opts.source == "proc" {
+		return nil
+	}
+	var err error
+	h.tracker, err = tracker.Open(ctx, tracker.Config{
+		Pattern:    a.opts.pattern(),
+		MaxEntries: a.opts.maxEntries,
+		Seed:       h.scanner.Candidates,
+	})
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, tracker.ErrUnavailable):
+		return err
+	case a.opts.source == "bpf":
+		return exitWith(exitNoSource, err)
+	}
+	a.log.Info("scanning /proc", "because", err)
+	return nil
+}
+
+func (h *host) close() {
+	if h.tracker != nil {
+		_ = h.tracker.Close() // the program ends, and the kernel with it drops what it held
+	}
+	_ = h.procfs.Close()
+}
+
+func (h *host) source() upgrade.Source {
+	if h.tracker != nil {
+		return upgrade.SourceBPF
+	}
+	return upgrade.SourceProc
+}
+
+// Candidates are the PIDs of all processes that may be servers.
+func (h *host) Candidates(ctx context.Context) ([]selector.PID, error) {
+	if h.tracker != nil {
+		return h.tracker.Candidates(ctx)
+	}
+	return h.scanner.Candidates(ctx)
+}
+
+// Inspect reads what rule asks for.
+func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
+	return h.procfs.Inspect(pid, proc.Query{
+		Pattern:      rule.Pattern,
+		Variable:     rule.Variable,
+		Signal:       h.signal,
+		Interpreters: rule.Install.Interpreters,
+	})
+}
+
+func pin(pid selector.PID) (upgrade.Target, error) {
+	return pidfd.Open(pid)
+}
+
+// upgrader makes rounds over this host.
+func (a *app) upgrader(h *host) *upgrade.Upgrader {
+	return upgrade.New(upgrade.Config{
+		Rule:      a.opts.rule(),
+		Self:      selector.PID(a.opts.self),
+		Signal:    h.signal,
+		Source:    h.source(),
+		Inspector: h,
+		Pin:       pin,
+	})
+}
+
+func (o *options) pattern() selector.Pattern {
+	return selector.Pattern{Name: o.name, Subcommand: o.subcommand}
+}
+
+func (o *options) rule() selector.Rule {
+	rule := selector.Rule{Pattern: o.pattern(), Variable: o.variable, Signal: o.signal}
+	if o.scope == "any" {
+		rule.Scope = selector.ScopeAny
+	}
+	return rule
+}
+
+// needInstall makes the install path an argument that cannot be left out.
+func (a *app) needInstall() error {
+	if problem := a.opts.installProblem(); problem != "" {
+		return usageError("%s: give --install-path PATH", problem)
+	}
+	return nil
+}
+
+// needSelf turns down a number that no process has.
+func (a *app) needSelf() error {
+	if err := unix.Kill(int(a.opts.self), 0); errors.Is(err, unix.ESRCH) {
+		return usageError("--self %d: no such process", a.opts.self)
+	}
+	return nil
+}
+
+// errInterrupted is the error of a command that was interrupted.
+var errInterrupted = fmt.Errorf("interrupted: %w", context.Canceled)

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package testfleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+// Server is a real process, seen from outside. It is safe for concurrent use.
+type Server struct {
+	process *os.Process
+	stdin   *os.File
+	reports *os.File
+	// reap waits for process, once.
+	reap func() (*os.ProcessState, error)
+	stop func() error
+
+	exited chan struct{}
+
+	mu       sync.Mutex // guards all below
+	events   []Event
+	changed  chan struct{} // closed and replaced at each event
+	identity selector.Identity
+	latest   Event // the last start
+	signals  int
+	daemon   *handle
+	child    *handle
+	exit     *os.ProcessState
+	broken   error
+}
+
+func newServer(process *os.Process, stdin, reports *os.File) *Server {
+	s := &Server{
+		process:  process,
+		stdin:    stdin,
+		reports:  reports,
+		reap:     sync.OnceValues(process.Wait),
+		exited:   make(chan struct{}),
+		changed:  make(chan struct{}),
+		identity: selector.Identity{PID: selector.PID(process.Pid)},
+	}
+	s.identity.StartTime, _ = startTime(s.identity.PID.String())
+	s.stop = sync.OnceValue(s.end)
+	go s.follow() // until nobody holds the other end of reports
+	return s
+}
+
+// PID is the server's number: the daemon's, once there is one.
+func (s *Server) PID() selector.PID { return s.Identity().PID }
+
+// Identity is the PID with the start time.
+func (s *Server) Identity() selector.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// Generation is the number of execs that the server has come through.
+func (s *Server) Generation() int { return s.last().Generation }
+
+// Image is the file that the server reported to run at its last start.
+func (s *Server) Image() selector.Image { return s.last().Image }
+
+func (s *Server) last() Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.latest
+}
+
+// Signals is how many SIGUSR1 the server has reported in its life. One that ended it, or came
+// while another one was being delivered, is not among them.
+func (s *Server) Signals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.signals
+}
+
+// ChildPID is the number of the forked child, or zero when none was reported.
+func (s *Server) ChildPID() selector.PID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.child == nil {
+		return 0
+	}
+	return s.child.pid
+}
+
+// Events is a copy of what the server has reported so far.
+func (s *Server) Events() []Event {
+	events, _ := s.since(0)
+	return append([]Event(nil), events...)
+}
+
+// since is the events from number n on, and what tells of the next one.
+func (s *Server) since(n int) ([]Event, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[n:len(s.events):len(s.events)], s.changed
+}
+
+// Exited is closed when the server has ended, was reaped, and all of its events are in.
+func (s *Server) Exited() <-chan struct{} { return s.exited }
+
+// ExitState is how the server ended: nil before, and for a daemon, whose parent is another process.
+func (s *Server) ExitState() *os.ProcessState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.exit
+}
+
+// Await waits for an event that wanted says yes to, past ones included, which it sees in their
+// order, each once. It fails when ctx ends or the server does.
+func (s *Server) Await(ctx context.Context, wanted func(Event) bool) (Event, error) {
+	for n := 0; ; {
+		ended := s.hasExited() // asked before the look: then nothing comes after it
+		events, changed := s.since(n)
+		for _, e := range events {
+			if wanted(e) {
+				return e, nil
+			}
+		}
+		n += len(events)
+		if ended {
+			return Event{}, s.errEnded()
+		}
+		select {
+		case <-changed:
+		case <-s.exited:
+		case <-ctx.Done():
+			return Event{}, fmt.Errorf("await event of server %d: %w", s.PID(), ctx.Err())
+		}
+	}
+}
+
+func (s *Server) hasExited() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// ErrEnded means that the server is no more, so what was waited for will not happen.
+var ErrEnded = errors.New("server has ended")
+
+func (s *Server) errEnded() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return fmt.Errorf("follow server %d: %w", s.identity.PID, s.broken)
+	}
+	return fmt.Errorf("await event of server %d: %w: %v", s.identity.PID, ErrEnded, s.exit)
+}
+
+// ErrNeverArms means that the server has no handler and will not get one.
+var ErrNeverArms = errors.New("server never arms")
+
+// AwaitArmed waits until the server is armed in the given generation or a later one. It fails with
+// [ErrNeverArms] as soon as the server says so, and otherwise as Await does.
+func (s *Server) AwaitArmed(ctx context.Context, generation int) error {
+	e, err := s.Await(ctx, func(e Event) bool {
+		return e.Generation >= generation && (e.Kind == Armed || e.Kind == Unarmed)
+	})
+	if err == nil && e.Kind == Unarmed {
+		return fmt.Errorf("await server %d: %w", s.PID(), ErrNeverArms)
+	}
+	return err
+}
+
+// AwaitGeneration waits until the server has started in that generation or a later one. It fails
+// as Await does.
+func (s *Server) AwaitGeneration(ctx context.Context, generation int) error {
+	_, err := s.Await(ctx, func(e Event) bool { return e.Kind == Started && e.Generation >= generation })
+	return err
+}
+
+// CloseStdin ends the server's session. It may be called more than once.
+func (s *Server) CloseStdin() {
+	_ = s.stdin.Close()
+}
+
+// Signal sends sig to the server, like any other sender on the host.
+func (s *Server) Signal(sig syscall.Signal) error {
+	s.mu.Lock()
+	daemon := s.daemon
+	s.mu.Unlock()
+	if daemon != nil {
+		return daemon.signal(sig)
+	}
+	if err := s.process.Signal(sig); err != nil {
+		return fmt.Errorf("signal server %d: %w", s.process.Pid, err)
+	}
+	return nil
+}
+
+// Stop ends the server with all that it forked, and waits until they are gone. It may be called
+// more than once, and by several at a time.
+func (s *Server) Stop() error { return s.stop() }
+
+func (s *Server) end() error {
+	late := time.AfterFunc(stopPatience, func() { _ = s.reports.Close() }) // ends follow
+	defer late.Stop()
+	for !s.hasExited() {
+		_, changed := s.since(0)
+		// An error means that it has ended.
+		_ = s.process.Kill()
+		_ = s.Signal(unix.SIGKILL)
+		select {
+		case <-s.exited:
+		case <-changed: // it may have become a daemon
+		}
+	}
+	_ = s.stdin.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(s.broken, s.child.end(), s.daemon.end())
+}
