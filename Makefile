@@ -50,6 +50,7 @@ lint: ## Check the style
 verify: generate lint ## Check that everything that is generated or formatted is committed so
 	$(GOFUMPT) -w $$(git ls-files '*.go' ':!gen')
 	$(GO) mod tidy
+	./scripts/check-docs
 	git diff --exit-code
 
 .PHONY: test-docker

@@ -39,12 +39,12 @@ type Image struct {
 // Known reports whether i names a file.
 func (i Image) Known() bool { return i.Ino != 0 }
 
-// String is "device:inode", or "nothing" for an unknown Image.
+// String is "device:inode", as stat -c %d:%i prints it, or "nothing" for an unknown Image.
 func (i Image) String() string {
 	if !i.Known() {
 		return "nothing"
 	}
-	return fmt.Sprintf("%x:%d", i.Dev, i.Ino)
+	return fmt.Sprintf("%d:%d", i.Dev, i.Ino)
 }
 
 // File is what a path led to in a server's own root: the metadata that decide whether the server

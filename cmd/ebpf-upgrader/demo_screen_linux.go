@@ -33,7 +33,6 @@ func (d *demoScreen) intro(path string, source upgrade.Source) {
 		by = "eBPF"
 	}
 	fmt.Fprintf(d.out, "%d servers run %s and are armed; the service finds them through %s.\n", len(d.servers), path, by)
-	fmt.Fprintln(d.out, "A new binary lands by rename:")
 }
 
 // turned is one server that has come up on its next image.
@@ -54,6 +53,7 @@ func (d *demoScreen) watch(ctx context.Context, rounds <-chan upgrade.Report) (l
 			turns <- turned{i, e.At, err}
 		}()
 	}
+	fmt.Fprintln(d.out, "A new binary lands by rename:")
 	d.draw()
 	for d.upgraded < len(d.servers) {
 		select {

@@ -81,7 +81,7 @@ func (a *app) triggerOn(ctx context.Context, h *host, installed selector.Install
 	case ctx.Err() != nil:
 		return errInterrupted
 	case behind > 0 && !a.opts.dryRun:
-		return exitWith(exitBehind, fmt.Errorf("%d servers are still outdated", behind))
+		return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", behind))
 	}
 	return nil
 }
