@@ -184,7 +184,10 @@ func checkReady(r Rule, p Process) (Verdict, string) {
 }
 
 func checkHandler(r Rule, p Process) (Verdict, string) {
-	if !p.Catches {
+	switch {
+	case p.MidExec:
+		return NoHandler, "is in the middle of an exec, which resets its handlers"
+	case !p.Catches:
 		return NoHandler, r.Signal + " is not caught and would end it"
 	}
 	return Undecided, ""
@@ -238,7 +241,10 @@ func readReady(r Rule, p Process) string {
 }
 
 func readHandler(r Rule, p Process) string {
-	if p.Catches {
+	switch {
+	case p.MidExec:
+		return "is in the middle of an exec"
+	case p.Catches:
 		return r.Signal + " is caught"
 	}
 	return r.Signal + " is not caught"

@@ -149,6 +149,9 @@ func TestJudge(t *testing.T) {
 			func(r *selector.Rule, p *selector.Process) { r.Scope, p.Catches = selector.ScopeAny, false },
 			selector.NoHandler, true,
 		},
+		"in the middle of an exec, the handler is about to go": {
+			func(_ *selector.Rule, p *selector.Process) { p.MidExec = true }, selector.NoHandler, true,
+		},
 		"nothing known": {
 			func(_ *selector.Rule, p *selector.Process) { *p = selector.Process{} }, selector.NotOurs, false,
 		},

@@ -113,6 +113,9 @@ type Process struct {
 	Image Image
 	// Credentials decide what the process may exec.
 	Credentials Credentials
+	// MidExec says that the process was in the middle of an exec when its image was read: what
+	// Catches says may be of the image before, and the handler is about to go.
+	MidExec bool
 	// Catches says that the process has a handler for the signal (its bit in SigCgt).
 	Catches    bool
 	Unreadable Unreadable

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+)
+
+func TestAFullMapIsCountedAndNobodyIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.MaxEntries = 4 })
+	var want []selector.PID
+	for range 8 {
+		want = append(want, s.spawn(s.name, "mcp").pid())
+	}
+	slices.Sort(want)
+	for range 2 { // not only the first time after the loss
+		if got := s.held(); !slices.Equal(got, want) {
+			t.Errorf("held are %v, want %v", got, want)
+		}
+	}
+	if stats := s.stats(); stats.LostMapFull == 0 || stats.Entries > stats.Capacity {
+		t.Errorf("stats are %+v, want a loss counted", stats)
+	}
+}
+
+// TestAFullRingIsCountedToldAndScannedForOnce: nobody reads while more happens than fits.
+func TestAFullRingIsCountedToldAndScannedForOnce(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.RingBytes = uint32(os.Getpagesize()) })
+	stays := s.spawn(s.name, "mcp")
+	for s.stats().LostRingFull == 0 {
+		cmd := exec.Command("true")
+		cmd.Args = []string{s.name, "mcp"}
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.stats().Resyncs
+	for range 3 {
+		if got := s.held(); !slices.Equal(got, []selector.PID{stays.pid()}) {
+			t.Errorf("held are %v, want [%d]", got, stays.pid())
+		}
+	}
+	if after := s.stats().Resyncs; after != before+1 {
+		t.Errorf("%d scans after a loss, want one", after-before)
+	}
+	for {
+		e, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == tracker.Lost {
+			return
+		}
+	}
+}
+
+func TestAServerThatStartedBeforeTheTrackerIsHeld(t *testing.T) {
+	t.Parallel()
+	var early *process
+	s := newScene(t, func(s *scene, _ *tracker.Config) { early = s.spawn(s.name, "mcp") })
+	if !s.holds(early.pid()) {
+		t.Errorf("%d is not held", early.pid())
+	}
+}
+
+// TestAServerThatStartsWhileTheSetIsSeededIsHeld: the seed is over before it starts, so only a
+// tracker that was attached first knows it.
+func TestAServerThatStartsWhileTheSetIsSeededIsHeld(t *testing.T) {
+	t.Parallel()
+	var between *process
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		c.Seed = func(ctx context.Context) ([]selector.PID, error) {
+			pids, err := s.scan(ctx)
+			between = s.spawn(s.name, "mcp")
+			return pids, err
+		}
+	})
+	if !s.holds(between.pid()) {
+		t.Errorf("%d is not held", between.pid())
+	}
+}
+
+// TestAProcessThatEndedWhileTheSetWasSeededDoesNotStay: its exit came before its entry.
+func TestAProcessThatEndedWhileTheSetWasSeededDoesNotStay(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		c.Seed = func(ctx context.Context) ([]selector.PID, error) {
+			p := s.spawn(s.name, "mcp")
+			pids, err := s.scan(ctx)
+			p.run(t, "exit")
+			_ = p.Wait()
+			return pids, err
+		}
+	})
+	if stats := s.stats(); stats.Entries != 0 {
+		t.Errorf("%d entries, want none", stats.Entries)
+	}
+}
+
+func TestAnAuditOfATrueSetFindsNoDifference(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	p := s.spawn(s.name, "mcp")
+	d, err := s.Audit(t.Context())
+	if err != nil || len(d.Missing)+len(d.Extra) != 0 {
+		t.Errorf("Audit = %+v, %v, want no difference", d, err)
+	}
+	if !s.holds(p.pid()) {
+		t.Errorf("%d is not held after the audit", p.pid())
+	}
+}
+
+// TestAnAuditPutsInWhomTheSetLacks: a process that changed its name is one that only a scan knows.
+func TestAnAuditPutsInWhomTheSetLacks(t *testing.T) {
+	t.Parallel()
+	var unknown *process
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		c.Seed = func(context.Context) ([]selector.PID, error) {
+			if unknown == nil {
+				return nil, nil
+			}
+			return []selector.PID{unknown.pid()}, nil
+		}
+	})
+	unknown = s.spawn("sh", "no", "server")
+	d, err := s.Audit(t.Context())
+	if err != nil || !slices.Equal(d.Missing, []selector.PID{unknown.pid()}) {
+		t.Errorf("Audit = %+v, %v, want %d missing", d, err, unknown.pid())
+	}
+	if !s.holds(unknown.pid()) || s.stats().AuditMissing != 1 {
+		t.Errorf("%d is not held after the audit, or not counted: %+v", unknown.pid(), s.stats())
+	}
+}
+
+func TestAScanThatFailsIsAnErrorAndNoShortList(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("no scan today")
+	fail := false
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		c.MaxEntries = 1
+		c.Seed = func(ctx context.Context) ([]selector.PID, error) {
+			if fail {
+				return nil, broken
+			}
+			return s.scan(ctx)
+		}
+	})
+	s.spawn(s.name, "mcp")
+	s.spawn(s.name, "mcp")
+	fail = true
+	if pids, err := s.Candidates(t.Context()); !errors.Is(err, broken) || len(pids) != 0 {
+		t.Errorf("Candidates = %v, %v, want the scan's error alone", pids, err)
+	}
+}
+
+func TestCloseMayBeCalledTwiceAndEndsNext(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	ended := make(chan error)
+	go func() {
+		for {
+			if _, err := s.Next(); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Errorf("close twice: %v", err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, tracker.ErrClosed) {
+			t.Errorf("Next = %v, want ErrClosed", err)
+		}
+	case <-s.within().Done():
+		t.Error("Next did not end")
+	}
+}
+
+// TestAnOpenThatFailsLeavesNothingOpen is not parallel: it counts the descriptors of all.
+func TestAnOpenThatFailsLeavesNothingOpen(t *testing.T) {
+	needBPF(t)
+	broken := errors.New("no scan today")
+	open := func() error {
+		_, err := tracker.Open(t.Context(), tracker.Config{
+			Pattern: selector.Pattern{Name: "x", Subcommand: "y"},
+			Seed:    func(context.Context) ([]selector.PID, error) { return nil, broken },
+		})
+		return err
+	}
+	_ = open() // whatever the libraries keep for good
+	before := descriptors(t)
+	if err := open(); !errors.Is(err, broken) || errors.Is(err, tracker.ErrUnavailable) {
+		t.Errorf("Open = %v, want the scan's error", err)
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/proc"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+)
+
+func TestMain(m *testing.M) {
+	testfleet.Main()
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// needBPF is the gate of all tests that load the kernel program. CI sets REQUIRE_BPF, and then they
+// must not be skipped.
+func needBPF(tb testing.TB) {
+	tb.Helper()
+	_, err := os.Stat("/sys/kernel/btf/vmlinux")
+	if os.Geteuid() == 0 && err == nil {
+		return
+	}
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		tb.Fatalf("needs root and BTF: uid %d, %v", os.Geteuid(), err)
+	}
+	tb.Skipf("needs root and BTF: uid %d, %v", os.Geteuid(), err)
+}
+
+// names makes the servers of each test their own: others run on the same kernel.
+var names atomic.Int32
+
+// scene is a tracker for servers of one name that no other test has.
+type scene struct {
+	*tracker.Tracker
+	t    testing.TB
+	name string
+	scan func(context.Context) ([]selector.PID, error)
+}
+
+// newScene opens a tracker that is seeded by a real scan. change may alter the configuration.
+func newScene(t testing.TB, change func(*scene, *tracker.Config)) *scene {
+	t.Helper()
+	needBPF(t)
+	s := &scene{t: t, name: fmt.Sprintf("tracked-%d-%d", os.Getpid(), names.Add(1))}
+	pattern := selector.Pattern{Name: s.name, Subcommand: "mcp"}
+	procfs, err := proc.NewFS("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = procfs.Close() })
+	s.scan = fallback.New(procfs, pattern).Candidates
+	cfg := tracker.Config{Pattern: pattern, Seed: s.scan}
+	if change != nil {
+		change(s, &cfg)
+	}
+	if s.Tracker, err = tracker.Open(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// process is a shell that waits for a line, and then runs what the line says.
+type process struct {
+	*exec.Cmd
+	stdin io.WriteCloser
+}
+
+// spawn starts a shell with the given argv[0] and arguments. It has exec'd, and the tracepoint with
+// it, when spawn returns: the shell said so.
+func (s *scene) spawn(argv0 string, args ...string) *process {
+	s.t.Helper()
+	cmd := exec.Command("/bin/sh")
+	cmd.Args = append([]string{argv0, "-c", `echo up; read -r line; eval "$line"`}, args...)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "up\n" {
+		s.t.Fatalf("the shell said %q, %v", line, err)
+	}
+	return &process{cmd, stdin}
+}
+
+func (p *process) pid() selector.PID { return selector.PID(p.Process.Pid) }
+
+// run has the shell run a command.
+func (p *process) run(t testing.TB, line string) {
+	t.Helper()
+	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serve starts a real server under the scene's name.
+func (s *scene) serve(behaviour testfleet.Behaviour) *testfleet.Server {
+	s.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server, err := testfleet.Start(s.within(), testfleet.Options{
+		Binary: self, Argv0: s.name, UpgradeBin: &self, Behaviour: behaviour,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = server.Stop() })
+	if err := server.AwaitArmed(s.within(), 0); err != nil {
+		s.t.Fatal(err)
+	}
+	return server
+}
+
+func (s *scene) within() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	s.t.Cleanup(cancel)
+	return ctx
+}
+
+func (s *scene) held() []selector.PID {
+	s.t.Helper()
+	pids, err := s.Candidates(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pids
+}
+
+func (s *scene) holds(pid selector.PID) bool {
+	s.t.Helper()
+	return slices.Contains(s.held(), pid)
+}
+
+func (s *scene) stats() tracker.Stats {
+	s.t.Helper()
+	stats, err := s.Stats()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return stats
+}
+
+// eventually polls for what no event tells of.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("within %s: not %s", patience, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// await reads events until one is of the kind and process, and fails on any of the kinds that must
+// not come before.
+func (s *scene) await(kind tracker.Kind, pid selector.PID, not ...tracker.Kind) tracker.Event {
+	s.t.Helper()
+	alarm := time.AfterFunc(patience, func() { _ = s.Close() })
+	defer alarm.Stop()
+	for {
+		e, err := s.Next()
+		switch {
+		case errors.Is(err, tracker.ErrClosed):
+			s.t.Fatalf("no %s of %d within %s", kind, pid, patience)
+		case err != nil:
+			s.t.Fatal(err)
+		case e.PID == pid && e.Kind == kind:
+			return e
+		case e.PID == pid && slices.Contains(not, e.Kind):
+			s.t.Fatalf("%s of %d came before its %s", e.Kind, pid, kind)
+		}
+	}
+}
+
+func long(n int) string { return strings.Repeat("x", n) }

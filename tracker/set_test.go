@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker_test
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+)
+
+func TestTheSetHoldsEveryProcessThatMayBeAServer(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	cases := map[string][]string{
+		"bare name":                     {s.name, "mcp"},
+		"absolute path":                 {"/usr/local/bin/" + s.name, "mcp"},
+		"relative path":                 {"./" + s.name, "mcp"},
+		"trailing slash":                {s.name + "/", "mcp"},
+		"trailing slash and dot":        {"/x/" + s.name + "/.", "mcp"},
+		"empty argv[0]":                 {"", s.name, "mcp"},
+		"other arguments before":        {s.name, "--log", "x", "mcp"},
+		"other arguments behind":        {s.name, "mcp", "--log", "x"},
+		"an argument of two pages":      {s.name, long(8192), "mcp"},
+		"argv[0] of two pages":          {"/" + long(8192) + "/" + s.name, "mcp"},
+		"argv[0] that fills the buffer": {"/" + long(4095-2-len(s.name)) + "/" + s.name, "mcp"},
+		"more arguments than looked at": append(append([]string{s.name}, slices.Repeat([]string{"x"}, 100)...), "mcp"),
+	}
+	for name, argv := range cases {
+		if p := s.spawn(argv[0], argv[1:]...); !s.holds(p.pid()) {
+			t.Errorf("%s: %d is not held", name, p.pid())
+		}
+	}
+}
+
+func TestTheSetLeavesOutEverythingElse(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	cases := map[string][]string{
+		"no argument":              {s.name},
+		"another argument":         {s.name, "mcpx", "xmcp", "mc", "MCP"},
+		"a longer name":            {s.name + "x", "mcp"},
+		"a name with a beginning":  {"x" + s.name, "mcp"},
+		"the name as a folder":     {"/" + s.name + "/sh", "mcp"},
+		"the name as an argument":  {"sh", s.name, "mcp"},
+		"the argument as argv[0]":  {"mcp", s.name},
+		"a shorter name":           {s.name[1:], "mcp"},
+		"the end of a longer path": {"/bin/a-" + s.name, "mcp"},
+	}
+	for name, argv := range cases {
+		if p := s.spawn(argv[0], argv[1:]...); s.holds(p.pid()) {
+			t.Errorf("%s: %d is held", name, p.pid())
+		}
+	}
+}
+
+// TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass: too few would be a bug.
+func TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass(t *testing.T) {
+	t.Parallel()
+	name, subcommand := strings.Repeat("name", 30), strings.Repeat("sub", 10)
+	s := newScene(t, func(_ *scene, c *tracker.Config) {
+		c.Pattern = selector.Pattern{Name: name, Subcommand: subcommand}
+	})
+	if p := s.spawn("/bin/"+name, subcommand); !s.holds(p.pid()) {
+		t.Errorf("%d is not held", p.pid())
+	}
+	if p := s.spawn("/bin/"+name, "other"); s.holds(p.pid()) {
+		t.Errorf("%d, which has another argument, is held", p.pid())
+	}
+}
+
+func TestAnExecOfSomethingElseLeavesTheSet(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	p := s.spawn(s.name, "mcp")
+	p.run(t, "exec sleep infinity")
+	s.await(tracker.Left, p.pid(), tracker.Exit)
+	if s.holds(p.pid()) {
+		t.Errorf("%d is still held", p.pid())
+	}
+}
+
+func TestAnExitLeavesTheSetAndTellsItsCode(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	p := s.spawn(s.name, "mcp")
+	p.run(t, "exit 70")
+	if e := s.await(tracker.Exit, p.pid()); syscall.WaitStatus(e.ExitCode).ExitStatus() != 70 {
+		t.Errorf("exit code %#x, want that of exit(70)", e.ExitCode)
+	}
+	if s.holds(p.pid()) {
+		t.Errorf("%d is still held", p.pid())
+	}
+}
+
+// TestADeathOfManyThreadsIsOneExitWithItsSignal: each thread comes by, the last one tells.
+func TestADeathOfManyThreadsIsOneExitWithItsSignal(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	server := s.serve(testfleet.Behaviour{})
+	if err := server.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	e := s.await(tracker.Exit, server.PID())
+	if status := syscall.WaitStatus(e.ExitCode); !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		t.Errorf("exit code %#x, want that of SIGKILL", e.ExitCode)
+	}
+	if s.holds(server.PID()) {
+		t.Errorf("%d is still held", server.PID())
+	}
+}
+
+// TestAnExecFromAThreadIsNoExit: the leader's exit comes first, and is not the process's.
+func TestAnExecFromAThreadIsNoExit(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	server := s.serve(testfleet.Behaviour{})
+	s.await(tracker.Exec, server.PID())
+	if err := server.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	s.await(tracker.Exec, server.PID(), tracker.Exit, tracker.Left)
+	if !s.holds(server.PID()) {
+		t.Errorf("%d is not held after its exec", server.PID())
+	}
+}
+
+// TestAServerWhoseLeaderExitedFirstStaysUntilItsLastThreadExits would fail for a tracker that takes
+// the thread that the process is named after for the process.
+func TestAServerWhoseLeaderExitedFirstStaysUntilItsLastThreadExits(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	server := s.serve(testfleet.Behaviour{LeaderExits: true})
+	if !s.holds(server.PID()) {
+		t.Fatalf("%d is not held, with its leader gone", server.PID())
+	}
+	if err := server.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.await(tracker.Exit, server.PID())
+	if s.holds(server.PID()) {
+		t.Errorf("%d is still held", server.PID())
+	}
+}
+
+func TestAForkInheritsUntilItExecsSomethingElse(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	p := s.spawn(s.name, "mcp")
+	p.run(t, "exec 3<&0; (read -r line <&3; exec sleep infinity) & wait") // a shell gives /dev/null to what is in the background
+	var child selector.PID
+	eventually(t, "a child of the server is held", func() bool {
+		for _, pid := range s.held() {
+			if pid != p.pid() {
+				child = pid
+			}
+		}
+		return child != 0
+	})
+	s.await(tracker.Fork, child)
+	p.run(t, "go on")
+	s.await(tracker.Left, child)
+	if s.holds(child) || !s.holds(p.pid()) {
+		t.Errorf("held are %v, want the server %d without its child %d", s.held(), p.pid(), child)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(int(child), syscall.SIGKILL) }) // ours: it was forked for this test
+}
+
+func TestADaemonIsHeldAfterItsParentExited(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	server := s.serve(testfleet.Behaviour{Daemonise: true})
+	eventually(t, "the daemon is held alone", func() bool {
+		return slices.Equal(s.held(), []selector.PID{server.PID()})
+	})
+}
