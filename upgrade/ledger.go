@@ -31,14 +31,16 @@ func newLedger(retryAfter time.Duration) *ledger {
 	return &ledger{retryAfter: retryAfter, notices: make(map[selector.PID]notice)}
 }
 
-// due reports whether p may be asked for install now.
+// due reports whether p may be asked for install now. One that was asked and has not exec'd yet is
+// left alone even when another binary lands: it will exec what stands at the path by then, and a
+// second signal could reach it in the middle of that, where it kills.
 func (l *ledger) due(p selector.Process, install selector.Image, now time.Time) bool {
 	n, asked := l.notices[p.PID]
 	switch {
-	case !asked || n.identity != p.Identity || n.install != install:
+	case !asked || n.identity != p.Identity:
 		return true
 	case n.done || n.ran != p.Image:
-		return false
+		return n.install != install
 	}
 	return now.Sub(n.at) >= l.retryAfter
 }

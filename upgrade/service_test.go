@@ -189,3 +189,23 @@ func TestTheEndOfAnInputEndsTheService(t *testing.T) {
 		}
 	})
 }
+
+// TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall: the signal would reach it in the middle
+// of its exec. What it execs is what stands at the path by then.
+func TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.installs <- ready(newImage)
+		w.pass(time.Second)
+		newer := selector.Image{Dev: 1, Ino: 21}
+		w.installs <- ready(newer)
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "while it is about to exec")
+		w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 2, "after it has exec'd the one before")
+	})
+}

@@ -109,6 +109,29 @@ func TestAServerThatJustExecdIsAskedAgainOnceItIsArmed(t *testing.T) {
 	})
 }
 
+// TestTwentyInstallsInARowKillNobody keeps servers between signal, exec and arming most of the time.
+func TestTwentyInstallsInARowKillNobody(t *testing.T) {
+	withEachSource(t, func(t *testing.T, source string) {
+		s := newScene(t)
+		fleet := make([]*testfleet.Server, 8)
+		for i := range fleet {
+			fleet[i] = s.start(func(o *testfleet.Options) {
+				o.Behaviour.ArmDelay = testfleet.Duration(time.Duration(i) * 10 * time.Millisecond)
+			})
+		}
+		s.serve(source)
+		pace := time.NewTicker(100 * time.Millisecond)
+		defer pace.Stop()
+		for range 20 {
+			s.replace()
+			<-pace.C
+		}
+		for _, server := range fleet {
+			s.upgraded(server)
+		}
+	})
+}
+
 // TestAForkedChildThatIsAboutToExecIsNotSignalled: until it execs, it looks like its parent in
 // everything but one flag.
 func TestAForkedChildThatIsAboutToExecIsNotSignalled(t *testing.T) {

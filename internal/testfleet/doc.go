@@ -19,6 +19,6 @@
 // [Main] runs, and a server seems armed for the milliseconds before.
 //
 // The control side is safe for concurrent use. Everything that waits takes a context. All of it is
-// for Linux 5.4 and later (pidfd_open, commit 32fcb426ec00; waiting for a pidfd, commit
-// 3695eae5fee0), and needs root only for [Credential] and a changed root.
+// for Linux 5.3 and later (pidfd_open, commit 32fcb426ec00; polling a pidfd, commit b53b0b9d9a61),
+// and needs root only for [Credential] and a changed root.
 package testfleet

@@ -203,6 +203,13 @@ func catches(t *testing.T, pid selector.PID) bool {
 	return mask(t, pid, "SigCgt")&(1<<(unix.SIGUSR1-1)) != 0
 }
 
+// runs says whether that image is the one that the kernel shows.
+func runs(pid selector.PID, image selector.Image) bool {
+	var st unix.Stat_t
+	err := unix.Stat(filepath.Join("/proc", pid.String(), "exe"), &st)
+	return err == nil && st.Ino == image.Ino
+}
+
 // stat is the fields of /proc/PID/stat behind the name: the state is number 0, the flags 6.
 func stat(t *testing.T, pid selector.PID) []string {
 	t.Helper()
