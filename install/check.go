@@ -18,14 +18,16 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Check says what stands at path now. It blocks no longer than its file system does.
+// Check says what stands at path now, without waiting for it to come to rest. It blocks no longer
+// than the file system does, and has no error: what cannot be looked at is unready, with the reason.
 func Check(path string) selector.Install {
 	i, _ := look(path)
 	return i
 }
 
 // mark tells one content of a file from the next: when any of it changes, the file was written to or
-// is another one.
+// is another one. Only a regular file has a size and times here, those of a directory change with
+// what happens in it.
 type mark struct {
 	selector.Image
 	size         int64
@@ -67,7 +69,7 @@ func plain(err error) string {
 
 // openPath opens path without opening what stands there: O_PATH has no effect on the file.
 func openPath(path string) (int, mark, error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd, err := open(path, unix.O_PATH)
 	if err != nil {
 		return -1, mark{}, err
 	}
@@ -76,102 +78,141 @@ func openPath(path string) (int, mark, error) {
 		_ = unix.Close(fd)
 		return -1, mark{}, err
 	}
-	return fd, mark{selector.Image{Dev: s.Dev, Ino: s.Ino}, s.Size, s.Mtim, s.Ctim}, nil
+	m := mark{Image: selector.Image{Dev: uint64(s.Dev), Ino: s.Ino}} //nolint:unconvert // 32 bits wide on mips
+	if s.Mode&unix.S_IFMT == unix.S_IFREG {
+		m.size, m.mtime, m.ctime = s.Size, s.Mtim, s.Ctim
+	}
+	return fd, m, nil
 }
+
+// open tries again when a signal came in between, as a slow file system lets it; the Go runtime sends
+// itself many.
+func open(path string, flags int) (int, error) {
+	for {
+		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+// deepestScript is how many scripts may stand in one chain: exec_binprm in fs/exec.c gives up when it
+// would rewrite the program for the sixth time (Linux 6.12).
+const deepestScript = 5
 
 // ready says why the file that fd leads to cannot be exec'd. When it can, it answers with the paths
 // that the kernel opens besides.
-func ready(fd int) (interpreters []string, err error) {
+func ready(fd int) ([]string, error) {
 	// What the path led to first is what is asked after; the link holds on to it.
-	for link := "/proc/self/fd/" + strconv.Itoa(fd); ; {
-		next, err := interpreterOf(link)
-		if err != nil {
-			if len(interpreters) > 0 {
-				err = fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
-			}
-			return nil, err
-		}
-		if next == "" {
-			return interpreters, nil
-		}
-		if len(interpreters) == deepestScript {
+	next, isScript, err := examine("/proc/self/fd/" + strconv.Itoa(fd))
+	var interpreters []string
+	for scripts := 1; err == nil && next != ""; scripts++ {
+		if isScript && scripts > deepestScript {
 			return nil, errors.New("too many scripts whose interpreter is a script")
 		}
 		interpreters = append(interpreters, next)
-		link = next
+		if isScript {
+			next, isScript, err = examine(next)
+		} else {
+			next, err = "", examineLoader(next)
+		}
 	}
+	switch {
+	case err == nil:
+		return interpreters, nil
+	case len(interpreters) == 0:
+		return nil, err
+	}
+	return nil, fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
 }
 
-// deepestScript is how many files the kernel opens one after the other: exec_binprm in fs/exec.c
-// gives up at a depth of 5 (Linux 6.12).
-const deepestScript = 5
-
-// interpreterOf checks one file, and names the file that is opened next to exec it: "" when there is
-// none. An ELF interpreter is a file of its own kind, and is the last.
-func interpreterOf(path string) (string, error) {
-	f, err := openRegular(path)
+// examine checks one file, and names the file that is opened next to exec it: "" when there is none.
+func examine(path string) (next string, isScript bool, err error) {
+	f, size, err := openProgram(path)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	defer func() { _ = f.Close() }()
-	if err := notBeingWritten(f); err != nil {
-		return "", err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
 	head := make([]byte, scriptLineLen)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
+		return "", false, err
 	}
 	if interpreter, isScript, err := scriptInterpreter(head[:n]); isScript {
-		return interpreter, err
+		return interpreter, true, err
 	}
-	return elfInterpreter(f, info.Size(), runtime.GOARCH)
+	next, err = elfInterpreter(f, size, runtime.GOARCH)
+	return next, false, err
 }
 
-// openRegular opens a file for reading once it is known that this has no effect.
-func openRegular(path string) (*os.File, error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+// examineLoader checks the interpreter of an ELF, which is an ELF itself. Should it name another one,
+// as a library that can be run does, nobody asks for that (load_elf_interp in fs/binfmt_elf.c, Linux
+// 6.12).
+func examineLoader(path string) error {
+	f, size, err := openProgram(path)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	_, err = elfInterpreter(f, size, runtime.GOARCH)
+	return err
+}
+
+// openProgram opens a file that may be exec'd as far as its metadata go, for reading, once it is known
+// that this has no effect.
+func openProgram(path string) (*os.File, int64, error) {
+	fd, err := open(path, unix.O_PATH)
+	if err != nil {
+		return nil, 0, err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	var s unix.Stat_t
 	if err := unix.Fstat(fd, &s); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	switch {
 	case s.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return nil, errors.New("is a directory")
+		return nil, 0, errors.New("is a directory")
 	case s.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("is not a regular file")
+		return nil, 0, errors.New("is not a regular file")
 	case s.Mode&0o111 == 0:
-		return nil, errors.New("is not executable")
+		return nil, 0, errors.New("is not executable")
 	}
-	again, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	again, err := open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return os.NewFile(uintptr(again), path), nil
+	f := os.NewFile(uintptr(again), path)
+	if err := notBeingWritten(f); err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return sized(f)
 }
 
-var errBeingWritten = errors.New("is open for writing")
+// sized asks for the size only now that nobody writes: it may have grown since the first look.
+func sized(f *os.File) (*os.File, int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
 
 // notBeingWritten asks for a read lease, which the kernel refuses with EAGAIN while anybody has the
 // file open for writing (check_conflicting_open in fs/locks.c, Linux 6.12); an exec would fail with
-// ETXTBSY then. Who opens the file for writing in the microseconds until the lease is given back
-// waits for that long; the SIGIO that this process gets for it is ignored by the Go runtime.
+// ETXTBSY then. Whoever opens the file for writing in the microseconds until the lease is given back
+// waits for that long, or gets EAGAIN if he does not want to wait. This process gets a SIGIO for it,
+// which the Go runtime catches and drops.
 //
-// The lease is for the owner of the file and for CAP_LEASE, and some file systems have none. Where
-// it cannot be had, the time that the file must stand unchanged has to do.
+// The lease is for the owner of the file and for CAP_LEASE (EACCES), and some file systems have none
+// (EINVAL, EOPNOTSUPP). Where it cannot be had, the time that the file must stand unchanged has to do.
 func notBeingWritten(f *os.File) error {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		return errBeingWritten
+		return errors.New("is open for writing")
 	case err != nil:
 		return nil //nolint:nilerr // cannot be told, as above
 	}

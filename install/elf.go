@@ -19,7 +19,8 @@ type machine struct {
 	data    elf.Data
 }
 
-// machines has Go's architectures for Linux.
+// machines has Go's architectures for Linux. A kernel may run others as well (386 on amd64), but the
+// servers' is the one that this program was built for. It is never changed.
 var machines = map[string]machine{
 	"386":      {elf.EM_386, elf.ELFCLASS32, elf.ELFDATA2LSB},
 	"amd64":    {elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB},
@@ -34,6 +35,16 @@ var machines = map[string]machine{
 	"ppc64le":  {elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2LSB},
 	"riscv64":  {elf.EM_RISCV, elf.ELFCLASS64, elf.ELFDATA2LSB},
 	"s390x":    {elf.EM_S390, elf.ELFCLASS64, elf.ELFDATA2MSB},
+}
+
+// String is Go's name of the architecture, or what the header says of another one.
+func (m machine) String() string {
+	for arch, known := range machines {
+		if known == m {
+			return arch
+		}
+	}
+	return fmt.Sprintf("%s (%s, %s)", m.machine, m.class, m.data)
 }
 
 // programHeaders is what exec reads of an ELF, in both classes.
@@ -67,7 +78,7 @@ func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
 			return "", err
 		case s.kind == elf.PT_LOAD:
 			loads++
-		case s.kind == elf.PT_INTERP:
+		case s.kind == elf.PT_INTERP && interpreter == "": // the kernel stops at the first
 			if interpreter, err = readInterpreter(r, s); err != nil {
 				return "", err
 			}
@@ -80,22 +91,26 @@ func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
 }
 
 func readELFHeader(r io.ReaderAt, size int64, arch string) (programHeaders, error) {
+	if size == 0 {
+		return programHeaders{}, errors.New("is empty")
+	}
 	var ident [elf.EI_NIDENT]byte
 	if err := readAt(r, ident[:], 0); err != nil || !bytes.HasPrefix(ident[:], []byte(elf.ELFMAG)) {
 		return programHeaders{}, errors.New("is neither an ELF nor a script")
 	}
-	want, known := machines[arch]
-	class, data := elf.Class(ident[elf.EI_CLASS]), elf.Data(ident[elf.EI_DATA])
-	table := programHeaders{wide: class == elf.ELFCLASS64, order: binary.LittleEndian, fileSize: uint64(size)}
-	if data == elf.ELFDATA2MSB {
+	is := machine{class: elf.Class(ident[elf.EI_CLASS]), data: elf.Data(ident[elf.EI_DATA])}
+	table := programHeaders{wide: is.class == elf.ELFCLASS64, order: binary.LittleEndian, fileSize: uint64(size)}
+	if is.data == elf.ELFDATA2MSB {
 		table.order = binary.BigEndian
 	}
-	is, kind, err := table.readHeader(r)
+	var kind elf.Type
+	var err error
+	is.machine, kind, err = table.readHeader(r)
 	switch {
 	case err != nil:
 		return programHeaders{}, err
-	case !known || class != want.class || data != want.data || is != want.machine:
-		return programHeaders{}, fmt.Errorf("is an ELF for %s, %s, %s; this machine is %s", is, class, data, arch)
+	case is != machines[arch]:
+		return programHeaders{}, fmt.Errorf("is an ELF for %s, this machine is %s", is, arch)
 	case kind != elf.ET_EXEC && kind != elf.ET_DYN:
 		return programHeaders{}, fmt.Errorf("is an ELF of type %s, not a program", kind)
 	}
@@ -126,8 +141,8 @@ func (t *programHeaders) check() error {
 	switch {
 	case t.size != uint16(entry) || t.count == 0 || all > 64<<10:
 		return errors.New("the ELF's table of segments is malformed")
-	case t.offset > t.fileSize || all > t.fileSize-t.offset:
-		return fmt.Errorf("is truncated: its table of segments ends at %d, the file at %d", t.offset+all, t.fileSize)
+	case !t.holds(t.offset, all):
+		return fmt.Errorf("is truncated: its table of segments is %d bytes at %d, the file %d", all, t.offset, t.fileSize)
 	}
 	return nil
 }
@@ -150,13 +165,19 @@ func (t *programHeaders) segment(r io.ReaderAt, i uint16) (segment, error) {
 		s = segment{elf.ProgType(p.Type), uint64(p.Off), uint64(p.Filesz), uint64(p.Memsz)}
 	}
 	switch {
-	case s.kind == elf.PT_NULL:
-	case s.offset > t.fileSize || s.size > t.fileSize-s.offset:
-		return segment{}, fmt.Errorf("is truncated: a segment ends at %d, the file at %d", s.offset+s.size, t.fileSize)
+	case s.kind == elf.PT_NULL || s.size == 0: // with nothing in the file, the offset means nothing
+	case !t.holds(s.offset, s.size):
+		return segment{}, fmt.Errorf("is truncated: a segment is %d bytes at %d, the file %d", s.size, s.offset, t.fileSize)
 	case s.kind == elf.PT_LOAD && s.size > s.memory:
 		return segment{}, errors.New("a segment of the ELF is larger in the file than in memory")
 	}
 	return s, nil
+}
+
+// holds reports whether the file has size bytes at offset; the sum of both may be more than fits in
+// 64 bits.
+func (t *programHeaders) holds(offset, size uint64) bool {
+	return offset <= t.fileSize && size <= t.fileSize-offset
 }
 
 func (t *programHeaders) read(r io.ReaderAt, at uint64, into any) error {

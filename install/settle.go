@@ -19,8 +19,8 @@ import (
 const longestSettle = 4
 
 // Settled waits until the file at path has stood unchanged for settle, and at most four times that,
-// and then checks it. A file that was last changed longer ago is checked at once. It returns early
-// when ctx ends.
+// and then checks it. A file that was last changed longer ago is checked at once, and so is what is no
+// regular file or missing. It returns early when ctx ends.
 func Settled(ctx context.Context, path string, settle time.Duration) selector.Install {
 	limit := time.Now().Add(longestSettle * settle)
 	for m := markOf(path); m != (mark{}); {
@@ -37,8 +37,8 @@ func Settled(ctx context.Context, path string, settle time.Duration) selector.In
 	return Check(path)
 }
 
-// restless is how long the file has yet to stand unchanged. A time of change that lies in the future
-// says nothing, and the whole settle time is waited for.
+// restless is how long the file has yet to stand unchanged. Only ctime cannot be set back by who
+// writes. One that lies in the future says nothing, and the whole settle time is waited for.
 func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
 	age := now.Sub(time.Unix(m.ctime.Unix()))
 	if age < 0 {

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// where writes the points below dir as "directory: names", sorted; "" is dir itself.
+func where(points map[string]*point, dir string) string {
+	var lines []string
+	for _, path := range slices.Sorted(maps.Keys(points)) {
+		p := points[path]
+		below, ok := strings.CutPrefix(path, dir)
+		if !ok || p.file {
+			continue
+		}
+		line := below + ": " + strings.Join(slices.Sorted(maps.Keys(p.names)), " ")
+		if p.leaf {
+			line += " (leaf)"
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "; ")
+}
+
+func TestTheWayGoesThroughEveryLink(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, d := range []string{"v1/bin", "v2", "links", "other/deep"} {
+		mkdir(t, dir, d)
+	}
+	put(t, filepath.Join(dir, "v1/bin/prog"), nil)
+	for name, target := range map[string]string{
+		"current": "v1", "links/abs": dir + "/current/bin", "links/prog": "abs//./prog", "links/up": "../other/deep",
+		"links/dangling": "../v2/nothing", "links/round": "round", "other/sibling": "x",
+	} {
+		must(t, os.Symlink(target, filepath.Join(dir, name)))
+	}
+	for path, want := range map[string]string{
+		"/v1/bin/prog":      ": ; /v1: ; /v1/bin: prog (leaf)",
+		"/v1/bin/prog/":     ": ; /v1: ; /v1/bin: prog (leaf)",
+		"/current/bin/prog": ": current; /v1: ; /v1/bin: prog (leaf)",
+		"/links/prog":       ": current; /links: abs prog; /v1: ; /v1/bin: prog (leaf)",
+		// deep is left again, but has to be there; x is not, and other may go itself.
+		"/links/up/../sibling":   ": other; /links: up; /other: sibling x (leaf); /other/deep: ",
+		"/v1/../current/bin":     ": current; /v1: bin (leaf)",
+		"/links/dangling":        ": v2; /links: dangling; /v2: nothing (leaf)",
+		"/links/round":           ": ; /links: round",
+		"/v2/a/b/c":              ": v2; /v2: a (leaf)",
+		"/v1/bin/prog/not/a/dir": ": ; /v1: ; /v1/bin: prog (leaf)",
+	} {
+		if got := where(chain(dir+path), dir); got != want {
+			t.Errorf("the way to %s is\n  %q, want\n  %q", path, got, want)
+		}
+	}
+}
+
+func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	end := put(t, filepath.Join(dir, "end"), static().bytes())
+	last := end
+	for i := range deepestLink + 1 {
+		link := filepath.Join(dir, "link"+strings.Repeat("x", i))
+		must(t, os.Symlink(last, link))
+		last = link
+		_, err := os.Stat(link)
+		if arrived := chain(link)[end] != nil; arrived != (err == nil) {
+			t.Errorf("after %d links, the way arrives: %t; the kernel says %v", i+1, arrived, err)
+		}
+	}
+}
+
+func TestTheFileIsAPointOfItsOwn(t *testing.T) {
+	t.Parallel()
+	file := put(t, filepath.Join(t.TempDir(), "file"), nil)
+	if p := chain(file)[file]; p == nil || !p.file {
+		t.Errorf("the file at the end is %+v", p)
+	}
+	if p := chain(filepath.Dir(file))[filepath.Dir(file)]; p != nil {
+		t.Errorf("a directory at the end is %+v, want nothing", p)
+	}
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// limited is set in the child that TestWithTooFewWatchesItLooksRegularly starts.
+const limited = "INSTALL_TEST_LIMITED"
+
+// TestWithTooFewWatchesItLooksRegularly runs itself in a user namespace of its own, whose limits
+// concern nobody else.
+func TestWithTooFewWatchesItLooksRegularly(t *testing.T) {
+	if os.Getenv(limited) == "1" {
+		watchWithoutWatches(t)
+		return
+	}
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), limited+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		if os.Getenv("REQUIRE_BPF") == "1" {
+			t.Fatalf("needs user namespaces: %v", err)
+		}
+		t.Skipf("needs user namespaces: %v", err)
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func watchWithoutWatches(t *testing.T) {
+	root, path := installed(t)
+	must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", []byte("0"), 0o644))
+	w := watching(t, path, pace{idle: never, eager: shortSettle})
+	awaitReady(t, w, imageOf(t, path))
+	if s := w.Stats(); s.Refused == 0 || s.Watches > 0 {
+		t.Errorf("%+v: this test proves nothing", s)
+	}
+	awaitReady(t, w, replace(t, path, static().bytes()))
+	must(t, os.RemoveAll(root+"/opt"))
+	awaitState(t, w, "missing", "")
+	must(t, os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0o644))
+	if _, err := Watch(path, shortSettle); !errors.Is(err, unix.EMFILE) {
+		t.Errorf("with no inotify instance left, Watch gives %v, want %v", err, unix.EMFILE)
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+// never is a time that no test waits for.
+const never = time.Hour
+
+func TestSettledDoesNotWaitForWhatHasSettled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := put(t, filepath.Join(dir, "file"), static().bytes())
+	for path, want := range map[string]selector.State{
+		"/bin/sh": selector.StateReady, dir: selector.StateUnready, "/dev/null": selector.StateUnready,
+		dir + "/nothing": selector.StateMissing, file + "/below": selector.StateMissing,
+	} {
+		settle := never
+		if path == "/bin/sh" {
+			settle = 10 * time.Second // it may come from an image that was unpacked just now
+		}
+		start := time.Now()
+		i := Settled(t.Context(), path, settle)
+		if took := time.Since(start); i.State != want || took > 5*time.Second {
+			t.Errorf("%q is %s after %s, want %s at once", path, i.State, took, want)
+		}
+	}
+}
+
+func TestSettledWaitsForAFreshFile(t *testing.T) {
+	t.Parallel()
+	const settle = 100 * time.Millisecond
+	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
+	requireReady(t, Settled(t.Context(), path, settle))
+	if stood := standing(t, path); stood < settle {
+		t.Errorf("the file stood for %s only", stood)
+	}
+}
+
+func standing(t *testing.T, path string) time.Duration {
+	t.Helper()
+	var s unix.Stat_t
+	must(t, unix.Stat(path, &s))
+	return time.Since(time.Unix(s.Ctim.Unix()))
+}
+
+// TestSettledWaitsForTheLastOfSeveralChanges installs again while it waits.
+func TestSettledWaitsForTheLastOfSeveralChanges(t *testing.T) {
+	t.Parallel()
+	const settle = 200 * time.Millisecond
+	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
+	got := make(chan selector.Install)
+	go func() { got <- Settled(t.Context(), path, settle) }()
+	eventually(t, "the file stands for half the settle time", func() bool { return standing(t, path) > settle/2 })
+	image := replace(t, path, static().bytes())
+	i := <-got
+	requireReady(t, i)
+	if stood := standing(t, path); stood < settle || i.Image != image {
+		t.Errorf("told %s after it stood for %s, want %s after %s", i.Image, stood, image, settle)
+	}
+}
+
+func TestSettledDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	const settle = 50 * time.Millisecond
+	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for tick := time.NewTicker(settle / 10); ; <-tick.C {
+			select {
+			case <-done:
+				tick.Stop()
+				return
+			default:
+				_ = os.Chmod(path, 0o755)
+			}
+		}
+	}()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	requireReady(t, Settled(ctx, path, settle))
+	if took := time.Since(start); took > patience {
+		t.Errorf("waited for %s, want %s", took, longestSettle*settle)
+	}
+}
+
+func TestSettledEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	requireReady(t, Settled(ctx, path, never))
+}
+
+func TestATimeInTheFutureSaysNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	for s, want := range map[int64]time.Duration{1100: 5 * time.Second, 1000: 5 * time.Second, 998: 3 * time.Second, 990: -5 * time.Second} {
+		if got := (mark{ctime: unix.NsecToTimespec(s * int64(time.Second))}).restless(5*time.Second, now); got != want {
+			t.Errorf("changed at %d, it has %s to stand at 1000, want %s", s, got, want)
+		}
+	}
+}

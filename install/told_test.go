@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+func TestASlowReaderGetsTheLatest(t *testing.T) {
+	t.Parallel()
+	w, err := newWatcher("/nothing", shortSettle, eventsOnly())
+	must(t, err)
+	close(w.done)
+	defer func() { must(t, w.Close()) }()
+	for i := range uint64(5) {
+		w.tell(selector.Install{Image: selector.Image{Ino: i + 1}}, mark{})
+	}
+	if i := <-w.Changes(); i.Ino != 5 {
+		t.Errorf("told %s, want the fifth", i.Image)
+	}
+}
+
+func TestAFileThatKeepsChangingIsNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	for latest, want := range map[int]int{1: 11, 20: 30, 30: 40, 31: 40, 1000: 40} {
+		w := &Watcher{settle: 10 * time.Second, restless: at(0), latest: at(latest)}
+		if got := w.settled(); !got.Equal(at(want)) {
+			t.Errorf("restless since 0 and last changed at %d, it is looked at at %d, want %d", latest, got.Unix(), want)
+		}
+	}
+}
+
+func TestAChangeWithoutAnEventIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	_, path := installed(t)
+	w, err := newWatcher(path, never, eventsOnly())
+	must(t, err)
+	close(w.done)
+	defer func() { must(t, w.Close()) }()
+	now := time.Now()
+	w.lastLook, w.restless, w.latest = now, now.Add(-2*never), now.Add(-2*never)
+	w.seen = mark{size: 1} // which the file has not any more
+	w.timePassed(now)
+	if len(w.changes) > 0 {
+		t.Error("a file that had just changed was told")
+	}
+	w.timePassed(now.Add(never))
+	if len(w.changes) == 0 {
+		t.Error("a file that had settled was not told")
+	}
+}
+
+func TestOnlyChangesAreTold(t *testing.T) {
+	t.Parallel()
+	w, err := newWatcher("/nothing", shortSettle, eventsOnly())
+	must(t, err)
+	close(w.done)
+	defer func() { must(t, w.Close()) }()
+	ready := selector.Install{State: selector.StateReady, Image: selector.Image{Ino: 1}}
+	steps := []struct {
+		i    selector.Install
+		m    mark
+		told bool
+	}{
+		{selector.Install{}, mark{}, true}, // the first, even if it is nothing
+		{selector.Install{}, mark{}, false},
+		{ready, mark{size: 1}, true},
+		{ready, mark{size: 1}, false},
+		{ready, mark{size: 2}, true},
+		{ready, mark{size: 2, mtime: unix.Timespec{Nsec: 1}}, true},
+		{ready, mark{size: 2, mtime: unix.Timespec{Nsec: 1}, ctime: unix.Timespec{Nsec: 1}}, true},
+		{selector.Install{State: selector.StateUnready, Detail: "a"}, mark{}, true},
+		{selector.Install{State: selector.StateUnready, Detail: "b"}, mark{}, true},
+		{selector.Install{State: selector.StateUnready, Detail: "b"}, mark{}, false},
+	}
+	for n, s := range steps {
+		w.tell(s.i, s.m)
+		told := len(w.changes) > 0
+		if told {
+			<-w.changes
+		}
+		if told != s.told {
+			t.Errorf("step %d was told: %t", n, told)
+		}
+	}
+}
+
+func TestTheStateAtTheStartIsToldWithoutAnEvent(t *testing.T) {
+	t.Parallel()
+	root, path := installed(t)
+	awaitReady(t, watching(t, path, eventsOnly()), imageOf(t, path))
+	awaitState(t, watching(t, root+"/nothing", eventsOnly()), selector.StateMissing, "")
+	awaitState(t, watching(t, root, eventsOnly()), selector.StateUnready, "is a directory")
+}
+
+func TestWhatHasSettledBeforeTheStartIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]selector.State{"/bin/sh": selector.StateReady, t.TempDir() + "/x": selector.StateMissing} {
+		settle := never
+		if path == "/bin/sh" {
+			settle = 2 * patience // it may come from an image that was unpacked not long ago
+		}
+		w, err := watch(path, settle, eventsOnly())
+		must(t, err)
+		awaitState(t, w, want, "")
+		must(t, w.Close())
+	}
+}
