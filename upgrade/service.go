@@ -58,12 +58,16 @@ type Observer interface {
 	Trouble(err error)
 }
 
-// ServiceConfig is what a [Service] works with. Events, ScanEvery and Audit may be left out.
+// ServiceConfig is what a [Service] works with. Check, Events, ScanEvery and Audit may be
+// left out.
 type ServiceConfig struct {
 	Upgrader *Upgrader
 	Source   source
 	// Installs says what stands at the path now, and then whenever that changes.
 	Installs <-chan selector.Install
+	// Check looks at the path right before a round: a file can be opened for writing again without
+	// any event.
+	Check func() selector.Install
 	// Events says which servers start and end, as they do.
 	Events <-chan Event
 	// ScanEvery is the time between looks at everybody that nothing gave reason for: the net under
@@ -159,9 +163,24 @@ func (s *Service) lookAgain(ctx context.Context) {
 		s.roundOverAll(ctx, ReasonRetry)
 		return
 	}
-	if due := s.agenda.due(now); len(due) > 0 {
+	due := s.agenda.due(now)
+	switch {
+	case len(due) == 0:
+	case s.stillReady():
 		s.round(ctx, ReasonServer, due)
+	default:
+		s.agenda.everybody(now)
 	}
+}
+
+// stillReady reports whether what was told last still stands at the path, ready. When it does not,
+// the change is told once it has settled, or the file comes back to rest as it was.
+func (s *Service) stillReady() bool {
+	if s.cfg.Check == nil {
+		return s.install.State == selector.StateReady
+	}
+	now := s.cfg.Check()
+	return now.State == selector.StateReady && now.Image == s.install.Image
 }
 
 func (s *Service) audit(ctx context.Context) {
@@ -177,6 +196,10 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) {
 	s.agenda.everybodySeen()
 	if s.install.State != selector.StateReady {
 		s.cfg.Observer.Round(reason, s.cfg.Upgrader.Survey(ctx, s.install, nil), 0)
+		return
+	}
+	if !s.stillReady() {
+		s.agenda.everybody(time.Now())
 		return
 	}
 	candidates, err := s.cfg.Source.Candidates(ctx)

@@ -17,7 +17,7 @@ func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(0)
 		requireAsked(t, w, 7, 1, "after the install")
 		w.pass(upgrade.DefaultRetryAfter - time.Second)
@@ -38,7 +38,7 @@ func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 		w.start(7, oldImage)
 		w.start(8, oldImage)
 		w.serve(t, time.Minute)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(0)
 		w.change(func() { w.processes[7].Image = selector.Image{Dev: 1, Ino: 99} })
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
@@ -46,7 +46,7 @@ func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 		w.pass(time.Hour)
 		requireAsked(t, w, 7, 1, "after an hour of scans")
 		requireAsked(t, w, 8, 1, "after an hour of scans")
-		w.installs <- ready(selector.Image{Dev: 1, Ino: 21})
+		w.land(ready(selector.Image{Dev: 1, Ino: 21}))
 		w.pass(0)
 		requireAsked(t, w, 7, 2, "after the next install")
 	})
@@ -56,7 +56,7 @@ func TestAServerIsAskedOnceItIsArmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.start(7, oldImage)
 		w.change(func() { w.processes[7].Catches = false })
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
@@ -74,7 +74,7 @@ func TestAServerThatNeverArmsIsLeftAlone(t *testing.T) {
 		w.start(7, oldImage)
 		w.change(func() { w.processes[7].Catches = false })
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(time.Minute)
 		after := len(w.rounds)
 		w.pass(time.Hour)
@@ -89,7 +89,7 @@ func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.start(7, oldImage)
 		born := time.Now()
 		w.change(func() { w.processes[7].Forked, w.processes[7].Age = true, 0 })
@@ -107,13 +107,13 @@ func TestARenameBackAndForthAsksAgain(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(0)
 		requireAsked(t, w, 7, 1, "after the install")
-		w.installs <- ready(oldImage)
+		w.land(ready(oldImage))
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7} // it found the old file at the path
 		w.pass(time.Second)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(0)
 		requireAsked(t, w, 7, 2, "after the file was renamed back")
 	})
@@ -124,7 +124,7 @@ func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
 		w.serve(t, time.Second)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(0)
 		w.change(func() { w.processes[7].StartTime++ }) // without an event: it was lost
 		w.pass(2 * time.Second)
@@ -139,10 +139,10 @@ func TestNobodyIsAskedForAnInstallThatIsNotReady(t *testing.T) {
 		w.serve(t, time.Second)
 		unready := ready(newImage)
 		unready.State = selector.StateUnready
-		w.installs <- unready
+		w.land(unready)
 		w.pass(time.Minute)
 		requireAsked(t, w, 7, 0, "while it is not ready")
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(0)
 		requireAsked(t, w, 7, 1, "once it is ready")
 	})
@@ -152,7 +152,7 @@ func TestLostEventsLeadToARoundOverEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.start(7, oldImage)
 		w.events <- upgrade.Event{Kind: upgrade.Lost}
 		w.pass(0)
@@ -166,7 +166,7 @@ func TestCandidatesThatCannotBeHadAreAskedForAgain(t *testing.T) {
 		w.start(7, oldImage)
 		w.down = errors.New("no candidates today")
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(10 * time.Second)
 		if w.troubles < 2 {
 			t.Errorf("%d troubles were told in 10 s, want several", w.troubles)
@@ -197,15 +197,31 @@ func TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
 		w.serve(t, 0)
-		w.installs <- ready(newImage)
+		w.land(ready(newImage))
 		w.pass(time.Second)
 		newer := selector.Image{Dev: 1, Ino: 21}
-		w.installs <- ready(newer)
+		w.land(ready(newer))
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 1, "while it is about to exec")
 		w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 2, "after it has exec'd the one before")
+	})
+}
+
+// TestAFileThatIsOpenedForWritingAgainIsNotAskedFor: no event tells that.
+func TestAFileThatIsOpenedForWritingAgainIsNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, time.Second)
+		w.land(ready(newImage))
+		w.change(func() { w.state = selector.StateUnready })
+		w.start(7, oldImage)
+		w.pass(10 * time.Second)
+		requireAsked(t, w, 7, 0, "while the file is open for writing")
+		w.change(func() { w.state = selector.StateReady })
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 1, "after it was closed")
 	})
 }

@@ -24,6 +24,9 @@ type world struct {
 	signals   map[selector.PID][]time.Time
 	// down makes the source fail.
 	down error
+	// install is what landed last, and state what became of it without being told.
+	install selector.Install
+	state   selector.State
 
 	installs chan selector.Install
 	events   chan upgrade.Event
@@ -109,6 +112,23 @@ func (w *world) Round(reason upgrade.Reason, _ upgrade.Report, _ time.Duration) 
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 
+// land makes i what stands at the path, and tells the service.
+func (w *world) land(i selector.Install) {
+	w.change(func() { w.install = i })
+	w.installs <- i
+}
+
+// check finds what landed last, in the state that the test gave it.
+func (w *world) check() selector.Install {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found := w.install
+	if w.state != "" {
+		found.State = w.state
+	}
+	return found
+}
+
 func (w *world) asked(pid selector.PID) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,7 +148,7 @@ func (w *world) upgrader() *upgrade.Upgrader {
 func (w *world) serve(t *testing.T, scanEvery time.Duration) {
 	t.Helper()
 	service := upgrade.NewService(upgrade.ServiceConfig{
-		Upgrader: w.upgrader(), Source: w, Installs: w.installs, Events: w.events,
+		Upgrader: w.upgrader(), Source: w, Installs: w.installs, Events: w.events, Check: w.check,
 		ScanEvery: scanEvery, Observer: w,
 	})
 	ctx, cancel := context.WithCancel(context.Background())

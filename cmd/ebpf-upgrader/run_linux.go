@@ -64,6 +64,7 @@ func (a *app) serviceConfig(ctx context.Context, h *host, installs <-chan select
 		Upgrader:  a.upgrader(h),
 		Source:    h,
 		Installs:  installs,
+		Check:     func() selector.Install { return install.Check(a.opts.installPath) },
 		ScanEvery: a.opts.scanEvery,
 		Observer:  roundLog{a.log},
 	}
