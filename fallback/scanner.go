@@ -93,15 +93,14 @@ func (s *Scanner) matching(pids []selector.PID, buf []byte) []selector.PID {
 }
 
 func (s *Scanner) mayBeServer(pid selector.PID, buf []byte) bool {
-	root := s.procfs.Descriptor()
-	cmdline, err := s.procfs.Cmdline(root, pid.String()+"/cmdline", buf)
+	cmdline, err := s.procfs.Cmdline(pid, s.pattern, buf)
 	switch {
 	case errors.Is(err, proc.ErrGone):
 		return false // processes end, also while they are listed
 	case err != nil:
 		return true
 	case len(cmdline) == 0:
-		return s.procfs.LeaderExited(pid)
+		return s.procfs.HidesCmdline(pid)
 	}
 	_, server := s.pattern.Match(cmdline)
 	return server

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -24,17 +25,12 @@ type FS struct {
 	root    int
 	buffers sync.Pool // of *[]byte, bufferSize long
 	// self is this process's view of the world, to tell whether another process shares it.
-	self view
-	// resolves bounds the look-ups that wait for a file system that may never answer.
-	resolves chan struct{}
+	self  view
+	waits waits
 }
 
 // bufferSize holds stat and status whole, and the command line and environment of most processes.
 const bufferSize = 16 << 10
-
-// stuckResolves is how many look-ups may wait for file systems that do not answer. Each holds a
-// thread of this process for as long as that lasts.
-const stuckResolves = 16
 
 // NewFS opens the proc file system that is mounted at root, "/proc" as a rule.
 func NewFS(root string) (*FS, error) {
@@ -42,16 +38,16 @@ func NewFS(root string) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", root, err)
 	}
-	fs := &FS{root: fd, resolves: make(chan struct{}, stuckResolves)}
+	fs := &FS{root: fd}
 	fs.buffers.New = func() any {
 		b := make([]byte, bufferSize)
 		return &b
 	}
-	if _, err := fs.readInto(fd, "self/stat", make([]byte, bufferSize)); err != nil {
+	if _, err := fs.stat(fd, "self/stat", make([]byte, bufferSize)); err != nil {
 		_ = fs.Close()
 		return nil, fmt.Errorf("open %q: it does not show this process: mount a proc file system there", root)
 	}
-	fs.self, _ = viewOf(fd, "self") // unknown compares unequal, which only costs a look more
+	fs.self, _ = viewOf(fd, "self/") // unknown compares unequal, which only costs a look more
 	return fs, nil
 }
 
@@ -69,25 +65,30 @@ func (fs *FS) Close() error {
 func (fs *FS) Descriptor() int { return fs.root }
 
 // open opens the directory of one process. The descriptor stays tied to that process: when its
-// number is used again, look-ups below it fail with ESRCH (proc_pid_lookup and pid_revalidate in
-// fs/proc/base.c, Linux 6.12).
+// number is used again, look-ups below it fail with ESRCH or ENOENT, because the inode holds the
+// struct pid and not the number (proc_pid_make_inode and get_proc_task in fs/proc, Linux 6.12).
 func (fs *FS) open(pid selector.PID) (int, error) {
-	fd, err := unix.Openat(fs.root, strconv.Itoa(int(pid)), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(fs.root, pid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, gone(err)
 	}
 	return fd, nil
 }
 
-// readInto reads a file below dir until the buffer is full or the file ends. Sizes of /proc files
-// lie, so only the reads count.
-func (fs *FS) readInto(dir int, name string, buf []byte) (int, error) {
-	fd, err := openFile(dir, name)
-	if err != nil {
-		return 0, err
+// openOf opens a file of one process in one step. It is what a scan does for every process of the
+// host, and allocates nothing.
+func (fs *FS) openOf(pid selector.PID, file string) (int, error) {
+	path := make([]byte, 0, 32) // a number, a slash and a short name
+	path = strconv.AppendInt(path, int64(pid), 10)
+	path = append(path, '/')
+	path = append(path, file...)
+	path = append(path, 0)
+	fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(fs.root), uintptr(unsafe.Pointer(&path[0])),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return -1, gone(errno)
 	}
-	defer func() { _ = unix.Close(fd) }()
-	return readFull(fd, buf)
+	return int(fd), nil
 }
 
 func openFile(dir int, name string) (int, error) {
@@ -95,10 +96,36 @@ func openFile(dir int, name string) (int, error) {
 	return fd, gone(err)
 }
 
-// readFull fills buf from a file of /proc. One read does: they give all that there is, as long as it
-// fits, so a short read is the end (single_open files, and get_mm_cmdline and environ_read in
-// fs/proc/base.c, Linux 6.12).
-func readFull(fd int, buf []byte) (int, error) {
+// longestFile bounds what is read of one file. It is more than the kernel lets the arguments of a
+// process be, 6 MiB (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c, Linux 6.12), and
+// than its 65,536 groups take in status. A process can have more shown as its command line by
+// prctl(PR_SET_MM), which is its way to cost us time.
+const longestFile = 8 << 20
+
+var errTooLong = errors.New("longer than 8 MiB")
+
+// read reads a file of /proc to its end, or until enough of it was read. The result is part of buf
+// when it fits there, which decides how many reads there are: sizes of /proc files lie. A read gives
+// all that there is and fits, so a short one is the end (seq_read_iter in fs/seq_file.c for files
+// made by single_open, and get_mm_cmdline in fs/proc/base.c, Linux 6.12).
+func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
+	n, err := readOnce(fd, buf)
+	for err == nil && n == len(buf) && !enough(buf) {
+		if n >= longestFile {
+			return nil, errTooLong
+		}
+		buf = append(buf[:n:n], make([]byte, min(3*n, longestFile-n))...)
+		var more int
+		more, err = readOnce(fd, buf[n:])
+		n += more
+	}
+	return buf[:n], err
+}
+
+// all asks read for the whole file.
+func all([]byte) bool { return false }
+
+func readOnce(fd int, buf []byte) (int, error) {
 	for {
 		n, err := unix.Read(fd, buf)
 		if !errors.Is(err, unix.EINTR) {
@@ -113,4 +140,45 @@ func gone(err error) error {
 		return ErrGone
 	}
 	return err
+}
+
+// stat reads the stat file at name below dir.
+func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
+	fd, err := openFile(dir, name)
+	if err != nil {
+		return stat{}, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	line, err := read(fd, buf, all)
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(line)
+}
+
+// Cmdline reads the command line of a process: all of it, or as much as p needs to match it. It is
+// empty for kernel threads, zombies, and those of which [FS.HidesCmdline] tells. The result is part
+// of buf when it fits there.
+func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte, error) {
+	fd, err := fs.openOf(pid, "cmdline")
+	if err != nil {
+		return nil, err
+	}
+	cmdline, err := read(fd, buf, func(b []byte) bool { return settled(p, b) })
+	_ = unix.Close(fd)
+	return cmdline, err
+}
+
+// HidesCmdline reports whether a process whose command line is empty may have one all the same:
+// its leader thread has exited while others live, and only their files tell what it is, or it is in
+// the middle of an exec. It is true also of a process that overwrote its arguments, and of one that
+// may not be looked at.
+func (fs *FS) HidesCmdline(pid selector.PID) bool {
+	buf := fs.buffers.Get().(*[]byte)
+	defer fs.buffers.Put(buf)
+	s, err := fs.stat(fs.root, pid.String()+"/stat", *buf)
+	if err != nil {
+		return !errors.Is(err, ErrGone)
+	}
+	return !s.kernelThread() && s.lives()
 }

@@ -17,13 +17,24 @@ type stat struct {
 	startTime  uint64 // clock ticks after boot
 }
 
-// flagForkNoExec is PF_FORKNOEXEC of include/linux/sched.h: "Forked but didn't exec".
-const flagForkNoExec = 0x40
+// Bits of flags, from include/linux/sched.h.
+const (
+	flagExiting      = 0x4      // PF_EXITING
+	flagForkNoExec   = 0x40     // PF_FORKNOEXEC: "Forked but didn't exec"
+	flagKernelThread = 0x200000 // PF_KTHREAD
+)
 
-func (s stat) forked() bool { return s.flags&flagForkNoExec != 0 }
+func (s stat) forked() bool       { return s.flags&flagForkNoExec != 0 }
+func (s stat) kernelThread() bool { return s.flags&flagKernelThread != 0 }
 
-// exited reports that the thread has ended: a zombie, or one that is being reaped.
-func (s stat) exited() bool { return s.state == 'Z' || s.state == 'X' }
+// exited reports that the thread has ended or is about to: it gives its memory back, and with it
+// what its files show, before it is a zombie (exit_mm in do_exit, kernel/exit.c, Linux 6.12).
+func (s stat) exited() bool { return exitedState(s.state) || s.flags&flagExiting != 0 }
+
+// lives reports whether any thread of the process does, when s is that of its leader.
+func (s stat) lives() bool { return !s.exited() || s.numThreads > 1 }
+
+func exitedState(letter byte) bool { return letter == 'Z' || letter == 'X' }
 
 var errMalformed = errors.New("malformed")
 
@@ -43,21 +54,29 @@ func parseStat(line []byte) (stat, error) {
 		return stat{}, fmt.Errorf("parse stat: %w", errMalformed)
 	}
 	var s stat
-	var errs [3]error
 	position := 0
 	for field := range bytes.FieldsSeq(line[end+1:]) {
-		switch position {
-		case statState:
-			s.state = field[0]
-		case statFlags:
-			s.flags, errs[0] = strconv.ParseUint(string(field), 10, 64)
-		case statNumThreads:
-			s.numThreads, errs[1] = strconv.Atoi(string(field))
-		case statStartTime:
-			s.startTime, errs[2] = strconv.ParseUint(string(field), 10, 64)
-			return s, errors.Join(errs[:]...)
+		if err := s.take(position, field); err != nil {
+			return stat{}, fmt.Errorf("parse stat, field %d: %w", position+3, err)
+		}
+		if position == statStartTime {
+			return s, nil
 		}
 		position++
 	}
 	return stat{}, fmt.Errorf("parse stat: %w", errMalformed)
+}
+
+func (s *stat) take(position int, field []byte) (err error) {
+	switch position {
+	case statState:
+		s.state = field[0]
+	case statFlags:
+		s.flags, err = strconv.ParseUint(string(field), 10, 64)
+	case statNumThreads:
+		s.numThreads, err = strconv.Atoi(string(field))
+	case statStartTime:
+		s.startTime, err = strconv.ParseUint(string(field), 10, 64)
+	}
+	return err
 }

@@ -12,44 +12,90 @@ import (
 
 // status holds the fields of /proc/PID/status that are used here.
 type status struct {
+	state byte
+	// tgid is the process that the thread belongs to.
+	tgid        selector.PID
 	credentials selector.Credentials
 	// caught is SigCgt: bit n-1 is set when signal n has a handler.
 	caught uint64
 }
 
+// exited reports that the thread has ended: a zombie, or one that is being reaped.
+func (s status) exited() bool { return exitedState(s.state) }
+
 func (s status) catches(signal int) bool {
 	return signal >= 1 && signal <= 64 && s.caught&(1<<(signal-1)) != 0
 }
 
+// The fields that a status must have, as bits.
+const (
+	statusState = 1 << iota
+	statusTgid
+	statusUID
+	statusGID
+	statusGroups
+	statusCaught
+	statusAll = 1<<iota - 1
+)
+
 // parseStatus takes a status file apart. The name, on the first line, has its newlines escaped by
-// the kernel, so no line can be forged.
+// the kernel (proc_task_name in fs/proc/array.c, Linux 6.12), so no line can be forged.
 func parseStatus(text []byte) (status, error) {
 	var s status
 	seen := 0
 	for line := range bytes.Lines(text) {
 		key, value, _ := bytes.Cut(line, []byte{':'})
-		var err error
-		switch string(key) {
-		case "Uid":
-			s.credentials.UID, err = fileSystemID(value)
-		case "Gid":
-			s.credentials.GID, err = fileSystemID(value)
-		case "Groups":
-			s.credentials.Groups, err = parseIDs(value)
-		case "SigCgt":
-			s.caught, err = strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
-		default:
-			continue
-		}
+		field, err := s.take(key, bytes.TrimSpace(value))
 		if err != nil {
 			return status{}, fmt.Errorf("parse status, %s: %w", key, err)
 		}
-		seen++
+		seen |= field
 	}
-	if seen < 4 {
+	if seen != statusAll {
 		return status{}, fmt.Errorf("parse status: %w", errMalformed)
 	}
 	return s, nil
+}
+
+// take keeps one line and says which field it was, 0 for one that is not used.
+func (s *status) take(key, value []byte) (field int, err error) {
+	switch string(key) {
+	case "State":
+		s.state, err = stateLetter(value)
+		return statusState, err
+	case "Tgid":
+		tgid, err := strconv.ParseInt(string(value), 10, 32)
+		s.tgid = selector.PID(tgid)
+		return statusTgid, err
+	case "Uid":
+		s.credentials.UID, err = fileSystemID(value)
+		return statusUID, err
+	case "Gid":
+		s.credentials.GID, err = fileSystemID(value)
+		return statusGID, err
+	case "Groups":
+		s.credentials.Groups, err = parseIDs(value)
+		return statusGroups, err
+	case "SigCgt":
+		s.caught, err = firstSignals(value)
+		return statusCaught, err
+	}
+	return 0, nil
+}
+
+// stateLetter is the "S" of "S (sleeping)".
+func stateLetter(value []byte) (byte, error) {
+	if len(value) == 0 {
+		return 0, errMalformed
+	}
+	return value[0], nil
+}
+
+// firstSignals reads a set of signals up to the 64th. MIPS has 128, printed from the last to the
+// first.
+func firstSignals(value []byte) (uint64, error) {
+	const digits = 64 / 4
+	return strconv.ParseUint(string(value[max(0, len(value)-digits):]), 16, 64)
 }
 
 // fileSystemID is the last of real, effective, saved and file system id: the one that the kernel

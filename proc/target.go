@@ -8,7 +8,6 @@ import (
 	"errors"
 	"os"
 	"path"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,13 +20,14 @@ type view struct {
 	mounts string // the mount namespace, as "mnt:[number]"
 }
 
-func viewOf(dir int, name string) (view, error) {
-	root, err := statAt(dir, path.Join(name, "root"), 0)
+// viewOf is that of the process whose files stand behind prefix below dir.
+func viewOf(dir int, prefix string) (view, error) {
+	root, err := statAt(dir, prefix+"root", 0)
 	if err != nil {
 		return view{}, err
 	}
 	mounts := make([]byte, 64)
-	n, err := unix.Readlinkat(dir, path.Join(name, "ns/mnt"), mounts)
+	n, err := unix.Readlinkat(dir, prefix+"ns/mnt", mounts)
 	if err != nil {
 		return view{}, err
 	}
@@ -86,16 +86,8 @@ func (r *reader) resolve(name string, theirs view) (selector.File, error) {
 	if err != nil {
 		return selector.File{}, gone(err)
 	}
-	return r.fs.lookUp(fd, name, flags)
+	return r.fs.lookUp(r.p.Identity, fd, name, flags)
 }
-
-// answerWithin is how long a file system may take to find a file.
-const answerWithin = time.Second
-
-var (
-	errNoAnswer  = errors.New("the file system did not answer within " + answerWithin.String())
-	errManyStuck = errors.New("too many file systems do not answer")
-)
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h, since Linux 5.12 (commit
 // 99668f618062). Older kernels refuse it with EINVAL, and every look-up takes the slow way.
@@ -103,42 +95,17 @@ const resolveCached = 0x20
 
 // lookUp finds name below dir, which it closes. What the kernel has in its cache, on a file system
 // with a block device, is found at once. Everything else may be FUSE or a network's, and may never
-// answer: it gets a goroutine and a limit. A goroutine that is left behind ends when the file system
-// answers or is unmounted.
-func (fs *FS) lookUp(dir int, name string, flags uint64) (selector.File, error) {
+// answer.
+func (fs *FS) lookUp(id selector.Identity, dir int, name string, flags uint64) (selector.File, error) {
 	if f, err := lookUpNow(dir, name, flags|resolveCached); err == nil || isProblem(err) {
 		return f, errors.Join(err, unix.Close(dir))
 	}
-	select {
-	case fs.resolves <- struct{}{}:
-	default:
-		_ = unix.Close(dir)
-		return selector.File{}, errManyStuck
-	}
-	type answer struct {
-		file selector.File
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		defer func() { <-fs.resolves }()
-		f, err := lookUpNow(dir, name, flags)
-		_ = unix.Close(dir)
-		answers <- answer{f, err}
-	}()
-	limit := time.NewTimer(answerWithin)
-	defer limit.Stop()
-	select {
-	case a := <-answers:
-		return a.file, a.err
-	case <-limit.C:
-		return selector.File{}, errNoAnswer
-	}
+	return fs.waits.within(id, dir, func() (selector.File, error) { return lookUpNow(dir, name, flags) })
 }
 
 // lookUpNow fails with EAGAIN where flags ask for the cache and it does not suffice.
 func lookUpNow(dir int, name string, flags uint64) (selector.File, error) {
-	fd, err := unix.Openat2(dir, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: flags})
+	fd, err := openat2(dir, name, flags)
 	if err != nil {
 		return selector.File{}, err
 	}
@@ -156,6 +123,21 @@ func lookUpNow(dir int, name string, flags uint64) (selector.File, error) {
 	}
 	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
 	return f, nil
+}
+
+// races is how often a look-up is tried again that met a rename or a mount anywhere on the host
+// while it went through a "..": openat2(2) has it fail with EAGAIN then. An install is a rename.
+const races = 16
+
+func openat2(dir int, name string, resolve uint64) (int, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}
+	for try := 1; ; try++ {
+		fd, err := unix.Openat2(dir, name, &how)
+		raced := errors.Is(err, unix.EAGAIN) && resolve&resolveCached == 0 && try < races
+		if !raced && !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
 }
 
 // statAt gives the device number as stat(2) does, from what the kernel has at hand: a file system is

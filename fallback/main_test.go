@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package fallback_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/proc"
+	"ebpf-upgrader/selector"
+)
+
+// roleVariable makes the test binary one of the processes below.
+const roleVariable = "FALLBACK_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	role := os.Getenv(roleVariable)
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	runtime.LockOSThread() // the main goroutine is on the main thread here, and stays there
+	switch role {
+	case "execs":
+		if ended() { // or else it would go on for ever after the test
+			os.Exit(0)
+		}
+		fmt.Println("ready")
+		_ = syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	case "leaderless":
+		go serve()
+		_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
+	}
+	serve()
+}
+
+func serve() {
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
+	os.Exit(0)
+}
+
+// ended reports whether the test has closed our input, or ended.
+func ended() bool {
+	_ = syscall.SetNonblock(0, true)
+	n, err := syscall.Read(0, make([]byte, 1))
+	return n == 0 && err == nil
+}
+
+// running is a started process. Its end is seen to by the test's cleanup.
+type running struct {
+	*os.Process
+	pid selector.PID
+	out *bufio.Reader
+}
+
+// start starts a process of this binary, and waits until it says that it is ready.
+func start(t testing.TB, path, role string, args ...string) *running {
+	t.Helper()
+	stdin, in := pipe(t)
+	out, stdout := pipe(t)
+	started, err := os.StartProcess(path, args, &os.ProcAttr{
+		Env: []string{roleVariable + "=" + role}, Files: []*os.File{stdin, stdout, os.Stderr},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = started.Kill()
+		_, _ = started.Wait()
+	})
+	_, _ = stdin.Close(), stdout.Close()
+	r := &running{started, selector.PID(started.Pid), bufio.NewReader(out)}
+	r.ready(t)
+	return r
+}
+
+func (r *running) ready(t testing.TB) {
+	t.Helper()
+	if line, err := r.out.ReadString('\n'); strings.TrimSpace(line) != "ready" {
+		t.Fatalf("process %d says %q, %v, want ready", r.pid, line, err)
+	}
+}
+
+func pipe(t testing.TB) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	return r, w
+}
+
+func executable(t testing.TB) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func pattern() selector.Pattern { return selector.Pattern{Name: "rag-rat", Subcommand: "mcp"} }
+
+func scanner(t testing.TB) *fallback.Scanner {
+	t.Helper()
+	fs, err := proc.NewFS("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = fs.Close() })
+	return fallback.New(fs, pattern())
+}
+
+// eventually polls, and says what did not happen.
+func eventually(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !happened() {
+		select {
+		case <-deadline:
+			t.Fatalf("within 10s it did not happen that %s", what)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package proc
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+func (r *reader) readStat() error {
+	s, err := r.fs.stat(r.dir, "stat", r.buf)
+	if err != nil {
+		return err
+	}
+	r.p.StartTime, r.p.Forked = s.startTime, s.forked()
+	r.p.Age = age(s.startTime)
+	switch {
+	case !s.lives():
+		return ErrGone
+	case s.exited():
+		r.thread, err = r.fs.livingThread(r.dir, r.buf)
+	}
+	return err
+}
+
+// userHZ is the unit of times in /proc: USER_HZ of include/asm-generic/param.h, which is 100 on
+// every architecture that Go runs on.
+const userHZ = 100
+
+// age is the time since startTime, both counted from boot, suspends included.
+func age(startTime uint64) time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0 // never refused for this clock; 0 takes a fork for a young one, which is safe
+	}
+	return max(0, time.Duration(now.Nano())-time.Duration(startTime)*(time.Second/userHZ))
+}
+
+// livingThread opens the directory of the first thread that has not exited. When all that answer
+// have, it fails with errDying.
+func (fs *FS) livingThread(dir int, buf []byte) (int, error) {
+	task, err := unix.Openat(dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, gone(err)
+	}
+	defer func() { _ = unix.Close(task) }()
+	tids, err := Numbers(task, nil)
+	if err != nil {
+		return 0, gone(err)
+	}
+	failure := errDying
+	for _, tid := range tids {
+		thread, err := fs.openThread(task, tid, buf)
+		if err == nil {
+			return thread, nil
+		}
+		if !errors.Is(err, ErrGone) {
+			failure = err
+		}
+	}
+	return 0, failure
+}
+
+func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
+	thread, err := unix.Openat(task, tid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, gone(err)
+	}
+	s, err := fs.stat(thread, "stat", buf)
+	if err == nil && s.exited() {
+		err = ErrGone
+	}
+	if err != nil {
+		_ = unix.Close(thread)
+		return 0, err
+	}
+	return thread, nil
+}
+
+// longestArguments is how much text of a command line is kept to be shown.
+const longestArguments = 4 << 10
+
+func (r *reader) readCmdline() error {
+	fd, err := openFile(r.at(), "cmdline")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	cmdline, err := read(fd, r.buf, func(b []byte) bool { return settled(r.q.Pattern, b) })
+	if err != nil {
+		return err
+	}
+	if len(cmdline) == 0 {
+		return r.withoutCmdline()
+	}
+	r.p.Named, r.p.Subcommand = r.q.Pattern.Match(cmdline)
+	r.p.Args = selector.Arguments(cmdline[:min(len(cmdline), longestArguments)])
+	if !r.p.Named || !r.p.Subcommand {
+		return errTurnedDown
+	}
+	return nil
+}
+
+// withoutCmdline turns down a process that shows no arguments, after a look at why it does not.
+func (r *reader) withoutCmdline() error {
+	s, err := r.fs.stat(r.at(), "stat", r.buf)
+	if err != nil {
+		return err
+	}
+	if s.exited() {
+		return ErrGone
+	}
+	r.empty = !s.kernelThread()
+	return errTurnedDown
+}
+
+func (r *reader) readEnvironment() error {
+	fd, err := openFile(r.at(), "environ")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	v := newVariable(r.q.Variable, unix.PathMax-1)
+	for {
+		n, err := readOnce(fd, r.buf)
+		if err != nil {
+			return err
+		}
+		if v.feed(r.buf[:n]) {
+			break
+		}
+		if n < len(r.buf) {
+			v.endEntry()
+			break
+		}
+	}
+	r.p.Variable, r.p.VariableSet = v.value, v.found
+	if v.cut {
+		r.p.TargetProblem = "file name too long"
+	}
+	return nil
+}
+
+// readImage needs no limit: the link leads to an inode that the kernel holds, no name is looked up,
+// and even NFS takes that at its word (nfs_lookup_verify_inode in fs/nfs/dir.c, Linux 6.12, asks the
+// server only after ESTALE).
+func (r *reader) readImage() error {
+	f, err := statAt(r.at(), "exe", 0)
+	if err != nil {
+		return gone(err)
+	}
+	r.p.Image = f.Image
+	return r.readMidExec()
+}
+
+// readMidExec finds out whether the image belongs to an exec that is under way. An exec first shows
+// the new image, then resets the handlers, and only then fills in the arguments: exec_mmap and
+// flush_signal_handlers in begin_new_exec, then create_elf_tables in load_elf_binary (fs/exec.c and
+// fs/binfmt_elf.c, Linux 6.12). So arguments that are read after the image, and are there, say that
+// what is read of the handlers after them is of that image or a later one, never of an earlier.
+func (r *reader) readMidExec() error {
+	fd, err := openFile(r.at(), "cmdline")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	n, err := readOnce(fd, r.buf[:1])
+	r.p.MidExec = n == 0
+	return err
+}
+
+// readStatus is the last step, so it is also what tells that the process still lived when the image
+// was read: the status of a zombie can be read, but says what it is.
+func (r *reader) readStatus() error {
+	s, err := r.status()
+	switch {
+	case errors.Is(err, ErrGone):
+		return err
+	case err != nil:
+		if r.p.Unreadable.Fact == "" {
+			r.p.Unreadable = selector.Unreadable{Fact: selector.FactHandler, Why: plain(err)}
+		}
+		return nil
+	case s.exited():
+		return ErrGone
+	case s.tgid != r.p.PID:
+		return errThread
+	}
+	r.p.Credentials, r.p.Catches = s.credentials, s.catches(int(r.q.Signal))
+	return nil
+}
+
+func (r *reader) status() (status, error) {
+	fd, err := openFile(r.at(), "status")
+	if err != nil {
+		return status{}, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	text, err := read(fd, r.buf, all)
+	if err != nil {
+		return status{}, err
+	}
+	return parseStatus(text)
+}
