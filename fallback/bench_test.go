@@ -8,23 +8,38 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"ebpf-upgrader/tracker"
 )
 
-// BenchmarkWalks holds the scan against the servers' own walk, in turns, so that both meet the same
-// load, and reports the medians and their ratio. With IDLE=20000 it starts as many processes first,
-// 200 of which look like servers; without, the host is taken as it is.
-func BenchmarkWalks(b *testing.B) {
+// BenchmarkSources holds the scan and the tracker against the servers' own walk, in turns, so that
+// all meet the same load, and reports the medians and their ratios. With IDLE=20000 it starts as
+// many processes first, 200 of which look like servers; without, the host is taken as it is. As root
+// only: the tracker is the real one.
+func BenchmarkSources(b *testing.B) {
 	crowd(b)
 	s := scanner(b)
-	var original, scan []time.Duration
+	t, err := tracker.Open(b.Context(), tracker.Config{Pattern: pattern(), Seed: s.Candidates})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = t.Close() }()
+	var original, scan, tracked []time.Duration
 	for b.Loop() {
 		original = append(original, timed(func() { originalWalk() }))
 		scan = append(scan, timed(func() { candidates(b, s) }))
+		tracked = append(tracked, timed(func() {
+			if _, err := t.Candidates(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}))
 	}
-	b.ReportMetric(0, "ns/op") // of both together says nothing
+	b.ReportMetric(0, "ns/op") // of all together says nothing
 	b.ReportMetric(milliseconds(original), "original-ms")
 	b.ReportMetric(milliseconds(scan), "scan-ms")
-	b.ReportMetric(milliseconds(original)/milliseconds(scan), "times-as-fast")
+	b.ReportMetric(milliseconds(tracked), "tracker-ms")
+	b.ReportMetric(milliseconds(original)/milliseconds(scan), "scan-times")
+	b.ReportMetric(milliseconds(original)/milliseconds(tracked), "tracker-times")
 }
 
 // BenchmarkOriginalWalk is the baseline: see originalWalk.

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package testfleet
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Crowd is many idle processes, for measuring what they cost. Every hundredth carries the name and
+// the argument of a server, and the upgrade variable, but no handler.
+type Crowd struct {
+	pids []int
+	// pidMax is what the kernel's limit was, if it was raised.
+	pidMax string
+}
+
+const pidMaxFile = "/proc/sys/kernel/pid_max"
+
+// everyHundredth of a crowd looks like a server.
+const everyHundredth = 100
+
+// StartCrowd starts n processes from a program that it writes to dir. It raises the kernel's limit
+// for process numbers where that is too low, for which it needs root. The caller must Stop the
+// crowd.
+func StartCrowd(n int, dir string) (*Crowd, error) {
+	c := &Crowd{pids: make([]int, n)}
+	path, argument, err := idler(dir)
+	if err == nil {
+		err = c.makeRoom()
+	}
+	if err == nil {
+		err = c.start(path, argument)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start a crowd of %d: %w", n, err), c.Stop())
+	}
+	return c, nil
+}
+
+// crowdStarters bounds how many forks are under way at once.
+const crowdStarters = 8
+
+func (c *Crowd) start(path, argument string) error {
+	errs := make([]error, crowdStarters)
+	var wg sync.WaitGroup
+	for s := range crowdStarters {
+		wg.Go(func() {
+			for i := s; i < len(c.pids) && errs[s] == nil; i += crowdStarters {
+				c.pids[i], errs[s] = startIdle(path, argument, i)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// startIdle uses ForkExec, because os.StartProcess would hold a descriptor of each.
+func startIdle(path, argument string, i int) (int, error) {
+	args := []string{path, argument}
+	if i%everyHundredth == 0 {
+		args = []string{Name, argument, subcommand}
+	}
+	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: []string{upgradeVariable + "=/usr/bin/" + Name}})
+}
+
+// Stop ends and reaps the processes, and puts the kernel's limit back.
+func (c *Crowd) Stop() error {
+	for _, pid := range c.pids {
+		if pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // not reaped yet, so the number is still its own
+		}
+	}
+	for _, pid := range c.pids {
+		if pid > 0 {
+			_, _ = syscall.Wait4(pid, nil, 0, nil)
+		}
+	}
+	c.pids = nil
+	if c.pidMax == "" {
+		return nil
+	}
+	return os.WriteFile(pidMaxFile, []byte(c.pidMax), 0)
+}
+
+// makeRoom raises pid_max to twice what is needed, at least.
+func (c *Crowd) makeRoom() error {
+	content, err := os.ReadFile(pidMaxFile)
+	if err != nil {
+		return err
+	}
+	was := strings.TrimSpace(string(content))
+	n := len(c.pids)
+	if now, err := strconv.Atoi(was); err == nil && now >= 2*n {
+		return nil
+	}
+	c.pidMax = was
+	return os.WriteFile(pidMaxFile, []byte(strconv.Itoa(4*n)), 0)
+}
+
+// idler is a program that waits for ever, and the argument that makes it do so. A page of machine
+// code takes a tenth of the memory of a sleep(1) and starts five times as fast.
+func idler(dir string) (path, argument string, err error) {
+	code, machine := pausing()
+	if code == nil {
+		return "/bin/sleep", "infinity", nil
+	}
+	path = filepath.Join(dir, "idle")
+	return path, "infinity", os.WriteFile(path, program(machine, code), 0o755)
+}
+
+// pausing is "for { ppoll(nil, 0, nil, nil, 0) }".
+func pausing() ([]byte, elf.Machine) {
+	switch runtime.GOARCH {
+	case "amd64":
+		return []byte{
+			0x31, 0xff, // xor edi, edi
+			0x31, 0xf6, // xor esi, esi
+			0x31, 0xd2, // xor edx, edx
+			0x45, 0x31, 0xd2, // xor r10d, r10d
+			0xb8, 0x0f, 0x01, 0x00, 0x00, // mov eax, 271
+			0x0f, 0x05, // syscall
+			0xeb, 0xee, // jmp to the start
+		}, elf.EM_X86_64
+	case "arm64":
+		var code []byte
+		for _, word := range []uint32{
+			0xd2800000,                                     // mov x0, 0
+			0xd2800001, 0xd2800002, 0xd2800003, 0xd2800004, // and x1 to x4
+			0xd2800928, // mov x8, 73
+			0xd4000001, // svc 0
+			0x17fffff9, // b to the start
+		} {
+			code = binary.LittleEndian.AppendUint32(code, word)
+		}
+		return code, elf.EM_AARCH64
+	}
+	return nil, 0
+}
+
+// program is a static executable of one segment.
+func program(machine elf.Machine, code []byte) []byte {
+	const base, headers = 0x400000, 64 + 56
+	size := uint64(headers + len(code))
+	var out bytes.Buffer
+	for _, part := range []any{
+		elf.Header64{
+			Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+			Type:  uint16(elf.ET_EXEC), Machine: uint16(machine), Version: uint32(elf.EV_CURRENT),
+			Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
+		},
+		elf.Prog64{
+			Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X),
+			Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 0x1000,
+		},
+	} {
+		_ = binary.Write(&out, binary.LittleEndian, part) // a Buffer takes everything
+	}
+	out.Write(code)
+	return out.Bytes()
+}
