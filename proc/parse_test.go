@@ -89,9 +89,9 @@ func TestStatusThatLacksAFieldIsMalformed(t *testing.T) {
 		if s, err := parseStatus([]byte(text)); err == nil {
 			t.Errorf("without %s: %+v", key, s)
 		}
-		doubled := strings.Replace(text, "\nState:", "\nState:\tR\nState:", 1)
+		doubled := strings.Replace(text, "\nState:", "\nState:\tR\nState:\tR\nState:", 1)
 		if s, err := parseStatus([]byte(doubled)); err == nil {
-			t.Errorf("without %s, but two of another: %+v", key, s)
+			t.Errorf("without %s, but more of another: %+v", key, s)
 		}
 	}
 	for from, to := range map[string]string{

@@ -90,8 +90,8 @@ func checks() []check {
 func (r Rule) Judge(p Process) Decision {
 	stale := false
 	for _, c := range checks() {
-		if p.Unreadable.Fact == c.needs && c.needs != "" {
-			return Decision{UnreadableFacts, fmt.Sprintf("%s: %s", c.needs, p.Unreadable.Why), stale}
+		if p.lacks(c.needs) {
+			return Decision{UnreadableFacts, fmt.Sprintf("%s: %s", p.Unreadable.Fact, p.Unreadable.Why), stale}
 		}
 		if v, detail := c.fails(r, p); v != Undecided {
 			return Decision{v, detail, stale}
@@ -105,8 +105,8 @@ func (r Rule) Judge(p Process) Decision {
 func (r Rule) Explain(p Process) []Check {
 	var steps []Check
 	for _, c := range checks() {
-		if p.Unreadable.Fact == c.needs && c.needs != "" {
-			return append(steps, Check{c.name, fmt.Sprintf("cannot read %s: %s", c.needs, p.Unreadable.Why), false})
+		if p.lacks(c.needs) {
+			return append(steps, Check{c.name, fmt.Sprintf("cannot read %s: %s", p.Unreadable.Fact, p.Unreadable.Why), false})
 		}
 		v, _ := c.fails(r, p)
 		steps = append(steps, Check{c.name, c.read(r, p), v == Undecided})
@@ -115,6 +115,12 @@ func (r Rule) Explain(p Process) []Check {
 		}
 	}
 	return steps
+}
+
+// lacks reports whether f could not be read, or was not read because stat, the first of all, could
+// not be.
+func (p Process) lacks(f Fact) bool {
+	return p.Unreadable.Fact == f || p.Unreadable.Fact == FactStat
 }
 
 func checkName(_ Rule, p Process) (Verdict, string) {

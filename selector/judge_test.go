@@ -178,6 +178,9 @@ func TestAFactThatCannotBeReadIsNeverSignalled(t *testing.T) {
 	for _, fact := range facts {
 		p := server()
 		p.Unreadable = selector.Unreadable{Fact: fact, Why: "permission denied"}
+		if fact == selector.FactStat || fact == selector.FactCmdline {
+			p.Named, p.Subcommand = false, false // nothing is known of its arguments
+		}
 		got := rule().Judge(p)
 		if got.Verdict != selector.UnreadableFacts || !strings.Contains(got.Detail, "permission denied") {
 			t.Errorf("Judge without %s = %+v, want unreadable with the reason", fact, got)
