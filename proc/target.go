@@ -39,7 +39,7 @@ func (r *reader) readTarget() error {
 	if r.p.Variable == "" || r.p.TargetProblem != "" {
 		return nil
 	}
-	theirs, err := viewOf(r.at(), "")
+	theirs, err := r.view()
 	if err != nil {
 		return gone(err)
 	}
@@ -61,6 +61,15 @@ func (r *reader) readTarget() error {
 		}
 	}
 	return nil
+}
+
+// view is what the process sees, where that matters: a path from a working directory, or the
+// interpreter of a file that was checked in our own root. Else it is taken for ours.
+func (r *reader) view() (view, error) {
+	if path.IsAbs(r.p.Variable) && len(r.q.Interpreters) == 0 {
+		return r.fs.self, nil
+	}
+	return viewOf(r.at(), "")
 }
 
 // isProblem tells a path that leads nowhere, for the process as for us, from one that may not be
