@@ -34,7 +34,7 @@ test: ## Run all tests (as root including those of the kernel program)
 .PHONY: bench
 bench: ## Time the scan and the tracker against the original's walk, on 20,000 processes
 	IDLE=20000 $(GO) test -run '^$$' -bench Sources -benchtime 11x -timeout 30m ./fallback
-	IDLE=19800 $(GO) test -run '^$$' -bench Trigger -benchtime 11x -timeout 30m ./cmd/ebpf-upgrader
+	IDLE=20000 $(GO) test -run '^$$' -bench Trigger -benchtime 11x -timeout 30m ./cmd/ebpf-upgrader
 
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)

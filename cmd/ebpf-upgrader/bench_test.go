@@ -6,7 +6,6 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,16 +18,10 @@ import (
 
 // BenchmarkTrigger holds whole rounds, with every signal sent, against the servers' own walk, which
 // only finds whom it would signal: in turns, so that all meet the same load. Reported are medians
-// and their ratios. IDLE says how many idle processes there are besides 200 armed servers, all of
-// which are outdated and stay so. As root only.
+// and their ratios. IDLE says how many processes there are, 20,000 if it is not set; every hundredth
+// looks like an armed server, all of which are outdated and stay so. As root only.
 func BenchmarkTrigger(b *testing.B) {
-	idle, _ := strconv.Atoi(os.Getenv("IDLE"))
-	crowd, err := testfleet.StartCrowd(idle, b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = crowd.Stop() }()
-	path := outdatedFleet(b, 200)
+	path := outdatedCrowd(b)
 	var walks, scans, tracked []time.Duration
 	for b.Loop() {
 		walks = append(walks, timed(func() { originalWalk(path) }))
@@ -43,9 +36,16 @@ func BenchmarkTrigger(b *testing.B) {
 	b.ReportMetric(median(walks)/median(tracked), "bpf-times")
 }
 
-// outdatedFleet starts servers that catch the signal and never upgrade, and installs a new binary.
-func outdatedFleet(b *testing.B, n int) (path string) {
+// outdatedCrowd starts processes that would exec path, where another file stands than they run.
+func outdatedCrowd(b *testing.B) (path string) {
 	b.Helper()
+	n := 20000
+	if text := os.Getenv("IDLE"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		b.Fatal(err)
@@ -54,28 +54,20 @@ func outdatedFleet(b *testing.B, n int) (path string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	path = install.Path()
-	fleet, err := testfleet.StartFleet(b.Context(), n, testfleet.Options{
-		Binary: path, UpgradeBin: &path, Behaviour: testfleet.Behaviour{Ignore: true},
-	})
+	crowd, err := testfleet.StartCrowd(n, b.TempDir(), install.Path())
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = fleet.StopAll() })
-	if err := fleet.AwaitArmed(b.Context(), 0); err != nil {
-		b.Fatal(err)
-	}
-	if err := install.Replace(self); err != nil {
-		b.Fatal(err)
-	}
-	return path
+	b.Cleanup(func() { _ = crowd.Stop() })
+	return install.Path()
 }
 
 func trigger(b *testing.B, path, source string) {
 	b.Helper()
 	var messages bytes.Buffer
 	args := []string{"trigger", "--install-path", path, "--source", source, "--settle", "0s"}
-	if code := run(b.Context(), args, io.Discard, &messages); code != exitOK {
+	var out bytes.Buffer
+	if code := run(b.Context(), args, &out, &messages); code != exitOK || !bytes.Contains(out.Bytes(), []byte("sent")) {
 		b.Fatalf("%v: exit code %d: %s", args, code, &messages)
 	}
 }

@@ -20,7 +20,8 @@ import (
 )
 
 // Crowd is many idle processes, for measuring what they cost. Every hundredth carries the name and
-// the argument of a server, and the upgrade variable, but no handler.
+// the argument of a server, and the upgrade variable. On amd64 all of them catch SIGUSR1 and do
+// nothing about it, which costs next to nothing; elsewhere it would end them.
 type Crowd struct {
 	pids []int
 	// pidMax is what the kernel's limit was, if it was raised.
@@ -32,17 +33,18 @@ const pidMaxFile = "/proc/sys/kernel/pid_max"
 // everyHundredth of a crowd looks like a server.
 const everyHundredth = 100
 
-// StartCrowd starts n processes from a program that it writes to dir. It raises the kernel's limit
+// StartCrowd starts n processes from a program that it writes to dir, with upgradeBin as the value
+// of the upgrade variable. It raises the kernel's limit
 // for process numbers where that is too low, for which it needs root. The caller must Stop the
 // crowd.
-func StartCrowd(n int, dir string) (*Crowd, error) {
+func StartCrowd(n int, dir, upgradeBin string) (*Crowd, error) {
 	c := &Crowd{pids: make([]int, n)}
 	path, argument, err := idler(dir)
 	if err == nil {
 		err = c.makeRoom()
 	}
 	if err == nil {
-		err = c.start(path, argument)
+		err = c.start(path, argument, upgradeBin)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start a crowd of %d: %w", n, err), c.Stop())
@@ -53,13 +55,13 @@ func StartCrowd(n int, dir string) (*Crowd, error) {
 // crowdStarters bounds how many forks are under way at once.
 const crowdStarters = 8
 
-func (c *Crowd) start(path, argument string) error {
+func (c *Crowd) start(path, argument, upgradeBin string) error {
 	errs := make([]error, crowdStarters)
 	var wg sync.WaitGroup
 	for s := range crowdStarters {
 		wg.Go(func() {
 			for i := s; i < len(c.pids) && errs[s] == nil; i += crowdStarters {
-				c.pids[i], errs[s] = startIdle(path, argument, i)
+				c.pids[i], errs[s] = startIdle(path, argument, upgradeBin, i)
 			}
 		})
 	}
@@ -68,12 +70,12 @@ func (c *Crowd) start(path, argument string) error {
 }
 
 // startIdle uses ForkExec, because os.StartProcess would hold a descriptor of each.
-func startIdle(path, argument string, i int) (int, error) {
+func startIdle(path, argument, upgradeBin string, i int) (int, error) {
 	args := []string{path, argument}
 	if i%everyHundredth == 0 {
 		args = []string{Name, argument, subcommand}
 	}
-	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: []string{upgradeVariable + "=/usr/bin/" + Name}})
+	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + upgradeBin}})
 }
 
 // Stop ends and reaps the processes, and puts the kernel's limit back.
@@ -121,18 +123,33 @@ func idler(dir string) (path, argument string, err error) {
 	return path, "infinity", os.WriteFile(path, program(machine, code), 0o755)
 }
 
-// pausing is "for { ppoll(nil, 0, nil, nil, 0) }".
+// pausing is "for { ppoll(nil, 0, nil, nil, 0) }", and on amd64 before that a handler for SIGUSR1 that
+// returns. The addresses are those that program gives the code.
 func pausing() ([]byte, elf.Machine) {
 	switch runtime.GOARCH {
 	case "amd64":
 		return []byte{
+			0xbf, 0x0a, 0x00, 0x00, 0x00, // mov edi, SIGUSR1
+			0xbe, 0xb0, 0x00, 0x40, 0x00, // mov esi, the action below
+			0x31, 0xd2, // xor edx, edx
+			0x41, 0xba, 0x08, 0x00, 0x00, 0x00, // mov r10d, 8
+			0xb8, 0x0d, 0x00, 0x00, 0x00, // mov eax, rt_sigaction
+			0x0f, 0x05, // syscall
 			0x31, 0xff, // xor edi, edi
 			0x31, 0xf6, // xor esi, esi
 			0x31, 0xd2, // xor edx, edx
 			0x45, 0x31, 0xd2, // xor r10d, r10d
 			0xb8, 0x0f, 0x01, 0x00, 0x00, // mov eax, 271
 			0x0f, 0x05, // syscall
-			0xeb, 0xee, // jmp to the start
+			0xeb, 0xee, // jmp to "xor edi, edi"
+			0xc3,                         // ret: the handler
+			0xb8, 0x0f, 0x00, 0x00, 0x00, // mov eax, rt_sigreturn: what it returns to
+			0x0f, 0x05, // syscall
+			0x90, 0x90, 0x90, 0x90, 0x90, // so that the action is aligned
+			0xa3, 0x00, 0x40, 0x00, 0, 0, 0, 0, // the action: its handler,
+			0x00, 0x00, 0x00, 0x04, 0, 0, 0, 0, // SA_RESTORER,
+			0xa4, 0x00, 0x40, 0x00, 0, 0, 0, 0, // the restorer,
+			0, 0, 0, 0, 0, 0, 0, 0, // and no mask
 		}, elf.EM_X86_64
 	case "arm64":
 		var code []byte
