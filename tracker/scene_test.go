@@ -150,6 +150,8 @@ func (s *scene) within() context.Context {
 	return ctx
 }
 
+// held are the candidates. There may be strangers among them: processes of other tests whose leader
+// has exited, which a scan reports whatever their name is.
 func (s *scene) held() []selector.PID {
 	s.t.Helper()
 	pids, err := s.Candidates(s.t.Context())
@@ -173,18 +175,6 @@ func (s *scene) stats() tracker.Stats {
 	return stats
 }
 
-// eventually polls for what no event tells of.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("within %s: not %s", patience, what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // await reads events until one is of the kind and process, and fails on any of the kinds that must
 // not come before.
 func (s *scene) await(kind tracker.Kind, pid selector.PID, not ...tracker.Kind) tracker.Event {
@@ -202,6 +192,22 @@ func (s *scene) await(kind tracker.Kind, pid selector.PID, not ...tracker.Kind) 
 			return e
 		case e.PID == pid && slices.Contains(not, e.Kind):
 			s.t.Fatalf("%s of %d came before its %s", e.Kind, pid, kind)
+		}
+	}
+}
+
+// awaitFork reads events until a server has forked. Servers of this name are the test's own.
+func (s *scene) awaitFork() selector.PID {
+	s.t.Helper()
+	alarm := time.AfterFunc(patience, func() { _ = s.Close() })
+	defer alarm.Stop()
+	for {
+		e, err := s.Next()
+		switch {
+		case err != nil:
+			s.t.Fatalf("no fork within %s: %v", patience, err)
+		case e.Kind == tracker.Fork:
+			return e.PID
 		}
 	}
 }

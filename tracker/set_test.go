@@ -154,16 +154,10 @@ func TestAForkInheritsUntilItExecsSomethingElse(t *testing.T) {
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
 	p.run(t, "exec 3<&0; (read -r line <&3; exec sleep infinity) & wait") // a shell gives /dev/null to what is in the background
-	var child selector.PID
-	eventually(t, "a child of the server is held", func() bool {
-		for _, pid := range s.held() {
-			if pid != p.pid() {
-				child = pid
-			}
-		}
-		return child != 0
-	})
-	s.await(tracker.Fork, child)
+	child := s.awaitFork()
+	if !s.holds(child) {
+		t.Errorf("the child %d is not held", child)
+	}
 	p.run(t, "go on")
 	s.await(tracker.Left, child)
 	if s.holds(child) || !s.holds(p.pid()) {
@@ -176,7 +170,7 @@ func TestADaemonIsHeldAfterItsParentExited(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	server := s.serve(testfleet.Behaviour{Daemonise: true})
-	eventually(t, "the daemon is held alone", func() bool {
-		return slices.Equal(s.held(), []selector.PID{server.PID()})
-	})
+	if !s.holds(server.PID()) {
+		t.Errorf("the daemon %d is not held", server.PID())
+	}
 }

@@ -46,7 +46,10 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	signal.Ignore(syscall.SIGHUP) // the end of a terminal is not the end of a service
 	h, err := a.openHost(ctx)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil //nolint:nilerr // to be interrupted is how a service ends, even before it serves
+	case err != nil:
 		return err
 	}
 	defer h.close()
