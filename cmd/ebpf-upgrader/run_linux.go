@@ -48,7 +48,7 @@ func (a *app) serve(ctx context.Context) error {
 	h, err := a.openHost(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil //nolint:nilerr // to be interrupted is how a service ends, even before it serves
+		return nil // to be interrupted is how a service ends, even before it serves
 	case err != nil:
 		return err
 	}

@@ -39,12 +39,12 @@ const everyHundredth = 100
 // crowd.
 func StartCrowd(n int, dir, upgradeBin string) (*Crowd, error) {
 	c := &Crowd{pids: make([]int, n)}
-	path, argument, err := idler(dir)
+	path, err := idler(dir)
 	if err == nil {
 		err = c.makeRoom()
 	}
 	if err == nil {
-		err = c.start(path, argument, upgradeBin)
+		err = c.start(path, upgradeBin)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start a crowd of %d: %w", n, err), c.Stop())
@@ -55,13 +55,13 @@ func StartCrowd(n int, dir, upgradeBin string) (*Crowd, error) {
 // crowdStarters bounds how many forks are under way at once.
 const crowdStarters = 8
 
-func (c *Crowd) start(path, argument, upgradeBin string) error {
+func (c *Crowd) start(path, upgradeBin string) error {
 	errs := make([]error, crowdStarters)
 	var wg sync.WaitGroup
 	for s := range crowdStarters {
 		wg.Go(func() {
 			for i := s; i < len(c.pids) && errs[s] == nil; i += crowdStarters {
-				c.pids[i], errs[s] = startIdle(path, argument, upgradeBin, i)
+				c.pids[i], errs[s] = startIdle(path, upgradeBin, i)
 			}
 		})
 	}
@@ -70,10 +70,10 @@ func (c *Crowd) start(path, argument, upgradeBin string) error {
 }
 
 // startIdle uses ForkExec, because os.StartProcess would hold a descriptor of each.
-func startIdle(path, argument, upgradeBin string, i int) (int, error) {
-	args := []string{path, argument}
+func startIdle(path, upgradeBin string, i int) (int, error) {
+	args := []string{path, forEver}
 	if i%everyHundredth == 0 {
-		args = []string{Name, argument, subcommand}
+		args = []string{Name, forEver, subcommand}
 	}
 	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + upgradeBin}})
 }
@@ -112,15 +112,18 @@ func (c *Crowd) makeRoom() error {
 	return os.WriteFile(pidMaxFile, []byte(strconv.Itoa(4*n)), 0)
 }
 
-// idler is a program that waits for ever, and the argument that makes it do so. A page of machine
+// forEver makes sleep(1) an idle process, too.
+const forEver = "infinity"
+
+// idler is a program that waits for ever when it is given forEver. A page of machine
 // code takes a tenth of the memory of a sleep(1) and starts five times as fast.
-func idler(dir string) (path, argument string, err error) {
+func idler(dir string) (path string, err error) {
 	code, machine := pausing()
 	if code == nil {
-		return "/bin/sleep", "infinity", nil
+		return "/bin/sleep", nil
 	}
 	path = filepath.Join(dir, "idle")
-	return path, "infinity", os.WriteFile(path, program(machine, code), 0o755)
+	return path, os.WriteFile(path, program(machine, code), 0o755)
 }
 
 // pausing is "for { ppoll(nil, 0, nil, nil, 0) }", and on amd64 before that a handler for SIGUSR1 that
