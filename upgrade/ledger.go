@@ -45,6 +45,15 @@ func (l *ledger) due(p selector.Process, install selector.Image, now time.Time) 
 	return now.Sub(n.at) >= l.retryAfter
 }
 
+// retryAt is when the process with this number may be asked again, counted from now if it could not
+// be asked.
+func (l *ledger) retryAt(pid selector.PID, now time.Time) time.Time {
+	if n, asked := l.notices[pid]; asked && now.Sub(n.at) < l.retryAfter {
+		return n.at.Add(l.retryAfter)
+	}
+	return now.Add(l.retryAfter)
+}
+
 func (l *ledger) asked(p selector.Process, install selector.Image, now time.Time) {
 	l.notices[p.PID] = notice{identity: p.Identity, install: install, ran: p.Image, at: now}
 }

@@ -73,7 +73,8 @@ type ServiceConfig struct {
 	// ScanEvery is the time between looks at everybody that nothing gave reason for: the net under
 	// the events, or all there is where events are not to be had. 0 means never.
 	ScanEvery time.Duration
-	// Audit, if any, is called before each of these looks, to put the source right.
+	// Audit, if any, is called before each of these looks, and once soon after the start, to put the
+	// source right.
 	Audit    func(ctx context.Context) error
 	Observer Observer
 }
@@ -103,6 +104,10 @@ func (s *Service) Run(ctx context.Context) error {
 		defer ticker.Stop()
 		scan = ticker.C
 	}
+	// A server that forks while the source is seeded may leave a child that is in neither the seed nor
+	// the events. It counts as a server once it has stayed for ForkAge, and is found then.
+	seeded := time.NewTimer(selector.ForkAge)
+	defer seeded.Stop()
 	for {
 		wake, stop := s.agenda.timer()
 		select {
@@ -121,8 +126,9 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-wake:
 			s.lookAgain(ctx)
 		case <-scan:
-			s.audit(ctx)
-			s.roundOverAll(ctx, ReasonScan)
+			s.auditedRound(ctx)
+		case <-seeded.C:
+			s.auditedRound(ctx)
 		}
 		stop()
 	}
@@ -183,13 +189,13 @@ func (s *Service) stillReady() bool {
 	return now.State == selector.StateReady && now.Image == s.install.Image
 }
 
-func (s *Service) audit(ctx context.Context) {
-	if s.cfg.Audit == nil {
-		return
+func (s *Service) auditedRound(ctx context.Context) {
+	if s.cfg.Audit != nil {
+		if err := s.cfg.Audit(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Observer.Trouble(err)
+		}
 	}
-	if err := s.cfg.Audit(ctx); err != nil && ctx.Err() == nil {
-		s.cfg.Observer.Trouble(err)
-	}
+	s.roundOverAll(ctx, ReasonScan)
 }
 
 func (s *Service) roundOverAll(ctx context.Context, reason Reason) {
@@ -235,7 +241,7 @@ func (s *Service) round(ctx context.Context, reason Reason, candidates []selecto
 		case selector.Forked:
 			s.agenda.at(server.PID, now.Add(selector.ForkAge-server.age))
 		case selector.Outdated:
-			s.agenda.at(server.PID, now.Add(s.cfg.Upgrader.cfg.RetryAfter))
+			s.agenda.at(server.PID, s.cfg.Upgrader.ledger.retryAt(server.PID, now))
 		default:
 			s.agenda.forget(server.PID)
 		}

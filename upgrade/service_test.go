@@ -225,3 +225,15 @@ func TestAFileThatIsOpenedForWritingAgainIsNotAskedFor(t *testing.T) {
 		requireAsked(t, w, 7, 1, "after it was closed")
 	})
 }
+
+// TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound: neither the seed nor an event had it.
+func TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.start(7, oldImage)
+		w.pass(selector.ForkAge + time.Second)
+		requireAsked(t, w, 7, 1, "after the first audit")
+	})
+}
