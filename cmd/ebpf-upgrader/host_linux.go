@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -152,4 +151,4 @@ func (a *app) needSelf() error {
 }
 
 // errInterrupted is the error of a command that was interrupted.
-var errInterrupted = fmt.Errorf("interrupted: %w", context.Canceled)
+var errInterrupted = errors.New("interrupted")
