@@ -8,6 +8,9 @@
  * `subcommand`. What cannot be decided here (arguments that are too long, too many or unreadable) is
  * taken for one: user space looks again, so too many costs little, and too few would be a bug.
  *
+ * Each entry also says when the process was last sent the signal `signal_number` by anybody: a server
+ * that was just asked to exec must not be asked again before it has.
+ *
  * User space relies on this: the map lacks a server only if lost_map_full has grown. The ring only
  * says that it is worth looking at the map; what did not fit is counted in lost_ring_full.
  *
@@ -32,12 +35,13 @@ enum event_kind {
 	EVENT_FORK = 2, /* forked by a server, has not exec'd */
 	EVENT_LEFT = 3, /* was in the set, and exec'd something else */
 	EVENT_EXIT = 4, /* its last thread has exited */
+	EVENT_SIGNAL = 5, /* was sent the signal */
 };
 
 struct event {
 	__u32 kind;
 	__u32 tgid;
-	__u32 exit_code; /* as wait(2) gives it; for EVENT_EXIT */
+	__u32 detail; /* EVENT_EXIT: the code that wait(2) gives; EVENT_SIGNAL: the sender's tgid */
 };
 
 enum origin {
@@ -46,8 +50,11 @@ enum origin {
 	ORIGIN_SEED = 3, /* put in by user space */
 };
 
+/* Without padding, which the verifier would want initialised. An exec or a fork makes a new one. */
 struct server {
-	__u32 origin;
+	__u64 origin;
+	__u64 signalled_at; /* CLOCK_MONOTONIC in ns; 0: not since this entry was made */
+	__u64 since; /* the same, for when this entry was made: another one means another exec */
 };
 
 /* Set before the programs are loaded. The lengths leave out the final NUL. */
@@ -57,6 +64,7 @@ const volatile bool name_cut; /* `name` is the end of a longer name */
 const volatile char subcommand[SUBCOMMAND_LEN];
 const volatile __u32 subcommand_len;
 const volatile bool subcommand_cut; /* `subcommand` is the beginning of a longer one */
+const volatile __u32 signal_number; /* 0: none is watched */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -84,7 +92,7 @@ volatile __u64 lost_map_full;
 volatile __u64 lost_ring_full;
 volatile __u64 unreadable_args;
 
-static __always_inline void tell(__u32 kind, __u32 tgid, __u32 exit_code)
+static __always_inline void tell(__u32 kind, __u32 tgid, __u32 detail)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
@@ -94,13 +102,13 @@ static __always_inline void tell(__u32 kind, __u32 tgid, __u32 exit_code)
 	}
 	e->kind = kind;
 	e->tgid = tgid;
-	e->exit_code = exit_code;
+	e->detail = detail;
 	bpf_ringbuf_submit(e, 0);
 }
 
 static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
 {
-	struct server s = { .origin = origin };
+	struct server s = { .origin = origin, .since = bpf_ktime_get_ns() };
 
 	if (bpf_map_update_elem(&servers, &tgid, &s, BPF_ANY))
 		__sync_fetch_and_add(&lost_map_full, 1);
@@ -242,6 +250,35 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (signal->flags & SIGNAL_GROUP_EXIT)
 		code = signal->group_exit_code;
 	untrack(tgid, EVENT_EXIT, code);
+	return 0;
+}
+
+/*
+ * Runs for every signal of the host, so it leaves others at once. The target's siglock is held until
+ * it returns (__send_signal in kernel/signal.c, Linux 5.10; __send_signal_locked, 6.12): the note
+ * stands before the target can see the signal, and so before the exec that the signal leads to.
+ *
+ * The note goes through the pointer: an update would bring back an entry that was deleted meanwhile.
+ * Its memory may be another process's by then, which is taken for signalled: too many, never too few.
+ *
+ * `info` may be SEND_SIG_NOINFO or SEND_SIG_PRIV, which are no addresses (include/linux/sched/signal.h,
+ * Linux 5.10), so the sender is who runs now. What a signal does there (`result`) does not matter.
+ */
+SEC("tp_btf/signal_generate")
+int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct *task, int group,
+	     int result)
+{
+	struct server *s;
+	__u32 tgid;
+
+	if ((__u32)sig != signal_number)
+		return 0;
+	tgid = task->tgid;
+	s = bpf_map_lookup_elem(&servers, &tgid);
+	if (!s)
+		return 0;
+	s->signalled_at = bpf_ktime_get_ns();
+	tell(EVENT_SIGNAL, tgid, bpf_get_current_pid_tgid() >> 32);
 	return 0;
 }
 

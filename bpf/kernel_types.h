@@ -69,5 +69,6 @@ struct task_struct {
 #define SIGNAL_GROUP_EXIT 0x00000004
 
 struct linux_binprm;
+struct kernel_siginfo;
 
 #endif

@@ -14,15 +14,17 @@ import (
 )
 
 type ExecTrackerEvent struct {
-	_        structs.HostLayout
-	Kind     uint32
-	Tgid     uint32
-	ExitCode uint32
+	_      structs.HostLayout
+	Kind   uint32
+	Tgid   uint32
+	Detail uint32
 }
 
 type ExecTrackerServer struct {
-	_      structs.HostLayout
-	Origin uint32
+	_           structs.HostLayout
+	Origin      uint64
+	SignalledAt uint64
+	Since       uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -35,11 +37,13 @@ const (
 	ExecTrackerProgOnExec        = "on_exec"
 	ExecTrackerProgOnExit        = "on_exit"
 	ExecTrackerProgOnFork        = "on_fork"
+	ExecTrackerProgOnSignal      = "on_signal"
 	ExecTrackerVarLostMapFull    = "lost_map_full"
 	ExecTrackerVarLostRingFull   = "lost_ring_full"
 	ExecTrackerVarName           = "name"
 	ExecTrackerVarNameCut        = "name_cut"
 	ExecTrackerVarNameLen        = "name_len"
+	ExecTrackerVarSignalNumber   = "signal_number"
 	ExecTrackerVarSubcommand     = "subcommand"
 	ExecTrackerVarSubcommandCut  = "subcommand_cut"
 	ExecTrackerVarSubcommandLen  = "subcommand_len"
@@ -88,9 +92,10 @@ type ExecTrackerSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ExecTrackerProgramSpecs struct {
-	OnExec *ebpf.ProgramSpec `ebpf:"on_exec"`
-	OnExit *ebpf.ProgramSpec `ebpf:"on_exit"`
-	OnFork *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnExec   *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnExit   *ebpf.ProgramSpec `ebpf:"on_exit"`
+	OnFork   *ebpf.ProgramSpec `ebpf:"on_fork"`
+	OnSignal *ebpf.ProgramSpec `ebpf:"on_signal"`
 }
 
 // ExecTrackerMapSpecs contains maps before they are loaded into the kernel.
@@ -111,6 +116,7 @@ type ExecTrackerVariableSpecs struct {
 	Name           *ebpf.VariableSpec `ebpf:"name"`
 	NameCut        *ebpf.VariableSpec `ebpf:"name_cut"`
 	NameLen        *ebpf.VariableSpec `ebpf:"name_len"`
+	SignalNumber   *ebpf.VariableSpec `ebpf:"signal_number"`
 	Subcommand     *ebpf.VariableSpec `ebpf:"subcommand"`
 	SubcommandCut  *ebpf.VariableSpec `ebpf:"subcommand_cut"`
 	SubcommandLen  *ebpf.VariableSpec `ebpf:"subcommand_len"`
@@ -159,6 +165,7 @@ type ExecTrackerVariables struct {
 	Name           *ebpf.Variable `ebpf:"name"`
 	NameCut        *ebpf.Variable `ebpf:"name_cut"`
 	NameLen        *ebpf.Variable `ebpf:"name_len"`
+	SignalNumber   *ebpf.Variable `ebpf:"signal_number"`
 	Subcommand     *ebpf.Variable `ebpf:"subcommand"`
 	SubcommandCut  *ebpf.Variable `ebpf:"subcommand_cut"`
 	SubcommandLen  *ebpf.Variable `ebpf:"subcommand_len"`
@@ -169,9 +176,10 @@ type ExecTrackerVariables struct {
 //
 // It can be passed to LoadExecTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ExecTrackerPrograms struct {
-	OnExec *ebpf.Program `ebpf:"on_exec"`
-	OnExit *ebpf.Program `ebpf:"on_exit"`
-	OnFork *ebpf.Program `ebpf:"on_fork"`
+	OnExec   *ebpf.Program `ebpf:"on_exec"`
+	OnExit   *ebpf.Program `ebpf:"on_exit"`
+	OnFork   *ebpf.Program `ebpf:"on_fork"`
+	OnSignal *ebpf.Program `ebpf:"on_signal"`
 }
 
 func (p *ExecTrackerPrograms) Close() error {
@@ -179,6 +187,7 @@ func (p *ExecTrackerPrograms) Close() error {
 		p.OnExec,
 		p.OnExit,
 		p.OnFork,
+		p.OnSignal,
 	)
 }
 

@@ -9,6 +9,10 @@
 // The events of [Tracker.Next] are hints that it is worth looking: losing one costs time, not
 // correctness, and is told.
 //
+// A fourth tracepoint notes when a tracked process was last sent [Config.Signal]: a server that is
+// asked twice may get the second signal while it execs, and die of it. So [Tracker.Trace] is to
+// be asked right before a signal is sent. It is optional, see [Tracker.WatchesSignals].
+//
 // A Tracker owns everything that it loaded; Close detaches it. All methods are safe for concurrent
 // use, but Next is for one goroutine.
 //

@@ -18,7 +18,7 @@ import (
 // Kind says what became of a process.
 type Kind uint8
 
-// The kinds of events. The first four have the numbers that the kernel program gives them.
+// The kinds of events. All but Lost have the numbers that the kernel program gives them.
 const (
 	// Exec: a process exec'd as a server, or a server did again.
 	Exec Kind = iota + 1
@@ -28,25 +28,30 @@ const (
 	Left
 	// Exit: the last thread of a tracked process has exited.
 	Exit
+	// Signal: a tracked process was sent [Config.Signal].
+	Signal
 	// Lost: events were lost since the last one; PID means nothing.
 	Lost
 )
 
 // String is the kind's word.
 func (k Kind) String() string {
-	words := [...]string{"none", "exec", "fork", "left", "exit", "lost"}
+	words := [...]string{"none", "exec", "fork", "left", "exit", "signal", "lost"}
 	if int(k) < len(words) {
 		return words[k]
 	}
 	return fmt.Sprintf("kind(%d)", uint8(k))
 }
 
-// Event is one change of the set.
+// Event is one change of the set, or of what is known about one of its processes.
 type Event struct {
 	Kind Kind
 	PID  selector.PID
 	// ExitCode is that of wait(2), for Exit.
 	ExitCode uint32
+	// Sender is the process that ran when the signal was sent, for Signal. For a signal of the
+	// kernel's own, a timer's say, it is whoever was interrupted.
+	Sender selector.PID
 }
 
 // ErrClosed means that the Tracker was closed.
@@ -62,7 +67,7 @@ type follower struct {
 // eventSize is that of struct event in bpf/exec_tracker.c.
 const eventSize = 12
 
-// Next blocks until a process enters or leaves the set, and says which. It must be called by one
+// Next blocks until a process enters or leaves the set or is sent the signal, and says which. It must be called by one
 // goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
 func (t *Tracker) Next() (Event, error) {
 	// A loss needs a full ring, so there is one more event to read after it, and it is told here
@@ -80,12 +85,22 @@ func (t *Tracker) Next() (Event, error) {
 	case len(t.next.record.RawSample) < eventSize:
 		return Event{}, fmt.Errorf("read ring buffer: %d bytes are no event", len(t.next.record.RawSample))
 	}
-	raw := t.next.record.RawSample
-	return Event{
-		Kind:     Kind(binary.NativeEndian.Uint32(raw)),
-		PID:      selector.PID(binary.NativeEndian.Uint32(raw[4:])),
-		ExitCode: binary.NativeEndian.Uint32(raw[8:]),
-	}, nil
+	return decode(t.next.record.RawSample), nil
+}
+
+// decode reads a struct event. What its last word means depends on the kind.
+func decode(raw []byte) Event {
+	e := Event{
+		Kind: Kind(binary.NativeEndian.Uint32(raw)),
+		PID:  selector.PID(binary.NativeEndian.Uint32(raw[4:])),
+	}
+	switch detail := binary.NativeEndian.Uint32(raw[8:]); e.Kind {
+	case Exit:
+		e.ExitCode = detail
+	case Signal:
+		e.Sender = selector.PID(detail)
+	}
+	return e
 }
 
 // lostEvents is 0 while the counter cannot be read, which is only after Close.

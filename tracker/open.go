@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -41,6 +42,8 @@ type Config struct {
 	// RingBytes is the size of the ring buffer, a power of two and a multiple of the page size; 0
 	// stands for 256 KiB, some 10,000 events.
 	RingBytes uint32
+	// Signal is the signal of [Tracker.Trace] and of the events of kind [Signal]; 0 watches none.
+	Signal syscall.Signal
 	// Seed lists all processes that may be servers by other means. It is called after the programs
 	// are attached, after a loss, and by Audit.
 	Seed func(ctx context.Context) ([]selector.PID, error)
@@ -52,6 +55,18 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 	if err := checkPIDNamespace(); err != nil {
 		return nil, err
 	}
+	t, err := loaded(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.start(ctx); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// loaded is a tracker of which nothing is attached.
+func loaded(cfg Config) (*Tracker, error) {
 	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be
 	// raised, loading fails and says so.
 	_ = rlimit.RemoveMemlock()
@@ -63,14 +78,16 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 	if err := t.load(spec); err != nil {
 		return nil, errors.Join(unavailable(err), t.Close())
 	}
-	// Attach, then seed: a server that starts in between is in both, the other way round in neither.
-	if err := t.attach(); err != nil {
-		return nil, errors.Join(unavailable(err), t.Close())
-	}
-	if err := t.resync(ctx); err != nil {
-		return nil, errors.Join(err, t.Close())
-	}
 	return t, nil
+}
+
+// start attaches, then seeds: a server that starts in between is in both, the other way round in
+// neither.
+func (t *Tracker) start(ctx context.Context) error {
+	if err := t.attach(); err != nil {
+		return unavailable(err)
+	}
+	return t.resync(ctx)
 }
 
 func checkPIDNamespace() error {
@@ -113,7 +130,7 @@ func configured(cfg Config) (*ebpf.CollectionSpec, error) {
 	if err := spec.Assign(&vars); err != nil {
 		return nil, fmt.Errorf("read the embedded object: %w", err)
 	}
-	return spec, setPattern(vars, cfg.Pattern)
+	return spec, errors.Join(setPattern(vars, cfg.Pattern), setSignal(vars, cfg.Signal))
 }
 
 // setPattern gives the kernel the end of a name and the beginning of a subcommand that are too long
@@ -153,16 +170,24 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec) error {
 }
 
 func (t *Tracker) attach() error {
-	for _, program := range t.programs() {
-		l, err := link.AttachTracing(link.TracingOptions{Program: program})
-		if err != nil {
-			return fmt.Errorf("attach %s: %w", program, err)
+	for _, program := range []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit} {
+		if err := t.attachTo(program); err != nil {
+			return err
 		}
-		t.links = append(t.links, l)
 	}
+	t.unwatched = t.watchSignal()
+	return nil
+}
+
+func (t *Tracker) attachTo(program *ebpf.Program) error {
+	l, err := link.AttachTracing(link.TracingOptions{Program: program})
+	if err != nil {
+		return fmt.Errorf("attach %s: %w", program, err)
+	}
+	t.links = append(t.links, l)
 	return nil
 }
 
 func (t *Tracker) programs() []*ebpf.Program {
-	return []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit}
+	return []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit, t.objects.OnSignal}
 }

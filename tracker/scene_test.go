@@ -87,12 +87,12 @@ type process struct {
 	stdin io.WriteCloser
 }
 
-// spawn starts a shell with the given argv[0] and arguments. It has exec'd, and the tracepoint with
+// spawn starts a shell with the given argv[0] and arguments, that ignores SIGUSR1. It has exec'd, and the tracepoint with
 // it, when spawn returns: the shell said so.
 func (s *scene) spawn(argv0 string, args ...string) *process {
 	s.t.Helper()
 	cmd := exec.Command("/bin/sh")
-	cmd.Args = append([]string{argv0, "-c", `echo up; read -r line; eval "$line"`}, args...)
+	cmd.Args = append([]string{argv0, "-c", `trap "" USR1; echo up; read -r line; eval "$line"`}, args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		s.t.Fatal(err)

@@ -29,8 +29,15 @@ type Tracker struct {
 	links    []link.Link
 	ring     *ringbuf.Reader
 
+	// unwatched says why signals are not watched, nil if they are. It is not written after Open.
+	unwatched error
+
 	closing sync.Once
 	closed  error
+
+	// open is held shared by who reads the map without mu, which a scan holds for long.
+	open   sync.RWMutex
+	isShut bool
 
 	// next belongs to the goroutine that calls Next.
 	next follower
@@ -199,6 +206,9 @@ func (t *Tracker) Close() error {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		t.open.Lock()
+		defer t.open.Unlock()
+		t.isShut = true
 		for _, c := range []io.Closer{&t.objects.ExecTrackerPrograms, &t.objects.ExecTrackerMaps} {
 			errs = append(errs, c.Close())
 		}

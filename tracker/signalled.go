@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/gen"
+	"ebpf-upgrader/selector"
+)
+
+// ErrUnwatched means that signals are not watched. The error around it says why.
+var ErrUnwatched = errors.New("signals are not watched")
+
+// WatchesSignals reports whether [Config.Signal] is watched: it was given, and the kernel let the
+// program be attached. The answer stays the same until Close.
+func (t *Tracker) WatchesSignals() bool { return t.unwatched == nil }
+
+// Trace is what was seen of one process besides its facts.
+type Trace struct {
+	// Signalled is how long ago it was last sent [Config.Signal], by anybody, this process included, and
+	// whatever became of the signal; Ever says that this has happened since the process last exec'd or,
+	// when that is later, was forked or taken into the map by a scan.
+	Signalled time.Duration
+	Ever      bool
+	// Exec changes with every exec as a server. It is 0 for a process that is not in the map, as one is
+	// not that did not fit, and for one that was taken in by a scan and has not exec'd since.
+	Exec uint64
+}
+
+// Trace says what was seen of a process.
+//
+// A signal counts once the call that sent it has returned, and before its target can act on it; one
+// to a single thread counts for the process. Times are of CLOCK_MONOTONIC, which stands still while
+// the host sleeps, and mean nothing in a time namespace with an offset of its own.
+//
+// It fails with [ErrUnwatched] if WatchesSignals is false, and with [ErrClosed]. It costs one lookup
+// in the map (some 2 microseconds), waits for no scan, and is safe for concurrent use.
+func (t *Tracker) Trace(pid selector.PID) (Trace, error) {
+	if t.unwatched != nil {
+		return Trace{}, t.unwatched
+	}
+	s, err := t.entry(pid)
+	if err != nil || s.SignalledAt == 0 {
+		return Trace{Exec: s.Since}, err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return Trace{}, fmt.Errorf("read clock: %w", err)
+	}
+	return Trace{max(0, time.Duration(now.Nano())-time.Duration(s.SignalledAt)), true, s.Since}, nil
+}
+
+// entry is empty for a process that is not in the map.
+func (t *Tracker) entry(pid selector.PID) (s gen.ExecTrackerServer, err error) {
+	t.open.RLock()
+	defer t.open.RUnlock()
+	if t.isShut {
+		return s, ErrClosed
+	}
+	err = t.objects.Servers.Lookup(uint32(pid), &s)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return s, fmt.Errorf("look up %d: %w", pid, err)
+	}
+	return s, nil
+}
+
+// lastSignal is the highest number, _NSIG of include/uapi/asm-generic/signal.h. (MIPS has more.)
+const lastSignal = 64
+
+func setSignal(vars gen.ExecTrackerVariableSpecs, sig syscall.Signal) error {
+	if sig < 0 || sig > lastSignal {
+		return fmt.Errorf("watch signal %d: %w", int(sig), unix.EINVAL)
+	}
+	return vars.SignalNumber.Set(uint32(sig))
+}
+
+// watchSignal says why signals are not watched. The set of servers is true without them.
+func (t *Tracker) watchSignal() error {
+	if t.cfg.Signal == 0 {
+		return fmt.Errorf("%w: none is configured", ErrUnwatched)
+	}
+	if err := t.attachTo(t.objects.OnSignal); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnwatched, err)
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker_test
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+)
+
+// newWatch opens a tracker that watches SIGUSR1.
+func newWatch(t testing.TB) *scene {
+	t.Helper()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
+	if !s.WatchesSignals() {
+		t.Fatal("signals are not watched")
+	}
+	return s
+}
+
+// send has a process of its own send a signal, and returns that process when it is over.
+func (s *scene) send(pid selector.PID, sig syscall.Signal) selector.PID {
+	s.t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("kill -%d %d", sig, pid))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("send %s to %d: %v: %s", sig, pid, err, out)
+	}
+	return selector.PID(cmd.Process.Pid)
+}
+
+func (s *scene) signalled(pid selector.PID) (time.Duration, bool) {
+	s.t.Helper()
+	trace, err := s.Trace(pid)
+	ago, ever := trace.Signalled, trace.Ever
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ago, ever
+}
+
+func (s *scene) wantUnsignalled(pid selector.PID, when string) {
+	s.t.Helper()
+	if ago, ever := s.signalled(pid); ever {
+		s.t.Errorf("%s, %d counts as signalled %s ago", when, pid, ago)
+	}
+}
+
+func TestASignalOfAnotherProcessShowsWithItsSenderAndItsAge(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	server := s.serve(testfleet.Behaviour{Ignore: true})
+	s.wantUnsignalled(server.PID(), "before any signal")
+	for range 2 { // the last one counts
+		start := time.Now()
+		sender := s.send(server.PID(), syscall.SIGUSR1)
+		ago, ever := s.signalled(server.PID())
+		if latest := time.Since(start); !ever || ago <= 0 || ago > latest {
+			t.Errorf("signalled %t, %s ago, want at most %s ago", ever, ago, latest)
+		}
+		if older, _ := s.signalled(server.PID()); older <= ago {
+			t.Errorf("signalled %s ago, and later %s ago", ago, older)
+		}
+		if e := s.await(tracker.Signal, server.PID()); e.Sender != sender || e.ExitCode != 0 {
+			t.Errorf("event is %+v, want %d as the sender", e, sender)
+		}
+	}
+}
+
+// TestASignalThatIsPendingCounts: a stopped process cannot have seen it.
+func TestASignalThatIsPendingCounts(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	server := s.serve(testfleet.Behaviour{})
+	if err := server.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.send(server.PID(), syscall.SIGUSR1)
+	if _, ever := s.signalled(server.PID()); !ever {
+		t.Errorf("%d does not count as signalled", server.PID())
+	}
+}
+
+func TestAnExecForgetsTheSignal(t *testing.T) {
+	t.Parallel()
+	for name, behaviour := range map[string]testfleet.Behaviour{
+		"from another thread":  {},
+		"from the main thread": {ExecFromMain: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newWatch(t)
+			server := s.serve(behaviour)
+			s.await(tracker.Exec, server.PID())
+			s.send(server.PID(), syscall.SIGUSR1)
+			s.await(tracker.Signal, server.PID(), tracker.Exec)
+			s.await(tracker.Exec, server.PID(), tracker.Exit, tracker.Left)
+			s.wantUnsignalled(server.PID(), "after its exec")
+		})
+	}
+}
+
+func TestAForkDoesNotInheritTheSignal(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	p := s.spawn(s.name, "mcp")
+	s.send(p.pid(), syscall.SIGUSR1)
+	p.run(t, "exec 3<&0; (read -r line <&3) & wait")
+	child := s.awaitFork()
+	s.wantUnsignalled(child, "after its fork")
+	if _, ever := s.signalled(p.pid()); !ever {
+		t.Errorf("the parent %d does not count as signalled", p.pid())
+	}
+}
+
+func TestAnotherSignalDoesNotCount(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	p := s.spawn(s.name, "mcp")
+	s.send(p.pid(), syscall.SIGCONT)
+	s.wantUnsignalled(p.pid(), "after SIGCONT")
+}
+
+func TestASignalToAStrangerDoesNotCount(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	p := s.spawn("sh", "no", "server")
+	s.send(p.pid(), syscall.SIGUSR1)
+	s.wantUnsignalled(p.pid(), "without being tracked")
+	if s.holds(p.pid()) {
+		t.Errorf("%d is held since it was signalled", p.pid())
+	}
+}
+
+// TestASignalToAServerThatWasSeededCounts, and the next scan keeps the note.
+func TestASignalToAServerThatWasSeededCounts(t *testing.T) {
+	t.Parallel()
+	var early *process
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		early = s.spawn(s.name, "mcp")
+		c.Signal = syscall.SIGUSR1
+		c.MaxEntries = 1 // so that each call of Candidates scans
+	})
+	s.wantUnsignalled(early.pid(), "seeded")
+	s.send(early.pid(), syscall.SIGUSR1)
+	s.spawn(s.name, "mcp")
+	s.held()
+	if _, ever := s.signalled(early.pid()); !ever {
+		t.Errorf("%d does not count as signalled", early.pid())
+	}
+}
+
+func TestSignalsAreNotWatchedUnlessAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	if _, err := s.Trace(1); s.WatchesSignals() || !errors.Is(err, tracker.ErrUnwatched) {
+		t.Errorf("watched: %t, Signalled fails with %v, want ErrUnwatched", s.WatchesSignals(), err)
+	}
+}
+
+// TestTheSetIsHeldWhereSignalsCannotBeWatched: a kernel may refuse that program alone.
+func TestTheSetIsHeldWhereSignalsCannotBeWatched(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
+	refused, err := tracker.OpenWithoutSignals(t.Context(), tracker.Config{
+		Pattern: selector.Pattern{Name: s.name, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, Seed: s.scan,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = refused.Close() })
+	s.Tracker = refused
+	p := s.spawn(s.name, "mcp")
+	if !s.holds(p.pid()) {
+		t.Errorf("%d is not held", p.pid())
+	}
+	if _, err := s.Trace(p.pid()); s.WatchesSignals() || !errors.Is(err, tracker.ErrUnwatched) {
+		t.Errorf("watched: %t, Signalled fails with %v, want ErrUnwatched", s.WatchesSignals(), err)
+	}
+}
+
+func TestSignalledFailsOnceTheTrackerIsClosed(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if trace, err := s.Trace(1); trace.Ever || !errors.Is(err, tracker.ErrClosed) {
+		t.Errorf("Trace = %+v, %v, want ErrClosed", trace, err)
+	}
+}
+
+func TestASignalThatDoesNotExistIsRefused(t *testing.T) {
+	t.Parallel()
+	needBPF(t)
+	for _, sig := range []syscall.Signal{-1, 65} {
+		_, err := tracker.Open(t.Context(), tracker.Config{
+			Pattern: selector.Pattern{Name: "x", Subcommand: "y"}, Signal: sig,
+		})
+		if !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("signal %d: Open = %v, want EINVAL", int(sig), err)
+		}
+	}
+}
+
+func BenchmarkSignalled(b *testing.B) {
+	s := newWatch(b)
+	p := s.spawn(s.name, "mcp")
+	s.send(p.pid(), syscall.SIGUSR1)
+	for b.Loop() {
+		s.signalled(p.pid())
+	}
+}
