@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,6 +45,7 @@ func look(path string) (selector.Install, mark) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	i.Image = m.Image
+	i.Modified = time.Unix(m.mtime.Unix())
 	i.Interpreters, err = ready(fd)
 	i.State = selector.StateReady
 	if err != nil {

@@ -32,7 +32,10 @@ const (
 type Install struct {
 	Path string `json:"path"`
 	Image
-	State State `json:"state"`
+	// Modified is when its content was last changed, as its file system says: inode numbers are used
+	// again.
+	Modified time.Time `json:"modified,omitzero"`
+	State    State     `json:"state"`
 	// Detail says why it is not ready.
 	Detail string `json:"detail"`
 	// Interpreters are the absolute paths that the kernel opens besides the file itself to exec it.
