@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+
+// Package lock keeps two services from serving one install.
+//
+// A lock is a flock(2) on a small file. The kernel gives it up with the process that holds it,
+// however that ends, so nobody ever has to guess whether a lock is stale.
+package lock
