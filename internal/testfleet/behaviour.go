@@ -22,6 +22,8 @@ type Behaviour struct {
 	Ignore bool `json:"ignore,omitzero"`
 	// Drain is the time between the signal and the exec.
 	Drain Duration `json:"drain,omitzero"`
+	// DrainLimit is how long running calls of the session are waited for, 30 s by default.
+	DrainLimit Duration `json:"drain_limit,omitzero"`
 	// AskTwice upgrades only at the second signal.
 	AskTwice bool `json:"ask_twice,omitzero"`
 	// End makes it end by itself.

@@ -29,6 +29,10 @@ const (
 	Signalled Kind = "signalled"
 	// Draining: running calls are waited for.
 	Draining Kind = "draining"
+	// Calling: a call of the tool "wait" runs.
+	Calling Kind = "calling"
+	// Stayed: a call ran for too long, and the server goes on as it was.
+	Stayed Kind = "stayed"
 	// Exec: Path is about to be exec'd by the thread Thread.
 	Exec Kind = "exec"
 	// ExecFailed: that did not work, Why says the cause, and the server ends with exit code 70.

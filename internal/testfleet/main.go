@@ -5,6 +5,7 @@
 package testfleet
 
 import (
+	"cmp"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -31,6 +32,9 @@ const exitExecFailed = 70
 // exitBroken is for a server that could not be what it was asked to be.
 const exitBroken = 64
 
+// mostMemory is when garbage is collected after all.
+const mostMemory = 32 << 20
+
 // Main serves and does not return when this process was started as a server by [Start], and returns
 // at once when it was not. It belongs at the very start of main or TestMain.
 func Main() {
@@ -44,6 +48,7 @@ func Main() {
 	}
 	// A thousand of us run at once: nothing here makes garbage, and two threads at work are plenty.
 	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(mostMemory) // a session that calls without pause does make some
 	runtime.GOMAXPROCS(2)
 	newServing(text).run()
 }
@@ -54,6 +59,8 @@ type serving struct {
 	behaviour Behaviour
 	// target is what will be exec'd: the value of the variable at the start.
 	target string
+	// session is nil where stdin is left alone.
+	session *session
 	// calls are the signals that arrived in this generation.
 	calls int
 
@@ -84,7 +91,8 @@ func (s *serving) run() {
 		s.daemonise()
 	}
 	if !b.OutliveStdin && !s.Daemon {
-		go s.followStdin()
+		s.session = newSession(s, func() { s.exit(0, "stdin ended") })
+		s.session.start()
 	}
 	switch {
 	case b.LeaderExits:
@@ -116,9 +124,8 @@ func (s *serving) serve() {
 	needed := s.behaviour.signalsNeeded()
 	for range arrived {
 		s.called()
-		if s.calls == needed {
-			s.drain(arrived)
-			s.exec()
+		if needed > 0 && s.calls >= needed {
+			s.upgrade(arrived)
 		}
 	}
 }
@@ -134,6 +141,22 @@ func (s *serving) arm() <-chan os.Signal {
 		s.exit(exitBroken, err.Error())
 	}
 	return arrived
+}
+
+// upgrade hands the session over to what is installed now, unless a call runs for too long: then it goes
+// on as if nothing had happened.
+func (s *serving) upgrade(arrived <-chan os.Signal) {
+	limit := cmp.Or(time.Duration(s.behaviour.DrainLimit), defaultDrainLimit)
+	if s.session != nil && !s.session.stop(limit) {
+		s.session.start()
+		s.report(Event{Kind: Stayed})
+		return
+	}
+	s.drain(arrived)
+	if s.session != nil {
+		s.Session = s.session.state()
+	}
+	s.exec()
 }
 
 // called counts a signal.
@@ -165,18 +188,6 @@ func (s *serving) exec() {
 	err := syscall.Exec(s.target, os.Args, s.next().environ())
 	s.report(Event{Kind: ExecFailed, Path: s.target, Why: err.Error()})
 	unix.Exit(exitExecFailed)
-}
-
-// followStdin ends the server when its session does.
-func (s *serving) followStdin() {
-	var ignored [512]byte
-	for {
-		n, err := unix.Read(0, ignored[:])
-		if err == nil && n > 0 || err == unix.EINTR {
-			continue
-		}
-		s.exit(0, "stdin ended")
-	}
 }
 
 // followLifeline ends the server when nobody reads its reports. It is a raw wait in the kernel, so

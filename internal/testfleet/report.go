@@ -88,6 +88,7 @@ type state struct {
 	Generation int          `json:"generation"`
 	Child      selector.PID `json:"child,omitzero"`
 	Daemon     bool         `json:"daemon,omitzero"`
+	Session    handOff      `json:"session,omitzero"`
 }
 
 func readState() (state, error) {

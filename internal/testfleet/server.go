@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 type Server struct {
 	process *os.Process
 	stdin   *os.File
+	stdout  *os.File // nil without a session
 	reports *os.File
 	// reap waits for process, once.
 	reap func() (*os.ProcessState, error)
@@ -41,10 +43,11 @@ type Server struct {
 	broken   error
 }
 
-func newServer(process *os.Process, stdin, reports *os.File) *Server {
+func newServer(process *os.Process, stdin, stdout, reports *os.File) *Server {
 	s := &Server{
 		process:  process,
 		stdin:    stdin,
+		stdout:   stdout,
 		reports:  reports,
 		reap:     sync.OnceValues(process.Wait),
 		exited:   make(chan struct{}),
@@ -192,6 +195,17 @@ func (s *Server) CloseStdin() {
 	_ = s.stdin.Close()
 }
 
+// Session is the client's side of the server's stdin and stdout, for one started with
+// [Options.Session]. Closing it ends the session, and the server with it.
+func (s *Server) Session() io.ReadWriteCloser { return client{s} }
+
+// client is what a client reads and writes.
+type client struct{ s *Server }
+
+func (c client) Read(p []byte) (int, error)  { return c.s.stdout.Read(p) }
+func (c client) Write(p []byte) (int, error) { return c.s.stdin.Write(p) }
+func (c client) Close() error                { return c.s.stdin.Close() }
+
 // Signal sends sig to the server, like any other sender on the host.
 func (s *Server) Signal(sig syscall.Signal) error {
 	s.mu.Lock()
@@ -224,6 +238,9 @@ func (s *Server) end() error {
 		}
 	}
 	_ = s.stdin.Close()
+	if s.stdout != nil {
+		_ = s.stdout.Close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(s.broken, s.child.end(), s.daemon.end())

@@ -31,7 +31,9 @@ type Options struct {
 	// Credential is who the server runs as; nil is this process's user.
 	Credential *Credential
 	// Chroot is the server's root, without which it shares that of this process.
-	Chroot    string
+	Chroot string
+	// Session makes the server's stdout one end of [Server.Session]; else it leads nowhere.
+	Session   bool
 	Behaviour Behaviour
 }
 
@@ -66,14 +68,24 @@ func spawn(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var stdout *os.File
+	if o.Session {
+		if stdout, theirs[1], err = outlet(theirs[1]); err != nil {
+			closeAll(append(theirs, stdin, reports))
+			return nil, err
+		}
+	}
 	defer closeAll(theirs)
 	attr.Files = theirs
 	process, err := os.StartProcess(o.Binary, argv, attr)
 	if err != nil {
 		closeAll([]*os.File{stdin, reports})
+		if stdout != nil {
+			_ = stdout.Close()
+		}
 		return nil, fmt.Errorf("start server %q: %w", o.Binary, err)
 	}
-	return newServer(process, stdin, reports), nil
+	return newServer(process, stdin, stdout, reports), nil
 }
 
 // process is what o asks the operating system for.
@@ -125,6 +137,17 @@ func pipes() (stdin, reports *os.File, theirs []*os.File, err error) {
 		return nil, nil, nil, err
 	}
 	return stdin, reports, []*os.File{theirIn, null, stderr, theirOut}, nil
+}
+
+// outlet puts a pipe in the place of a file, and answers with our end and with theirs.
+func outlet(instead *os.File) (ours, theirs *os.File, err error) {
+	var out [2]int
+	if err := unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
+		return nil, instead, os.NewSyscallError("pipe2", err)
+	}
+	_ = instead.Close()
+	_ = unix.SetNonblock(out[0], true)
+	return os.NewFile(uintptr(out[0]), "stdout"), os.NewFile(uintptr(out[1]), "stdout"), nil
 }
 
 // duplicate is a descriptor of its own, so that it can be closed with the others.
