@@ -15,16 +15,16 @@ const (
 	firstLook = 20 * time.Millisecond
 	// slowestLook bounds the doubling of that time.
 	slowestLook = time.Second
-	// patience is how long a server is given to arm. One that has not by then will not as a rule,
-	// and the regular look at everybody finds the exceptions.
-	patience = 35 * time.Second
 	// candidatesRetry is how long to wait after the candidates could not be had.
 	candidatesRetry = time.Second
 )
 
 // agenda says who is to be looked at when, without an event. It belongs to one goroutine.
 type agenda struct {
-	visits map[selector.PID]visit
+	// patience is how long a server is given to arm. One that has not by then will not as a rule, and
+	// the regular look at everybody finds the exceptions.
+	patience time.Duration
+	visits   map[selector.PID]visit
 	// all is when everybody is to be looked at; zero for not at all.
 	all time.Time
 	// next is no later than the earliest visit; zero when there is none. It may be too early after
@@ -39,26 +39,49 @@ type visit struct {
 	since time.Time
 }
 
-func newAgenda() agenda { return agenda{visits: make(map[selector.PID]visit)} }
+func newAgenda(patience time.Duration) agenda {
+	return agenda{patience: patience, visits: make(map[selector.PID]visit)}
+}
 
 // soon plans the first look at a process that has just exec'd.
 func (a *agenda) soon(pid selector.PID, now time.Time) {
 	a.put(pid, visit{at: now.Add(firstLook), delay: firstLook, since: now})
 }
 
-// backOff plans another look at a process that is not armed, later each time, until patience ends.
-// One that is new to the agenda may just have exec'd.
-func (a *agenda) backOff(pid selector.PID, now time.Time) {
+// backOff plans another look at a process that is not armed, later each time, until patience ends,
+// and reports whether it has not. One that is new to the agenda may just have exec'd.
+func (a *agenda) backOff(pid selector.PID, now time.Time) bool {
 	v, known := a.visits[pid]
 	switch {
 	case !known || v.delay == 0:
 		a.soon(pid, now)
-	case now.Sub(v.since) > patience:
+	case now.Sub(v.since) > a.patience:
 		a.put(pid, visit{since: v.since, delay: v.delay}) // kept, so that its patience does not begin anew
+		return false
 	default:
-		delay := min(2*v.delay, slowestLook)
-		a.put(pid, visit{at: now.Add(delay), delay: delay, since: v.since})
+		a.put(pid, v.later(now))
 	}
+	return true
+}
+
+// later is the next visit after v, twice as long away as v was.
+func (v visit) later(now time.Time) visit {
+	delay := min(2*v.delay, slowestLook)
+	return visit{at: now.Add(delay), delay: delay, since: v.since}
+}
+
+// poll plans another look at a process that nothing tells of, later each time, and one at the end of
+// its time.
+func (a *agenda) poll(pid selector.PID, now, end time.Time) {
+	v, known := a.visits[pid]
+	if !known || v.delay == 0 {
+		v = visit{delay: firstLook / 2, since: now}
+	}
+	next := v.later(now)
+	if next.at.After(end) {
+		next.at = end
+	}
+	a.put(pid, next)
 }
 
 // at plans one look.
@@ -110,13 +133,4 @@ func (a *agenda) due(now time.Time) []selector.PID {
 		a.visits[pid] = v
 	}
 	return pids
-}
-
-// timer fires when something is due; with nothing planned it never does.
-func (a *agenda) timer() (wake <-chan time.Time, stop func() bool) {
-	if a.next.IsZero() {
-		return nil, func() bool { return true }
-	}
-	t := time.NewTimer(time.Until(a.next))
-	return t.C, t.Stop
 }

@@ -3,7 +3,6 @@
 package upgrade
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -50,15 +49,6 @@ type Server struct {
 
 	// age is that of the process when it was looked at.
 	age time.Duration
-}
-
-// refused tells a process that is gone, which is no failure, from one that may not be signalled.
-func (s *Server) refused(err error) error {
-	if errors.Is(err, selector.ErrGone) {
-		s.Decision = selector.Decision{Verdict: selector.Gone}
-		return nil
-	}
-	return err
 }
 
 // Failure is a delivery that the kernel refused.

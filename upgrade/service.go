@@ -10,86 +10,75 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Kind says what became of a process.
-type Kind uint8
-
-// The kinds of events. The zero Kind is none.
-const (
-	// Execed: a server has exec'd, and is one (again).
-	Execed Kind = iota + 1
-	// Forked: a server made a child that has not exec'd.
-	Forked
-	// Ended: a server exited, or exec'd something else.
-	Ended
-	// Lost: something happened that was not seen; PID means nothing.
-	Lost
-)
-
-// Event is a hint that it is time to look at a process.
-type Event struct {
-	Kind Kind
-	PID  selector.PID
-}
-
-// Reason says why a round was made.
-type Reason string
-
-// The reasons, as they stand in logs.
-const (
-	ReasonInstall Reason = "install" // another binary stands at the path, or the service started
-	ReasonServer  Reason = "server"  // servers started, or it is time to look at some again
-	ReasonLoss    Reason = "loss"    // events were lost
-	ReasonScan    Reason = "scan"    // the regular look at everybody
-	ReasonRetry   Reason = "retry"   // the last round could not get its candidates
-)
-
 // source gives the PIDs of all processes that may be servers: too many, never too few.
 type source interface {
 	Candidates(ctx context.Context) ([]selector.PID, error)
 }
 
-// Observer is told what the service does. It is called by the goroutine of [Service.Run], which
-// waits for it.
-type Observer interface {
-	// Round tells of a round after it was made. An install that is not ready is told as a round
-	// without servers.
-	Round(reason Reason, report Report, took time.Duration)
-	// Trouble tells of an error that the service goes on after.
-	Trouble(err error)
-}
-
-// ServiceConfig is what a [Service] works with. Check, Events, ScanEvery and Audit may be
-// left out.
+// ServiceConfig is what a [Service] works with. Check, Events, ScanEvery, Audit, Journal and Saved
+// may be left out.
 type ServiceConfig struct {
 	Upgrader *Upgrader
+	Limits   Limits
 	Source   source
 	// Installs says what stands at the path now, and then whenever that changes.
 	Installs <-chan selector.Install
 	// Check looks at the path right before a round: a file can be opened for writing again without
 	// any event.
 	Check func() selector.Install
-	// Events says which servers start and end, as they do.
+	// Events says which servers start and end, as they do. Without, the service follows those that it
+	// has asked by itself, through their pins.
 	Events <-chan Event
 	// ScanEvery is the time between looks at everybody that nothing gave reason for: the net under
 	// the events, or all there is where events are not to be had. 0 means never.
 	ScanEvery time.Duration
 	// Audit, if any, is called before each of these looks, and once soon after the start, to put the
 	// source right.
-	Audit    func(ctx context.Context) error
+	Audit func(ctx context.Context) error
+	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
+	Journal  journal
+	Saved    *Saved
 	Observer Observer
 }
 
 // Service makes rounds when an install changes, when a server appears, and when it is time to look
-// again. Its state belongs to the goroutine of Run.
+// again; it asks one server after the other as its rollout lets it, and follows what becomes of them.
+// Its state belongs to the goroutine of Run; the other methods ask that goroutine, and are safe for
+// concurrent use.
 type Service struct {
-	cfg     ServiceConfig
+	cfg      ServiceConfig
+	requests chan func(context.Context)
+
 	install selector.Install
 	agenda  agenda
+	rollout *rollout
+	paused  bool
+	// known has the servers as they were looked at last.
+	known map[selector.PID]Server
+	// history has the rollouts before this one, the latest last.
+	history []Rollout
+	// told is the phase that the observer knows.
+	told Phase
+	// followed are those whose end is waited for here; each entry ends that.
+	followed map[selector.PID]context.CancelFunc
+	ends     chan end
+	// unsaved says that the journal failed, and that this was told.
+	unsaved bool
+	// ahead says that the install was found by a look at the path, and is yet to be told.
+	ahead bool
+	// checked is when the install was found to be still ready.
+	checked time.Time
 }
 
 // NewService returns a Service that has yet to Run.
 func NewService(cfg ServiceConfig) *Service {
-	return &Service{cfg: cfg, agenda: newAgenda()}
+	s := &Service{
+		cfg: cfg, agenda: newAgenda(cfg.Limits.ConfirmTimeout), requests: make(chan func(context.Context)),
+		known: make(map[selector.PID]Server), told: PhaseIdle,
+		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
+	}
+	s.paused = cfg.Saved != nil && cfg.Saved.Paused
+	return s
 }
 
 // ErrEnded means that an input of the service came to its end while it ran.
@@ -98,6 +87,8 @@ var ErrEnded = errors.New("input ended")
 // Run serves until ctx ends, and then returns nil after the delivery at hand. It fails with
 // [ErrEnded] when the installs or the events end by themselves.
 func (s *Service) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends what follows single servers
 	var scan <-chan time.Time
 	if s.cfg.ScanEvery > 0 {
 		ticker := time.NewTicker(s.cfg.ScanEvery)
@@ -109,7 +100,8 @@ func (s *Service) Run(ctx context.Context) error {
 	seeded := time.NewTimer(selector.ForkAge)
 	defer seeded.Stop()
 	for {
-		wake, stop := s.agenda.timer()
+		m, wake := s.next(time.Now())
+		timer := time.NewTimer(wake)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -123,14 +115,21 @@ func (s *Service) Run(ctx context.Context) error {
 				return ended(ctx)
 			}
 			s.happened(ctx, e)
-		case <-wake:
+		case e := <-s.ends:
+			s.ended(e.pid, e.exit)
+		case request := <-s.requests:
+			request(ctx)
+		case <-ready(m):
+			s.ask(ctx, m)
+		case <-timer.C:
 			s.lookAgain(ctx)
 		case <-scan:
 			s.auditedRound(ctx)
 		case <-seeded.C:
 			s.auditedRound(ctx)
 		}
-		stop()
+		timer.Stop()
+		s.tell()
 	}
 }
 
@@ -142,110 +141,107 @@ func ended(ctx context.Context) error {
 	return nil
 }
 
+// installed begins a rollout, or ends one when nothing stands at the path that could be exec'd.
 func (s *Service) installed(ctx context.Context, install selector.Install) {
-	s.install = install
-	s.cfg.Upgrader.ledger.installChanged()
+	known := s.ahead && sameFile(install, s.install) && install.State == s.install.State
+	s.install, s.ahead = install, false
+	if known {
+		return
+	}
+	if install.State == selector.StateReady {
+		s.begin(ctx, install)
+	}
 	s.roundOverAll(ctx, ReasonInstall)
 }
 
+// rolloutsKept is how many rollouts before this one are remembered.
+const rolloutsKept = 16
+
+func (s *Service) begin(ctx context.Context, install selector.Install) {
+	now := time.Now()
+	before := s.rollout
+	switch {
+	case before != nil:
+		over := before.report(s.paused)
+		over.Superseded = true
+		s.history = append(s.history, over)
+		s.history = s.history[max(0, len(s.history)-rolloutsKept):]
+		s.cfg.Observer.Rollout(over)
+	case s.cfg.Saved != nil:
+		before = s.restored(ctx)
+	}
+	if before != nil && s.rollout == nil && sameFile(before.install, install) {
+		s.rollout = before // this process goes on where the last one was ended
+	} else {
+		s.rollout = newRollout(s.cfg.Limits, install, before, now)
+	}
+	r := s.rollout
+	r.signal, r.moved = s.cfg.Upgrader.cfg.Signal, s.moved
+	r.last(s.cfg.Upgrader.cfg.Self)
+	for pid, m := range r.members {
+		s.plan(*m)
+		if s.follows() && s.followed[pid] == nil {
+			s.followAgain(ctx, pid)
+		}
+	}
+	s.save()
+	s.told = r.phase(s.paused)
+	s.cfg.Observer.Rollout(r.report(s.paused))
+}
+
 func (s *Service) happened(ctx context.Context, e Event) {
+	now := time.Now()
 	switch e.Kind {
-	case Execed:
-		s.cfg.Upgrader.ledger.execed(e.PID)
-		s.agenda.soon(e.PID, time.Now())
+	case Execed, Became:
+		if s.rollout != nil {
+			s.rollout.execed(e.PID, now)
+		}
+		if e.Kind == Became {
+			delete(s.known, e.PID)
+		}
+		if s.rollout == nil || !s.rollout.holds(e.PID) {
+			s.agenda.soon(e.PID, now)
+		}
 	case Forked:
-		s.agenda.at(e.PID, time.Now().Add(selector.ForkAge))
+		s.agenda.at(e.PID, now.Add(selector.ForkAge))
 	case Ended:
-		s.cfg.Upgrader.ledger.forget(e.PID)
-		s.agenda.forget(e.PID)
+		s.ended(e.PID, e.Exit)
+	case AskedByOther:
+		if m := s.pending(e.PID); m != nil {
+			s.rollout.askedByOther(m, now, now)
+		}
 	case Lost:
 		s.roundOverAll(ctx, ReasonLoss)
 	}
 }
 
-func (s *Service) lookAgain(ctx context.Context) {
-	now := time.Now()
-	if s.agenda.everybodyDue(now) {
-		s.roundOverAll(ctx, ReasonRetry)
-		return
+// pending is the server with that number whose turn has not come, if it is one.
+func (s *Service) pending(pid selector.PID) *Member {
+	if s.rollout == nil {
+		return nil
 	}
-	due := s.agenda.due(now)
-	switch {
-	case len(due) == 0:
-	case s.stillReady():
-		s.round(ctx, ReasonServer, due)
-	default:
-		s.agenda.everybody(now)
+	if m := s.rollout.members[pid]; m != nil && m.State == Pending {
+		return m
+	}
+	return nil
+}
+
+func (s *Service) ended(pid selector.PID, exit Exit) {
+	delete(s.known, pid)
+	s.agenda.forget(pid)
+	if s.rollout != nil {
+		s.rollout.ended(pid, exit, time.Now())
 	}
 }
 
-// stillReady reports whether what was told last still stands at the path, ready. When it does not,
-// the change is told once it has settled, or the file comes back to rest as it was.
-func (s *Service) stillReady() bool {
-	if s.cfg.Check == nil {
-		return s.install.State == selector.StateReady
-	}
-	now := s.cfg.Check()
-	return now.State == selector.StateReady && now.Image == s.install.Image
-}
-
-func (s *Service) auditedRound(ctx context.Context) {
-	if s.cfg.Audit != nil {
-		if err := s.cfg.Audit(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Observer.Trouble(err)
-		}
-	}
-	s.roundOverAll(ctx, ReasonScan)
-}
-
-func (s *Service) roundOverAll(ctx context.Context, reason Reason) {
-	s.agenda.everybodySeen()
-	if s.install.State != selector.StateReady {
-		s.cfg.Observer.Round(reason, s.cfg.Upgrader.Survey(ctx, s.install, nil), 0)
+// tell tells the observer when the rollout has come into another phase.
+func (s *Service) tell() {
+	if s.rollout == nil {
 		return
 	}
-	if !s.stillReady() {
-		s.agenda.everybody(time.Now())
-		return
+	if now := s.current(); now.Phase != s.told {
+		s.told = now.Phase
+		s.save()
+		s.cfg.Observer.Rollout(now)
 	}
-	candidates, err := s.cfg.Source.Candidates(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.cfg.Observer.Trouble(err)
-			s.agenda.everybody(time.Now())
-		}
-		return
-	}
-	report := s.round(ctx, reason, candidates)
-	if ctx.Err() != nil { // the survey may have been cut short
-		return
-	}
-	living := make(map[selector.PID]bool, len(report.Servers))
-	for _, server := range report.Servers {
-		living[server.PID] = server.Verdict != selector.Gone
-	}
-	s.cfg.Upgrader.ledger.keepOnly(living)
-	s.agenda.keepOnly(living)
-}
-
-// round also notes whom to look at again: those that are behind for a reason that may pass without
-// an event.
-func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) Report {
-	start := time.Now()
-	report := s.cfg.Upgrader.Round(ctx, s.install, candidates)
-	now := time.Now()
-	for _, server := range report.Servers {
-		switch server.Verdict {
-		case selector.NoHandler:
-			s.agenda.backOff(server.PID, now)
-		case selector.Forked:
-			s.agenda.at(server.PID, now.Add(selector.ForkAge-server.age))
-		case selector.Outdated:
-			s.agenda.at(server.PID, s.cfg.Upgrader.ledger.retryAt(server.PID, now))
-		default:
-			s.agenda.forget(server.PID)
-		}
-	}
-	s.cfg.Observer.Round(reason, report, now.Sub(start))
-	return report
 }

@@ -35,6 +35,7 @@ func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
 func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
+		w.limits.Canary = 0
 		w.start(7, oldImage)
 		w.start(8, oldImage)
 		w.serve(t, time.Minute)
@@ -122,6 +123,7 @@ func TestARenameBackAndForthAsksAgain(t *testing.T) {
 func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
+		w.limits.MaxFailures = 2 // nobody sees how the first one ends
 		w.start(7, oldImage)
 		w.serve(t, time.Second)
 		w.land(ready(newImage))
@@ -181,7 +183,7 @@ func TestTheEndOfAnInputEndsTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		service := upgrade.NewService(upgrade.ServiceConfig{
-			Upgrader: w.upgrader(), Source: w, Installs: w.installs, Observer: w,
+			Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w.installs, Observer: w,
 		})
 		close(w.installs)
 		if err := service.Run(t.Context()); !errors.Is(err, upgrade.ErrEnded) {

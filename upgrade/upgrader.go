@@ -23,89 +23,110 @@ type inspector interface {
 // Target is one pinned process.
 type Target interface {
 	Signal(sig syscall.Signal) error
+	// Wait blocks until the process ends, and says how. It fails when ctx ends.
+	Wait(ctx context.Context) (Exit, error)
 	Close() error
 }
 
-// Config is what an [Upgrader] works with. All fields but Self and RetryAfter are needed.
+// Trace is what was seen of a process besides its facts. Two that are equal say that in between it
+// did not exec, and nobody sent it the signal.
+type Trace struct {
+	// Asked is when the signal was last sent to it, by anybody, since it last exec'd; zero is never.
+	Asked time.Time
+	// Exec changes with every exec.
+	Exec uint64
+}
+
+// witness sees the signals of others.
+type witness interface {
+	Trace(pid selector.PID) (Trace, error)
+}
+
+// Config is what an [Upgrader] works with. All fields but Self, Witness and RetryAfter are needed.
 type Config struct {
 	// Rule holds for every round; its Install is replaced by the round's.
 	Rule selector.Rule
 	// Self is signalled last.
-	Self   selector.PID
-	Signal syscall.Signal
-	Source Source
-	// RetryAfter is how long a server that was asked, and still runs its old image, is left alone.
-	RetryAfter time.Duration
-	Inspector  inspector
+	Self      selector.PID
+	Signal    syscall.Signal
+	Source    Source
+	Inspector inspector
 	// Pin names a process so that its number may be used again without harm. It fails with
 	// [selector.ErrGone].
 	Pin func(selector.PID) (Target, error)
+	// Witness keeps us from sending what another has sent already.
+	Witness witness
+	// RetryAfter is how long a server that another has asked is left alone.
+	RetryAfter time.Duration
 }
 
-// DefaultRetryAfter is twice the servers' own limit for running calls, after which they give up an
-// upgrade.
-const DefaultRetryAfter = 60 * time.Second
-
-// Upgrader makes rounds. It remembers whom it asked, and must be used by one goroutine at a time.
+// Upgrader looks at processes and delivers signals. It is safe for concurrent use.
 type Upgrader struct {
-	cfg    Config
-	ledger *ledger
+	cfg Config
 }
 
-// New returns an Upgrader that has asked nobody yet.
+// New returns an Upgrader.
 func New(cfg Config) *Upgrader {
 	if cfg.RetryAfter == 0 {
 		cfg.RetryAfter = DefaultRetryAfter
 	}
-	return &Upgrader{cfg: cfg, ledger: newLedger(cfg.RetryAfter)}
+	return &Upgrader{cfg: cfg}
 }
 
 // Survey judges every candidate against install and plans, but sends nothing.
 func (u *Upgrader) Survey(ctx context.Context, install selector.Install, candidates []selector.PID) Report {
-	rule := u.cfg.Rule
-	rule.Install = install
-	views := u.lookAtAll(ctx, rule, candidates)
-	report := Report{
-		SchemaVersion: SchemaVersion,
-		Source:        u.cfg.Source,
-		Install:       install,
-		Self:          u.cfg.Self,
-		Servers:       make([]Server, len(views)),
-		Sent:          []selector.PID{},
-		Failed:        []Failure{},
-	}
+	report, _ := u.survey(ctx, install, candidates)
 	due := []selector.PID{}
-	now := time.Now()
-	for i, v := range views {
-		report.Servers[i] = newServer(v.process, v.decision)
-		switch {
-		case v.decision.Verdict != selector.Outdated:
-		case u.ledger.due(v.process, install.Image, now):
-			due = append(due, v.process.PID)
-		default:
-			report.Servers[i].Detail = "was asked already"
+	for _, s := range report.Servers {
+		if s.Verdict == selector.Outdated {
+			due = append(due, s.PID)
 		}
 	}
 	report.Plan = selector.Plan(u.cfg.Self, due)
 	return report
 }
 
-// Round judges every candidate against install, and signals those that are outdated and were not
-// asked yet. It does not wait for what the servers make of it. When ctx ends, the delivery at hand
-// is finished and the report says how far the round came.
-func (u *Upgrader) Round(ctx context.Context, install selector.Install, candidates []selector.PID) Report {
-	report := u.Survey(ctx, install, candidates)
+// survey is Survey without the plan; it also gives what was seen.
+func (u *Upgrader) survey(ctx context.Context, install selector.Install, candidates []selector.PID) (Report, []view) {
+	views := u.lookAtAll(ctx, u.rule(install), candidates)
+	report := Report{
+		SchemaVersion: SchemaVersion,
+		Source:        u.cfg.Source,
+		Install:       install,
+		Self:          u.cfg.Self,
+		Servers:       make([]Server, len(views)),
+		Plan:          []selector.PID{},
+		Sent:          []selector.PID{},
+		Failed:        []Failure{},
+	}
+	for i, v := range views {
+		report.Servers[i] = newServer(v.process, v.decision)
+	}
+	return report, views
+}
+
+func (u *Upgrader) rule(install selector.Install) selector.Rule {
 	rule := u.cfg.Rule
 	rule.Install = install
+	return rule
+}
+
+// Round judges every candidate against install, and signals those that are outdated. It does not wait
+// for what the servers make of it, and remembers nobody. When ctx ends, the delivery at hand is
+// finished and the report says how far the round came.
+func (u *Upgrader) Round(ctx context.Context, install selector.Install, candidates []selector.PID) Report {
+	report := u.Survey(ctx, install, candidates)
 	for _, pid := range report.Plan {
 		if ctx.Err() != nil {
 			break
 		}
-		sent, err := u.deliver(report.server(pid), rule)
+		d := u.deliver(pid, install)
+		d.release()
+		*report.server(pid) = newServer(d.process, d.decision)
 		switch {
-		case err != nil:
-			report.Failed = append(report.Failed, Failure{PID: pid, Error: err.Error()})
-		case sent:
+		case d.err != nil:
+			report.Failed = append(report.Failed, Failure{PID: pid, Error: d.err.Error()})
+		case d.sent:
 			report.Sent = append(report.Sent, pid)
 		}
 	}
@@ -148,23 +169,73 @@ func (u *Upgrader) lookAt(pid selector.PID, rule selector.Rule) view {
 	return view{process, rule.Judge(process)}
 }
 
+// delivery is what became of one. The view is that of the last look.
+type delivery struct {
+	view
+	sent bool
+	// byOther is when somebody else sent the signal, if that is why it was not sent.
+	byOther time.Time
+	// target is the pinned process, if it was signalled. The caller must release it.
+	target Target
+	// err says why the process may not be signalled. It is never [selector.ErrGone].
+	err error
+}
+
+// release unpins the process.
+func (d *delivery) release() {
+	if d.target != nil {
+		_ = d.target.Close() // nothing is buffered in a pidfd that could be lost
+		d.target = nil
+	}
+}
+
 // deliver is the only way to a signal: pin, read, decide, send. The pin comes first: the facts may
-// then be those of a later owner of the number, but the signal cannot reach one. The server is
-// brought up to date with what was found.
-func (u *Upgrader) deliver(server *Server, rule selector.Rule) (sent bool, err error) {
-	target, err := u.cfg.Pin(server.PID)
+// then be those of a later owner of the number, but the signal cannot reach one.
+func (u *Upgrader) deliver(pid selector.PID, install selector.Install) delivery {
+	d := u.pinned(pid, install)
+	if !d.sent {
+		d.release()
+	}
+	if errors.Is(d.err, selector.ErrGone) {
+		d.decision, d.err = selector.Decision{Verdict: selector.Gone}, nil
+	}
+	return d
+}
+
+func (u *Upgrader) pinned(pid selector.PID, install selector.Install) (d delivery) {
+	d.process.PID = pid
+	d.target, d.err = u.cfg.Pin(pid)
+	if d.err != nil {
+		d.target = nil
+		return d
+	}
+	before := u.trace(pid)
+	d.view = u.lookAt(pid, u.rule(install))
+	if d.decision.Verdict != selector.Outdated {
+		return d
+	}
+	after := u.trace(pid)
+	switch {
+	case after.Exec != before.Exec: // what was seen may be of the image before
+		d.decision = selector.Decision{Verdict: selector.NoHandler, Detail: "exec'd while it was looked at", Stale: true}
+	case !after.Asked.IsZero() && time.Since(after.Asked) < u.cfg.RetryAfter:
+		d.byOther = after.Asked
+		d.decision.Detail = "somebody else has asked it"
+	default:
+		d.err = d.target.Signal(u.cfg.Signal)
+		d.sent = d.err == nil
+	}
+	return d
+}
+
+// trace is empty where nobody watches.
+func (u *Upgrader) trace(pid selector.PID) Trace {
+	if u.cfg.Witness == nil {
+		return Trace{}
+	}
+	t, err := u.cfg.Witness.Trace(pid)
 	if err != nil {
-		return false, server.refused(err)
+		return Trace{}
 	}
-	defer func() { _ = target.Close() }() // nothing is buffered in a pidfd that could be lost
-	v := u.lookAt(server.PID, rule)
-	*server = newServer(v.process, v.decision)
-	if v.decision.Verdict != selector.Outdated || !u.ledger.due(v.process, rule.Install.Image, time.Now()) {
-		return false, nil
-	}
-	if err := target.Signal(u.cfg.Signal); err != nil {
-		return false, server.refused(err)
-	}
-	u.ledger.asked(v.process, rule.Install.Image, time.Now())
-	return true, nil
+	return t
 }

@@ -4,6 +4,7 @@ package upgrade_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"syscall"
@@ -22,6 +23,8 @@ type world struct {
 	mu        sync.Mutex
 	processes map[selector.PID]*selector.Process
 	signals   map[selector.PID][]time.Time
+	traces    map[selector.PID]upgrade.Trace
+	ended     map[selector.PID]chan upgrade.Exit
 	// down makes the source fail.
 	down error
 	// install is what landed last, and state what became of it without being told.
@@ -31,7 +34,17 @@ type world struct {
 	installs chan selector.Install
 	events   chan upgrade.Event
 	rounds   []upgrade.Reason
+	phases   []upgrade.Phase
+	moves    []string
 	troubles int
+
+	service *upgrade.Service
+	limits  upgrade.Limits
+	saved   *upgrade.Saved
+	// onSignal, if any, is told of each signal, with mu held.
+	onSignal func(selector.PID)
+	// brief makes the service follow its servers by itself.
+	brief bool
 }
 
 var (
@@ -45,6 +58,9 @@ func newWorld() *world {
 		signals:   make(map[selector.PID][]time.Time),
 		installs:  make(chan selector.Install),
 		events:    make(chan upgrade.Event),
+		ended:     make(map[selector.PID]chan upgrade.Exit),
+		traces:    make(map[selector.PID]upgrade.Trace),
+		limits:    upgrade.DefaultLimits(),
 	}
 }
 
@@ -60,6 +76,7 @@ func (w *world) start(pid selector.PID, image selector.Image) {
 			Age:      time.Hour, Args: []string{"rag-rat", "mcp"}, Named: true, Subcommand: true,
 			Variable: "/bin/rag-rat", VariableSet: true, Image: image, Catches: true,
 		}
+		w.ended[pid] = make(chan upgrade.Exit, 1)
 	})
 }
 
@@ -101,14 +118,49 @@ func (t target) Signal(syscall.Signal) error {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()
 	t.w.signals[t.pid] = append(t.w.signals[t.pid], time.Now())
+	if t.w.onSignal != nil {
+		t.w.onSignal(t.pid)
+	}
 	return nil
 }
 
 func (target) Close() error { return nil }
 
+func (t target) Wait(ctx context.Context) (upgrade.Exit, error) {
+	t.w.mu.Lock()
+	ended := t.w.ended[t.pid]
+	t.w.mu.Unlock()
+	select {
+	case exit := <-ended:
+		return exit, nil
+	case <-ctx.Done():
+		return upgrade.Exit{}, ctx.Err()
+	}
+}
+
+func (w *world) Trace(pid selector.PID) (upgrade.Trace, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.traces[pid], nil
+}
+
 func (w *world) Round(reason upgrade.Reason, _ upgrade.Report, _ time.Duration) {
 	w.change(func() { w.rounds = append(w.rounds, reason) })
 }
+
+func (w *world) Rollout(r upgrade.Rollout) {
+	w.change(func() {
+		if !r.Superseded {
+			w.phases = append(w.phases, r.Phase)
+		}
+	})
+}
+
+func (w *world) Moved(m upgrade.Member, from upgrade.State) {
+	w.change(func() { w.moves = append(w.moves, fmt.Sprintf("%d %s %s", m.PID, from, m.State)) })
+}
+
+func (w *world) Refused(upgrade.Member, error) {}
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 
@@ -138,28 +190,58 @@ func (w *world) asked(pid selector.PID) int {
 func (w *world) upgrader() *upgrade.Upgrader {
 	return upgrade.New(upgrade.Config{
 		Rule:      selector.Rule{Pattern: selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}},
+		Signal:    syscall.SIGUSR1,
 		Source:    upgrade.SourceBPF,
 		Inspector: w,
+		Witness:   w,
 		Pin:       func(pid selector.PID) (upgrade.Target, error) { return target{w, pid}, nil },
 	})
 }
 
-// serve runs a service over the world until the test ends.
-func (w *world) serve(t *testing.T, scanEvery time.Duration) {
+// serve runs a service over the world until the test ends, or until the function it answers with is
+// called.
+func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	t.Helper()
-	service := upgrade.NewService(upgrade.ServiceConfig{
-		Upgrader: w.upgrader(), Source: w, Installs: w.installs, Events: w.events, Check: w.check,
-		ScanEvery: scanEvery, Observer: w,
-	})
+	cfg := upgrade.ServiceConfig{
+		Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w.installs, Events: w.events, Check: w.check,
+		ScanEvery: scanEvery, Observer: w, Journal: &journal{w}, Saved: w.saved,
+	}
+	if w.brief {
+		cfg.Events = nil
+	}
+	w.service = upgrade.NewService(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- service.Run(ctx) }()
-	t.Cleanup(func() {
+	go func() { done <- w.service.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// journal keeps what a service saves, for the next one over the same world.
+type journal struct{ w *world }
+
+func (j *journal) Save(s upgrade.Saved) error {
+	j.w.change(func() { j.w.saved = &s })
+	return nil
+}
+
+func (j *journal) Note(s upgrade.SavedServer) error {
+	j.w.change(func() {
+		if j.w.saved == nil {
+			return
+		}
+		servers := slices.DeleteFunc(slices.Clone(j.w.saved.Servers), func(o upgrade.SavedServer) bool { return o.PID == s.PID })
+		saved := *j.w.saved
+		saved.Servers = append(servers, s)
+		j.w.saved = &saved
+	})
+	return nil
 }
 
 func (w *world) pass(d time.Duration) {
@@ -175,15 +257,18 @@ func requireAsked(t *testing.T, w *world, pid selector.PID, want int, when strin
 }
 
 func TestASecondRoundAsksNobodyAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld()
-	w.start(7, oldImage)
-	w.start(8, newImage)
-	u := w.upgrader()
-	first := u.Round(t.Context(), ready(newImage), []selector.PID{8, 7})
-	second := u.Round(t.Context(), ready(newImage), []selector.PID{7, 8})
-	if !slices.Equal(first.Sent, []selector.PID{7}) || len(second.Plan) != 0 || second.Behind() != 1 {
-		t.Errorf("first sent %v, second planned %v with %d behind, want [7], none, 1", first.Sent, second.Plan, second.Behind())
-	}
-	requireAsked(t, w, 7, 1, "after two rounds")
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.start(8, newImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(0)
+		report, err := w.service.Trigger(t.Context(), 0)
+		if err != nil || len(report.Plan) != 0 || report.Behind() != 1 {
+			t.Errorf("the second round planned %v with %d behind, %v; want none, 1", report.Plan, report.Behind(), err)
+		}
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "after two rounds")
+	})
 }

@@ -10,6 +10,10 @@ func addCommands(root *cobra.Command, a *app) {
 	root.AddCommand(
 		newRun(a),
 		newTrigger(a),
+		newStatus(a),
+		newEvents(a),
+		newPause(a),
+		newResume(a),
 		newList(a),
 		newExplain(a),
 		newDoctor(a),

@@ -23,7 +23,7 @@ func newDemo(a *app) *cobra.Command {
 		Short: "Show it all: start servers, install a new binary, watch them upgrade",
 		Long: `Makes a temporary install, starts servers of its own that upgrade themselves as the
 real ones do, starts the service beside them, installs a new binary by rename, and
-shows the servers turn from old to new. Touches nothing else, and cleans up.`,
+shows the servers turn from old to new: the canary alone, then all others. Touches nothing else, and cleans up.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), servers) },
 	}
@@ -32,6 +32,7 @@ shows the servers turn from old to new. Touches nothing else, and cleans up.`,
 	a.opts.addSource(f)
 	a.opts.addRule(f)
 	a.opts.addSettle(f)
+	a.opts.addLimits(f, upgrade.DefaultLimits().Canary)
 	return cmd
 }
 
@@ -106,42 +107,25 @@ func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet 
 	defer func() { _ = watcher.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
-	rounds := make(chan upgrade.Report)
-	cfg := a.serviceConfig(ctx, h, watcher.Changes())
-	cfg.Observer = roundsTo{ctx, rounds}
+	show := newDemoScreen(ctx, a.stdout, fleet.Servers())
+	cfg := a.serviceConfig(ctx, h, watcher.Changes(), func(upgrade.Kind) {})
+	cfg.Observer = show
 	served := make(chan error, 1)
 	go func() { served <- upgrade.NewService(cfg).Run(ctx) }()
 
-	show := newDemoScreen(a.stdout, fleet.Servers())
 	show.intro(binary.Path(), h.source())
-	select { // the service has looked at everybody once
-	case <-rounds:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := show.await(ctx, 1); err != nil { // the service has looked at everybody once
+		return err
 	}
 	renamed := time.Now()
 	if err := binary.Replace(own); err != nil {
 		return err
 	}
-	last, err := show.watch(ctx, rounds)
+	fmt.Fprintln(a.stdout, "A new binary lands by rename:")
+	err = show.await(ctx, 2)
 	cancel()
 	if err = errors.Join(err, <-served); err != nil {
 		return err
 	}
-	return show.outro(last.Sub(renamed))
+	return show.outro(renamed)
 }
-
-// roundsTo hands the rounds of a service on.
-type roundsTo struct {
-	ctx    context.Context //nolint:containedctx // it lives as long as the demo
-	rounds chan<- upgrade.Report
-}
-
-func (o roundsTo) Round(_ upgrade.Reason, r upgrade.Report, _ time.Duration) {
-	select {
-	case o.rounds <- r:
-	case <-o.ctx.Done():
-	}
-}
-
-func (roundsTo) Trouble(error) {} // what did not work shows in the servers

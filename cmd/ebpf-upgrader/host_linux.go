@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,16 @@ type host struct {
 	// tracker is nil where the scan is the source.
 	tracker *tracker.Tracker
 	signal  syscall.Signal
+	// scanned is told how long each scan took.
+	scanned func(time.Duration)
+}
+
+// scan walks over /proc.
+func (h *host) scan(ctx context.Context) ([]selector.PID, error) {
+	start := time.Now()
+	pids, err := h.scanner.Candidates(ctx)
+	h.scanned(time.Since(start))
+	return pids, err
 }
 
 // openHost opens /proc, and the source that the options ask for.
@@ -31,6 +42,9 @@ func (a *app) openHost(ctx context.Context) (*host, error) {
 	h, err := a.openProc()
 	if err != nil {
 		return nil, err
+	}
+	if a.scanned != nil {
+		h.scanned = a.scanned
 	}
 	if err := a.openTracker(ctx, h); err != nil {
 		h.close()
@@ -49,7 +63,7 @@ func (a *app) openProc() (*host, error) {
 	if err != nil {
 		return nil, exitWith(exitNoSource, err)
 	}
-	return &host{procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), signal: sig}, nil
+	return &host{procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), signal: sig, scanned: func(time.Duration) {}}, nil
 }
 
 func (a *app) openTracker(ctx context.Context, h *host) error {
@@ -60,7 +74,8 @@ func (a *app) openTracker(ctx context.Context, h *host) error {
 	h.tracker, err = tracker.Open(ctx, tracker.Config{
 		Pattern:    a.opts.pattern(),
 		MaxEntries: a.opts.maxEntries,
-		Seed:       h.scanner.Candidates,
+		Seed:       h.scan,
+		Signal:     h.signal,
 	})
 	switch {
 	case err == nil:
@@ -93,7 +108,7 @@ func (h *host) Candidates(ctx context.Context) ([]selector.PID, error) {
 	if h.tracker != nil {
 		return h.tracker.Candidates(ctx)
 	}
-	return h.scanner.Candidates(ctx)
+	return h.scan(ctx)
 }
 
 // Inspect reads what rule asks for.
@@ -106,20 +121,48 @@ func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, 
 	})
 }
 
+// pinned is a pidfd as the upgrader sees it.
+type pinned struct{ *pidfd.Handle }
+
 func pin(pid selector.PID) (upgrade.Target, error) {
-	return pidfd.Open(pid)
+	handle, err := pidfd.Open(pid)
+	if err != nil {
+		return nil, err
+	}
+	return pinned{handle}, nil
 }
 
-// upgrader makes rounds over this host.
+func (p pinned) Wait(ctx context.Context) (upgrade.Exit, error) {
+	status, known, err := p.Handle.Wait(ctx)
+	return upgrade.Exit{Known: known, Status: status}, err
+}
+
+// witness is the tracker as the upgrader sees it.
+type witness struct{ *tracker.Tracker }
+
+func (w witness) Trace(pid selector.PID) (upgrade.Trace, error) {
+	trace, err := w.Tracker.Trace(pid)
+	if err != nil || !trace.Ever {
+		return upgrade.Trace{Exec: trace.Exec}, err
+	}
+	return upgrade.Trace{Asked: time.Now().Add(-trace.Signalled), Exec: trace.Exec}, nil
+}
+
+// upgrader looks at the processes of this host.
 func (a *app) upgrader(h *host) *upgrade.Upgrader {
-	return upgrade.New(upgrade.Config{
-		Rule:      a.opts.rule(),
-		Self:      selector.PID(a.opts.self),
-		Signal:    h.signal,
-		Source:    h.source(),
-		Inspector: h,
-		Pin:       pin,
-	})
+	cfg := upgrade.Config{
+		Rule:       a.opts.rule(),
+		Self:       selector.PID(a.opts.self),
+		Signal:     h.signal,
+		Source:     h.source(),
+		Inspector:  h,
+		Pin:        pin,
+		RetryAfter: a.opts.limits.RetryAfter,
+	}
+	if h.tracker != nil && h.tracker.WatchesSignals() {
+		cfg.Witness = witness{h.tracker}
+	}
+	return upgrade.New(cfg)
 }
 
 func (o *options) pattern() selector.Pattern {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
 )
 
 // options are the flags that commands share. Not every command has every one.
@@ -33,6 +34,12 @@ type options struct {
 	auditEvery  time.Duration
 	dryRun      bool
 	all         bool
+	limits      upgrade.Limits
+	socket      string
+	stateDir    string
+	metrics     string
+	noService   bool
+	wait        bool
 }
 
 func (o *options) addInstallPath(f *pflag.FlagSet) {
@@ -59,6 +66,30 @@ func (o *options) addSelf(f *pflag.FlagSet) {
 
 func (o *options) addSettle(f *pflag.FlagSet) {
 	f.DurationVar(&o.settle, "settle", 500*time.Millisecond, "how long a new binary must stand unchanged")
+}
+
+// addLimits adds the flags of a rollout. canary is how many servers go alone by default.
+func (o *options) addLimits(f *pflag.FlagSet, canary int) {
+	o.limits = upgrade.DefaultLimits()
+	l := &o.limits
+	f.IntVar(&l.Canary, "canary", canary, "how many servers are upgraded alone, before all others")
+	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the others wait for a canary that neither upgrades nor dies")
+	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after its exec to count as upgraded")
+	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long an exec is waited for after the signal")
+	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays as it is")
+	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how often a server that stays as it is is asked for one install")
+	f.Var(&l.InFlight, "max-in-flight", "how many servers are on their way at a time: a number, or a share as in 10%")
+	f.IntVar(&l.MaxFailures, "max-failures", l.MaxFailures, "how many deaths halt the rollout")
+}
+
+func (o *options) addSocket(f *pflag.FlagSet) {
+	f.StringVar(&o.socket, "socket", "", "the service's control socket")
+	f.Lookup("socket").DefValue = "control.sock in /run/ebpf-upgrader or $XDG_RUNTIME_DIR/ebpf-upgrader"
+}
+
+func (o *options) addStateDir(f *pflag.FlagSet) {
+	f.StringVar(&o.stateDir, "state-dir", "", "where the service keeps what must survive it")
+	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
 }
 
 func (o *options) addOutput(f *pflag.FlagSet) {
@@ -106,8 +137,49 @@ func (o *options) check() error {
 		return usageError("--name %q: must be a file name", o.name)
 	case strings.ContainsAny(o.variable, "=\x00"):
 		return usageError("--env %q: must be the name of a variable", o.variable)
+	case len(o.socket) > longestSocket:
+		return usageError("--socket %q: must not be longer than %d bytes", o.socket, longestSocket)
+	}
+	if err := o.checkLimits(); err != nil {
+		return err
 	}
 	return o.checkInstallPath()
+}
+
+// longestSocket is UNIX_PATH_MAX of include/uapi/linux/un.h without the final NUL.
+const longestSocket = 107
+
+// checkLimits leaves alone the commands that make no rollout.
+func (o *options) checkLimits() error {
+	l := o.limits
+	if l == (upgrade.Limits{}) {
+		return nil
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"canary-timeout", l.CanaryTimeout},
+		{"confirm-timeout", l.ConfirmTimeout},
+		{"retry-after", l.RetryAfter},
+	} {
+		if d.value <= 0 {
+			return usageError("--%s %s: must be more than 0", d.flag, d.value)
+		}
+	}
+	switch {
+	case l.Hold < 0:
+		return usageError("--hold %s: must not be negative", l.Hold)
+	case l.Canary < 0:
+		return usageError("--canary %d: must not be negative", l.Canary)
+	case l.MaxAttempts < 1:
+		return usageError("--max-attempts %d: must be at least 1", l.MaxAttempts)
+	case l.MaxFailures < 1:
+		return usageError("--max-failures %d: must be at least 1", l.MaxFailures)
+	case l.RetryAfter < l.ConfirmTimeout:
+		return usageError("--retry-after %s: must not be shorter than --confirm-timeout %s", l.RetryAfter, l.ConfirmTimeout)
+	}
+	return nil
 }
 
 func (o *options) checkInstallPath() error {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -22,7 +23,7 @@ const (
 	exitOK       = 0 // done, also when there was nothing to do
 	exitFailure  = 1
 	exitUsage    = 2
-	exitNoSource = 3 // the source of candidates is not to be had
+	exitNoSource = 3 // the source of candidates is not to be had, or no service runs
 	exitBehind   = 4 // a round ended with servers still outdated
 )
 
@@ -48,6 +49,8 @@ type app struct {
 	log            *slog.Logger
 	// started says that a command got past its flags: errors from then on are not about usage.
 	started bool
+	// scanned, if any, is told how long each scan took.
+	scanned func(time.Duration)
 }
 
 // run is the whole program: it carries out the command in args and answers with the exit code.
@@ -82,9 +85,9 @@ started for that binary, runs another one, and catches the signal.`
 const exitCodes = `
 Exit codes:
   0  done, also when there was nothing to do
-  1  failure
+  1  failure, also when a server died of an upgrade
   2  usage
-  3  the source asked for cannot be used here
+  3  the source asked for cannot be used here, or no service runs
   4  a round ended with servers still outdated
 
 Every flag can also be given in the environment: --install-path as
@@ -142,11 +145,19 @@ func newVersion(a *app) *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "ebpf-upgrader %s%s %s %s/%s\n",
-				version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(a.stdout, "ebpf-upgrader %s %s %s/%s\n",
+				fullVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
+}
+
+// fullVersion is the version with the commit, where that is known.
+func fullVersion() string {
+	if r := revision(); r != "" {
+		return version + " (" + r + ")"
+	}
+	return version
 }
 
 // revision is the commit that the binary was built from, where the toolchain noted it.
@@ -157,7 +168,7 @@ func revision() string {
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			return " (" + s.Value[:min(12, len(s.Value))] + ")"
+			return s.Value[:min(12, len(s.Value))]
 		}
 	}
 	return ""

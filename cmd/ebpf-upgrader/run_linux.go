@@ -6,28 +6,36 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"ebpf-upgrader/control"
 	"ebpf-upgrader/install"
+	"ebpf-upgrader/lock"
+	"ebpf-upgrader/metrics"
 	"ebpf-upgrader/selector"
-	"ebpf-upgrader/tracker"
+	"ebpf-upgrader/state"
 	"ebpf-upgrader/upgrade"
 )
 
 func newRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run --install-path PATH",
-		Short: "Serve: watch the binary, and signal outdated servers when a new one lands",
+		Short: "Serve: watch the binary, and upgrade outdated servers when a new one lands",
 		Long: `Keeps track of the servers of this host, watches the installed binary, and signals
 every outdated server: at the start, when a complete new binary stands there, and
-when a server appears that is outdated. Runs until it is interrupted.`,
-		Example: `  ebpf-upgrader run --install-path /usr/local/bin/rag-rat`,
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
+when a server appears that is outdated. The first goes alone, and the others follow
+when it has upgraded; when one dies of it, nobody else is signalled. Runs until it is
+interrupted, and answers to status, events, pause, resume and trigger meanwhile.`,
+		Example: `  ebpf-upgrader run --install-path /usr/local/bin/rag-rat
+  ebpf-upgrader run --install-path ~/.cargo/bin/rag-rat --canary 3 --max-in-flight 10%`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
 	}
 	f := cmd.Flags()
 	a.opts.addInstallPath(f)
@@ -35,6 +43,10 @@ when a server appears that is outdated. Runs until it is interrupted.`,
 	a.opts.addSelf(f)
 	a.opts.addSource(f)
 	a.opts.addSettle(f)
+	a.opts.addLimits(f, upgrade.DefaultLimits().Canary)
+	a.opts.addSocket(f)
+	a.opts.addStateDir(f)
+	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.DurationVar(&a.opts.auditEvery, "audit-every", 10*time.Minute, "time between audits of the kernel's map by a scan (bpf)")
 	return cmd
@@ -44,12 +56,33 @@ func (a *app) serve(ctx context.Context) error {
 	if err := errors.Join(a.needInstall(), a.needSelf()); err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGHUP) // the end of a terminal is not the end of a service
+	signal.Ignore(syscall.SIGHUP) // nothing is read again yet, and the end of a terminal is not the end of a service
+	held, err := lock.Acquire(runDir(), a.opts.installPath, a.opts.socketPath())
+	if err != nil {
+		return a.whyLocked(err)
+	}
+	defer func() { _ = held.Release() }()
+	err = a.serveLocked(ctx)
+	if ctx.Err() != nil { // to be interrupted is how a service ends, even before it serves
+		a.tellSystemd("STOPPING=1")
+		return nil
+	}
+	return err
+}
+
+// whyLocked says who serves the install already.
+func (a *app) whyLocked(err error) error {
+	if other, held := errors.AsType[*lock.HeldError](err); held {
+		return fmt.Errorf("install %q: %w: ask that with status, or stop it first", a.opts.installPath, other)
+	}
+	return err
+}
+
+func (a *app) serveLocked(ctx context.Context) error {
+	feed, counts := control.NewFeed(), metrics.New(version, revision())
+	a.scanned = counts.Scanned
 	h, err := a.openHost(ctx)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil // to be interrupted is how a service ends, even before it serves
-	case err != nil:
+	if err != nil {
 		return err
 	}
 	defer h.close()
@@ -58,63 +91,111 @@ func (a *app) serve(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = watcher.Close() }()
-	a.log.Info("serving", "install", a.opts.installPath, "source", h.source())
-	return upgrade.NewService(a.serviceConfig(ctx, h, watcher.Changes())).Run(ctx)
+	journal, saved, err := a.openState()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = journal.Close() }()
+	cfg := a.serviceConfig(ctx, h, watcher.Changes(), counts.Event)
+	cfg.Journal, cfg.Saved = journal, saved
+	cfg.Observer = observers{serviceLog{a.log}, feed, counts}
+	service := upgrade.NewService(cfg)
+	a.instrument(counts, h, service)
+	return a.serveAll(ctx, service, control.NewServer(control.Config{
+		Service: service, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(),
+		Info: control.Info{
+			Version: fullVersion(), PID: selector.PID(os.Getpid()), Started: time.Now(),
+			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
+		},
+	}), h)
 }
 
-func (a *app) serviceConfig(ctx context.Context, h *host, installs <-chan selector.Install) upgrade.ServiceConfig {
+// openState opens what the last process left. What cannot be read is as good as not there: the rules
+// that make a second signal harmless hold without it.
+func (a *app) openState() (*state.File, *upgrade.Saved, error) {
+	dir, err := a.opts.statePath()
+	if err != nil {
+		return nil, nil, err
+	}
+	journal, saved, err := state.Open(dir, a.opts.installPath)
+	if err != nil {
+		a.log.Warn("going on without the state of the last process", "because", err)
+	}
+	return journal, saved, nil
+}
+
+// serveAll runs the service, its control socket and what else listens, until one of them ends.
+func (a *app) serveAll(ctx context.Context, service *upgrade.Service, server *control.Server, h *host) error {
+	socket, err := control.Listen(a.opts.socketPath())
+	if errors.Is(err, control.ErrInUse) {
+		return fmt.Errorf("%w: give this one another --socket", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.Close() }()
+	parts := []func(context.Context) error{
+		service.Run,
+		func(ctx context.Context) error { return server.Serve(ctx, socket) },
+	}
+	if a.opts.metrics != "" {
+		public, err := net.Listen("tcp", a.opts.metrics)
+		if err != nil {
+			return usageError("--metrics-listen %q: %v", a.opts.metrics, err)
+		}
+		parts = append(parts, func(ctx context.Context) error { return server.ServePublic(ctx, public) })
+	}
+	a.log.Info("serving", "install", a.opts.installPath, "source", h.source(), "socket", a.opts.socketPath())
+	a.tellSystemd("READY=1")
+	parts = append(parts, func(ctx context.Context) error { return a.watchdog(ctx, service) })
+	return together(ctx, parts...)
+}
+
+// together runs all parts until one ends, and then ends the others.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ends := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() {
+			defer cancel()
+			ends <- part(ctx)
+		}()
+	}
+	var errs []error
+	for range parts {
+		errs = append(errs, <-ends)
+	}
+	return errors.Join(errs...)
+}
+
+// serviceConfig is what every service of this program has in common.
+func (a *app) serviceConfig(ctx context.Context, h *host, installs <-chan selector.Install, count func(upgrade.Kind)) upgrade.ServiceConfig {
 	cfg := upgrade.ServiceConfig{
 		Upgrader:  a.upgrader(h),
+		Limits:    a.opts.limits,
 		Source:    h,
 		Installs:  installs,
 		Check:     func() selector.Install { return install.Check(a.opts.installPath) },
 		ScanEvery: a.opts.scanEvery,
-		Observer:  roundLog{a.log},
+		Observer:  serviceLog{a.log},
 	}
 	if h.tracker != nil {
-		cfg.Events = h.events(ctx)
+		cfg.Events = h.events(ctx, count)
 		cfg.ScanEvery = a.opts.auditEvery
 		cfg.Audit = func(ctx context.Context) error { return a.audit(ctx, h.tracker) }
 	}
 	return cfg
 }
 
-// kinds translates what the tracker saw.
-var kinds = map[tracker.Kind]upgrade.Kind{
-	tracker.Exec: upgrade.Execed,
-	tracker.Fork: upgrade.Forked,
-	tracker.Left: upgrade.Ended,
-	tracker.Exit: upgrade.Ended,
-	tracker.Lost: upgrade.Lost,
-}
-
-// events hands the tracker's events on until the tracker is closed or ctx ends.
-func (h *host) events(ctx context.Context) <-chan upgrade.Event {
-	events := make(chan upgrade.Event)
-	go func() {
-		defer close(events)
-		for {
-			e, err := h.tracker.Next()
-			if err != nil {
-				return
-			}
-			select {
-			case events <- upgrade.Event{Kind: kinds[e.Kind], PID: e.PID}:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return events
-}
-
-func (a *app) audit(ctx context.Context, t *tracker.Tracker) error {
-	difference, err := t.Audit(ctx)
-	if err != nil {
-		return fmt.Errorf("audit the tracker: %w", err)
+// instrument connects the metrics with what is read when they are asked for.
+func (a *app) instrument(counts *metrics.Metrics, h *host, service *upgrade.Service) {
+	counts.SetSource(h.source())
+	counts.FollowStatus(service.Status)
+	if counters := h.counters(); counters != nil {
+		counts.FollowTracker(func() (metrics.Tracker, error) {
+			t, err := counters()
+			return metrics.Tracker(t), err
+		})
 	}
-	if len(difference.Missing)+len(difference.Extra) > 0 {
-		a.log.Warn("the tracker was wrong", "missing", difference.Missing, "extra", difference.Extra)
-	}
-	return nil
 }

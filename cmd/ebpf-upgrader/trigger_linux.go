@@ -4,11 +4,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"ebpf-upgrader/control"
 	"ebpf-upgrader/install"
+	"ebpf-upgrader/lock"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -16,17 +20,23 @@ import (
 func newTrigger(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trigger --install-path PATH",
-		Short: "Make one round now: signal every outdated server",
+		Short: "Signal every outdated server now",
 		Long: `Makes one round now: finds the servers, verifies each, and signals those that are
-outdated, --self last. Does not wait for what they make of it.`,
+outdated, --self last. With --wait it follows each server until it is known what
+became of it. Where a service serves the install already, it is asked to do this.`,
 		Example: `  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --dry-run
+  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --wait
   ebpf-upgrader trigger --install-path ~/.cargo/bin/rag-rat -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.trigger(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.trigger(cmd.Context(), cmd.Flags()) },
 	}
 	a.addRoundFlags(cmd)
-	a.opts.addSettle(cmd.Flags())
-	cmd.Flags().BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
+	f := cmd.Flags()
+	a.opts.addSettle(f)
+	a.opts.addLimits(f, 0)
+	f.BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
+	f.BoolVar(&a.opts.wait, "wait", false, "follow the rollout to its end, and say what became of each server")
+	f.BoolVar(&a.opts.noService, "no-service", false, "fail where a service serves the install, instead of asking it")
 	return cmd
 }
 
@@ -40,11 +50,11 @@ func (a *app) addRoundFlags(cmd *cobra.Command) {
 	a.opts.addOutput(f)
 }
 
-func (a *app) trigger(ctx context.Context) error {
+func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	if problem := a.opts.installProblem(); problem != "" {
 		return a.nothingToDo(selector.Install{Path: a.opts.installPath, State: selector.StateMissing, Detail: problem})
 	}
-	if err := a.needSelf(); err != nil {
+	if err := errors.Join(a.needSelf(), a.needWait(flags)); err != nil {
 		return err
 	}
 	installed := install.Settled(ctx, a.opts.installPath, a.opts.settle)
@@ -55,16 +65,78 @@ func (a *app) trigger(ctx context.Context) error {
 		return a.nothingToDo(installed)
 	case installed.State != selector.StateReady:
 		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
+	case a.opts.dryRun:
+		return a.triggerAlone(ctx, installed)
 	}
+	held, err := lock.Acquire(runDir(), a.opts.installPath, "")
+	if err != nil {
+		return a.handOver(ctx, flags, err)
+	}
+	defer func() { _ = held.Release() }()
+	return a.triggerAlone(ctx, installed)
+}
+
+// needWait turns down limits that would hold nobody back, because nobody waits.
+func (a *app) needWait(flags *pflag.FlagSet) error {
+	if a.opts.wait && a.opts.dryRun {
+		return usageError("--wait and --dry-run do not go together")
+	}
+	if a.opts.wait {
+		return nil
+	}
+	for _, flag := range []string{"canary", "max-in-flight", "max-failures", "max-attempts", "hold", "canary-timeout", "confirm-timeout"} {
+		if flags.Changed(flag) {
+			return usageError("--%s needs --wait: without it, every server is signalled at once", flag)
+		}
+	}
+	return nil
+}
+
+// handOver lets the service do it that holds the lock.
+func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
+	var holder *lock.HeldError
+	switch {
+	case !errors.As(locked, &holder):
+		return locked
+	case holder.Note == "":
+		return fmt.Errorf("install %q is being upgraded by process %d", a.opts.installPath, holder.PID)
+	case a.opts.noService:
+		return fmt.Errorf("install %q is served by process %d: leave out --no-service to ask it", a.opts.installPath, holder.PID)
+	}
+	for _, flag := range []string{"scope", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
+		if flags.Changed(flag) {
+			return usageError("--%s: process %d serves the install with its own: leave the flag out, or stop the service", flag, holder.PID)
+		}
+	}
+	client := control.NewClient(holder.Note)
+	request := control.TriggerRequest{InstallPath: a.opts.installPath}
+	if flags.Changed("self") {
+		request.Self = selector.PID(a.opts.self)
+	}
+	before, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	report, err := client.Trigger(ctx, request)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
+	if a.opts.wait {
+		return a.waitForService(ctx, client, before.Events+1)
+	}
+	return a.told(ctx, report.Only(upgrade.IsServer), len(report.Plan))
+}
+
+func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
 	h, err := a.openHost(ctx)
 	if err != nil {
 		return err
 	}
 	defer h.close()
-	return a.triggerOn(ctx, h, installed)
-}
-
-func (a *app) triggerOn(ctx context.Context, h *host, installed selector.Install) error {
+	if a.opts.wait {
+		return a.waitAlone(ctx, h)
+	}
 	candidates, err := h.Candidates(ctx)
 	if err != nil {
 		return err
@@ -73,11 +145,15 @@ func (a *app) triggerOn(ctx context.Context, h *host, installed selector.Install
 	if a.opts.dryRun {
 		round = a.upgrader(h).Survey
 	}
-	report := round(ctx, installed, candidates)
-	if err := a.printTriggered(report.Only(upgrade.IsServer)); err != nil {
+	return a.told(ctx, round(ctx, installed, candidates).Only(upgrade.IsServer), 0)
+}
+
+// told prints what a round did. Those that a service will ask in their turn are not behind.
+func (a *app) told(ctx context.Context, report upgrade.Report, toCome int) error {
+	if err := a.printTriggered(report); err != nil {
 		return err
 	}
-	switch behind := report.Behind(); {
+	switch behind := report.Behind() - toCome; {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case behind > 0 && !a.opts.dryRun:
@@ -97,8 +173,11 @@ func (a *app) printTriggered(r upgrade.Report) error {
 		fmt.Fprintln(a.stdout)
 	}
 	last := fmt.Sprintf("%d of %d planned signals sent", len(r.Sent), len(r.Plan))
-	if a.opts.dryRun {
+	switch {
+	case a.opts.dryRun:
 		last = fmt.Sprintf("%d signals planned, none sent", len(r.Plan))
+	case len(r.Sent) == 0 && len(r.Plan) > 0:
+		last = fmt.Sprintf("%d to be signalled in turn", len(r.Plan))
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, summary(r), r.Source)
 	return err

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// serviceLog writes what the service does: each server that went from one state to another, each phase
+// of a rollout, and a count of all verdicts when somebody is to be asked.
+type serviceLog struct {
+	log *slog.Logger
+}
+
+func (l serviceLog) Round(reason upgrade.Reason, r upgrade.Report, took time.Duration) {
+	if r.Install.State != selector.StateReady {
+		l.log.Warn("install is not ready", "path", r.Install.Path, "state", string(r.Install.State), "detail", r.Install.Detail)
+		return
+	}
+	level := slog.LevelDebug
+	if reason == upgrade.ReasonInstall || len(r.Plan) > 0 {
+		level = slog.LevelInfo
+	}
+	l.log.Log(context.Background(), level, "round", "reason", string(reason), "image", r.Install.Image.String(),
+		"to_be_asked", len(r.Plan), "servers", summary(r), "took", took)
+}
+
+func (l serviceLog) Rollout(r upgrade.Rollout) {
+	level := slog.LevelInfo
+	if r.Phase == upgrade.PhaseHalted && !r.Superseded {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, "rollout", "number", r.Number, "phase", string(r.Phase), "superseded", r.Superseded,
+		"image", r.Install.Image.String(), "servers", outcomes(r), "deaths", r.Deaths)
+}
+
+func (l serviceLog) Moved(m upgrade.Member, from upgrade.State) {
+	level := slog.LevelInfo
+	switch m.State {
+	case upgrade.Died, upgrade.Staying:
+		level = slog.LevelWarn
+	case upgrade.None, upgrade.Pending, upgrade.Skipped:
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "server", "pid", m.PID, "uid", m.UID, "state", m.State.String(), "was", from.String(),
+		"attempt", m.Attempts, "by_other", m.ByOther, "verdict", m.Verdict.String(), "detail", m.Detail)
+}
+
+func (l serviceLog) Refused(m upgrade.Member, err error) {
+	l.log.Warn("not asked", "pid", m.PID, "uid", m.UID, "error", err)
+}
+
+func (l serviceLog) Trouble(err error) {
+	l.log.Error("going on after an error", "error", err)
+}
+
+// observers tells several what the service does.
+type observers []upgrade.Observer
+
+func (all observers) Round(reason upgrade.Reason, r upgrade.Report, took time.Duration) {
+	for _, o := range all {
+		o.Round(reason, r, took)
+	}
+}
+
+func (all observers) Rollout(r upgrade.Rollout) {
+	for _, o := range all {
+		o.Rollout(r)
+	}
+}
+
+func (all observers) Moved(m upgrade.Member, from upgrade.State) {
+	for _, o := range all {
+		o.Moved(m, from)
+	}
+}
+
+func (all observers) Refused(m upgrade.Member, err error) {
+	for _, o := range all {
+		o.Refused(m, err)
+	}
+}
+
+func (all observers) Trouble(err error) {
+	for _, o := range all {
+		o.Trouble(err)
+	}
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"ebpf-upgrader/control"
+	"ebpf-upgrader/install"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// waiter follows one rollout to its end. It belongs to one goroutine.
+type waiter struct {
+	progress
+	// servers has the latest word on each.
+	servers map[selector.PID]upgrade.Member
+	rollout upgrade.Rollout
+	// done is called when the rollout has come to its end.
+	done func()
+}
+
+func (a *app) newWaiter(done func()) *waiter {
+	return &waiter{progress: newProgress(a.stderr), servers: make(map[selector.PID]upgrade.Member), done: done}
+}
+
+// waitAlone runs a service until its rollout is over.
+func (a *app) waitAlone(ctx context.Context, h *host) error {
+	watcher, err := install.Watch(a.opts.installPath, a.opts.settle)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watcher.Close() }()
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	w := a.newWaiter(stop)
+	cfg := a.serviceConfig(serving, h, watcher.Changes(), func(upgrade.Kind) {})
+	cfg.Observer = w
+	if err := upgrade.NewService(cfg).Run(serving); err != nil {
+		return err
+	}
+	return a.waited(ctx, w)
+}
+
+// waitForService follows the rollout of a service.
+func (a *app) waitForService(ctx context.Context, client *control.Client, from uint64) error {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	w := a.newWaiter(stop)
+	err := client.Events(following, from, true, func(e control.Event) error {
+		switch e.Kind {
+		case control.EventServer:
+			w.Moved(upgrade.Member{PID: e.PID, UID: *e.UID, State: *e.State, Detail: e.Detail, Attempts: e.Attempt}, *e.From)
+		case control.EventTrouble:
+			w.Trouble(errors.New(e.Detail))
+		}
+		status, err := client.Status(following)
+		if err == nil {
+			w.Rollout(status.Rollout)
+		}
+		return err
+	})
+	if following.Err() == nil { // the service has gone
+		return errors.Join(errors.New("the service ended before the rollout did"), err)
+	}
+	return a.waited(ctx, w)
+}
+
+// waited prints what became of each server, and makes the exit code of it.
+func (a *app) waited(ctx context.Context, w *waiter) error {
+	w.finish()
+	if err := a.printOutcomes(w); err != nil {
+		return err
+	}
+	counts := w.rollout.Servers
+	remain := counts[upgrade.Staying] + counts[upgrade.Skipped] + counts[upgrade.Pending] + counts[upgrade.Notified] + counts[upgrade.Stayed]
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case counts[upgrade.Died] > 0 || w.rollout.Phase == upgrade.PhaseHalted:
+		return fmt.Errorf("servers died: %d; servers still outdated: %d", counts[upgrade.Died], remain)
+	case remain > 0:
+		return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", remain))
+	}
+	return nil
+}
+
+// outcome is what --wait prints as JSON.
+type outcome struct {
+	SchemaVersion int              `json:"schema_version"`
+	Rollout       upgrade.Rollout  `json:"rollout"`
+	Servers       []upgrade.Member `json:"servers"`
+}
+
+func (a *app) printOutcomes(w *waiter) error {
+	servers := make([]upgrade.Member, 0, len(w.servers))
+	for _, m := range w.servers {
+		servers = append(servers, m)
+	}
+	slices.SortFunc(servers, func(a, b upgrade.Member) int { return cmp.Compare(a.PID, b.PID) })
+	if a.opts.output == "json" {
+		return printJSON(a.stdout, outcome{upgrade.SchemaVersion, w.rollout, servers})
+	}
+	if len(servers) > 0 {
+		table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "PID\tUID\tOUTCOME\tDETAIL")
+		for _, m := range servers {
+			fmt.Fprintf(table, "%d\t%d\t%s\t%s\n", m.PID, m.UID, m.State, printable(m.Detail))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.stdout)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n", w.rollout.Phase, outcomes(w.rollout))
+	return err
+}
+
+// Moved implements [upgrade.Observer].
+func (w *waiter) Moved(m upgrade.Member, from upgrade.State) {
+	if m.State == upgrade.None && from != upgrade.Upgraded {
+		delete(w.servers, m.PID) // somebody else upgraded it
+		return
+	}
+	if m.State != upgrade.None {
+		w.servers[m.PID] = m
+	}
+	w.moved(m)
+}
+
+// Rollout implements [upgrade.Observer].
+func (w *waiter) Rollout(r upgrade.Rollout) {
+	if r.Superseded {
+		clear(w.servers)
+		return
+	}
+	w.rollout = r
+	w.show(r)
+	if r.Phase == upgrade.PhaseComplete || r.Phase == upgrade.PhaseHalted {
+		w.done()
+	}
+}
+
+// Round implements [upgrade.Observer].
+func (w *waiter) Round(upgrade.Reason, upgrade.Report, time.Duration) {}
+
+// Refused implements [upgrade.Observer].
+func (w *waiter) Refused(m upgrade.Member, err error) {
+	w.say(fmt.Sprintf("server %d was not asked: %s", m.PID, err))
+}
+
+// Trouble implements [upgrade.Observer].
+func (w *waiter) Trouble(err error) { w.say(err.Error()) }
+
+// progress shows how far a rollout has come: as a bar on a terminal, as lines elsewhere.
+type progress struct {
+	out   io.Writer
+	bar   *progressbar.ProgressBar // nil where there is no terminal
+	phase upgrade.Phase
+}
+
+func newProgress(out io.Writer) progress {
+	p := progress{out: out}
+	if isTerminal(out) {
+		p.bar = progressbar.NewOptions(1,
+			progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionSetWidth(30),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false))
+	}
+	return p
+}
+
+func (p *progress) show(r upgrade.Rollout) {
+	if p.bar != nil {
+		p.bar.ChangeMax(max(1, r.Total()))
+		p.bar.Describe(string(r.Phase))
+		_ = p.bar.Set(r.Settled())
+		return
+	}
+	if r.Phase != p.phase {
+		p.phase = r.Phase
+		p.say(fmt.Sprintf("%s: %s", r.Phase, outcomes(r)))
+	}
+}
+
+func (p *progress) moved(m upgrade.Member) {
+	if p.bar != nil || m.State == upgrade.None {
+		return
+	}
+	line := fmt.Sprintf("server %d: %s", m.PID, m.State)
+	if m.Detail != "" {
+		line += " (" + m.Detail + ")"
+	}
+	p.say(line)
+}
+
+func (p *progress) say(line string) {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+	fmt.Fprintln(p.out, printable(line))
+}
+
+func (p *progress) finish() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+}

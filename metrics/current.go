@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+
+package metrics
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// statusTimeout bounds how long a scrape waits for the service, which answers between two steps.
+const statusTimeout = time.Second
+
+// Tracker is what the tracker counts since it was opened, but for Entries and Capacity.
+type Tracker struct {
+	// Entries are the processes in its map, and Capacity is how many fit.
+	Entries, Capacity uint32
+	// LostMapFull counts processes that did not fit, LostRingFull changes that were not told, Missed
+	// runs of the programs that the kernel left out.
+	LostMapFull, LostRingFull, Missed uint64
+	// UnreadableArgs counts processes that were taken in because their arguments could not be read.
+	UnreadableArgs uint64
+	// Resyncs counts scans.
+	Resyncs uint64
+	// AuditMissing and AuditExtra count what audits put right.
+	AuditMissing, AuditExtra uint64
+}
+
+type (
+	readTracker = func() (Tracker, error)
+	readStatus  = func(context.Context) (upgrade.Status, error)
+)
+
+// SetSource says where the candidates come from. Until then every mode is 0.
+func (m *Metrics) SetSource(source upgrade.Source) { m.current.source.Store(&source) }
+
+// FollowTracker has read called at each scrape, by any goroutine. Without, or with nil, the metrics of
+// the tracker are absent.
+func (m *Metrics) FollowTracker(read func() (Tracker, error)) { m.current.tracker.Store(&read) }
+
+// FollowStatus has read called at each scrape, by any goroutine, for the servers by verdict and the
+// rollout. Its context ends after a second. Without, or with nil, these are absent.
+func (m *Metrics) FollowStatus(read func(context.Context) (upgrade.Status, error)) {
+	m.current.status.Store(&read)
+}
+
+// current collects what is asked for at each scrape. It has no lock: whoever answers may at the same
+// time be telling the observer something.
+type current struct {
+	source  atomic.Pointer[upgrade.Source]
+	tracker atomic.Pointer[readTracker]
+	status  atomic.Pointer[readStatus]
+
+	mode, servers, phase, members            *prometheus.Desc
+	tracked, entries, capacity               *prometheus.Desc
+	losses, unreadable, resyncs, differences *prometheus.Desc
+}
+
+func newCurrent() *current {
+	return &current{
+		mode:    describe("tracker_mode", "1 for where the candidates come from: the kernel program, or walks through /proc.", "mode"),
+		servers: describe("servers", "Servers by the verdict of the last look at each.", "verdict"),
+		phase:   describe("rollout_phase", "1 for the phase that the rollout is in.", "phase"),
+		members: describe("rollout_servers", "Servers of the rollout that are or were in each state.", "state"),
+
+		tracked:  describe("tracked_servers", "Processes that the kernel program takes for servers."),
+		entries:  describe("map_entries", "Entries in the map of the kernel program."),
+		capacity: describe("map_capacity", "Entries that fit into the map of the kernel program."),
+
+		losses:      describe("losses_total", "Losses that made a scan necessary, by their kind.", "kind"),
+		unreadable:  describe("unreadable_args_total", "Processes that were taken in because their arguments could not be read."),
+		resyncs:     describe("resyncs_total", "Scans that filled the map of the kernel program, the first one included."),
+		differences: describe("audit_differences_total", "Entries of the map that audits put right, by what was wrong.", "kind"),
+	}
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+// Describe implements [prometheus.Collector].
+func (c *current) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		c.mode, c.servers, c.phase, c.members, c.tracked, c.entries, c.capacity,
+		c.losses, c.unreadable, c.resyncs, c.differences,
+	} {
+		to <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *current) Collect(to chan<- prometheus.Metric) {
+	var source upgrade.Source
+	if known := c.source.Load(); known != nil {
+		source = *known
+	}
+	oneOf(to, c.mode, source, upgrade.SourceBPF, upgrade.SourceProc)
+	if read := c.tracker.Load(); read != nil && *read != nil {
+		c.collectTracker(to, *read)
+	}
+	if read := c.status.Load(); read != nil && *read != nil {
+		c.collectStatus(to, *read)
+	}
+}
+
+func (c *current) collectTracker(to chan<- prometheus.Metric, read readTracker) {
+	t, err := read()
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(c.entries, err)
+		return
+	}
+	gauge(to, c.tracked, float64(t.Entries))
+	gauge(to, c.entries, float64(t.Entries))
+	gauge(to, c.capacity, float64(t.Capacity))
+	count(to, c.losses, t.LostMapFull, "map-full")
+	count(to, c.losses, t.LostRingFull, "ring-full")
+	count(to, c.losses, t.Missed, "missed")
+	count(to, c.unreadable, t.UnreadableArgs)
+	count(to, c.resyncs, t.Resyncs)
+	count(to, c.differences, t.AuditMissing, "missing")
+	count(to, c.differences, t.AuditExtra, "extra")
+}
+
+func (c *current) collectStatus(to chan<- prometheus.Metric, read readStatus) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	status, err := read(ctx)
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(c.phase, err)
+		return
+	}
+	for _, v := range selector.Verdicts() {
+		gauge(to, c.servers, float64(status.Verdicts[v]), v.String())
+	}
+	oneOf(to, c.phase, status.Rollout.Phase, upgrade.Phases()...)
+	for _, s := range upgrade.States() {
+		gauge(to, c.members, float64(status.Rollout.Servers[s]), s.String())
+	}
+}
+
+// oneOf shows every word as 0, but for the chosen one.
+func oneOf[T ~string](to chan<- prometheus.Metric, d *prometheus.Desc, chosen T, all ...T) {
+	for _, word := range all {
+		value := 0.0
+		if word == chosen {
+			value = 1
+		}
+		gauge(to, d, value, string(word))
+	}
+}
+
+func gauge(to chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func count(to chan<- prometheus.Metric, d *prometheus.Desc, value uint64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+}

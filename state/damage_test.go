@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package state_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/state"
+	"ebpf-upgrader/upgrade"
+)
+
+// TestATornFileIsUsedAsFarAsItGoes cuts the file at every byte.
+func TestATornFileIsUsedAsFarAsItGoes(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1, 2)))
+	must(t, f.Note(server(3)))
+	must(t, f.Note(server(4)))
+	path := theFile(t, dir)
+	content, err := os.ReadFile(path)
+	must(t, err)
+	for n := range len(content) + 1 {
+		must(t, os.WriteFile(path, content[:n], 0o600))
+		_, got := mustOpen(t, dir)
+		whole := bytes.Count(content[:n], []byte("\n"))
+		if whole < 2 {
+			if got != nil {
+				t.Fatalf("%d bytes without a rollout gave %+v", n, got)
+			}
+			continue
+		}
+		want := saved()
+		for pid := 1; pid <= whole-2; pid++ {
+			want.Servers = append(want.Servers, server(selector.PID(pid)))
+		}
+		check(t, got, want)
+	}
+	// A note after a torn one does not begin in the middle of its line.
+	must(t, os.WriteFile(path, content[:len(content)-5], 0o600))
+	f, _ = mustOpen(t, dir)
+	must(t, f.Note(server(5)))
+	_, got := mustOpen(t, dir)
+	check(t, got, saved(1, 2, 3, 5))
+}
+
+func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1, 2)))
+	path := theFile(t, dir)
+	raw, err := os.ReadFile(path)
+	must(t, err)
+	content := string(raw)
+	lines := strings.SplitAfter(content, "\n")
+	replace := func(from, to string) string {
+		if !strings.Contains(content, from) {
+			t.Fatalf("no %q in\n%s", from, content)
+		}
+		return strings.Replace(content, from, to, 1)
+	}
+	for name, content := range map[string]string{
+		"other version":         replace(`state":1`, `state":2`),
+		"other version's form":  `{"ebpf_upgrader_state":2,"more":true}` + "\n",
+		"other install":         replace(installPath, "/usr/bin/other"),
+		"text":                  "hello\nworld\n",
+		"text without an end":   "hello",
+		"zeros":                 strings.Repeat("\x00", 4096),
+		"garbage in the middle": lines[0] + lines[1] + "garbage\n" + lines[3],
+		"half a server":         lines[0] + lines[1] + `{"server":{"pid":1}}` + "\n" + lines[3],
+		"a field too many":      replace(`"pid":1,`, `"pid":1,"x":1,`),
+		"a field twice":         replace(`"pid":1,`, `"pid":1,"pid":1,`),
+		"other case":            replace(`"pid":1,`, `"PID":1,`),
+		"unknown state":         replace(`"state":"holding"`, `"state":"hodling"`),
+		"unknown verdict":       replace(`"verdict":"up-to-date"`, `"verdict":"fine"`),
+		"pid 0":                 replace(`"pid":1,`, `"pid":0,`),
+		"negative pid":          replace(`"pid":1,`, `"pid":-1,`),
+		"pid of 64 bits":        replace(`"pid":1,`, `"pid":4294967297,`),
+		"two rollouts":          lines[0] + lines[1] + lines[1] + lines[2],
+		"no rollout":            lines[0] + lines[2] + lines[3],
+		"two headers":           lines[0] + lines[0] + lines[1],
+		"empty line":            lines[0] + "\n" + lines[1],
+		"far future":            lines[0] + lines[1] + strings.Replace(lines[2], `"since":`, `"since":9`+strings.Repeat("0", 18-len("9"))+`1`, 1) + lines[3],
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, os.WriteFile(path, []byte(content), 0o600))
+			f, got, err := open(t, dir, installPath)
+			if got != nil || !errors.Is(err, state.ErrForeign) {
+				t.Fatalf("Open gave %+v, %v; want ErrForeign", got, err)
+			}
+			if !strings.Contains(err.Error(), path) {
+				t.Errorf("%q does not name the file", err)
+			}
+			must(t, f.Save(saved(3)))
+			_, got = mustOpen(t, dir)
+			check(t, got, saved(3))
+		})
+	}
+}
+
+func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1)))
+	path := theFile(t, dir)
+	content, err := os.ReadFile(path)
+	must(t, err)
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	must(t, err)
+	other := bytes.Replace(content, bytes.TrimSpace(boot), []byte("00000000-0000-4000-8000-000000000000"), 1)
+	must(t, os.WriteFile(path, other, 0o600))
+	f, got := mustOpen(t, dir)
+	if got != nil {
+		t.Errorf("another boot's file gave %+v", got)
+	}
+	if err := f.Note(server(1)); err == nil {
+		t.Error("a note was added to another boot's rollout")
+	}
+}
+
+func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
+	for name, plant := range map[string]func(path string) error{
+		"symbolic link": func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"pipe":          func(path string) error { return unix.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			f, _ := mustOpen(t, dir)
+			must(t, f.Save(saved()))
+			path := theFile(t, dir)
+			must(t, os.Remove(path))
+			must(t, plant(path))
+			f, got, err := open(t, dir, installPath)
+			if got != nil || !errors.Is(err, state.ErrForeign) {
+				t.Fatalf("Open gave %+v, %v; want ErrForeign", got, err)
+			}
+			must(t, f.Save(saved(1)))
+			_, got = mustOpen(t, dir)
+			check(t, got, saved(1))
+		})
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	dir := f.TempDir()
+	file, _, err := state.Open(dir, installPath)
+	if err == nil {
+		err = file.Save(saved(1, 2, 3))
+	}
+	entries, _ := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		f.Fatal(err, entries)
+	}
+	name := entries[0].Name()
+	content, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content)
+	f.Add(content[:len(content)-7])
+	f.Add([]byte(""))
+	f.Add([]byte("\n"))
+	f.Add([]byte(`{"ebpf_upgrader_state":2}` + "\n"))
+	f.Add(bytes.Replace(content, []byte(`"since":`), []byte(`"since":-`), 1))
+	f.Add(bytes.ReplaceAll(content, []byte(`{"server":{`), []byte(`{"server":null,"rollout":{`)))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, got, err := state.Open(dir, installPath)
+		if err != nil && (got != nil || !errors.Is(err, state.ErrForeign)) {
+			t.Fatalf("Open gave %+v, %v", got, err)
+		}
+		if got == nil {
+			return
+		}
+		for _, s := range got.Servers {
+			if s.PID <= 0 || s.Verdict.String() == "" || s.State < upgrade.Notified || s.State > upgrade.Staying {
+				t.Fatalf("half a server: %+v", s)
+			}
+		}
+		if err := file.Save(*got); err != nil {
+			t.Fatal(err)
+		}
+		again, loaded, err := state.Open(dir, installPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, loaded, same); diff != "" {
+			t.Fatalf("saved again, it differs:\n%s", diff)
+		}
+		_, _ = file.Close(), again.Close()
+	})
+}

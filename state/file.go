@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package state
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// ErrForeign means that the file holds something that this version did not write for this install.
+// The caller may warn and go on as if it were not there: the next Save replaces it.
+var ErrForeign = errors.New("not a state of this install that this version can read")
+
+var errNothingSaved = errors.New("no rollout was saved before")
+
+const (
+	// maxNotes is after how many notes the file is written anew without the lines that were replaced:
+	// some 40 MB.
+	maxNotes = 100_000
+	// maxSize is more than that and a host full of servers can make of it.
+	maxSize = 256 << 20
+	// retryAfter is how long notes leave a file alone that could not be written as a whole.
+	retryAfter = time.Second
+)
+
+// File is the file of one install. It is safe for concurrent use, but not for use by several
+// processes: package lock keeps them apart.
+type File struct {
+	path, installPath string
+
+	mu sync.Mutex
+	// file is open for appending, nil while there is none that may be added to.
+	file *os.File
+	size int64
+	// unwritten are the lines that did not fit, for the next attempt.
+	unwritten []byte
+	notes     int
+	// rollout and servers are the lines that a whole file consists of besides the header.
+	rollout []byte
+	servers map[selector.PID][]byte
+	// failed and failedAt are of the last attempt to write a whole file for a note.
+	failed   error
+	failedAt time.Time
+}
+
+// Open finds what was kept in dir for the file at installPath, and makes dir (mode 0700) if it is
+// missing. It answers nil when nothing was kept during this boot; servers come by PID. It changes
+// nothing in an existing file.
+//
+// The File is usable whatever the error: a Save tries anew. The caller must Close it. With
+// [ErrForeign] nothing else is wrong than what was found.
+func Open(dir, installPath string) (*File, *upgrade.Saved, error) {
+	sum := sha256.Sum256([]byte(installPath))
+	f := &File{
+		path:        filepath.Join(dir, "rollout-"+hex.EncodeToString(sum[:8])+".jsonl"),
+		installPath: installPath,
+		servers:     make(map[selector.PID][]byte),
+	}
+	saved, err := f.read()
+	if err == nil || errors.Is(err, ErrForeign) {
+		err = errors.Join(err, f.writable())
+	}
+	return f, saved, err
+}
+
+// writable makes the directory if it has to.
+func (f *File) writable() error {
+	dir := filepath.Dir(f.path)
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	}
+	return f.wrap("write", err)
+}
+
+func (f *File) read() (*upgrade.Saved, error) {
+	content, err := readOwn(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, f.wrap("read", err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, f.wrap("read", err)
+	}
+	kept, err := parse(content, header{Version: version, BootID: text(boot), InstallPath: text(f.installPath)})
+	if err != nil || kept.rollout == nil {
+		return nil, f.wrap("read", err)
+	}
+	f.rollout = encode(line{Rollout: kept.rollout})
+	for pid, s := range kept.servers {
+		f.servers[pid] = encode(line{Server: &s})
+	}
+	return kept.saved(readClock()), nil
+}
+
+// readOwn reads a regular file of this user. It does not wait for the other end of a pipe.
+func readOwn(path string) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%w: a symbolic link", ErrForeign)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return nil, err
+	}
+	switch {
+	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
+		return nil, fmt.Errorf("%w: no regular file", ErrForeign)
+	case int(stat.Uid) != os.Geteuid():
+		return nil, fmt.Errorf("%w: belongs to uid %d", ErrForeign, stat.Uid)
+	case stat.Size > maxSize:
+		return nil, fmt.Errorf("%w: has %d bytes", ErrForeign, stat.Size)
+	}
+	return io.ReadAll(io.LimitReader(file, maxSize))
+}
+
+// Save replaces all that was kept, at once: whoever reads finds the old file or the new one. It does
+// not wait for a disk (no fsync): the file must survive this process, not the machine.
+func (f *File) Save(s upgrade.Saved) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clock := readClock()
+	f.rollout = encode(line{Rollout: newRollout(s, clock)})
+	clear(f.servers)
+	for _, server := range s.Servers {
+		if server.State.Kept() {
+			f.servers[server.PID] = encode(line{Server: newServer(server, clock)})
+		}
+	}
+	return f.wrap("write", f.replace())
+}
+
+// Note replaces what was kept of one server, or forgets it when its state is not one to keep. When
+// Note returns without an error, the kernel has the line. What could not be written is written with
+// the next Note or Save.
+func (f *File) Note(s upgrade.SavedServer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rollout == nil {
+		return f.wrap("write", errNothingSaved)
+	}
+	encoded := encode(line{Server: newServer(s, readClock())})
+	if s.State.Kept() {
+		f.servers[s.PID] = encoded
+	} else {
+		delete(f.servers, s.PID)
+	}
+	if f.notes++; f.file == nil || f.notes > maxNotes {
+		return f.wrap("write", f.replaceForNote())
+	}
+	f.unwritten = append(f.unwritten, encoded...)
+	return f.wrap("write", f.add())
+}
+
+// add writes the lines that are due, in one piece and wholly or not at all: the next one must not
+// begin in the middle of a line.
+func (f *File) add() error {
+	n, err := f.file.Write(f.unwritten)
+	if err == nil {
+		f.size += int64(n)
+		f.unwritten = f.unwritten[:0]
+		return nil
+	}
+	if n > 0 && f.file.Truncate(f.size) != nil {
+		f.drop() // a whole new file is needed
+	}
+	return err
+}
+
+// replaceForNote tries not more often than the disk deserves: there may be a note for each of
+// thousands of servers.
+func (f *File) replaceForNote() error {
+	if f.failed == nil || time.Since(f.failedAt) >= retryAfter {
+		f.failed = f.replace()
+		f.failedAt = time.Now()
+	}
+	return f.failed
+}
+
+// replace writes a whole file beside the old one and puts it into its place.
+func (f *File) replace() error {
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	content := encode(header{Version: version, BootID: text(boot), InstallPath: text(f.installPath)})
+	content = append(content, f.rollout...)
+	for _, pid := range slices.Sorted(maps.Keys(f.servers)) {
+		content = append(content, f.servers[pid]...)
+	}
+	file, err := f.create(content)
+	f.drop() // also when there is no new one: notes must not go on after what Save was to replace
+	if err != nil {
+		return err
+	}
+	f.file, f.size, f.notes, f.failed = file, int64(len(content)), 0, nil
+	return nil
+}
+
+// create leaves no half of a file behind unless the process is killed; then the next one removes it.
+func (f *File) create(content []byte) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
+		return nil, err
+	}
+	next := f.path + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = file.Write(content); err == nil {
+		err = os.Rename(next, f.path)
+	}
+	if err != nil {
+		_ = file.Close()
+		_ = os.Remove(next)
+		return nil, err
+	}
+	return file, nil
+}
+
+// drop gives up the open file. What was not written into it is part of the next whole one.
+func (f *File) drop() {
+	if f.file != nil {
+		_ = f.file.Close()
+	}
+	f.file, f.unwritten = nil, nil
+}
+
+// Close lets go of the file, which stays. A later Save or Note would open it again.
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop()
+	return nil
+}
+
+// wrap says of which file err is, once.
+func (f *File) wrap(verb string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		err = at.Err
+	} else if link, ok := errors.AsType[*os.LinkError](err); ok {
+		err = link.Err
+	}
+	return fmt.Errorf("%s state %q: %w", verb, f.path, err)
+}
+
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+const (
+	version = 1
+	// magic is how every file begins.
+	magic = `{"ebpf_upgrader_state":`
+)
+
+type header struct {
+	Version     int  `json:"ebpf_upgrader_state"`
+	BootID      text `json:"boot_id"`
+	InstallPath text `json:"install_path"`
+}
+
+// line is every line but the header; one of both is set.
+type line struct {
+	Rollout *rollout `json:"rollout,omitempty"`
+	Server  *server  `json:"server,omitempty"`
+}
+
+type rollout struct {
+	Number  uint64  `json:"number"`
+	Paused  bool    `json:"paused"`
+	Proven  bool    `json:"proven"`
+	Halted  bool    `json:"halted"`
+	Deaths  int     `json:"deaths"`
+	Started *int64  `json:"started"`
+	Install install `json:"install"`
+}
+
+type install struct {
+	Path text `json:"path"`
+	selector.Image
+	// Modified is in seconds and nanoseconds: file systems know years that RFC 3339 does not.
+	Modified     *[2]int64 `json:"modified"`
+	State        text      `json:"state"`
+	Detail       text      `json:"detail"`
+	Interpreters []text    `json:"interpreters"`
+}
+
+type server struct {
+	PID       selector.PID     `json:"pid"`
+	StartTime uint64           `json:"start_time"`
+	UID       uint32           `json:"uid"`
+	State     upgrade.State    `json:"state"`
+	Since     *int64           `json:"since"`
+	Verdict   selector.Verdict `json:"verdict"`
+	Detail    text             `json:"detail"`
+	Attempts  int              `json:"attempts"`
+	AskedAt   *int64           `json:"asked_at"`
+	ByOther   bool             `json:"by_other"`
+	Ran       selector.Image   `json:"ran"`
+	Carried   bool             `json:"carried"`
+}
+
+// text is a string that need not be UTF-8, as paths are: such a one is an object that holds its
+// bytes.
+type text string
+
+type textBytes struct {
+	Bytes []byte `json:"bytes"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (t text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(t)) {
+		return json.Marshal(string(t))
+	}
+	return json.Marshal(textBytes{[]byte(t)})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *text) UnmarshalJSON(from []byte) error {
+	if bytes.HasPrefix(from, []byte("{")) {
+		var b textBytes
+		err := json.Unmarshal(from, &b)
+		*t = text(b.Bytes)
+		return err
+	}
+	return json.Unmarshal(from, (*string)(t))
+}
+
+// encode gives one line with its end. None of the types above can fail.
+func encode(v any) []byte {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return append(encoded, '\n')
+}
+
+// decode takes nothing but what encode would have written: no field is missing, unknown or doubled.
+func decode(from []byte, to any) error {
+	if err := json.Unmarshal(from, to); err != nil {
+		return err
+	}
+	if !bytes.Equal(encode(to), from) {
+		return errors.New("not in the form that this version writes")
+	}
+	return nil
+}
+
+// contents is what stands in a file; rollout is nil when nothing does.
+type contents struct {
+	rollout *rollout
+	servers map[selector.PID]server
+}
+
+// parse reads a whole file. Everything that it complains of is [ErrForeign].
+func parse(content []byte, want header) (contents, error) {
+	lines := bytes.SplitAfter(content, []byte("\n"))
+	lines = lines[:len(lines)-1] // what follows the last newline is nothing, or was not finished
+	if len(lines) == 0 {
+		return contents{}, unfinishedHeader(string(content))
+	}
+	if current, err := checkHeader(lines[0], want); err != nil || !current {
+		return contents{}, err
+	}
+	found := contents{servers: make(map[selector.PID]server)}
+	for i, from := range lines[1:] {
+		err := found.take(from)
+		if err != nil && i < len(lines)-2 {
+			return contents{}, fmt.Errorf("%w: line %d: %w", ErrForeign, i+2, err)
+		}
+	}
+	return found, nil
+}
+
+func unfinishedHeader(s string) error {
+	if strings.HasPrefix(magic, s) || strings.HasPrefix(s, magic) {
+		return nil
+	}
+	return fmt.Errorf("%w: no header", ErrForeign)
+}
+
+// checkHeader reports whether the file is of this boot.
+func checkHeader(from []byte, want header) (current bool, err error) {
+	var h header
+	switch err := decode(from, &h); {
+	case err == nil:
+	case h.Version != 0 && h.Version != want.Version: // a version may write other fields, too
+	default:
+		return false, fmt.Errorf("%w: header: %w", ErrForeign, err)
+	}
+	switch {
+	case h.Version != want.Version:
+		return false, fmt.Errorf("%w: version %d", ErrForeign, h.Version)
+	case h.InstallPath != want.InstallPath:
+		return false, fmt.Errorf("%w: is of %q", ErrForeign, h.InstallPath)
+	}
+	return h.BootID == want.BootID, nil
+}
+
+// take adds one line. The rollout is the first, and the only one of its kind.
+func (c *contents) take(from []byte) error {
+	var l line
+	if err := decode(from, &l); err != nil {
+		return err
+	}
+	switch {
+	case (l.Rollout == nil) == (l.Server == nil), (l.Rollout == nil) != (c.rollout != nil):
+		return errors.New("not in its place")
+	case l.Rollout != nil:
+		if err := l.Rollout.check(); err != nil {
+			return err
+		}
+		c.rollout = l.Rollout
+		return nil
+	}
+	if err := l.Server.check(); err != nil {
+		return err
+	}
+	if l.Server.State.Kept() {
+		c.servers[l.Server.PID] = *l.Server
+	} else {
+		delete(c.servers, l.Server.PID)
+	}
+	return nil
+}
+
+func (r *rollout) check() error {
+	if m := r.Install.Modified; m != nil && (m[1] < 0 || m[1] >= int64(time.Second)) {
+		return fmt.Errorf("modified at %d ns of a second", m[1])
+	}
+	return checkMoments(r.Started)
+}
+
+func (s *server) check() error {
+	if s.PID <= 0 {
+		return fmt.Errorf("pid %d", s.PID)
+	}
+	return checkMoments(s.Since, s.AskedAt)
+}
+
+func checkMoments(moments ...*int64) error {
+	for _, m := range moments {
+		if m != nil && (*m > maxMoment || *m < -maxMoment) {
+			return fmt.Errorf("%d ns after boot", *m)
+		}
+	}
+	return nil
+}
+
+func (c contents) saved(now clock) *upgrade.Saved {
+	r := c.rollout
+	s := &upgrade.Saved{
+		Paused: r.Paused, Number: r.Number, Install: r.Install.install(), Started: now.time(r.Started),
+		Proven: r.Proven, Halted: r.Halted, Deaths: r.Deaths,
+	}
+	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
+		s.Servers = append(s.Servers, c.servers[pid].saved(now))
+	}
+	return s
+}

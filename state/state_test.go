@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package state_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/state"
+	"ebpf-upgrader/upgrade"
+)
+
+const installPath = "/usr/local/bin/rag-rat"
+
+// same compares what was saved with what was loaded: two clocks are not read at once.
+var same = cmp.Options{
+	cmpopts.IgnoreUnexported(upgrade.Member{}), cmpopts.EquateEmpty(),
+	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() != ".Modified" },
+		cmpopts.EquateApproxTime(500*time.Millisecond)),
+}
+
+// start is the same in the processes that a test starts.
+var start = func() time.Time {
+	if ns, err := strconv.ParseInt(os.Getenv(startVariable), 10, 64); err == nil {
+		return time.Unix(0, ns)
+	}
+	return time.Now()
+}()
+
+// server is made of its PID, so that half of one and half of another show.
+func server(pid selector.PID) upgrade.SavedServer {
+	n := uint64(pid)
+	kept := []upgrade.State{upgrade.Notified, upgrade.Holding, upgrade.Upgraded, upgrade.Stayed, upgrade.Staying}
+	return upgrade.SavedServer{
+		Member: upgrade.Member{
+			PID: pid, StartTime: n * 100, UID: uint32(n + 1), State: kept[n%5],
+			Since: start.Add(-time.Duration(n) * time.Second), Verdict: selector.Verdict(n%11 + 1),
+			Detail: strings.Repeat("é\"<\n\xff", int(n%7)), Attempts: int(n % 4),
+			AskedAt: start.Add(-time.Duration(n) * time.Minute), ByOther: n%2 == 0,
+		},
+		Ran:     selector.Image{Dev: n, Ino: 1<<63 + n},
+		Carried: n%3 == 0,
+	}
+}
+
+func saved(pids ...selector.PID) upgrade.Saved {
+	s := upgrade.Saved{
+		Paused: true, Number: 1<<64 - 1, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: 3,
+		Install: selector.Install{
+			Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
+			State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
+		},
+	}
+	for _, pid := range pids {
+		s.Servers = append(s.Servers, server(pid))
+	}
+	return s
+}
+
+func open(t *testing.T, dir, path string) (*state.File, *upgrade.Saved, error) {
+	t.Helper()
+	f, got, err := state.Open(dir, path)
+	if f == nil {
+		t.Fatalf("Open(%q) gave no File, error %v", path, err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f, got, err
+}
+
+func mustOpen(t *testing.T, dir string) (*state.File, *upgrade.Saved) {
+	t.Helper()
+	f, got, err := open(t, dir, installPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, got
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// theFile is the one file in dir.
+func theFile(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%s has %v, %v; want one file", dir, entries, err)
+	}
+	return filepath.Join(dir, entries[0].Name())
+}
+
+func check(t *testing.T, got *upgrade.Saved, want upgrade.Saved) {
+	t.Helper()
+	if diff := cmp.Diff(&want, got, same); diff != "" {
+		t.Errorf("loaded other than saved (-saved +loaded):\n%s", diff)
+	}
+}
+
+func TestWhatWasSavedIsLoaded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	f, got := mustOpen(t, dir)
+	if got != nil {
+		t.Fatalf("a new directory gave %+v", got)
+	}
+	var all []selector.PID
+	for pid := range selector.PID(60) {
+		all = append(all, pid+1)
+	}
+	must(t, f.Save(saved(all...)))
+	_, got = mustOpen(t, dir)
+	check(t, got, saved(all...))
+
+	for path, want := range map[string]os.FileMode{dir: 0o700, theFile(t, dir): 0o600} {
+		info, err := os.Stat(path)
+		must(t, err)
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
+		}
+	}
+	must(t, f.Save(upgrade.Saved{}))
+	_, got = mustOpen(t, dir)
+	check(t, got, upgrade.Saved{})
+}
+
+func TestNotesReplaceAndRemove(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	if err := f.Note(server(1)); err == nil {
+		t.Error("a note before any rollout was taken")
+	}
+	must(t, f.Save(saved(1, 2, 3, 4, 5, 6)))
+	changed := server(2)
+	changed.State, changed.Attempts, changed.Carried = upgrade.Staying, 9, !changed.Carried
+	must(t, f.Note(changed))
+	must(t, f.Note(server(9)))
+	for i, s := range []upgrade.State{upgrade.Died, upgrade.Left, upgrade.None, upgrade.Skipped, upgrade.Pending} {
+		gone := server(selector.PID([]int{1, 3, 4, 5, 6}[i]))
+		gone.State = s
+		must(t, f.Note(gone))
+	}
+	want := saved(2, 9)
+	want.Servers[0] = changed
+	for round := range 3 { // a loaded file can be noted in at once, and stays what it was
+		g, got := mustOpen(t, dir)
+		check(t, got, want)
+		more := server(selector.PID(100 + round))
+		must(t, g.Note(more))
+		want.Servers = append(want.Servers, more)
+	}
+}
+
+func TestServersThatAreNotKeptAreNotSaved(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	s := saved(1, 2)
+	s.Servers[0].State = upgrade.Died
+	must(t, f.Save(s))
+	_, got := mustOpen(t, dir)
+	check(t, got, saved(2))
+}
+
+func TestManyNotesDoNotFillTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1)))
+	s := server(7)
+	for range 100_001 {
+		must(t, f.Note(s))
+	}
+	must(t, f.Note(server(8)))
+	info, err := os.Stat(theFile(t, dir))
+	must(t, err)
+	if info.Size() > 1<<14 {
+		t.Errorf("the file has %d bytes after 100,000 notes of two servers", info.Size())
+	}
+	_, got := mustOpen(t, dir)
+	check(t, got, saved(1, 7, 8))
+}
+
+func TestInstallsHaveFilesOfTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	for i, path := range []string{"/a", "/b", "/\xff", "/\xfe"} {
+		f, got, err := open(t, dir, path)
+		if got != nil || err != nil {
+			t.Fatalf("Open(%q) gave %+v, %v", path, got, err)
+		}
+		must(t, f.Save(saved(selector.PID(i+1))))
+	}
+	for i, path := range []string{"/a", "/b", "/\xff", "/\xfe"} {
+		_, got, err := open(t, dir, path)
+		must(t, err)
+		check(t, got, saved(selector.PID(i+1)))
+	}
+}
+
+func TestADirectoryThatCannotBeMadeIsSaidAndTriedAgain(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(parent, nil, 0o600))
+	dir := filepath.Join(parent, "dir")
+	f, got, err := open(t, dir, installPath)
+	if got != nil || !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Open gave %+v, %v; want that %s is no directory", got, err, parent)
+	}
+	if err := f.Save(saved(1)); !errors.Is(err, unix.ENOTDIR) || !strings.HasPrefix(err.Error(), `write state "`+dir) {
+		t.Errorf("Save gave %v", err)
+	}
+	must(t, os.Remove(parent))
+	must(t, f.Save(saved(1)))
+	_, got = mustOpen(t, dir)
+	check(t, got, saved(1))
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade
+
+import (
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+const (
+	// slowCanary is how long after its signal a canary keeps the place of one: an idle server needs
+	// milliseconds. Another is tried then.
+	slowCanary = time.Second
+	// gateCheck is the time between looks at a gate that servers wait at: time alone may open it.
+	gateCheck = 50 * time.Millisecond
+)
+
+// gate decides who may be asked when.
+type gate struct {
+	// open says that the canaries are through.
+	open bool
+	// since is when the first canary was asked, or the last one died; zero before.
+	since time.Time
+	// upgraded is how many canaries did.
+	upgraded int
+	// queue has the pending servers, and others, in the order of the plan if sorted.
+	queue  []selector.PID
+	sorted bool
+}
+
+func (g *gate) add(pid selector.PID) {
+	g.queue = append(g.queue, pid)
+	g.sorted = false
+}
+
+// turn is the server that may be asked now, if there is one; waiting says that there may be one
+// later without anything happening.
+func (r *rollout) turn(now time.Time) (m *Member, waiting bool) {
+	m = r.first()
+	if m == nil || r.halted {
+		return nil, false
+	}
+	r.openGate(now)
+	if !r.gate.open && !r.roomForCanary(now) || !r.roomInFlight(now) {
+		return nil, true
+	}
+	if m.PID == r.self && r.counts[Pending] > 1 {
+		return nil, true
+	}
+	return m, false
+}
+
+// last makes self the one that is asked after all others.
+func (r *rollout) last(self selector.PID) { r.self, r.gate.sorted = self, false }
+
+// first is the first of the plan that is pending.
+func (r *rollout) first() *Member {
+	g := &r.gate
+	if !g.sorted {
+		g.queue = selector.Plan(r.self, g.queue)
+		g.sorted = true
+	}
+	for i, pid := range g.queue {
+		if m := r.members[pid]; m != nil && m.State == Pending {
+			g.queue = g.queue[i:]
+			return m
+		}
+	}
+	g.queue = nil
+	return nil
+}
+
+// openGate lets the others follow the canaries when enough of them upgraded, or when time is up and
+// no canary is on its way. Deaths begin the time anew.
+func (r *rollout) openGate(now time.Time) {
+	if r.gate.open {
+		return
+	}
+	timeUp := !r.gate.since.IsZero() && now.Sub(r.gate.since) >= r.limits.CanaryTimeout
+	r.gate.open = r.gate.upgraded >= r.limits.Canary || timeUp && !r.canaryHolds()
+}
+
+func (r *rollout) canaryHolds() bool {
+	for _, m := range r.members {
+		if m.canary && m.State == Holding {
+			return true
+		}
+	}
+	return false
+}
+
+// roomForCanary reports whether one more may be tried.
+func (r *rollout) roomForCanary(now time.Time) bool {
+	trying := r.gate.upgraded
+	for _, m := range r.members {
+		if m.canary && (m.State == Holding || m.State == Notified && now.Sub(m.AskedAt) < slowCanary) {
+			trying++
+		}
+	}
+	return trying < r.limits.Canary
+}
+
+// roomInFlight holds the number of servers on their way against its bound. One that does not exec
+// within the canaries' time is busy or has no session: it holds nobody up.
+func (r *rollout) roomInFlight(now time.Time) bool {
+	bound := r.limits.InFlight.of(r.report(false).Total())
+	if bound == 0 {
+		return true
+	}
+	flying := 0
+	for _, m := range r.members {
+		if m.State == Holding || m.State == Notified && now.Sub(m.AskedAt) < r.limits.CanaryTimeout {
+			flying++
+		}
+	}
+	return flying < bound
+}
+
+// pending lists those among the views who wait for a turn, in the order of the plan.
+func (r *rollout) pending(views []view) []selector.PID {
+	pids := []selector.PID{}
+	for _, v := range views {
+		if m := r.members[v.process.PID]; m != nil && m.State == Pending {
+			pids = append(pids, m.PID)
+		}
+	}
+	return selector.Plan(r.self, pids)
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// model lets chance happen to a world: installs, servers that exec, stay, crash, leave and start, lost
+// events, second senders, restarts of the service. Each signal is held against the rules when it is
+// sent.
+type model struct {
+	*world
+	t      *testing.T
+	chance *rand.Rand
+
+	own   sync.Mutex // guards chance and steps
+	steps []string
+
+	ctx  context.Context
+	stop func()
+	next selector.PID
+	ino  uint64
+	// asked is for what and when each was sent the last signal of ours; it dies with an exec.
+	asked map[selector.PID]time.Time
+	// bad are images whose servers crash at the start.
+	bad map[selector.Image]bool
+	// quiet says that no events are lost any more: a server whose end nobody saw counts as dead.
+	quiet bool
+	// halted says that the service told so, and nothing since.
+	halted bool
+}
+
+func (m *model) note(format string, args ...any) {
+	m.own.Lock()
+	defer m.own.Unlock()
+	m.steps = append(m.steps, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// dice is a number below n.
+func (m *model) dice(n int) int {
+	m.own.Lock()
+	defer m.own.Unlock()
+	return m.chance.IntN(n)
+}
+
+func (m *model) fail(format string, args ...any) {
+	for _, step := range m.steps {
+		m.t.Log(step)
+	}
+	m.stop()
+	m.pass(time.Hour)
+	m.t.Fatalf(format, args...)
+}
+
+// signalled is called for each signal, with the world locked.
+func (m *model) signalled(pid selector.PID) {
+	p := m.processes[pid]
+	switch {
+	case p == nil:
+		return
+	case !p.Catches:
+		m.broken("%d was sent the signal without a handler", pid)
+	case m.halted:
+		m.broken("%d was sent the signal although the rollout had halted", pid)
+	case m.install.State != selector.StateReady:
+		m.broken("%d was sent the signal although the install is %s", pid, m.install.State)
+	case p.Image == m.install.Image:
+		m.broken("%d was sent the signal although it runs the installed image", pid)
+	}
+	if at, asked := m.asked[pid]; asked && time.Since(at) < m.limits.RetryAfter {
+		m.broken("%d was sent the signal twice within %s", pid, time.Since(at))
+	}
+	m.asked[pid] = time.Now()
+	m.note("%d is sent the signal", pid)
+	go m.react(*p)
+}
+
+func (m *model) broken(format string, args ...any) {
+	m.note("BROKEN: "+format, args...)
+	m.t.Errorf(format, args...)
+}
+
+// react is what a server makes of the signal, as chance has it.
+func (m *model) react(p selector.Process) {
+	what, delay := m.dice(20), time.Duration(m.dice(3000))*time.Millisecond
+	switch what {
+	case 0: // has no session
+		return
+	case 1: // its session ends meanwhile
+		time.Sleep(delay)
+		m.end(p.Identity, 0)
+		return
+	case 2: // waits longer than anybody
+		delay = 40 * time.Second
+	}
+	time.Sleep(delay)
+	m.exec(p.Identity)
+}
+
+// exec is from the signal to the armed server on what is installed then.
+func (m *model) exec(id selector.Identity) {
+	var crash, lives bool
+	m.change(func() {
+		p := m.processes[id.PID]
+		if lives = p != nil && p.Identity == id; !lives {
+			return
+		}
+		p.Image, p.Catches = m.install.Image, false
+		delete(m.asked, id.PID)
+		m.traces[id.PID] = upgrade.Trace{Exec: uint64(time.Now().UnixNano())}
+		crash = m.bad[p.Image]
+		m.note("%d execs %s", id.PID, p.Image)
+	})
+	if !lives {
+		return
+	}
+	m.tell(upgrade.Event{Kind: upgrade.Execed, PID: id.PID})
+	time.Sleep(5 * time.Millisecond)
+	if crash {
+		m.end(id, 1<<8)
+		return
+	}
+	m.change(func() {
+		if p := m.processes[id.PID]; p != nil && p.Identity == id {
+			p.Catches = true
+		}
+	})
+}
+
+func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
+	lives := false
+	m.change(func() {
+		p := m.processes[id.PID]
+		if lives = p != nil && p.Identity == id; lives {
+			delete(m.processes, id.PID)
+			delete(m.asked, id.PID)
+			m.note("%d ends with %#x", id.PID, status)
+		}
+	})
+	if lives {
+		m.tell(upgrade.Event{Kind: upgrade.Ended, PID: id.PID, Exit: upgrade.Exit{Known: true, Status: status}})
+	}
+}
+
+// tell loses every tenth event, and says so a moment later.
+func (m *model) tell(e upgrade.Event) {
+	lost := m.dice(10) == 0
+	m.change(func() { lost = lost && !m.quiet })
+	if lost {
+		time.Sleep(10 * time.Millisecond)
+		e = upgrade.Event{Kind: upgrade.Lost}
+	}
+	select {
+	case m.events <- e:
+	case <-m.ctx.Done():
+	}
+}
+
+func (m *model) Rollout(r upgrade.Rollout) {
+	m.world.Rollout(r)
+	m.change(func() { m.halted = r.Phase == upgrade.PhaseHalted && !r.Superseded })
+	m.note("rollout %d is %s: %v", r.Number, r.Phase, r.Servers)
+}
+
+// step lets one thing happen.
+func (m *model) step() {
+	switch m.dice(12) {
+	case 0, 1:
+		m.land(m.dice(4) == 0)
+	case 2:
+		m.begin()
+	case 3:
+		m.leave()
+	case 4:
+		m.note("the service is started anew")
+		m.stop()
+		m.run()
+	case 5:
+		m.secondSender()
+	case 6:
+		_ = m.service.Resume(m.ctx)
+	}
+	m.pass(time.Duration(m.dice(4000)) * time.Millisecond)
+}
+
+func (m *model) land(bad bool) {
+	m.ino++
+	i := ready(selector.Image{Dev: 1, Ino: m.ino})
+	m.note("%s lands, bad: %t", i.Image, bad)
+	m.change(func() { m.bad[i.Image] = bad })
+	m.world.land(i)
+}
+
+func (m *model) begin() {
+	m.next++
+	m.start(m.next, oldImage)
+	m.tell(upgrade.Event{Kind: upgrade.Execed, PID: m.next})
+}
+
+// any is one of the living, or 0.
+func (m *model) any() (id selector.Identity) {
+	m.change(func() {
+		for pid := selector.PID(1); pid <= m.next; pid++ {
+			if p := m.processes[pid]; p != nil && (id.PID == 0 || m.dice(3) == 0) {
+				id = p.Identity
+			}
+		}
+	})
+	return id
+}
+
+func (m *model) leave() {
+	if id := m.any(); id.PID != 0 {
+		m.end(id, 0)
+	}
+}
+
+// secondSender is a server's own trigger: it looks before it sends, too.
+func (m *model) secondSender() {
+	id := m.any()
+	var p selector.Process
+	sends := false
+	m.change(func() {
+		found := m.processes[id.PID]
+		if sends = found != nil && found.Catches && found.Image != m.install.Image; sends {
+			p = *found
+			trace := m.traces[id.PID]
+			sends = trace.Asked.IsZero()
+			trace.Asked = time.Now()
+			m.traces[id.PID] = trace
+		}
+	})
+	if sends {
+		m.note("somebody else sends %d the signal", id.PID)
+		m.change(func() { m.asked[id.PID] = time.Now() })
+		m.tell(upgrade.Event{Kind: upgrade.AskedByOther, PID: id.PID})
+		go m.react(p)
+	}
+}
+
+func (m *model) run() {
+	m.events = make(chan upgrade.Event)
+	ctx, cancel := context.WithCancel(context.Background())
+	m.ctx = ctx
+	m.service = upgrade.NewService(upgrade.ServiceConfig{
+		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.installs, Events: m.events,
+		Check: m.check, ScanEvery: 10 * time.Minute, Observer: m, Journal: &journal{m.world}, Saved: m.saved,
+	})
+	done := make(chan error)
+	go func() { done <- m.service.Run(ctx) }()
+	m.stop = func() {
+		cancel()
+		if err := <-done; err != nil {
+			m.t.Errorf("Run: %v", err)
+		}
+	}
+	m.installs <- m.check()
+}
+
+func TestWhateverHappensTheRulesHold(t *testing.T) {
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			m := &model{
+				world: newWorld(), t: t, chance: rand.New(rand.NewPCG(seed, 7)), ino: 20,
+				asked: make(map[selector.PID]time.Time), bad: make(map[selector.Image]bool),
+			}
+			m.onSignal = m.signalled
+			m.install = ready(selector.Image{Dev: 1, Ino: m.ino})
+			for range 6 {
+				m.next++
+				m.start(m.next, oldImage)
+			}
+			m.run()
+			for range 40 {
+				m.step()
+				if t.Failed() {
+					m.fail("seed %d", seed)
+				}
+			}
+			m.settle(seed)
+			m.stop()
+			m.pass(time.Hour) // whoever is on his way comes home
+		})
+	}
+}
+
+// settle lands a good binary and waits: everybody must run it, but those who absorb every signal.
+func (m *model) settle(seed uint64) {
+	m.change(func() { m.quiet = true })
+	m.pass(time.Minute) // what was lost before is told
+	m.land(false)
+	_ = m.service.Resume(m.ctx)
+	m.pass(20 * time.Minute)
+	status, err := m.service.Status(m.ctx)
+	if err != nil || status.Rollout.Phase != upgrade.PhaseComplete {
+		m.fail("seed %d: after quiet the rollout is %+v, %v", seed, status.Rollout, err)
+	}
+	servers, err := m.service.Servers(m.ctx)
+	if err != nil || len(servers) != len(m.processes) {
+		m.fail("seed %d: the service knows %d servers of %d, %v", seed, len(servers), len(m.processes), err)
+	}
+	for _, s := range servers {
+		absorbs := s.Rollout != nil && s.Rollout.State == upgrade.Staying
+		if p := m.processes[s.PID]; p.Image != m.install.Image && !absorbs {
+			m.fail("seed %d: %d runs %s, %s is installed, and the service says %+v", seed, s.PID, p.Image, m.install.Image, s)
+		}
+	}
+}
