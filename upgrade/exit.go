@@ -27,11 +27,13 @@ func (e Exit) unhandled(asked syscall.Signal) bool {
 	return e.Known && e.Status.Signaled() && e.Status.Signal() == asked
 }
 
-// step says what an exit means for a server in a state. Between the signal and the end of the hold
+// step says what an exit means for a server in a state. Who was not asked has left. Between the signal and the end of the hold
 // time every exit but a clean one counts against the new binary, and so does one that nobody saw:
 // the fleet is worth more than the rollout. Later only those do that nothing else explains.
 func (e Exit) step(s State, asked syscall.Signal) Step {
 	switch {
+	case !s.Kept() || s == Upgraded:
+		return Quit
 	case e.execFailed(), e.unhandled(asked):
 		return Crashed
 	case s != Notified && s != Holding:

@@ -51,6 +51,10 @@ type Server struct {
 	age time.Duration
 }
 
+func (s *Server) identity() selector.Identity {
+	return selector.Identity{PID: s.PID, StartTime: s.StartTime}
+}
+
 // Failure is a delivery that the kernel refused.
 type Failure struct {
 	PID   selector.PID `json:"pid"`

@@ -239,3 +239,47 @@ func TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound(t *testing.T) {
 		requireAsked(t, w, 7, 1, "after the first audit")
 	})
 }
+
+// TestHowAServerEndsCountsOnlyAfterItWasAsked: code 70 is that of a failed exec, which nobody asked the
+// second one for.
+func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limits.Canary, w.limits.MaxFailures = 0, 2
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.change(func() { w.processes[8].Catches = false })
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		for _, pid := range []selector.PID{7, 8} {
+			w.change(func() { delete(w.processes, pid) })
+			w.events <- upgrade.Event{Kind: upgrade.Ended, PID: pid, Exit: upgrade.Exit{Known: true, Status: 70 << 8}}
+		}
+		status, err := w.service.Status(t.Context())
+		counts := status.Rollout.Servers
+		if err != nil || len(counts) != 2 || counts[upgrade.Died] != 1 || counts[upgrade.Left] != 1 {
+			t.Errorf("the rollout has %v, %v; want one that died and one that left", counts, err)
+		}
+	})
+}
+
+// TestANumberThatIsUsedAgainBeforeItsTurn: what was planned for the one must not be sent to the other
+// before that is looked at in its own right.
+func TestANumberThatIsUsedAgainBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage) // the canary, which does nothing
+		w.start(8, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(500 * time.Millisecond)
+		w.change(func() { w.processes[8].StartTime++ }) // without an event: it was lost
+		w.pass(30 * time.Second)
+		requireAsked(t, w, 8, 1, "after its turn")
+		status, err := w.service.Status(t.Context())
+		if counts := status.Rollout.Servers; err != nil || counts[upgrade.Left] != 1 || counts[upgrade.Notified] != 2 {
+			t.Errorf("the rollout has %v, %v; want one that left and two that were asked", counts, err)
+		}
+	})
+}

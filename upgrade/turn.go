@@ -55,7 +55,7 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 	intent := *m
 	intent.State, intent.Since, intent.AskedAt = Notified, now, now
 	s.note(intent)
-	d := s.cfg.Upgrader.deliver(m.PID, s.install)
+	d := s.cfg.Upgrader.deliver(m.identity(), s.install)
 	now = time.Now()
 	r := s.rollout
 	switch {
@@ -64,7 +64,7 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 		s.agenda.at(m.PID, now.Add(s.cfg.Limits.RetryAfter))
 		s.cfg.Observer.Refused(*m, d.err)
 	case d.process.StartTime != 0 && d.process.Identity != m.identity():
-		s.see(d.view, now) // the next owner of the number, which was never sent anything
+		s.see(d.view, now) // the next owner of the number, which was not sent anything
 	case d.sent:
 		m.ran = d.process.Image
 		r.asked(m, now)

@@ -120,7 +120,7 @@ func (u *Upgrader) Round(ctx context.Context, install selector.Install, candidat
 		if ctx.Err() != nil {
 			break
 		}
-		d := u.deliver(pid, install)
+		d := u.deliver(report.server(pid).identity(), install)
 		d.release()
 		*report.server(pid) = newServer(d.process, d.decision)
 		switch {
@@ -191,8 +191,10 @@ func (d *delivery) release() {
 
 // deliver is the only way to a signal: pin, read, decide, send. The pin comes first: the facts may
 // then be those of a later owner of the number, but the signal cannot reach one.
-func (u *Upgrader) deliver(pid selector.PID, install selector.Install) delivery {
-	d := u.pinned(pid, install)
+//
+// One that had taken the number before is not the process that was planned for, and not sent anything.
+func (u *Upgrader) deliver(planned selector.Identity, install selector.Install) delivery {
+	d := u.pinned(planned, install)
 	if !d.sent {
 		d.release()
 	}
@@ -202,7 +204,8 @@ func (u *Upgrader) deliver(pid selector.PID, install selector.Install) delivery 
 	return d
 }
 
-func (u *Upgrader) pinned(pid selector.PID, install selector.Install) (d delivery) {
+func (u *Upgrader) pinned(planned selector.Identity, install selector.Install) (d delivery) {
+	pid := planned.PID
 	d.process.PID = pid
 	d.target, d.err = u.cfg.Pin(pid)
 	if d.err != nil {
@@ -211,7 +214,7 @@ func (u *Upgrader) pinned(pid selector.PID, install selector.Install) (d deliver
 	}
 	before := u.trace(pid)
 	d.view = u.lookAt(pid, u.rule(install))
-	if d.decision.Verdict != selector.Outdated {
+	if d.decision.Verdict != selector.Outdated || d.process.Identity != planned {
 		return d
 	}
 	after := u.trace(pid)
