@@ -93,6 +93,10 @@ func summary(r upgrade.Report) string {
 	for _, s := range r.Servers {
 		counts[s.Verdict]++
 	}
+	return inWords(counts)
+}
+
+func inWords(counts map[selector.Verdict]int) string {
 	var parts []string
 	for _, v := range selector.Verdicts() {
 		if n := counts[v]; n > 0 {

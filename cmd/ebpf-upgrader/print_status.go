@@ -7,12 +7,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"ebpf-upgrader/control"
-	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -25,7 +23,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	row("service", "process %d, version %s, up %s", s.PID, s.Version, since(s.Started, now))
 	row("source", "%s", sourceLine(s))
 	row("install", "%s %s", s.Install.Path, installLine(s.Install))
-	row("servers", "%s", verdictsLine(s.Verdicts))
+	row("servers", "%s", inWords(s.Verdicts))
 	row("rollout", "%s", rolloutLine(s.Rollout, now))
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
@@ -50,19 +48,6 @@ func sourceLine(s control.Status) string {
 		return "eBPF; the signals of other senders are seen"
 	}
 	return "eBPF"
-}
-
-func verdictsLine(verdicts map[selector.Verdict]int) string {
-	var parts []string
-	for _, v := range selector.Verdicts() {
-		if n := verdicts[v]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, v))
-		}
-	}
-	if len(parts) == 0 {
-		return "none"
-	}
-	return strings.Join(parts, ", ")
 }
 
 func rolloutLine(r upgrade.Rollout, now time.Time) string {
