@@ -5,6 +5,7 @@
 package tracker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -148,6 +149,10 @@ func TestASignalToAServerThatWasSeededCounts(t *testing.T) {
 		early = s.spawn(s.name, "mcp")
 		c.Signal = syscall.SIGUSR1
 		c.MaxEntries = 1 // so that each call of Candidates scans
+		c.Seed = func(ctx context.Context) ([]selector.PID, error) {
+			pids, err := s.scan(ctx) // may begin with a leaderless process of another test
+			return append([]selector.PID{early.pid()}, pids...), err
+		}
 	})
 	s.wantUnsignalled(early.pid(), "seeded")
 	s.send(early.pid(), syscall.SIGUSR1)
