@@ -111,7 +111,9 @@ func executable(t testing.TB) string {
 	return path
 }
 
-func pattern() selector.Pattern { return selector.Pattern{Name: "rag-rat", Subcommand: "mcp"} }
+func pattern() selector.Pattern {
+	return selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
+}
 
 func scanner(t testing.TB) *fallback.Scanner {
 	t.Helper()

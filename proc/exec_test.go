@@ -48,7 +48,7 @@ func caughtMidExec(t *testing.T, procfs *proc.FS) bool {
 	t.Helper()
 	pid, goOn := execer(t)
 	query := proc.Query{
-		Pattern: selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}, Variable: variable, Signal: syscall.SIGUSR1,
+		Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}, Variable: variable, Signal: syscall.SIGUSR1,
 	}
 	before, err := procfs.Inspect(pid, query)
 	if err != nil || !before.Catches || before.MidExec {

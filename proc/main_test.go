@@ -133,7 +133,7 @@ func inspectAsNobody(argument string) error {
 
 func query() proc.Query {
 	return proc.Query{
-		Pattern:  selector.Pattern{Name: "rag-rat", Subcommand: "mcp"},
+		Pattern:  selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"},
 		Variable: variable,
 		Signal:   syscall.SIGUSR1,
 	}

@@ -181,7 +181,7 @@ func FuzzCmdline(f *testing.F) {
 	f.Add([]byte("/usr/bin/rag-rat\x00mcp\x00"), 20)
 	f.Add([]byte("\x00\x00rag-rat/\x00--x\x00mcp"), 12)
 	f.Add([]byte("other\x00rag-rat\x00mcp\x00"), 6)
-	p := selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}
+	p := selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
 	f.Fuzz(func(t *testing.T, cmdline []byte, cut int) {
 		prefix := cmdline[:max(0, min(cut, len(cmdline)))]
 		if !settled(p, prefix) {
@@ -198,7 +198,7 @@ func FuzzCmdline(f *testing.F) {
 
 func TestForeignCommandLinesAreSettledAtTheirFirstArgument(t *testing.T) {
 	t.Parallel()
-	p := selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}
+	p := selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
 	for prefix, want := range map[string]bool{
 		"": false, "\x00\x00": false, "rag-ra": false, "other": false, "other\x00": true, "\x00other\x00x": true,
 		"rag-rat\x00": false, "rag-rat\x00mcp": false, "rag-rat\x00mcp\x00": true, "rag-rat\x00x\x00": false,

@@ -4,6 +4,7 @@ package selector
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,7 +50,37 @@ type Rule struct {
 	// the signal that it waits for; both are for words only, the facts were read with them.
 	Variable, Signal string
 	Scope            Scope
+	Selection        Selection
 	Install          Install
+}
+
+// Selection leaves out servers by whose they are and by what they run in. The zero Selection leaves
+// out nobody.
+type Selection struct {
+	// Users, if any, are the only ones whose servers count, by real user id.
+	Users []uint32
+	// Containers, if any, are the beginnings of ids: servers in others, and outside of any, do not
+	// count.
+	Containers []string
+	// NoContainers leaves out all that run in one.
+	NoContainers bool
+}
+
+// whyNot says why a process is left out, or nothing when it is not.
+func (s Selection) whyNot(p Process) string {
+	switch {
+	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.RealUID):
+		return fmt.Sprintf("belongs to uid %d", p.Credentials.RealUID)
+	case s.NoContainers && p.Container != "":
+		return fmt.Sprintf("runs in container %q", p.Container)
+	case len(s.Containers) > 0 && !slices.ContainsFunc(s.Containers, p.runsIn):
+		return fmt.Sprintf("runs in container %q", p.Container)
+	}
+	return ""
+}
+
+func (p Process) runsIn(container string) bool {
+	return container != "" && strings.HasPrefix(p.Container, container)
 }
 
 // ForkAge is how long a fork that has not exec'd is taken for one that is about to: between fork
@@ -80,6 +111,8 @@ func checks() []check {
 	return []check{
 		{"name", FactCmdline, readName, checkName},
 		{"subcommand", FactCmdline, readArgs, checkSubcommand},
+		{"selection", FactHandler, readSelection, checkSelection},
+		{"user", FactHandler, readUser, checkUser},
 		{"fork", FactStat, readFork, checkFork},
 		{"variable", FactEnvironment, readVariable, checkVariable},
 		{"install", FactTarget, readTarget, checkInstall},
@@ -136,6 +169,22 @@ func checkName(_ Rule, p Process) (Verdict, string) {
 func checkSubcommand(_ Rule, p Process) (Verdict, string) {
 	if !p.Subcommand {
 		return NotMCP, ""
+	}
+	return Undecided, ""
+}
+
+func checkSelection(r Rule, p Process) (Verdict, string) {
+	if why := r.Selection.whyNot(p); why != "" {
+		return NotSelected, why
+	}
+	return Undecided, ""
+}
+
+// checkUser turns down what runs with rights that its user does not have: all that says what it would
+// exec was chosen without them.
+func checkUser(_ Rule, p Process) (Verdict, string) {
+	if p.Credentials.Changed {
+		return Setuid, "runs with rights that its user does not have"
 	}
 	return Undecided, ""
 }
@@ -204,9 +253,9 @@ func checkHandler(r Rule, p Process) (Verdict, string) {
 
 func readName(r Rule, p Process) string {
 	if len(p.Args) == 0 {
-		return fmt.Sprintf("no arguments; looked for %q", r.Name)
+		return fmt.Sprintf("no arguments; looked for %q", r.Names)
 	}
-	return fmt.Sprintf("argv[0] is %q; looked for %q", p.Args[0], r.Name)
+	return fmt.Sprintf("argv[0] is %q; looked for %q", p.Args[0], r.Names)
 }
 
 func readArgs(r Rule, p Process) string {
@@ -215,6 +264,23 @@ func readArgs(r Rule, p Process) string {
 		quoted = append(quoted, fmt.Sprintf("%q", a))
 	}
 	return fmt.Sprintf("arguments are %s; looked for %q", strings.Join(quoted, " "), r.Subcommand)
+}
+
+func readSelection(r Rule, p Process) string {
+	if why := r.Selection.whyNot(p); why != "" {
+		return why
+	}
+	if p.Container != "" {
+		return fmt.Sprintf("belongs to uid %d, in container %q", p.Credentials.RealUID, p.Container)
+	}
+	return fmt.Sprintf("belongs to uid %d", p.Credentials.RealUID)
+}
+
+func readUser(_ Rule, p Process) string {
+	if p.Credentials.Changed {
+		return "runs with rights that its user does not have"
+	}
+	return fmt.Sprintf("runs as uid %d", p.Credentials.UID)
 }
 
 func readFork(_ Rule, p Process) string {

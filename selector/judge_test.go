@@ -18,7 +18,7 @@ var (
 
 func rule() selector.Rule {
 	return selector.Rule{
-		Pattern:  selector.Pattern{Name: "rag-rat", Subcommand: "mcp"},
+		Pattern:  selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"},
 		Variable: "RAG_RAT_UPGRADE_BIN",
 		Signal:   "SIGUSR1",
 		Install:  selector.Install{Path: "/usr/bin/rag-rat", Image: newImage, State: selector.StateReady},

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Pattern is what the arguments of a server look like: the last path component of argv[0], and an
-// argument after it. The zero Pattern matches nothing.
+// Pattern is what the arguments of a server look like: the last path component of argv[0], which is
+// one of Names, and an argument after it. The zero Pattern matches nothing.
 type Pattern struct {
-	Name       string
+	Names      []string
 	Subcommand string
 }
 
@@ -30,7 +30,7 @@ func NameOf(path string) (string, error) {
 
 // Match holds p against the raw content of /proc/PID/cmdline, by the rule of the servers' own
 // trigger: split at NUL, drop empty arguments; the first one left is argv[0], whose last path
-// component must be the name; some later argument must be exactly the subcommand. It allocates
+// component must be one of the names; some later argument must be exactly the subcommand. It allocates
 // nothing.
 func (p Pattern) Match(cmdline []byte) (named, subcommand bool) {
 	rest := cmdline
@@ -40,15 +40,23 @@ func (p Pattern) Match(cmdline []byte) (named, subcommand bool) {
 		switch {
 		case len(arg) == 0:
 		case !named:
-			if p.Name == "" || string(lastComponent(arg)) != p.Name {
+			if named = p.names(lastComponent(arg)); !named {
 				return false, false
 			}
-			named = true
 		case string(arg) == p.Subcommand:
 			return true, true
 		}
 	}
 	return named, false
+}
+
+func (p Pattern) names(component []byte) bool {
+	for _, name := range p.Names {
+		if string(component) == name && name != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // Arguments splits a command line as [Pattern.Match] does.

@@ -38,7 +38,7 @@ func TestMatchFollowsTheOriginalToTheLetter(t *testing.T) {
 		{"\x00", false, false},
 		{"", false, false},
 	}
-	p := selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}
+	p := selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
 	for _, c := range cases {
 		named, sub := p.Match([]byte(c.cmdline))
 		if named != c.named || sub != c.subcommand {
@@ -74,7 +74,7 @@ func FuzzMatch(f *testing.F) {
 	for _, seed := range []string{"rag-rat\x00mcp\x00", "/x/rag-rat/./\x00\x00mcp", "\x00/..\x00", "a/.\x00mcp"} {
 		f.Add([]byte(seed))
 	}
-	p := selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}
+	p := selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
 	f.Fuzz(func(t *testing.T, cmdline []byte) {
 		args := selector.Arguments(cmdline)
 		wantNamed := len(args) > 0 && fileName(args[0]) == "rag-rat"

@@ -58,10 +58,24 @@ type File struct {
 	NoExec bool
 }
 
+// View is what a process sees of the files of the host. Two that are equal lead the same path to the
+// same file.
+type View struct {
+	// Mounts is the inode number of the mount namespace.
+	Mounts uint64 `json:"mounts"`
+	// Root is the root directory.
+	Root Image `json:"root"`
+}
+
 // Credentials are those that the kernel checks when the process opens or execs a file.
 type Credentials struct {
 	UID, GID uint32
 	Groups   []uint32
+	// RealUID is that of who started the process, and accounts for it.
+	RealUID uint32
+	// Changed says that real, effective, saved and file system id are not all the same, of the user or
+	// of the group: the process runs, or ran, with rights that its user does not have.
+	Changed bool
 }
 
 // Fact names one thing that is read of a process, as [Process.Unreadable] reports it.
@@ -106,6 +120,17 @@ type Process struct {
 	// says why there is none.
 	Target        File
 	TargetProblem string
+	// Path is Variable as an absolute path in View. It is empty where the variable is, and where its
+	// value is a relative path that cannot be told from outside.
+	Path string
+	// View is what the process sees of the files of the host.
+	View View
+	// Container is what the process runs in: the id that the container runtime gave it, or the name of
+	// its PID namespace, as "pid:[number]", if that is not the reader's. It is empty on the host
+	// itself. Users with a control group of their own can choose it freely.
+	Container string
+	// Cgroup is the path of its control group, as the reader sees it.
+	Cgroup string
 	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's
 	// own root.
 	MissingInterpreter string

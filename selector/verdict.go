@@ -20,6 +20,12 @@ const (
 	NotOurs
 	// NotMCP: carries the name, but not the argument.
 	NotMCP
+	// NotSelected: its user or container is not among those asked for.
+	NotSelected
+	// OverLimit: its user has more servers than are looked at.
+	OverLimit
+	// Setuid: runs with rights that its user does not have.
+	Setuid
 	// NotArmed: the upgrade variable is missing or empty.
 	NotArmed
 	// NoHandler: the signal is not caught, and would end the process.
@@ -42,6 +48,9 @@ var verdictWords = [...]string{
 	UpToDate:        "up-to-date",
 	NotOurs:         "not-ours",
 	NotMCP:          "not-mcp",
+	NotSelected:     "not-selected",
+	OverLimit:       "over-limit",
+	Setuid:          "setuid",
 	NotArmed:        "not-armed",
 	NoHandler:       "no-handler",
 	Forked:          "forked",

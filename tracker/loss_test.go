@@ -199,7 +199,7 @@ func TestAnOpenThatFailsLeavesNothingOpen(t *testing.T) {
 	broken := errors.New("no scan today")
 	open := func() error {
 		_, err := tracker.Open(t.Context(), tracker.Config{
-			Pattern: selector.Pattern{Name: "x", Subcommand: "y"},
+			Pattern: selector.Pattern{Names: []string{"x"}, Subcommand: "y"},
 			Seed:    func(context.Context) ([]selector.PID, error) { return nil, broken },
 		})
 		return err

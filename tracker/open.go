@@ -136,15 +136,15 @@ func configured(cfg Config) (*ebpf.CollectionSpec, error) {
 // setPattern gives the kernel the end of a name and the beginning of a subcommand that are too long
 // for its buffers: it then takes more for servers than are.
 func setPattern(vars gen.ExecTrackerVariableSpecs, p selector.Pattern) error {
-	if p.Name == "" || p.Subcommand == "" || strings.ContainsRune(p.Name+p.Subcommand, 0) {
-		return fmt.Errorf("track %q %q: name and argument must not be empty or contain a NUL", p.Name, p.Subcommand)
+	if len(p.Names) != 1 || p.Names[0] == "" || p.Subcommand == "" || strings.ContainsRune(p.Names[0]+p.Subcommand, 0) {
+		return fmt.Errorf("track %q %q: name and argument must not be empty or contain a NUL", p.Names, p.Subcommand)
 	}
-	name := p.Name[max(0, len(p.Name)-int(vars.Name.Size())):]
+	name := p.Names[0][max(0, len(p.Names[0])-int(vars.Name.Size())):]
 	subcommand := p.Subcommand[:min(len(p.Subcommand), int(vars.Subcommand.Size()))]
 	return errors.Join(
 		vars.Name.Set(padded(name, vars.Name.Size())),
 		vars.NameLen.Set(uint32(len(name))),
-		vars.NameCut.Set(name != p.Name),
+		vars.NameCut.Set(name != p.Names[0]),
 		vars.Subcommand.Set(padded(subcommand, vars.Subcommand.Size())),
 		vars.SubcommandLen.Set(uint32(len(subcommand))),
 		vars.SubcommandCut.Set(subcommand != p.Subcommand),

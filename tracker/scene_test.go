@@ -63,7 +63,7 @@ func newScene(t testing.TB, change func(*scene, *tracker.Config)) *scene {
 	t.Helper()
 	needBPF(t)
 	s := &scene{t: t, name: fmt.Sprintf("tracked-%d-%d", os.Getpid(), names.Add(1))}
-	pattern := selector.Pattern{Name: s.name, Subcommand: "mcp"}
+	pattern := selector.Pattern{Names: []string{s.name}, Subcommand: "mcp"}
 	procfs, err := proc.NewFS("/proc")
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass(t *testing.T) {
 	t.Parallel()
 	name, subcommand := strings.Repeat("name", 30), strings.Repeat("sub", 10)
 	s := newScene(t, func(_ *scene, c *tracker.Config) {
-		c.Pattern = selector.Pattern{Name: name, Subcommand: subcommand}
+		c.Pattern = selector.Pattern{Names: []string{name}, Subcommand: subcommand}
 	})
 	if p := s.spawn("/bin/"+name, subcommand); !s.holds(p.pid()) {
 		t.Errorf("%d is not held", p.pid())

@@ -176,7 +176,7 @@ func TestTheSetIsHeldWhereSignalsCannotBeWatched(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
 	refused, err := tracker.OpenWithoutSignals(t.Context(), tracker.Config{
-		Pattern: selector.Pattern{Name: s.name, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, Seed: s.scan,
+		Pattern: selector.Pattern{Names: []string{s.name}, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, Seed: s.scan,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestASignalThatDoesNotExistIsRefused(t *testing.T) {
 	needBPF(t)
 	for _, sig := range []syscall.Signal{-1, 65} {
 		_, err := tracker.Open(t.Context(), tracker.Config{
-			Pattern: selector.Pattern{Name: "x", Subcommand: "y"}, Signal: sig,
+			Pattern: selector.Pattern{Names: []string{"x"}, Subcommand: "y"}, Signal: sig,
 		})
 		if !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("signal %d: Open = %v, want EINVAL", int(sig), err)

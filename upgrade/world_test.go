@@ -189,7 +189,7 @@ func (w *world) asked(pid selector.PID) int {
 
 func (w *world) upgrader() *upgrade.Upgrader {
 	return upgrade.New(upgrade.Config{
-		Rule:      selector.Rule{Pattern: selector.Pattern{Name: "rag-rat", Subcommand: "mcp"}},
+		Rule:      selector.Rule{Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}},
 		Signal:    syscall.SIGUSR1,
 		Source:    upgrade.SourceBPF,
 		Inspector: w,

@@ -202,7 +202,7 @@ func checkHidePID() finding {
 // checkTracker is the proof of the others: it loads and attaches the real programs.
 func checkTracker(ctx context.Context) finding {
 	t, err := tracker.Open(ctx, tracker.Config{
-		Pattern: selector.Pattern{Name: "rag-rat", Subcommand: "mcp"},
+		Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"},
 		Seed:    func(context.Context) ([]selector.PID, error) { return nil, nil },
 	})
 	if err != nil {

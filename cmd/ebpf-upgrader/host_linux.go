@@ -166,7 +166,7 @@ func (a *app) upgrader(h *host) *upgrade.Upgrader {
 }
 
 func (o *options) pattern() selector.Pattern {
-	return selector.Pattern{Name: o.name, Subcommand: o.subcommand}
+	return selector.Pattern{Names: []string{o.name}, Subcommand: o.subcommand}
 }
 
 func (o *options) rule() selector.Rule {

@@ -361,7 +361,7 @@ func TestBesideASecondSenderOursKillsNobody(t *testing.T) {
 func witnessed(t *testing.T) (last func(selector.PID) selector.PID) {
 	t.Helper()
 	tracked, err := tracker.Open(within(t), tracker.Config{
-		Pattern: selector.Pattern{Name: testfleet.Name, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, RingBytes: 4 << 20,
+		Pattern: selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, RingBytes: 4 << 20,
 		Seed: func(context.Context) ([]selector.PID, error) { return fallbackCandidates(t) },
 	})
 	if err != nil {
@@ -398,7 +398,7 @@ func fallbackCandidates(t *testing.T) ([]selector.PID, error) {
 		return nil, err
 	}
 	defer func() { _ = fs.Close() }()
-	return fallback.New(fs, selector.Pattern{Name: testfleet.Name, Subcommand: "mcp"}).Candidates(within(t))
+	return fallback.New(fs, selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}).Candidates(within(t))
 }
 
 // TestAThousandServersAreUpgradedAndEachAskedOnce also logs the time from the canary's confirmation to

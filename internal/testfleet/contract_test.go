@@ -242,7 +242,7 @@ func TestAScriptThatExecsTheRealBinaryIsGoneThrough(t *testing.T) {
 	if s.Image() == installed(t, i) {
 		t.Error("the server runs the script itself")
 	}
-	named, sub := selector.Pattern{Name: testfleet.Name, Subcommand: "mcp"}.Match([]byte(read(t, s.PID(), "cmdline")))
+	named, sub := selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}.Match([]byte(read(t, s.PID(), "cmdline")))
 	if !named || !sub {
 		t.Errorf("after the script the arguments are %q", read(t, s.PID(), "cmdline"))
 	}
