@@ -23,7 +23,7 @@ func crowd(b *testing.B) {
 	if err != nil || n < 0 {
 		b.Fatalf("IDLE=%q is no number of processes", text)
 	}
-	c, err := testfleet.StartCrowd(n, b.TempDir(), "/usr/bin/"+testfleet.Name)
+	c, err := testfleet.StartCrowd(n, testfleet.CrowdOptions{Dir: b.TempDir(), UpgradeBin: "/usr/bin/" + testfleet.Name})
 	if err != nil {
 		b.Fatal(err)
 	}

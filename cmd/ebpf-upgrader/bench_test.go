@@ -54,7 +54,7 @@ func outdatedCrowd(b *testing.B) (path string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	crowd, err := testfleet.StartCrowd(n, b.TempDir(), install.Path())
+	crowd, err := testfleet.StartCrowd(n, testfleet.CrowdOptions{Dir: b.TempDir(), UpgradeBin: install.Path()})
 	if err != nil {
 		b.Fatal(err)
 	}

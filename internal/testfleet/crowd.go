@@ -6,6 +6,7 @@ package testfleet
 
 import (
 	"bytes"
+	"cmp"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -19,9 +20,9 @@ import (
 	"syscall"
 )
 
-// Crowd is many idle processes, for measuring what they cost. Every hundredth carries the name and
-// the argument of a server, and the upgrade variable. On amd64 all of them catch SIGUSR1 and do
-// nothing about it, which costs next to nothing; elsewhere it would end them.
+// Crowd is many idle processes, for measuring what they cost. Some carry the name and the argument of a
+// server, and all of them the upgrade variable. On amd64 all of them catch SIGUSR1 and do nothing about
+// it, which costs next to nothing; elsewhere it would end them.
 type Crowd struct {
 	pids []int
 	// pidMax is what the kernel's limit was, if it was raised.
@@ -30,21 +31,32 @@ type Crowd struct {
 
 const pidMaxFile = "/proc/sys/kernel/pid_max"
 
-// everyHundredth of a crowd looks like a server.
+// CrowdOptions says what a crowd is like.
+type CrowdOptions struct {
+	// Dir is where the program is written to, and UpgradeBin the value of the upgrade variable.
+	Dir, UpgradeBin string
+	// Every is how many processes there are for each that looks like a server, a hundred by default.
+	Every int
+	// Argv0 is those servers' name for themselves, "rag-rat" by default.
+	Argv0 string
+	// Credential is who they run as; nil is this process's user.
+	Credential *Credential
+}
+
+// everyHundredth of a crowd looks like a server by default.
 const everyHundredth = 100
 
-// StartCrowd starts n processes from a program that it writes to dir, with upgradeBin as the value
-// of the upgrade variable. It raises the kernel's limit
-// for process numbers where that is too low, for which it needs root. The caller must Stop the
-// crowd.
-func StartCrowd(n int, dir, upgradeBin string) (*Crowd, error) {
+// StartCrowd starts n processes. It raises the kernel's limit for process numbers where that is too
+// low, for which it needs root. The caller must Stop the crowd.
+func StartCrowd(n int, o CrowdOptions) (*Crowd, error) {
+	o.Every, o.Argv0 = cmp.Or(o.Every, everyHundredth), cmp.Or(o.Argv0, Name)
 	c := &Crowd{pids: make([]int, n)}
-	path, err := idler(dir)
+	path, err := idler(o.Dir)
 	if err == nil {
 		err = c.makeRoom()
 	}
 	if err == nil {
-		err = c.start(path, upgradeBin)
+		err = c.start(path, o)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start a crowd of %d: %w", n, err), c.Stop())
@@ -55,13 +67,13 @@ func StartCrowd(n int, dir, upgradeBin string) (*Crowd, error) {
 // crowdStarters bounds how many forks are under way at once.
 const crowdStarters = 8
 
-func (c *Crowd) start(path, upgradeBin string) error {
+func (c *Crowd) start(path string, o CrowdOptions) error {
 	errs := make([]error, crowdStarters)
 	var wg sync.WaitGroup
 	for s := range crowdStarters {
 		wg.Go(func() {
 			for i := s; i < len(c.pids) && errs[s] == nil; i += crowdStarters {
-				c.pids[i], errs[s] = startIdle(path, upgradeBin, i)
+				c.pids[i], errs[s] = startIdle(path, o, i)
 			}
 		})
 	}
@@ -70,12 +82,16 @@ func (c *Crowd) start(path, upgradeBin string) error {
 }
 
 // startIdle uses ForkExec, because os.StartProcess would hold a descriptor of each.
-func startIdle(path, upgradeBin string, i int) (int, error) {
+func startIdle(path string, o CrowdOptions, i int) (int, error) {
 	args := []string{path, forEver}
-	if i%everyHundredth == 0 {
-		args = []string{Name, forEver, subcommand}
+	if i%o.Every == 0 {
+		args = []string{o.Argv0, forEver, subcommand}
 	}
-	return syscall.ForkExec(path, args, &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + upgradeBin}})
+	attr := &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + o.UpgradeBin}}
+	if o.Credential != nil {
+		attr.Sys = &syscall.SysProcAttr{Credential: o.Credential.of()}
+	}
+	return syscall.ForkExec(path, args, attr)
 }
 
 // Stop ends and reaps the processes, and puts the kernel's limit back.

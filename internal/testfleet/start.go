@@ -32,6 +32,9 @@ type Options struct {
 	Credential *Credential
 	// Chroot is the server's root, without which it shares that of this process.
 	Chroot string
+	// Enter, if any, is called on the thread that starts the server, and that ends then: it may bring it
+	// into other namespaces and another root.
+	Enter func() error
 	// Session makes the server's stdout one end of [Server.Session]; else it leads nowhere.
 	Session   bool
 	Behaviour Behaviour
@@ -39,6 +42,8 @@ type Options struct {
 
 // Credential is a user with one group.
 type Credential struct{ UID, GID uint32 }
+
+func (c *Credential) of() *syscall.Credential { return &syscall.Credential{Uid: c.UID, Gid: c.GID} }
 
 // Name is how servers call themselves, and what an [Install] calls its file.
 const Name = "rag-rat"
@@ -77,6 +82,12 @@ func spawn(o Options) (*Server, error) {
 	}
 	defer closeAll(theirs)
 	attr.Files = theirs
+	if o.Enter != nil {
+		if err := o.Enter(); err != nil {
+			closeAll([]*os.File{stdin, reports})
+			return nil, fmt.Errorf("enter the place of server %q: %w", o.Binary, err)
+		}
+	}
 	process, err := os.StartProcess(o.Binary, argv, attr)
 	if err != nil {
 		closeAll([]*os.File{stdin, reports})
@@ -105,8 +116,8 @@ func (o Options) process() (argv []string, attr *os.ProcAttr, err error) {
 		argv0 = Name
 	}
 	sys := &syscall.SysProcAttr{Chroot: o.Chroot}
-	if c := o.Credential; c != nil {
-		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID}
+	if o.Credential != nil {
+		sys.Credential = o.Credential.of()
 	}
 	return append([]string{argv0, subcommand}, o.Args...), &os.ProcAttr{Env: env, Sys: sys}, nil
 }
