@@ -32,9 +32,10 @@ test: ## Run all tests (as root including those of the kernel program)
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
 
 .PHONY: bench
-bench: ## Time the scan and the tracker against the original's walk, on 20,000 processes
+bench: ## Time the scan and the tracker against the original's walk, and the kernel programs (as root)
 	IDLE=20000 $(GO) test -run '^$$' -bench Sources -benchtime 11x -timeout 30m ./fallback
 	IDLE=20000 $(GO) test -run '^$$' -bench Trigger -benchtime 11x -timeout 30m ./cmd/ebpf-upgrader
+	$(GO) test -run '^$$' -bench . -benchtime 2000x ./tracker
 
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)

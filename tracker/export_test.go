@@ -34,3 +34,13 @@ func OpenWithoutSignals(ctx context.Context, cfg Config) (*Tracker, error) {
 	}
 	return t, nil
 }
+
+// Programs are the tracker's programs by the tracepoint that each is attached to.
+func (t *Tracker) Programs() map[string]*ebpf.Program {
+	return map[string]*ebpf.Program{
+		"sched_process_exec": t.objects.OnExec,
+		"sched_process_fork": t.objects.OnFork,
+		"sched_process_exit": t.objects.OnExit,
+		"signal_generate":    t.objects.OnSignal,
+	}
+}
