@@ -104,13 +104,16 @@ static __always_inline bool may_be_server(struct task_struct *task)
 	unsigned long start = task->mm->arg_start;
 	unsigned long end = task->mm->arg_end;
 	__u32 zero = 0;
-	char *arg = bpf_map_lookup_elem(&argument, &zero);
+	char *arg;
 	long n;
 
-	if (!arg) /* cannot be: the array has this entry */
-		return true;
 	if (start >= end)
 		return false;
+	if (end - start < name_len + subcommand_len + 2) /* each ends in a NUL */
+		return false;
+	arg = bpf_map_lookup_elem(&argument, &zero);
+	if (!arg) /* cannot be: the array has this entry */
+		return true;
 	n = bpf_probe_read_user_str(arg, ARG_LEN, (void *)start);
 	if (n <= 0) {
 		__sync_fetch_and_add(&unreadable_args, 1);

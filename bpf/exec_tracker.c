@@ -60,6 +60,25 @@ struct {
 	__type(value, struct server);
 } servers SEC(".maps");
 
+/*
+ * One byte for each tgid: 0 if it is not in `servers`. A lookup there that finds nothing touches several
+ * cold cache lines, for each process of the host three times in its life; this touches one, and its
+ * neighbours' is the same. User space sets the number of lines from pid_max; who is beyond is looked up.
+ */
+#define LINE_LEN 64
+
+struct line {
+	__u8 may_be_in[LINE_LEN];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 512);
+	__uint(map_flags, BPF_F_MMAPABLE); /* so that user space can set one byte */
+	__type(key, __u32);
+	__type(value, struct line);
+} lines SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
@@ -84,18 +103,43 @@ static __always_inline void tell(__u32 kind, __u32 tgid, __u32 detail)
 	bpf_ringbuf_submit(e, 0);
 }
 
+static __always_inline void mark(__u32 tgid, __u8 may_be_in)
+{
+	__u32 key = tgid / LINE_LEN;
+	struct line *line = bpf_map_lookup_elem(&lines, &key);
+
+	if (line)
+		line->may_be_in[tgid % LINE_LEN] = may_be_in;
+}
+
+static __always_inline bool is_tracked(__u32 tgid)
+{
+	__u32 key = tgid / LINE_LEN;
+	struct line *line = bpf_map_lookup_elem(&lines, &key);
+
+	if (line && !line->may_be_in[tgid % LINE_LEN])
+		return false;
+	return bpf_map_lookup_elem(&servers, &tgid);
+}
+
 static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
 {
 	struct server s = { .origin = origin, .since = bpf_ktime_get_ns() };
 
+	mark(tgid, 1);
 	if (bpf_map_update_elem(&servers, &tgid, &s, BPF_ANY))
 		__sync_fetch_and_add(&lost_map_full, 1);
 	tell(kind, tgid, 0);
 }
 
-/* Two that untrack at once do no harm: only one finds the entry. */
+/*
+ * Two that untrack at once do no harm: only one finds the entry, and the number has no other owner
+ * before both have gone. The mark goes first: user space, which may put the same process in at this
+ * moment, sets it again once its entry stands.
+ */
 static __always_inline void untrack(__u32 tgid, __u32 kind, __u32 exit_code)
 {
+	mark(tgid, 0);
 	if (!bpf_map_delete_elem(&servers, &tgid))
 		tell(kind, tgid, exit_code);
 }
@@ -111,7 +155,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 
 	if (may_be_server(task))
 		track(tgid, ORIGIN_EXEC, EVENT_EXEC);
-	else if (bpf_map_lookup_elem(&servers, &tgid)) /* cheaper than a delete that finds nothing */
+	else if (is_tracked(tgid)) /* cheaper than a delete that finds nothing */
 		untrack(tgid, EVENT_LEFT, 0);
 	return 0;
 }
@@ -122,7 +166,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	__u32 from = parent->tgid;
 	__u32 to = child->tgid;
 
-	if (from != to && bpf_map_lookup_elem(&servers, &from))
+	if (from != to && is_tracked(from))
 		track(to, ORIGIN_FORK, EVENT_FORK);
 	return 0;
 }
@@ -139,7 +183,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	__u32 tgid = task->tgid;
 	int code;
 
-	if (!bpf_map_lookup_elem(&servers, &tgid) || signal->live.counter != 0)
+	if (!is_tracked(tgid) || signal->live.counter != 0)
 		return 0;
 	code = task->group_leader->exit_code;
 	if (signal->flags & SIGNAL_GROUP_EXIT)

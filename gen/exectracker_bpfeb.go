@@ -20,6 +20,11 @@ type ExecTrackerEvent struct {
 	Detail uint32
 }
 
+type ExecTrackerLine struct {
+	_       structs.HostLayout
+	MayBeIn [64]uint8
+}
+
 type ExecTrackerServer struct {
 	_           structs.HostLayout
 	Origin      uint64
@@ -33,6 +38,7 @@ type ExecTrackerServer struct {
 const (
 	ExecTrackerMapArgument       = "argument"
 	ExecTrackerMapEvents         = "events"
+	ExecTrackerMapLines          = "lines"
 	ExecTrackerMapServers        = "servers"
 	ExecTrackerProgOnExec        = "on_exec"
 	ExecTrackerProgOnExit        = "on_exit"
@@ -104,6 +110,7 @@ type ExecTrackerProgramSpecs struct {
 type ExecTrackerMapSpecs struct {
 	Argument *ebpf.MapSpec `ebpf:"argument"`
 	Events   *ebpf.MapSpec `ebpf:"events"`
+	Lines    *ebpf.MapSpec `ebpf:"lines"`
 	Servers  *ebpf.MapSpec `ebpf:"servers"`
 }
 
@@ -145,6 +152,7 @@ func (o *ExecTrackerObjects) Close() error {
 type ExecTrackerMaps struct {
 	Argument *ebpf.Map `ebpf:"argument"`
 	Events   *ebpf.Map `ebpf:"events"`
+	Lines    *ebpf.Map `ebpf:"lines"`
 	Servers  *ebpf.Map `ebpf:"servers"`
 }
 
@@ -152,6 +160,7 @@ func (m *ExecTrackerMaps) Close() error {
 	return _ExecTrackerClose(
 		m.Argument,
 		m.Events,
+		m.Lines,
 		m.Servers,
 	)
 }

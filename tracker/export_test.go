@@ -15,18 +15,41 @@ import (
 // OpenWithoutSignals is Open on a kernel that refuses to attach the program for signals: in its
 // place there is one that cannot be attached to a tracepoint.
 func OpenWithoutSignals(ctx context.Context, cfg Config) (*Tracker, error) {
-	t, err := loaded(cfg)
-	if err != nil {
-		return nil, err
-	}
-	err = t.objects.OnSignal.Close()
-	if err == nil {
+	return openChanged(ctx, cfg, func(*ebpf.CollectionSpec) {}, func(t *Tracker) error {
+		err := t.objects.OnSignal.Close()
+		if err != nil {
+			return err
+		}
 		t.objects.OnSignal, err = ebpf.NewProgram(&ebpf.ProgramSpec{
 			Type:         ebpf.SocketFilter,
 			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 		})
+		return err
+	})
+}
+
+// OpenWithoutMarks is Open on a host where nearly every PID is beyond the marks, as when pid_max is
+// raised afterwards.
+func OpenWithoutMarks(ctx context.Context, cfg Config) (*Tracker, error) {
+	return openChanged(ctx, cfg, func(spec *ebpf.CollectionSpec) {
+		spec.Maps["lines"].MaxEntries = 1
+	}, func(*Tracker) error { return nil })
+}
+
+// openChanged is Open with a change before the programs are loaded, and one before they are attached.
+func openChanged(
+	ctx context.Context, cfg Config, beforeLoad func(*ebpf.CollectionSpec), beforeStart func(*Tracker) error,
+) (*Tracker, error) {
+	spec, err := configured(cfg)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
+	beforeLoad(spec)
+	t, err := loaded(cfg, spec)
+	if err != nil {
+		return nil, err
+	}
+	if err = beforeStart(t); err == nil {
 		err = t.start(ctx)
 	}
 	if err != nil {

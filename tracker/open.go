@@ -55,7 +55,11 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 	if err := checkPIDNamespace(); err != nil {
 		return nil, err
 	}
-	t, err := loaded(cfg)
+	spec, err := configured(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := loaded(cfg, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -66,14 +70,10 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 }
 
 // loaded is a tracker of which nothing is attached.
-func loaded(cfg Config) (*Tracker, error) {
+func loaded(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
 	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be
 	// raised, loading fails and says so.
 	_ = rlimit.RemoveMemlock()
-	spec, err := configured(cfg)
-	if err != nil {
-		return nil, err
-	}
 	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries}
 	if err := t.load(spec); err != nil {
 		return nil, errors.Join(unavailable(err), t.Close())
@@ -123,6 +123,7 @@ func configured(cfg Config) (*ebpf.CollectionSpec, error) {
 	if cfg.MaxEntries != 0 {
 		spec.Maps["servers"].MaxEntries = cfg.MaxEntries
 	}
+	spec.Maps["lines"].MaxEntries = linesFor(pidMax())
 	if cfg.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = cfg.RingBytes
 	}
@@ -161,6 +162,11 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec) error {
 	if err := spec.LoadAndAssign(&t.objects, nil); err != nil {
 		return err
 	}
+	marks, err := t.objects.Lines.Memory()
+	if err != nil {
+		return fmt.Errorf("map the marks into memory: %w", err)
+	}
+	t.marks = marks
 	ring, err := ringbuf.NewReader(t.objects.Events)
 	if err != nil {
 		return fmt.Errorf("open ring buffer: %w", err)

@@ -56,6 +56,7 @@ type scene struct {
 	t    testing.TB
 	name string
 	scan func(context.Context) ([]selector.PID, error)
+	cfg  tracker.Config
 }
 
 // newScene opens a tracker that is seeded by a real scan. change may alter the configuration.
@@ -77,8 +78,20 @@ func newScene(t testing.TB, change func(*scene, *tracker.Config)) *scene {
 	if s.Tracker, err = tracker.Open(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	s.cfg = cfg
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// reopen opens the tracker again, in another way.
+func (s *scene) reopen(open func(context.Context, tracker.Config) (*tracker.Tracker, error)) {
+	s.t.Helper()
+	again, err := open(s.t.Context(), s.cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = again.Close() })
+	s.Tracker = again
 }
 
 // process is a shell that waits for a line, and then runs what the line says.

@@ -175,14 +175,7 @@ func TestSignalsAreNotWatchedUnlessAskedFor(t *testing.T) {
 func TestTheSetIsHeldWhereSignalsCannotBeWatched(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
-	refused, err := tracker.OpenWithoutSignals(t.Context(), tracker.Config{
-		Pattern: selector.Pattern{Names: []string{s.name}, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, Seed: s.scan,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = refused.Close() })
-	s.Tracker = refused
+	s.reopen(tracker.OpenWithoutSignals)
 	p := s.spawn(s.name, "mcp")
 	if !s.holds(p.pid()) {
 		t.Errorf("%d is not held", p.pid())

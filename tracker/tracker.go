@@ -28,6 +28,7 @@ type Tracker struct {
 	objects  gen.ExecTrackerObjects
 	links    []link.Link
 	ring     *ringbuf.Reader
+	marks    *ebpf.Memory
 
 	// unwatched says why signals are not watched, nil if they are. It is not written after Open.
 	unwatched error
@@ -113,51 +114,6 @@ func (t *Tracker) resyncLocked(ctx context.Context) ([]selector.PID, error) {
 	t.healed = lost
 	t.counted.resyncs++
 	return scanned, nil
-}
-
-// Origins of entries, as in bpf/exec_tracker.c.
-const originSeed = 3
-
-// insert adds those that the kernel does not hold already.
-func (t *Tracker) insert(pids []selector.PID) error {
-	for _, pid := range pids {
-		err := t.objects.Servers.Update(uint32(pid), gen.ExecTrackerServer{Origin: originSeed}, ebpf.UpdateNoExist)
-		switch {
-		case errors.Is(err, ebpf.ErrKeyExist):
-		case errors.Is(err, unix.E2BIG):
-			t.overflow = true
-			t.counted.seedMapFull++
-		case err != nil:
-			return fmt.Errorf("seed %d: %w", pid, err)
-		case ended(pid):
-			// It exited before it was put in, and its exit, which would have taken it out, has passed.
-			if err := t.dropSeed(pid); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// dropSeed deletes an entry that insert made, and not one that the kernel made since for a new
-// process of the same number. Between the look and the delete a new process would have to be given
-// the number and exec as a server; the regular audit finds even that.
-func (t *Tracker) dropSeed(pid selector.PID) error {
-	var s gen.ExecTrackerServer
-	err := t.objects.Servers.Lookup(uint32(pid), &s)
-	if err == nil && s.Origin == originSeed {
-		err = t.objects.Servers.Delete(uint32(pid))
-	}
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("drop %d: %w", pid, err)
-	}
-	return nil
-}
-
-// ended reports whether nobody has the number. Asking for a process group tells, and needs no right.
-func ended(pid selector.PID) bool {
-	_, err := unix.Getpgid(int(pid))
-	return errors.Is(err, unix.ESRCH)
 }
 
 // firstBatch holds the servers of most hosts.

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/gen"
+	"ebpf-upgrader/selector"
+)
+
+// Origins of entries, as in bpf/exec_tracker.c.
+const originSeed = 3
+
+// insert adds those that the kernel does not hold already.
+func (t *Tracker) insert(pids []selector.PID) error {
+	for _, pid := range pids {
+		err := t.insertOne(pid)
+		switch {
+		case errors.Is(err, ebpf.ErrKeyExist):
+		case errors.Is(err, unix.E2BIG):
+			t.overflow = true
+			t.counted.seedMapFull++
+		case err != nil:
+			return fmt.Errorf("seed %d: %w", pid, err)
+		case ended(pid):
+			// It exited before it was put in, and its exit, which would have taken it out, has passed.
+			if err := t.dropSeed(pid); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// insertOne marks the process before, so that the programs see the entry as soon as it stands, and
+// after, because one of them may just then have taken the mark away with an older entry.
+func (t *Tracker) insertOne(pid selector.PID) error {
+	if err := t.mark(pid); err != nil {
+		return err
+	}
+	err := t.objects.Servers.Update(uint32(pid), gen.ExecTrackerServer{Origin: originSeed}, ebpf.UpdateNoExist)
+	return errors.Join(err, t.mark(pid))
+}
+
+// mark tells the programs that the map may hold the process. Those that are beyond the marks they look
+// up in any case. Nobody takes a mark away here: one too many costs a lookup.
+func (t *Tracker) mark(pid selector.PID) error {
+	if uint64(pid) >= uint64(t.marks.Size()) {
+		return nil
+	}
+	_, err := t.marks.WriteAt([]byte{1}, int64(pid))
+	return err
+}
+
+// lineLen is LINE_LEN of bpf/exec_tracker.c.
+const lineLen = 64
+
+func linesFor(pids int) uint32 { return uint32((pids + lineLen - 1) / lineLen) }
+
+// pidMax is above every PID that the kernel gives out, unless it is raised later. It cannot be more
+// than PID_MAX_LIMIT of include/linux/threads.h (Linux 5.10, on 64 bits).
+func pidMax() int {
+	const limit = 4 << 20
+	text, err := os.ReadFile("/proc/sys/kernel/pid_max")
+	if err != nil {
+		return limit
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || n < 1 {
+		return limit
+	}
+	return min(n, limit)
+}
+
+// dropSeed deletes an entry that insert made, and not one that the kernel made since for a new
+// process of the same number. Between the look and the delete a new process would have to be given
+// the number and exec as a server; the regular audit finds even that.
+func (t *Tracker) dropSeed(pid selector.PID) error {
+	var s gen.ExecTrackerServer
+	err := t.objects.Servers.Lookup(uint32(pid), &s)
+	if err == nil && s.Origin == originSeed {
+		err = t.objects.Servers.Delete(uint32(pid))
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("drop %d: %w", pid, err)
+	}
+	return nil
+}
+
+// ended reports whether nobody has the number. Asking for a process group tells, and needs no right.
+func ended(pid selector.PID) bool {
+	_, err := unix.Getpgid(int(pid))
+	return errors.Is(err, unix.ESRCH)
+}
