@@ -35,9 +35,10 @@ func openLock(dir *os.File, name string) (*lockFile, error) {
 	}
 }
 
-func (f *lockFile) tryLock() error {
+// tryLock locks the file alone (LOCK_EX) or with others (LOCK_SH).
+func (f *lockFile) tryLock(how int) error {
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -71,10 +72,10 @@ func (f *lockFile) holder() holder {
 }
 
 // release removes the name before the lock: afterwards, the name may be the next holder's. For the
-// same reason it leaves a name alone that leads elsewhere.
+// same reason it leaves a name alone that leads elsewhere, or that others share.
 func (f *lockFile) release(dir *os.File) error {
 	var err error
-	if f.leads(dir) {
+	if f.tryLock(unix.LOCK_EX) == nil && f.leads(dir) {
 		err = unix.Unlinkat(int(dir.Fd()), f.name, 0)
 	}
 	return errors.Join(err, f.Close())

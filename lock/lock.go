@@ -22,7 +22,7 @@ import (
 type HeldError struct {
 	// PID is the holder's in its own PID namespace; 0 when it has not said so.
 	PID int
-	// Note is what the holder gave to [Acquire].
+	// Note is what the holder gave when it took the lock.
 	Note string
 }
 
@@ -45,38 +45,100 @@ type Lock struct {
 }
 
 // Acquire takes the lock on the file at installPath, which need not exist, and tells others note. It
-// does not wait for a holder: the error is then a [*HeldError]. It makes dir if it is missing, and
-// refuses one in which another user could remove the lock.
+// does not wait for a holder: the error is then a [*HeldError], also where somebody has locked the whole
+// host. It makes dir if it is missing, and refuses one in which another user could remove the lock.
 //
 // A path that is a symbolic link is locked under its own name and under that of the file that it
 // leads to now: the first holds when the link is turned to a new version, the second against other
 // links.
 func Acquire(dir, installPath, note string) (*Lock, error) {
-	l, err := acquire(dir, installPath, holder{os.Getpid(), note})
+	return AcquireAll(dir, []string{installPath}, note)
+}
+
+// AcquireAll takes the locks on several files, or none. Two paths that lead to one file are no conflict.
+func AcquireAll(dir string, installPaths []string, note string) (*Lock, error) {
+	l := &Lock{}
+	err := l.open(dir)
+	if err == nil {
+		err = l.take(hostName, unix.LOCK_SH, holder{})
+	}
+	if err != nil && len(installPaths) > 0 {
+		err = fmt.Errorf("lock %q: %w", installPaths[0], err)
+	}
+	for i := 0; i < len(installPaths) && err == nil; i++ {
+		err = l.takeInstall(installPaths[i], holder{os.Getpid(), note})
+	}
 	if err != nil {
-		return nil, fmt.Errorf("lock %q: %w", installPath, err)
+		return nil, errors.Join(err, l.Release())
 	}
 	return l, nil
 }
 
-func acquire(dir, installPath string, me holder) (*Lock, error) {
-	names, err := names(installPath)
-	if err != nil {
-		return nil, err
+// AcquireHost takes the lock on all files there are: as long as it is held, nobody gets one, and while
+// anybody has one, it is not to be had. Otherwise it is as [Acquire].
+func AcquireHost(dir, note string) (*Lock, error) {
+	l := &Lock{}
+	err := l.open(dir)
+	if err == nil {
+		err = l.take(hostName, unix.LOCK_EX, holder{os.Getpid(), note})
 	}
-	d, err := openDir(dir)
-	if err != nil {
-		return nil, err
+	if held := (*HeldError)(nil); errors.As(err, &held) && held.PID == 0 {
+		err = l.anyHolder()
 	}
-	l := &Lock{dir: d}
-	for _, name := range names {
-		file, err := take(d, name, me)
-		if err != nil {
-			return nil, errors.Join(err, l.Release())
-		}
-		l.files = append(l.files, file)
+	if err != nil {
+		return nil, fmt.Errorf("lock the whole host: %w", errors.Join(err, l.Release()))
 	}
 	return l, nil
+}
+
+// hostName is the file that who serves the host locks for himself alone, and everybody else shares.
+const hostName = "host.lock"
+
+func (l *Lock) open(dir string) (err error) {
+	l.dir, err = openDir(dir)
+	return err
+}
+
+func (l *Lock) takeInstall(installPath string, me holder) error {
+	names, err := names(installPath)
+	for _, name := range names {
+		mine := slices.ContainsFunc(l.files, func(f *lockFile) bool { return f.name == name })
+		if err == nil && !mine {
+			err = l.take(name, unix.LOCK_EX, me)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lock %q: %w", installPath, err)
+	}
+	return nil
+}
+
+func (l *Lock) take(name string, how int, me holder) error {
+	file, err := take(l.dir, name, how, me)
+	if err == nil {
+		l.files = append(l.files, file)
+	}
+	return err
+}
+
+// anyHolder is one of those who share the host.
+func (l *Lock) anyHolder() error {
+	names, err := l.dir.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		file, err := openLock(l.dir, name)
+		if err != nil {
+			continue
+		}
+		h := file.holder()
+		_ = file.Close()
+		if h.lives() {
+			return &HeldError{PID: h.PID, Note: h.Note}
+		}
+	}
+	return &HeldError{}
 }
 
 // Release gives the lock up and removes its file. A second Release does nothing.
@@ -168,14 +230,14 @@ func (h holder) lives() bool {
 
 // take locks the file that has that name. A file that was removed between the opening and the lock
 // is no lock: the next one would make another.
-func take(dir *os.File, name string, me holder) (*lockFile, error) {
+func take(dir *os.File, name string, how int, me holder) (*lockFile, error) {
 	deadline := time.Now().Add(introduceWithin)
 	for {
 		file, err := openLock(dir, name)
 		if err != nil {
 			return nil, err
 		}
-		err = file.tryLock()
+		err = file.tryLock(how)
 		if err == nil && file.leads(dir) {
 			file.introduce(me)
 			return file, nil
@@ -186,8 +248,10 @@ func take(dir *os.File, name string, me holder) (*lockFile, error) {
 		case err == nil: // removed meanwhile
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, err
-		case found.lives() || time.Now().After(deadline):
+		case found.lives():
 			return nil, &HeldError{PID: found.PID, Note: found.Note}
+		case time.Now().After(deadline):
+			return nil, &HeldError{}
 		default:
 			time.Sleep(introduceWithin / 50)
 		}

@@ -50,9 +50,16 @@ func play(t *testing.T, role, dir, path string) *exec.Cmd {
 	return c
 }
 
+// wholeHost in place of a path is the lock on all of them.
+const wholeHost = "*"
+
 // hold keeps the lock until its input ends.
 func hold(dir, path string) error {
-	l, err := lock.Acquire(dir, path, "socket of the other\n\"one\"")
+	acquire := lock.Acquire
+	if path == wholeHost {
+		acquire = func(dir, _, note string) (*lock.Lock, error) { return lock.AcquireHost(dir, note) }
+	}
+	l, err := acquire(dir, path, "socket of the other\n\"one\"")
 	if err != nil {
 		return err
 	}
@@ -180,12 +187,51 @@ func TestALockFileThatWasRemovedIsNotRemovedTwice(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
 	mine, err := lock.Acquire(dir, path, "")
 	must(t, err)
-	entries, err := os.ReadDir(dir)
+	entries, err := filepath.Glob(filepath.Join(dir, "install-*"))
 	must(t, err)
-	must(t, os.Remove(filepath.Join(dir, entries[0].Name()))) // by somebody who should not
+	must(t, os.Remove(entries[0])) // by somebody who should not
 	c := holder(t, dir, path)
 	must(t, mine.Release())
 	refused(t, dir, path, c.Process.Pid)
+}
+
+func TestWhoServesTheHostExcludesEverybodyElse(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
+	host := holder(t, dir, wholeHost)
+	refused(t, dir, path, host.Process.Pid)
+	_, err := lock.AcquireHost(dir, "mine")
+	if held, ok := errors.AsType[*lock.HeldError](err); !ok || held.PID != host.Process.Pid {
+		t.Errorf("a second lock on the host gave %v, want that process %d holds it", err, host.Process.Pid)
+	}
+	must(t, host.Process.Kill())
+	_ = host.Wait()
+	one := holder(t, dir, path)
+	two, err := lock.AcquireAll(dir, []string{path + "2", path + "3", path + "2"}, "")
+	must(t, err)
+	must(t, two.Release())
+	_, err = lock.AcquireHost(dir, "mine")
+	held, ok := errors.AsType[*lock.HeldError](err)
+	if !ok || held.PID != one.Process.Pid || held.Note != "socket of the other\n\"one\"" {
+		t.Errorf("the lock on the host beside one on an install gave %#v, want that process %d holds it", err, one.Process.Pid)
+	}
+	must(t, one.Process.Kill())
+	_ = one.Wait()
+	all, err := lock.AcquireHost(dir, "")
+	must(t, err)
+	must(t, all.Release())
+	must(t, os.RemoveAll(dir))
+}
+
+func TestOfSeveralInstallsAllAreLockedOrNone(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
+	c := holder(t, dir, path+"2")
+	_, err := lock.AcquireAll(dir, []string{path + "1", path + "2"}, "")
+	if held, ok := errors.AsType[*lock.HeldError](err); !ok || held.PID != c.Process.Pid {
+		t.Errorf("with one of two held: %v, want that process %d holds it", err, c.Process.Pid)
+	}
+	l, err := lock.Acquire(dir, path+"1", "")
+	must(t, err)
+	must(t, l.Release())
 }
 
 // contend takes and releases the lock often. Who is inside makes a file that nobody else may find.
