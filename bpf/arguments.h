@@ -2,8 +2,8 @@
 /*
  * Whether a process that has just exec'd may be a server, from its arguments alone.
  *
- * A server is a process whose argv[0] ends in the path component `name`, and that has the argument
- * `subcommand`. What cannot be decided here (arguments that are too long, too many or unreadable) is
+ * A server is a process whose argv[0] ends in a path component that is one of `names`, and that has the
+ * argument `subcommand`. What cannot be decided here (arguments that are too long, too many or unreadable) is
  * taken for one: user space looks again, so too many costs little, and too few would be a bug.
  */
 #ifndef ARGUMENTS_H
@@ -21,10 +21,18 @@
 /* A server has a handful of arguments. */
 #define ARGS_MAX 64
 
+#define NAMES_MAX 8
+
+struct name {
+	__u8 text[NAME_LEN];
+	__u32 len;
+	__u32 cut; /* text is the end of a longer name */
+};
+
 /* Set before the programs are loaded. The lengths leave out the final NUL. */
-const volatile char name[NAME_LEN];
-const volatile __u32 name_len;
-const volatile bool name_cut; /* `name` is the end of a longer name */
+const volatile struct name names[NAMES_MAX];
+const volatile __u32 names_count;
+const volatile __u32 shortest_name; /* its length */
 const volatile char subcommand[SUBCOMMAND_LEN];
 const volatile __u32 subcommand_len;
 const volatile bool subcommand_cut; /* `subcommand` is the beginning of a longer one */
@@ -40,27 +48,39 @@ struct {
 /* volatile, so that the compiler keeps it where user space looks. */
 volatile __u64 unreadable_args;
 
+/* Whether the last path component of arg is a name, or may be, where the name was cut. */
+static __always_inline bool has_name(const char *arg, __u32 len, const volatile struct name *name)
+{
+	__u32 start = len - name->len;
+	__u32 i;
+
+	if (len < name->len)
+		return false;
+	for (i = 0; i < NAME_LEN && i < name->len; i++) {
+		if ((__u8)arg[(start + i) & (ARG_LEN - 1)] != name->text[i])
+			return false;
+	}
+	return name->cut || start == 0 || arg[(start - 1) & (ARG_LEN - 1)] == '/';
+}
+
 /*
- * Whether the last path component of arg may be the name. The length is known, so the component is
- * compared where it must stand; only a path that ends in "/" or "/." hides it, and is let pass. So
- * is an empty argument, after which the next one counts.
+ * Whether the last path component of arg may be one of the names. The length is known, so the
+ * component is compared where it must stand; only a path that ends in "/" or "/." hides it, and is let
+ * pass. So is an empty argument, after which the next one counts.
  */
 static __always_inline bool may_have_name(const char *arg, __u32 len)
 {
-	__u32 start = len - name_len;
 	__u32 i;
 
 	if (len == 0)
 		return true;
 	if (arg[(len - 1) & (ARG_LEN - 1)] == '/' || arg[(len - 1) & (ARG_LEN - 1)] == '.')
 		return true;
-	if (len < name_len)
-		return false;
-	for (i = 0; i < NAME_LEN && i < name_len; i++) {
-		if (arg[(start + i) & (ARG_LEN - 1)] != name[i])
-			return false;
+	for (i = 0; i < NAMES_MAX && i < names_count; i++) {
+		if (has_name(arg, len, &names[i]))
+			return true;
 	}
-	return name_cut || start == 0 || arg[(start - 1) & (ARG_LEN - 1)] == '/';
+	return false;
 }
 
 static __always_inline bool is_subcommand(const char *arg, __u32 len)
@@ -109,7 +129,7 @@ static __always_inline bool may_be_server(struct task_struct *task)
 
 	if (start >= end)
 		return false;
-	if (end - start < name_len + subcommand_len + 2) /* each ends in a NUL */
+	if (end - start < shortest_name + subcommand_len + 2) /* each ends in a NUL */
 		return false;
 	arg = bpf_map_lookup_elem(&argument, &zero);
 	if (!arg) /* cannot be: the array has this entry */

@@ -13,7 +13,7 @@
  * User space relies on this: the map lacks a server only if lost_map_full has grown. The ring only
  * says that it is worth looking at the map; what did not fit is counted in lost_ring_full.
  *
- * Linux 5.10 with BTF. PIDs are those of the initial PID namespace. To read the verifier's log:
+ * Linux 5.10 with BTF. PIDs are those of one PID namespace (namespace.h). To read the verifier's log:
  * bpftool -d prog load gen/exectracker_bpfel.o /sys/fs/bpf/exec_tracker
  */
 #include "kernel_types.h"
@@ -22,6 +22,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "arguments.h"
+#include "namespace.h"
 
 enum event_kind {
 	EVENT_EXEC = 1, /* exec'd as a server */
@@ -34,7 +35,7 @@ enum event_kind {
 struct event {
 	__u32 kind;
 	__u32 tgid;
-	__u32 detail; /* EVENT_EXIT: the code that wait(2) gives; EVENT_SIGNAL: the sender's tgid */
+	__u32 detail; /* EVENT_EXIT: the code that wait(2) gives; EVENT_SIGNAL: the sender's tgid, 0 if it is not visible */
 };
 
 enum origin {
@@ -151,8 +152,10 @@ static __always_inline void untrack(__u32 tgid, __u32 kind, __u32 exit_code)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	__u32 tgid = task->tgid;
+	__u32 tgid = tgid_of(task);
 
+	if (!tgid)
+		return 0;
 	if (may_be_server(task))
 		track(tgid, ORIGIN_EXEC, EVENT_EXEC);
 	else if (is_tracked(tgid)) /* cheaper than a delete that finds nothing */
@@ -163,10 +166,10 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
-	__u32 from = parent->tgid;
-	__u32 to = child->tgid;
+	__u32 from = tgid_of(parent);
+	__u32 to = tgid_of(child);
 
-	if (from != to && is_tracked(from))
+	if (to && from != to && is_tracked(from))
 		track(to, ORIGIN_FORK, EVENT_FORK);
 	return 0;
 }
@@ -180,7 +183,7 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
 	struct signal_struct *signal = task->signal;
-	__u32 tgid = task->tgid;
+	__u32 tgid = tgid_of(task);
 	int code;
 
 	if (!is_tracked(tgid) || signal->live.counter != 0)
@@ -212,12 +215,12 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 
 	if ((__u32)sig != signal_number)
 		return 0;
-	tgid = task->tgid;
+	tgid = tgid_of(task);
 	s = bpf_map_lookup_elem(&servers, &tgid);
 	if (!s)
 		return 0;
 	s->signalled_at = bpf_ktime_get_ns();
-	tell(EVENT_SIGNAL, tgid, bpf_get_current_pid_tgid() >> 32);
+	tell(EVENT_SIGNAL, tgid, current_tgid());
 	return 0;
 }
 

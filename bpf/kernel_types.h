@@ -52,9 +52,40 @@ struct mm_struct {
 	unsigned long arg_end;
 };
 
+/* include/linux/ns_common.h */
+struct ns_common {
+	unsigned int inum;
+};
+
+/* include/linux/pid_namespace.h */
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+/* include/linux/pid.h */
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
+/* include/linux/pid_types.h, since Linux 4.19; include/linux/pid.h before 6.8 */
+enum pid_type {
+	PIDTYPE_PID,
+	PIDTYPE_TGID,
+	PIDTYPE_PGID,
+	PIDTYPE_SID,
+	PIDTYPE_MAX,
+};
+
 /* include/linux/sched/signal.h */
 struct signal_struct {
 	atomic_t live; /* threads that have not exited */
+	struct pid *pids[PIDTYPE_MAX];
 	unsigned int flags;
 	int group_exit_code;
 };

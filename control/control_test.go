@@ -38,10 +38,10 @@ func (s *steered) Servers(context.Context) ([]upgrade.ServerStatus, error) {
 }
 
 func (s *steered) Rollouts(context.Context) ([]upgrade.Rollout, error) {
-	return []upgrade.Rollout{s.status.Rollout}, nil
+	return s.status.Rollouts, nil
 }
 
-func (s *steered) Trigger(_ context.Context, self selector.PID) (upgrade.Report, error) {
+func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (upgrade.Report, error) {
 	s.self = self
 	return upgrade.Report{Plan: []selector.PID{7}}, nil
 }
@@ -65,9 +65,9 @@ func serve(t *testing.T) *scene {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &scene{socket: filepath.Join(dir, "s"), feed: control.NewFeed(), of: &steered{}}
 	s.of.status = upgrade.Status{
-		Source: upgrade.SourceBPF, Install: selector.Install{Path: "/bin/rag-rat"},
+		Source: upgrade.SourceBPF, Installs: []upgrade.InstallStatus{{Install: selector.Install{Path: "/bin/rag-rat"}}},
 		Verdicts: map[selector.Verdict]int{selector.UpToDate: 3},
-		Rollout:  upgrade.Rollout{Number: 2, Phase: upgrade.PhaseHalted, Servers: map[upgrade.State]int{upgrade.Died: 1}},
+		Rollouts: []upgrade.Rollout{{Number: 2, Phase: upgrade.PhaseHalted, Servers: map[upgrade.State]int{upgrade.Died: 1}}},
 	}
 	l, err := control.Listen(s.socket)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	status, err := s.Status(within(t))
-	if err != nil || status.PID != 12 || status.Rollout.Phase != upgrade.PhaseHalted || status.Rollout.Servers[upgrade.Died] != 1 ||
+	if err != nil || status.PID != 12 || status.Rollouts[0].Phase != upgrade.PhaseHalted || status.Rollouts[0].Servers[upgrade.Died] != 1 ||
 		status.Verdicts[selector.UpToDate] != 3 || status.SchemaVersion != control.SchemaVersion {
 		t.Errorf("Status = %+v, %v", status, err)
 	}

@@ -28,6 +28,7 @@ type Event struct {
 	Rollout uint64          `json:"rollout,omitzero"`
 	Phase   upgrade.Phase   `json:"phase,omitzero"`
 	Image   *selector.Image `json:"image,omitempty"`
+	Path    string          `json:"path,omitzero"`
 	Reason  upgrade.Reason  `json:"reason,omitzero"`
 	Servers int             `json:"servers,omitzero"`
 	Planned int             `json:"planned,omitzero"`
@@ -41,9 +42,9 @@ type EventKind string
 
 // The kinds of events.
 const (
-	// EventServer: the server PID went From one State to another. It has UID, Attempt, Detail.
+	// EventServer: the server PID went From one State to another. It has UID, Rollout, Attempt, Detail.
 	EventServer EventKind = "server"
-	// EventRollout: Rollout came into Phase, for Image; superseded if Detail says so.
+	// EventRollout: Rollout came into Phase, for Image at Path; superseded if Detail says so.
 	EventRollout EventKind = "rollout"
 	// EventRound: Servers were looked at for Reason, of which Planned are to be asked.
 	EventRound EventKind = "round"
@@ -123,12 +124,16 @@ func (f *Feed) Round(reason upgrade.Reason, r upgrade.Report, _ time.Duration) {
 	if reason == upgrade.ReasonServer && len(r.Plan) == 0 {
 		return // a look at a server that has just started
 	}
-	f.add(Event{Kind: EventRound, Reason: reason, Servers: len(r.Servers), Planned: len(r.Plan), Detail: r.Install.Detail})
+	e := Event{Kind: EventRound, Reason: reason, Servers: len(r.Servers), Planned: len(r.Plan)}
+	if len(r.Installs) == 1 {
+		e.Detail = r.Installs[0].Detail
+	}
+	f.add(e)
 }
 
 // Rollout implements [upgrade.Observer].
 func (f *Feed) Rollout(r upgrade.Rollout) {
-	e := Event{Kind: EventRollout, Rollout: r.Number, Phase: r.Phase, Image: &r.Install.Image}
+	e := Event{Kind: EventRollout, Rollout: r.Number, Phase: r.Phase, Image: &r.Install.Image, Path: r.Install.Path}
 	if r.Superseded {
 		e.Detail = "superseded"
 	}
@@ -139,7 +144,7 @@ func (f *Feed) Rollout(r upgrade.Rollout) {
 func (f *Feed) Moved(m upgrade.Member, from upgrade.State) {
 	f.add(Event{
 		Kind: EventServer, PID: m.PID, UID: &m.UID, From: &from, State: &m.State,
-		ByOther: m.ByOther, Attempt: m.Attempts, Detail: m.Detail,
+		ByOther: m.ByOther, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
 	})
 }
 

@@ -12,7 +12,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ebpf-upgrader/selector"
@@ -36,7 +38,7 @@ type service interface {
 	Status(ctx context.Context) (upgrade.Status, error)
 	Servers(ctx context.Context) ([]upgrade.ServerStatus, error)
 	Rollouts(ctx context.Context) ([]upgrade.Rollout, error)
-	Trigger(ctx context.Context, self selector.PID) (upgrade.Report, error)
+	Trigger(ctx context.Context, path string, self selector.PID) (upgrade.Report, error)
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
 }
@@ -48,6 +50,8 @@ type Config struct {
 	Feed    *Feed
 	// Tracker reads the counters of the kernel's side.
 	Tracker func() (Tracker, error)
+	// Watching reads how the installs are watched.
+	Watching func() Watching
 	// Metrics answers to /metrics.
 	Metrics http.Handler
 }
@@ -138,6 +142,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 			}
 			all.Tracker = &counters
 		}
+		if s.cfg.Watching != nil {
+			all.Watching = s.cfg.Watching()
+		}
 		return all, nil
 	})
 }
@@ -169,11 +176,26 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		if served := status.Install.Path; request.InstallPath != "" && request.InstallPath != served {
-			return nil, fmt.Errorf("%w: this service watches %q, not %q", errWrongInstall, served, request.InstallPath)
+		if !serves(status, request.InstallPath) {
+			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, paths(status), request.InstallPath)
 		}
-		return s.cfg.Service.Trigger(ctx, request.Self)
+		return s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
 	})
+}
+
+// serves reports whether a service can be asked for the install at path: one that learns them from the
+// servers can for any.
+func serves(status upgrade.Status, path string) bool {
+	return path == "" || status.Learned ||
+		slices.ContainsFunc(status.Installs, func(i upgrade.InstallStatus) bool { return i.Path == path })
+}
+
+func paths(status upgrade.Status) string {
+	var quoted []string
+	for _, i := range status.Installs {
+		quoted = append(quoted, strconv.Quote(i.Path))
+	}
+	return strings.Join(quoted, ", ")
 }
 
 var errWrongInstall = errors.New("wrong install")

@@ -12,7 +12,7 @@ import (
 )
 
 // SchemaVersion is raised when a field of the answers changes its meaning or goes away.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Status is the answer to /v1/status.
 type Status struct {
@@ -20,7 +20,8 @@ type Status struct {
 	Info
 	upgrade.Status
 	// Tracker is nil where the scan is the source.
-	Tracker *Tracker `json:"tracker"`
+	Tracker  *Tracker `json:"tracker"`
+	Watching Watching `json:"watching"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
 }
@@ -30,6 +31,8 @@ type Info struct {
 	Version string       `json:"version"`
 	PID     selector.PID `json:"pid"`
 	Started time.Time    `json:"started"`
+	// PIDNamespace is the one whose processes are served.
+	PIDNamespace string `json:"pid_namespace"`
 	// WatchesSignals says that the signals of other senders are seen, and theirs not doubled.
 	WatchesSignals bool `json:"watches_signals"`
 }
@@ -47,12 +50,23 @@ type Tracker struct {
 	AuditExtra     uint64 `json:"audit_extra"`
 }
 
+// Watching is how the installs are watched: how many places, by how many watches of the kernel, and
+// how many are looked at every few seconds instead because it refused one.
+type Watching struct {
+	Places    int    `json:"places"`
+	Watches   int    `json:"watches"`
+	Polled    int    `json:"polled"`
+	Stuck     int    `json:"stuck"`
+	Refused   uint64 `json:"refused"`
+	Overflows uint64 `json:"overflows"`
+}
+
 // Lost is how much was lost, of any kind.
 func (t Tracker) Lost() uint64 { return t.LostMapFull + t.LostRingFull + t.Missed }
 
 // TriggerRequest is the body of /v1/trigger.
 type TriggerRequest struct {
-	// InstallPath, if any, must be the one that the service watches.
+	// InstallPath, if any, must be one that the service serves.
 	InstallPath string `json:"install_path"`
 	// Self, if any, is to be asked after all others.
 	Self selector.PID `json:"self"`

@@ -25,6 +25,13 @@ type ExecTrackerLine struct {
 	MayBeIn [64]uint8
 }
 
+type ExecTrackerName struct {
+	_    structs.HostLayout
+	Text [64]uint8
+	Len  uint32
+	Cut  uint32
+}
+
 type ExecTrackerServer struct {
 	_           structs.HostLayout
 	Origin      uint64
@@ -46,9 +53,10 @@ const (
 	ExecTrackerProgOnSignal      = "on_signal"
 	ExecTrackerVarLostMapFull    = "lost_map_full"
 	ExecTrackerVarLostRingFull   = "lost_ring_full"
-	ExecTrackerVarName           = "name"
-	ExecTrackerVarNameCut        = "name_cut"
-	ExecTrackerVarNameLen        = "name_len"
+	ExecTrackerVarNames          = "names"
+	ExecTrackerVarNamesCount     = "names_count"
+	ExecTrackerVarPidNamespace   = "pid_namespace"
+	ExecTrackerVarShortestName   = "shortest_name"
 	ExecTrackerVarSignalNumber   = "signal_number"
 	ExecTrackerVarSubcommand     = "subcommand"
 	ExecTrackerVarSubcommandCut  = "subcommand_cut"
@@ -120,9 +128,10 @@ type ExecTrackerMapSpecs struct {
 type ExecTrackerVariableSpecs struct {
 	LostMapFull    *ebpf.VariableSpec `ebpf:"lost_map_full"`
 	LostRingFull   *ebpf.VariableSpec `ebpf:"lost_ring_full"`
-	Name           *ebpf.VariableSpec `ebpf:"name"`
-	NameCut        *ebpf.VariableSpec `ebpf:"name_cut"`
-	NameLen        *ebpf.VariableSpec `ebpf:"name_len"`
+	Names          *ebpf.VariableSpec `ebpf:"names"`
+	NamesCount     *ebpf.VariableSpec `ebpf:"names_count"`
+	PidNamespace   *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	ShortestName   *ebpf.VariableSpec `ebpf:"shortest_name"`
 	SignalNumber   *ebpf.VariableSpec `ebpf:"signal_number"`
 	Subcommand     *ebpf.VariableSpec `ebpf:"subcommand"`
 	SubcommandCut  *ebpf.VariableSpec `ebpf:"subcommand_cut"`
@@ -171,9 +180,10 @@ func (m *ExecTrackerMaps) Close() error {
 type ExecTrackerVariables struct {
 	LostMapFull    *ebpf.Variable `ebpf:"lost_map_full"`
 	LostRingFull   *ebpf.Variable `ebpf:"lost_ring_full"`
-	Name           *ebpf.Variable `ebpf:"name"`
-	NameCut        *ebpf.Variable `ebpf:"name_cut"`
-	NameLen        *ebpf.Variable `ebpf:"name_len"`
+	Names          *ebpf.Variable `ebpf:"names"`
+	NamesCount     *ebpf.Variable `ebpf:"names_count"`
+	PidNamespace   *ebpf.Variable `ebpf:"pid_namespace"`
+	ShortestName   *ebpf.Variable `ebpf:"shortest_name"`
 	SignalNumber   *ebpf.Variable `ebpf:"signal_number"`
 	Subcommand     *ebpf.Variable `ebpf:"subcommand"`
 	SubcommandCut  *ebpf.Variable `ebpf:"subcommand_cut"`

@@ -6,10 +6,12 @@ package install
 
 import (
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
 )
 
 // point is a place on the way to a file whose fate decides where the way leads: a directory with
@@ -17,31 +19,46 @@ import (
 type point struct {
 	// names are those of symbolic links on the way, of the file itself, and of what is missing.
 	names map[string]bool
+	// image is the directory or file itself, so that one that took its place is noticed.
+	image selector.Image
 	// leaf says that the end of the way is among them, whose content counts, too.
 	leaf bool
 	// file says that this is no directory, but the end itself.
 	file bool
 }
 
-// deepestLink is MAXSYMLINKS of include/linux/namei.h.
-const deepestLink = 40
+const (
+	// deepestLink is MAXSYMLINKS of include/linux/namei.h.
+	deepestLink = 40
+	// longestWalk is how many steps are gone at most. Whoever names a path with 2,000 components, and 40
+	// links to it, has it looked at every 2 s and not watched.
+	longestWalk = 256
+)
+
+// errTooLong says that a way is not watched because it does not end.
+var errTooLong = errors.New("the way is too long")
 
 // walk is the state of going along a path, component by component.
 type walk struct {
+	root   int
 	points map[string]*point
 	here   string // a directory, by a path without symbolic links
 	rest   []string
 	links  int
 }
 
-// chain walks an absolute path through every symbolic link, and gives the places that it came
+// chain walks a path from the root through every symbolic link, and gives the places that it came
 // through, by their own paths. Where it ends early (something is missing or may not be read, or the
 // links go round) the last directory is the one where that would have to change.
-func chain(path string) map[string]*point {
-	w := walk{points: make(map[string]*point), here: "/", rest: components(path)}
-	for len(w.rest) > 0 && w.step() {
+func chain(root int, path string) (map[string]*point, error) {
+	w := walk{root: root, points: make(map[string]*point), here: "/", rest: components(path)}
+	w.arrive("/")
+	for range longestWalk {
+		if len(w.rest) == 0 || !w.step() {
+			return w.points, nil
+		}
 	}
-	return w.points
+	return w.points, errTooLong
 }
 
 // components leaves out what means nothing. "..", which means something else behind a symbolic link
@@ -56,6 +73,42 @@ func components(path string) []string {
 	return parts
 }
 
+// place is what stands somewhere on the way.
+type place struct {
+	kind   uint32 // as in st_mode
+	image  selector.Image
+	target string // of a symbolic link
+}
+
+// at looks at a path without symbolic links but the last.
+func (w *walk) at(path string) (place, error) {
+	fd, err := openBelow(w.root, path, unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return place{}, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var s unix.Stat_t
+	if err := unix.Fstat(fd, &s); err != nil {
+		return place{}, err
+	}
+	p := place{kind: s.Mode & unix.S_IFMT, image: identity(&s)}
+	if p.kind == unix.S_IFLNK {
+		p.target, err = readLink(fd)
+	}
+	return p, err
+}
+
+// identity is the file that was looked at.
+func identity(s *unix.Stat_t) selector.Image {
+	return selector.Image{Dev: uint64(s.Dev), Ino: s.Ino} //nolint:unconvert // 32 bits wide on mips
+}
+
+func readLink(fd int) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	return string(buf[:max(n, 0)]), err
+}
+
 // step goes one component on, and reports whether there may be a next one.
 func (w *walk) step() bool {
 	name := w.rest[0]
@@ -66,26 +119,26 @@ func (w *walk) step() bool {
 		return true
 	}
 	full := filepath.Join(w.here, name)
-	info, err := os.Lstat(full)
-	if err == nil && info.IsDir() && len(w.rest) > 0 {
+	found, err := w.at(full)
+	if err == nil && found.kind == unix.S_IFDIR && len(w.rest) > 0 {
 		w.here = full
+		w.point(full).image = found.image
 		return true
 	}
 	p.names[name] = true
-	if err == nil && info.Mode().Type() == fs.ModeSymlink {
-		return w.followLink(full)
+	if err == nil && found.kind == unix.S_IFLNK {
+		return w.followLink(found.target)
 	}
 	p.leaf = true
-	w.end(full, info, err)
+	w.end(full, found, err)
 	return false
 }
 
-func (w *walk) followLink(full string) bool {
-	target, err := os.Readlink(full)
-	if w.links++; err != nil || w.links > deepestLink {
+func (w *walk) followLink(target string) bool {
+	if w.links++; w.links > deepestLink {
 		return false
 	}
-	if filepath.IsAbs(target) {
+	if strings.HasPrefix(target, "/") {
 		w.here = "/"
 	}
 	w.rest = append(components(target), w.rest...)
@@ -93,15 +146,22 @@ func (w *walk) followLink(full string) bool {
 }
 
 // end adds what else has to be watched at the end of the way.
-func (w *walk) end(full string, info fs.FileInfo, err error) {
+func (w *walk) end(full string, found place, err error) {
 	switch {
-	case err == nil && info.Mode().IsRegular() && len(w.rest) == 0:
-		w.points[full] = &point{names: map[string]bool{"": true}, file: true}
-	case errors.Is(err, fs.ErrNotExist) && w.here != "/":
+	case err == nil && found.kind == unix.S_IFREG && len(w.rest) == 0:
+		w.points[full] = &point{names: map[string]bool{"": true}, image: found.image, file: true}
+	case errors.Is(err, unix.ENOENT) && w.here != "/":
 		// A directory that something is missing from may be empty, and go itself. Of that it gets
 		// no event as long as somebody has it open or works in it (d_delete in fs/dcache.c, Linux
 		// 6.12), but its parent does.
 		w.point(filepath.Dir(w.here)).names[filepath.Base(w.here)] = true
+	}
+}
+
+// arrive notes which directory stands there.
+func (w *walk) arrive(dir string) {
+	if found, err := w.at(dir); err == nil {
+		w.point(dir).image = found.image
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // where writes the points below dir as "directory: names", sorted; "" is dir itself.
@@ -29,6 +31,17 @@ func where(points map[string]*point, dir string) string {
 		lines = append(lines, line)
 	}
 	return strings.Join(lines, "; ")
+}
+
+// chainOf is the way from this process's own root.
+func chainOf(t *testing.T, path string) map[string]*point {
+	t.Helper()
+	root, err := (&Way{}).open()
+	must(t, err)
+	defer func() { must(t, unix.Close(root)) }()
+	points, err := chain(root, path)
+	must(t, err)
+	return points
 }
 
 func TestTheWayGoesThroughEveryLink(t *testing.T) {
@@ -57,7 +70,7 @@ func TestTheWayGoesThroughEveryLink(t *testing.T) {
 		"/v2/a/b/c":              ": v2; /v2: a (leaf)",
 		"/v1/bin/prog/not/a/dir": ": ; /v1: ; /v1/bin: prog (leaf)",
 	} {
-		if got := where(chain(dir+path), dir); got != want {
+		if got := where(chainOf(t, dir+path), dir); got != want {
 			t.Errorf("the way to %s is\n  %q, want\n  %q", path, got, want)
 		}
 	}
@@ -73,7 +86,7 @@ func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
 		must(t, os.Symlink(last, link))
 		last = link
 		_, err := os.Stat(link)
-		if arrived := chain(link)[end] != nil; arrived != (err == nil) {
+		if arrived := chainOf(t, link)[end] != nil; arrived != (err == nil) {
 			t.Errorf("after %d links, the way arrives: %t; the kernel says %v", i+1, arrived, err)
 		}
 	}
@@ -82,10 +95,10 @@ func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
 func TestTheFileIsAPointOfItsOwn(t *testing.T) {
 	t.Parallel()
 	file := put(t, filepath.Join(t.TempDir(), "file"), nil)
-	if p := chain(file)[file]; p == nil || !p.file {
+	if p := chainOf(t, file)[file]; p == nil || !p.file {
 		t.Errorf("the file at the end is %+v", p)
 	}
-	if p := chain(filepath.Dir(file))[filepath.Dir(file)]; p != nil {
+	if p := chainOf(t, filepath.Dir(file))[filepath.Dir(file)]; p != nil {
 		t.Errorf("a directory at the end is %+v, want nothing", p)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -18,13 +17,6 @@ import (
 
 	"ebpf-upgrader/selector"
 )
-
-// Check says what stands at path now, without waiting for it to come to rest. It blocks no longer
-// than the file system does, and has no error: what cannot be looked at is unready, with the reason.
-func Check(path string) selector.Install {
-	i, _ := look(path)
-	return i
-}
 
 // mark tells one content of a file from the next: when any of it changes, the file was written to or
 // is another one. Only a regular file has a size and times here, those of a directory change with
@@ -35,10 +27,11 @@ type mark struct {
 	mtime, ctime unix.Timespec
 }
 
-// look also gives the mark of the file that it looked at; the zero mark when there is none.
-func look(path string) (selector.Install, mark) {
+// look says what stands at a path below root, and gives the mark of the file that it looked at; the
+// zero mark when there is none. It blocks for as long as a file system does.
+func look(root int, path string) (selector.Install, mark) {
 	i := selector.Install{Path: path}
-	fd, m, err := openPath(path)
+	fd, m, err := openPath(root, path)
 	if err != nil {
 		i.State, i.Detail = stateOf(err), plain(err)
 		return i, m
@@ -46,12 +39,17 @@ func look(path string) (selector.Install, mark) {
 	defer func() { _ = unix.Close(fd) }()
 	i.Image = m.Image
 	i.Modified = time.Unix(m.mtime.Unix())
-	i.Interpreters, err = ready(fd)
+	i.Interpreters, err = ready(root, fd)
 	i.State = selector.StateReady
 	if err != nil {
 		i.State, i.Detail = selector.StateUnready, plain(err)
 	}
 	return i, m
+}
+
+// rootless is what stands where nobody can look.
+func rootless(path string, err error) selector.Install {
+	return selector.Install{Path: path, State: selector.StateMissing, Detail: plain(err)}
 }
 
 func stateOf(err error) selector.State {
@@ -69,9 +67,9 @@ func plain(err error) string {
 	return err.Error()
 }
 
-// openPath opens path without opening what stands there: O_PATH has no effect on the file.
-func openPath(path string) (int, mark, error) {
-	fd, err := open(path, unix.O_PATH)
+// openPath opens a path without opening what stands there.
+func openPath(root int, path string) (int, mark, error) {
+	fd, err := openBelow(root, path, 0, 0)
 	if err != nil {
 		return -1, mark{}, err
 	}
@@ -80,22 +78,11 @@ func openPath(path string) (int, mark, error) {
 		_ = unix.Close(fd)
 		return -1, mark{}, err
 	}
-	m := mark{Image: selector.Image{Dev: uint64(s.Dev), Ino: s.Ino}} //nolint:unconvert // 32 bits wide on mips
+	m := mark{Image: identity(&s)}
 	if s.Mode&unix.S_IFMT == unix.S_IFREG {
 		m.size, m.mtime, m.ctime = s.Size, s.Mtim, s.Ctim
 	}
 	return fd, m, nil
-}
-
-// open tries again when a signal came in between, as a slow file system lets it; the Go runtime sends
-// itself many.
-func open(path string, flags int) (int, error) {
-	for {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
 }
 
 // deepestScript is how many scripts may stand in one chain: exec_binprm in fs/exec.c gives up when it
@@ -103,10 +90,9 @@ func open(path string, flags int) (int, error) {
 const deepestScript = 5
 
 // ready says why the file that fd leads to cannot be exec'd. When it can, it answers with the paths
-// that the kernel opens besides.
-func ready(fd int) ([]string, error) {
-	// What the path led to first is what is asked after; the link holds on to it.
-	next, isScript, err := examine("/proc/self/fd/" + strconv.Itoa(fd))
+// that the kernel opens besides, which lead from the same root.
+func ready(root, fd int) ([]string, error) {
+	next, isScript, err := examine(fd)
 	var interpreters []string
 	for scripts := 1; err == nil && next != ""; scripts++ {
 		if isScript && scripts > deepestScript {
@@ -114,9 +100,9 @@ func ready(fd int) ([]string, error) {
 		}
 		interpreters = append(interpreters, next)
 		if isScript {
-			next, isScript, err = examine(next)
+			next, isScript, err = examineAt(root, next, examine)
 		} else {
-			next, err = "", examineLoader(next)
+			next, _, err = examineAt(root, next, examineLoader)
 		}
 	}
 	switch {
@@ -128,9 +114,19 @@ func ready(fd int) ([]string, error) {
 	return nil, fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
 }
 
+// examineAt examines the file that a path leads to, from a root.
+func examineAt(root int, path string, examine func(fd int) (string, bool, error)) (string, bool, error) {
+	fd, err := openBelow(root, path, 0, 0)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return examine(fd)
+}
+
 // examine checks one file, and names the file that is opened next to exec it: "" when there is none.
-func examine(path string) (next string, isScript bool, err error) {
-	f, size, err := openProgram(path)
+func examine(fd int) (next string, isScript bool, err error) {
+	f, size, err := openProgram(fd)
 	if err != nil {
 		return "", false, err
 	}
@@ -150,24 +146,19 @@ func examine(path string) (next string, isScript bool, err error) {
 // examineLoader checks the interpreter of an ELF, which is an ELF itself. Should it name another one,
 // as a library that can be run does, nobody asks for that (load_elf_interp in fs/binfmt_elf.c, Linux
 // 6.12).
-func examineLoader(path string) error {
-	f, size, err := openProgram(path)
+func examineLoader(fd int) (string, bool, error) {
+	f, size, err := openProgram(fd)
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	defer func() { _ = f.Close() }()
 	_, err = elfInterpreter(f, size, runtime.GOARCH)
-	return err
+	return "", false, err
 }
 
 // openProgram opens a file that may be exec'd as far as its metadata go, for reading, once it is known
-// that this has no effect.
-func openProgram(path string) (*os.File, int64, error) {
-	fd, err := open(path, unix.O_PATH)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { _ = unix.Close(fd) }()
+// that this has no effect. What is opened is what fd leads to, whatever has become of its path.
+func openProgram(fd int) (*os.File, int64, error) {
 	var s unix.Stat_t
 	if err := unix.Fstat(fd, &s); err != nil {
 		return nil, 0, err
@@ -180,16 +171,25 @@ func openProgram(path string) (*os.File, int64, error) {
 	case s.Mode&0o111 == 0:
 		return nil, 0, errors.New("is not executable")
 	}
-	again, err := open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	again, err := openForReading(reopen(fd))
 	if err != nil {
 		return nil, 0, err
 	}
-	f := os.NewFile(uintptr(again), path)
+	f := os.NewFile(uintptr(again), "program")
 	if err := notBeingWritten(f); err != nil {
 		_ = f.Close()
 		return nil, 0, err
 	}
 	return sized(f)
+}
+
+func openForReading(path string) (int, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
 }
 
 // sized asks for the size only now that nobody writes: it may have grown since the first look.

@@ -8,16 +8,19 @@
 // the file does once it runs is not looked at, and nothing is ever executed. Whether a certain user
 // may exec it, and whether the mount allows it, depends on the server, and is asked for each.
 //
-// A file is opened for reading only once it is known to be a regular one: never a FIFO, a device or
-// anything else that an open could change or wait for. A file system that hangs does block.
+// A [Way] leads to a file from a root, that of this process or of another one, and never out of it:
+// not through "..", a symbolic link or a magic link of /proc. A file is opened for reading only once
+// it is known to be a regular one: never a FIFO, a device or anything else that an open could change or
+// wait for. Nothing stays open between two looks, so that no mount is held busy.
 //
-// [Check] looks once, [Settled] waits for a file to come to rest, and a [Watcher] tells each change.
-// Check and Settled are safe for concurrent use; a Watcher has one goroutine of its own, and its
-// channel one reader. None of them has an error for what stands at the path: that is the State of
-// the install, with the reason in plain words.
+// [Check] looks once, [Settled] waits for a file to come to rest, and a [Hub] watches any number of
+// ways, for any number of users, with one inotify instance. None of them has an error for what stands
+// there: that is the State of the install, with the reason in plain words. None of them waits for a file
+// system that does not answer; in a Hub only the ways of the same user do, with at most four threads.
 //
-// A Watcher computes what it tells from what is there, never from what an event said, so that
-// events that were lost, merged or late change nothing but the time.
+// A Hub computes what it tells from what is there, never from what an event said, so that events that
+// were lost, merged or late change nothing but the time.
 //
-// Any kernel from 3.6 on will do (fstat of an O_PATH descriptor, open(2)); /proc must be mounted.
+// Needs Linux 5.6 (openat2: commit fddb5d430ad9, "open: introduce openat2(2) syscall"); /proc must be
+// mounted.
 package install

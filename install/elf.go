@@ -70,9 +70,13 @@ func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	entries := make([]byte, int(table.size)*int(table.count))
+	if err := readAt(r, entries, int64(table.offset)); err != nil {
+		return "", fmt.Errorf("is truncated: its headers do not end before %d", table.fileSize)
+	}
 	interpreter, loads := "", 0
 	for i := range table.count {
-		s, err := table.segment(r, i)
+		s, err := table.segment(entries[int(i)*int(table.size):])
 		switch {
 		case err != nil:
 			return "", err
@@ -147,21 +151,16 @@ func (t *programHeaders) check() error {
 	return nil
 }
 
-// segment reads one entry, and checks that what it describes is in the file.
-func (t *programHeaders) segment(r io.ReaderAt, i uint16) (segment, error) {
-	at := t.offset + uint64(i)*uint64(t.size)
+// segment decodes the first of the entries, and checks that what it describes is in the file.
+func (t *programHeaders) segment(entries []byte) (segment, error) {
 	var s segment
 	if t.wide {
 		var p elf.Prog64
-		if err := t.read(r, at, &p); err != nil {
-			return segment{}, err
-		}
+		_, _ = binary.Decode(entries, t.order, &p) // check saw to the size
 		s = segment{elf.ProgType(p.Type), p.Off, p.Filesz, p.Memsz}
 	} else {
 		var p elf.Prog32
-		if err := t.read(r, at, &p); err != nil {
-			return segment{}, err
-		}
+		_, _ = binary.Decode(entries, t.order, &p)
 		s = segment{elf.ProgType(p.Type), uint64(p.Off), uint64(p.Filesz), uint64(p.Memsz)}
 	}
 	switch {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"ebpf-upgrader/selector"
 )
@@ -40,16 +39,9 @@ func TestAFileThatIsWrittenInPlaceIsUnreadyMeanwhile(t *testing.T) {
 func TestWritingToAReadyFileIsToldBeforeItSettles(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w, err := newWatcher(path, shortSettle, eventsOnly())
-	must(t, err)
-	defer func() { must(t, w.Close()) }()
-	w.tell(look(path))
-	w.notify.follow()
-	w.settle, w.lastLook = never, time.Now()
-	go func() {
-		defer close(w.done)
-		w.loop()
-	}()
+	w := unwatched(t, never, eventsOnly(), Way{Path: path})
+	w.now(func() { w.follow(); w.tell(w.look()) })
+	go w.run()
 	awaitReady(t, w, imageOf(t, path))
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	must(t, err)

@@ -50,14 +50,18 @@ func watchWithoutWatches(t *testing.T) {
 	must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", []byte("0"), 0o644))
 	w := watching(t, path, pace{idle: never, eager: shortSettle})
 	awaitReady(t, w, imageOf(t, path))
-	if s := w.Stats(); s.Refused == 0 || s.Watches > 0 {
-		t.Errorf("%+v: this test proves nothing", s)
+	if s := w.hub.Stats(); s.Refused == 0 || s.Watches > 0 || s.Polled != 1 {
+		t.Errorf("without any watch to be had: %+v", s)
 	}
 	awaitReady(t, w, replace(t, path, static().bytes()))
 	must(t, os.RemoveAll(root+"/opt"))
 	awaitState(t, w, "missing", "")
 	must(t, os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0o644))
-	if _, err := Watch(path, shortSettle); !errors.Is(err, unix.EMFILE) {
-		t.Errorf("with no inotify instance left, Watch gives %v, want %v", err, unix.EMFILE)
+	w = watching(t, path, pace{idle: never, eager: shortSettle})
+	awaitState(t, w, "missing", "")
+	if s := w.hub.Stats(); w.hub.notify.file != nil || s.Polled != 1 {
+		t.Errorf("without an instance to be had: %+v", s)
 	}
+	mkdir(t, root, "opt", "bin")
+	awaitReady(t, w, replace(t, path, static().bytes()))
 }

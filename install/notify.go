@@ -9,9 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +22,10 @@ import (
 // directories, some of which are as busy as /tmp, wakes nobody. The file itself is asked for writes,
 // which its directory could only report for all its files.
 const (
-	maskSelf  = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR | unix.IN_DONT_FOLLOW
+	maskSelf  = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	maskNames = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE
 	maskLeaf  = unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
-	maskFile  = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DONT_FOLLOW
+	maskFile  = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
 	// maskAlways are events that say that something about the watches themselves is over.
 	maskAlways = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_IGNORED | unix.IN_UNMOUNT
 )
@@ -43,154 +42,312 @@ func (p *point) mask() uint32 {
 	return maskSelf
 }
 
-// notifier says that something may have changed on the way to a file. All but close and the
-// counters belongs to one goroutine.
+const (
+	// queue holds all that the kernel has room for as a rule: 16,384 events (max_queued_events), each
+	// with a short name.
+	queue = 16384 * (unix.SizeofInotifyEvent + 16)
+	// breath is the time between two reads, in which events gather: a directory that is written to
+	// without end costs a wake-up each, not one for each name.
+	breath = 5 * time.Millisecond
+	// overflowPause is the time between two looks at everything because events were lost.
+	overflowPause = 250 * time.Millisecond
+	// orphanage is how long a watch that nobody needs is kept. Somebody who is adding the same one has
+	// the number of it from the kernel, and not yet said so here.
+	orphanage = 2 * time.Second
+)
+
+// listener is who wants to hear that something may have changed on its way. Its methods are called with
+// the notifier's lock held.
+type listener interface {
+	heard()
+	// bereft is heard where one of the watches has gone, too.
+	bereft()
+}
+
+// spot is one watch of the kernel, which has one for each inode, whoever passes there. Its mask only
+// grows: one that has become too large costs some wake-ups until the last who needs it goes.
+type spot struct {
+	users map[listener]map[string]bool
+	// names has who wants to hear of a name; "" is the spot itself.
+	names map[string]map[listener]bool
+	// orphan is since when nobody needs it.
+	orphan time.Time
+}
+
+// notifier is one inotify instance for all ways. It is safe for concurrent use.
 type notifier struct {
-	path string   // absolute
-	file *os.File // the inotify instance
-	buf  []byte
-	// names has the names that matter for each watch; "" is what is watched itself.
-	names map[int32]map[string]bool
-	// blind says that the kernel refused a watch that would tell of changes.
-	blind bool
+	file *os.File // nil where the kernel gives none
+
+	mu     sync.Mutex // guards the rest; no file system is asked for anything with it held
+	spots  map[int32]*spot
+	all    map[listener]map[int32]bool
+	sweeps bool // one is to come
+
+	// overflowed is when that was told last. It belongs to the reader.
+	overflowed time.Time
 
 	wakeups, overflows, refused atomic.Uint64
-	watches                     atomic.Int64
 }
 
-func newNotifier(path string) (*notifier, error) {
-	path, err := absolute(path)
-	if err != nil {
-		return nil, err
+// newNotifier has no watches where there is no instance to be had: the limit for a user is 128 as a
+// rule (max_user_instances).
+func newNotifier() *notifier {
+	n := &notifier{spots: make(map[int32]*spot), all: make(map[listener]map[int32]bool)}
+	if fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err == nil {
+		n.file = os.NewFile(uintptr(fd), "inotify")
 	}
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("start inotify for %q: %w", path, err)
-	}
-	return &notifier{
-		path:  path,
-		file:  os.NewFile(uintptr(fd), "inotify"),
-		buf:   make([]byte, 64*(unix.SizeofInotifyEvent+unix.NAME_MAX+1)),
-		names: make(map[int32]map[string]bool),
-	}, nil
+	return n
 }
 
-// absolute does not clean the path as filepath.Abs does: ".." behind a symbolic link is not the
-// directory that the link lies in.
-func absolute(path string) (string, error) {
-	if len(path) > 0 && path[0] == '/' {
-		return path, nil
+var errNoInstance = errors.New("no inotify instance")
+
+// add watches what fd leads to, as well as whatever is watched of it already. It blocks when the file
+// system does, which is asked whether we may read there.
+func (n *notifier) add(fd int, mask uint32) (int32, error) {
+	if n.file == nil {
+		return 0, errNoInstance
 	}
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("make %q absolute: %w", path, err)
-	}
-	return wd + "/" + path, nil
-}
-
-// close also ends a next that waits.
-func (n *notifier) close() error { return n.file.Close() }
-
-// follows bounds how often the way is walked again when it changes while it is walked. One that
-// changes faster is caught by its own events.
-const follows = 8
-
-// follow puts the watches where the way leads now. It watches first and looks then whether the way
-// is still the same, so that no change falls between the two. What the caller reads of the file, it
-// reads after that.
-func (n *notifier) follow() {
-	points := chain(n.path)
-	for range follows {
-		n.watch(points)
-		again := chain(n.path)
-		if reflect.DeepEqual(points, again) {
-			return
-		}
-		points = again
-	}
-}
-
-func (n *notifier) watch(points map[string]*point) {
-	// Control keeps close from giving the descriptor's number to another file meanwhile.
 	raw, err := n.file.SyscallConn()
-	if err == nil {
-		_ = raw.Control(func(fd uintptr) { n.watchOn(int(fd), points) }) // fails only after close
-	}
-}
-
-// watchOn replaces the watches. Adding one that is there gives the same number again, with the new
-// mask, so that a directory which no longer matters as much stops to wake us. Through a bind mount
-// two paths may lead to one directory; the kernel has one watch for both, which gets the masks of
-// both.
-func (n *notifier) watchOn(fd int, points map[string]*point) {
-	n.blind = false
-	names := make(map[int32]map[string]bool, len(points))
-	masks := make(map[int32]uint32, len(points))
-	for path, p := range points {
-		wd, err := n.add(fd, path, p)
-		if err != nil {
-			continue
-		}
-		if masks[wd] |= p.mask(); masks[wd] != p.mask() {
-			_, _ = unix.InotifyAddWatch(fd, path, masks[wd]) // it was there a moment ago; if not, that is an event
-		}
-		if names[wd] == nil {
-			names[wd] = make(map[string]bool)
-		}
-		maps.Copy(names[wd], p.names)
-	}
-	for wd := range n.names {
-		if names[wd] == nil {
-			_, _ = unix.InotifyRmWatch(fd, uint32(wd)) // gone already, or now
-		}
-	}
-	n.names = names
-	n.watches.Store(int64(len(names)))
-}
-
-// add counts a refusal. What is not there any more is no refusal, the next walk finds that; nor is
-// it one that we may search a directory and not read it, as long as no name in it matters: whether
-// /home is renamed can wait for the regular look.
-func (n *notifier) add(fd int, path string, p *point) (int32, error) {
-	wd, err := unix.InotifyAddWatch(fd, path, p.mask())
-	switch {
-	case err == nil, errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-	case errors.Is(err, unix.EACCES) && len(p.names) == 0:
-	default:
-		n.blind = true
-		n.refused.Add(1)
-	}
-	return int32(wd), err
-}
-
-// next waits until something happens on the way, and reports whether it matters. It fails with
-// [os.ErrDeadlineExceeded] at the deadline and with [os.ErrClosed] after close.
-func (n *notifier) next(deadline time.Time) (relevant bool, err error) {
-	if err := n.file.SetReadDeadline(deadline); err != nil {
-		return false, err
-	}
-	got, err := n.file.Read(n.buf)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	n.wakeups.Add(1)
-	for events := n.buf[:got]; len(events) >= unix.SizeofInotifyEvent; {
+	wd := 0
+	// Control keeps close from giving the descriptor's number to another file meanwhile.
+	controlled := raw.Control(func(own uintptr) {
+		wd, err = unix.InotifyAddWatch(int(own), reopen(fd), mask|unix.IN_MASK_ADD)
+	})
+	if controlled != nil {
+		return 0, controlled
+	}
+	if err != nil {
+		return 0, fmt.Errorf("watch: %w", err)
+	}
+	return int32(wd), nil
+}
+
+// hold replaces what l hears of by the names of the watches held. It fails when they were added so
+// long ago that some may have been given up meanwhile.
+func (n *notifier) hold(l listener, held map[int32]map[string]bool, began time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Since(began) > orphanage/2 && len(held) > 0 {
+		for wd := range held {
+			n.orphan(n.spot(wd))
+		}
+		return false
+	}
+	before := n.all[l]
+	n.all[l] = make(map[int32]bool, len(held))
+	for wd, names := range held {
+		n.join(l, wd, names)
+		delete(before, wd)
+	}
+	for wd := range before {
+		n.leave(l, wd)
+	}
+	return true
+}
+
+// drop ends what l hears of.
+func (n *notifier) drop(l listener) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for wd := range n.all[l] {
+		n.leave(l, wd)
+	}
+	delete(n.all, l)
+}
+
+func (n *notifier) spot(wd int32) *spot {
+	s := n.spots[wd]
+	if s == nil {
+		s = &spot{users: make(map[listener]map[string]bool), names: make(map[string]map[listener]bool)}
+		n.spots[wd] = s
+	}
+	return s
+}
+
+func (n *notifier) join(l listener, wd int32, names map[string]bool) {
+	s := n.spot(wd)
+	s.forget(l)
+	s.users[l] = names
+	for name := range names {
+		if s.names[name] == nil {
+			s.names[name] = make(map[listener]bool)
+		}
+		s.names[name][l] = true
+	}
+	s.orphan = time.Time{}
+	n.all[l][wd] = true
+}
+
+func (n *notifier) leave(l listener, wd int32) {
+	if s := n.spots[wd]; s != nil {
+		s.forget(l)
+		n.orphan(s)
+	}
+}
+
+func (s *spot) forget(l listener) {
+	for name := range s.users[l] {
+		if delete(s.names[name], l); len(s.names[name]) == 0 {
+			delete(s.names, name)
+		}
+	}
+	delete(s.users, l)
+}
+
+// orphan has a watch that nobody needs given up later.
+func (n *notifier) orphan(s *spot) {
+	if len(s.users) > 0 {
+		return
+	}
+	if s.orphan.IsZero() {
+		s.orphan = time.Now()
+	}
+	if !n.sweeps {
+		n.sweeps = true
+		time.AfterFunc(orphanage, n.sweep)
+	}
+}
+
+func (n *notifier) sweep() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sweeps = false
+	for wd, s := range n.spots {
+		switch {
+		case len(s.users) > 0:
+		case time.Since(s.orphan) >= orphanage:
+			delete(n.spots, wd)
+			n.remove(wd)
+		case !n.sweeps:
+			n.sweeps = true
+			time.AfterFunc(orphanage, n.sweep)
+		}
+	}
+}
+
+func (n *notifier) remove(wd int32) {
+	raw, err := n.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(own uintptr) {
+		_, _ = unix.InotifyRmWatch(int(own), uint32(wd)) // gone already, or now
+	})
+}
+
+// watches is how many of them are needed.
+func (n *notifier) watches() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	needed := 0
+	for _, s := range n.spots {
+		if len(s.users) > 0 {
+			needed++
+		}
+	}
+	return needed
+}
+
+// read tells the listeners what happens, until close.
+func (n *notifier) read() {
+	if n.file == nil {
+		return
+	}
+	buf := make([]byte, queue)
+	for {
+		got, err := n.file.Read(buf)
+		if err != nil {
+			return // closed: nothing else fails
+		}
+		n.wakeups.Add(1)
+		n.mu.Lock()
+		n.dispatch(buf[:got])
+		n.mu.Unlock()
+		time.Sleep(breath)
+	}
+}
+
+func (n *notifier) dispatch(events []byte) {
+	for len(events) >= unix.SizeofInotifyEvent {
 		wd := int32(binary.NativeEndian.Uint32(events))
 		mask := binary.NativeEndian.Uint32(events[4:])
 		length := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
 		name, _, _ := bytes.Cut(events[unix.SizeofInotifyEvent:length], []byte{0})
-		relevant = n.matters(wd, mask, string(name)) || relevant
+		n.happened(wd, mask, name)
 		events = events[length:]
 	}
-	return relevant, nil
 }
 
-// matters leaves out events of watches that were given up, and of names that nobody asked for.
-func (n *notifier) matters(wd int32, mask uint32, name string) bool {
+// happened leaves out events of watches that were given up, and of names that nobody asked for.
+func (n *notifier) happened(wd int32, mask uint32, name []byte) {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
-		n.overflows.Add(1)
-		return true
+		n.overflow()
+		return
 	}
-	names, watched := n.names[wd]
-	return watched && (mask&maskAlways != 0 || names[name])
+	s := n.spots[wd]
+	if s == nil {
+		return
+	}
+	if mask&maskAlways == 0 {
+		for l := range s.names[string(name)] {
+			l.heard()
+		}
+		return
+	}
+	gone := mask&unix.IN_IGNORED != 0
+	for l := range s.users {
+		if gone {
+			l.bereft()
+		} else {
+			l.heard()
+		}
+	}
+	if gone { // the number may be used again
+		delete(n.spots, wd)
+	}
+}
+
+// overflow has everybody look, but not all the time.
+func (n *notifier) overflow() {
+	n.overflows.Add(1)
+	switch wait := overflowPause - time.Since(n.overflowed); {
+	case wait > overflowPause: // one is to come
+	case wait > 0:
+		time.AfterFunc(wait, n.wakeAll)
+		n.overflowed = n.overflowed.Add(overflowPause)
+	default:
+		n.overflowed = time.Now()
+		n.everybody()
+	}
+}
+
+func (n *notifier) wakeAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.everybody()
+}
+
+func (n *notifier) everybody() {
+	for l := range n.all {
+		l.heard()
+	}
+}
+
+// close ends read. It does not wait for a file system that was being asked whether it may be watched.
+func (n *notifier) close() {
+	if n.file == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = n.file.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(answerWithin):
+	}
 }

@@ -19,39 +19,60 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// pending reports whether the kernel has events for n: it puts them there before the system call
-// that caused them returns.
-func pending(t *testing.T, n *notifier) bool {
+// quiet is a Watcher whose notifier nobody reads but the test.
+type quiet struct {
+	*Watcher
+	t *testing.T
+}
+
+func following(t *testing.T, path string) *quiet {
 	t.Helper()
-	raw, err := n.file.SyscallConn()
-	must(t, err)
+	h := &Hub{
+		settle: shortSettle, pace: eventsOnly(), notify: newNotifier(), started: time.Now(),
+		watchers: make(map[*Watcher]bool), owners: make(map[uint32]*tenant),
+	}
+	t.Cleanup(h.Close)
+	q := &quiet{h.newWatcher(Way{Path: path}, func(selector.Install) {}), t}
+	q.now((*Watcher).follow)
+	return q
+}
+
+// now does what the goroutine does when a file is to be looked at.
+func (q *quiet) now(act func(w *Watcher)) { q.ask(func(time.Time) { act(q.Watcher) }) }
+
+// pending reports whether the kernel has events: it puts them there before the system call that
+// caused them returns.
+func (q *quiet) pending() bool {
+	q.t.Helper()
+	raw, err := q.hub.notify.file.SyscallConn()
+	must(q.t, err)
 	ready := 0
-	must(t, raw.Control(func(fd uintptr) {
+	must(q.t, raw.Control(func(fd uintptr) {
 		for err = unix.EINTR; errors.Is(err, unix.EINTR); { // the runtime sends itself signals
 			ready, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 		}
 	}))
-	must(t, err)
+	must(q.t, err)
 	return ready > 0
 }
 
-func following(t *testing.T, path string) *notifier {
-	t.Helper()
-	n, err := newNotifier(path)
-	must(t, err)
-	t.Cleanup(func() { _ = n.close() })
-	n.follow()
-	return n
-}
-
-func drain(t *testing.T, n *notifier) (relevant bool) {
-	t.Helper()
-	for pending(t, n) {
-		r, err := n.next(time.Now().Add(patience))
-		must(t, err)
-		relevant = relevant || r
+// drain reads what there is, and reports whether any of it mattered.
+func (q *quiet) drain() bool {
+	q.t.Helper()
+	buf := make([]byte, queue)
+	for q.pending() {
+		got, err := q.hub.notify.file.Read(buf)
+		must(q.t, err)
+		q.hub.notify.mu.Lock()
+		q.hub.notify.dispatch(buf[:got])
+		q.hub.notify.mu.Unlock()
 	}
-	return relevant
+	select {
+	case <-q.wake:
+		return true
+	default:
+		return false
+	}
 }
 
 // churn does in dir what an unrelated program does.
@@ -68,48 +89,52 @@ func churn(t *testing.T, dir string) {
 func TestUnrelatedFilesWakeNobody(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
-	n := following(t, path)
+	q := following(t, path)
 	for _, dir := range []string{root, filepath.Join(root, "opt")} {
 		churn(t, dir)
-		if pending(t, n) {
+		if q.pending() {
 			t.Errorf("unrelated files in %q caused events", dir)
 		}
 	}
 	churn(t, filepath.Dir(path))
-	if drain(t, n) {
+	if q.drain() {
 		t.Error("unrelated files beside the installed one mattered")
 	}
 	must(t, os.Chmod(path, 0o700))
-	if !drain(t, n) {
+	if !q.drain() {
 		t.Error("a change of the file itself did not matter: this test proves nothing")
 	}
 }
 
-func TestADirectoryThatNoLongerMattersWakesNobody(t *testing.T) {
+// TestAWatchThatNobodyNeedsIsGivenUp: that of a directory in which something was missing, and was then
+// found elsewhere.
+func TestAWatchThatNobodyNeedsIsGivenUp(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
-	opt := filepath.Join(root, "opt")
-	n := following(t, filepath.Join(opt, "prog"))
-	mkdir(t, opt)
-	put(t, filepath.Join(opt, "prog"), static().bytes())
-	if !drain(t, n) {
-		t.Error("the directory that was missing did not matter when it came")
+	_, path := installed(t)
+	elsewhere := mkdir(t, t.TempDir(), "elsewhere")
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(elsewhere+"/prog", link))
+	q := following(t, link)
+	must(t, os.Remove(link))
+	must(t, os.Symlink(path, link))
+	if !q.drain() {
+		t.Error("the link that was turned did not matter")
 	}
-	n.follow()
-	drain(t, n)
-	churn(t, root)
-	if pending(t, n) {
-		t.Error("unrelated files woke us in a directory where something had been missing once")
-	}
+	q.now((*Watcher).follow)
+	eventually(t, "the watch of the directory that the link led to is given up", func() bool {
+		q.drain()
+		churn(t, elsewhere)
+		return !q.pending()
+	})
 }
 
 func TestLookingWakesNobody(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	n := following(t, path)
-	requireReady(t, Check(path))
-	n.follow()
-	if pending(t, n) {
+	q := following(t, path)
+	requireReady(t, Check(Way{Path: path}))
+	q.now((*Watcher).follow)
+	if q.pending() {
 		t.Error("looking at the file caused events, and would do so for ever")
 	}
 }
@@ -119,7 +144,7 @@ func TestTwoPathsToOneDirectoryShareAWatch(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	dir := filepath.Dir(path)
-	n := following(t, path)
+	q := following(t, path)
 	points := map[string]*point{
 		dir:         {},
 		dir + "/.":  {names: map[string]bool{"a": true}},
@@ -127,37 +152,61 @@ func TestTwoPathsToOneDirectoryShareAWatch(t *testing.T) {
 		dir + "//":  {names: map[string]bool{"b": true}, leaf: true},
 	}
 	for range 20 { // each time in another order
-		n.watch(points)
-		drain(t, n)
+		q.now(func(w *Watcher) { w.watch(points) })
+		q.drain()
 		for _, name := range []string{"a", "b"} {
 			put(t, filepath.Join(dir, name), nil)
 			must(t, os.Remove(filepath.Join(dir, name)))
-			if !drain(t, n) {
+			if !q.drain() {
 				t.Fatalf("%q did not matter", name)
 			}
 		}
 		put(t, filepath.Join(dir, "b"), nil)
-		drain(t, n)
+		q.drain()
 		must(t, os.Chmod(filepath.Join(dir, "b"), 0o700))
-		if !drain(t, n) {
+		if !q.drain() {
 			t.Fatal("the mask of one path was lost")
 		}
 	}
-	if got := n.watches.Load(); got != 2 {
+	if got := q.hub.Stats().Watches; got != 2 {
 		t.Errorf("%d watches, want 2", got)
 	}
 }
 
-// TestAnOverflowOfTheQueueLosesNothing makes more events than the queue holds while the watcher does
-// not read.
+// TestTwoWaysToOneDirectoryShareItsWatches, and the one that goes takes none from the other.
+func TestTwoWaysToOneDirectoryShareItsWatches(t *testing.T) {
+	t.Parallel()
+	_, path := installed(t)
+	h := newHub(shortSettle, eventsOnly())
+	defer h.Close()
+	watch := func() *watched {
+		w := &watched{said: make(chan selector.Install, 1)}
+		w.Watcher = h.Watch(Way{Path: path}, w.put)
+		awaitReady(t, w, imageOf(t, path))
+		return w
+	}
+	one := watch()
+	alone := h.Stats().Watches
+	other := watch()
+	if both := h.Stats().Watches; both != alone {
+		t.Errorf("%d watches for two ways, %d for one", both, alone)
+	}
+	image := replace(t, path, static().bytes())
+	awaitReady(t, one, image)
+	awaitReady(t, other, image)
+	one.Close()
+	awaitReady(t, other, replace(t, path, static().bytes()))
+	other.Close()
+	if s := h.Stats(); s.Watches != 0 || s.Ways != 0 {
+		t.Errorf("with nothing to watch: %+v", s)
+	}
+}
+
+// TestAnOverflowOfTheQueueLosesNothing makes more events than the queue holds while nobody reads.
 func TestAnOverflowOfTheQueueLosesNothing(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w, err := newWatcher(path, shortSettle, eventsOnly())
-	must(t, err)
-	w.notify.follow()
-	w.tell(look(path))
-	w.lastLook = time.Now()
+	q := following(t, path)
 	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	must(t, err)
 	room, err := strconv.Atoi(strings.TrimSpace(string(text)))
@@ -168,36 +217,50 @@ func TestAnOverflowOfTheQueueLosesNothing(t *testing.T) {
 		must(t, os.Rename(a, b))
 		must(t, os.Rename(b, a))
 	}
-	image := replace(t, path, static().bytes()) // nobody hears of this one
-	go func() {
-		defer close(w.done)
-		defer close(w.changes)
-		w.loop()
-	}()
-	defer func() { must(t, w.Close()) }()
-	awaitReady(t, w, image)
-	if w.Stats().Overflows == 0 {
+	replace(t, path, static().bytes()) // nobody hears of this one
+	if !q.drain() {
+		t.Error("nobody was told that events were lost")
+	}
+	if q.hub.Stats().Overflows == 0 {
 		t.Error("the queue did not overflow: this test proves nothing")
 	}
 }
 
-func TestCloseLeavesNothingBehind(t *testing.T) {
+// TestOverflowsHaveEverybodyLookNowAndThen, whatever makes them.
+func TestOverflowsHaveEverybodyLookNowAndThen(t *testing.T) {
+	t.Parallel()
 	_, path := installed(t)
-	_ = Check(path) // os and the runtime open what they keep
-	w := watching(t, path, eventsOnly())
-	must(t, w.Close())
-	before, goroutines := openFiles(t), runtime.NumGoroutine()
-	for range 50 {
-		w, err := Watch(path, shortSettle)
-		must(t, err)
-		awaitReady(t, w, imageOf(t, path))
-		replace(t, path, static().bytes()) // it may be about to tell, or not
-		must(t, w.Close())
-		must(t, w.Close())
-		for range w.Changes() { // what was told may still be taken, then the channel is closed
+	q := following(t, path)
+	looks := 0
+	for range 100 {
+		q.hub.notify.mu.Lock()
+		q.hub.notify.overflow()
+		q.hub.notify.mu.Unlock()
+		if q.drain() {
+			looks++
 		}
 	}
-	_ = Settled(t.Context(), path, time.Millisecond)
+	if looks > 2 {
+		t.Errorf("100 overflows at once led to %d looks", looks)
+	}
+	eventually(t, "there is a look after the last overflow", q.drain)
+}
+
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	_, path := installed(t)
+	_ = Check(Way{Path: path}) // os and the runtime open what they keep
+	watchingWay(t, shortSettle, eventsOnly(), Way{Path: path}).hub.Close()
+	before, goroutines := openFiles(t), runtime.NumGoroutine()
+	for range 50 {
+		w := watchingWay(t, shortSettle, eventsOnly(), Way{Path: path})
+		awaitReady(t, w, imageOf(t, path))
+		replace(t, path, static().bytes()) // it may be about to tell, or not
+		w.Close()
+		w.Close()
+		w.hub.Close()
+		w.hub.Close()
+	}
+	_ = Settled(t.Context(), Way{Path: path}, time.Millisecond)
 	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
 	if after := openFiles(t); after != before {
 		t.Errorf("%d files are open, were %d", after, before)
@@ -214,23 +277,33 @@ func openFiles(t *testing.T) int {
 func TestCloseFromManySides(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w, err := Watch(path, never)
-	must(t, err)
-	done := make(chan error)
+	w := watchingWay(t, never, eventsOnly(), Way{Path: path})
+	done := make(chan bool)
 	for range 8 {
-		go func() { done <- w.Close() }()
+		go func() { w.Close(); done <- true }()
 	}
 	for range 8 {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		<-done
 	}
 }
 
 func BenchmarkCheck(b *testing.B) {
 	for b.Loop() {
-		if i := Check("/bin/sh"); i.State != selector.StateReady {
+		if i := Check(Way{Path: "/bin/sh"}); i.State != selector.StateReady {
 			b.Fatalf("%+v", i)
 		}
+	}
+}
+
+// BenchmarkAnIdleLook is what a way costs every 30 s.
+func BenchmarkAnIdleLook(b *testing.B) {
+	h := newHub(0, eventsOnly())
+	defer h.Close()
+	w := h.newWatcher(Way{Path: "/bin/sh"}, func(selector.Install) {})
+	w.ask(w.begin)
+	b.ResetTimer()
+	for b.Loop() {
+		w.owner.spend(-burst) // which the looks of this benchmark would use up
+		w.ask(w.lookUnasked)
 	}
 }

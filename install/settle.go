@@ -18,23 +18,37 @@ import (
 // by the checks, which refuse a file that is still open for writing.
 const longestSettle = 4
 
-// Settled waits until the file at path has stood unchanged for settle, and at most four times that,
-// and then checks it. A file that was last changed longer ago is checked at once, and so is what is no
-// regular file or missing. It returns early when ctx ends.
-func Settled(ctx context.Context, path string, settle time.Duration) selector.Install {
+// Settled waits until the file at the end of a way has stood unchanged for settle, and at most four
+// times that, and then checks it. A file that was last changed longer ago is checked at once, and so is
+// what is no regular file or missing. It returns early when ctx ends.
+func Settled(ctx context.Context, way Way, settle time.Duration) selector.Install {
+	way = way.absolute()
 	limit := time.Now().Add(longestSettle * settle)
-	for m := markOf(path); m != (mark{}); {
+	for m := settling(way); m != (mark{}); {
 		wait := min(m.restless(settle, time.Now()), time.Until(limit))
 		if wait <= 0 || !sleep(ctx, wait) {
 			break
 		}
-		now := markOf(path)
+		now := settling(way)
 		if now == m {
 			break
 		}
 		m = now
 	}
-	return Check(path)
+	return Check(way)
+}
+
+// settling is the zero mark also where the file system does not answer in time.
+func settling(way Way) mark {
+	m, _ := within(answerWithin, func() mark {
+		root, err := way.open()
+		if err != nil {
+			return mark{}
+		}
+		defer func() { _ = unix.Close(root) }()
+		return markOf(root, way.Path)
+	})
+	return m
 }
 
 // restless is how long the file has yet to stand unchanged. Only ctime cannot be set back by who
@@ -48,8 +62,8 @@ func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
 }
 
 // markOf is the zero mark where there is nothing, or nothing that can be looked at.
-func markOf(path string) mark {
-	fd, m, err := openPath(path)
+func markOf(root int, path string) mark {
+	fd, m, err := openPath(root, path)
 	if err != nil {
 		return mark{}
 	}

@@ -13,20 +13,6 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-func TestASlowReaderGetsTheLatest(t *testing.T) {
-	t.Parallel()
-	w, err := newWatcher("/nothing", shortSettle, eventsOnly())
-	must(t, err)
-	close(w.done)
-	defer func() { must(t, w.Close()) }()
-	for i := range uint64(5) {
-		w.tell(selector.Install{Image: selector.Image{Ino: i + 1}}, mark{})
-	}
-	if i := <-w.Changes(); i.Ino != 5 {
-		t.Errorf("told %s, want the fifth", i.Image)
-	}
-}
-
 func TestAFileThatKeepsChangingIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
@@ -41,29 +27,23 @@ func TestAFileThatKeepsChangingIsNotWaitedForForEver(t *testing.T) {
 func TestAChangeWithoutAnEventIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w, err := newWatcher(path, never, eventsOnly())
-	must(t, err)
-	close(w.done)
-	defer func() { must(t, w.Close()) }()
+	w := unwatched(t, never, eventsOnly(), Way{Path: path})
 	now := time.Now()
 	w.lastLook, w.restless, w.latest = now, now.Add(-2*never), now.Add(-2*never)
 	w.seen = mark{size: 1} // which the file has not any more
-	w.timePassed(now)
-	if len(w.changes) > 0 {
+	w.now(func() { w.timePassed(now) })
+	if len(w.said) > 0 {
 		t.Error("a file that had just changed was told")
 	}
-	w.timePassed(now.Add(never))
-	if len(w.changes) == 0 {
+	w.now(func() { w.timePassed(now.Add(never)) })
+	if len(w.said) == 0 {
 		t.Error("a file that had settled was not told")
 	}
 }
 
 func TestOnlyChangesAreTold(t *testing.T) {
 	t.Parallel()
-	w, err := newWatcher("/nothing", shortSettle, eventsOnly())
-	must(t, err)
-	close(w.done)
-	defer func() { must(t, w.Close()) }()
+	w := unwatched(t, shortSettle, eventsOnly(), Way{Path: "/nothing"})
 	ready := selector.Install{State: selector.StateReady, Image: selector.Image{Ino: 1}}
 	steps := []struct {
 		i    selector.Install
@@ -83,9 +63,9 @@ func TestOnlyChangesAreTold(t *testing.T) {
 	}
 	for n, s := range steps {
 		w.tell(s.i, s.m)
-		told := len(w.changes) > 0
+		told := len(w.said) > 0
 		if told {
-			<-w.changes
+			<-w.said
 		}
 		if told != s.told {
 			t.Errorf("step %d was told: %t", n, told)
@@ -108,9 +88,6 @@ func TestWhatHasSettledBeforeTheStartIsToldAtOnce(t *testing.T) {
 		if path == "/bin/sh" {
 			settle = 2 * patience // it may come from an image that was unpacked not long ago
 		}
-		w, err := watch(path, settle, eventsOnly())
-		must(t, err)
-		awaitState(t, w, want, "")
-		must(t, w.Close())
+		awaitState(t, watchingWay(t, settle, eventsOnly(), Way{Path: path}), want, "")
 	}
 }

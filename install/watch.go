@@ -6,39 +6,44 @@ package install
 
 import (
 	"errors"
-	"os"
 	"reflect"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/selector"
 )
 
-// pace is how often a Watcher looks without being told to.
-type pace struct {
-	// idle is the time between looks that nothing gave reason for: some changes make no event, such
-	// as a mount over a directory, or what another host does on a network file system.
-	idle time.Duration
-	// eager is the same where events cannot be relied on: the kernel gives no more watches, or the
-	// file is unready, which may be for something that is not watched (its interpreter is missing,
-	// somebody who wrote it still has it mapped).
-	eager time.Duration
-}
-
-func usualPace() pace { return pace{idle: 30 * time.Second, eager: 2 * time.Second} }
-
-// Watcher tells what stands at a path, and each change of it.
+// Watcher tells what stands at the end of a way, and each change of it. See [Hub.Watch].
 type Watcher struct {
-	path    string
-	settle  time.Duration
-	pace    pace
-	notify  *notifier
-	changes chan selector.Install
-	done    chan struct{}
-	closing sync.Once
+	hub    *Hub
+	way    Way
+	settle time.Duration
+	pace   pace
+	owner  *owner
+	report func(selector.Install)
+	wake   chan struct{}
+	stop   chan struct{}
+	// lost says that a watch has gone. blind, which the goroutine alone writes, that the kernel refused
+	// one that would tell of changes.
+	lost, blind atomic.Bool
+	// asking is since when a file system is waited for, as time since the hub began; 0 for not at all.
+	asking atomic.Int64
+
+	mu      sync.Mutex // held while something is told; guards the next two
+	closed  bool
+	checked *answer
 
 	// The rest belongs to the goroutine.
 
+	// root is the root directory, while a file system is asked, and unseen why there is none.
+	root   int
+	unseen error
+	// points is the way as it is watched.
+	points map[string]*point
 	// restless is when the first change was seen that was not told yet, and latest when the last
 	// one; zero when there is none.
 	restless, latest time.Time
@@ -48,107 +53,112 @@ type Watcher struct {
 	told     selector.Install
 	toldMark mark
 	known    bool
+	// around are the marks of the interpreters that told names.
+	around   []mark
 	lastLook time.Time
 }
 
-// Watch begins to watch path. What stands there now is told first: at once if it has not changed for
-// settle, otherwise as soon as it has. The caller must Close the Watcher. Watch fails when the
-// user's limit of inotify instances is reached; too few watches are no failure, the Watcher then
-// looks every 2 s.
-func Watch(path string, settle time.Duration) (*Watcher, error) {
-	return watch(path, settle, usualPace())
-}
+// Look has the way looked at soon, as after a change: its root can be opened again, say. It does not
+// wait.
+func (w *Watcher) Look() { w.heard() }
 
-func watch(path string, settle time.Duration, p pace) (*Watcher, error) {
-	w, err := newWatcher(path, settle, p)
-	if err != nil {
-		return nil, err
+// Close ends the watch. After it has returned nothing is told any more. It does not wait for a file
+// system that does not answer; a thread that waits for one ends when it does. It may be called more
+// than once.
+func (w *Watcher) Close() {
+	w.mu.Lock()
+	if !w.closed {
+		w.closed = true
+		close(w.stop)
 	}
-	go w.run()
-	return w, nil
+	w.mu.Unlock()
+	w.hub.forget(w)
 }
 
-func newWatcher(path string, settle time.Duration, p pace) (*Watcher, error) {
-	notify, err := newNotifier(path)
-	if err != nil {
-		return nil, err
+// bereft implements listener.
+func (w *Watcher) bereft() {
+	w.lost.Store(true)
+	w.heard()
+}
+
+// heard implements listener.
+func (w *Watcher) heard() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
 	}
-	return &Watcher{
-		path: path, settle: settle, pace: p, notify: notify,
-		changes: make(chan selector.Install, 1), done: make(chan struct{}),
-	}, nil
-}
-
-// Changes gives what stands at the path: first as it is, then whenever that changes in file, state,
-// reason or content. Changes wait for the file to come to rest, for at most four times the settle
-// time, except for one: that the ready file is being written to is told at once. Who reads late gets
-// the latest. The channel is closed by Close.
-func (w *Watcher) Changes() <-chan selector.Install { return w.changes }
-
-// Stats are counters of a [Watcher].
-type Stats struct {
-	// Wakeups is how often the kernel had something to report, relevant or not.
-	Wakeups uint64
-	// Overflows is how often it lost events, after which everything was looked at again.
-	Overflows uint64
-	// Refused is how often it refused a watch, for want of room or of permission.
-	Refused uint64
-	// Watches is how many there are now.
-	Watches int
-}
-
-// Stats may be called at any time, by anybody.
-func (w *Watcher) Stats() Stats {
-	n := w.notify
-	return Stats{n.wakeups.Load(), n.overflows.Load(), n.refused.Load(), int(n.watches.Load())}
-}
-
-// Close ends the watch, and waits until its goroutine has ended. It may be called more than once.
-func (w *Watcher) Close() error {
-	var err error
-	w.closing.Do(func() { err = w.notify.close() })
-	<-w.done
-	return err
 }
 
 func (w *Watcher) run() {
-	defer close(w.done)
-	defer close(w.changes)
-	w.begin(time.Now())
-	w.loop()
+	defer w.hub.notify.drop(w) // what was watched while Close did the same
+	if !w.ask(w.begin) {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(time.Until(w.deadline()))
+		act := w.timePassed
+		select {
+		case <-w.stop:
+			return
+		case <-w.wake:
+			act = w.happened
+		case <-timer.C:
+		}
+		if !w.ask(act) || !w.rest() {
+			return
+		}
+	}
 }
 
-func (w *Watcher) loop() {
-	for {
-		relevant, err := w.notify.next(w.deadline())
-		now := time.Now()
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			w.timePassed(now)
-		case err != nil: // closed
-			return
-		case relevant:
-			w.notify.follow()
-			w.changed(now)
+// ask has act look at files, when the owner's turn has come. It reports whether to go on.
+func (w *Watcher) ask(act func(now time.Time)) bool {
+	w.asking.Store(max(1, int64(time.Since(w.hub.started))))
+	defer w.asking.Store(0)
+	return w.owner.do(w.stop, func() {
+		if w.root, w.unseen = w.way.open(); w.unseen == nil {
+			defer func() { _ = unix.Close(w.root) }()
 		}
+		act(time.Now())
+	})
+}
+
+// rest lets events gather, and reports whether to go on.
+func (w *Watcher) rest() bool {
+	if w.pace.busy == 0 {
+		return true
+	}
+	timer := time.NewTimer(w.pace.busy)
+	defer timer.Stop()
+	select {
+	case <-w.stop:
+		return false
+	case <-timer.C:
+		return true
 	}
 }
 
 // begin looks at what stands there before any event: as a change that may have settled long ago.
 func (w *Watcher) begin(now time.Time) {
-	w.notify.follow()
+	w.follow()
 	w.lastLook = now
-	w.seen = markOf(w.path)
+	w.seen = w.mark()
 	w.restless = now
 	w.latest = now.Add(min(0, w.seen.restless(w.settle, now)-w.settle))
 	w.timePassed(now)
+}
+
+func (w *Watcher) happened(now time.Time) {
+	w.follow()
+	w.changed(now)
 }
 
 func (w *Watcher) changed(now time.Time) {
 	if w.restless.IsZero() {
 		w.restless = now
 	}
-	w.latest, w.seen = now, markOf(w.path)
+	w.latest, w.seen = now, w.mark()
 	w.warn()
 }
 
@@ -159,7 +169,7 @@ func (w *Watcher) warn() {
 	if w.told.State != selector.StateReady || w.seen.Image != w.told.Image {
 		return
 	}
-	if i, m := look(w.path); i.State == selector.StateUnready {
+	if i, m := w.look(); i.State == selector.StateUnready {
 		w.tell(i, m)
 	}
 }
@@ -180,11 +190,14 @@ func (w *Watcher) deadline() time.Time {
 	return w.nextLook()
 }
 
+// nextLook is when the file is looked at without any reason: for all ways at the same time, as far as
+// there is no hurry, so that the host is woken once.
 func (w *Watcher) nextLook() time.Time {
-	if w.notify.blind || w.told.State == selector.StateUnready {
+	if w.blind.Load() || w.told.State == selector.StateUnready {
 		return w.lastLook.Add(min(w.pace.eager, w.pace.idle))
 	}
-	return w.lastLook.Add(w.pace.idle)
+	since := w.lastLook.Sub(w.hub.started)
+	return w.hub.started.Add(since.Truncate(w.pace.idle) + w.pace.idle)
 }
 
 func (w *Watcher) timePassed(now time.Time) {
@@ -196,19 +209,22 @@ func (w *Watcher) timePassed(now time.Time) {
 	}
 	// Not every write makes an event (one into a shared mapping does not), so the file has to look
 	// the same as well.
-	if m := markOf(w.path); m != w.seen && now.Before(w.restless.Add(longestSettle*w.settle)) {
+	if m := w.mark(); m != w.seen && now.Before(w.restless.Add(longestSettle*w.settle)) {
 		w.latest, w.seen = now, m
 		return
 	}
 	w.restless, w.latest = time.Time{}, time.Time{}
-	w.tell(look(w.path))
+	w.tell(w.look())
 }
 
 // lookUnasked catches what made no event.
 func (w *Watcher) lookUnasked(now time.Time) {
-	w.notify.follow()
+	w.follow()
 	w.lastLook = now
-	if i, m := look(w.path); w.restless.IsZero() && !w.isTold(i, m) {
+	if w.known && w.told.State == selector.StateReady && w.mark() == w.toldMark && slices.Equal(w.interpreters(), w.around) {
+		return
+	}
+	if i, m := w.look(); w.restless.IsZero() && !w.isTold(i, m) {
 		w.changed(now)
 	}
 }
@@ -217,16 +233,114 @@ func (w *Watcher) isTold(i selector.Install, m mark) bool {
 	return w.known && m == w.toldMark && reflect.DeepEqual(i, w.told)
 }
 
-// tell puts the latest where the reader takes it, in place of one that it has not taken. Nobody else
-// puts anything there, so that the last line never waits.
 func (w *Watcher) tell(i selector.Install, m mark) {
 	if w.isTold(i, m) {
 		return
 	}
-	w.told, w.toldMark, w.known = i, m, true
-	select {
-	case <-w.changes:
-	default:
+	w.told, w.toldMark, w.known, w.around = i, m, true, nil
+	if i.State == selector.StateReady {
+		w.around = w.interpreters()
 	}
-	w.changes <- i
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.report(i)
+	}
+}
+
+// look is what stands there, where there is a root to look from.
+func (w *Watcher) look() (selector.Install, mark) {
+	if w.unseen != nil {
+		return rootless(w.way.Path, w.unseen), mark{}
+	}
+	return look(w.root, w.way.Path)
+}
+
+func (w *Watcher) mark() mark {
+	if w.unseen != nil {
+		return mark{}
+	}
+	return markOf(w.root, w.way.Path)
+}
+
+// interpreters are the marks of what is opened besides the file that was told.
+func (w *Watcher) interpreters() []mark {
+	marks := make([]mark, 0, len(w.told.Interpreters))
+	for _, path := range w.told.Interpreters {
+		if w.unseen != nil {
+			return nil
+		}
+		marks = append(marks, markOf(w.root, path))
+	}
+	return marks
+}
+
+// follows bounds how often the way is walked again when it changes while it is walked. One that
+// changes faster is caught by its own events.
+const follows = 8
+
+// follow puts the watches where the way leads now. It watches first and looks then whether the way
+// is still the same, so that no change falls between the two. What the caller reads of the file, it
+// reads after that.
+func (w *Watcher) follow() {
+	lost := w.lost.Swap(false) || w.blind.Load()
+	points, err := w.walk()
+	if !lost && w.points != nil && reflect.DeepEqual(points, w.points) {
+		return
+	}
+	for range follows {
+		w.blind.Store(!w.watch(points) || errors.Is(err, errTooLong))
+		w.points = points
+		if points, err = w.walk(); reflect.DeepEqual(points, w.points) {
+			return
+		}
+	}
+}
+
+func (w *Watcher) walk() (map[string]*point, error) {
+	if w.unseen != nil {
+		return map[string]*point{}, w.unseen
+	}
+	return chain(w.root, w.way.Path)
+}
+
+// watch reports whether it could watch everything that it has to.
+func (w *Watcher) watch(points map[string]*point) bool {
+	began, complete := time.Now(), true
+	held := make(map[int32]map[string]bool, len(points))
+	for path, p := range points {
+		wd, err := w.add(path, p)
+		switch {
+		case err == nil:
+		case isElsewhere(err), errors.Is(err, unix.EACCES) && len(p.names) == 0:
+			continue
+		default:
+			w.hub.notify.refused.Add(1)
+			complete = false
+			continue
+		}
+		if held[wd] == nil { // two paths may lead to one directory
+			held[wd] = make(map[string]bool, len(p.names))
+		}
+		for name := range p.names {
+			held[wd][name] = true
+		}
+	}
+	return w.hub.notify.hold(w, held, began) && complete
+}
+
+func (w *Watcher) add(path string, p *point) (int32, error) {
+	fd, err := openBelow(w.root, path, 0, unix.RESOLVE_NO_SYMLINKS)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return w.hub.notify.add(fd, p.mask())
+}
+
+// isElsewhere is no refusal: what is not there any more is found by the next walk. Nor is it one that
+// we may search a directory and not read it, as long as no name in it matters: whether /home is
+// renamed can wait for the regular look.
+func isElsewhere(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }

@@ -23,42 +23,71 @@ const (
 // eventsOnly never looks by itself, so that whatever is told was told because of an event.
 func eventsOnly() pace { return pace{idle: never, eager: never} }
 
-func watching(t *testing.T, path string, p pace) *Watcher {
+// watched is a Watcher of which the latest that it told can be taken.
+type watched struct {
+	*Watcher
+	said chan selector.Install
+}
+
+func watching(t *testing.T, path string, p pace) *watched {
 	t.Helper()
-	w, err := watch(path, shortSettle, p)
-	must(t, err)
-	t.Cleanup(func() { must(t, w.Close()) })
+	return watchingWay(t, shortSettle, p, Way{Path: path})
+}
+
+func watchingWay(t *testing.T, settle time.Duration, p pace, way Way) *watched {
+	t.Helper()
+	w := unwatched(t, settle, p, way)
+	go w.run()
 	return w
 }
 
+// unwatched has not begun.
+func unwatched(t *testing.T, settle time.Duration, p pace, way Way) *watched {
+	t.Helper()
+	h := newHub(settle, p)
+	t.Cleanup(h.Close)
+	w := &watched{said: make(chan selector.Install, 1)}
+	w.Watcher = h.newWatcher(way, w.put)
+	return w
+}
+
+// now does what the Watcher's goroutine does when a file is to be looked at.
+func (w *watched) now(look func()) { w.ask(func(time.Time) { look() }) }
+
+// put has one goroutine that calls it, so that the last line never waits.
+func (w *watched) put(i selector.Install) {
+	select {
+	case <-w.said:
+	default:
+	}
+	w.said <- i
+}
+
 // await takes what w tells until it is what is wanted.
-func await(t *testing.T, w *Watcher, what string, wanted func(selector.Install) bool) selector.Install {
+func await(t *testing.T, w *watched, what string, wanted func(selector.Install) bool) selector.Install {
 	t.Helper()
 	timeout := time.After(patience)
 	var last selector.Install
 	for {
 		select {
-		case i, open := <-w.Changes():
-			if !open {
-				t.Fatalf("the channel was closed before %s was told", what)
-			}
+		case i := <-w.said:
 			if last = i; wanted(i) {
 				return i
 			}
 		case <-timeout:
-			t.Fatalf("%s was not told; the last told was %+v; %+v", what, last, w.Stats())
+			t.Fatalf("%s was not told; the last told was %+v; %+v", what, last, w.hub.Stats())
 		}
 	}
 }
 
-func awaitReady(t *testing.T, w *Watcher, image selector.Image) {
+func awaitReady(t *testing.T, w *watched, image selector.Image) {
 	t.Helper()
 	await(t, w, "ready "+image.String(), func(i selector.Install) bool {
 		return i.State == selector.StateReady && i.Image == image
 	})
 }
 
-func awaitState(t *testing.T, w *Watcher, state selector.State, detail string) {
+func awaitState(t *testing.T, w *watched, state selector.State, detail string) {
 	t.Helper()
 	await(t, w, string(state)+": "+detail, func(i selector.Install) bool {
 		return i.State == state && (detail == "" || i.Detail == detail)

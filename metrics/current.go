@@ -31,9 +31,21 @@ type Tracker struct {
 	AuditMissing, AuditExtra uint64
 }
 
+// Watching is how the installs are watched.
+type Watching struct {
+	// Places is how many are, Watches the directories and files that the kernel watches for that, and
+	// Polled those places that it does not watch wholly.
+	Places, Watches, Polled int
+	// Stuck are look-ups in file systems that do not answer.
+	Stuck int
+	// Refused counts watches that the kernel refused, and Overflows how often it lost events.
+	Refused, Overflows uint64
+}
+
 type (
-	readTracker = func() (Tracker, error)
-	readStatus  = func(context.Context) (upgrade.Status, error)
+	readWatching = func() Watching
+	readTracker  = func() (Tracker, error)
+	readStatus   = func(context.Context) (upgrade.Status, error)
 )
 
 // SetSource says where the candidates come from. Until then every mode is 0.
@@ -42,6 +54,10 @@ func (m *Metrics) SetSource(source upgrade.Source) { m.current.source.Store(&sou
 // FollowTracker has read called at each scrape, by any goroutine. Without, or with nil, the metrics of
 // the tracker are absent.
 func (m *Metrics) FollowTracker(read func() (Tracker, error)) { m.current.tracker.Store(&read) }
+
+// FollowWatching has read called at each scrape, by any goroutine. Without, or with nil, the metrics of
+// the watches are absent.
+func (m *Metrics) FollowWatching(read func() Watching) { m.current.watching.Store(&read) }
 
 // FollowStatus has read called at each scrape, by any goroutine, for the servers by verdict and the
 // rollout. Its context ends after a second. Without, or with nil, these are absent.
@@ -56,17 +72,29 @@ type current struct {
 	tracker atomic.Pointer[readTracker]
 	status  atomic.Pointer[readStatus]
 
-	mode, servers, phase, members            *prometheus.Desc
+	watching atomic.Pointer[readWatching]
+
+	mode, servers, installs, phases, members *prometheus.Desc
+	watched, inotify, polled, stuck          *prometheus.Desc
+	refused, overflows                       *prometheus.Desc
 	tracked, entries, capacity               *prometheus.Desc
 	losses, unreadable, resyncs, differences *prometheus.Desc
 }
 
 func newCurrent() *current {
 	return &current{
-		mode:    describe("tracker_mode", "1 for where the candidates come from: the kernel program, or walks through /proc.", "mode"),
-		servers: describe("servers", "Servers by the verdict of the last look at each.", "verdict"),
-		phase:   describe("rollout_phase", "1 for the phase that the rollout is in.", "phase"),
-		members: describe("rollout_servers", "Servers of the rollout that are or were in each state.", "state"),
+		mode:     describe("tracker_mode", "1 for where the candidates come from: the kernel program, or walks through /proc.", "mode"),
+		servers:  describe("servers", "Servers by the verdict of the last look at each.", "verdict"),
+		phases:   describe("rollouts", "Rollouts under way by the phase that they are in.", "phase"),
+		members:  describe("rollout_servers", "Servers of the rollouts under way that are or were in each state.", "state"),
+		installs: describe("installs", "Places where an install is looked for, by what stands there.", "state"),
+
+		watched:   describe("watched_installs", "Places that are watched for a new binary."),
+		inotify:   describe("inotify_watches", "Directories and files that the kernel watches for that."),
+		polled:    describe("polled_installs", "Places that are looked at every few seconds because the kernel refused a watch."),
+		stuck:     describe("stuck_lookups", "Look-ups in file systems that do not answer."),
+		refused:   describe("refused_watches_total", "Watches that the kernel refused."),
+		overflows: describe("inotify_overflows_total", "How often the kernel lost events of the watches."),
 
 		tracked:  describe("tracked_servers", "Processes that the kernel program takes for servers."),
 		entries:  describe("map_entries", "Entries in the map of the kernel program."),
@@ -86,7 +114,8 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements [prometheus.Collector].
 func (c *current) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.mode, c.servers, c.phase, c.members, c.tracked, c.entries, c.capacity,
+		c.mode, c.servers, c.installs, c.phases, c.members, c.watched, c.inotify, c.polled, c.stuck,
+		c.refused, c.overflows, c.tracked, c.entries, c.capacity,
 		c.losses, c.unreadable, c.resyncs, c.differences,
 	} {
 		to <- d
@@ -102,6 +131,9 @@ func (c *current) Collect(to chan<- prometheus.Metric) {
 	oneOf(to, c.mode, source, upgrade.SourceBPF, upgrade.SourceProc)
 	if read := c.tracker.Load(); read != nil && *read != nil {
 		c.collectTracker(to, *read)
+	}
+	if read := c.watching.Load(); read != nil && *read != nil {
+		c.collectWatching(to, (*read)())
 	}
 	if read := c.status.Load(); read != nil && *read != nil {
 		c.collectStatus(to, *read)
@@ -126,20 +158,49 @@ func (c *current) collectTracker(to chan<- prometheus.Metric, read readTracker) 
 	count(to, c.differences, t.AuditExtra, "extra")
 }
 
+func (c *current) collectWatching(to chan<- prometheus.Metric, w Watching) {
+	gauge(to, c.watched, float64(w.Places))
+	gauge(to, c.inotify, float64(w.Watches))
+	gauge(to, c.polled, float64(w.Polled))
+	gauge(to, c.stuck, float64(w.Stuck))
+	count(to, c.refused, w.Refused)
+	count(to, c.overflows, w.Overflows)
+}
+
 func (c *current) collectStatus(to chan<- prometheus.Metric, read readStatus) {
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
 	status, err := read(ctx)
 	if err != nil {
-		to <- prometheus.NewInvalidMetric(c.phase, err)
+		to <- prometheus.NewInvalidMetric(c.phases, err)
 		return
 	}
 	for _, v := range selector.Verdicts() {
 		gauge(to, c.servers, float64(status.Verdicts[v]), v.String())
 	}
-	oneOf(to, c.phase, status.Rollout.Phase, upgrade.Phases()...)
+	installs := make(map[selector.State]int)
+	for _, i := range status.Installs {
+		installs[i.State]++
+	}
+	for _, s := range []selector.State{selector.StateReady, selector.StateUnready, selector.StateMissing} {
+		gauge(to, c.installs, float64(installs[s]), string(s))
+	}
+	c.collectRollouts(to, status.Rollouts)
+}
+
+func (c *current) collectRollouts(to chan<- prometheus.Metric, rollouts []upgrade.Rollout) {
+	phases, members := make(map[upgrade.Phase]int), make(map[upgrade.State]int)
+	for _, r := range rollouts {
+		phases[r.Phase]++
+		for s, n := range r.Servers {
+			members[s] += n
+		}
+	}
+	for _, p := range upgrade.Phases() {
+		gauge(to, c.phases, float64(phases[p]), string(p))
+	}
 	for _, s := range upgrade.States() {
-		gauge(to, c.members, float64(status.Rollout.Servers[s]), s.String())
+		gauge(to, c.members, float64(members[s]), s.String())
 	}
 }
 

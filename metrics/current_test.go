@@ -21,9 +21,10 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	m := metrics.New("", "")
 	status := upgrade.Status{
 		Verdicts: map[selector.Verdict]int{selector.Outdated: 3, selector.UpToDate: 2},
-		Rollout: upgrade.Rollout{
-			Phase:   upgrade.PhaseCanary,
-			Servers: map[upgrade.State]int{upgrade.Pending: 2, upgrade.Holding: 1},
+		Installs: []upgrade.InstallStatus{{Install: ready}, {Install: ready}, {}},
+		Rollouts: []upgrade.Rollout{
+			{Phase: upgrade.PhaseCanary, Servers: map[upgrade.State]int{upgrade.Pending: 1, upgrade.Holding: 1}},
+			{Phase: upgrade.PhaseCanary, Servers: map[upgrade.State]int{upgrade.Pending: 1}},
 		},
 	}
 	m.FollowStatus(func(context.Context) (upgrade.Status, error) { return status, nil })
@@ -32,7 +33,7 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 		want[fmt.Sprintf("servers{verdict=%q}", v)] = "0"
 	}
 	for _, p := range upgrade.Phases() {
-		want[fmt.Sprintf("rollout_phase{phase=%q}", string(p))] = "0"
+		want[fmt.Sprintf("rollouts{phase=%q}", string(p))] = "0"
 	}
 	for _, s := range upgrade.States() {
 		want[fmt.Sprintf("rollout_servers{state=%q}", s)] = "0"
@@ -40,18 +41,30 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	maps.Copy(want, map[string]string{
 		`servers{verdict="outdated"}`:      "3",
 		`servers{verdict="up-to-date"}`:    "2",
-		`rollout_phase{phase="canary"}`:    "1",
+		`rollouts{phase="canary"}`:         "2",
+		`installs{state="ready"}`:          "2",
 		`rollout_servers{state="pending"}`: "2",
 		`rollout_servers{state="holding"}`: "1",
 	})
 	requireValues(t, scrape(t, m), want)
 
-	status = upgrade.Status{Rollout: upgrade.Rollout{Phase: upgrade.PhaseComplete}}
+	status = upgrade.Status{Rollouts: []upgrade.Rollout{{Phase: upgrade.PhaseComplete}}}
 	requireValues(t, scrape(t, m), map[string]string{
 		`servers{verdict="outdated"}`:      "0",
-		`rollout_phase{phase="canary"}`:    "0",
-		`rollout_phase{phase="complete"}`:  "1",
+		`rollouts{phase="canary"}`:         "0",
+		`rollouts{phase="complete"}`:       "1",
 		`rollout_servers{state="pending"}`: "0",
+	})
+}
+
+func TestWatchingIsShown(t *testing.T) {
+	m := metrics.New("", "")
+	m.FollowWatching(func() metrics.Watching {
+		return metrics.Watching{Places: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
+	})
+	requireValues(t, scrape(t, m), map[string]string{
+		"watched_installs": "1", "inotify_watches": "2", "polled_installs": "3", "stuck_lookups": "4",
+		"refused_watches_total": "5", "inotify_overflows_total": "6",
 	})
 }
 
@@ -116,7 +129,7 @@ func TestScrapeDoesWithoutWhatFails(t *testing.T) {
 			t.Errorf("the scrape took %v, want 1s", took)
 		}
 		requireValues(t, text, map[string]string{"troubles_total": "1"})
-		requireAbsent(t, text, append(trackerNames, "servers", "rollout_phase", "rollout_servers")...)
+		requireAbsent(t, text, append(trackerNames, "servers", "rollouts", "rollout_servers")...)
 		again := scrape(t, m)
 		if want := `promhttp_metric_handler_errors_total{cause="gathering"} 1`; !strings.Contains(again, want) {
 			t.Errorf("the next scrape lacks %q", want)
@@ -142,13 +155,13 @@ func TestServiceIsNotHeldUpByAScrape(t *testing.T) {
 			serve(m)
 			m.SetSource(upgrade.SourceProc)
 			m.FollowTracker(tracker)
-			answer <- upgrade.Status{Rollout: upgrade.Rollout{Phase: upgrade.PhaseRolling}}
+			answer <- upgrade.Status{Rollouts: []upgrade.Rollout{{Phase: upgrade.PhaseRolling}}}
 		}
 	}()
 	var scrapes sync.WaitGroup
 	for range 8 {
 		scrapes.Go(func() {
-			requireValues(t, scrape(t, m), map[string]string{`rollout_phase{phase="rolling"}`: "1"})
+			requireValues(t, scrape(t, m), map[string]string{`rollouts{phase="rolling"}`: "1"})
 		})
 	}
 	scrapes.Wait()
@@ -160,6 +173,6 @@ func scrapeWithoutStatus(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
 	m.FollowStatus(nil)
 	text := scrape(t, m)
-	requireAbsent(t, text, "servers", "rollout_phase", "rollout_servers")
+	requireAbsent(t, text, "servers", "rollouts", "rollout_servers")
 	return text
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -30,7 +29,7 @@ type Metrics struct {
 	events, rounds, refused, outcomes *prometheus.CounterVec
 	sent, installs, troubles          prometheus.Counter
 	roundTook, scanTook, upgradeTook  prometheus.Histogram
-	// number is that of the rollout that was counted last.
+	// number is that of the latest rollout that was counted.
 	number atomic.Uint64
 }
 
@@ -122,7 +121,7 @@ func (m *Metrics) Scanned(took time.Duration) { m.scanTook.Observe(took.Seconds(
 // Round is told of by the service.
 func (m *Metrics) Round(reason upgrade.Reason, report upgrade.Report, took time.Duration) {
 	m.rounds.WithLabelValues(string(reason)).Inc()
-	if report.Install.State == selector.StateReady { // else nobody was looked at
+	if took > 0 { // else nobody was looked at
 		m.roundTook.Observe(took.Seconds())
 	}
 }
@@ -132,7 +131,8 @@ func (m *Metrics) Rollout(r upgrade.Rollout) {
 	if r.Number == 0 || r.Superseded {
 		return
 	}
-	if m.number.Swap(r.Number) != r.Number {
+	if r.Number > m.number.Load() { // the service tells one after the other
+		m.number.Store(r.Number)
 		m.installs.Inc()
 	}
 }

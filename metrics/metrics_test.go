@@ -74,8 +74,8 @@ func serve(m *metrics.Metrics) {
 	observer.Rollout(upgrade.Rollout{Phase: upgrade.PhaseIdle})
 	first := upgrade.Rollout{Number: 4, Phase: upgrade.PhaseCanary}
 	observer.Rollout(first)
-	observer.Round(upgrade.ReasonInstall, upgrade.Report{Install: ready}, 250*time.Millisecond)
-	observer.Round(upgrade.ReasonScan, upgrade.Report{Install: ready}, 500*time.Millisecond)
+	observer.Round(upgrade.ReasonInstall, upgrade.Report{}, 250*time.Millisecond)
+	observer.Round(upgrade.ReasonScan, upgrade.Report{}, 500*time.Millisecond)
 	m.Scanned(125 * time.Millisecond)
 
 	asked := upgrade.Member{PID: 7, AskedAt: start, Since: start}

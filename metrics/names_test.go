@@ -54,6 +54,7 @@ func everything(t *testing.T) (lines []string) {
 	serve(m)
 	m.SetSource(upgrade.SourceBPF)
 	m.FollowTracker(tracker)
+	m.FollowWatching(func() metrics.Watching { return metrics.Watching{} })
 	m.FollowStatus(func(context.Context) (upgrade.Status, error) { return upgrade.Status{}, nil })
 	names := make(map[string]bool)
 	for text := bufio.NewScanner(strings.NewReader(scrape(t, m))); text.Scan(); {
@@ -65,7 +66,7 @@ func everything(t *testing.T) (lines []string) {
 			names[name] = true
 		}
 	}
-	if want := 22; len(names) != want {
+	if want := 29; len(names) != want {
 		t.Errorf("%d metrics, want %d: %v", len(names), want, slices.Sorted(maps.Keys(names)))
 	}
 	return lines

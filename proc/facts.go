@@ -193,6 +193,7 @@ func (r *reader) readStatus() error {
 		return errThread
 	}
 	r.p.Credentials, r.p.Catches = s.credentials, s.catches(int(r.q.Signal))
+	r.p.Credentials.Owner = r.fs.owner(r.at(), s)
 	return nil
 }
 

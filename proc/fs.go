@@ -24,9 +24,11 @@ var ErrGone = selector.ErrGone
 type FS struct {
 	root    int
 	buffers sync.Pool // of *[]byte, bufferSize long
-	// self is this process's view of the world, to tell whether another process shares it.
-	self  view
-	waits waits
+	// self is this process's view of the world, to tell whether another process shares it, and the
+	// namespaces that it lives in.
+	self        selector.View
+	pids, users uint64
+	waits       waits
 }
 
 // bufferSize holds stat and status whole, and the command line and environment of most processes.
@@ -48,8 +50,13 @@ func NewFS(root string) (*FS, error) {
 		return nil, fmt.Errorf("open %q: it does not show this process: mount a proc file system there", root)
 	}
 	fs.self, _ = viewOf(fd, "self/") // unknown compares unequal, which only costs a look more
+	fs.pids, _ = namespace(fd, "self/ns/pid")
+	fs.users, _ = namespace(fd, "self/ns/user")
 	return fs, nil
 }
+
+// View is what this process sees of the files of the host.
+func (fs *FS) View() selector.View { return fs.self }
 
 // Close gives the descriptor back. It must not be called while other calls are under way.
 func (fs *FS) Close() error {

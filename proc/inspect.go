@@ -36,8 +36,8 @@ const (
 
 // Inspect reads the facts about one process: stat and command line, and only if these match the
 // pattern its environment and the file that the variable names; the image and the handler last. It
-// fails with [ErrGone] when there is no such process. A fact that cannot be read, or not within a
-// second, is named in the result, and the ones after it are missing.
+// fails with [ErrGone] when there is no such process. A fact that cannot be read, or not at
+// once, is named in the result, and the ones after it are missing.
 func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
@@ -127,6 +127,7 @@ func (r *reader) read() error {
 		{selector.FactStat, r.readStat},
 		{selector.FactCmdline, r.readCmdline},
 		{selector.FactEnvironment, r.readEnvironment},
+		{selector.FactEnvironment, r.readContainer},
 		{selector.FactTarget, r.readTarget},
 		{selector.FactImage, r.readImage},
 	} {

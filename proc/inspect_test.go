@@ -210,6 +210,43 @@ func TestCredentialsAreTheOnesThatFilesAreOpenedWith(t *testing.T) {
 	if got.UID != 22 || got.GID != 12 || !slices.Equal(got.Groups, []uint32{7, 8}) {
 		t.Errorf("credentials %+v, want the effective ones, 22, 12 and groups 7, 8", got)
 	}
+	if got.Owner != 21 || !got.Changed {
+		t.Errorf("credentials %+v, want the real user 21 as the owner, and that they were changed", got)
+	}
+}
+
+// TestASetuidProgramIsToldByItsCredentials runs a copy of this binary that belongs to root.
+func TestASetuidProgramIsToldByItsCredentials(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	path := publicCopy(t)
+	for setuid, mode := range map[bool]os.FileMode{false: 0o755, true: 0o755 | os.ModeSetuid} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}}
+		got := inspect(t, open(t), server(t, program{path: path, sys: nobody})).Credentials
+		if got.Owner != 65534 || got.Changed != setuid || (got.UID == 0) != setuid {
+			t.Errorf("setuid %t: %+v", setuid, got)
+		}
+	}
+}
+
+// publicCopy is a copy of this binary that everybody may exec, on a file system that is not mounted
+// nosuid, as that of temporary files may be.
+func publicCopy(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "proc-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "rag-rat")
+	install(t, path)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestImageSurvivesTheInstallOfAnother(t *testing.T) {

@@ -7,6 +7,7 @@ package proc_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 )
@@ -68,6 +70,12 @@ func play(role, argument string) error {
 		return execShell()
 	case "user":
 		return becomeUser()
+	case "silent arguments":
+		return testfleet.SilenceArguments(argument)
+	case "silent environment":
+		return testfleet.SilenceEnvironment(argument)
+	case "apart":
+		return makeUserNamespace(argument)
 	case "inspect":
 		return inspectAsNobody(argument)
 	}
@@ -108,6 +116,29 @@ func becomeUser() error {
 	return syscall.Setresuid(21, 22, 23)
 }
 
+// makeUserNamespace becomes a user, makes a user namespace as him, and starts a process in it, of which
+// it says the number.
+func makeUserNamespace(argument string) error {
+	user, err := strconv.Atoi(argument)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(user, user, user), syscall.Setresuid(user, user, user)); err != nil {
+		return err
+	}
+	child, err := os.StartProcess("/proc/self/exe", []string{"rag-rat", "mcp"}, &os.ProcAttr{
+		Env: append(os.Environ(), roleVariable+"=armed"), Files: []*os.File{os.Stdin, nil, os.Stderr},
+		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	fmt.Println(child.Pid)
+	waitForEnd()
+	return child.Kill()
+}
+
 // inspectAsNobody prints what a user without rights can see of a process.
 func inspectAsNobody(argument string) error {
 	if err := syscall.Setgroups(nil); err != nil {
@@ -146,6 +177,7 @@ type program struct {
 	dir  string
 	args []string // "rag-rat mcp" by default
 	env  []string
+	sys  *syscall.SysProcAttr
 }
 
 // running is a started process. Its end is seen to by the test's cleanup.
@@ -168,7 +200,7 @@ func start(t testing.TB, p program) *running {
 	}
 	started, err := os.StartProcess(p.path, p.args, &os.ProcAttr{
 		Dir: p.dir, Env: append(p.env, roleVariable+"="+p.role),
-		Files: []*os.File{stdin, stdout, os.Stderr},
+		Files: []*os.File{stdin, stdout, os.Stderr}, Sys: p.sys,
 	})
 	if err != nil {
 		t.Fatal(err)

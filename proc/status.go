@@ -68,10 +68,14 @@ func (s *status) take(key, value []byte) (field int, err error) {
 		s.tgid = selector.PID(tgid)
 		return statusTgid, err
 	case "Uid":
-		s.credentials.UID, err = fileSystemID(value)
+		ids, err := fourIDs(value)
+		s.credentials.UID, s.credentials.Owner = ids[3], ids[0]
+		s.credentials.Changed = s.credentials.Changed || !same(ids)
 		return statusUID, err
 	case "Gid":
-		s.credentials.GID, err = fileSystemID(value)
+		ids, err := fourIDs(value)
+		s.credentials.GID = ids[3]
+		s.credentials.Changed = s.credentials.Changed || !same(ids)
 		return statusGID, err
 	case "Groups":
 		s.credentials.Groups, err = parseIDs(value)
@@ -98,15 +102,17 @@ func firstSignals(value []byte) (uint64, error) {
 	return strconv.ParseUint(string(value[max(0, len(value)-digits):]), 16, 64)
 }
 
-// fileSystemID is the last of real, effective, saved and file system id: the one that the kernel
-// checks when a file is opened or exec'd.
-func fileSystemID(value []byte) (uint32, error) {
+// fourIDs are real, effective, saved and file system id. The last is the one that the kernel checks when
+// a file is opened or exec'd.
+func fourIDs(value []byte) ([4]uint32, error) {
 	ids, err := parseIDs(value)
 	if err != nil || len(ids) != 4 {
-		return 0, errMalformed
+		return [4]uint32{}, errMalformed
 	}
-	return ids[3], nil
+	return [4]uint32(ids), nil
 }
+
+func same(ids [4]uint32) bool { return ids == [4]uint32{ids[0], ids[0], ids[0], ids[0]} }
 
 func parseIDs(value []byte) ([]uint32, error) {
 	var ids []uint32

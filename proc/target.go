@@ -8,51 +8,48 @@ import (
 	"errors"
 	"os"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/selector"
 )
 
-// view is what a process sees of the files of this host.
-type view struct {
-	root   selector.Image
-	mounts string // the mount namespace, as "mnt:[number]"
-}
-
-// viewOf is that of the process whose files stand behind prefix below dir.
-func viewOf(dir int, prefix string) (view, error) {
+// viewOf is what the process sees whose files stand behind prefix below dir.
+func viewOf(dir int, prefix string) (selector.View, error) {
 	root, err := statAt(dir, prefix+"root", 0)
 	if err != nil {
-		return view{}, err
+		return selector.View{}, err
 	}
-	mounts := make([]byte, 64)
-	n, err := unix.Readlinkat(dir, prefix+"ns/mnt", mounts)
-	if err != nil {
-		return view{}, err
-	}
-	return view{root.Image, string(mounts[:n])}, nil
+	mounts, err := namespace(dir, prefix+"ns/mnt")
+	return selector.View{Mounts: mounts, Root: root.Image}, err
+}
+
+// namespace is the inode number of one, which no two have at the same time.
+func namespace(dir int, name string) (uint64, error) {
+	f, err := statAt(dir, name, 0)
+	return f.Ino, err
 }
 
 // readTarget resolves what the variable names, in the root of the process.
-func (r *reader) readTarget() error {
+func (r *reader) readTarget() (err error) {
 	if r.p.Variable == "" || r.p.TargetProblem != "" {
 		return nil
 	}
-	theirs, err := r.view()
-	if err != nil {
+	if r.p.View, err = viewOf(r.at(), ""); err != nil {
 		return gone(err)
 	}
-	r.p.Target, err = r.resolve(r.p.Variable, theirs)
+	r.p.Path = r.path()
+	r.p.Target, err = r.resolve(r.p.Variable)
 	if isProblem(err) {
 		r.p.TargetProblem = plain(err)
 		return nil
 	}
-	if err != nil || theirs == r.fs.self {
+	if err != nil || r.p.View == r.fs.self {
 		return err
 	}
 	for _, interpreter := range r.q.Interpreters {
-		switch _, err := r.resolve(interpreter, theirs); {
+		switch _, err := r.resolve(interpreter); {
 		case isProblem(err):
 			r.p.MissingInterpreter = interpreter
 			return nil
@@ -63,13 +60,28 @@ func (r *reader) readTarget() error {
 	return nil
 }
 
-// view is what the process sees, where that matters: a path from a working directory, or the
-// interpreter of a file that was checked in our own root. Else it is taken for ours.
-func (r *reader) view() (view, error) {
-	if path.IsAbs(r.p.Variable) && len(r.q.Interpreters) == 0 {
-		return r.fs.self, nil
+// path is where the variable leads from the root of the process. A relative value counts from its
+// working directory, whose path can be had if the process shares our root.
+func (r *reader) path() string {
+	if path.IsAbs(r.p.Variable) {
+		return r.p.Variable
 	}
-	return viewOf(r.at(), "")
+	if r.p.View != r.fs.self {
+		return ""
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(r.at(), "cwd", buf)
+	if err != nil {
+		return ""
+	}
+	cwd := string(buf[:n])
+	full := cwd + "/" + r.p.Variable
+	// A directory that was removed ends in " (deleted)", one out of reach begins with "(unreachable)"
+	// (d_path and prepend_path in fs/d_path.c, Linux 6.12).
+	if !path.IsAbs(cwd) || strings.HasSuffix(cwd, " (deleted)") || len(full) >= unix.PathMax {
+		return ""
+	}
+	return full
 }
 
 // isProblem tells a path that leads nowhere, for the process as for us, from one that may not be
@@ -83,10 +95,10 @@ var errForeignRelative = errors.New("a relative path in another root")
 
 // resolve finds a file as the process would. A relative path counts from its working directory;
 // openat2 can start there or stay in a root, but not both, so that works only in our own root.
-func (r *reader) resolve(name string, theirs view) (selector.File, error) {
+func (r *reader) resolve(name string) (selector.File, error) {
 	start, flags := "root", uint64(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 	if !path.IsAbs(name) {
-		if theirs != r.fs.self {
+		if r.p.View != r.fs.self {
 			return selector.File{}, errForeignRelative
 		}
 		start, flags = "cwd", unix.RESOLVE_NO_MAGICLINKS
@@ -95,7 +107,7 @@ func (r *reader) resolve(name string, theirs view) (selector.File, error) {
 	if err != nil {
 		return selector.File{}, gone(err)
 	}
-	return r.fs.lookUp(r.p.Identity, fd, name, flags)
+	return r.lookUp(fd, name, flags)
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h, since Linux 5.12 (commit
@@ -105,11 +117,16 @@ const resolveCached = 0x20
 // lookUp finds name below dir, which it closes. What the kernel has in its cache, on a file system
 // with a block device, is found at once. Everything else may be FUSE or a network's, and may never
 // answer.
-func (fs *FS) lookUp(id selector.Identity, dir int, name string, flags uint64) (selector.File, error) {
+func (r *reader) lookUp(dir int, name string, flags uint64) (selector.File, error) {
 	if f, err := lookUpNow(dir, name, flags|resolveCached); err == nil || isProblem(err) {
 		return f, errors.Join(err, unix.Close(dir))
 	}
-	return fs.waits.within(id, dir, func() (selector.File, error) { return lookUpNow(dir, name, flags) })
+	s, err := r.status()
+	if err != nil {
+		return selector.File{}, errors.Join(err, unix.Close(dir))
+	}
+	q := question{owner: r.fs.owner(r.at(), s), id: r.p.Identity, name: name}
+	return r.fs.waits.within(q, dir, func() (selector.File, error) { return lookUpNow(dir, name, flags) })
 }
 
 // lookUpNow fails with EAGAIN where flags ask for the cache and it does not suffice.

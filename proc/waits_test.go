@@ -51,54 +51,89 @@ func (o opening) release(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Close(fd) })
 }
 
+func about(pid selector.PID) question {
+	return question{owner: 7, id: selector.Identity{PID: pid}, name: "/file"}
+}
+
 func TestAnswerInTimeIsTaken(t *testing.T) {
 	t.Parallel()
 	var w waits
 	o := newOpening(t)
 	o.release(t)
-	if f, err := w.within(selector.Identity{PID: 1}, o.fd, o.ask); err != nil || f.UID != 7 {
-		t.Errorf("within = %+v, %v", f, err)
+	for {
+		f, err := w.within(about(1), o.fd, o.ask)
+		if errors.Is(err, errNoAnswer) {
+			continue // on a machine as slow as that; the next look has it
+		}
+		if err != nil || f.UID != 7 {
+			t.Errorf("within = %+v, %v", f, err)
+		}
+		break
 	}
-	if len(w.stuck) != 0 {
-		t.Errorf("still stuck: %v", w.stuck)
+	if a := w.accounts[7]; len(w.late) > 0 || a.stuck > 0 {
+		t.Errorf("%d late, %d stuck", len(w.late), a.stuck)
 	}
 }
 
-func TestProcessIsAskedForAgainWhenItsFileSystemAnswered(t *testing.T) {
+func TestALateAnswerIsForTheNextLook(t *testing.T) {
 	t.Parallel()
 	var w waits
-	id := selector.Identity{PID: 1, StartTime: 2}
 	o := newOpening(t)
-	if _, err := w.within(id, o.fd, o.ask); !errors.Is(err, errNoAnswer) {
+	if _, err := w.within(about(1), o.fd, o.ask); !errors.Is(err, errNoAnswer) {
 		t.Fatalf("within = %v, want no answer", err)
 	}
-	if err := w.refuses(id); !errors.Is(err, errNoAnswer) {
+	asked := func() (selector.File, error) { t.Error("asked again while it waits"); return selector.File{}, nil }
+	if _, err := w.within(about(1), descriptor(t), asked); !errors.Is(err, errNoAnswer) {
 		t.Errorf("asked again while it waits: %v", err)
-	}
-	if err := w.refuses(selector.Identity{PID: 1, StartTime: 3}); err != nil {
-		t.Errorf("another process with its number: %v", err)
 	}
 	o.release(t)
 	deadline := time.After(10 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for w.refuses(id) != nil {
+	for {
+		f, err := w.within(about(1), descriptor(t), asked)
+		if err == nil && f.UID == 7 {
+			return
+		}
 		select {
 		case <-deadline:
-			t.Fatal("it is never asked again")
+			t.Fatalf("the answer is never taken: %v", err)
 		case <-tick.C:
 		}
 	}
 }
 
-func TestNumberOfStuckLookUpsIsBounded(t *testing.T) {
+func descriptor(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// TestFileSystemsThatDoNotAnswerCostTheirUserOnly: four threads, and of the time a share.
+func TestFileSystemsThatDoNotAnswerCostTheirUserOnly(t *testing.T) {
 	t.Parallel()
 	var w waits
-	for pid := range mostStuck {
-		w.remember(selector.Identity{PID: selector.PID(pid + 1)})
+	var last opening
+	for pid := range selector.PID(mostStuck) {
+		last = newOpening(t)
+		defer last.release(t)
+		if _, err := w.within(about(pid+1), last.fd, last.ask); !errors.Is(err, errNoAnswer) {
+			t.Fatalf("within = %v, want no answer", err)
+		}
 	}
-	o := newOpening(t)
-	if _, err := w.within(selector.Identity{PID: 1000}, o.fd, o.ask); !errors.Is(err, errManyStuck) {
+	refused := func() (selector.File, error) { t.Error("asked"); return selector.File{}, nil }
+	if _, err := w.within(about(1000), descriptor(t), refused); !errors.Is(err, errManyStuck) {
 		t.Errorf("within = %v, want a refusal", err)
+	}
+	other := question{owner: 8, id: selector.Identity{PID: 1000}}
+	if _, patience, err := w.begin(other); err != nil || patience != answerWithin {
+		t.Errorf("another user is given %s, %v", patience, err)
+	}
+	w.account(8).credit = -time.Hour
+	if _, patience, err := w.begin(other); err != nil || patience != 0 {
+		t.Errorf("who has had his share of the time is waited for %s, %v", patience, err)
 	}
 }

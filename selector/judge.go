@@ -69,8 +69,8 @@ type Selection struct {
 // whyNot says why a process is left out, or nothing when it is not.
 func (s Selection) whyNot(p Process) string {
 	switch {
-	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.RealUID):
-		return fmt.Sprintf("belongs to uid %d", p.Credentials.RealUID)
+	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.Owner):
+		return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner)
 	case s.NoContainers && p.Container != "":
 		return fmt.Sprintf("runs in container %q", p.Container)
 	case len(s.Containers) > 0 && !slices.ContainsFunc(s.Containers, p.runsIn):
@@ -271,9 +271,9 @@ func readSelection(r Rule, p Process) string {
 		return why
 	}
 	if p.Container != "" {
-		return fmt.Sprintf("belongs to uid %d, in container %q", p.Credentials.RealUID, p.Container)
+		return fmt.Sprintf("belongs to uid %d, in container %q", p.Credentials.Owner, p.Container)
 	}
-	return fmt.Sprintf("belongs to uid %d", p.Credentials.RealUID)
+	return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner)
 }
 
 func readUser(_ Rule, p Process) string {

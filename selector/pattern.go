@@ -15,6 +15,9 @@ type Pattern struct {
 	Subcommand string
 }
 
+// MaxNames is how many names a [Pattern] can have: each is compared for every exec of the host.
+const MaxNames = 8
+
 // ErrNoFileName means that a path has no last component that could be the name of a server.
 var ErrNoFileName = errors.New("path has no file name")
 

@@ -71,8 +71,10 @@ type View struct {
 type Credentials struct {
 	UID, GID uint32
 	Groups   []uint32
-	// RealUID is that of who started the process, and accounts for it.
-	RealUID uint32
+	// Owner is the user who accounts for the process: its real user id or, where it lives in a user
+	// namespace that another user than root made, that user's. Whoever has a range of subordinate ids,
+	// as for rootless containers, is one user all the same.
+	Owner uint32
 	// Changed says that real, effective, saved and file system id are not all the same, of the user or
 	// of the group: the process runs, or ran, with rights that its user does not have.
 	Changed bool

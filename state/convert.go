@@ -11,10 +11,17 @@ import (
 	"ebpf-upgrader/upgrade"
 )
 
-func newRollout(s upgrade.Saved, now clock) *rollout {
+func newRollout(s upgrade.SavedRollout, now clock) *rollout {
 	return &rollout{
-		Number: s.Number, Paused: s.Paused, Proven: s.Proven, Halted: s.Halted, Deaths: s.Deaths,
+		Number: s.Number, Proven: s.Proven, Halted: s.Halted, Deaths: s.Deaths,
 		Started: now.moment(s.Started), Install: newInstall(s.Install),
+	}
+}
+
+func (r rollout) saved(now clock) upgrade.SavedRollout {
+	return upgrade.SavedRollout{
+		Number: r.Number, Proven: r.Proven, Halted: r.Halted, Deaths: r.Deaths,
+		Started: now.time(r.Started), Install: r.Install.install(),
 	}
 }
 
@@ -44,7 +51,7 @@ func (i install) install() selector.Install {
 
 func newServer(s upgrade.SavedServer, now clock) *server {
 	return &server{
-		PID: s.PID, StartTime: s.StartTime, UID: s.UID, State: s.State, Since: now.moment(s.Since),
+		PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.moment(s.Since),
 		Verdict: s.Verdict, Detail: text(s.Detail), Attempts: s.Attempts, AskedAt: now.moment(s.AskedAt),
 		ByOther: s.ByOther, Ran: s.Ran, Carried: s.Carried,
 	}
@@ -53,7 +60,7 @@ func newServer(s upgrade.SavedServer, now clock) *server {
 func (s server) saved(now clock) upgrade.SavedServer {
 	return upgrade.SavedServer{
 		Member: upgrade.Member{
-			PID: s.PID, StartTime: s.StartTime, UID: s.UID, State: s.State, Since: now.time(s.Since),
+			PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.time(s.Since),
 			Verdict: s.Verdict, Detail: string(s.Detail), Attempts: s.Attempts, AskedAt: now.time(s.AskedAt),
 			ByOther: s.ByOther,
 		},

@@ -36,13 +36,14 @@ func TestATornFileIsUsedAsFarAsItGoes(t *testing.T) {
 		whole := bytes.Count(content[:n], []byte("\n"))
 		if whole < 2 {
 			if got != nil {
-				t.Fatalf("%d bytes without a rollout gave %+v", n, got)
+				t.Fatalf("%d bytes without a service gave %+v", n, got)
 			}
 			continue
 		}
 		want := saved()
-		for pid := 1; pid <= whole-2; pid++ {
-			want.Servers = append(want.Servers, server(selector.PID(pid)))
+		want.Rollouts = want.Rollouts[:min(2, whole-2)]
+		for pid := 1; pid <= whole-4; pid++ {
+			want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, server(selector.PID(pid)))
 		}
 		check(t, got, want)
 	}
@@ -70,14 +71,14 @@ func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
 		return strings.Replace(content, from, to, 1)
 	}
 	for name, content := range map[string]string{
-		"other version":         replace(`state":1`, `state":2`),
-		"other version's form":  `{"ebpf_upgrader_state":2,"more":true}` + "\n",
+		"other version":         replace(`state":2`, `state":1`),
+		"other version's form":  `{"ebpf_upgrader_state":3,"more":true}` + "\n",
 		"other install":         replace(installPath, "/usr/bin/other"),
 		"text":                  "hello\nworld\n",
 		"text without an end":   "hello",
 		"zeros":                 strings.Repeat("\x00", 4096),
-		"garbage in the middle": lines[0] + lines[1] + "garbage\n" + lines[3],
-		"half a server":         lines[0] + lines[1] + `{"server":{"pid":1}}` + "\n" + lines[3],
+		"garbage in the middle": lines[0] + lines[1] + "garbage\n" + lines[4],
+		"half a server":         lines[0] + lines[1] + `{"server":{"pid":1}}` + "\n" + lines[4],
 		"a field too many":      replace(`"pid":1,`, `"pid":1,"x":1,`),
 		"a field twice":         replace(`"pid":1,`, `"pid":1,"pid":1,`),
 		"other case":            replace(`"pid":1,`, `"PID":1,`),
@@ -86,11 +87,13 @@ func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
 		"pid 0":                 replace(`"pid":1,`, `"pid":0,`),
 		"negative pid":          replace(`"pid":1,`, `"pid":-1,`),
 		"pid of 64 bits":        replace(`"pid":1,`, `"pid":4294967297,`),
-		"two rollouts":          lines[0] + lines[1] + lines[1] + lines[2],
-		"no rollout":            lines[0] + lines[2] + lines[3],
+		"two services":          lines[0] + lines[1] + lines[1] + lines[2],
+		"no service":            lines[0] + lines[2] + lines[4],
+		"rollout 0":             replace(`"rollout":{"number":9223372036854775808`, `"rollout":{"number":0`),
+		"two in one line":       lines[0] + lines[1] + `{"server":null,"forget":0}` + "\n" + lines[4],
 		"two headers":           lines[0] + lines[0] + lines[1],
 		"empty line":            lines[0] + "\n" + lines[1],
-		"far future":            lines[0] + lines[1] + strings.Replace(lines[2], `"since":`, `"since":9`+strings.Repeat("0", 18-len("9"))+`1`, 1) + lines[3],
+		"far future":            lines[0] + lines[1] + strings.Replace(lines[4], `"since":`, `"since":9`+strings.Repeat("0", 18-len("9"))+`1`, 1) + lines[5],
 	} {
 		t.Run(name, func(t *testing.T) {
 			must(t, os.WriteFile(path, []byte(content), 0o600))
@@ -123,9 +126,9 @@ func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
 	if got != nil {
 		t.Errorf("another boot's file gave %+v", got)
 	}
-	if err := f.Note(server(1)); err == nil {
-		t.Error("a note was added to another boot's rollout")
-	}
+	must(t, f.Note(server(1)))
+	_, got = mustOpen(t, dir)
+	check(t, got, upgrade.Saved{}) // and not the other boot's rollouts with it
 }
 
 func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
@@ -149,6 +152,14 @@ func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
 			check(t, got, saved(1))
 		})
 	}
+}
+
+// serversOf are those of all rollouts.
+func serversOf(s upgrade.Saved) (all []upgrade.SavedServer) {
+	for _, r := range s.Rollouts {
+		all = append(all, r.Servers...)
+	}
+	return all
 }
 
 func FuzzLoad(f *testing.F) {
@@ -184,7 +195,7 @@ func FuzzLoad(f *testing.F) {
 		if got == nil {
 			return
 		}
-		for _, s := range got.Servers {
+		for _, s := range serversOf(*got) {
 			if s.PID <= 0 || s.Verdict.String() == "" || s.State < upgrade.Notified || s.State > upgrade.Staying {
 				t.Fatalf("half a server: %+v", s)
 			}

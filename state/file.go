@@ -29,8 +29,6 @@ import (
 // The caller may warn and go on as if it were not there: the next Save replaces it.
 var ErrForeign = errors.New("not a state of this install that this version can read")
 
-var errNothingSaved = errors.New("no rollout was saved before")
-
 const (
 	// maxNotes is after how many notes the file is written anew without the lines that were replaced:
 	// some 40 MB.
@@ -41,10 +39,10 @@ const (
 	retryAfter = time.Second
 )
 
-// File is the file of one install. It is safe for concurrent use, but not for use by several
+// File is the file of one service. It is safe for concurrent use, but not for use by several
 // processes: package lock keeps them apart.
 type File struct {
-	path, installPath string
+	path, serves string
 
 	mu sync.Mutex
 	// file is open for appending, nil while there is none that may be added to.
@@ -53,26 +51,35 @@ type File struct {
 	// unwritten are the lines that did not fit, for the next attempt.
 	unwritten []byte
 	notes     int
-	// rollout and servers are the lines that a whole file consists of besides the header.
-	rollout []byte
-	servers map[selector.PID][]byte
+	// service, rollouts and servers are the lines that a whole file consists of besides the header.
+	service  []byte
+	rollouts map[uint64][]byte
+	servers  map[selector.PID]serverLine
 	// failed and failedAt are of the last attempt to write a whole file for a note.
 	failed   error
 	failedAt time.Time
 }
 
-// Open finds what was kept in dir for the file at installPath, and makes dir (mode 0700) if it is
-// missing. It answers nil when nothing was kept during this boot; servers come by PID. It changes
-// nothing in an existing file.
+// serverLine is the line of a server in a rollout.
+type serverLine struct {
+	rollout uint64
+	line    []byte
+}
+
+// Open finds what was kept in dir for a service, and makes dir (mode 0700) if it is
+// missing. serves names what the service serves; each has a file of its own. Open answers nil when
+// nothing was kept during this boot. It changes nothing in an existing file.
 //
 // The File is usable whatever the error: a Save tries anew. The caller must Close it. With
 // [ErrForeign] nothing else is wrong than what was found.
-func Open(dir, installPath string) (*File, *upgrade.Saved, error) {
-	sum := sha256.Sum256([]byte(installPath))
+func Open(dir, serves string) (*File, *upgrade.Saved, error) {
+	sum := sha256.Sum256([]byte(serves))
 	f := &File{
-		path:        filepath.Join(dir, "rollout-"+hex.EncodeToString(sum[:8])+".jsonl"),
-		installPath: installPath,
-		servers:     make(map[selector.PID][]byte),
+		path:     filepath.Join(dir, "rollouts-"+hex.EncodeToString(sum[:8])+".jsonl"),
+		serves:   serves,
+		service:  encode(line{Service: &service{}}),
+		rollouts: make(map[uint64][]byte),
+		servers:  make(map[selector.PID]serverLine),
 	}
 	saved, err := f.read()
 	if err == nil || errors.Is(err, ErrForeign) {
@@ -103,13 +110,16 @@ func (f *File) read() (*upgrade.Saved, error) {
 	if err != nil {
 		return nil, f.wrap("read", err)
 	}
-	kept, err := parse(content, header{Version: version, BootID: text(boot), InstallPath: text(f.installPath)})
-	if err != nil || kept.rollout == nil {
+	kept, err := parse(content, header{Version: version, BootID: text(boot), Serves: text(f.serves)})
+	if err != nil || kept.service == nil {
 		return nil, f.wrap("read", err)
 	}
-	f.rollout = encode(line{Rollout: kept.rollout})
+	f.service = encode(line{Service: kept.service})
+	for number, r := range kept.rollouts {
+		f.rollouts[number] = encode(line{Rollout: &r})
+	}
 	for pid, s := range kept.servers {
-		f.servers[pid] = encode(line{Server: &s})
+		f.servers[pid] = serverLine{s.Rollout, encode(line{Server: &s})}
 	}
 	return kept.saved(readClock()), nil
 }
@@ -145,14 +155,37 @@ func (f *File) Save(s upgrade.Saved) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clock := readClock()
-	f.rollout = encode(line{Rollout: newRollout(s, clock)})
+	f.service = encode(line{Service: &service{Paused: s.Paused, Number: s.Number}})
+	clear(f.rollouts)
 	clear(f.servers)
-	for _, server := range s.Servers {
-		if server.State.Kept() {
-			f.servers[server.PID] = encode(line{Server: newServer(server, clock)})
+	for _, r := range s.Rollouts {
+		f.rollouts[r.Number] = encode(line{Rollout: newRollout(r, clock)})
+		for _, server := range r.Servers {
+			if server.State.Kept() {
+				server.Rollout = r.Number
+				f.servers[server.PID] = serverLine{r.Number, encode(line{Server: newServer(server, clock)})}
+			}
 		}
 	}
 	return f.wrap("write", f.replace())
+}
+
+// Rollout replaces what was kept of one rollout, but not of its servers; see Note.
+func (f *File) Rollout(r upgrade.SavedRollout) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	encoded := encode(line{Rollout: newRollout(r, readClock())})
+	f.rollouts[r.Number] = encoded
+	return f.wrap("write", f.append(encoded))
+}
+
+// Forget ends what was kept of a rollout and its servers; see Note.
+func (f *File) Forget(number uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.rollouts, number)
+	maps.DeleteFunc(f.servers, func(_ selector.PID, s serverLine) bool { return s.rollout == number })
+	return f.wrap("write", f.append(encode(line{Forget: number})))
 }
 
 // Note replaces what was kept of one server, or forgets it when its state is not one to keep. When
@@ -161,20 +194,22 @@ func (f *File) Save(s upgrade.Saved) error {
 func (f *File) Note(s upgrade.SavedServer) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.rollout == nil {
-		return f.wrap("write", errNothingSaved)
-	}
 	encoded := encode(line{Server: newServer(s, readClock())})
 	if s.State.Kept() {
-		f.servers[s.PID] = encoded
+		f.servers[s.PID] = serverLine{s.Rollout, encoded}
 	} else {
 		delete(f.servers, s.PID)
 	}
+	return f.wrap("write", f.append(encoded))
+}
+
+// append adds a line to the file, or writes it anew.
+func (f *File) append(encoded []byte) error {
 	if f.notes++; f.file == nil || f.notes > maxNotes {
-		return f.wrap("write", f.replaceForNote())
+		return f.replaceForNote()
 	}
 	f.unwritten = append(f.unwritten, encoded...)
-	return f.wrap("write", f.add())
+	return f.add()
 }
 
 // add writes the lines that are due, in one piece and wholly or not at all: the next one must not
@@ -208,10 +243,13 @@ func (f *File) replace() error {
 	if err != nil {
 		return err
 	}
-	content := encode(header{Version: version, BootID: text(boot), InstallPath: text(f.installPath)})
-	content = append(content, f.rollout...)
+	content := encode(header{Version: version, BootID: text(boot), Serves: text(f.serves)})
+	content = append(content, f.service...)
+	for _, number := range slices.Sorted(maps.Keys(f.rollouts)) {
+		content = append(content, f.rollouts[number]...)
+	}
 	for _, pid := range slices.Sorted(maps.Keys(f.servers)) {
-		content = append(content, f.servers[pid]...)
+		content = append(content, f.servers[pid].line...)
 	}
 	file, err := f.create(content)
 	f.drop() // also when there is no new one: notes must not go on after what Save was to replace

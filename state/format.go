@@ -20,31 +20,38 @@ import (
 )
 
 const (
-	version = 1
+	version = 2
 	// magic is how every file begins.
 	magic = `{"ebpf_upgrader_state":`
 )
 
 type header struct {
-	Version     int  `json:"ebpf_upgrader_state"`
-	BootID      text `json:"boot_id"`
-	InstallPath text `json:"install_path"`
+	Version int  `json:"ebpf_upgrader_state"`
+	BootID  text `json:"boot_id"`
+	Serves  text `json:"serves"`
 }
 
-// line is every line but the header; one of both is set.
+// line is every line but the header; one of all is set.
 type line struct {
+	Service *service `json:"service,omitempty"`
 	Rollout *rollout `json:"rollout,omitempty"`
 	Server  *server  `json:"server,omitempty"`
+	// Forget is the number of a rollout that is over, with its servers.
+	Forget uint64 `json:"forget,omitempty"`
+}
+
+type service struct {
+	Paused bool   `json:"paused"`
+	Number uint64 `json:"number"`
 }
 
 type rollout struct {
-	Number  uint64  `json:"number"`
-	Paused  bool    `json:"paused"`
-	Proven  bool    `json:"proven"`
-	Halted  bool    `json:"halted"`
-	Deaths  int     `json:"deaths"`
-	Started *int64  `json:"started"`
-	Install install `json:"install"`
+	Number  uint64         `json:"number"`
+	Proven  bool           `json:"proven"`
+	Halted  bool           `json:"halted"`
+	Deaths  map[uint32]int `json:"deaths"`
+	Started *int64         `json:"started"`
+	Install install        `json:"install"`
 }
 
 type install struct {
@@ -61,6 +68,7 @@ type server struct {
 	PID       selector.PID     `json:"pid"`
 	StartTime uint64           `json:"start_time"`
 	UID       uint32           `json:"uid"`
+	Rollout   uint64           `json:"rollout"`
 	State     upgrade.State    `json:"state"`
 	Since     *int64           `json:"since"`
 	Verdict   selector.Verdict `json:"verdict"`
@@ -119,10 +127,11 @@ func decode(from []byte, to any) error {
 	return nil
 }
 
-// contents is what stands in a file; rollout is nil when nothing does.
+// contents is what stands in a file; service is nil when nothing does.
 type contents struct {
-	rollout *rollout
-	servers map[selector.PID]server
+	service  *service
+	rollouts map[uint64]rollout
+	servers  map[selector.PID]server
 }
 
 // parse reads a whole file. Everything that it complains of is [ErrForeign].
@@ -135,7 +144,7 @@ func parse(content []byte, want header) (contents, error) {
 	if current, err := checkHeader(lines[0], want); err != nil || !current {
 		return contents{}, err
 	}
-	found := contents{servers: make(map[selector.PID]server)}
+	found := contents{rollouts: make(map[uint64]rollout), servers: make(map[selector.PID]server)}
 	for i, from := range lines[1:] {
 		err := found.take(from)
 		if err != nil && i < len(lines)-2 {
@@ -164,40 +173,71 @@ func checkHeader(from []byte, want header) (current bool, err error) {
 	switch {
 	case h.Version != want.Version:
 		return false, fmt.Errorf("%w: version %d", ErrForeign, h.Version)
-	case h.InstallPath != want.InstallPath:
-		return false, fmt.Errorf("%w: is of %q", ErrForeign, h.InstallPath)
+	case h.Serves != want.Serves:
+		return false, fmt.Errorf("%w: is of %q", ErrForeign, h.Serves)
 	}
 	return h.BootID == want.BootID, nil
 }
 
-// take adds one line. The rollout is the first, and the only one of its kind.
+var errPlace = errors.New("not in its place")
+
+// take adds one line. The service is the first, and the only one of its kind.
 func (c *contents) take(from []byte) error {
 	var l line
 	if err := decode(from, &l); err != nil {
 		return err
 	}
+	if (l.Service != nil) != (c.service == nil) || !l.one() {
+		return errPlace
+	}
 	switch {
-	case (l.Rollout == nil) == (l.Server == nil), (l.Rollout == nil) != (c.rollout != nil):
-		return errors.New("not in its place")
+	case l.Service != nil:
+		c.service = l.Service
 	case l.Rollout != nil:
 		if err := l.Rollout.check(); err != nil {
 			return err
 		}
-		c.rollout = l.Rollout
-		return nil
-	}
-	if err := l.Server.check(); err != nil {
-		return err
-	}
-	if l.Server.State.Kept() {
-		c.servers[l.Server.PID] = *l.Server
-	} else {
-		delete(c.servers, l.Server.PID)
+		c.rollouts[l.Rollout.Number] = *l.Rollout
+	case l.Server != nil:
+		return c.takeServer(*l.Server)
+	default:
+		c.forget(l.Forget)
 	}
 	return nil
 }
 
+// one reports whether exactly one of all is set.
+func (l line) one() bool {
+	n := 0
+	for _, set := range []bool{l.Service != nil, l.Rollout != nil, l.Server != nil, l.Forget != 0} {
+		if set {
+			n++
+		}
+	}
+	return n == 1
+}
+
+func (c *contents) takeServer(s server) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	if s.State.Kept() {
+		c.servers[s.PID] = s
+	} else {
+		delete(c.servers, s.PID)
+	}
+	return nil
+}
+
+func (c *contents) forget(number uint64) {
+	delete(c.rollouts, number)
+	maps.DeleteFunc(c.servers, func(_ selector.PID, s server) bool { return s.Rollout == number })
+}
+
 func (r *rollout) check() error {
+	if r.Number == 0 {
+		return errors.New("rollout 0")
+	}
 	if m := r.Install.Modified; m != nil && (m[1] < 0 || m[1] >= int64(time.Second)) {
 		return fmt.Errorf("modified at %d ns of a second", m[1])
 	}
@@ -220,14 +260,19 @@ func checkMoments(moments ...*int64) error {
 	return nil
 }
 
+// saved leaves out servers of rollouts that are not there.
 func (c contents) saved(now clock) *upgrade.Saved {
-	r := c.rollout
-	s := &upgrade.Saved{
-		Paused: r.Paused, Number: r.Number, Install: r.Install.install(), Started: now.time(r.Started),
-		Proven: r.Proven, Halted: r.Halted, Deaths: r.Deaths,
-	}
+	s := &upgrade.Saved{Paused: c.service.Paused, Number: c.service.Number}
+	servers := make(map[uint64][]upgrade.SavedServer)
 	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
-		s.Servers = append(s.Servers, c.servers[pid].saved(now))
+		server := c.servers[pid]
+		servers[server.Rollout] = append(servers[server.Rollout], server.saved(now))
+	}
+	for _, number := range slices.Sorted(maps.Keys(c.rollouts)) {
+		r := c.rollouts[number].saved(now)
+		r.Servers = servers[number]
+		s.Rollouts = append(s.Rollouts, r)
+		s.Number = max(s.Number, number)
 	}
 	return s
 }

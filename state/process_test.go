@@ -124,14 +124,14 @@ func checkLeft(t *testing.T, dir string) {
 		for i := n - n%20 + 1; i <= n; i++ {
 			s := server(selector.PID(10 + i%20))
 			s.StartTime = uint64(i)
-			want.Servers = append(want.Servers, s)
+			want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, s)
 		}
 		return want
 	}
 	if got == nil {
 		t.Fatalf("nothing was left after write %d", n)
 	}
-	if len(got.Servers) == len(after(n).Servers) {
+	if len(serversOf(*got)) == len(serversOf(after(n))) {
 		check(t, got, after(n))
 	} else {
 		check(t, got, after(n+1))
@@ -163,7 +163,7 @@ func writeToFullDisk(dir string) error {
 			return fmt.Errorf("Note on a full disk: %w", failed)
 		}
 	}
-	if _, got, err := state.Open(dir, installPath); err != nil || len(got.Servers) != 2 {
+	if _, got, err := state.Open(dir, installPath); err != nil || len(serversOf(*got)) != 2 {
 		return fmt.Errorf("on a full disk: %+v, %w", got, err)
 	}
 	return errors.Join(limit(1<<20), f.Note(server(20)))

@@ -24,6 +24,9 @@ import (
 
 const installPath = "/usr/local/bin/rag-rat"
 
+// of is the number of the rollout that servers are in.
+const of = 1 << 63
+
 // same compares what was saved with what was loaded: two clocks are not read at once.
 var same = cmp.Options{
 	cmpopts.IgnoreUnexported(upgrade.Member{}), cmpopts.EquateEmpty(),
@@ -45,7 +48,7 @@ func server(pid selector.PID) upgrade.SavedServer {
 	kept := []upgrade.State{upgrade.Notified, upgrade.Holding, upgrade.Upgraded, upgrade.Stayed, upgrade.Staying}
 	return upgrade.SavedServer{
 		Member: upgrade.Member{
-			PID: pid, StartTime: n * 100, UID: uint32(n + 1), State: kept[n%5],
+			PID: pid, StartTime: n * 100, UID: uint32(n + 1), Rollout: of, State: kept[n%5],
 			Since: start.Add(-time.Duration(n) * time.Second), Verdict: selector.Verdict(n%11 + 1),
 			Detail: strings.Repeat("é\"<\n\xff", int(n%7)), Attempts: int(n % 4),
 			AskedAt: start.Add(-time.Duration(n) * time.Minute), ByOther: n%2 == 0,
@@ -55,16 +58,18 @@ func server(pid selector.PID) upgrade.SavedServer {
 	}
 }
 
+// saved has the servers in the first of two rollouts, whose members are told apart by their PIDs.
 func saved(pids ...selector.PID) upgrade.Saved {
-	s := upgrade.Saved{
-		Paused: true, Number: 1<<64 - 1, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: 3,
-		Install: selector.Install{
-			Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
-			State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
-		},
+	install := selector.Install{
+		Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
+		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
+	s := upgrade.Saved{Paused: true, Number: 1<<64 - 1, Rollouts: []upgrade.SavedRollout{
+		{Number: of, Install: install, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: map[uint32]int{0: 1, 1<<32 - 1: 2}},
+		{Number: of + 1, Install: install},
+	}}
 	for _, pid := range pids {
-		s.Servers = append(s.Servers, server(pid))
+		s.Rollouts[0].Servers = append(s.Rollouts[0].Servers, server(pid))
 	}
 	return s
 }
@@ -141,9 +146,6 @@ func TestWhatWasSavedIsLoaded(t *testing.T) {
 func TestNotesReplaceAndRemove(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
-	if err := f.Note(server(1)); err == nil {
-		t.Error("a note before any rollout was taken")
-	}
 	must(t, f.Save(saved(1, 2, 3, 4, 5, 6)))
 	changed := server(2)
 	changed.State, changed.Attempts, changed.Carried = upgrade.Staying, 9, !changed.Carried
@@ -155,13 +157,44 @@ func TestNotesReplaceAndRemove(t *testing.T) {
 		must(t, f.Note(gone))
 	}
 	want := saved(2, 9)
-	want.Servers[0] = changed
+	want.Rollouts[0].Servers[0] = changed
 	for round := range 3 { // a loaded file can be noted in at once, and stays what it was
 		g, got := mustOpen(t, dir)
 		check(t, got, want)
 		more := server(selector.PID(100 + round))
 		must(t, g.Note(more))
-		want.Servers = append(want.Servers, more)
+		want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, more)
+	}
+}
+
+func TestRolloutsAreKeptEachByItself(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	want := saved(1)
+	want.Paused, want.Number = false, of+1 // as nothing was saved as a whole
+	for _, r := range want.Rollouts {
+		must(t, f.Rollout(r))
+	}
+	must(t, f.Note(server(1)))
+	_, got := mustOpen(t, dir)
+	check(t, got, want)
+
+	want.Rollouts[1].Proven = true
+	must(t, f.Rollout(want.Rollouts[1]))
+	moved := server(1)
+	moved.Rollout = of + 1
+	must(t, f.Note(moved))
+	must(t, f.Note(server(2)))
+	want.Rollouts[0].Servers, want.Rollouts[1].Servers = []upgrade.SavedServer{server(2)}, []upgrade.SavedServer{moved}
+	_, got = mustOpen(t, dir)
+	check(t, got, want)
+
+	must(t, f.Forget(of))
+	want.Rollouts = want.Rollouts[1:]
+	for range 2 {
+		g, got := mustOpen(t, dir)
+		check(t, got, want)
+		must(t, g.Save(*got))
 	}
 }
 
@@ -169,7 +202,7 @@ func TestServersThatAreNotKeptAreNotSaved(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	s := saved(1, 2)
-	s.Servers[0].State = upgrade.Died
+	s.Rollouts[0].Servers[0].State = upgrade.Died
 	must(t, f.Save(s))
 	_, got := mustOpen(t, dir)
 	check(t, got, saved(2))
@@ -193,16 +226,16 @@ func TestManyNotesDoNotFillTheDisk(t *testing.T) {
 	check(t, got, saved(1, 7, 8))
 }
 
-func TestInstallsHaveFilesOfTheirOwn(t *testing.T) {
+func TestServicesHaveFilesOfTheirOwn(t *testing.T) {
 	dir := t.TempDir()
-	for i, path := range []string{"/a", "/b", "/\xff", "/\xfe"} {
+	for i, path := range []string{"", "/b", "/b\x00/c", "/\xfe"} {
 		f, got, err := open(t, dir, path)
 		if got != nil || err != nil {
 			t.Fatalf("Open(%q) gave %+v, %v", path, got, err)
 		}
 		must(t, f.Save(saved(selector.PID(i+1))))
 	}
-	for i, path := range []string{"/a", "/b", "/\xff", "/\xfe"} {
+	for i, path := range []string{"", "/b", "/b\x00/c", "/\xfe"} {
 		_, got, err := open(t, dir, path)
 		must(t, err)
 		check(t, got, saved(selector.PID(i+1)))

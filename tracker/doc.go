@@ -16,6 +16,9 @@
 // A Tracker owns everything that it loaded; Close detaches it. All methods are safe for concurrent
 // use, but Next is for one goroutine.
 //
-// Needs Linux 5.10 with BTF, CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), and the host's PID
-// namespace; tracefs is not needed. Where it cannot be used, Open fails with [ErrUnavailable].
+// Processes are those that are visible in the PID namespace of this process, by their numbers there;
+// the programs translate them.
+//
+// Needs Linux 5.10 with BTF, CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN, in the first user namespace);
+// tracefs is not needed. Where it cannot be used, Open fails with [ErrUnavailable].
 package tracker

@@ -8,7 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -52,9 +52,6 @@ type Config struct {
 // Open loads and attaches the programs, and then seeds the map with what already runs. It fails with
 // [ErrUnavailable], or with the error of the seed. The caller must Close the Tracker.
 func Open(ctx context.Context, cfg Config) (*Tracker, error) {
-	if err := checkPIDNamespace(); err != nil {
-		return nil, err
-	}
 	spec, err := configured(cfg)
 	if err != nil {
 		return nil, err
@@ -90,15 +87,17 @@ func (t *Tracker) start(ctx context.Context) error {
 	return t.resync(ctx)
 }
 
-func checkPIDNamespace() error {
-	own, err := os.Readlink("/proc/self/ns/pid")
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case own != HostPIDNamespace:
-		return fmt.Errorf("%w: in PID namespace %s, and the kernel would report numbers of the host's", ErrUnavailable, own)
+// ownPIDNamespace is what the programs know the namespace by whose numbers they are to tell: 0 for the
+// initial one, where no translation is needed.
+func ownPIDNamespace() (uint32, error) {
+	var own unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &own); err != nil {
+		return 0, fmt.Errorf("%w: read PID namespace: %w", ErrUnavailable, err)
 	}
-	return nil
+	if fmt.Sprintf("pid:[%d]", own.Ino) == HostPIDNamespace {
+		return 0, nil
+	}
+	return uint32(own.Ino), nil
 }
 
 // unavailable keeps the first line of an error: a verifier's log follows in others.
@@ -131,25 +130,47 @@ func configured(cfg Config) (*ebpf.CollectionSpec, error) {
 	if err := spec.Assign(&vars); err != nil {
 		return nil, fmt.Errorf("read the embedded object: %w", err)
 	}
-	return spec, errors.Join(setPattern(vars, cfg.Pattern), setSignal(vars, cfg.Signal))
+	own, err := ownPIDNamespace()
+	return spec, errors.Join(err, vars.PidNamespace.Set(own), setPattern(vars, cfg.Pattern), setSignal(vars, cfg.Signal))
 }
 
 // setPattern gives the kernel the end of a name and the beginning of a subcommand that are too long
 // for its buffers: it then takes more for servers than are.
 func setPattern(vars gen.ExecTrackerVariableSpecs, p selector.Pattern) error {
-	if len(p.Names) != 1 || p.Names[0] == "" || p.Subcommand == "" || strings.ContainsRune(p.Names[0]+p.Subcommand, 0) {
-		return fmt.Errorf("track %q %q: name and argument must not be empty or contain a NUL", p.Names, p.Subcommand)
+	bad := func(s string) bool { return s == "" || strings.ContainsRune(s, 0) }
+	switch {
+	case len(p.Names) == 0 || len(p.Names) > selector.MaxNames:
+		return fmt.Errorf("track %q: %d names, want 1 to %d", p.Names, len(p.Names), selector.MaxNames)
+	case slices.ContainsFunc(p.Names, bad) || bad(p.Subcommand):
+		return fmt.Errorf("track %q %q: names and argument must not be empty or contain a NUL", p.Names, p.Subcommand)
 	}
-	name := p.Names[0][max(0, len(p.Names[0])-int(vars.Name.Size())):]
+	var names [selector.MaxNames]gen.ExecTrackerName
+	shortest := len(p.Names[0])
+	for i, name := range p.Names {
+		names[i] = kernelName(name)
+		shortest = min(shortest, int(names[i].Len))
+	}
 	subcommand := p.Subcommand[:min(len(p.Subcommand), int(vars.Subcommand.Size()))]
 	return errors.Join(
-		vars.Name.Set(padded(name, vars.Name.Size())),
-		vars.NameLen.Set(uint32(len(name))),
-		vars.NameCut.Set(name != p.Names[0]),
+		vars.Names.Set(names),
+		vars.NamesCount.Set(uint32(len(p.Names))),
+		vars.ShortestName.Set(uint32(shortest)),
 		vars.Subcommand.Set(padded(subcommand, vars.Subcommand.Size())),
 		vars.SubcommandLen.Set(uint32(len(subcommand))),
 		vars.SubcommandCut.Set(subcommand != p.Subcommand),
 	)
+}
+
+// kernelName is a name as the programs compare it.
+func kernelName(name string) gen.ExecTrackerName {
+	var n gen.ExecTrackerName
+	end := name[max(0, len(name)-len(n.Text)):]
+	copy(n.Text[:], end)
+	n.Len = uint32(len(end))
+	if end != name {
+		n.Cut = 1
+	}
+	return n
 }
 
 func padded(s string, size uint32) []byte {

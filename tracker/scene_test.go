@@ -65,22 +65,24 @@ func newScene(t testing.TB, change func(*scene, *tracker.Config)) *scene {
 	needBPF(t)
 	s := &scene{t: t, name: fmt.Sprintf("tracked-%d-%d", os.Getpid(), names.Add(1))}
 	pattern := selector.Pattern{Names: []string{s.name}, Subcommand: "mcp"}
-	procfs, err := proc.NewFS("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = procfs.Close() })
-	s.scan = fallback.New(procfs, pattern).Candidates
+	s.scan = s.scanFor(pattern)
 	cfg := tracker.Config{Pattern: pattern, Seed: s.scan}
 	if change != nil {
 		change(s, &cfg)
 	}
-	if s.Tracker, err = tracker.Open(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
 	s.cfg = cfg
-	t.Cleanup(func() { _ = s.Close() })
+	s.reopen(tracker.Open)
 	return s
+}
+
+func (s *scene) scanFor(pattern selector.Pattern) func(context.Context) ([]selector.PID, error) {
+	s.t.Helper()
+	procfs, err := proc.NewFS("/proc")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = procfs.Close() })
+	return fallback.New(procfs, pattern).Candidates
 }
 
 // reopen opens the tracker again, in another way.

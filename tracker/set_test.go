@@ -75,6 +75,39 @@ func TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass(t *testing.T) {
 	}
 }
 
+func TestEachOfSeveralNamesIsTracked(t *testing.T) {
+	t.Parallel()
+	var names []string
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		for i := range selector.MaxNames {
+			names = append(names, strings.Repeat("x", i)+s.name)
+		}
+		c.Pattern.Names = names
+	})
+	for _, name := range names {
+		if p := s.spawn("/bin/"+name, "mcp"); !s.holds(p.pid()) {
+			t.Errorf("%q is not held", name)
+		}
+	}
+	for _, name := range []string{strings.Repeat("x", selector.MaxNames) + s.name, s.name[1:], "y" + s.name} {
+		if p := s.spawn("/bin/"+name, "mcp"); s.holds(p.pid()) {
+			t.Errorf("%q is held", name)
+		}
+	}
+}
+
+func TestNamesThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	needBPF(t)
+	for _, names := range [][]string{nil, {""}, {"a", ""}, {"a\x00b"}, make([]string, selector.MaxNames+1)} {
+		cfg := tracker.Config{Pattern: selector.Pattern{Names: names, Subcommand: "mcp"}}
+		if tr, err := tracker.Open(t.Context(), cfg); err == nil {
+			t.Errorf("%q was taken", names)
+			_ = tr.Close()
+		}
+	}
+}
+
 func TestAnExecOfSomethingElseLeavesTheSet(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)

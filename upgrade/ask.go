@@ -12,18 +12,34 @@ import (
 
 // Status is what a service does. Its JSON form is a stable interface.
 type Status struct {
-	Source  Source           `json:"source"`
-	Install selector.Install `json:"install"`
-	Paused  bool             `json:"paused"`
+	Source Source `json:"source"`
+	// Learned says that the servers name the installs, and not the operator.
+	Learned  bool            `json:"learned"`
+	Installs []InstallStatus `json:"installs"`
+	Paused   bool            `json:"paused"`
 	// Verdicts counts the servers by the verdict of the last look at each.
 	Verdicts map[selector.Verdict]int `json:"verdicts"`
-	Rollout  Rollout                  `json:"rollout"`
+	// Rollouts are those under way, ascending by number.
+	Rollouts []Rollout `json:"rollouts"`
+}
+
+// InstallStatus is one place with what was told to stand there.
+type InstallStatus struct {
+	selector.Install
+	// UID is the user whose servers name it, and Container what they run in; neither means anything
+	// where the operator named it.
+	UID       uint32 `json:"uid"`
+	Container string `json:"container"`
+	// Servers is how many processes name it.
+	Servers int `json:"servers"`
+	// Rollout is the number of the rollout of what stood there when it was ready last; 0 is none.
+	Rollout uint64 `json:"rollout"`
 }
 
 // ServerStatus is one server as it was looked at last, and where it stands in the rollout.
 type ServerStatus struct {
 	Server
-	// Rollout is nil for a server that the rollout has nothing to do with.
+	// Rollout is nil for a server that no rollout has anything to do with.
 	Rollout *Member `json:"rollout"`
 }
 
@@ -47,74 +63,102 @@ func (s *Service) do(ctx context.Context, f func(context.Context)) error {
 func (s *Service) Status(ctx context.Context) (status Status, err error) {
 	err = s.do(ctx, func(context.Context) {
 		status = Status{
-			Source: s.cfg.Upgrader.cfg.Source, Install: s.install, Paused: s.paused,
-			Verdicts: make(map[selector.Verdict]int), Rollout: s.current(),
+			Source: s.cfg.Upgrader.cfg.Source, Learned: len(s.places.fixed) == 0, Installs: s.installs(),
+			Paused: s.paused, Verdicts: make(map[selector.Verdict]int), Rollouts: s.current(),
 		}
-		for _, server := range s.known {
-			if IsServer(server) {
-				status.Verdicts[server.Verdict]++
+		for _, k := range s.known {
+			if !k.hidden && IsServer(k.Server) {
+				status.Verdicts[k.Verdict]++
 			}
+		}
+		if len(s.over) > 0 {
+			status.Verdicts[selector.OverLimit] += len(s.over)
 		}
 	})
 	return status, err
 }
 
-// current is the rollout under way. Where nothing ready stands at the path it is idle.
-func (s *Service) current() Rollout {
-	if s.rollout == nil {
-		return Rollout{Install: s.install, Phase: PhaseIdle, Servers: map[State]int{}}
+// installs are sorted by path, and then by user.
+func (s *Service) installs() []InstallStatus {
+	all := make([]InstallStatus, 0, len(s.places.all))
+	for _, p := range s.places.all {
+		status := InstallStatus{Install: p.install, UID: p.Owner, Servers: len(p.servers)}
+		if p.rollout != nil {
+			status.Rollout = p.rollout.number
+		}
+		for pid := range p.servers {
+			status.Container = s.known[pid].Container
+			break
+		}
+		all = append(all, status)
 	}
-	r := s.rollout.report(s.paused)
-	if s.install.State != selector.StateReady {
-		r.Install, r.Phase = s.install, PhaseIdle
+	slices.SortFunc(all, func(a, b InstallStatus) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.UID, b.UID), cmp.Compare(a.Container, b.Container))
+	})
+	return all
+}
+
+// current are the rollouts under way.
+func (s *Service) current() []Rollout {
+	all := make([]Rollout, 0, len(s.rollouts))
+	for _, r := range s.rollouts {
+		if len(r.at) > 0 {
+			all = append(all, s.report(r))
+		}
 	}
-	return r
+	slices.SortFunc(all, func(a, b Rollout) int { return cmp.Compare(a.Number, b.Number) })
+	return all
 }
 
 // Servers lists the servers that the service knows, ascending by PID.
 func (s *Service) Servers(ctx context.Context) (servers []ServerStatus, err error) {
 	err = s.do(ctx, func(context.Context) {
-		servers = make([]ServerStatus, 0, len(s.known))
-		for pid, server := range s.known {
-			if !IsServer(server) {
+		servers = make([]ServerStatus, 0, len(s.known)+len(s.over))
+		for pid, k := range s.known {
+			if k.hidden || !IsServer(k.Server) {
 				continue
 			}
-			status := ServerStatus{Server: server}
-			if s.rollout != nil {
-				if m := s.rollout.members[pid]; m != nil {
-					copied := *m
-					status.Rollout = &copied
-				}
+			status := ServerStatus{Server: k.Server}
+			if m := s.member(pid); m != nil {
+				copied := *m
+				status.Rollout = &copied
 			}
 			servers = append(servers, status)
+		}
+		for _, server := range s.over {
+			servers = append(servers, ServerStatus{Server: server})
 		}
 	})
 	slices.SortFunc(servers, func(a, b ServerStatus) int { return cmp.Compare(a.PID, b.PID) })
 	return servers, err
 }
 
-// Rollouts lists the latest rollouts, the one under way last.
+// Rollouts lists the latest rollouts that are over, and then those under way.
 func (s *Service) Rollouts(ctx context.Context) (rollouts []Rollout, err error) {
 	err = s.do(ctx, func(context.Context) {
-		rollouts = append(slices.Clone(s.history), s.current())
+		rollouts = append(slices.Clone(s.history), s.current()...)
 	})
 	return rollouts, err
 }
 
-// Trigger looks at the path and at everybody now. Who is outdated is asked in its turn, self last if it
-// is not 0. The report has the servers, and in Plan whose turn is to come.
-func (s *Service) Trigger(ctx context.Context, self selector.PID) (report Report, err error) {
+// Trigger looks at path and at everybody now; an empty path is every install. Who is outdated is asked in
+// its turn, self last if it is not 0. The report has the servers, and in Plan whose turn is to come.
+func (s *Service) Trigger(ctx context.Context, path string, self selector.PID) (report Report, err error) {
 	err = s.do(ctx, func(ctx context.Context) {
-		if s.cfg.Check != nil {
-			if found := s.cfg.Check(); found.State == selector.StateReady && !sameFile(found, s.install) {
-				s.install, s.ahead = found, true
-				s.begin(ctx, found)
+		for at, p := range s.places.all {
+			if path == at.Path || path == "" && len(s.places.fixed) > 0 {
+				s.lookAhead(p)
 			}
 		}
-		if s.rollout != nil && self != 0 {
-			s.rollout.last(self)
+		for _, r := range s.rollouts {
+			if self != 0 {
+				r.last(self)
+			}
 		}
 		report = s.roundOverAll(ctx, ReasonTrigger)
+		if path != "" && len(s.places.fixed) == 0 {
+			report = report.Only(func(s Server) bool { return s.UpgradeBin == path })
+		}
 	})
 	return report, err
 }
@@ -123,17 +167,26 @@ func (s *Service) Trigger(ctx context.Context, self selector.PID) (report Report
 func (s *Service) Pause(ctx context.Context) error {
 	return s.do(ctx, func(context.Context) {
 		s.paused = true
-		s.save()
+		s.steered()
 	})
 }
 
-// Resume ends a pause, and lets a rollout that halted go on.
+// Resume ends a pause, and lets rollouts that halted go on.
 func (s *Service) Resume(ctx context.Context) error {
 	return s.do(ctx, func(context.Context) {
 		s.paused = false
-		if s.rollout != nil && s.rollout.halted {
-			s.rollout.resume()
+		for _, r := range s.rollouts {
+			if len(r.barred) > 0 {
+				r.resume()
+			}
 		}
-		s.save()
+		s.steered()
 	})
+}
+
+func (s *Service) steered() {
+	for _, r := range s.rollouts {
+		s.touch(r)
+	}
+	s.save()
 }

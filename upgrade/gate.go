@@ -38,11 +38,11 @@ func (g *gate) add(pid selector.PID) {
 // later without anything happening.
 func (r *rollout) turn(now time.Time) (m *Member, waiting bool) {
 	m = r.first()
-	if m == nil || r.halted {
+	if m == nil {
 		return nil, false
 	}
 	r.openGate(now)
-	if !r.gate.open && !r.roomForCanary(now) || !r.roomInFlight(now) {
+	if !r.gate.open && !r.roomForCanary(now) || !r.roomInFlight(now) || now.Sub(m.Since) < r.limits.Yield {
 		return nil, true
 	}
 	if m.PID == r.self && r.counts[Pending] > 1 {
@@ -54,20 +54,28 @@ func (r *rollout) turn(now time.Time) (m *Member, waiting bool) {
 // last makes self the one that is asked after all others.
 func (r *rollout) last(self selector.PID) { r.self, r.gate.sorted = self, false }
 
-// first is the first of the plan that is pending.
+// first is the first of the plan that is pending and may be asked. The queue keeps those that may not
+// be now.
 func (r *rollout) first() *Member {
 	g := &r.gate
 	if !g.sorted {
 		g.queue = selector.Plan(r.self, g.queue)
 		g.sorted = true
 	}
+	kept := 0
 	for i, pid := range g.queue {
-		if m := r.members[pid]; m != nil && m.State == Pending {
-			g.queue = g.queue[i:]
+		m := r.members[pid]
+		if m == nil || m.State != Pending {
+			continue
+		}
+		if m.home.asks() && !r.halts(m.UID) {
+			g.queue = append(g.queue[:kept], g.queue[i:]...)
 			return m
 		}
+		g.queue[kept] = pid
+		kept++
 	}
-	g.queue = nil
+	g.queue = g.queue[:kept]
 	return nil
 }
 
@@ -77,8 +85,10 @@ func (r *rollout) openGate(now time.Time) {
 	if r.gate.open {
 		return
 	}
-	timeUp := !r.gate.since.IsZero() && now.Sub(r.gate.since) >= r.limits.CanaryTimeout
-	r.gate.open = r.gate.upgraded >= r.limits.Canary || timeUp && !r.canaryHolds()
+	waited := now.Sub(r.gate.since)
+	timeUp := !r.gate.since.IsZero() && waited >= r.limits.CanaryTimeout
+	tooLong := waited >= r.limits.CanaryTimeout+2*r.limits.Hold // one that execs again and again
+	r.gate.open = r.gate.upgraded >= r.limits.Canary || timeUp && (tooLong || !r.canaryHolds())
 }
 
 func (r *rollout) canaryHolds() bool {
@@ -115,15 +125,4 @@ func (r *rollout) roomInFlight(now time.Time) bool {
 		}
 	}
 	return flying < bound
-}
-
-// pending lists those among the views who wait for a turn, in the order of the plan.
-func (r *rollout) pending(views []view) []selector.PID {
-	pids := []selector.PID{}
-	for _, v := range views {
-		if m := r.members[v.process.PID]; m != nil && m.State == Pending {
-			pids = append(pids, m.PID)
-		}
-	}
-	return selector.Plan(r.self, pids)
 }

@@ -13,14 +13,23 @@ import (
 
 // Saved is what must survive the process that runs a service.
 type Saved struct {
-	Paused  bool
+	Paused bool
+	// Number is that of the latest rollout; numbers are not used again.
+	Number uint64
+	// Rollouts are those that no other has superseded, ascending by Number.
+	Rollouts []SavedRollout
+}
+
+// SavedRollout is one rollout.
+type SavedRollout struct {
 	Number  uint64
 	Install selector.Install
 	Started time.Time
 	// Proven says that the canaries are through.
 	Proven bool
 	Halted bool
-	Deaths int
+	// Deaths are by the user of the servers that died.
+	Deaths map[uint32]int
 	// Servers are those that were asked, with what became of them, ascending by PID.
 	Servers []SavedServer
 }
@@ -32,11 +41,15 @@ type SavedServer struct {
 	Carried bool
 }
 
-// journal keeps what must survive. Neither method may wait for a disk.
+// journal keeps what must survive. None of its methods may wait for a disk.
 type journal interface {
 	// Save replaces all that was kept.
 	Save(s Saved) error
-	// Note replaces what was kept of one server.
+	// Rollout replaces what was kept of one rollout, but not of its servers, which r does not have.
+	Rollout(r SavedRollout) error
+	// Forget ends what was kept of a rollout and its servers.
+	Forget(number uint64) error
+	// Note replaces what was kept of one server. It is in one rollout at a time.
 	Note(s SavedServer) error
 }
 
@@ -54,27 +67,42 @@ func (m *Member) saved() SavedServer {
 	return SavedServer{Member: *m, Ran: m.ran, Carried: m.carried}
 }
 
+func (r *rollout) saved() SavedRollout {
+	return SavedRollout{
+		Number: r.number, Install: r.install, Started: r.started,
+		Proven: r.gate.open, Halted: len(r.barred) > 0, Deaths: r.deaths,
+	}
+}
+
 func (s *Service) note(m Member) {
 	if s.cfg.Journal != nil {
 		s.journaled(s.cfg.Journal.Note(m.saved()))
 	}
 }
 
+// keep keeps what is to be known of a rollout besides its servers.
+func (s *Service) keep(r *rollout) {
+	if s.cfg.Journal != nil {
+		s.journaled(s.cfg.Journal.Rollout(r.saved()))
+	}
+}
+
 func (s *Service) save() {
-	if s.cfg.Journal == nil || s.rollout == nil {
+	if s.cfg.Journal == nil {
 		return
 	}
-	r := s.rollout
-	saved := Saved{
-		Paused: s.paused, Number: r.number, Install: r.install, Started: r.started,
-		Proven: r.gate.open, Halted: r.halted, Deaths: r.deaths,
-	}
-	for _, m := range r.members {
-		if m.State.Kept() {
-			saved.Servers = append(saved.Servers, m.saved())
+	saved := Saved{Paused: s.paused, Number: s.number}
+	for _, r := range s.rollouts {
+		one := r.saved()
+		for _, m := range r.members {
+			if m.State.Kept() {
+				one.Servers = append(one.Servers, m.saved())
+			}
 		}
+		slices.SortFunc(one.Servers, func(a, b SavedServer) int { return cmp.Compare(a.PID, b.PID) })
+		saved.Rollouts = append(saved.Rollouts, one)
 	}
-	slices.SortFunc(saved.Servers, func(a, b SavedServer) int { return cmp.Compare(a.PID, b.PID) })
+	slices.SortFunc(saved.Rollouts, func(a, b SavedRollout) int { return cmp.Compare(a.Number, b.Number) })
 	s.journaled(s.cfg.Journal.Save(saved))
 }
 
@@ -87,26 +115,74 @@ func (s *Service) journaled(err error) {
 	s.unsaved = err != nil
 }
 
-// restored is the rollout that an earlier process left behind, with those servers that still live.
-func (s *Service) restored(ctx context.Context) *rollout {
-	saved := s.cfg.Saved
-	r := newRollout(s.cfg.Limits, saved.Install, nil, saved.Started)
-	r.number, r.halted, r.deaths = saved.Number, saved.Halted, saved.Deaths
-	r.gate.open = r.gate.open || saved.Proven
-	for _, server := range saved.Servers {
-		m := server.Member
-		m.ran, m.carried = server.Ran, server.Carried
-		v := s.cfg.Upgrader.lookAt(m.PID, s.cfg.Upgrader.rule(saved.Install))
-		if m.State.Kept() && v.process.Identity == m.identity() && ctx.Err() == nil {
-			r.members[m.PID] = &m
-			r.counts[m.State]++
+// restore takes up what an earlier process left behind, with those servers that still live.
+func (s *Service) restore(ctx context.Context) {
+	if s.cfg.Saved == nil {
+		return
+	}
+	s.paused, s.number = s.cfg.Saved.Paused, s.cfg.Saved.Number
+	for _, saved := range s.cfg.Saved.Rollouts {
+		r := newRollout(s.cfg.Limits, saved.Number, saved.Install, saved.Started)
+		r.gate.open = r.gate.open || saved.Proven
+		for user, deaths := range saved.Deaths {
+			r.deaths[user] = deaths
+			if saved.Halted || deaths >= s.cfg.Limits.MaxFailures {
+				r.barred[user] = true
+			}
+		}
+		s.adopt(r)
+		for _, p := range s.places.fixed {
+			if p.Path == saved.Install.Path && p.rollout == nil {
+				p.rollout, r.at = r, []*place{p}
+			}
+		}
+		for _, server := range saved.Servers {
+			s.restoreServer(ctx, r, server)
 		}
 	}
-	return r
+	s.orphansDue = time.Now().Add(s.cfg.ForgetAfter)
 }
 
-// sameFile reports whether two looks at a path found the same file with the same content. An inode
-// number alone may be that of a file that came later.
-func sameFile(a, b selector.Install) bool {
-	return a.Path == b.Path && a.Image == b.Image && a.Modified.Equal(b.Modified)
+// dropOrphans forgets the rollouts of an earlier process to which no place has come.
+func (s *Service) dropOrphans(now time.Time) {
+	if s.orphansDue.IsZero() || s.orphansDue.After(now) {
+		return
+	}
+	s.orphansDue = time.Time{}
+	for image, r := range s.rollouts {
+		if len(r.at) > 0 {
+			continue
+		}
+		delete(s.rollouts, image)
+		if s.cfg.Journal != nil {
+			s.journaled(s.cfg.Journal.Forget(r.number))
+		}
+	}
+}
+
+// restoreServer takes up one server at the place that it names, which has that rollout until something
+// else is found to stand there.
+func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServer) {
+	m := saved.Member
+	m.ran, m.carried = saved.Ran, saved.Carried
+	v := s.cfg.Upgrader.lookAt(m.PID, compared{s})
+	if !m.State.Kept() || v.process.Identity != m.identity() || ctx.Err() != nil {
+		return
+	}
+	k := s.meet(v, time.Now())
+	switch {
+	case len(s.places.fixed) > 0 && len(r.at) > 0:
+		s.bring(k, r.at[0])
+	case k.home == nil, k.home.rollout != nil && k.home.rollout != r:
+		return
+	case k.home.rollout == nil:
+		k.home.rollout = r
+		r.at = append(r.at, k.home)
+	}
+	m.home = k.home
+	r.add(&m)
+	s.plan(m)
+	if s.follows() {
+		s.followAgain(ctx, m.PID)
+	}
 }

@@ -29,6 +29,9 @@ type Limits struct {
 	InFlight InFlight
 	// MaxFailures is how many deaths halt the rollout.
 	MaxFailures int
+	// Yield is how long a server that could be asked is left to somebody else who may ask it: a service
+	// that sees more of the host. 0 is not at all.
+	Yield time.Duration
 }
 
 // DefaultRetryAfter is twice the servers' own limit for running calls, after which they give up an

@@ -11,63 +11,61 @@ import (
 	"ebpf-upgrader/selector"
 )
 
+// lookAgain does what the agenda has for now.
 func (s *Service) lookAgain(ctx context.Context) {
 	now := time.Now()
 	if s.agenda.everybodyDue(now) {
 		s.roundOverAll(ctx, ReasonRetry)
 		return
 	}
-	due := s.agenda.due(now)
-	switch {
-	case len(due) == 0:
-	case s.stillReady():
-		s.round(ctx, ReasonServer, due)
-	default:
-		s.agenda.everybody(now)
+	s.dropOrphans(now)
+	again, forgotten := s.places.due(now, s.cfg.ForgetAfter)
+	for _, p := range forgotten {
+		s.forget(p)
+	}
+	for _, p := range again {
+		s.lookAtPlace(ctx, p, ReasonRetry)
+	}
+	if due := s.agenda.due(now); len(due) > 0 {
+		s.round(ctx, ReasonServer, s.bounded(ctx, due))
 	}
 }
 
-// checkEvery bounds how old the answer may be that the file is still ready. It takes a wave of
-// deliveries a few looks at the file instead of one each.
-const checkEvery = 10 * time.Millisecond
-
-// stillReady reports whether what was told last still stands at the path, ready. When it does not,
-// the change is told once it has settled, or the file comes back to rest as it was.
-func (s *Service) stillReady() bool {
-	if s.cfg.Check == nil || s.install.State != selector.StateReady {
-		return s.install.State == selector.StateReady
-	}
-	if time.Since(s.checked) < checkEvery {
-		return true
-	}
-	now := s.cfg.Check()
-	if now.State != selector.StateReady || now.Image != s.install.Image {
-		return false
-	}
-	s.checked = time.Now()
-	return true
-}
-
-func (s *Service) auditedRound(ctx context.Context) {
+// auditedRound also says how long it took.
+func (s *Service) auditedRound(ctx context.Context) time.Duration {
+	start := time.Now()
 	if s.cfg.Audit != nil {
 		if err := s.cfg.Audit(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Observer.Trouble(err)
 		}
 	}
 	s.roundOverAll(ctx, ReasonScan)
+	return time.Since(start)
 }
 
-// roundOverAll looks at everybody. Nobody is looked at while nothing ready stands at the path.
+// lookAtPlace looks at those who name a place. Where the operator named it that may be anybody.
+func (s *Service) lookAtPlace(ctx context.Context, p *place, reason Reason) {
+	if len(s.places.fixed) > 0 {
+		p.again = time.Time{}
+		s.roundOverAll(ctx, reason)
+		return
+	}
+	start := time.Now()
+	s.round(ctx, reason, slices.Collect(maps.Keys(p.servers)))
+	p.looked(start, time.Now())
+	if ctx.Err() == nil && p.rollout != nil {
+		p.rollout.surveyed = true
+	}
+}
+
+// roundOverAll looks at everybody. Nobody is looked at while nothing ready stands at any of the places
+// that the operator named.
 func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 	s.agenda.everybodySeen()
-	if s.install.State != selector.StateReady {
-		report := s.cfg.Upgrader.Survey(ctx, s.install, nil)
+	if len(s.places.fixed) > 0 && !slices.ContainsFunc(s.places.fixed, (*place).ready) {
+		report := s.cfg.Upgrader.Survey(ctx, compared{s}, nil)
 		s.cfg.Observer.Round(reason, report, 0)
 		return report
-	}
-	if !s.stillReady() {
-		s.agenda.everybody(time.Now())
-		return Report{}
 	}
 	candidates, err := s.cfg.Source.Candidates(ctx)
 	if err != nil {
@@ -77,31 +75,65 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 		}
 		return Report{}
 	}
-	// Those that the rollout knows are looked at whether or not they are candidates: one that has
-	// ended unseen is no candidate any more.
-	report := s.round(ctx, reason, slices.AppendSeq(candidates, maps.Keys(s.rollout.members)))
+	clear(s.over)
+	candidates = s.bounded(ctx, candidates)
+	// Those that are known are looked at whether or not they are candidates: one that has ended unseen
+	// is no candidate any more.
+	report := s.round(ctx, reason, slices.AppendSeq(candidates, s.members()))
 	if ctx.Err() != nil { // the survey may have been cut short
 		return report
 	}
-	s.rollout.surveyed = true
+	s.surveyed(report)
+	return report
+}
+
+// members are the PIDs of all that take part in a rollout.
+func (s *Service) members() func(yield func(selector.PID) bool) {
+	return func(yield func(selector.PID) bool) {
+		for _, r := range s.rollouts {
+			for pid := range r.members {
+				if !yield(pid) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// surveyed notes that everybody was looked at: who is not in the report has ended.
+func (s *Service) surveyed(report Report) {
 	living := make(map[selector.PID]bool, len(report.Servers))
 	for _, server := range report.Servers {
 		living[server.PID] = server.Verdict != selector.Gone
 	}
+	for pid := range s.known {
+		if !living[pid] {
+			s.ended(pid, Exit{})
+		}
+	}
 	s.agenda.keepOnly(living)
-	maps.DeleteFunc(s.known, func(pid selector.PID, _ Server) bool { return !living[pid] })
-	return report
+	for _, p := range s.places.all {
+		p.again = time.Time{}
+		if p.rollout != nil {
+			p.rollout.surveyed = true
+			s.touch(p.rollout)
+		}
+	}
 }
 
-// round looks at some, and plans those that are outdated into the rollout.
+// round looks at some, and plans those that are outdated into their rollouts.
 func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) Report {
 	start := time.Now()
-	report, views := s.cfg.Upgrader.survey(ctx, s.install, candidates)
+	report, views := s.cfg.Upgrader.survey(ctx, compared{s}, candidates)
 	now := time.Now()
+	due := []selector.PID{}
 	for _, v := range views {
 		s.see(v, now)
+		if m := s.member(v.process.PID); m != nil && m.State == Pending {
+			due = append(due, m.PID)
+		}
 	}
-	report.Plan = s.rollout.pending(views)
+	report.Plan = selector.Plan(s.cfg.Upgrader.cfg.Self, due)
 	s.cfg.Observer.Round(reason, report, now.Sub(start))
 	return report
 }
@@ -114,30 +146,43 @@ func (s *Service) see(v view, now time.Time) {
 		s.ended(pid, Exit{})
 		return
 	}
-	s.known[pid] = newServer(v.process, v.decision)
-	s.rollout.seen(v.process, v.decision, now)
-	if s.rollout.wasAsked(pid) { // what comes next follows from its state
-		s.plan(*s.rollout.members[pid])
-		return
+	delete(s.over, pid)
+	k := s.meet(v, now)
+	r := s.rolloutOf(pid)
+	if r != nil {
+		s.touch(r)
+		r.seen(v.process, v.decision, k.home, now)
+		if r.wasAsked(pid) { // what comes next follows from its state
+			s.plan(*r.members[pid])
+			return
+		}
 	}
+	s.planUnasked(r, v, now)
+}
+
+// planUnasked plans the next look at one that was not asked. r is nil where there is no rollout.
+func (s *Service) planUnasked(r *rollout, v view, now time.Time) {
+	pid := v.process.PID
 	switch v.decision.Verdict {
 	case selector.NoHandler:
-		if s.agenda.backOff(pid, now) {
-			s.rollout.await(pid)
-		} else {
-			s.rollout.awaitNoMore(pid)
+		waits := s.agenda.backOff(pid, now)
+		if r != nil {
+			r.await(pid, waits)
 		}
+		return
 	case selector.Forked:
 		s.agenda.at(pid, now.Add(selector.ForkAge-v.process.Age))
-	default:
-		s.rollout.awaitNoMore(pid)
-		s.agenda.forget(pid)
+		return
 	}
+	if r != nil {
+		r.await(pid, false)
+	}
+	s.agenda.forget(pid)
 }
 
 // plan plans the next look at a server that was asked.
 func (s *Service) plan(m Member) {
-	now, next := time.Now(), s.rollout.next(m.PID)
+	now, next := time.Now(), m.next(s.cfg.Limits)
 	if !next.IsZero() && !next.After(now) { // it could not be asked again although it was time
 		next = now.Add(s.cfg.Limits.RetryAfter)
 	}
@@ -151,7 +196,7 @@ func (s *Service) plan(m Member) {
 	}
 }
 
-// moved is told by the rollout.
+// moved is told by the rollouts.
 func (s *Service) moved(m Member, from State) {
 	s.note(m)
 	s.cfg.Observer.Moved(m, from)

@@ -13,7 +13,9 @@ type Member struct {
 	PID       selector.PID `json:"pid"`
 	StartTime uint64       `json:"start_time"`
 	UID       uint32       `json:"uid"`
-	State     State        `json:"state"`
+	// Rollout is the number of the rollout that it is in.
+	Rollout uint64 `json:"rollout"`
+	State   State  `json:"state"`
 	// Since is when it came into that state.
 	Since time.Time `json:"since"`
 	// Verdict is that of the last look, and Detail says more about it, or about how the server ended.
@@ -32,12 +34,27 @@ type Member struct {
 	carried bool
 	// canary says that it was asked before the others may be.
 	canary bool
+	// home is the place that it names.
+	home *place
 	// arming says that it has just started, and is looked at until it is armed.
 	arming bool
 }
 
 func (m *Member) identity() selector.Identity {
 	return selector.Identity{PID: m.PID, StartTime: m.StartTime}
+}
+
+// next is when it must be looked at because of its state; zero is not at all.
+func (m *Member) next(limits Limits) time.Time {
+	switch m.State {
+	case Notified:
+		return m.AskedAt.Add(limits.ConfirmTimeout)
+	case Holding:
+		return m.Since.Add(limits.Hold)
+	case Stayed:
+		return m.AskedAt.Add(limits.RetryAfter)
+	}
+	return time.Time{}
 }
 
 // Phase says how a rollout goes.
@@ -53,7 +70,8 @@ const (
 	PhaseRolling Phase = "rolling"
 	// PhasePaused: an operator said so; nobody is asked.
 	PhasePaused Phase = "paused"
-	// PhaseHalted: servers died; nobody is asked until another binary lands or an operator resumes.
+	// PhaseHalted: servers died; nobody is asked until another binary lands or an operator resumes, or
+	// nobody of the users whose servers did.
 	PhaseHalted Phase = "halted"
 	// PhaseComplete: nothing is left to be done.
 	PhaseComplete Phase = "complete"
@@ -74,8 +92,10 @@ type Rollout struct {
 	// Servers counts those that are or were in each state. A server that upgraded and whose session
 	// ended later still counts as upgraded.
 	Servers map[State]int `json:"servers"`
-	// Deaths are those that count against this install.
-	Deaths int `json:"deaths"`
+	// Deaths are those that count against this install, and Halted the users whose servers are not asked
+	// for it any more.
+	Deaths int      `json:"deaths"`
+	Halted []uint32 `json:"halted"`
 	// Superseded says that another binary has landed since.
 	Superseded bool `json:"superseded"`
 }

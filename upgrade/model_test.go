@@ -37,8 +37,10 @@ type model struct {
 	bad map[selector.Image]bool
 	// quiet says that no events are lost any more: a server whose end nobody saw counts as dead.
 	quiet bool
-	// halted says that the service told so, and nothing since.
-	halted bool
+	// halted are the rollouts of which the service told that they halted, and nothing since, by image.
+	halted map[selector.Image]bool
+	// paths are what servers may name; there is one where the operator says which.
+	paths []string
 }
 
 func (m *model) note(format string, args ...any) {
@@ -66,16 +68,18 @@ func (m *model) fail(format string, args ...any) {
 // signalled is called for each signal, with the world locked.
 func (m *model) signalled(pid selector.PID) {
 	p := m.processes[pid]
-	switch {
-	case p == nil:
+	if p == nil {
 		return
+	}
+	install := m.files[p.Path]
+	switch {
 	case !p.Catches:
 		m.broken("%d was sent the signal without a handler", pid)
-	case m.halted:
+	case m.halted[install.Image]:
 		m.broken("%d was sent the signal although the rollout had halted", pid)
-	case m.install.State != selector.StateReady:
-		m.broken("%d was sent the signal although the install is %s", pid, m.install.State)
-	case p.Image == m.install.Image:
+	case install.State != selector.StateReady:
+		m.broken("%d was sent the signal although the install is %s", pid, install.State)
+	case p.Image == install.Image:
 		m.broken("%d was sent the signal although it runs the installed image", pid)
 	}
 	if at, asked := m.asked[pid]; asked && time.Since(at) < m.limits.RetryAfter {
@@ -116,7 +120,7 @@ func (m *model) exec(id selector.Identity) {
 		if lives = p != nil && p.Identity == id; !lives {
 			return
 		}
-		p.Image, p.Catches = m.install.Image, false
+		p.Image, p.Catches = m.files[p.Path].Image, false
 		delete(m.asked, id.PID)
 		m.traces[id.PID] = upgrade.Trace{Exec: uint64(time.Now().UnixNano())}
 		crash = m.bad[p.Image]
@@ -161,15 +165,18 @@ func (m *model) tell(e upgrade.Event) {
 		time.Sleep(10 * time.Millisecond)
 		e = upgrade.Event{Kind: upgrade.Lost}
 	}
+	m.mu.Lock()
+	events, ended := m.events, m.ctx.Done()
+	m.mu.Unlock()
 	select {
-	case m.events <- e:
-	case <-m.ctx.Done():
+	case events <- e:
+	case <-ended:
 	}
 }
 
 func (m *model) Rollout(r upgrade.Rollout) {
 	m.world.Rollout(r)
-	m.change(func() { m.halted = r.Phase == upgrade.PhaseHalted && !r.Superseded })
+	m.change(func() { m.halted[r.Install.Image] = r.Phase == upgrade.PhaseHalted && !r.Superseded })
 	m.note("rollout %d is %s: %v", r.Number, r.Phase, r.Servers)
 }
 
@@ -197,15 +204,26 @@ func (m *model) step() {
 func (m *model) land(bad bool) {
 	m.ino++
 	i := ready(selector.Image{Dev: 1, Ino: m.ino})
-	m.note("%s lands, bad: %t", i.Image, bad)
+	i.Path = m.paths[m.dice(len(m.paths))]
+	m.note("%s lands at %s, bad: %t", i.Image, i.Path, bad)
 	m.change(func() { m.bad[i.Image] = bad })
 	m.world.land(i)
 }
 
 func (m *model) begin() {
+	m.appear()
+	m.tell(upgrade.Event{Kind: upgrade.Execed, PID: m.next})
+}
+
+// appear starts a server of any of two users, with any of the installs.
+func (m *model) appear() {
 	m.next++
 	m.start(m.next, oldImage)
-	m.tell(upgrade.Event{Kind: upgrade.Execed, PID: m.next})
+	path, user := m.paths[m.dice(len(m.paths))], uint32(m.dice(2))
+	m.change(func() {
+		p := m.processes[m.next]
+		p.Variable, p.Path, p.Credentials.Owner = path, path, user
+	})
 }
 
 // any is one of the living, or 0.
@@ -233,7 +251,7 @@ func (m *model) secondSender() {
 	sends := false
 	m.change(func() {
 		found := m.processes[id.PID]
-		if sends = found != nil && found.Catches && found.Image != m.install.Image; sends {
+		if sends = found != nil && found.Catches && found.Image != m.files[found.Path].Image; sends {
 			p = *found
 			trace := m.traces[id.PID]
 			sends = trace.Asked.IsZero()
@@ -250,22 +268,29 @@ func (m *model) secondSender() {
 }
 
 func (m *model) run() {
-	m.events = make(chan upgrade.Event)
 	ctx, cancel := context.WithCancel(context.Background())
-	m.ctx = ctx
-	m.service = upgrade.NewService(upgrade.ServiceConfig{
-		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.installs, Events: m.events,
-		Check: m.check, ScanEvery: 10 * time.Minute, Observer: m, Journal: &journal{m.world}, Saved: m.saved,
+	m.change(func() {
+		m.events, m.ctx = make(chan upgrade.Event), ctx
+		m.stopped, m.watched = make(chan struct{}), map[upgrade.Place]bool{}
 	})
+	cfg := upgrade.ServiceConfig{
+		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.world, Events: m.events,
+		ScanEvery: 10 * time.Minute, Observer: m, Journal: &journal{m.world}, Saved: m.saved,
+	}
+	if !m.learned {
+		cfg.Paths = m.paths
+	}
+	m.service = upgrade.NewService(cfg)
 	done := make(chan error)
 	go func() { done <- m.service.Run(ctx) }()
 	m.stop = func() {
+		close(m.stopped)
 		cancel()
 		if err := <-done; err != nil {
 			m.t.Errorf("Run: %v", err)
 		}
 	}
-	m.installs <- m.check()
+	synctest.Wait()
 }
 
 func TestWhateverHappensTheRulesHold(t *testing.T) {
@@ -274,12 +299,18 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			m := &model{
 				world: newWorld(), t: t, chance: rand.New(rand.NewPCG(seed, 7)), ino: 20,
 				asked: make(map[selector.PID]time.Time), bad: make(map[selector.Image]bool),
+				halted: make(map[selector.Image]bool), paths: []string{usual},
+			}
+			if m.learned = seed%2 == 1; m.learned {
+				m.paths = []string{usual, "/home/a/rag-rat", "/home/b/rag-rat"}
 			}
 			m.onSignal = m.signalled
-			m.install = ready(selector.Image{Dev: 1, Ino: m.ino})
+			for i, path := range m.paths { // the last two lead to one file
+				m.files[path] = selector.Install{Path: path, State: selector.StateReady, Image: selector.Image{Dev: 1, Ino: m.ino + uint64(min(i, 1))}}
+			}
+			m.ino++
 			for range 6 {
-				m.next++
-				m.start(m.next, oldImage)
+				m.appear()
 			}
 			m.run()
 			for range 40 {
@@ -299,12 +330,23 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 func (m *model) settle(seed uint64) {
 	m.change(func() { m.quiet = true })
 	m.pass(time.Minute) // what was lost before is told
-	m.land(false)
+	for _, path := range m.paths {
+		m.ino++
+		i := ready(selector.Image{Dev: 1, Ino: m.ino})
+		i.Path = path
+		m.note("%s lands at %s, and is good", i.Image, path)
+		m.world.land(i)
+	}
 	_ = m.service.Resume(m.ctx)
 	m.pass(20 * time.Minute)
 	status, err := m.service.Status(m.ctx)
-	if err != nil || status.Rollout.Phase != upgrade.PhaseComplete {
-		m.fail("seed %d: after quiet the rollout is %+v, %v", seed, status.Rollout, err)
+	if err != nil {
+		m.fail("seed %d: %v", seed, err)
+	}
+	for _, r := range status.Rollouts {
+		if r.Phase != upgrade.PhaseComplete {
+			m.fail("seed %d: after quiet rollout %d is %+v", seed, r.Number, r)
+		}
 	}
 	servers, err := m.service.Servers(m.ctx)
 	if err != nil || len(servers) != len(m.processes) {
@@ -312,8 +354,9 @@ func (m *model) settle(seed uint64) {
 	}
 	for _, s := range servers {
 		absorbs := s.Rollout != nil && s.Rollout.State == upgrade.Staying
-		if p := m.processes[s.PID]; p.Image != m.install.Image && !absorbs {
-			m.fail("seed %d: %d runs %s, %s is installed, and the service says %+v", seed, s.PID, p.Image, m.install.Image, s)
+		p := m.processes[s.PID]
+		if install := m.files[p.Path]; p.Image != install.Image && !absorbs {
+			m.fail("seed %d: %d runs %s, %s is installed, and the service says %+v", seed, s.PID, p.Image, install.Image, s)
 		}
 	}
 }

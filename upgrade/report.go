@@ -4,13 +4,12 @@ package upgrade
 
 import (
 	"slices"
-	"time"
 
 	"ebpf-upgrader/selector"
 )
 
 // SchemaVersion is raised when a field of [Report] changes its meaning or goes away.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Source says where the candidates came from.
 type Source string
@@ -23,10 +22,11 @@ const (
 
 // Report is what one round found and did. Its JSON form is a stable interface.
 type Report struct {
-	SchemaVersion int              `json:"schema_version"`
-	Source        Source           `json:"source"`
-	Install       selector.Install `json:"install"`
-	Self          selector.PID     `json:"self"`
+	SchemaVersion int    `json:"schema_version"`
+	Source        Source `json:"source"`
+	// Installs are those that the servers were compared with.
+	Installs []selector.Install `json:"installs"`
+	Self     selector.PID       `json:"self"`
 	// Servers are ascending by PID. Their verdicts are the latest that the round had: a server that
 	// ended between plan and delivery is "gone" here and still stands in Plan.
 	Servers []Server `json:"servers"`
@@ -39,16 +39,20 @@ type Report struct {
 
 // Server is one process with its verdict.
 type Server struct {
-	PID        selector.PID   `json:"pid"`
-	StartTime  uint64         `json:"start_time"`
-	UID        uint32         `json:"uid"`
+	PID       selector.PID `json:"pid"`
+	StartTime uint64       `json:"start_time"`
+	// UID is the real one: whoever started it.
+	UID uint32 `json:"uid"`
+	// Container is the id of what it runs in, empty outside of any, and Cgroup the path of its control
+	// group.
+	Container  string         `json:"container"`
+	Cgroup     string         `json:"cgroup"`
 	Args       []string       `json:"args"`
 	Image      selector.Image `json:"image"`
 	UpgradeBin string         `json:"upgrade_bin"`
+	// Target is what UpgradeBin leads to for the server.
+	Target selector.Image `json:"target"`
 	selector.Decision
-
-	// age is that of the process when it was looked at.
-	age time.Duration
 }
 
 func (s *Server) identity() selector.Identity {
@@ -93,8 +97,8 @@ func IsServer(s Server) bool {
 
 func newServer(p selector.Process, d selector.Decision) Server {
 	s := Server{
-		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.UID, Args: p.Args,
-		Image: p.Image, UpgradeBin: p.Variable, Decision: d, age: p.Age,
+		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner, Container: p.Container, Cgroup: p.Cgroup,
+		Args: p.Args, Image: p.Image, UpgradeBin: p.Variable, Target: p.Target.Image, Decision: d,
 	}
 	if s.Args == nil {
 		s.Args = []string{}

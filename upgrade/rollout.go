@@ -3,6 +3,8 @@
 package upgrade
 
 import (
+	"maps"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,8 +25,13 @@ type rollout struct {
 	counts  map[State]int
 	arming  int
 	gate    gate
-	deaths  int
-	halted  bool
+	// deaths are counted by user, and barred are the users whose servers are not asked any more.
+	deaths map[uint32]int
+	barred map[uint32]bool
+	// at are the places that lead to the installed image.
+	at []*place
+	// told is the phase that the observer knows.
+	told Phase
 	// surveyed says that everybody was looked at; before, nothing is known to be complete.
 	surveyed bool
 
@@ -32,48 +39,48 @@ type rollout struct {
 	moved func(m Member, from State)
 }
 
-// newRollout begins a rollout. Who was asked for the install before it and has not exec'd yet will
-// exec what stands there by then: a second signal could reach it in the middle of that.
-func newRollout(limits Limits, install selector.Install, before *rollout, now time.Time) *rollout {
+// newRollout begins a rollout.
+func newRollout(limits Limits, number uint64, install selector.Install, now time.Time) *rollout {
 	r := &rollout{
-		limits: limits, install: install, started: now, number: 1,
+		limits: limits, install: install, started: now, number: number,
 		members: make(map[selector.PID]*Member), counts: make(map[State]int),
-		moved: func(Member, State) {},
+		deaths: make(map[uint32]int), barred: make(map[uint32]bool),
+		moved: func(Member, State) {}, told: PhaseIdle,
 	}
 	r.gate.open = limits.Canary == 0
-	if before == nil {
-		return r
-	}
-	r.number, r.moved, r.signal, r.self = before.number+1, before.moved, before.signal, before.self
-	for _, m := range before.members {
-		switch m.State {
-		case Notified, Stayed, Staying:
-			r.carry(*m)
-		}
-	}
 	return r
 }
 
-// carry takes a server over from the rollout before. One that stayed is asked for the new install as
-// soon as the retry time has passed.
-func (r *rollout) carry(m Member) {
-	if m.State == Staying {
+// carry takes a server over from another rollout, which it leaves. Who was asked for the install
+// before and has not exec'd yet will exec what stands there by then: a second signal could reach it in
+// the middle of that. One that stayed is asked for the new install as soon as the retry time has
+// passed. What else became of a server was for the install before, and it is not taken over.
+func (r *rollout) carry(from *rollout, m *Member) bool {
+	from.drop(m)
+	switch m.State {
+	case Notified, Stayed:
+	case Staying:
 		m.State = Stayed
+	default:
+		return false
 	}
 	m.Attempts, m.carried, m.canary = 0, true, false
-	r.members[m.PID] = &m
-	r.counts[m.State]++
+	r.add(m)
+	return true
 }
 
-// member is the one that process is; nil when the rollout does not know it. The number alone may be
-// that of an earlier process.
-func (r *rollout) member(id selector.Identity, now time.Time) *Member {
-	m := r.members[id.PID]
-	if m == nil || m.identity() == id {
-		return m
-	}
-	r.ended(id.PID, Exit{}, now) // nobody saw it
-	return nil
+// add takes a server in as it is.
+func (r *rollout) add(m *Member) {
+	m.Rollout = r.number
+	r.members[m.PID] = m
+	r.count(m.State, 1)
+}
+
+// drop forgets a server without telling anybody.
+func (r *rollout) drop(m *Member) {
+	r.disarm(m)
+	delete(r.members, m.PID)
+	r.count(m.State, -1)
 }
 
 // step moves a member, if the step leads anywhere from its state.
@@ -101,7 +108,7 @@ func (r *rollout) step(m *Member, s Step, now time.Time) {
 	case to == Pending:
 		r.gate.add(m.PID)
 	case to == Died && !m.carried:
-		r.died(now)
+		r.died(m.UID, now)
 	case to == Upgraded && m.canary:
 		r.gate.upgraded++
 	}
@@ -114,17 +121,50 @@ func (r *rollout) count(s State, by int) {
 	}
 }
 
-// died counts a death, and halts when there were enough. Else the canaries begin anew.
-func (r *rollout) died(now time.Time) {
-	r.deaths++
-	r.halted = r.halted || r.deaths >= r.limits.MaxFailures
+// usersToHaltAll is how many users must have lost servers before nobody's are asked any more. A user
+// can have his own die on purpose, and must not keep another's from being upgraded by that.
+const usersToHaltAll = 2
+
+// died counts a death, and bars its user when there were enough. The canaries begin anew.
+func (r *rollout) died(user uint32, now time.Time) {
+	r.deaths[user]++
 	r.gate.since = now
+	if r.deaths[user] >= r.limits.MaxFailures && !r.barred[user] {
+		r.barred[user] = true
+		r.gate = gate{open: r.limits.Canary == 0, queue: r.gate.queue}
+	}
+}
+
+// halts reports whether servers of the user are not asked any more.
+func (r *rollout) halts(user uint32) bool { return r.barred[user] || len(r.barred) >= usersToHaltAll }
+
+// halted reports whether nobody is asked any more because servers died.
+func (r *rollout) halted() bool {
+	if len(r.barred) == 0 {
+		return false
+	}
+	for _, m := range r.members {
+		if m.State.active() && !r.halts(m.UID) {
+			return false
+		}
+	}
+	return true
 }
 
 // resume lets a halted rollout go on. Its canaries begin anew.
 func (r *rollout) resume() {
-	r.halted, r.deaths = false, 0
+	clear(r.barred)
+	clear(r.deaths)
 	r.gate = gate{open: r.limits.Canary == 0, queue: r.gate.queue}
+}
+
+// deathsOfAll is how many died, of whomever.
+func (r *rollout) deathsOfAll() int {
+	n := 0
+	for _, deaths := range r.deaths {
+		n += deaths
+	}
+	return n
 }
 
 // asked notes that we sent the signal to a pending server.
@@ -151,8 +191,7 @@ func (r *rollout) execed(pid selector.PID, now time.Time) {
 		return
 	}
 	if m.carried {
-		delete(r.members, pid)
-		r.count(m.State, -1)
+		r.drop(m)
 		return
 	}
 	r.step(m, Exec, now)
@@ -189,9 +228,14 @@ func (r *rollout) refused(m *Member, err error, now time.Time) {
 	r.step(m, TurnedDown, now)
 }
 
-// await says that a skipped server has just started and may still arm, or that it no longer may.
-func (r *rollout) await(pid selector.PID) {
-	if m := r.members[pid]; m != nil && m.State == Skipped && !m.arming {
+// await says whether a skipped server has just started and may still arm.
+func (r *rollout) await(pid selector.PID, arming bool) {
+	m := r.members[pid]
+	switch {
+	case m == nil:
+	case !arming:
+		r.disarm(m)
+	case m.State == Skipped && !m.arming:
 		m.arming = true
 		r.arming++
 	}
@@ -202,30 +246,6 @@ func (r *rollout) disarm(m *Member) {
 		m.arming = false
 		r.arming--
 	}
-}
-
-// awaitNoMore ends what await began.
-func (r *rollout) awaitNoMore(pid selector.PID) {
-	if m := r.members[pid]; m != nil {
-		r.disarm(m)
-	}
-}
-
-// next is when a server must be looked at because of its state; zero is not at all.
-func (r *rollout) next(pid selector.PID) time.Time {
-	m := r.members[pid]
-	if m == nil {
-		return time.Time{}
-	}
-	switch m.State {
-	case Notified:
-		return m.AskedAt.Add(r.limits.ConfirmTimeout)
-	case Holding:
-		return m.Since.Add(r.limits.Hold)
-	case Stayed:
-		return m.AskedAt.Add(r.limits.RetryAfter)
-	}
-	return time.Time{}
 }
 
 // complete reports whether nothing is left to be done or waited for.
@@ -248,13 +268,14 @@ func (r *rollout) report(paused bool) Rollout {
 	}
 	return Rollout{
 		Number: r.number, Install: r.install, Started: r.started,
-		Phase: r.phase(paused), Servers: counts, Deaths: r.deaths,
+		Phase: r.phase(paused), Servers: counts, Deaths: r.deathsOfAll(),
+		Halted: slices.Sorted(maps.Keys(r.barred)),
 	}
 }
 
 func (r *rollout) phase(paused bool) Phase {
 	switch {
-	case r.halted:
+	case r.halted():
 		return PhaseHalted
 	case paused:
 		return PhasePaused

@@ -8,20 +8,17 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// seen takes what a look at a server found.
-func (r *rollout) seen(p selector.Process, d selector.Decision, now time.Time) {
-	if d.Verdict == selector.Gone {
-		r.ended(p.PID, Exit{}, now)
-		return
-	}
-	m := r.member(p.Identity, now)
+// seen takes what a look at a living server found, which names the place home.
+func (r *rollout) seen(p selector.Process, d selector.Decision, home *place, now time.Time) {
+	m := r.members[p.PID]
 	if m == nil {
-		m = &Member{PID: p.PID, StartTime: p.StartTime}
+		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number}
 	}
+	m.home = home
 	if m.State == None || m.State == Pending || m.State == Skipped {
 		m.ran = p.Image
 	}
-	m.UID = p.Credentials.UID
+	m.UID = p.Credentials.Owner
 	switch m.State {
 	case None, Pending, Skipped:
 		r.judged(m, d, now)

@@ -3,6 +3,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -15,17 +16,31 @@ type source interface {
 	Candidates(ctx context.Context) ([]selector.PID, error)
 }
 
-// ServiceConfig is what a [Service] works with. Check, Events, ScanEvery, Audit, Journal and Saved
-// may be left out.
+const (
+	// DefaultForgetAfter is how long a place is watched that nobody names.
+	DefaultForgetAfter = 10 * time.Minute
+	// DefaultMaxPerUser is more servers than a user has who means well: each is a session.
+	DefaultMaxPerUser = 4096
+	// DefaultMaxPlacesPerUser is more than there are versions of anything.
+	DefaultMaxPlacesPerUser = 1024
+)
+
+// ServiceConfig is what a [Service] works with. Paths, Events, ScanEvery, Audit, Journal and Saved may
+// be left out.
 type ServiceConfig struct {
 	Upgrader *Upgrader
 	Limits   Limits
 	Source   source
-	// Installs says what stands at the path now, and then whenever that changes.
-	Installs <-chan selector.Install
-	// Check looks at the path right before a round: a file can be opened for writing again without
-	// any event.
-	Check func() selector.Install
+	// Installs says what stands at the places that the servers name.
+	Installs watcher
+	// Paths are the only installs that are served, if there are any. Otherwise each server is compared
+	// with what it names itself.
+	Paths []string
+	// ForgetAfter is how long a place is watched that nobody names.
+	ForgetAfter time.Duration
+	// MaxPerUser is how many processes of one user are looked at, and MaxPlacesPerUser how many installs
+	// are watched for one; 0 bounds nothing.
+	MaxPerUser, MaxPlacesPerUser int
 	// Events says which servers start and end, as they do. Without, the service follows those that it
 	// has asked by itself, through their pins.
 	Events <-chan Event
@@ -49,36 +64,48 @@ type Service struct {
 	cfg      ServiceConfig
 	requests chan func(context.Context)
 
-	install selector.Install
-	agenda  agenda
-	rollout *rollout
-	paused  bool
-	// known has the servers as they were looked at last.
-	known map[selector.PID]Server
-	// history has the rollouts before this one, the latest last.
+	agenda   agenda
+	places   places
+	rollouts map[selector.Image]*rollout
+	// touched are the rollouts that may have come into another phase.
+	touched map[*rollout]bool
+	// number is that of the latest rollout.
+	number uint64
+	paused bool
+	// known has the processes as they were looked at last, and over those that are not looked at.
+	known map[selector.PID]*known
+	over  map[selector.PID]Server
+	// perUser counts those that are known, perOwner the places.
+	perUser, perOwner map[uint32]int
+	// history has the rollouts that are over, the latest last.
 	history []Rollout
-	// told is the phase that the observer knows.
-	told Phase
+	// served is the number of the rollout that had a turn last, for fairness.
+	served uint64
 	// followed are those whose end is waited for here; each entry ends that.
 	followed map[selector.PID]context.CancelFunc
 	ends     chan end
+	// orphansDue is when the rollouts of an earlier process are forgotten to which no place has come.
+	orphansDue time.Time
 	// unsaved says that the journal failed, and that this was told.
 	unsaved bool
-	// ahead says that the install was found by a look at the path, and is yet to be told.
-	ahead bool
-	// checked is when the install was found to be still ready.
-	checked time.Time
 }
 
 // NewService returns a Service that has yet to Run.
 func NewService(cfg ServiceConfig) *Service {
-	s := &Service{
+	if cfg.ForgetAfter == 0 {
+		cfg.ForgetAfter = DefaultForgetAfter
+	}
+	if cfg.MaxPlacesPerUser == 0 {
+		cfg.MaxPlacesPerUser = DefaultMaxPlacesPerUser
+	}
+	return &Service{
 		cfg: cfg, agenda: newAgenda(cfg.Limits.ConfirmTimeout), requests: make(chan func(context.Context)),
-		known: make(map[selector.PID]Server), told: PhaseIdle,
+		places: newPlaces(cfg.Paths, time.Now()), rollouts: make(map[selector.Image]*rollout),
+		touched: make(map[*rollout]bool),
+		known:   make(map[selector.PID]*known), over: make(map[selector.PID]Server),
+		perUser: make(map[uint32]int), perOwner: make(map[uint32]int),
 		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
 	}
-	s.paused = cfg.Saved != nil && cfg.Saved.Paused
-	return s
 }
 
 // ErrEnded means that an input of the service came to its end while it ran.
@@ -89,27 +116,26 @@ var ErrEnded = errors.New("input ended")
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends what follows single servers
-	var scan <-chan time.Time
-	if s.cfg.ScanEvery > 0 {
-		ticker := time.NewTicker(s.cfg.ScanEvery)
-		defer ticker.Stop()
-		scan = ticker.C
-	}
+	scanEvery := cmp.Or(s.cfg.ScanEvery, idle)
+	scan := time.NewTimer(scanEvery)
+	defer scan.Stop()
 	// A server that forks while the source is seeded may leave a child that is in neither the seed nor
 	// the events. It counts as a server once it has stayed for ForkAge, and is found then.
 	seeded := time.NewTimer(selector.ForkAge)
 	defer seeded.Stop()
+	s.start(ctx)
 	for {
+		s.answer(ctx)
 		m, wake := s.next(time.Now())
 		timer := time.NewTimer(wake)
 		select {
 		case <-ctx.Done():
 			return nil
-		case install, open := <-s.cfg.Installs:
+		case found, open := <-s.cfg.Installs.Found():
 			if !open {
 				return ended(ctx)
 			}
-			s.installed(ctx, install)
+			s.installed(ctx, found)
 		case e, open := <-s.cfg.Events:
 			if !open {
 				return ended(ctx)
@@ -123,13 +149,27 @@ func (s *Service) Run(ctx context.Context) error {
 			s.ask(ctx, m)
 		case <-timer.C:
 			s.lookAgain(ctx)
-		case <-scan:
-			s.auditedRound(ctx)
+		case <-scan.C:
+			took := s.auditedRound(ctx)
+			scan.Reset(max(scanEvery, calm*took))
 		case <-seeded.C:
 			s.auditedRound(ctx)
 		}
 		timer.Stop()
 		s.tell()
+	}
+}
+
+// answer lets those who ask go before everything else, so that they wait for one round at most.
+func (s *Service) answer(ctx context.Context) {
+	for {
+		select {
+		case request := <-s.requests:
+			request(ctx)
+			s.tell()
+		default:
+			return
+		}
 	}
 }
 
@@ -141,65 +181,32 @@ func ended(ctx context.Context) error {
 	return nil
 }
 
-// installed begins a rollout, or ends one when nothing stands at the path that could be exec'd.
-func (s *Service) installed(ctx context.Context, install selector.Install) {
-	known := s.ahead && sameFile(install, s.install) && install.State == s.install.State
-	s.install, s.ahead = install, false
-	if known {
-		return
+// start takes up what was left, and looks at everybody where it is they who name the installs.
+func (s *Service) start(ctx context.Context) {
+	for _, p := range s.places.fixed {
+		s.cfg.Installs.Watch(p.Place)
 	}
-	if install.State == selector.StateReady {
-		s.begin(ctx, install)
+	s.restore(ctx)
+	if len(s.places.fixed) == 0 {
+		s.roundOverAll(ctx, ReasonInstall)
 	}
-	s.roundOverAll(ctx, ReasonInstall)
-}
-
-// rolloutsKept is how many rollouts before this one are remembered.
-const rolloutsKept = 16
-
-func (s *Service) begin(ctx context.Context, install selector.Install) {
-	now := time.Now()
-	before := s.rollout
-	switch {
-	case before != nil:
-		over := before.report(s.paused)
-		over.Superseded = true
-		s.history = append(s.history, over)
-		s.history = s.history[max(0, len(s.history)-rolloutsKept):]
-		s.cfg.Observer.Rollout(over)
-	case s.cfg.Saved != nil:
-		before = s.restored(ctx)
-	}
-	if before != nil && s.rollout == nil && sameFile(before.install, install) {
-		s.rollout = before // this process goes on where the last one was ended
-	} else {
-		s.rollout = newRollout(s.cfg.Limits, install, before, now)
-	}
-	r := s.rollout
-	r.signal, r.moved = s.cfg.Upgrader.cfg.Signal, s.moved
-	r.last(s.cfg.Upgrader.cfg.Self)
-	for pid, m := range r.members {
-		s.plan(*m)
-		if s.follows() && s.followed[pid] == nil {
-			s.followAgain(ctx, pid)
-		}
-	}
-	s.save()
-	s.told = r.phase(s.paused)
-	s.cfg.Observer.Rollout(r.report(s.paused))
 }
 
 func (s *Service) happened(ctx context.Context, e Event) {
 	now := time.Now()
+	r := s.rolloutOf(e.PID)
+	if r != nil {
+		s.touch(r)
+	}
 	switch e.Kind {
 	case Execed, Became:
-		if s.rollout != nil {
-			s.rollout.execed(e.PID, now)
+		if r != nil {
+			r.execed(e.PID, now)
 		}
-		if e.Kind == Became {
-			delete(s.known, e.PID)
+		if k := s.known[e.PID]; k != nil && e.Kind == Became {
+			k.hidden = true
 		}
-		if s.rollout == nil || !s.rollout.holds(e.PID) {
+		if r == nil || !r.holds(e.PID) {
 			s.agenda.soon(e.PID, now)
 		}
 	case Forked:
@@ -207,41 +214,10 @@ func (s *Service) happened(ctx context.Context, e Event) {
 	case Ended:
 		s.ended(e.PID, e.Exit)
 	case AskedByOther:
-		if m := s.pending(e.PID); m != nil {
-			s.rollout.askedByOther(m, now, now)
+		if m := s.member(e.PID); m != nil && m.State == Pending {
+			r.askedByOther(m, now, now)
 		}
 	case Lost:
 		s.roundOverAll(ctx, ReasonLoss)
-	}
-}
-
-// pending is the server with that number whose turn has not come, if it is one.
-func (s *Service) pending(pid selector.PID) *Member {
-	if s.rollout == nil {
-		return nil
-	}
-	if m := s.rollout.members[pid]; m != nil && m.State == Pending {
-		return m
-	}
-	return nil
-}
-
-func (s *Service) ended(pid selector.PID, exit Exit) {
-	delete(s.known, pid)
-	s.agenda.forget(pid)
-	if s.rollout != nil {
-		s.rollout.ended(pid, exit, time.Now())
-	}
-}
-
-// tell tells the observer when the rollout has come into another phase.
-func (s *Service) tell() {
-	if s.rollout == nil {
-		return
-	}
-	if now := s.current(); now.Phase != s.told {
-		s.told = now.Phase
-		s.save()
-		s.cfg.Observer.Rollout(now)
 	}
 }

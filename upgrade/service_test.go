@@ -183,9 +183,9 @@ func TestTheEndOfAnInputEndsTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		service := upgrade.NewService(upgrade.ServiceConfig{
-			Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w.installs, Observer: w,
+			Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Observer: w,
 		})
-		close(w.installs)
+		close(w.found)
 		if err := service.Run(t.Context()); !errors.Is(err, upgrade.ErrEnded) {
 			t.Errorf("Run = %v, want ErrEnded", err)
 		}
@@ -257,7 +257,7 @@ func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
 			w.events <- upgrade.Event{Kind: upgrade.Ended, PID: pid, Exit: upgrade.Exit{Known: true, Status: 70 << 8}}
 		}
 		status, err := w.service.Status(t.Context())
-		counts := status.Rollout.Servers
+		counts := status.Rollouts[0].Servers
 		if err != nil || len(counts) != 2 || counts[upgrade.Died] != 1 || counts[upgrade.Left] != 1 {
 			t.Errorf("the rollout has %v, %v; want one that died and one that left", counts, err)
 		}
@@ -278,7 +278,7 @@ func TestANumberThatIsUsedAgainBeforeItsTurn(t *testing.T) {
 		w.pass(30 * time.Second)
 		requireAsked(t, w, 8, 1, "after its turn")
 		status, err := w.service.Status(t.Context())
-		if counts := status.Rollout.Servers; err != nil || counts[upgrade.Left] != 1 || counts[upgrade.Notified] != 2 {
+		if counts := status.Rollouts[0].Servers; err != nil || counts[upgrade.Left] != 1 || counts[upgrade.Notified] != 2 {
 			t.Errorf("the rollout has %v, %v; want one that left and two that were asked", counts, err)
 		}
 	})

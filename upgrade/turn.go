@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"ebpf-upgrader/selector"
 )
 
 // idle is as good as for ever.
@@ -16,19 +14,39 @@ const idle = 24 * time.Hour
 // next says whose turn it is, and for how long nothing is to be done if nothing happens.
 func (s *Service) next(now time.Time) (*Member, time.Duration) {
 	wake := now.Add(idle)
-	if !s.agenda.next.IsZero() {
-		wake = s.agenda.next
-	}
-	var m *Member
-	if s.rollout != nil && !s.paused && s.install.State == selector.StateReady && s.agenda.all.IsZero() {
-		var waiting bool
-		m, waiting = s.rollout.turn(now)
-		if check := now.Add(gateCheck); waiting && check.Before(wake) {
-			wake = check
+	for _, at := range []time.Time{s.agenda.next, s.places.next, s.orphansDue} {
+		if !at.IsZero() && at.Before(wake) {
+			wake = at
 		}
+	}
+	if s.paused || !s.agenda.all.IsZero() {
+		return nil, wake.Sub(now)
+	}
+	m, waiting := s.turn(now)
+	if check := now.Add(gateCheck); waiting && check.Before(wake) {
+		wake = check
 	}
 	return m, wake.Sub(now)
 }
+
+// turn is the server that may be asked now. The rollouts take turns: the next one after that which had
+// the last is the one with the next higher number.
+func (s *Service) turn(now time.Time) (first *Member, waiting bool) {
+	for _, r := range s.rollouts {
+		if len(r.gate.queue) == 0 {
+			continue
+		}
+		m, waits := r.turn(now)
+		waiting = waiting || waits
+		if m != nil && (first == nil || s.before(m.Rollout, first.Rollout)) {
+			first = m
+		}
+	}
+	return first, waiting
+}
+
+// before orders the numbers of rollouts, beginning after the one that was served last.
+func (s *Service) before(a, b uint64) bool { return a-s.served-1 < b-s.served-1 }
 
 var always = func() chan struct{} {
 	c := make(chan struct{})
@@ -48,16 +66,18 @@ func ready(m *Member) <-chan struct{} {
 // between, nobody is asked twice.
 func (s *Service) ask(ctx context.Context, m *Member) {
 	now := time.Now()
-	if !s.stillReady() {
-		s.agenda.everybody(now)
+	s.served = m.Rollout
+	if !s.stillReady(m.home) {
+		s.lookLater(m.home, now)
 		return
 	}
 	intent := *m
 	intent.State, intent.Since, intent.AskedAt = Notified, now, now
 	s.note(intent)
-	d := s.cfg.Upgrader.deliver(m.identity(), s.install)
+	d := s.cfg.Upgrader.deliver(m.identity(), atHome{compared{s}, m.home})
 	now = time.Now()
-	r := s.rollout
+	r := s.rolloutOf(m.PID)
+	s.touch(r)
 	switch {
 	case d.err != nil:
 		r.refused(m, d.err, now)
@@ -81,3 +101,30 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 
 // ErrAskedByOther means that a server was not sent the signal because it has it from somebody else.
 var ErrAskedByOther = errors.New("somebody else has asked it")
+
+// checkEvery bounds how old the answer may be that the file is still ready. It takes a wave of
+// deliveries a few looks at the file instead of one each.
+const checkEvery = 10 * time.Millisecond
+
+// stillReady reports whether what was told last still stands at the place, ready. When it does not,
+// the change is told once it has settled, or the file comes back to rest as it was.
+func (s *Service) stillReady(p *place) bool {
+	if !p.ready() {
+		return false
+	}
+	if time.Since(p.checked) < checkEvery {
+		return true
+	}
+	now := s.cfg.Installs.Check(p.Place)
+	if now.State != p.install.State || now.Image != p.install.Image {
+		return false
+	}
+	p.checked = time.Now()
+	return true
+}
+
+// lookLater plans a look at everybody who names a place; nobody of them is asked before.
+func (s *Service) lookLater(p *place, now time.Time) {
+	p.again = now.Add(candidatesRetry)
+	s.places.schedule(p.again)
+}

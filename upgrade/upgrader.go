@@ -14,10 +14,13 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// inspector reads the facts about one process that rule asks for. It fails with
-// [selector.ErrGone] when there is no such process. It is called from several goroutines.
+// inspector reads about one process. It fails with [selector.ErrGone] when there is no such process. It is
+// called from several goroutines.
 type inspector interface {
+	// Inspect reads the facts that rule asks for.
 	Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error)
+	// User tells whose it is, which costs less.
+	User(pid selector.PID) (selector.Identity, uint32, error)
 }
 
 // Target is one pinned process.
@@ -44,7 +47,7 @@ type witness interface {
 
 // Config is what an [Upgrader] works with. All fields but Self, Witness and RetryAfter are needed.
 type Config struct {
-	// Rule holds for every round; its Install is replaced by the round's.
+	// Rule holds for every look; its Install is that of the process.
 	Rule selector.Rule
 	// Self is signalled last.
 	Self      selector.PID
@@ -73,9 +76,32 @@ func New(cfg Config) *Upgrader {
 	return &Upgrader{cfg: cfg}
 }
 
-// Survey judges every candidate against install and plans, but sends nothing.
-func (u *Upgrader) Survey(ctx context.Context, install selector.Install, candidates []selector.PID) Report {
-	report, _ := u.survey(ctx, install, candidates)
+// installs says what processes are compared with. It is asked by several goroutines.
+type installs interface {
+	// Interpreters are those of all installs, to be looked for in the roots of processes that see other
+	// files than we do.
+	Interpreters() []string
+	// Of is the install that a process belongs to.
+	Of(p selector.Process) selector.Install
+	// All are those that processes were compared with.
+	All() []selector.Install
+}
+
+// One compares every process with the same install.
+type One struct{ Install selector.Install }
+
+// Interpreters are those of the install.
+func (o One) Interpreters() []string { return o.Install.Interpreters }
+
+// Of is the install.
+func (o One) Of(selector.Process) selector.Install { return o.Install }
+
+// All is the install.
+func (o One) All() []selector.Install { return []selector.Install{o.Install} }
+
+// Survey judges every candidate against its install and plans, but sends nothing.
+func (u *Upgrader) Survey(ctx context.Context, with installs, candidates []selector.PID) Report {
+	report, _ := u.survey(ctx, with, candidates)
 	due := []selector.PID{}
 	for _, s := range report.Servers {
 		if s.Verdict == selector.Outdated {
@@ -87,12 +113,12 @@ func (u *Upgrader) Survey(ctx context.Context, install selector.Install, candida
 }
 
 // survey is Survey without the plan; it also gives what was seen.
-func (u *Upgrader) survey(ctx context.Context, install selector.Install, candidates []selector.PID) (Report, []view) {
-	views := u.lookAtAll(ctx, u.rule(install), candidates)
+func (u *Upgrader) survey(ctx context.Context, with installs, candidates []selector.PID) (Report, []view) {
+	views := u.lookAtAll(ctx, with, candidates)
 	report := Report{
 		SchemaVersion: SchemaVersion,
 		Source:        u.cfg.Source,
-		Install:       install,
+		Installs:      with.All(),
 		Self:          u.cfg.Self,
 		Servers:       make([]Server, len(views)),
 		Plan:          []selector.PID{},
@@ -105,22 +131,16 @@ func (u *Upgrader) survey(ctx context.Context, install selector.Install, candida
 	return report, views
 }
 
-func (u *Upgrader) rule(install selector.Install) selector.Rule {
-	rule := u.cfg.Rule
-	rule.Install = install
-	return rule
-}
-
-// Round judges every candidate against install, and signals those that are outdated. It does not wait
+// Round judges every candidate against its install, and signals those that are outdated. It does not wait
 // for what the servers make of it, and remembers nobody. When ctx ends, the delivery at hand is
 // finished and the report says how far the round came.
-func (u *Upgrader) Round(ctx context.Context, install selector.Install, candidates []selector.PID) Report {
-	report := u.Survey(ctx, install, candidates)
+func (u *Upgrader) Round(ctx context.Context, with installs, candidates []selector.PID) Report {
+	report := u.Survey(ctx, with, candidates)
 	for _, pid := range report.Plan {
 		if ctx.Err() != nil {
 			break
 		}
-		d := u.deliver(report.server(pid).identity(), install)
+		d := u.deliver(report.server(pid).identity(), with)
 		d.release()
 		*report.server(pid) = newServer(d.process, d.decision)
 		switch {
@@ -136,12 +156,13 @@ func (u *Upgrader) Round(ctx context.Context, install selector.Install, candidat
 // view is one process as it was looked at.
 type view struct {
 	process  selector.Process
+	install  selector.Install
 	decision selector.Decision
 }
 
 // lookAtAll judges the candidates, ascending and each once, on all cores: nearly all of the time is
 // spent in the kernel, and not on locks. When ctx ends it answers with those that it came to.
-func (u *Upgrader) lookAtAll(ctx context.Context, rule selector.Rule, candidates []selector.PID) []view {
+func (u *Upgrader) lookAtAll(ctx context.Context, with installs, candidates []selector.PID) []view {
 	pids := selector.Plan(0, candidates)
 	views := make([]view, len(pids))
 	workers := min(runtime.GOMAXPROCS(0), len(pids))
@@ -149,7 +170,7 @@ func (u *Upgrader) lookAtAll(ctx context.Context, rule selector.Rule, candidates
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < len(pids) && ctx.Err() == nil; i += workers {
-				views[i] = u.lookAt(pids[i], rule)
+				views[i] = u.lookAt(pids[i], with)
 			}
 		})
 	}
@@ -157,16 +178,19 @@ func (u *Upgrader) lookAtAll(ctx context.Context, rule selector.Rule, candidates
 	return slices.DeleteFunc(views, func(v view) bool { return v.decision.Verdict == selector.Undecided })
 }
 
-func (u *Upgrader) lookAt(pid selector.PID, rule selector.Rule) view {
+func (u *Upgrader) lookAt(pid selector.PID, with installs) view {
+	rule := u.cfg.Rule
+	rule.Install = selector.Install{Interpreters: with.Interpreters()}
 	process, err := u.cfg.Inspector.Inspect(pid, rule)
 	process.PID = pid
 	switch {
 	case errors.Is(err, selector.ErrGone):
-		return view{process, selector.Decision{Verdict: selector.Gone}}
+		return view{process: process, decision: selector.Decision{Verdict: selector.Gone}}
 	case err != nil:
-		return view{process, selector.Decision{Verdict: selector.UnreadableFacts, Detail: err.Error()}}
+		return view{process: process, decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: err.Error()}}
 	}
-	return view{process, rule.Judge(process)}
+	rule.Install = with.Of(process)
+	return view{process, rule.Install, rule.Judge(process)}
 }
 
 // delivery is what became of one. The view is that of the last look.
@@ -193,8 +217,8 @@ func (d *delivery) release() {
 // then be those of a later owner of the number, but the signal cannot reach one.
 //
 // One that had taken the number before is not the process that was planned for, and not sent anything.
-func (u *Upgrader) deliver(planned selector.Identity, install selector.Install) delivery {
-	d := u.pinned(planned, install)
+func (u *Upgrader) deliver(planned selector.Identity, with installs) delivery {
+	d := u.pinned(planned, with)
 	if !d.sent {
 		d.release()
 	}
@@ -204,7 +228,7 @@ func (u *Upgrader) deliver(planned selector.Identity, install selector.Install) 
 	return d
 }
 
-func (u *Upgrader) pinned(planned selector.Identity, install selector.Install) (d delivery) {
+func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery) {
 	pid := planned.PID
 	d.process.PID = pid
 	d.target, d.err = u.cfg.Pin(pid)
@@ -213,7 +237,7 @@ func (u *Upgrader) pinned(planned selector.Identity, install selector.Install) (
 		return d
 	}
 	before := u.trace(pid)
-	d.view = u.lookAt(pid, u.rule(install))
+	d.view = u.lookAt(pid, with)
 	if d.decision.Verdict != selector.Outdated || d.process.Identity != planned {
 		return d
 	}

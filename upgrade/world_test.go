@@ -5,6 +5,7 @@ package upgrade_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"syscall"
@@ -27,11 +28,16 @@ type world struct {
 	ended     map[selector.PID]chan upgrade.Exit
 	// down makes the source fail.
 	down error
-	// install is what landed last, and state what became of it without being told.
-	install selector.Install
-	state   selector.State
+	// files are what stands at each path, and state what became of them without being told.
+	files map[string]selector.Install
+	state selector.State
+	// watched are the places that the service watches, and forgot those that it watched.
+	watched map[upgrade.Place]bool
+	forgot  []upgrade.Place
+	// stopped is closed when the service has come to its end.
+	stopped chan struct{}
 
-	installs chan selector.Install
+	found    chan upgrade.Found
 	events   chan upgrade.Event
 	rounds   []upgrade.Reason
 	phases   []upgrade.Phase
@@ -45,6 +51,16 @@ type world struct {
 	onSignal func(selector.PID)
 	// brief makes the service follow its servers by itself.
 	brief bool
+	// learned lets the servers name the installs.
+	learned bool
+	// maxPerUser and maxPlaces are the limits of each user.
+	maxPerUser, maxPlaces int
+	// looks counts them, by process.
+	looks map[selector.PID]int
+	// seers says of which views it is known who has them, and unsighted counts the places that were
+	// watched before.
+	seers     map[selector.View]bool
+	unsighted int
 }
 
 var (
@@ -56,7 +72,12 @@ func newWorld() *world {
 	return &world{
 		processes: make(map[selector.PID]*selector.Process),
 		signals:   make(map[selector.PID][]time.Time),
-		installs:  make(chan selector.Install),
+		files:     map[string]selector.Install{},
+		watched:   map[upgrade.Place]bool{},
+		looks:     map[selector.PID]int{},
+		seers:     map[selector.View]bool{},
+		stopped:   make(chan struct{}),
+		found:     make(chan upgrade.Found),
 		events:    make(chan upgrade.Event),
 		ended:     make(map[selector.PID]chan upgrade.Exit),
 		traces:    make(map[selector.PID]upgrade.Trace),
@@ -64,8 +85,11 @@ func newWorld() *world {
 	}
 }
 
+// usual is the path that servers name as a rule.
+const usual = "/bin/rag-rat"
+
 func ready(image selector.Image) selector.Install {
-	return selector.Install{Path: "/bin/rag-rat", Image: image, State: selector.StateReady}
+	return selector.Install{Path: usual, Image: image, State: selector.StateReady}
 }
 
 // start adds a server that runs image and is armed.
@@ -74,7 +98,7 @@ func (w *world) start(pid selector.PID, image selector.Image) {
 		w.processes[pid] = &selector.Process{
 			Identity: selector.Identity{PID: pid, StartTime: uint64(pid)},
 			Age:      time.Hour, Args: []string{"rag-rat", "mcp"}, Named: true, Subcommand: true,
-			Variable: "/bin/rag-rat", VariableSet: true, Image: image, Catches: true,
+			Variable: usual, Path: usual, VariableSet: true, Image: image, Catches: true,
 		}
 		w.ended[pid] = make(chan upgrade.Exit, 1)
 	})
@@ -96,16 +120,27 @@ func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 	return pids, w.down
 }
 
-func (w *world) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
+func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.looks[pid]++
 	p, lives := w.processes[pid]
 	if !lives {
 		return selector.Process{}, selector.ErrGone
 	}
 	read := *p
-	read.Target = selector.File{Image: rule.Install.Image, Mode: 0o100755}
+	read.Target = selector.File{Image: w.files[p.Path].Image, Mode: 0o100755}
 	return read, nil
+}
+
+func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, lives := w.processes[pid]
+	if !lives {
+		return selector.Identity{}, 0, selector.ErrGone
+	}
+	return p.Identity, p.Credentials.Owner, nil
 }
 
 // target is one process of the world, pinned.
@@ -164,22 +199,74 @@ func (w *world) Refused(upgrade.Member, error) {}
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 
-// land makes i what stands at the path, and tells the service.
+// land makes i what stands at its path, and tells the service, place by place.
 func (w *world) land(i selector.Install) {
-	w.change(func() { w.install = i })
-	w.installs <- i
+	var places []upgrade.Place
+	w.change(func() {
+		w.files[i.Path] = i
+		for p := range w.watched {
+			if p.Path == i.Path {
+				places = append(places, p)
+			}
+		}
+	})
+	for _, p := range places {
+		w.tellOf(p)
+	}
 }
 
-// check finds what landed last, in the state that the test gave it.
-func (w *world) check() selector.Install {
+func (w *world) tellOf(p upgrade.Place) {
+	found := upgrade.Found{Place: p, Install: w.Check(p)}
+	if found.Install.State == "" {
+		return // nothing has landed yet
+	}
+	w.mu.Lock()
+	stopped := w.stopped
+	w.mu.Unlock()
+	select {
+	case w.found <- found:
+	case <-stopped:
+	}
+}
+
+func (w *world) Watch(p upgrade.Place) {
+	w.change(func() {
+		w.watched[p] = true
+		if !w.inSight(p.View) {
+			w.unsighted++
+		}
+	})
+	go w.tellOf(p)
+}
+
+// inSight reports whether the service has said who has that view.
+func (w *world) inSight(v selector.View) bool { return v == (selector.View{}) || w.seers[v] }
+
+func (w *world) Forget(p upgrade.Place) {
+	w.change(func() {
+		delete(w.watched, p)
+		w.forgot = append(w.forgot, p)
+	})
+}
+
+func (w *world) Found() <-chan upgrade.Found { return w.found }
+
+// Check finds what landed last, in the state that the test gave it.
+func (w *world) Check(p upgrade.Place) selector.Install {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	found := w.install
+	found := w.files[p.Path]
 	if w.state != "" {
 		found.State = w.state
 	}
 	return found
 }
+
+func (w *world) Sees(v selector.View, _ selector.Identity) {
+	w.change(func() { w.seers[v] = true })
+}
+
+func (w *world) Ended(selector.View, selector.Identity) {}
 
 func (w *world) asked(pid selector.PID) int {
 	w.mu.Lock()
@@ -203,23 +290,30 @@ func (w *world) upgrader() *upgrade.Upgrader {
 func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	t.Helper()
 	cfg := upgrade.ServiceConfig{
-		Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w.installs, Events: w.events, Check: w.check,
+		Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Events: w.events,
 		ScanEvery: scanEvery, Observer: w, Journal: &journal{w}, Saved: w.saved,
+		MaxPerUser: w.maxPerUser, MaxPlacesPerUser: w.maxPlaces,
 	}
 	if w.brief {
 		cfg.Events = nil
 	}
+	if w.learned {
+		cfg.Paths = nil
+	}
 	w.service = upgrade.NewService(cfg)
+	w.change(func() { w.stopped = make(chan struct{}) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- w.service.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
+		close(w.stopped)
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
 	t.Cleanup(stop)
+	synctest.Wait()
 	return stop
 }
 
@@ -231,15 +325,54 @@ func (j *journal) Save(s upgrade.Saved) error {
 	return nil
 }
 
-func (j *journal) Note(s upgrade.SavedServer) error {
-	j.w.change(func() {
-		if j.w.saved == nil {
-			return
+// kept is a copy of what was saved, for changing it; a service may still read the one before.
+func (w *world) kept(change func(*upgrade.Saved)) {
+	w.change(func() {
+		var saved upgrade.Saved
+		if w.saved != nil {
+			saved = *w.saved
 		}
-		servers := slices.DeleteFunc(slices.Clone(j.w.saved.Servers), func(o upgrade.SavedServer) bool { return o.PID == s.PID })
-		saved := *j.w.saved
-		saved.Servers = append(servers, s)
-		j.w.saved = &saved
+		saved.Rollouts = slices.Clone(saved.Rollouts)
+		for i := range saved.Rollouts {
+			saved.Rollouts[i].Servers = slices.Clone(saved.Rollouts[i].Servers)
+		}
+		change(&saved)
+		w.saved = &saved
+	})
+}
+
+func (j *journal) Rollout(r upgrade.SavedRollout) error {
+	j.w.kept(func(s *upgrade.Saved) {
+		s.Number = max(s.Number, r.Number)
+		r.Deaths = maps.Clone(r.Deaths)
+		for i, old := range s.Rollouts {
+			if old.Number == r.Number {
+				r.Servers = old.Servers
+				s.Rollouts[i] = r
+				return
+			}
+		}
+		s.Rollouts = append(s.Rollouts, r)
+	})
+	return nil
+}
+
+func (j *journal) Forget(number uint64) error {
+	j.w.kept(func(s *upgrade.Saved) {
+		s.Rollouts = slices.DeleteFunc(s.Rollouts, func(r upgrade.SavedRollout) bool { return r.Number == number })
+	})
+	return nil
+}
+
+func (j *journal) Note(server upgrade.SavedServer) error {
+	j.w.kept(func(s *upgrade.Saved) {
+		for i := range s.Rollouts {
+			r := &s.Rollouts[i]
+			r.Servers = slices.DeleteFunc(r.Servers, func(o upgrade.SavedServer) bool { return o.PID == server.PID })
+			if r.Number == server.Rollout && server.State.Kept() {
+				r.Servers = append(r.Servers, server)
+			}
+		}
 	})
 	return nil
 }
@@ -264,7 +397,7 @@ func TestASecondRoundAsksNobodyAgain(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(0)
-		report, err := w.service.Trigger(t.Context(), 0)
+		report, err := w.service.Trigger(t.Context(), "", 0)
 		if err != nil || len(report.Plan) != 0 || report.Behind() != 1 {
 			t.Errorf("the second round planned %v with %d behind, %v; want none, 1", report.Plan, report.Behind(), err)
 		}

@@ -29,6 +29,7 @@ func (a *app) withService(ask func(*control.Client) error) error {
 
 // addAskFlags adds the flags of the commands that ask a running service.
 func (a *app) addAskFlags(f *pflag.FlagSet) {
+	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 }
 
@@ -118,7 +119,7 @@ func unlessInterrupted(ctx context.Context, err error) error {
 
 func (a *app) printEvent(e control.Event) error {
 	if a.opts.output == "json" {
-		return json.NewEncoder(a.stdout).Encode(e)
+		return json.NewEncoder(escaped{a.stdout}).Encode(e)
 	}
 	_, err := fmt.Fprintln(a.stdout, printable(eventLine(e)))
 	return err

@@ -96,7 +96,7 @@ func TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled(t *testing.T)
 	s := newScene(t)
 	first := s.start(nil)
 	s.replace()
-	a := &app{opts: options{source: "proc", name: "rag-rat", subcommand: "mcp", variable: "RAG_RAT_UPGRADE_BIN", signal: "SIGUSR1"}}
+	a := &app{opts: options{source: "proc", names: []string{"rag-rat"}, subcommand: "mcp", variable: "RAG_RAT_UPGRADE_BIN", signal: "SIGUSR1"}}
 	h, err := a.openProc()
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled(t *testing.T)
 			return target, err
 		},
 	})
-	r := u.Round(t.Context(), install.Check(s.Path()), []selector.PID{first.PID()})
+	r := u.Round(t.Context(), upgrade.One{Install: install.Check(install.Way{Path: s.Path()})}, []selector.PID{first.PID()})
 	if len(r.Plan) != 1 || len(r.Sent) != 0 {
 		t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, first.PID())
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ebpf-upgrader/install"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/upgrade"
 )
@@ -70,7 +69,7 @@ func (a *app) demo(ctx context.Context, servers int) (err error) {
 	if err != nil {
 		return err
 	}
-	a.opts.installPath, a.opts.name = binary.Path(), testfleet.Name
+	a.opts.installPaths, a.opts.names = []string{binary.Path()}, []string{testfleet.Name}
 	path := binary.Path()
 	fleet, err := testfleet.StartFleet(ctx, servers, testfleet.Options{Binary: path, UpgradeBin: &path})
 	if err != nil {
@@ -100,15 +99,12 @@ func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet 
 		return err
 	}
 	defer h.close()
-	watcher, err := install.Watch(a.opts.installPath, a.opts.settle)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = watcher.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
+	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
+	defer watched.close()
 	show := newDemoScreen(ctx, a.stdout, fleet.Servers())
-	cfg := a.serviceConfig(ctx, h, watcher.Changes(), func(upgrade.Kind) {})
+	cfg := a.serviceConfig(ctx, h, watched, func(upgrade.Kind) {})
 	cfg.Observer = show
 	served := make(chan error, 1)
 	go func() { served <- upgrade.NewService(cfg).Run(ctx) }()

@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/rights"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -45,10 +46,11 @@ type finding struct {
 
 func (a *app) doctor(ctx context.Context) error {
 	findings := []finding{
-		checkKernel(), checkBTF(), checkCapabilities(), checkLockdown(), checkPIDNamespace(), checkHidePID(),
+		checkKernel(), checkBTF(), checkLockdown(), checkPIDNamespace(), checkHidePID(),
 		{Check: "tracefs", OK: true, Found: "not needed"},
-		checkTracker(ctx),
 	}
+	findings = append(findings, checkCapabilities()...)
+	findings = append(findings, checkTracker(ctx)...)
 	if err := a.printFindings(findings); err != nil {
 		return err
 	}
@@ -106,49 +108,33 @@ func checkBTF() finding {
 	return finding{"btf", true, path, ""}
 }
 
-// needed are the capabilities that do all of the work, and what each is for.
-var needed = []struct {
-	bit       int
-	name, why string
-}{
-	{unix.CAP_BPF, "CAP_BPF", "load the tracker"},
-	{unix.CAP_PERFMON, "CAP_PERFMON", "attach the tracker"},
-	{unix.CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "see the image and root of other users' servers"},
-	{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "read their environment and homes"},
-	{unix.CAP_KILL, "CAP_KILL", "signal them"},
-}
-
-func checkCapabilities() finding {
-	effective, err := effectiveCapabilities()
-	if err != nil {
-		return finding{"capabilities", false, err.Error(), ""}
-	}
-	var lacking, why []string
-	for _, c := range needed {
-		// CAP_SYS_ADMIN stands for both of the first, which were split off from it in Linux 5.8.
-		implied := (c.bit == unix.CAP_BPF || c.bit == unix.CAP_PERFMON) && effective&(1<<unix.CAP_SYS_ADMIN) != 0
-		if effective&(1<<c.bit) == 0 && !implied {
-			lacking = append(lacking, c.name)
-			why = append(why, fmt.Sprintf("%s to %s", c.name, c.why))
+// checkCapabilities has a line for each that is missing, and one for who has none: he can serve himself.
+func checkCapabilities() []finding {
+	var missing []finding
+	all := rights.All()
+	for _, r := range all {
+		if !r.Has() {
+			missing = append(missing, finding{r.Name, false, r.Lack, "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"})
 		}
 	}
-	if len(lacking) > 0 {
-		return finding{"capabilities", false, "without " + strings.Join(lacking, ", "), "run as root, or give " + strings.Join(why, ", ")}
+	switch len(missing) {
+	case 0:
+		return []finding{{"capabilities", true, "all that are needed", ""}}
+	case len(all):
+		return []finding{{
+			"capabilities", false, "none: only this user's own servers can be upgraded, found by the scan",
+			"run as root, or give " + names(all),
+		}}
 	}
-	return finding{"capabilities", true, "all that are needed", ""}
+	return missing
 }
 
-func effectiveCapabilities() (uint64, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, fmt.Errorf("read own capabilities: %w", err)
+func names(all []rights.Right) string {
+	list := make([]string, 0, len(all))
+	for _, r := range all {
+		list = append(list, r.Name)
 	}
-	_, after, found := bytes.Cut(status, []byte("\nCapEff:\t"))
-	line, _, _ := bytes.Cut(after, []byte{'\n'})
-	if !found {
-		return 0, errors.New("read own capabilities: no CapEff in /proc/self/status")
-	}
-	return strconv.ParseUint(string(line), 16, 64)
+	return strings.Join(list, ", ")
 }
 
 func checkLockdown() finding {
@@ -170,7 +156,7 @@ func checkPIDNamespace() finding {
 	case err != nil:
 		return finding{"pid namespace", false, err.Error(), ""}
 	case own != tracker.HostPIDNamespace:
-		return finding{"pid namespace", false, own + ", not the host's", "run with the host's PID namespace (docker and podman: --pid=host)"}
+		return finding{"pid namespace", true, "its own, " + own + ": serves what is visible in it, not the host", ""}
 	}
 	return finding{"pid namespace", true, "the host's", ""}
 }
@@ -182,14 +168,13 @@ func checkHidePID() finding {
 	if err != nil {
 		return finding{"hidepid", false, err.Error(), ""}
 	}
-	effective, _ := effectiveCapabilities()
 	for line := range strings.Lines(string(mounts)) {
 		fields := strings.Fields(line)
 		if len(fields) < 5 || fields[4] != "/proc" || !strings.Contains(line, "hidepid=") ||
 			strings.Contains(line, "hidepid=0") || strings.Contains(line, "hidepid=off") {
 			continue
 		}
-		seen := effective&(1<<unix.CAP_SYS_PTRACE) != 0
+		seen := slices.ContainsFunc(rights.All(), func(r rights.Right) bool { return r.Name == "CAP_SYS_PTRACE" && r.Has() })
 		f := finding{Check: "hidepid", OK: seen, Found: "/proc hides the processes of others"}
 		if !seen {
 			f.Do = "give CAP_SYS_PTRACE, or mount /proc with gid= of a group of this user"
@@ -199,17 +184,22 @@ func checkHidePID() finding {
 	return finding{"hidepid", true, "off", ""}
 }
 
-// checkTracker is the proof of the others: it loads and attaches the real programs.
-func checkTracker(ctx context.Context) finding {
+// checkTracker is the proof of the others: it loads and attaches the real programs, and says what the
+// service keeps afterwards.
+func checkTracker(ctx context.Context) []finding {
 	t, err := tracker.Open(ctx, tracker.Config{
-		Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"},
+		Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: "mcp"},
 		Seed:    func(context.Context) ([]selector.PID, error) { return nil, nil },
 	})
 	if err != nil {
-		return finding{"tracker", false, err.Error(), "see above; until then --source auto scans /proc"}
+		return []finding{{"tracker", false, err.Error(), "see above; until then --source auto scans /proc"}}
+	}
+	afterwards := finding{"afterwards", true, "the service gives up CAP_BPF and CAP_PERFMON", ""}
+	if err := t.NeedsRights(); err != nil {
+		afterwards.Found = "the service keeps CAP_BPF and CAP_PERFMON: " + err.Error()
 	}
 	if err := t.Close(); err != nil {
-		return finding{"tracker", false, err.Error(), ""}
+		return []finding{afterwards, {"tracker", false, err.Error(), ""}}
 	}
-	return finding{"tracker", true, "loads and attaches", ""}
+	return []finding{afterwards, {"tracker", true, "loads and attaches", ""}}
 }

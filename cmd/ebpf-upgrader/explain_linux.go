@@ -16,22 +16,24 @@ import (
 
 func newExplain(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "explain PID --install-path PATH",
-		Short:   "Show each check of one process, in order, with what was read",
-		Example: `  ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
-		Args:    onePID,
-		RunE:    func(_ *cobra.Command, args []string) error { return a.explain(args[0]) },
+		Use:   "explain PID",
+		Short: "Show each check of one process, in order, with what was read",
+		Example: `  ebpf-upgrader explain 812
+  ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
+		Args: onePID,
+		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0]) },
 	}
 	f := cmd.Flags()
 	a.opts.addInstallPath(f)
 	a.opts.addRule(f)
+	a.opts.addSelection(f)
 	a.opts.addOutput(f)
 	return cmd
 }
 
 func onePID(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usageError("explain takes one process number, as in: explain 812 --install-path PATH")
+		return usageError("explain takes one process number, as in: explain 812")
 	}
 	return nil
 }
@@ -50,7 +52,7 @@ func (a *app) explain(arg string) error {
 	if err != nil || pid <= 0 {
 		return usageError("%q is not a process number", arg)
 	}
-	if err := a.needInstall(); err != nil {
+	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
 		return err
 	}
 	h, err := a.openProc()
@@ -59,13 +61,18 @@ func (a *app) explain(arg string) error {
 	}
 	defer h.close()
 	rule := a.opts.rule()
-	rule.Install = install.Check(a.opts.installPath)
+	if path := a.opts.installPath(); path != "" {
+		rule.Install = install.Check(install.Way{Path: path})
+	}
 	process, err := h.Inspect(selector.PID(pid), rule)
 	switch {
 	case errors.Is(err, selector.ErrGone):
 		return fmt.Errorf("explain %d: no such process", pid)
 	case err != nil:
 		return fmt.Errorf("explain %d: %w", pid, err)
+	}
+	if a.opts.installPath() == "" {
+		rule.Install = newCompared(h.procfs).Of(process)
 	}
 	return a.printExplanation(explanation{1, selector.PID(pid), rule.Install, rule.Explain(process), rule.Judge(process)})
 }

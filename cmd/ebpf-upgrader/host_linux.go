@@ -121,6 +121,9 @@ func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, 
 	})
 }
 
+// User tells whose a process is.
+func (h *host) User(pid selector.PID) (selector.Identity, uint32, error) { return h.procfs.User(pid) }
+
 // pinned is a pidfd as the upgrader sees it.
 type pinned struct{ *pidfd.Handle }
 
@@ -166,21 +169,34 @@ func (a *app) upgrader(h *host) *upgrade.Upgrader {
 }
 
 func (o *options) pattern() selector.Pattern {
-	return selector.Pattern{Names: []string{o.name}, Subcommand: o.subcommand}
+	return selector.Pattern{Names: o.names, Subcommand: o.subcommand}
 }
 
 func (o *options) rule() selector.Rule {
-	rule := selector.Rule{Pattern: o.pattern(), Variable: o.variable, Signal: o.signal}
+	rule := selector.Rule{Pattern: o.pattern(), Variable: o.variable, Signal: o.signal, Selection: o.selection}
 	if o.scope == "any" {
 		rule.Scope = selector.ScopeAny
 	}
 	return rule
 }
 
-// needInstall makes the install path an argument that cannot be left out.
-func (a *app) needInstall() error {
-	if problem := a.opts.installProblem(); problem != "" {
+// checkedPaths turns down install paths that cannot be those of a server. Without any, each server is
+// compared with what it names itself, and that is all that a wider scope could take.
+func (a *app) checkedPaths() error {
+	problem := a.opts.installProblem()
+	switch {
+	case len(a.opts.installPaths) > 0 && problem != "":
 		return usageError("%s: give --install-path PATH", problem)
+	case len(a.opts.installPaths) != 1 && a.opts.scope == "any":
+		return usageError("--scope any needs one --install-path that all are compared with")
+	}
+	return nil
+}
+
+// onePath turns down more than one install path.
+func (a *app) onePath() error {
+	if len(a.opts.installPaths) > 1 {
+		return usageError("--install-path: give one, this command makes one round for one binary")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -15,11 +16,13 @@ import (
 
 func newList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "list --install-path PATH",
+		Use:   "list",
 		Short: "Show every server with its verdict",
-		Long: `Shows every server of this host, whether it would be signalled, and if not why.
+		Long: `Shows every server of this host, whether it would be signalled, and if not why. Each
+is compared with the binary that it names itself, or with that of --install-path.
 Sends nothing.`,
-		Example: `  ebpf-upgrader list --install-path /usr/local/bin/rag-rat
+		Example: `  ebpf-upgrader list
+  ebpf-upgrader list --user alice --no-containers
   ebpf-upgrader list --install-path /usr/local/bin/rag-rat -o json | jq '.servers[].verdict'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context()) },
@@ -30,7 +33,7 @@ Sends nothing.`,
 }
 
 func (a *app) list(ctx context.Context) error {
-	if err := a.needInstall(); err != nil {
+	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
 		return err
 	}
 	h, err := a.openHost(ctx)
@@ -46,7 +49,7 @@ func (a *app) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report := a.upgrader(h).Survey(ctx, install.Check(a.opts.installPath), pids)
+	report := a.survey(ctx, h, pids)
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -54,6 +57,14 @@ func (a *app) list(ctx context.Context) error {
 		report = report.Only(upgrade.IsServer)
 	}
 	return a.printListed(report)
+}
+
+// survey compares with the install that was given, or each server with what it names.
+func (a *app) survey(ctx context.Context, h *host, pids []selector.PID) upgrade.Report {
+	if path := a.opts.installPath(); path != "" {
+		return a.upgrader(h).Survey(ctx, upgrade.One{Install: install.Check(install.Way{Path: path})}, pids)
+	}
+	return a.upgrader(h).Survey(ctx, newCompared(h.procfs), pids)
 }
 
 func (a *app) printListed(r upgrade.Report) error {
@@ -67,8 +78,15 @@ func (a *app) printListed(r upgrade.Report) error {
 	if len(r.Servers) > 0 {
 		fmt.Fprintln(a.stdout)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s; install: %s; source: %s\n", summary(r), installLine(r.Install), r.Source)
+	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", summary(r), installsLine(r.Installs), r.Source)
 	return err
+}
+
+func installsLine(installs []selector.Install) string {
+	if len(installs) == 1 {
+		return "install: " + installLine(installs[0])
+	}
+	return fmt.Sprintf("%d installs", len(installs))
 }
 
 func installLine(i selector.Install) string {

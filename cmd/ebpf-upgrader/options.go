@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,31 +21,58 @@ import (
 
 // options are the flags that commands share. Not every command has every one.
 type options struct {
-	installPath string
-	source      string
-	scope       string
-	output      string
-	self        int32
-	name        string
-	subcommand  string
-	variable    string
-	signal      string
-	settle      time.Duration
-	maxEntries  uint32
-	scanEvery   time.Duration
-	auditEvery  time.Duration
-	dryRun      bool
-	all         bool
-	limits      upgrade.Limits
-	socket      string
-	stateDir    string
-	metrics     string
-	noService   bool
-	wait        bool
+	// installPaths are absolute once they were checked.
+	installPaths []string
+	source       string
+	scope        string
+	output       string
+	self         int32
+	names        []string
+	subcommand   string
+	variable     string
+	signal       string
+	settle       time.Duration
+	maxEntries   uint32
+	scanEvery    time.Duration
+	auditEvery   time.Duration
+	dryRun       bool
+	all          bool
+	limits       upgrade.Limits
+	socket       string
+	runDir       string
+	stateDir     string
+	metrics      string
+	noService    bool
+	wait         bool
+	forgetAfter  time.Duration
+	maxPerUser   int
+	users        []string
+	selection    selector.Selection
 }
 
+// installPath is the only one, for commands that take no more; empty if there is none.
+func (o *options) installPath() string {
+	if len(o.installPaths) == 0 {
+		return ""
+	}
+	return o.installPaths[0]
+}
+
+// addInstallPath adds the flag for a command that takes one.
 func (o *options) addInstallPath(f *pflag.FlagSet) {
-	f.StringVar(&o.installPath, "install-path", "", "the installed binary, e.g. /usr/local/bin/rag-rat")
+	f.StringArrayVar(&o.installPaths, "install-path", nil, "the installed binary, e.g. /usr/local/bin/rag-rat")
+}
+
+// addInstallPaths adds the flag for a command that takes any number.
+func (o *options) addInstallPaths(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.installPaths, "install-path", nil, "an installed binary, any number of times (default: those that the servers name)")
+}
+
+// addSelection adds the flags that leave servers out.
+func (o *options) addSelection(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.users, "user", nil, "only servers of this user, by name or number; any number of times")
+	f.StringArrayVar(&o.selection.Containers, "container", nil, "only servers in this container, by the beginning of its id; any number of times")
+	f.BoolVar(&o.selection.NoContainers, "no-containers", false, "only servers outside of containers")
 }
 
 func (o *options) addSource(f *pflag.FlagSet) {
@@ -53,7 +82,7 @@ func (o *options) addSource(f *pflag.FlagSet) {
 
 func (o *options) addRule(f *pflag.FlagSet) {
 	f.StringVar(&o.scope, "scope", "own", "which servers belong to the install: own (their own variable names it) or any (all of the name)")
-	f.StringVar(&o.name, "name", "", "the servers' name, the last part of argv[0] (default: the install path's file name)")
+	f.StringArrayVar(&o.names, "name", nil, "a name of the servers, the last part of argv[0], any number of times (default: the file name of each install path, or "+defaultName+")")
 	f.StringVar(&o.subcommand, "subcommand", "mcp", "the argument that makes a process a server")
 	f.StringVar(&o.variable, "env", "RAG_RAT_UPGRADE_BIN", "the variable that names what a server execs when it is signalled")
 	f.StringVar(&o.signal, "signal", "SIGUSR1", "the signal that makes a server upgrade")
@@ -84,7 +113,12 @@ func (o *options) addLimits(f *pflag.FlagSet, canary int) {
 
 func (o *options) addSocket(f *pflag.FlagSet) {
 	f.StringVar(&o.socket, "socket", "", "the service's control socket")
-	f.Lookup("socket").DefValue = "control.sock in /run/ebpf-upgrader or $XDG_RUNTIME_DIR/ebpf-upgrader"
+	f.Lookup("socket").DefValue = "control.sock in the --run-dir"
+}
+
+func (o *options) addRunDir(f *pflag.FlagSet) {
+	f.StringVar(&o.runDir, "run-dir", "", "where the locks are that keep two services from one install, and the control socket")
+	f.Lookup("run-dir").DefValue = "/run/ebpf-upgrader or $XDG_RUNTIME_DIR/ebpf-upgrader"
 }
 
 func (o *options) addStateDir(f *pflag.FlagSet) {
@@ -133,8 +167,12 @@ func (o *options) check() error {
 		return usageError("--self %d: must be a process number", o.self)
 	case o.settle < 0:
 		return usageError("--settle %s: must not be negative", o.settle)
-	case strings.ContainsAny(o.name, "/\x00") || o.name == "." || o.name == "..":
-		return usageError("--name %q: must be a file name", o.name)
+	case o.maxPerUser < 0:
+		return usageError("--max-per-user %d: must not be negative", o.maxPerUser)
+	case o.forgetAfter < 0:
+		return usageError("--forget-after %s: must not be negative", o.forgetAfter)
+	case o.selection.NoContainers && len(o.selection.Containers) > 0:
+		return usageError("--container and --no-containers do not go together")
 	case strings.ContainsAny(o.variable, "=\x00"):
 		return usageError("--env %q: must be the name of a variable", o.variable)
 	case len(o.socket) > longestSocket:
@@ -143,7 +181,53 @@ func (o *options) check() error {
 	if err := o.checkLimits(); err != nil {
 		return err
 	}
-	return o.checkInstallPath()
+	return errors.Join(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
+}
+
+// defaultName is that of the servers that this program is made for.
+const defaultName = "rag-rat"
+
+// checkNames makes the default out of the install paths.
+func (o *options) checkNames() error {
+	for _, name := range o.names {
+		if strings.ContainsAny(name, "/\x00") || name == "" || name == "." || name == ".." {
+			return usageError("--name %q: must be a file name", name)
+		}
+	}
+	if len(o.names) > selector.MaxNames {
+		return usageError("--name: %d are too many: give at most %d", len(o.names), selector.MaxNames)
+	}
+	if len(o.names) > 0 {
+		return nil
+	}
+	for _, path := range o.installPaths {
+		if name, err := selector.NameOf(path); err == nil && !slices.Contains(o.names, name) {
+			o.names = append(o.names, name)
+		}
+	}
+	switch {
+	case len(o.installPaths) == 0:
+		o.names = []string{defaultName}
+	case len(o.names) > selector.MaxNames:
+		return usageError("--install-path: the paths have more than %d different file names: give --name", selector.MaxNames)
+	}
+	return nil
+}
+
+// checkUsers makes numbers of the users' names.
+func (o *options) checkUsers() error {
+	for _, name := range o.users {
+		number := name
+		if u, err := user.Lookup(name); err == nil {
+			number = u.Uid
+		}
+		uid, err := strconv.ParseUint(number, 10, 32)
+		if err != nil {
+			return usageError("--user %q: no such user", name)
+		}
+		o.selection.Users = append(o.selection.Users, uint32(uid))
+	}
+	return nil
 }
 
 // longestSocket is UNIX_PATH_MAX of include/uapi/linux/un.h without the final NUL.
@@ -182,41 +266,46 @@ func (o *options) checkLimits() error {
 	return nil
 }
 
-func (o *options) checkInstallPath() error {
-	if o.installPath == "" {
-		return nil
-	}
-	if strings.ContainsRune(o.installPath, 0) {
-		return usageError("--install-path %q: must not contain a NUL", o.installPath)
-	}
-	if !filepath.IsAbs(o.installPath) {
-		here, err := os.Getwd()
-		if err != nil {
-			return fmt.Errorf("resolve --install-path %q: %w", o.installPath, err)
+// checkInstallPaths makes them absolute.
+func (o *options) checkInstallPaths() error {
+	for i, path := range o.installPaths {
+		if strings.ContainsRune(path, 0) {
+			return usageError("--install-path %q: must not contain a NUL", path)
 		}
-		// Not cleaned: "link/.." is not the same as nothing.
-		o.installPath = here + "/" + o.installPath
-	}
-	name, err := selector.NameOf(o.installPath)
-	if err != nil {
-		return nil //nolint:nilerr // each command says what it does without a name
-	}
-	if o.name == "" {
-		o.name = name
-	}
-	if info, err := os.Stat(o.installPath); err == nil && info.IsDir() {
-		return usageError("--install-path %q is a directory: name the binary in it", o.installPath)
+		if path == "" && len(o.installPaths) == 1 {
+			o.installPaths = nil // as if it had not been given
+			return nil
+		}
+		if !filepath.IsAbs(path) {
+			here, err := os.Getwd()
+			if err != nil {
+				return fmt.Errorf("resolve --install-path %q: %w", path, err)
+			}
+			// Not cleaned: "link/.." is not the same as nothing.
+			o.installPaths[i] = here + "/" + path
+		}
+		if info, err := os.Stat(o.installPaths[i]); err == nil && info.IsDir() && hasName(path) {
+			return usageError("--install-path %q is a directory: name the binary in it", o.installPaths[i])
+		}
 	}
 	return nil
 }
 
+// hasName reports whether a path has a file name; each command says what it does without.
+func hasName(path string) bool {
+	_, err := selector.NameOf(path)
+	return err == nil
+}
+
 // installProblem says why there is nothing that servers could be compared with, or nothing.
 func (o *options) installProblem() string {
-	if o.installPath == "" {
+	if len(o.installPaths) == 0 {
 		return "no install path"
 	}
-	if _, err := selector.NameOf(o.installPath); err != nil {
-		return fmt.Sprintf("install path %q has no file name", o.installPath)
+	for _, path := range o.installPaths {
+		if !hasName(path) {
+			return fmt.Sprintf("install path %q has no file name", path)
+		}
 	}
 	return ""
 }

@@ -11,8 +11,11 @@ import (
 // ownFolder is the name of this program's folder in those of the system or the user.
 const ownFolder = "ebpf-upgrader"
 
-// runDir is where locks and sockets live: what goes away when the host restarts.
-func runDir() string {
+// runPath is where locks and the control socket live: what goes away when the host restarts.
+func (o *options) runPath() string {
+	if o.runDir != "" {
+		return o.runDir
+	}
 	if os.Geteuid() == 0 {
 		return filepath.Join("/run", ownFolder)
 	}
@@ -27,7 +30,7 @@ func (o *options) socketPath() string {
 	if o.socket != "" {
 		return o.socket
 	}
-	return filepath.Join(runDir(), "control.sock")
+	return filepath.Join(o.runPath(), "control.sock")
 }
 
 // statePath is where the service keeps what must survive it.

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -29,8 +32,30 @@ func printable(s string) string {
 	return b.String()
 }
 
+// escaped writes JSON such that it, too, holds nothing but what can be printed: encoding/json leaves some
+// control characters as they are, and those that turn the direction of text. Each Write must be whole
+// characters, as those of encoding/json and log/slog are.
+type escaped struct{ io.Writer }
+
+func (e escaped) Write(p []byte) (int, error) {
+	text := make([]byte, 0, len(p))
+	for _, r := range string(p) {
+		if r < utf8.RuneSelf && r != 0x7f || strconv.IsPrint(r) {
+			text = utf8.AppendRune(text, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			text = fmt.Appendf(text, `\u%04x`, unit)
+		}
+	}
+	if _, err := e.Writer.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
+	encoder := json.NewEncoder(escaped{w})
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(v); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -38,27 +63,47 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// printServers writes a table of the report's servers, if there are any. The column "delivery" is there only if
-// something was planned.
+// printServers writes a table of the report's servers, if there are any. The columns "delivery",
+// "container" and "install" are there only where they tell something.
 func printServers(w io.Writer, r upgrade.Report) error {
 	if len(r.Servers) == 0 {
 		return nil
 	}
 	deliveries := deliveriesOf(r)
+	contained := slices.ContainsFunc(r.Servers, func(s upgrade.Server) bool { return s.Container != "" })
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	header := "PID\tUID\tVERDICT"
-	if len(deliveries) > 0 {
-		header += "\tDELIVERY"
-	}
-	fmt.Fprintln(table, header+"\tIMAGE\tARGUMENTS\tDETAIL")
-	for _, s := range r.Servers {
-		row := fmt.Sprintf("%d\t%d\t%s", s.PID, s.UID, s.Verdict)
-		if len(deliveries) > 0 {
-			row += "\t" + printable(deliveries[s.PID])
+	row := func(pid, uid, container, verdict, delivery, installed, rest string) {
+		cells := []string{pid, uid}
+		if contained {
+			cells = append(cells, container)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", row, s.Image, shortened(s.Args), printable(s.Detail))
+		cells = append(cells, verdict)
+		if len(deliveries) > 0 {
+			cells = append(cells, delivery)
+		}
+		if len(r.Installs) != 1 {
+			cells = append(cells, installed)
+		}
+		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
+	}
+	row("PID", "UID", "CONTAINER", "VERDICT", "DELIVERY", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
+	for _, s := range r.Servers {
+		row(s.PID.String(), strconv.Itoa(int(s.UID)), containerName(s.Container), s.Verdict.String(), printable(deliveries[s.PID]),
+			cut(printable(s.UpgradeBin), widestPath), fmt.Sprintf("%s\t%s\t%s", s.Image, shortened(s.Args), printable(s.Detail)))
 	}
 	return table.Flush()
+}
+
+// containerName is as much of an id as people use.
+func containerName(id string) string {
+	const usual = 12
+	if id == "" {
+		return "-"
+	}
+	if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
+		return id[:usual]
+	}
+	return cut(printable(id), widestArguments)
 }
 
 // deliveriesOf says for each planned process what became of its delivery.
@@ -80,9 +125,15 @@ func deliveriesOf(r upgrade.Report) map[selector.PID]string {
 const widestArguments = 40
 
 func shortened(args []string) string {
-	text := printable(strings.Join(args, " "))
-	if runes := []rune(text); len(runes) > widestArguments {
-		return string(runes[:widestArguments-1]) + "…"
+	return cut(printable(strings.Join(args, " ")), widestArguments)
+}
+
+// widestPath is a path of a home folder with some to spare.
+const widestPath = 60
+
+func cut(text string, widest int) string {
+	if runes := []rune(text); len(runes) > widest {
+		return string(runes[:widest-1]) + "…"
 	}
 	return text
 }

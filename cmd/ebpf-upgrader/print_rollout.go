@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ebpf-upgrader/upgrade"
@@ -21,4 +22,36 @@ func outcomes(r upgrade.Rollout) string {
 		return "nobody"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// byDistance orders the phases by how far they are from their end.
+var byDistance = []upgrade.Phase{
+	upgrade.PhaseCanary, upgrade.PhaseRolling, upgrade.PhasePaused, upgrade.PhaseHalted, upgrade.PhaseComplete, upgrade.PhaseIdle,
+}
+
+// merged makes one of several rollouts: their servers counted together, in the phase that is
+// the farthest from its end, and with the install of the latest.
+func merged(rollouts []upgrade.Rollout) upgrade.Rollout {
+	all := upgrade.Rollout{Phase: upgrade.PhaseIdle, Servers: make(map[upgrade.State]int)}
+	for _, r := range rollouts {
+		if slices.Index(byDistance, r.Phase) < slices.Index(byDistance, all.Phase) {
+			all.Phase = r.Phase
+		}
+		for s, n := range r.Servers {
+			all.Servers[s] += n
+		}
+		all.Number, all.Install, all.Started = r.Number, r.Install, r.Started
+		all.Deaths += r.Deaths
+		all.Halted = append(all.Halted, r.Halted...)
+	}
+	return all
+}
+
+// of are the rollouts of an install, wherever its path leads.
+func of(s upgrade.Status, path string) []upgrade.Rollout {
+	return slices.DeleteFunc(slices.Clone(s.Rollouts), func(r upgrade.Rollout) bool {
+		return !slices.ContainsFunc(s.Installs, func(i upgrade.InstallStatus) bool {
+			return i.Path == path && i.Rollout == r.Number
+		})
+	})
 }

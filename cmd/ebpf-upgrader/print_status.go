@@ -7,6 +7,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -22,20 +24,70 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	}
 	row("service", "process %d, version %s, up %s", s.PID, s.Version, since(s.Started, now))
 	row("source", "%s", sourceLine(s))
-	row("install", "%s %s", s.Install.Path, installLine(s.Install))
+	row("serves", "%s", servesLine(s))
 	row("servers", "%s", inWords(s.Verdicts))
-	row("rollout", "%s", rolloutLine(s.Rollout, now))
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
 	}
-	if s.Rollout.Phase == upgrade.PhaseHalted {
-		row("", "nobody is signalled until another binary lands, or: ebpf-upgrader resume")
+	if all := merged(s.Rollouts); len(all.Halted) > 0 {
+		row("", "%d died: no more are signalled until another binary lands, or: ebpf-upgrader resume", all.Deaths)
+	}
+	if w := s.Watching; w.Polled+w.Stuck > 0 {
+		row("watches", "%d of %d installs are looked at every 2 s for want of watches; %d look-ups hang", w.Polled, w.Places, w.Stuck)
 	}
 	if t := s.Tracker; t != nil {
 		row("map", "%d of %d entries; %d lost, %d scans, audits found %d missing and %d extra",
 			t.Entries, t.Capacity, t.Lost(), t.Resyncs, t.AuditMissing, t.AuditExtra)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil || len(s.Installs) == 0 {
+		return err
+	}
+	return printInstalls(w, s.Status, now)
+}
+
+// mostInstalls keeps the table of installs on the screen.
+const mostInstalls = 24
+
+// printInstalls writes a row for each install: those whose rollout is farthest from its end first.
+func printInstalls(w io.Writer, s upgrade.Status, now time.Time) error {
+	rollouts := make(map[uint64]upgrade.Rollout)
+	for _, r := range s.Rollouts {
+		rollouts[r.Number] = r
+	}
+	slices.SortStableFunc(s.Installs, func(a, b upgrade.InstallStatus) int {
+		return slices.Index(byDistance, rollouts[a.Rollout].Phase) - slices.Index(byDistance, rollouts[b.Rollout].Phase)
+	})
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "INSTALL\tUID\tCONTAINER\tIMAGE\tSERVERS\tROLLOUT")
+	for _, i := range s.Installs[:min(len(s.Installs), mostInstalls)] {
+		uid := strconv.Itoa(int(i.UID))
+		if !s.Learned {
+			uid = "any"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", cut(printable(i.Path), widestPath), uid, containerName(i.Container),
+			installLine(i.Install), i.Servers, rolloutLine(rollouts[i.Rollout], now))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if more := len(s.Installs) - mostInstalls; more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more: status -o json\n", more)
+		return err
+	}
+	return nil
+}
+
+// servesLine says which processes are served.
+func servesLine(s control.Status) string {
+	line := "the installs that were given"
+	if s.Learned {
+		line = "every install that a server names"
+	}
+	if s.PIDNamespace != hostNamespace {
+		line += "; only processes of " + s.PIDNamespace
+	}
+	return line
 }
 
 func since(t, now time.Time) string { return now.Sub(t).Round(time.Second).String() }
@@ -52,7 +104,7 @@ func sourceLine(s control.Status) string {
 
 func rolloutLine(r upgrade.Rollout, now time.Time) string {
 	if r.Number == 0 {
-		return string(r.Phase)
+		return string(upgrade.PhaseIdle)
 	}
 	return fmt.Sprintf("%d, %s, begun %s ago: %s", r.Number, r.Phase, since(r.Started, now), outcomes(r))
 }
@@ -67,7 +119,7 @@ func eventLine(e control.Event) string {
 			line += ", by somebody else"
 		}
 	case control.EventRollout:
-		line += fmt.Sprintf("rollout %d: %s", e.Rollout, e.Phase)
+		line += fmt.Sprintf("rollout %d of %s: %s", e.Rollout, e.Path, e.Phase)
 	case control.EventRound:
 		line += fmt.Sprintf("round (%s): %d looked at, %d to be asked", e.Reason, e.Servers, e.Planned)
 	case control.EventRefused:

@@ -58,10 +58,18 @@ func (s *scene) phase(c *control.Client, want upgrade.Phase) upgrade.Rollout {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		got = status.Rollout
+		got = onlyRollout(status)
 		time.Sleep(time.Millisecond)
 	}
 	return got
+}
+
+// onlyRollout is the one of a service that has one install, and the zero Rollout before it begins.
+func onlyRollout(status control.Status) upgrade.Rollout {
+	if len(status.Rollouts) != 1 {
+		return upgrade.Rollout{}
+	}
+	return status.Rollouts[0]
 }
 
 func requireServers(t *testing.T, r upgrade.Rollout, want map[upgrade.State]int) {
@@ -646,7 +654,7 @@ func TestTheMetricsOfARunningServiceCountWhatHappened(t *testing.T) {
 		text := service.get(t, "/metrics")
 		for _, want := range []string{
 			"ebpf_upgrader_signals_sent_total 3", `ebpf_upgrader_upgrades_total{outcome="upgraded"} 3`,
-			`ebpf_upgrader_rollout_phase{phase="complete"} 1`, `ebpf_upgrader_tracker_mode{mode="` + source + `"} 1`,
+			`ebpf_upgrader_rollouts{phase="complete"} 1`, `ebpf_upgrader_tracker_mode{mode="` + source + `"} 1`,
 			"ebpf_upgrader_install_changes_total 2", "ebpf_upgrader_upgrade_duration_seconds_count 3",
 		} {
 			if !strings.Contains(text, want+"\n") {

@@ -51,12 +51,20 @@ type app struct {
 	started bool
 	// scanned, if any, is told how long each scan took.
 	scanned func(time.Duration)
+	// ownProcess says that nobody else needs what this process may do.
+	ownProcess bool
 }
+
+// ownProcess is for a process in which the program is all that runs.
+func ownProcess(a *app) { a.ownProcess = true }
 
 // run is the whole program: it carries out the command in args and answers with the exit code.
 // Data goes to stdout, messages to stderr. When ctx ends, the command comes to its end early.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
 	a := &app{stdout: stdout, stderr: stderr, log: newLogger(stderr)}
+	for _, set := range how {
+		set(a)
+	}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -128,7 +136,7 @@ func newLogger(stderr io.Writer) *slog.Logger {
 	if isTerminal(stderr) {
 		return slog.New(slog.NewTextHandler(stderr, nil))
 	}
-	return slog.New(slog.NewJSONHandler(stderr, nil))
+	return slog.New(slog.NewJSONHandler(escaped{stderr}, nil))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -9,13 +9,14 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"ebpf-upgrader/control"
-	"ebpf-upgrader/install"
 	"ebpf-upgrader/lock"
 	"ebpf-upgrader/metrics"
 	"ebpf-upgrader/selector"
@@ -25,39 +26,45 @@ import (
 
 func newRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "run --install-path PATH",
-		Short: "Serve: watch the binary, and upgrade outdated servers when a new one lands",
-		Long: `Keeps track of the servers of this host, watches the installed binary, and signals
-every outdated server: at the start, when a complete new binary stands there, and
-when a server appears that is outdated. The first goes alone, and the others follow
-when it has upgraded; when one dies of it, nobody else is signalled. Runs until it is
-interrupted, and answers to status, events, pause, resume and trigger meanwhile.`,
-		Example: `  ebpf-upgrader run --install-path /usr/local/bin/rag-rat
-  ebpf-upgrader run --install-path ~/.cargo/bin/rag-rat --canary 3 --max-in-flight 10%`,
+		Use:   "run",
+		Short: "Serve: watch the binaries, and upgrade outdated servers when a new one lands",
+		Long: `Keeps track of the servers of this host, watches the binary that each names as its
+own, in whatever container, and signals every outdated server: at the start, when a
+complete new binary stands there, and when a server appears that is outdated. Of
+each install the first goes alone, and the others follow when it has upgraded; when
+one dies of it, nobody else is signalled. Runs until it is interrupted, and answers
+to status, events, pause, resume and trigger meanwhile.`,
+		Example: `  ebpf-upgrader run
+  ebpf-upgrader run --user alice --user bob --no-containers
+  ebpf-upgrader run --install-path /usr/local/bin/rag-rat --canary 3 --max-in-flight 10%`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
 	}
 	f := cmd.Flags()
-	a.opts.addInstallPath(f)
+	a.opts.addInstallPaths(f)
 	a.opts.addRule(f)
+	a.opts.addSelection(f)
 	a.opts.addSelf(f)
 	a.opts.addSource(f)
 	a.opts.addSettle(f)
 	a.opts.addLimits(f, upgrade.DefaultLimits().Canary)
+	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 	a.opts.addStateDir(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
+	f.DurationVar(&a.opts.forgetAfter, "forget-after", upgrade.DefaultForgetAfter, "how long an install is watched that no server names any more")
+	f.IntVar(&a.opts.maxPerUser, "max-per-user", upgrade.DefaultMaxPerUser, "how many servers of one user are looked at")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.DurationVar(&a.opts.auditEvery, "audit-every", 10*time.Minute, "time between audits of the kernel's map by a scan (bpf)")
 	return cmd
 }
 
 func (a *app) serve(ctx context.Context) error {
-	if err := errors.Join(a.needInstall(), a.needSelf()); err != nil {
+	if err := errors.Join(a.checkedPaths(), a.needSelf()); err != nil {
 		return err
 	}
 	signal.Ignore(syscall.SIGHUP) // nothing is read again yet, and the end of a terminal is not the end of a service
-	held, err := lock.Acquire(runDir(), a.opts.installPath, a.opts.socketPath())
+	held, err := a.acquire()
 	if err != nil {
 		return a.whyLocked(err)
 	}
@@ -70,12 +77,32 @@ func (a *app) serve(ctx context.Context) error {
 	return err
 }
 
-// whyLocked says who serves the install already.
+// acquire locks what is to be served: the host as a whole, or some installs.
+func (a *app) acquire() (*lock.Lock, error) {
+	if len(a.opts.installPaths) == 0 {
+		return lock.AcquireHost(a.opts.runPath(), a.opts.socketPath())
+	}
+	return lock.AcquireAll(a.opts.runPath(), a.opts.installPaths, a.opts.socketPath())
+}
+
+// whyLocked says who serves that already.
 func (a *app) whyLocked(err error) error {
 	if other, held := errors.AsType[*lock.HeldError](err); held {
-		return fmt.Errorf("install %q: %w: ask that with status, or stop it first", a.opts.installPath, other)
+		return fmt.Errorf("%s: %w: ask that with status, or stop it first", a.opts.served(), other)
 	}
 	return err
+}
+
+// served names what is served.
+func (o *options) served() string {
+	if len(o.installPaths) == 0 {
+		return "the whole host"
+	}
+	quoted := make([]string, 0, len(o.installPaths))
+	for _, path := range o.installPaths {
+		quoted = append(quoted, strconv.Quote(path))
+	}
+	return "install " + strings.Join(quoted, ", ")
 }
 
 func (a *app) serveLocked(ctx context.Context) error {
@@ -86,28 +113,38 @@ func (a *app) serveLocked(ctx context.Context) error {
 		return err
 	}
 	defer h.close()
-	watcher, err := install.Watch(a.opts.installPath, a.opts.settle)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = watcher.Close() }()
+	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
+	defer watched.close()
 	journal, saved, err := a.openState()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = journal.Close() }()
-	cfg := a.serviceConfig(ctx, h, watcher.Changes(), counts.Event)
+	if pidNamespace() != hostNamespace {
+		a.yield()
+	}
+	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
 	cfg.Journal, cfg.Saved = journal, saved
 	cfg.Observer = observers{serviceLog{a.log}, feed, counts}
 	service := upgrade.NewService(cfg)
-	a.instrument(counts, h, service)
+	a.instrument(counts, h, watched, service)
 	return a.serveAll(ctx, service, control.NewServer(control.Config{
-		Service: service, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(),
+		Service: service, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
 		Info: control.Info{
-			Version: fullVersion(), PID: selector.PID(os.Getpid()), Started: time.Now(),
+			Version: fullVersion(), PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: pidNamespace(),
 			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
 		},
 	}), h)
+}
+
+// yieldFor is long enough for a service of the host to ask everybody first, which takes it milliseconds
+// after the same settle time, and for what it asked to exec as a rule.
+const yieldFor = 2 * time.Second
+
+// yield lets a service of the host go first, which may be there and cannot be seen from in here.
+func (a *app) yield() {
+	a.opts.limits.Yield = yieldFor
+	a.opts.limits.RetryAfter += yieldFor
 }
 
 // openState opens what the last process left. What cannot be read is as good as not there: the rules
@@ -117,7 +154,7 @@ func (a *app) openState() (*state.File, *upgrade.Saved, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	journal, saved, err := state.Open(dir, a.opts.installPath)
+	journal, saved, err := state.Open(dir, strings.Join(a.opts.installPaths, "\x00"))
 	if err != nil {
 		a.log.Warn("going on without the state of the last process", "because", err)
 	}
@@ -145,7 +182,10 @@ func (a *app) serveAll(ctx context.Context, service *upgrade.Service, server *co
 		}
 		parts = append(parts, func(ctx context.Context) error { return server.ServePublic(ctx, public) })
 	}
-	a.log.Info("serving", "install", a.opts.installPath, "source", h.source(), "socket", a.opts.socketPath())
+	if err := a.giveUpRights(h); err != nil {
+		return err
+	}
+	a.log.Info("serving", "installs", a.opts.served(), "source", h.source(), "socket", a.opts.socketPath())
 	a.tellSystemd("READY=1")
 	parts = append(parts, func(ctx context.Context) error { return a.watchdog(ctx, service) })
 	return together(ctx, parts...)
@@ -170,15 +210,17 @@ func together(ctx context.Context, parts ...func(context.Context) error) error {
 }
 
 // serviceConfig is what every service of this program has in common.
-func (a *app) serviceConfig(ctx context.Context, h *host, installs <-chan selector.Install, count func(upgrade.Kind)) upgrade.ServiceConfig {
+func (a *app) serviceConfig(ctx context.Context, h *host, watched *installs, count func(upgrade.Kind)) upgrade.ServiceConfig {
 	cfg := upgrade.ServiceConfig{
-		Upgrader:  a.upgrader(h),
-		Limits:    a.opts.limits,
-		Source:    h,
-		Installs:  installs,
-		Check:     func() selector.Install { return install.Check(a.opts.installPath) },
-		ScanEvery: a.opts.scanEvery,
-		Observer:  serviceLog{a.log},
+		Upgrader:    a.upgrader(h),
+		Limits:      a.opts.limits,
+		Source:      h,
+		Installs:    watched,
+		Paths:       a.opts.installPaths,
+		ForgetAfter: a.opts.forgetAfter,
+		MaxPerUser:  a.opts.maxPerUser,
+		ScanEvery:   a.opts.scanEvery,
+		Observer:    serviceLog{a.log},
 	}
 	if h.tracker != nil {
 		cfg.Events = h.events(ctx, count)
@@ -189,9 +231,10 @@ func (a *app) serviceConfig(ctx context.Context, h *host, installs <-chan select
 }
 
 // instrument connects the metrics with what is read when they are asked for.
-func (a *app) instrument(counts *metrics.Metrics, h *host, service *upgrade.Service) {
+func (a *app) instrument(counts *metrics.Metrics, h *host, watched *installs, service *upgrade.Service) {
 	counts.SetSource(h.source())
 	counts.FollowStatus(service.Status)
+	counts.FollowWatching(func() metrics.Watching { return metrics.Watching(watched.watching()) })
 	if counters := h.counters(); counters != nil {
 		counts.FollowTracker(func() (metrics.Tracker, error) {
 			t, err := counters()

@@ -170,6 +170,8 @@ func (s *scene) trigger(wantCode int, source string, args ...string) upgrade.Rep
 // service is a service of this program that runs in this process.
 type service struct {
 	socket, stateDir string
+	// messages is what it writes, if it runs in this process.
+	messages *syncBuffer
 	// stop ends it as an operator does, and waits for its end.
 	stop func()
 	// kill ends one that is a process of its own.
@@ -212,6 +214,7 @@ func (s *service) serve(t *testing.T, all []string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int)
 	messages := &syncBuffer{}
+	s.messages = messages
 	go func() { done <- run(ctx, all, messages, messages) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()

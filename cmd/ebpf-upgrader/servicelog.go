@@ -18,16 +18,16 @@ type serviceLog struct {
 }
 
 func (l serviceLog) Round(reason upgrade.Reason, r upgrade.Report, took time.Duration) {
-	if r.Install.State != selector.StateReady {
-		l.log.Warn("install is not ready", "path", r.Install.Path, "state", string(r.Install.State), "detail", r.Install.Detail)
-		return
+	for _, i := range r.Installs {
+		if i.State != selector.StateReady {
+			l.log.Warn("install is not ready", "path", i.Path, "state", string(i.State), "detail", i.Detail)
+		}
 	}
 	level := slog.LevelDebug
 	if reason == upgrade.ReasonInstall || len(r.Plan) > 0 {
 		level = slog.LevelInfo
 	}
-	l.log.Log(context.Background(), level, "round", "reason", string(reason), "image", r.Install.Image.String(),
-		"to_be_asked", len(r.Plan), "servers", summary(r), "took", took)
+	l.log.Log(context.Background(), level, "round", "reason", string(reason), "to_be_asked", len(r.Plan), "servers", summary(r), "took", took)
 }
 
 func (l serviceLog) Rollout(r upgrade.Rollout) {
@@ -36,7 +36,7 @@ func (l serviceLog) Rollout(r upgrade.Rollout) {
 		level = slog.LevelError
 	}
 	l.log.Log(context.Background(), level, "rollout", "number", r.Number, "phase", string(r.Phase), "superseded", r.Superseded,
-		"image", r.Install.Image.String(), "servers", outcomes(r), "deaths", r.Deaths)
+		"path", r.Install.Path, "image", r.Install.Image.String(), "servers", outcomes(r), "deaths", r.Deaths)
 }
 
 func (l serviceLog) Moved(m upgrade.Member, from upgrade.State) {
@@ -47,7 +47,7 @@ func (l serviceLog) Moved(m upgrade.Member, from upgrade.State) {
 	case upgrade.None, upgrade.Pending, upgrade.Skipped:
 		level = slog.LevelDebug
 	}
-	l.log.Log(context.Background(), level, "server", "pid", m.PID, "uid", m.UID, "state", m.State.String(), "was", from.String(),
+	l.log.Log(context.Background(), level, "server", "pid", m.PID, "uid", m.UID, "rollout", m.Rollout, "state", m.State.String(), "was", from.String(),
 		"attempt", m.Attempts, "by_other", m.ByOther, "verdict", m.Verdict.String(), "detail", m.Detail)
 }
 

@@ -58,5 +58,6 @@ func (a *app) watchdog(ctx context.Context, service *upgrade.Service) error {
 
 // statusLine is the service in one line.
 func statusLine(s upgrade.Status) string {
-	return fmt.Sprintf("%s: %s (%s); source: %s", s.Rollout.Phase, outcomes(s.Rollout), s.Install.Image, s.Source)
+	all := merged(s.Rollouts)
+	return fmt.Sprintf("%s: %s; installs: %d; source: %s", all.Phase, outcomes(all), len(s.Installs), s.Source)
 }

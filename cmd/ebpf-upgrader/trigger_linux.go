@@ -32,6 +32,7 @@ became of it. Where a service serves the install already, it is asked to do this
 	}
 	a.addRoundFlags(cmd)
 	f := cmd.Flags()
+	a.opts.addRunDir(f)
 	a.opts.addSettle(f)
 	a.opts.addLimits(f, 0)
 	f.BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
@@ -45,19 +46,23 @@ func (a *app) addRoundFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	a.opts.addInstallPath(f)
 	a.opts.addRule(f)
+	a.opts.addSelection(f)
 	a.opts.addSelf(f)
 	a.opts.addSource(f)
 	a.opts.addOutput(f)
 }
 
 func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
+	if err := a.onePath(); err != nil {
+		return err
+	}
 	if problem := a.opts.installProblem(); problem != "" {
-		return a.nothingToDo(selector.Install{Path: a.opts.installPath, State: selector.StateMissing, Detail: problem})
+		return a.nothingToDo(selector.Install{Path: a.opts.installPath(), State: selector.StateMissing, Detail: problem})
 	}
 	if err := errors.Join(a.needSelf(), a.needWait(flags)); err != nil {
 		return err
 	}
-	installed := install.Settled(ctx, a.opts.installPath, a.opts.settle)
+	installed := install.Settled(ctx, install.Way{Path: a.opts.installPath()}, a.opts.settle)
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
@@ -68,7 +73,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	case a.opts.dryRun:
 		return a.triggerAlone(ctx, installed)
 	}
-	held, err := lock.Acquire(runDir(), a.opts.installPath, "")
+	held, err := lock.Acquire(a.opts.runPath(), a.opts.installPath(), "")
 	if err != nil {
 		return a.handOver(ctx, flags, err)
 	}
@@ -99,17 +104,17 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	case !errors.As(locked, &holder):
 		return locked
 	case holder.Note == "":
-		return fmt.Errorf("install %q is being upgraded by process %d", a.opts.installPath, holder.PID)
+		return fmt.Errorf("install %q is being upgraded by process %d", a.opts.installPath(), holder.PID)
 	case a.opts.noService:
-		return fmt.Errorf("install %q is served by process %d: leave out --no-service to ask it", a.opts.installPath, holder.PID)
+		return fmt.Errorf("install %q is served by process %d: leave out --no-service to ask it", a.opts.installPath(), holder.PID)
 	}
-	for _, flag := range []string{"scope", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
+	for _, flag := range []string{"scope", "user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
 		if flags.Changed(flag) {
 			return usageError("--%s: process %d serves the install with its own: leave the flag out, or stop the service", flag, holder.PID)
 		}
 	}
 	client := control.NewClient(holder.Note)
-	request := control.TriggerRequest{InstallPath: a.opts.installPath}
+	request := control.TriggerRequest{InstallPath: a.opts.installPath()}
 	if flags.Changed("self") {
 		request.Self = selector.PID(a.opts.self)
 	}
@@ -145,7 +150,7 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install) erro
 	if a.opts.dryRun {
 		round = a.upgrader(h).Survey
 	}
-	return a.told(ctx, round(ctx, installed, candidates).Only(upgrade.IsServer), 0)
+	return a.told(ctx, round(ctx, upgrade.One{Install: installed}, candidates).Only(upgrade.IsServer), 0)
 }
 
 // told prints what a round did. Those that a service will ask in their turn are not behind.
@@ -196,5 +201,5 @@ func (a *app) nothingToDo(installed selector.Install) error {
 	}
 	return printJSON(a.stdout, upgrade.New(upgrade.Config{
 		Self: selector.PID(a.opts.self), Source: upgrade.SourceProc,
-	}).Survey(context.Background(), installed, nil))
+	}).Survey(context.Background(), upgrade.One{Install: installed}, nil))
 }

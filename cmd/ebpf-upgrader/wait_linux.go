@@ -15,7 +15,6 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"ebpf-upgrader/control"
-	"ebpf-upgrader/install"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -36,15 +35,12 @@ func (a *app) newWaiter(done func()) *waiter {
 
 // waitAlone runs a service until its rollout is over.
 func (a *app) waitAlone(ctx context.Context, h *host) error {
-	watcher, err := install.Watch(a.opts.installPath, a.opts.settle)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = watcher.Close() }()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
+	watched := watchInstalls(serving, h.procfs, a.opts.settle)
+	defer watched.close()
 	w := a.newWaiter(stop)
-	cfg := a.serviceConfig(serving, h, watcher.Changes(), func(upgrade.Kind) {})
+	cfg := a.serviceConfig(serving, h, watched, func(upgrade.Kind) {})
 	cfg.Observer = w
 	if err := upgrade.NewService(cfg).Run(serving); err != nil {
 		return err
@@ -66,7 +62,7 @@ func (a *app) waitForService(ctx context.Context, client *control.Client, from u
 		}
 		status, err := client.Status(following)
 		if err == nil {
-			w.Rollout(status.Rollout)
+			w.Rollout(merged(of(status.Status, a.opts.installPath())))
 		}
 		return err
 	})

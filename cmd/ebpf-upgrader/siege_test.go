@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/selector"
+)
+
+// docs/THREATS.md names the tests that have this scene: a user does what he can, while another one has his
+// servers upgraded as ever.
+
+const (
+	hostile = 6666
+	victim  = 6001
+)
+
+// asHostile makes the test binary a process that lies.
+const asHostile = "EBPF_UPGRADER_TEST_AS_HOSTILE"
+
+func init() {
+	if role := os.Getenv(asHostile); role != "" {
+		runtime.LockOSThread() // the main thread: its namespaces are those that /proc shows
+		beHostile(role)
+	}
+}
+
+// beHostile ends with its input.
+func beHostile(role string) {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGUSR1)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	fmt.Println("ready")
+	args := arguments()
+	own, other := os.Getenv(upgradeVariable), os.Getenv("OTHER")
+	for turn := 0; ; turn++ {
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 50_000}, nil) // or else it would measure the host, not the service
+		switch role {
+		case "liar": // of the same length, so that the memory holds either
+			copy(args[len(args)-len(own)-1:], [2]string{own, other}[turn%2])
+			args[0] ^= 'x'
+		case "wanderer":
+			if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+				fmt.Println(err)
+			}
+		}
+	}
+}
+
+// arguments is the memory of this process that /proc shows as its command line and, behind it, its
+// environment, of which there must be only the variable that names the install at the end.
+func arguments() []byte {
+	n := 0
+	for _, text := range append(append([]string{}, os.Args...), os.Environ()...) {
+		n += len(text) + 1
+	}
+	return unsafe.Slice(unsafe.StringData(os.Args[0]), n) // where the kernel put it, and Go left it
+}
+
+const upgradeVariable = "RAG_RAT_UPGRADE_BIN"
+
+// siege is a host on which one user has his servers upgraded, and another one tries to prevent it.
+type siege struct {
+	*wholeHost
+	his     *scene
+	servers []*testfleet.Server
+	// untouched are processes that must get no signal.
+	untouched []*testfleet.Server
+}
+
+// underSiege has attack set the hostile user's things up, before the service starts. It proves that the
+// victim is upgraded as ever, and that the service answers all the time.
+func underSiege(t *testing.T, attack func(t *testing.T, s *siege)) {
+	t.Helper()
+	needRoot(t)
+	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
+		besiege(t, source, attack)
+	})
+}
+
+func besiege(t *testing.T, source string, attack func(t *testing.T, s *siege)) *siege {
+	t.Helper()
+	s := &siege{wholeHost: newWholeHost(t)}
+	attack(t, s)
+	s.his = s.home(victim)
+	s.servers = s.start(s.his, victim, 3)
+	s.serve(source)
+	eventually(t, "the victim's install is ready", s.isReady)
+	answers := s.keepAsking()
+	s.his.replace()
+	s.his.allUpgraded(s.servers)
+	askedOnce(t, s.servers)
+	allUnharmed(t, s.untouched)
+	answers()
+	return s
+}
+
+func (s *siege) isReady() bool {
+	for _, i := range s.status().Installs {
+		if i.UID == victim && i.State == selector.StateReady && i.Servers == len(s.servers) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepAsking asks the service for its status without a pause, until the function that it answers with
+// is called, which fails the test if there was no answer for long.
+func (s *siege) keepAsking() (check func()) {
+	client := s.client(s.t)
+	ctx, cancel := context.WithCancel(s.t.Context())
+	longest := make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for ctx.Err() == nil {
+			begin := time.Now()
+			if _, err := client.Status(ctx); err != nil && ctx.Err() == nil {
+				s.t.Errorf("the service does not answer: %v", err)
+			}
+			most = max(most, time.Since(begin))
+		}
+		longest <- most
+	}()
+	return func() {
+		s.t.Helper()
+		cancel()
+		// A second is what it may be on a host that does nothing else.
+		most := <-longest
+		s.t.Logf("the longest wait for an answer was %s", most)
+		if most > patience/4 {
+			s.t.Errorf("the service did not answer for %s", most)
+		}
+	}
+}
+
+// hostileServer is an armed server of the hostile user, who has a newer binary installed and names
+// another path.
+func (s *siege) hostileServer(path string) *testfleet.Server {
+	s.t.Helper()
+	server := s.home(hostile).start(func(o *testfleet.Options) {
+		o.Argv0, o.UpgradeBin, o.Credential = s.name, &path, &testfleet.Credential{UID: hostile, GID: hostile}
+	})
+	s.untouched = append(s.untouched, server)
+	return server
+}
+
+// folder is one of the hostile user.
+func (s *siege) folder() string {
+	s.t.Helper()
+	return s.home(hostile).Dir()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// liar starts a process of the hostile user that is armed, and whose role says what it does.
+func (s *siege) liar(role, own, other string, clone uintptr) {
+	s.t.Helper()
+	binary := s.home(hostile)
+	cmd := exec.Command(binary.Path())
+	cmd.Args = []string{"xx/" + s.name, "mcp"}
+	cmd.Env = []string{asHostile + "=" + role, "OTHER=" + other, upgradeVariable + "=" + own}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hostile, Gid: hostile}, Cloneflags: clone}
+	if clone&unix.CLONE_NEWUSER != 0 {
+		ids := []syscall.SysProcIDMap{{ContainerID: hostile, HostID: hostile, Size: 1}}
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
+		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+	}
+	stdin, err := cmd.StdinPipe()
+	must(s.t, err)
+	out := &syncBuffer{}
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	must(s.t, cmd.Start())
+	s.t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(s.t, "it is up", func() bool { return strings.HasPrefix(out.String(), "ready\n") })
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+const (
+	// answerWithin is how long a file system may take before it passes for one that does not answer.
+	answerWithin = time.Second
+	// promptly is the same for whoever serves others meanwhile.
+	promptly = 100 * time.Millisecond
+)
+
+// noAnswer is what stands in a file system that does not answer.
+func noAnswer(way Way) selector.Install {
+	return selector.Install{Path: way.Path, State: selector.StateUnready, Detail: "the file system does not answer"}
+}
+
+// Check says what stands at the end of a way now, without waiting for it to come to rest. It blocks no
+// longer than a second, and has no error: what cannot be looked at is unready, with the reason. A
+// thread that waits for a file system ends when that answers.
+func Check(way Way) selector.Install {
+	way = way.absolute()
+	i, ok := within(answerWithin, func() selector.Install { return check(way) })
+	if !ok {
+		return noAnswer(way)
+	}
+	return i
+}
+
+func check(way Way) selector.Install {
+	root, err := way.open()
+	if err != nil {
+		return rootless(way.Path, err)
+	}
+	defer func() { _ = unix.Close(root) }()
+	i, _ := look(root, way.Path)
+	return i
+}
+
+// within is what ask says, if it does so in time.
+func within[T any](limit time.Duration, ask func() T) (answer T, ok bool) {
+	answers := make(chan T, 1)
+	go func() { answers <- ask() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case answer = <-answers:
+		return answer, true
+	case <-timer.C:
+		return answer, false
+	}
+}
+
+// answer is what a look says, once it is known.
+type answer struct {
+	known   chan struct{}
+	install selector.Install
+}
+
+// Check says what stands there now. It blocks no longer than 100 ms: what cannot be looked at by then
+// is unready, with that as the reason.
+func (w *Watcher) Check() selector.Install {
+	a := w.check()
+	timer := time.NewTimer(promptly)
+	defer timer.Stop()
+	select {
+	case <-a.known:
+		return a.install
+	case <-timer.C:
+		return noAnswer(w.way)
+	}
+}
+
+// check joins a look that is under way: there is never more than one.
+func (w *Watcher) check() *answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.checked != nil {
+		return w.checked
+	}
+	a := &answer{known: make(chan struct{}), install: noAnswer(w.way)}
+	w.checked = a
+	go func() {
+		w.owner.do(w.stop, func() { a.install = check(w.way) })
+		w.mu.Lock()
+		w.checked = nil
+		w.mu.Unlock()
+		close(a.known)
+	}()
+	return a
+}

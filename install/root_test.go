@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("REQUIRE_BPF") == "1":
+		t.Fatal("needs root")
+	default:
+		t.Skip("needs root")
+	}
+}
+
+// below is a way from a directory as the root.
+func below(dir, path string) Way {
+	return Way{Path: path, Root: func() (int, error) {
+		return unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}}
+}
+
+// TestNoWayLeavesItsRoot: whatever the links in it say, and wherever they are in their own root.
+func TestNoWayLeavesItsRoot(t *testing.T) {
+	t.Parallel()
+	outside := put(t, filepath.Join(t.TempDir(), "outside"), static().bytes())
+	root := t.TempDir()
+	bin := mkdir(t, root, "usr", "bin")
+	inside := put(t, filepath.Join(bin, "prog"), static().bytes())
+	put(t, filepath.Join(bin, "script"), []byte("#!/usr/bin/prog\n"))
+	put(t, filepath.Join(bin, "strayed"), []byte("#!"+outside+"\n"))
+	for name, target := range map[string]string{
+		"abs": "/usr/bin/prog", "up": "../../../../../../usr/bin/prog", "host": outside,
+		"climb": strings.Repeat("../", 20) + outside, "magic": "/proc/self/exe",
+	} {
+		must(t, os.Symlink(target, filepath.Join(bin, name)))
+	}
+	for _, name := range []string{"prog", "abs", "up", "script"} {
+		i := Check(below(root, "/usr/bin/"+name))
+		requireReady(t, i)
+		if name != "script" && i.Image != imageOf(t, inside) {
+			t.Errorf("%s is %s, want the one inside", name, i.Image)
+		}
+	}
+	for _, name := range []string{"host", "climb", "magic", "../../" + outside} {
+		if i := Check(below(root, "/usr/bin/"+name)); i.State != selector.StateMissing {
+			t.Errorf("%s leads to %+v, want nothing", name, i)
+		}
+	}
+	requireUnready(t, Check(below(root, "/usr/bin/strayed")), `interpreter "`+outside+`": no such file or directory`)
+	for _, name := range []string{"abs", "up", "script"} {
+		w := watchingWay(t, shortSettle, eventsOnly(), below(root, "/usr/bin/"+name))
+		awaitState(t, w, selector.StateReady, "")
+		must(t, os.Chmod(inside, 0o755))
+	}
+	w := watchingWay(t, shortSettle, eventsOnly(), below(root, "/usr/bin/abs"))
+	awaitReady(t, w, imageOf(t, inside))
+	awaitReady(t, w, replace(t, inside, static().bytes()))
+}
+
+// apart is a process with a mount namespace of its own, in which a script was run.
+type apart struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  *os.File
+	stdout *bufio.Reader
+}
+
+// newApart runs a shell that takes commands from its stdin.
+func newApart(t *testing.T) *apart {
+	t.Helper()
+	needRoot(t)
+	a := &apart{t: t, cmd: exec.Command("/bin/sh")}
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	a.cmd.Stderr = os.Stderr
+	read, write, err := os.Pipe()
+	must(t, err)
+	a.cmd.Stdin, a.stdin = read, write
+	stdout, err := a.cmd.StdoutPipe()
+	must(t, err)
+	a.stdout = bufio.NewReader(stdout)
+	must(t, a.cmd.Start())
+	must(t, read.Close())
+	t.Cleanup(a.end)
+	a.do("mount --make-rprivate /")
+	return a
+}
+
+// do runs a command, which has to succeed.
+func (a *apart) do(command string) {
+	a.t.Helper()
+	_, err := fmt.Fprintf(a.stdin, "%s; echo $?\n", command)
+	must(a.t, err)
+	if status, err := a.stdout.ReadString('\n'); err != nil || status != "0\n" {
+		a.t.Fatalf("%s: exit status %q, %v", command, status, err)
+	}
+}
+
+func (a *apart) end() {
+	_ = a.stdin.Close()
+	_ = a.cmd.Process.Kill()
+	_ = a.cmd.Wait()
+}
+
+var errNobody = errors.New("nobody sees it any more")
+
+// sees is a way as this process sees it, as long as it lives.
+func (a *apart) sees(path string) Way {
+	return Way{Path: path, Root: func() (int, error) {
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", a.cmd.Process.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, errNobody
+		}
+		return fd, nil
+	}}
+}
+
+// TestAMountThatIsWatchedCanBeUnmountedAtOnce: in a mount namespace that we are not in.
+func TestAMountThatIsWatchedCanBeUnmountedAtOnce(t *testing.T) {
+	t.Parallel()
+	source, dir := put(t, filepath.Join(t.TempDir(), "prog"), static().bytes()), t.TempDir()
+	path := filepath.Join(dir, "prog")
+	a := newApart(t)
+	a.do("mount -t tmpfs tmpfs " + dir + " && cp " + source + " " + path)
+	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(path))
+	awaitState(t, w, selector.StateReady, "")
+	if i := Check(Way{Path: path}); i.State != selector.StateMissing {
+		t.Fatalf("seen here as well (%+v): this test proves nothing", i)
+	}
+	a.do("cp " + source + " " + path + ".new && mv " + path + ".new " + path)
+	image := Check(a.sees(path)).Image
+	awaitReady(t, w, image)
+	a.do("umount " + dir)
+	awaitState(t, w, selector.StateMissing, "no such file or directory")
+}
+
+// TestAWayWhoseRootIsGoneIsMissing: when the last process that sees it has ended, and its mounts with
+// it.
+func TestAWayWhoseRootIsGoneIsMissing(t *testing.T) {
+	t.Parallel()
+	source, dir := put(t, filepath.Join(t.TempDir(), "prog"), static().bytes()), t.TempDir()
+	path := filepath.Join(dir, "prog")
+	a := newApart(t)
+	a.do("mount -t tmpfs tmpfs " + dir + " && cp " + source + " " + path)
+	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(path))
+	awaitState(t, w, selector.StateReady, "")
+	a.end()
+	awaitState(t, w, selector.StateMissing, errNobody.Error())
+	eventually(t, "nothing is watched any more", func() bool { return w.hub.Stats().Watches == 0 })
+}
+
+// TestACopyUpIsNoOtherFileForWhoRunsIt: on overlayfs, touching a file of a lower layer copies it up,
+// and the file at the path gets another inode on another file system. What runs it shows the same one,
+// so that nobody looks outdated. The rest of the variants stands in docs/ARCHITECTURE.md.
+func TestACopyUpIsNoOtherFileForWhoRunsIt(t *testing.T) {
+	t.Parallel()
+	sleep, err := exec.LookPath("sleep")
+	must(t, err)
+	at := t.TempDir()
+	a := newApart(t)
+	a.do("mount -t tmpfs tmpfs " + at + " && cd " + at + " && mkdir upper work merged lower && cp " + sleep + " lower/prog")
+	a.do("mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged")
+	a.do("cd merged; ./prog 1000 & echo $! >" + at + "/pid; true")
+	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(at+"/merged/prog"))
+	awaitState(t, w, selector.StateReady, "")
+	agree := func() {
+		t.Helper()
+		a.do(`[ "$(stat -Lc %d:%i /proc/$(cat ` + at + `/pid)/exe)" = "$(stat -Lc %d:%i ` + at + `/merged/prog)" ]`)
+	}
+	agree()
+	a.do("touch " + at + "/merged/prog && [ -e " + at + "/upper/prog ]")
+	agree()
+	a.do("kill $(cat " + at + "/pid)")
+}

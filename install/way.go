@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"errors"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Way says how to get to an installed file.
+type Way struct {
+	// Path leads there from the root. A relative one counts from this process's working directory, and
+	// only where Root is nil.
+	Path string
+	// Root opens the root directory that Path is resolved in, with O_PATH; the descriptor belongs to
+	// who called. It fails when nobody is left who sees that root. nil is the root of this process.
+	Root func() (int, error)
+	// Owner is the user on whose behalf the file is looked at. A file system that does not answer, or a
+	// file that never comes to rest, holds up that user's ways only.
+	Owner uint32
+}
+
+// open opens the root. The caller closes it.
+func (w *Way) open() (int, error) {
+	if w.Root != nil {
+		return w.Root()
+	}
+	return unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
+// absolute does not clean the path as filepath.Abs does: ".." behind a symbolic link is not the
+// directory that the link lies in.
+func (w Way) absolute() Way {
+	if w.Path != "" && w.Path[0] != '/' && w.Root == nil {
+		if wd, err := os.Getwd(); err == nil { // else the root is where it counts from, and nothing is found
+			w.Path = wd + "/" + w.Path
+		}
+	}
+	return w
+}
+
+// races is how often a look-up is tried again that met a rename or a mount anywhere on the host
+// while it went through a "..": openat2(2) has it fail with EAGAIN then. An install is a rename.
+const races = 16
+
+// openBelow opens what stands at path without opening it as a file: O_PATH has no effect on it. The
+// way never leaves the root, and goes through no magic link of /proc. It tries again when a signal
+// came in between, as a slow file system lets it; the Go runtime sends itself many.
+func openBelow(root int, path string, flags, resolve uint64) (int, error) {
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC | flags,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
+	}
+	for try := 1; ; try++ {
+		fd, err := unix.Openat2(root, path, &how)
+		raced := errors.Is(err, unix.EAGAIN) && try < races
+		if !raced && !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+// reopen is a path to what fd leads to, for the system calls that want one.
+func reopen(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// installed takes the news of what stands at a place.
+func (s *Service) installed(ctx context.Context, found Found) {
+	p := s.places.all[found.Place]
+	if p == nil { // given up meanwhile
+		return
+	}
+	known := p.ahead && sameFile(found.Install, p.install) && found.Install.State == p.install.State
+	p.install, p.ahead = found.Install, false
+	if known {
+		return
+	}
+	now := time.Now()
+	s.attach(p, now)
+	if p.busy.After(now) {
+		p.again = p.busy
+		s.places.schedule(p.again)
+		return
+	}
+	s.lookAtPlace(ctx, p, ReasonInstall)
+}
+
+// lookAhead does not wait until it is told what stands at a place.
+func (s *Service) lookAhead(p *place) {
+	found := s.cfg.Installs.Check(p.Place)
+	if found.State == selector.StateReady && !sameFile(found, p.install) {
+		p.install, p.ahead = found, true
+		s.attach(p, time.Now())
+	}
+}
+
+// attach brings a place to the rollout of what stands there, if that can be exec'd. A rollout belongs
+// to an installed file, whatever places lead to it.
+func (s *Service) attach(p *place, now time.Time) {
+	p.checked = time.Time{}
+	if !p.ready() {
+		if p.rollout != nil {
+			s.touch(p.rollout)
+		}
+		return
+	}
+	from := p.rollout
+	to := s.rollouts[p.install.Image]
+	if to == nil || !sameFile(to.install, p.install) { // an inode number may be used again
+		to = s.begin(p.install, now)
+	}
+	s.touch(to)
+	if from == to {
+		return
+	}
+	to.at = append(to.at, p)
+	p.rollout = to
+	s.keep(to)
+	if from != nil {
+		s.carry(p, from, to)
+		s.left(from, p)
+	}
+}
+
+// begin begins a rollout.
+func (s *Service) begin(install selector.Install, now time.Time) *rollout {
+	s.number++
+	r := newRollout(s.cfg.Limits, s.number, install, now)
+	s.adopt(r)
+	return r
+}
+
+// adopt makes r the rollout of its image.
+func (s *Service) adopt(r *rollout) {
+	r.signal, r.moved = s.cfg.Upgrader.cfg.Signal, s.moved
+	r.last(s.cfg.Upgrader.cfg.Self)
+	s.rollouts[r.install.Image] = r
+}
+
+// carry takes over those who name a place whose file was replaced.
+func (s *Service) carry(p *place, from, to *rollout) {
+	for _, m := range from.members {
+		if m.home != p {
+			continue
+		}
+		if to.carry(from, m) {
+			s.plan(*m)
+			s.note(*m)
+		} else {
+			s.disown(m)
+		}
+	}
+}
+
+// disown forgets what was kept of a server that is in no rollout any more.
+func (s *Service) disown(m *Member) {
+	kept := *m
+	kept.State = None
+	s.note(kept)
+	s.agenda.forget(m.PID)
+	s.unfollow(m.PID)
+}
+
+// detach takes a place from its rollout.
+func (s *Service) detach(p *place) {
+	r := p.rollout
+	if r == nil {
+		return
+	}
+	p.rollout = nil
+	for _, m := range r.members {
+		if m.home == p {
+			r.drop(m)
+			s.disown(m)
+		}
+	}
+	s.left(r, p)
+}
+
+// rolloutsKept is how many rollouts that are over are remembered.
+const rolloutsKept = 64
+
+// left ends a rollout when the last place has left it.
+func (s *Service) left(r *rollout, p *place) {
+	r.at = slices.DeleteFunc(r.at, func(other *place) bool { return other == p })
+	if len(r.at) > 0 {
+		s.touch(r)
+		return
+	}
+	if s.rollouts[r.install.Image] == r {
+		delete(s.rollouts, r.install.Image)
+	}
+	delete(s.touched, r)
+	over := s.report(r)
+	over.Superseded = true
+	s.history = append(s.history, over)
+	s.history = s.history[max(0, len(s.history)-rolloutsKept):]
+	if s.cfg.Journal != nil {
+		s.journaled(s.cfg.Journal.Forget(r.number))
+	}
+	s.cfg.Observer.Rollout(over)
+}
+
+// touch notes that a rollout may have come into another phase, or somebody's turn.
+func (s *Service) touch(r *rollout) { s.touched[r] = true }
+
+// tell tells the observer which rollouts have come into another phase.
+func (s *Service) tell() {
+	for r := range s.touched {
+		delete(s.touched, r)
+		if len(r.at) == 0 {
+			continue
+		}
+		if now := s.report(r); now.Phase != r.told {
+			r.told = now.Phase
+			s.keep(r)
+			s.cfg.Observer.Rollout(now)
+		}
+	}
+}
+
+// report says how far a rollout has come. It is idle while nothing can be exec'd at any of its places.
+func (s *Service) report(r *rollout) Rollout {
+	report := r.report(s.paused)
+	if len(r.at) > 0 && !slices.ContainsFunc(r.at, (*place).ready) {
+		report.Phase = PhaseIdle
+	}
+	return report
+}
+
+// sameFile reports whether two looks found the same file with the same content. An inode number alone
+// may be that of a file that came later.
+func sameFile(a, b selector.Install) bool {
+	return a.Image == b.Image && a.Modified.Equal(b.Modified)
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// known is a process as it was looked at last.
+type known struct {
+	Server
+	view selector.View
+	// home is the place that it names; nil when it names none that is watched.
+	home *place
+	// hidden says that it has exec'd something that is no server, and may be on its way to one.
+	hidden bool
+}
+
+// home is where a process belongs, as far as that is known.
+func (s *Service) home(pid selector.PID) *place {
+	if k := s.known[pid]; k != nil {
+		return k.home
+	}
+	return nil
+}
+
+// rolloutOf is the rollout that a process takes part in, if there is one.
+func (s *Service) rolloutOf(pid selector.PID) *rollout {
+	if home := s.home(pid); home != nil {
+		return home.rollout
+	}
+	return nil
+}
+
+// member is what the rollout knows of a process.
+func (s *Service) member(pid selector.PID) *Member {
+	if r := s.rolloutOf(pid); r != nil {
+		return r.members[pid]
+	}
+	return nil
+}
+
+// meet takes a process into the set of those that are known, at the place that it names.
+func (s *Service) meet(v view, now time.Time) *known {
+	pid := v.process.PID
+	k := s.known[pid]
+	if k != nil && k.identity() != v.process.Identity {
+		s.ended(pid, Exit{}) // the number is another process's now
+		k = nil
+	}
+	if k == nil {
+		k = &known{}
+		s.known[pid] = k
+		s.perUser[v.process.Credentials.Owner]++
+	} else if k.UID != v.process.Credentials.Owner {
+		s.release(k.UID)
+		s.perUser[v.process.Credentials.Owner]++
+	}
+	k.Server, k.hidden = newServer(v.process, v.decision), false
+	s.settle(k, v.process, now)
+	return k
+}
+
+// settle brings a process to the place that it names now. One that names none stays where it was: it
+// may be a script on its way to the server.
+func (s *Service) settle(k *known, p selector.Process, now time.Time) {
+	if k.view != p.View && k.home != nil {
+		s.cfg.Installs.Ended(k.view, p.Identity)
+	}
+	k.view = p.View
+	to, isNew := s.placeFor(k, p, now)
+	if to == nil {
+		return
+	}
+	s.cfg.Installs.Sees(k.view, p.Identity)
+	if isNew { // only now: it is looked at through who sees it
+		s.cfg.Installs.Watch(to.Place)
+	}
+	if to != k.home && k.home != nil {
+		s.move(k, to, now)
+	}
+	s.bring(k, to)
+}
+
+// bring notes that a process names a place.
+func (s *Service) bring(k *known, to *place) {
+	if k.home != nil && k.home != to {
+		delete(k.home.servers, k.PID)
+	}
+	k.home = to
+	to.servers[k.PID], to.empty = true, time.Time{}
+}
+
+// placeFor is the place that a process names; isNew says that it is to be watched from now on.
+func (s *Service) placeFor(k *known, p selector.Process, now time.Time) (to *place, isNew bool) {
+	if to := s.places.of(p, k.home); to != nil || len(s.places.fixed) > 0 {
+		return to, false
+	}
+	at, ok := named(p)
+	switch {
+	case !ok || !armed(k.Verdict):
+		return nil, false
+	case s.perOwner[at.Owner] >= s.cfg.MaxPlacesPerUser:
+		k.Decision = selector.Decision{Verdict: selector.OverLimit, Detail: "its user names too many installs"}
+		return nil, false
+	}
+	to = newPlace(at, now)
+	s.places.all[at] = to
+	s.perOwner[at.Owner]++
+	return to, true
+}
+
+// armed reports whether a process with that verdict is a server that names what it would exec.
+func armed(v selector.Verdict) bool {
+	switch v {
+	case selector.Outdated, selector.UpToDate, selector.NoHandler, selector.Forked, selector.UnreadyInstall:
+		return true
+	}
+	return false
+}
+
+// move takes a process from the place that it named before to another. One that was asked, and runs
+// what it ran then, will exec what the other place leads to; any other has done so.
+func (s *Service) move(k *known, to *place, now time.Time) {
+	from := k.home
+	delete(from.servers, k.PID)
+	s.abandon(from, now)
+	if from.rollout == nil {
+		return
+	}
+	s.touch(from.rollout)
+	m := from.rollout.members[k.PID]
+	switch {
+	case m == nil || from.rollout == to.rollout:
+	case to.rollout != nil && m.ran == k.Image:
+		if !to.rollout.carry(from.rollout, m) {
+			s.disown(m)
+		}
+		s.touch(to.rollout)
+	default:
+		m.Detail = "names another install now"
+		from.rollout.step(m, Quit, now)
+	}
+	if m != nil {
+		m.home = to
+	}
+}
+
+// abandon notes that a place may have nobody left who names it.
+func (s *Service) abandon(p *place, now time.Time) {
+	if len(p.servers) == 0 {
+		p.empty = now
+		s.places.schedule(now.Add(s.cfg.ForgetAfter))
+	}
+}
+
+// forget ends the watch on a place that nobody has named for long.
+func (s *Service) forget(p *place) {
+	s.cfg.Installs.Forget(p.Place)
+	delete(s.places.all, p.Place)
+	if s.perOwner[p.Owner]--; s.perOwner[p.Owner] == 0 {
+		delete(s.perOwner, p.Owner)
+	}
+	s.detach(p)
+}
+
+// release takes one off the count of a user's processes.
+func (s *Service) release(uid uint32) {
+	if s.perUser[uid]--; s.perUser[uid] == 0 {
+		delete(s.perUser, uid)
+	}
+}
+
+// ended takes the news that a process is gone.
+func (s *Service) ended(pid selector.PID, exit Exit) {
+	s.agenda.forget(pid)
+	k := s.known[pid]
+	if k == nil {
+		return
+	}
+	now := time.Now()
+	if r := s.rolloutOf(pid); r != nil {
+		r.ended(pid, exit, now)
+		s.touch(r)
+	}
+	delete(s.known, pid)
+	s.release(k.UID)
+	if k.home != nil {
+		s.cfg.Installs.Ended(k.view, k.identity())
+		delete(k.home.servers, pid)
+		s.abandon(k.home, now)
+	}
+}
+
+// bounded leaves out those whose user has more processes than are looked at. Who is known already
+// goes first, so that nobody loses the place that he has.
+func (s *Service) bounded(ctx context.Context, pids []selector.PID) []selector.PID {
+	if s.cfg.MaxPerUser == 0 {
+		return pids
+	}
+	coming := make(map[uint32]int)
+	return slices.DeleteFunc(slices.Clone(pids), func(pid selector.PID) bool {
+		if s.known[pid] != nil || ctx.Err() != nil {
+			return false
+		}
+		id, uid, err := s.cfg.Upgrader.cfg.Inspector.User(pid)
+		if err != nil {
+			return false // the look finds out why
+		}
+		if s.perUser[uid]+coming[uid] < s.cfg.MaxPerUser {
+			coming[uid]++
+			return false
+		}
+		s.overLimit(id, uid)
+		return true
+	})
+}
+
+// overLimit notes a process that is not looked at. It takes no place of those that are.
+func (s *Service) overLimit(id selector.Identity, uid uint32) {
+	s.over[id.PID] = Server{
+		PID: id.PID, StartTime: id.StartTime, UID: uid, Args: []string{},
+		Decision: selector.Decision{Verdict: selector.OverLimit, Detail: "its user has more servers than are looked at"},
+	}
+}
