@@ -262,7 +262,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 	_ = Settled(t.Context(), Way{Path: path}, time.Millisecond)
 	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
-	if after := openFiles(t); after != before {
+	if after := openFiles(t); after > before { // other tests may have closed some
 		t.Errorf("%d files are open, were %d", after, before)
 	}
 }

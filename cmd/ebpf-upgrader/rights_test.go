@@ -42,7 +42,7 @@ func limited(t *testing.T, without []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(newScene(t).Path(), args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, AmbientCaps: ambient, Pdeathsig: syscall.SIGKILL,
+		Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, AmbientCaps: ambient,
 	}
 	return cmd
 }
