@@ -37,6 +37,9 @@ type CrowdOptions struct {
 	Dir, UpgradeBin string
 	// Every is how many processes there are for each that looks like a server, a hundred by default.
 	Every int
+	// Upgrades makes all of them servers that exec UpgradeBin at SIGUSR1, and runs them from there: the
+	// program is written to that path. It takes amd64.
+	Upgrades bool
 	// Argv0 is those servers' name for themselves, "rag-rat" by default.
 	Argv0 string
 	// Credential is who they run as; nil is this process's user.
@@ -51,7 +54,7 @@ const everyHundredth = 100
 func StartCrowd(n int, o CrowdOptions) (*Crowd, error) {
 	o.Every, o.Argv0 = cmp.Or(o.Every, everyHundredth), cmp.Or(o.Argv0, Name)
 	c := &Crowd{pids: make([]int, n)}
-	path, err := idler(o.Dir)
+	path, err := o.program()
 	if err == nil {
 		err = c.makeRoom()
 	}
@@ -84,7 +87,7 @@ func (c *Crowd) start(path string, o CrowdOptions) error {
 // startIdle uses ForkExec, because os.StartProcess would hold a descriptor of each.
 func startIdle(path string, o CrowdOptions, i int) (int, error) {
 	args := []string{path, forEver}
-	if i%o.Every == 0 {
+	if o.Upgrades || (i+1)%o.Every == 0 {
 		args = []string{o.Argv0, forEver, subcommand}
 	}
 	attr := &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + o.UpgradeBin}}
@@ -93,6 +96,9 @@ func startIdle(path string, o CrowdOptions, i int) (int, error) {
 	}
 	return syscall.ForkExec(path, args, attr)
 }
+
+// PIDs are those of the crowd's processes.
+func (c *Crowd) PIDs() []int { return c.pids }
 
 // Stop ends and reaps the processes, and puts the kernel's limit back.
 func (c *Crowd) Stop() error {
@@ -130,6 +136,51 @@ func (c *Crowd) makeRoom() error {
 
 // forEver makes sleep(1) an idle process, too.
 const forEver = "infinity"
+
+// program writes what the crowd runs.
+func (o CrowdOptions) program() (path string, err error) {
+	if !o.Upgrades {
+		return idler(o.Dir)
+	}
+	if runtime.GOARCH != "amd64" {
+		return "", errors.ErrUnsupported
+	}
+	code := append(bytes.Clone(upgrading), o.UpgradeBin...)
+	return o.UpgradeBin, os.WriteFile(o.UpgradeBin, program(elf.EM_X86_64, append(code, 0)), 0o755)
+}
+
+// upgrading is pausing with a handler that execs what is named behind it, with the arguments and the
+// environment that the process has. The signal is not blocked in the handler, and so not after the exec.
+var upgrading = []byte{
+	0x48, 0x89, 0xe3, // mov rbx, rsp: where the arguments are
+	0xbf, 0x0a, 0x00, 0x00, 0x00, // mov edi, SIGUSR1
+	0x48, 0x8d, 0x35, 0x49, 0x00, 0x00, 0x00, // lea rsi, the action below
+	0x31, 0xd2, // xor edx, edx
+	0x41, 0xba, 0x08, 0x00, 0x00, 0x00, // mov r10d, 8
+	0xb8, 0x0d, 0x00, 0x00, 0x00, // mov eax, rt_sigaction
+	0x0f, 0x05, // syscall
+	0x31, 0xff, // xor edi, edi
+	0x31, 0xf6, // xor esi, esi
+	0x31, 0xd2, // xor edx, edx
+	0x45, 0x31, 0xd2, // xor r10d, r10d
+	0xb8, 0x0f, 0x01, 0x00, 0x00, // mov eax, ppoll
+	0x0f, 0x05, // syscall
+	0xeb, 0xee, // jmp to "xor edi, edi"
+	0x48, 0x8b, 0x03, // the handler: mov rax, [rbx]
+	0x48, 0x8d, 0x73, 0x08, // lea rsi, [rbx+8]
+	0x48, 0x8d, 0x54, 0xc3, 0x10, // lea rdx, [rbx+rax*8+16]
+	0x48, 0x8d, 0x3d, 0x35, 0x00, 0x00, 0x00, // lea rdi, the path
+	0xb8, 0x3b, 0x00, 0x00, 0x00, // mov eax, execve
+	0x0f, 0x05, // syscall
+	0xbf, 0x46, 0x00, 0x00, 0x00, // mov edi, 70
+	0xb8, 0x3c, 0x00, 0x00, 0x00, // mov eax, exit
+	0x0f, 0x05, // syscall
+	0x66, 0x90, // so that the action is aligned
+	0xa8, 0x00, 0x40, 0x00, 0, 0, 0, 0, // the action: its handler,
+	0x00, 0x00, 0x00, 0x44, 0, 0, 0, 0, // SA_RESTORER and SA_NODEFER,
+	0, 0, 0, 0, 0, 0, 0, 0, // no restorer, because the handler does not return,
+	0, 0, 0, 0, 0, 0, 0, 0, // and no mask
+}
 
 // idler is a program that waits for ever when it is given forEver. A page of machine
 // code takes a tenth of the memory of a sleep(1) and starts five times as fast.

@@ -35,6 +35,14 @@ const exitBroken = 64
 // mostMemory is when garbage is collected after all.
 const mostMemory = 32 << 20
 
+// init keeps the main goroutine on the main thread, for servers whose main thread execs or exits: by the
+// time of Main it may be on another.
+func init() {
+	if os.Getenv(behaviourVariable) != "" {
+		runtime.LockOSThread()
+	}
+}
+
 // Main serves and does not return when this process was started as a server by [Start], and returns
 // at once when it was not. It belongs at the very start of main or TestMain.
 func Main() {
@@ -42,7 +50,6 @@ func Main() {
 	if !ours || !slices.Contains(os.Args[1:], subcommand) {
 		return
 	}
-	runtime.LockOSThread() // the main goroutine to the main thread
 	if err := disarm(unix.SIGUSR1); err != nil {
 		unix.Exit(exitBroken)
 	}
