@@ -196,28 +196,29 @@ func TestUsersWhoNameOneFileBelongToOneInstall(t *testing.T) {
 	})
 }
 
-func TestContainersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
+func TestThreeContainersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		h := newWholeHost(t)
-		one, two := newContainer(t), newContainer(t)
-		first, second := one.install("/opt/agent"), two.install("/opt/agent")
-		servers := []*testfleet.Server{one.start(first, h.name), two.start(second, h.name)}
+		var installs []*scene
+		var servers []*testfleet.Server
+		for range 3 {
+			c := newContainer(t)
+			install := c.install("/opt/agent")
+			installs, servers = append(installs, install), append(servers, c.start(install, h.name))
+		}
 		outside := newScene(t)
-		host := h.start(outside, 0, 1)
+		installs, servers = append(installs, outside), append(servers, h.start(outside, 0, 1)...)
 		h.serve(source)
-		h.knows(3)
-		first.replace()
-		first.upgraded(servers[0])
-		unharmed(t, servers[1])
-		second.replace()
-		second.upgraded(servers[1])
-		allUnharmed(t, host)
-		outside.replace()
-		outside.allUpgraded(host)
-		askedOnce(t, append(servers, host...))
+		h.knows(len(installs))
+		for i, install := range installs {
+			install.replace()
+			install.upgraded(servers[i])
+			allUnharmed(t, servers[i+1:])
+		}
+		askedOnce(t, servers)
 		for _, i := range h.status().Installs {
 			if inside := i.Path == "/opt/agent/rag-rat"; inside != (i.Container != "") {
 				t.Errorf("%q is said to be in container %q", i.Path, i.Container)
@@ -267,7 +268,7 @@ func TestContainersThatShareAFolderShareTheInstall(t *testing.T) {
 		h := newWholeHost(t)
 		shared := newScene(t)
 		var servers []*testfleet.Server
-		for range 2 {
+		for range 3 {
 			c := newContainer(t, shared.Dir(), "/shared")
 			path := "/shared/rag-rat"
 			servers = append(servers, shared.start(func(o *testfleet.Options) {
@@ -276,7 +277,7 @@ func TestContainersThatShareAFolderShareTheInstall(t *testing.T) {
 		}
 		servers = append(servers, h.start(shared, 0, 1)...)
 		h.serve(source)
-		h.knows(3)
+		h.knows(4)
 		if s := h.status(); len(s.Rollouts) != 1 {
 			t.Errorf("%d rollouts of one file, want 1", len(s.Rollouts))
 		}
