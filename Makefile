@@ -31,11 +31,15 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 test: ## Run all tests (as root including those of the kernel program)
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
 
+# KERNELS=5.10,6.1 boots those only, and leaves the document as it is.
+.PHONY: test-kernels
+test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
+	$(GO) run ./internal/kernels $(if $(KERNELS),-only $(KERNELS),-docs docs/KERNELS.md)
+
+# BENCH=find,rollout,start,cost measures those only, and leaves the other results as they are.
 .PHONY: bench
-bench: ## Time the scan and the tracker against the original's walk, and the kernel programs (as root)
-	IDLE=20000 $(GO) test -run '^$$' -bench Sources -benchtime 11x -timeout 30m ./fallback
-	IDLE=20000 $(GO) test -run '^$$' -bench Trigger -benchtime 11x -timeout 30m ./cmd/ebpf-upgrader
-	$(GO) test -run '^$$' -bench . -benchtime 2000x ./tracker
+bench: build ## Measure what the documents claim, beside what people use today (as root)
+	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH))
 
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)
@@ -46,12 +50,14 @@ generate: ## Compile the kernel program again (needs clang and libbpf's headers)
 .PHONY: lint
 lint: ## Check the style
 	$(GOLANGCI_LINT) run
+	cd bench && $(GO) vet ./...
 	GOOS=darwin $(GO) build ./...
 
 .PHONY: verify
 verify: generate lint ## Check that everything that is generated or formatted is committed so
 	$(GOFUMPT) -w $$(git ls-files '*.go' ':!gen')
 	$(GO) mod tidy
+	cd bench && $(GO) mod tidy
 	./scripts/check-docs
 	git diff --exit-code
 

@@ -66,11 +66,11 @@ func (p packages) apt(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// file is a file of a package, unpacked; pattern is matched below its root.
-func (p packages) file(ctx context.Context, name, suite, pattern string) (string, error) {
+// file is a file of a package, unpacked: the first that one of the patterns matches below its root.
+func (p packages) file(ctx context.Context, name, suite string, patterns ...string) (string, error) {
 	at := filepath.Join(p.dir, "unpacked", name)
-	if found, _ := filepath.Glob(filepath.Join(at, pattern)); len(found) > 0 {
-		return slices.Max(found), nil
+	if found := match(at, patterns); found != "" {
+		return found, nil
 	}
 	if err := p.apt(ctx, "download", "-qq", name+"/"+suite); err != nil {
 		return "", fmt.Errorf("%w\nis the package still in %s? its name stands in internal/kernels/kernels.txt", err, suite)
@@ -82,9 +82,17 @@ func (p packages) file(ctx context.Context, name, suite, pattern string) (string
 	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", slices.Max(debs), at).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("unpack %s: %w\n%s", name, err, out)
 	}
-	found, _ := filepath.Glob(filepath.Join(at, pattern))
-	if len(found) == 0 {
-		return "", fmt.Errorf("package %s has no %s", name, pattern)
+	if found := match(at, patterns); found != "" {
+		return found, nil
 	}
-	return slices.Max(found), nil
+	return "", fmt.Errorf("package %s has no %s", name, strings.Join(patterns, ", nor "))
+}
+
+func match(dir string, patterns []string) string {
+	for _, pattern := range patterns {
+		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
+			return slices.Max(found)
+		}
+	}
+	return ""
 }

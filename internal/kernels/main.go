@@ -46,7 +46,7 @@ func main() {
 	cache, _ := os.UserCacheDir()
 	dir := flag.String("cache", filepath.Join(cache, "ebpf-upgrader-kernels"), "the folder for what is downloaded")
 	only := flag.String("only", "", "names of kernels, separated by commas; all without")
-	docs := flag.String("docs", "", "the document to write; none without")
+	docs := flag.String("docs", "", "the document to write; rows of kernels that are not run stay as they are")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -93,17 +93,26 @@ func run(ctx context.Context, cache, only, docs string) error {
 			return err
 		}
 	}
+	images := make(map[string]string) // all first, so that one that is missing is told at once
+	for _, k := range all {
+		if images[k.name], err = p.file(ctx, k.pkg, k.suite, "boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"); err != nil {
+			return err
+		}
+	}
 	var rows []row
 	for _, k := range all {
-		r, err := test(ctx, p, k, tools, work, programs)
+		r, err := test(ctx, k, images[k.name], tools, work, programs)
 		if err != nil {
 			return err
 		}
 		fmt.Println(r.line())
 		rows = append(rows, r)
-	}
-	if docs != "" {
-		err = writeTable(docs, rows)
+		if docs == "" {
+			continue
+		}
+		if err := writeTable(docs, rows); err != nil {
+			return err
+		}
 	}
 	for _, r := range rows {
 		err = errors.Join(err, r.failure())
@@ -152,11 +161,7 @@ func build(ctx context.Context, work string) (map[string]string, error) {
 // longest is how long a kernel may take; the emulation is some ten times slower than the machine.
 const longest = 20 * time.Minute
 
-func test(ctx context.Context, p packages, k kernel, tools map[string]string, work string, programs map[string]string) (row, error) {
-	image, err := p.file(ctx, k.pkg, k.suite, "boot/vmlinuz-*")
-	if err != nil {
-		return row{}, err
-	}
+func test(ctx context.Context, k kernel, image string, tools map[string]string, work string, programs map[string]string) (row, error) {
 	initramfs := filepath.Join(work, "initramfs")
 	if err := writeInitramfs(initramfs, tools, programs, planFor(k)); err != nil {
 		return row{}, err

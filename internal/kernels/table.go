@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -31,7 +32,8 @@ func newRow(k kernel, results []guest.Result, took time.Duration) (row, error) {
 	var doctor struct {
 		Checks []struct{ Check, Found string } `json:"checks"`
 	}
-	if err := json.Unmarshal([]byte(r.results[stepDoctor].Output), &doctor); err != nil {
+	// Messages may follow.
+	if err := json.NewDecoder(strings.NewReader(r.results[stepDoctor].Output)).Decode(&doctor); err != nil {
 		return r, fmt.Errorf("%s: doctor wrote %q: %w", k.name, r.results[stepDoctor].Output, err)
 	}
 	for _, c := range doctor.Checks {
@@ -116,26 +118,46 @@ func (r row) line() string {
 	return fmt.Sprintf("%-12s %-28s source %-5s %-7s %s", r.name, r.release, r.source, verdict, r.took.Round(time.Second))
 }
 
-// writeTable writes the document.
+// writeTable writes the document. It keeps the rows of kernels that were not run.
 func writeTable(path string, rows []row) error {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	lines := make(map[string]string)
+	for line := range strings.Lines(string(old)) {
+		if name, _, cells := strings.Cut(strings.TrimPrefix(line, "| "), " |"); cells {
+			lines[name] = line
+		}
+	}
+	for _, r := range rows {
+		lines[r.name] = r.markdown()
+	}
+	all, err := kernels()
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
 	b.WriteString("# Kernels\n\nWritten by `make test-kernels`, which boots kernels of Debian in an emulated machine and runs the tests in\n" +
 		"them; `internal/kernels/kernels.txt` names the packages. A number is how many tests passed. Rows of a kernel\n" +
 		"with something taken away show that the program falls back by itself.\n\n")
-	b.WriteString("| kernel | release | taken away | servers are found by | signals of others | rights given up |")
+	b.WriteString("| kernel | release | taken away | servers are found by | rights |")
 	for _, g := range groups() {
 		fmt.Fprintf(&b, " %s |", g.title)
 	}
-	b.WriteString("\n|" + strings.Repeat("---|", 6+len(groups())) + "\n")
-	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |", r.name, r.release, orNothing(r.without), r.source,
-			orNothing(r.found["signals"]), orNothing(r.found["afterwards"]))
-		for _, g := range groups() {
-			fmt.Fprintf(&b, " %s |", r.cell(g))
-		}
-		b.WriteString("\n")
+	b.WriteString("\n|" + strings.Repeat("---|", 5+len(groups())) + "\n")
+	for _, k := range all {
+		b.WriteString(lines[k.name])
 	}
 	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+func (r row) markdown() string {
+	cells := []string{r.name, r.release, orNothing(r.without), r.source, orNothing(r.found["afterwards"])}
+	for _, g := range groups() {
+		cells = append(cells, r.cell(g))
+	}
+	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 
 func orNothing(s string) string {

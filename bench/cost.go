@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/upgrade"
+)
+
+// costs measures what the service costs the host.
+func costs(ctx context.Context, o options) ([]Measure, error) {
+	all, err := perEvent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newScene(1, min(1000, o.most))
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	d, err := serve(ctx, "--source", "bpf", "--hold", "1ms")
+	if err != nil {
+		return nil, err
+	}
+	defer d.stop()
+	if err := d.until(ctx, "upgraded them at its start", func(s upgrade.Status) bool {
+		return s.Verdicts != nil && len(s.Rollouts) == 1 && s.Rollouts[0].Phase == upgrade.PhaseComplete
+	}); err != nil {
+		return nil, err
+	}
+	time.Sleep(7 * time.Second) // the look at everybody that follows its start
+	idle, err := during(ctx, d.cmd.Process.Pid, window, nil)
+	if err != nil {
+		return nil, err
+	}
+	resident, err := residentMiB(d.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all,
+		Measure{Name: "service with 1,000 servers, idle", Servers: 1000, Rounds: 1, Value: idle, Unit: "% of a core"},
+		Measure{Name: "service with 1,000 servers, resident", Servers: 1000, Rounds: 1, Value: resident, Unit: "MiB"})
+	storms, err := inStorm(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, storms...)
+	for _, m := range all {
+		fmt.Printf("cost %-44s %10.3f %s\n", m.Name, m.Value, m.Unit)
+	}
+	return all, nil
+}
+
+// window is how long the service is watched while nothing happens, and storm while much does.
+const (
+	window = 60 * time.Second
+	storm  = 20 * time.Second
+	// stormRate is how many programs are started in a second, as by a compiler.
+	stormRate = 2000
+)
+
+// perEvent is what the kernel's own accounts say, against an empty program on the same hook in the same
+// run.
+func perEvent(ctx context.Context) ([]Measure, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Programs", "-benchtime", "2000x", "./tracker")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
+	}
+	var all []Measure
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		name, found := strings.CutPrefix(lines.Text(), "BenchmarkPrograms/")
+		if !found {
+			continue
+		}
+		fields := strings.Fields(name)
+		title := strings.TrimSuffix(fields[0], "-"+lastPart(fields[0]))
+		for i := 2; i+1 < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil {
+				return nil, err
+			}
+			unit := map[string]string{"ns/run": "ns", "ns/empty": "ns, an empty program", "x-empty": "times an empty program"}[fields[i+1]]
+			if unit != "" {
+				all = append(all, Measure{Name: title, Rounds: 2000, Value: value, Unit: unit})
+			}
+		}
+	}
+	return all, nil
+}
+
+// lastPart is the number of processors that go test puts behind a name.
+func lastPart(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
+
+// inStorm compares the service with others that see every exec.
+func inStorm(ctx context.Context, d *daemon) ([]Measure, error) {
+	var all []Measure
+	used, err := during(ctx, d.cmd.Process.Pid, storm, execs)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, Measure{Name: "service in the storm", Rounds: 1, Value: used, Unit: "% of a core"})
+	for _, args := range [][]string{{"forkstat", "-e", "exec"}, {"execsnoop.bt"}} {
+		if _, err := exec.LookPath(args[0]); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s is missing, and is left out\n", args[0])
+			continue
+		}
+		used, err := beside(ctx, args)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Measure{Name: args[0] + " in the storm", Rounds: 1, Value: used, Unit: "% of a core"})
+	}
+	return all, nil
+}
+
+func beside(ctx context.Context, args []string) (float64, error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	time.Sleep(3 * time.Second) // until it has come up
+	return during(ctx, cmd.Process.Pid, storm, execs)
+}
+
+// during is what a process uses of a core while something is done for so long.
+func during(ctx context.Context, pid int, long time.Duration, do func(context.Context, time.Duration) error) (float64, error) {
+	before, err := processorTime(pid)
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	if do == nil {
+		time.Sleep(long)
+	} else if err := do(ctx, long); err != nil {
+		return 0, err
+	}
+	after, err := processorTime(pid)
+	return 100 * (after - before).Seconds() / time.Since(begin).Seconds(), err
+}
+
+// execs starts programs at the rate of a compiler, as far as the machine can.
+func execs(ctx context.Context, long time.Duration) error {
+	end := time.Now().Add(long)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for time.Now().Before(end) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		var running []*exec.Cmd
+		for range stormRate / 100 {
+			cmd := exec.Command("/bin/true", "-c", "a-file.c", "-o", "a-file.o")
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			running = append(running, cmd)
+		}
+		for _, cmd := range running {
+			_ = cmd.Wait()
+		}
+	}
+	return nil
+}
+
+func processorTime(pid int) (time.Duration, error) {
+	const cpuclockSched = 2 // include/linux/posix-timers.h
+	var used unix.Timespec
+	err := unix.ClockGettime(int32(^pid<<3|cpuclockSched), &used)
+	return time.Duration(used.Nano()), err
+}
+
+func residentMiB(pid int) (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if kib, found := strings.CutPrefix(line, "VmRSS:"); found {
+			n, err := strconv.Atoi(strings.Fields(kib)[0])
+			return float64(n) / 1024, err
+		}
+	}
+	return 0, errors.New("no resident size")
+}

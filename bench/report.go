@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Measure is one median.
+type Measure struct {
+	Name string `json:"name"`
+	// Processes and Servers are how many there were; 0 where that does not matter.
+	Processes int `json:"processes"`
+	Servers   int `json:"servers"`
+	Rounds    int `json:"rounds"`
+	// Millis is the median, in milliseconds; for what is no time, Value is it, in Unit.
+	Millis float64 `json:"ms"`
+	// Times is how many times as fast as the first of the same host.
+	Times float64 `json:"times"`
+	Value float64 `json:"value,omitzero"`
+	Unit  string  `json:"unit,omitzero"`
+}
+
+// section is what one run of a section gave.
+type section struct {
+	Machine  string    `json:"machine"`
+	Kernel   string    `json:"kernel"`
+	Date     string    `json:"date"`
+	Command  string    `json:"command"`
+	Measures []Measure `json:"measures"`
+}
+
+// results are the sections that were measured last, each.
+type results struct{ Sections map[string]section }
+
+func load(dir string) (*results, error) {
+	r := &results{Sections: make(map[string]section)}
+	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, json.Unmarshal(text, r)
+}
+
+func (r *results) replace(name string, measures []Measure) {
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	r.Sections[name] = section{
+		Machine: fmt.Sprintf("%s, %d processors", processor(), runtime.NumCPU()), Kernel: unix.ByteSliceToString(u.Release[:]),
+		Date: time.Now().UTC().Format(time.DateOnly), Command: strings.Join(append([]string{"cd bench && go run ."}, os.Args[1:]...), " "), Measures: measures,
+	}
+}
+
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func (r *results) write(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	f, err := os.Create(filepath.Join(dir, "results.csv"))
+	if err != nil {
+		return err
+	}
+	w := csv.NewWriter(f)
+	_ = w.Write([]string{"section", "name", "processes", "servers", "rounds", "ms", "times", "value", "unit"})
+	for _, name := range order {
+		for _, m := range r.Sections[name].Measures {
+			_ = w.Write([]string{
+				name, m.Name, strconv.Itoa(m.Processes), strconv.Itoa(m.Servers), strconv.Itoa(m.Rounds),
+				float(m.Millis), float(m.Times), float(m.Value), m.Unit,
+			})
+		}
+	}
+	w.Flush()
+	return errors.Join(w.Error(), f.Close())
+}
+
+func float(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
+
+// order is that of the sections in the documents.
+var order = []string{"find", "rollout", "start", "cost"}
