@@ -100,6 +100,7 @@ func TestTheDoctorNamesEachRightThatIsMissing(t *testing.T) {
 // and has given up by then what only loading the tracker needs.
 func TestTheServiceNeedsNoMoreThanItsRights(t *testing.T) {
 	t.Parallel()
+	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		h := newWholeHost(t)
