@@ -269,7 +269,12 @@ func install(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path+".new", content, 0o755); err != nil { //nolint:gosec // it is to be run
+	// A child that is forked meanwhile would hold it open for writing until its exec, and nobody could
+	// exec it before.
+	syscall.ForkLock.RLock()
+	err = os.WriteFile(path+".new", content, 0o755) //nolint:gosec // it is to be run
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
