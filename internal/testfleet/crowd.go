@@ -146,7 +146,15 @@ func (o CrowdOptions) program() (path string, err error) {
 		return "", errors.ErrUnsupported
 	}
 	code := append(bytes.Clone(upgrading), o.UpgradeBin...)
-	return o.UpgradeBin, os.WriteFile(o.UpgradeBin, program(elf.EM_X86_64, append(code, 0)), 0o755)
+	return o.UpgradeBin, writeProgram(o.UpgradeBin, program(elf.EM_X86_64, append(code, 0)))
+}
+
+// writeProgram lets no child be forked meanwhile, which would hold the file open for writing until its
+// exec: nobody could exec it before.
+func writeProgram(path string, content []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, content, 0o755)
 }
 
 // upgrading is pausing with a handler that execs what is named behind it, with the arguments and the
@@ -190,7 +198,7 @@ func idler(dir string) (path string, err error) {
 		return "/bin/sleep", nil
 	}
 	path = filepath.Join(dir, "idle")
-	return path, os.WriteFile(path, program(machine, code), 0o755)
+	return path, writeProgram(path, program(machine, code))
 }
 
 // pausing is "for { ppoll(nil, 0, nil, nil, 0) }", and on amd64 before that a handler for SIGUSR1 that
