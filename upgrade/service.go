@@ -160,16 +160,14 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// answer lets those who ask go before everything else, so that they wait for one round at most.
+// answer lets one who asks go before everything else, so that he waits for one round at most. It is one
+// only: those who ask without a pause must not keep the service from its work.
 func (s *Service) answer(ctx context.Context) {
-	for {
-		select {
-		case request := <-s.requests:
-			request(ctx)
-			s.tell()
-		default:
-			return
-		}
+	select {
+	case request := <-s.requests:
+		request(ctx)
+		s.tell()
+	default:
 	}
 }
 
