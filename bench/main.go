@@ -111,7 +111,7 @@ func (s *scene) replace() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.install+".new", content, 0o755); err != nil {
+	if err := testfleet.WriteProgram(s.install+".new", content); err != nil {
 		return err
 	}
 	return os.Rename(s.install+".new", s.install)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 )
@@ -84,7 +85,7 @@ func TestServerWhoseFileWasDeletedIsACandidate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, content, 0o755); err != nil { //nolint:gosec // it is to be run
+	if err := testfleet.WriteProgram(path, content); err != nil {
 		t.Fatal(err)
 	}
 	r := start(t, path, "serves", path, "mcp")

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 )
@@ -269,12 +270,7 @@ func install(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A child that is forked meanwhile would hold it open for writing until its exec, and nobody could
-	// exec it before.
-	syscall.ForkLock.RLock()
-	err = os.WriteFile(path+".new", content, 0o755) //nolint:gosec // it is to be run
-	syscall.ForkLock.RUnlock()
-	if err != nil {
+	if err := testfleet.WriteProgram(path+".new", content); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {

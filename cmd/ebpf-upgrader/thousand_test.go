@@ -71,7 +71,7 @@ func TestAThousandInstallsAreEachUpgraded(t *testing.T) {
 		for _, path := range paths[:replaced] {
 			content, err := os.ReadFile(path)
 			must(t, err)
-			must(t, os.WriteFile(path+".new", content, 0o755))
+			must(t, testfleet.WriteProgram(path+".new", content))
 			must(t, os.Rename(path+".new", path))
 		}
 		eventually(t, "the servers of those that were replaced have been asked", func() bool {

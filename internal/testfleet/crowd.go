@@ -146,12 +146,12 @@ func (o CrowdOptions) program() (path string, err error) {
 		return "", errors.ErrUnsupported
 	}
 	code := append(bytes.Clone(upgrading), o.UpgradeBin...)
-	return o.UpgradeBin, writeProgram(o.UpgradeBin, program(elf.EM_X86_64, append(code, 0)))
+	return o.UpgradeBin, WriteProgram(o.UpgradeBin, program(elf.EM_X86_64, append(code, 0)))
 }
 
-// writeProgram lets no child be forked meanwhile, which would hold the file open for writing until its
-// exec: nobody could exec it before.
-func writeProgram(path string, content []byte) error {
+// WriteProgram writes a file that is to be executed. It lets no child be forked meanwhile: one would
+// hold the file open for writing until its own exec, and an exec of the file would fail with ETXTBSY.
+func WriteProgram(path string, content []byte) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, content, 0o755)
@@ -198,7 +198,7 @@ func idler(dir string) (path string, err error) {
 		return "/bin/sleep", nil
 	}
 	path = filepath.Join(dir, "idle")
-	return path, writeProgram(path, program(machine, code))
+	return path, WriteProgram(path, program(machine, code))
 }
 
 // pausing is "for { ppoll(nil, 0, nil, nil, 0) }", and on amd64 before that a handler for SIGUSR1 that
