@@ -36,6 +36,11 @@ test: ## Run all tests (as root including those of the kernel program)
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
 	$(GO) run ./internal/kernels $(if $(KERNELS),-only $(KERNELS),-docs docs/KERNELS.md)
 
+# SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
+.PHONY: chaos
+chaos: build ## Let the service run among faults of all kinds for three minutes (as root)
+	$(GO) run ./internal/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
+
 # BENCH=find,rollout,start,cost measures those only, and leaves the other results as they are.
 .PHONY: bench
 bench: build ## Measure what the documents claim, beside what people use today (as root)
@@ -45,7 +50,7 @@ bench: build ## Measure what the documents claim, beside what people use today (
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)
 	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \
 		{ echo "generate: install clang, llvm and libbpf's headers: apt-get install clang llvm libbpf-dev" >&2; exit 1; }
-	$(GO) generate ./gen
+	$(GO) generate ./gen ./internal/chaos/witness
 
 .PHONY: lint
 lint: ## Check the style

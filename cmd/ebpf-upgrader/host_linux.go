@@ -74,6 +74,7 @@ func (a *app) openTracker(ctx context.Context, h *host) error {
 	h.tracker, err = tracker.Open(ctx, tracker.Config{
 		Pattern:    a.opts.pattern(),
 		MaxEntries: a.opts.maxEntries,
+		RingBytes:  a.opts.ringBytes,
 		Seed:       h.scan,
 		Signal:     h.signal,
 	})

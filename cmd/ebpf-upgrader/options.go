@@ -33,6 +33,7 @@ type options struct {
 	signal       string
 	settle       time.Duration
 	maxEntries   uint32
+	ringBytes    uint32
 	scanEvery    time.Duration
 	auditEvery   time.Duration
 	dryRun       bool
@@ -169,6 +170,8 @@ func (o *options) check() error {
 		return usageError("--settle %s: must not be negative", o.settle)
 	case o.maxPerUser < 0:
 		return usageError("--max-per-user %d: must not be negative", o.maxPerUser)
+	case o.ringBytes != 0 && (o.ringBytes&(o.ringBytes-1) != 0 || int(o.ringBytes) < os.Getpagesize()):
+		return usageError("--ring-bytes %d: must be a power of two, and %d at least", o.ringBytes, os.Getpagesize())
 	case o.forgetAfter < 0:
 		return usageError("--forget-after %s: must not be negative", o.forgetAfter)
 	case o.selection.NoContainers && len(o.selection.Containers) > 0:

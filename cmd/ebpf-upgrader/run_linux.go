@@ -55,6 +55,7 @@ to status, events, pause, resume and trigger meanwhile.`,
 	f.DurationVar(&a.opts.forgetAfter, "forget-after", upgrade.DefaultForgetAfter, "how long an install is watched that no server names any more")
 	f.IntVar(&a.opts.maxPerUser, "max-per-user", upgrade.DefaultMaxPerUser, "how many servers of one user are looked at")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
+	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")
 	f.DurationVar(&a.opts.auditEvery, "audit-every", 10*time.Minute, "time between audits of the kernel's map by a scan (bpf)")
 	return cmd
 }

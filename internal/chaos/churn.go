@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// churn forks processes that exec and end, so many per second, on one CPU: churn RATE CPU. Some are called
+// like servers.
+func churn(args []string) error {
+	var rate, cpu int
+	for i, into := range []*int{&rate, &cpu} {
+		n, err := strconv.Atoi(args[i])
+		if err != nil {
+			return err
+		}
+		*into = n
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil { // the children inherit it
+		return fmt.Errorf("bind to CPU %d: %w", cpu, err)
+	}
+	commands := [][]string{{"true"}, {"rag-rat", "mcp"}, {"rag-rat", "version"}, {"cc", "-c", "x.c", "-o", "x.o"}}
+	next := time.NewTicker(time.Second / time.Duration(rate))
+	for i := 0; ; i++ {
+		command := commands[0]
+		if i%5 == 0 { // one in twenty each
+			command = commands[i/5%len(commands)]
+		}
+		attr := &os.ProcAttr{Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}}
+		if i%2 == 0 {
+			attr.Sys.Credential = &syscall.Credential{Uid: fleetUser, Gid: fleetUser}
+		}
+		if process, err := os.StartProcess("/bin/true", command, attr); err == nil { // numbers may run out
+			_, _ = process.Wait()
+		}
+		<-next.C
+	}
+}
