@@ -12,8 +12,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +47,15 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 		return nil, err
 	}
 	time.Sleep(7 * time.Second) // the look at everybody that follows its start
+	woken, err := switches(d.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
 	idle, err := during(ctx, d.cmd.Process.Pid, window, nil)
+	if err != nil {
+		return nil, err
+	}
+	wokenBy, err := switches(d.cmd.Process.Pid)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +65,7 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 	}
 	all = append(all,
 		Measure{Name: "service with 1,000 servers, idle", Servers: 1000, Rounds: 1, Value: idle, Unit: "% of a core"},
+		Measure{Name: "service with 1,000 servers, idle: wake-ups of its threads", Servers: 1000, Rounds: 1, Value: float64(wokenBy - woken), Unit: "in a minute"},
 		Measure{Name: "service with 1,000 servers, resident", Servers: 1000, Rounds: 1, Value: resident, Unit: "MiB"})
 	storms, err := inStorm(ctx, d)
 	if err != nil {
@@ -114,7 +127,9 @@ func inStorm(ctx context.Context, d *daemon) ([]Measure, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, Measure{Name: "service in the storm", Rounds: 1, Value: used, Unit: "% of a core"})
+	all = append(all,
+		Measure{Name: "storm", Rounds: 1, Value: float64(started.Load()) / storm.Seconds(), Unit: "programs started a second"},
+		Measure{Name: "service in the storm", Rounds: 1, Value: used, Unit: "% of a core"})
 	for _, args := range [][]string{{"forkstat", "-e", "exec"}, {"execsnoop.bt"}} {
 		if _, err := exec.LookPath(args[0]); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s is missing, and is left out\n", args[0])
@@ -158,30 +173,63 @@ func during(ctx context.Context, pid int, long time.Duration, do func(context.Co
 	return 100 * (after - before).Seconds() / time.Since(begin).Seconds(), err
 }
 
-// execs starts programs at the rate of a compiler, as far as the machine can.
+// started counts what the storm at hand has started.
+var started atomic.Int64
+
+// execs starts programs at the rate of a compiler, as far as the machine can: two from each of its cores at a
+// time.
 func execs(ctx context.Context, long time.Duration) error {
-	end := time.Now().Add(long)
-	tick := time.NewTicker(10 * time.Millisecond)
+	started.Store(0)
+	ctx, stop := context.WithTimeout(ctx, long)
+	defer stop()
+	workers := 2 * runtime.NumCPU()
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() { errs[w] = compile(ctx, time.Second*time.Duration(workers)/stormRate) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// compile starts a program at each tick, and waits for it.
+func compile(ctx context.Context, every time.Duration) error {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for time.Now().Before(end) {
+	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-tick.C:
 		}
-		var running []*exec.Cmd
-		for range stormRate / 100 {
-			cmd := exec.Command("/bin/true", "-c", "a-file.c", "-o", "a-file.o")
-			if err := cmd.Start(); err != nil {
-				return err
-			}
-			running = append(running, cmd)
+		process, err := os.StartProcess("/bin/true", []string{"/usr/bin/cc", "-c", "a-file.c", "-o", "a-file.o"}, &os.ProcAttr{})
+		if err != nil {
+			return err
 		}
-		for _, cmd := range running {
-			_ = cmd.Wait()
+		if _, err := process.Wait(); err != nil {
+			return err
 		}
+		started.Add(1)
 	}
-	return nil
+}
+
+// switches is how often the threads of a process gave up their core to wait.
+func switches(pid int) (n int, err error) {
+	statuses, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range statuses {
+		status, err := os.ReadFile(path)
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+		line, _, _ := strings.Cut(rest, "\n")
+		times, err := strconv.Atoi(strings.TrimSpace(line))
+		if err != nil {
+			return 0, err
+		}
+		n += times
+	}
+	return n, err
 }
 
 func processorTime(pid int) (time.Duration, error) {

@@ -5,13 +5,13 @@
 package fallback
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -32,58 +32,72 @@ func New(procfs *proc.FS, p selector.Pattern) *Scanner {
 
 // All lists every process, ascending: nothing is read of any.
 func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("scan: %w", err)
-	}
-	// A descriptor of its own, because a walk moves the position.
-	fd, err := unix.Openat(s.procfs.Descriptor(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("scan: %w", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	pids, err := proc.Numbers(fd, nil)
-	if err != nil {
-		return nil, fmt.Errorf("scan: %w", err)
-	}
-	slices.Sort(pids)
-	return pids, nil
+	var all []selector.PID
+	err := s.list(ctx, func(some []selector.PID) { all = append(all, some...) })
+	slices.Sort(all)
+	return all, err
 }
-
-// share is how many processes a worker takes at a time: enough that the workers hardly meet, few
-// enough that none is left alone at the end.
-const share = 64
 
 // Candidates lists the processes whose command line matches the pattern, ascending, and those whose
 // command line cannot be had. It fails only when /proc cannot be listed, or when ctx ends.
+//
+// All cores read: the first processes while the kernel lists the others, which is a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
-	pids, err := s.All(ctx)
+	var (
+		listed = make(chan []selector.PID, 64)
+		wg     sync.WaitGroup
+		mu     sync.Mutex // guards found
+		found  []selector.PID
+	)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			buf := make([]byte, firstRead)
+			var own []selector.PID
+			for pids := range listed {
+				if ctx.Err() == nil {
+					own = s.matching(own, pids, buf)
+				}
+			}
+			mu.Lock()
+			found = append(found, own...)
+			mu.Unlock()
+		})
+	}
+	err := s.list(ctx, func(some []selector.PID) { listed <- some })
+	close(listed)
+	wg.Wait()
+	if err == nil && ctx.Err() != nil {
+		err = fmt.Errorf("scan: %w", ctx.Err())
+	}
 	if err != nil {
 		return nil, err
 	}
-	shares := slices.Collect(slices.Chunk(pids, share))
-	found := make([][]selector.PID, len(shares))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(shares)) {
-		wg.Go(func() {
-			buf := make([]byte, firstRead)
-			for i := next.Add(1) - 1; i < int64(len(shares)) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				found[i] = s.matching(shares[i], buf)
-			}
-		})
+	slices.Sort(found)
+	return found, nil
+}
+
+// list gives all processes to take, some at a time.
+func (s *Scanner) list(ctx context.Context, take func([]selector.PID)) error {
+	// A descriptor of its own, because a walk moves the position.
+	fd, err := unix.Openat(s.procfs.Descriptor(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("scan: %w", err)
 	}
-	wg.Wait()
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("scan: %w", err)
+	defer func() { _ = unix.Close(fd) }()
+	for some, err := range proc.NumbersInParts(fd) {
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		take(some)
 	}
-	return slices.Concat(found...), nil
+	return nil
 }
 
 // firstRead holds most command lines; a longer one takes another read.
 const firstRead = 4 << 10
 
-func (s *Scanner) matching(pids []selector.PID, buf []byte) []selector.PID {
-	var found []selector.PID
+// matching appends those of the processes that match.
+func (s *Scanner) matching(found, pids []selector.PID, buf []byte) []selector.PID {
 	for _, pid := range pids {
 		if s.mayBeServer(pid, buf) {
 			found = append(found, pid)

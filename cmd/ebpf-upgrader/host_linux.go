@@ -27,14 +27,39 @@ type host struct {
 	signal  syscall.Signal
 	// scanned is told how long each scan took.
 	scanned func(time.Duration)
+	// begun waits for a scan that has begun already; nil is that none has.
+	begun func() ([]selector.PID, error)
 }
 
-// scan walks over /proc.
+// scan walks over /proc, or takes the walk that has begun.
 func (h *host) scan(ctx context.Context) ([]selector.PID, error) {
+	if wait := h.begun; wait != nil {
+		h.begun = nil
+		return wait()
+	}
+	return h.walk(ctx)
+}
+
+func (h *host) walk(ctx context.Context) ([]selector.PID, error) {
 	start := time.Now()
 	pids, err := h.scanner.Candidates(ctx)
 	h.scanned(time.Since(start))
 	return pids, err
+}
+
+// beginScan walks over /proc while the caller does something else. The next scan takes it.
+func (h *host) beginScan(ctx context.Context) {
+	var pids []selector.PID
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		pids, err = h.walk(ctx)
+	}()
+	h.begun = func() ([]selector.PID, error) {
+		<-done
+		return pids, err
+	}
 }
 
 // openHost opens /proc, and the source that the options ask for.
@@ -46,11 +71,19 @@ func (a *app) openHost(ctx context.Context) (*host, error) {
 	if a.scanned != nil {
 		h.scanned = a.scanned
 	}
-	if err := a.openTracker(ctx, h); err != nil {
-		h.close()
+	return h, a.openTracker(ctx, h)
+}
+
+// openHostOnce is openHost for who asks for the candidates once. It scans while the kernel programs are
+// loaded, and not after they are attached: a server that execs in between is not found, but execs what is
+// installed by then.
+func (a *app) openHostOnce(ctx context.Context) (*host, error) {
+	h, err := a.openProc()
+	if err != nil {
 		return nil, err
 	}
-	return h, nil
+	h.beginScan(ctx)
+	return h, a.openTracker(ctx, h)
 }
 
 // openProc opens the host without a tracker.
@@ -66,11 +99,16 @@ func (a *app) openProc() (*host, error) {
 	return &host{procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), signal: sig, scanned: func(time.Duration) {}}, nil
 }
 
-func (a *app) openTracker(ctx context.Context, h *host) error {
+// openTracker closes h when it fails.
+func (a *app) openTracker(ctx context.Context, h *host) (err error) {
 	if a.opts.source == "proc" {
 		return nil
 	}
-	var err error
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
 	h.tracker, err = tracker.Open(ctx, tracker.Config{
 		Pattern:    a.opts.pattern(),
 		MaxEntries: a.opts.maxEntries,
@@ -93,6 +131,9 @@ func (a *app) openTracker(ctx context.Context, h *host) error {
 func (h *host) close() {
 	if h.tracker != nil {
 		_ = h.tracker.Close() // the program ends, and the kernel with it drops what it held
+	}
+	if h.begun != nil {
+		_, _ = h.begun() // it uses what is closed now
 	}
 	_ = h.procfs.Close()
 }

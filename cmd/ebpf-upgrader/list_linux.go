@@ -36,7 +36,7 @@ func (a *app) list(ctx context.Context) error {
 	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
 		return err
 	}
-	h, err := a.openHost(ctx)
+	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err
 	}

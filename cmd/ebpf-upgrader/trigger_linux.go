@@ -134,14 +134,14 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 }
 
 func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
-	h, err := a.openHost(ctx)
+	if a.opts.wait {
+		return a.waitAlone(ctx)
+	}
+	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err
 	}
 	defer h.close()
-	if a.opts.wait {
-		return a.waitAlone(ctx, h)
-	}
 	candidates, err := h.Candidates(ctx)
 	if err != nil {
 		return err

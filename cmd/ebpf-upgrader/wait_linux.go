@@ -34,7 +34,12 @@ func (a *app) newWaiter(done func()) *waiter {
 }
 
 // waitAlone runs a service until its rollout is over.
-func (a *app) waitAlone(ctx context.Context, h *host) error {
+func (a *app) waitAlone(ctx context.Context) error {
+	h, err := a.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.close()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	watched := watchInstalls(serving, h.procfs, a.opts.settle)

@@ -155,7 +155,7 @@ func (a *arena) stormAndQuiet(ctx context.Context, restarts int) (holdings, erro
 		return holdings{}, err
 	}
 	if restarts > 0 { // the instance of the next storm, too
-		if err := errors.Join(a.service.end(unix.SIGTERM), a.service.start(small)); err != nil {
+		if err := errors.Join(a.service.end(unix.SIGTERM), a.service.start(smallRing)); err != nil {
 			return holdings{}, err
 		}
 	}
@@ -163,7 +163,13 @@ func (a *arena) stormAndQuiet(ctx context.Context, restarts int) (holdings, erro
 	if err := a.quiet(ctx); err != nil {
 		return holdings{}, err
 	}
-	return a.service.holds()
+	return a.holds()
+}
+
+func (a *arena) holds() (holdings, error) {
+	h, err := a.service.holds()
+	h.Named, h.Outdated = named(), a.fleet.outdated()
+	return h, err
 }
 
 // storm runs all sources of trouble at the same time.
@@ -299,7 +305,7 @@ func (a *arena) quiet(ctx context.Context) error {
 func (a *arena) seeksLeaks(before holdings) error {
 	begun := time.Now()
 	for {
-		now, err := a.service.holds()
+		now, err := a.holds()
 		if err != nil {
 			return err
 		}

@@ -8,13 +8,18 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/selector"
 )
 
 // fleetUser is who the servers run as: nobody else's are touched.
@@ -187,17 +192,45 @@ func (f *fleet) awake() {
 func (f *fleet) behind() (names []string) {
 	f.bury()
 	for _, m := range f.everybody() {
-		installed, err := m.install.image()
-		if err != nil || !m.armed() {
-			continue
-		}
-		runs, err := imageAt("/proc/" + m.PID().String() + "/exe")
-		if err == nil && runs != installed {
+		if runs, installed, differ := m.images(); differ && m.armed() {
 			names = append(names, fmt.Sprintf("%d, which runs %s of generation %d, and not %s at %s",
 				m.PID(), runs, m.Generation(), installed, m.install.path()))
 		}
 	}
 	return names
+}
+
+// outdated is how many do not run what is installed, for whatever reason.
+func (f *fleet) outdated() (n int) {
+	for _, m := range f.everybody() {
+		if _, _, differ := m.images(); differ {
+			n++
+		}
+	}
+	return n
+}
+
+// images are what the server runs, and what it would exec. Those that are not there do not differ.
+func (m *member) images() (runs, installed selector.Image, differ bool) {
+	installed, err := m.install.image()
+	if err != nil {
+		return runs, installed, false
+	}
+	runs, err = imageAt("/proc/" + m.PID().String() + "/exe")
+	return runs, installed, err == nil && runs != installed
+}
+
+// named is how many processes there are that call themselves servers.
+func named() (n int) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range paths {
+		cmdline, _ := os.ReadFile(path)
+		args := strings.Split(string(cmdline), "\x00")
+		if filepath.Base(args[0]) == testfleet.Name && slices.Contains(args, "mcp") {
+			n++
+		}
+	}
+	return n
 }
 
 // armed says whether the server has its handler in this generation and will upgrade when asked.

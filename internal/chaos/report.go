@@ -68,8 +68,8 @@ func (r result) rows() [][2]string {
 		{"deaths: of another sender's signal", fmt.Sprint(r.DeathsByOthers)},
 		{"deaths: within 20 ms of another sender's signal", fmt.Sprint(r.Races)},
 		{"quiet after", fmt.Sprint(r.Quiets)},
-		{"descriptors, watches, goroutines, map entries before", r.Before.String()},
-		{"and after", r.After.String()},
+		{"descriptors, watches, goroutines, map entries", r.Before.String()},
+		{"the same after the second storm", r.After.String()},
 		{"broken rules", fmt.Sprint(len(r.Violations))},
 	}...)
 }
