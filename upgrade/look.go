@@ -183,7 +183,7 @@ func (s *Service) planUnasked(r *rollout, v view, now time.Time) {
 // plan plans the next look at a server that was asked.
 func (s *Service) plan(m Member) {
 	now, next := time.Now(), m.next(s.cfg.Limits)
-	if !next.IsZero() && !next.After(now) { // it could not be asked again although it was time
+	if m.State == Stayed && !next.After(now) { // it could not be asked again although it was time
 		next = now.Add(s.cfg.Limits.RetryAfter)
 	}
 	switch {

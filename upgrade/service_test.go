@@ -31,6 +31,28 @@ func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
 	})
 }
 
+// TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave: it was stopped, or the machine slept, when it was
+// about to note the time of the next look.
+func TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.stall = 2 * w.limits.Hold
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(3 * w.stall)
+		requireAsked(t, w, 7, 1, "after the install")
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+		w.pass(3 * w.stall)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if last := w.moves[len(w.moves)-1]; last != "7 holding upgraded" {
+			t.Errorf("the last step was %q", last)
+		}
+	})
+}
+
 // TestAServerBehindAScriptIsAskedOnce: what it runs after its exec is not the installed file.
 func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

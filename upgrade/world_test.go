@@ -55,6 +55,8 @@ type world struct {
 	learned bool
 	// maxPerUser and maxPlaces are the limits of each user.
 	maxPerUser, maxPlaces int
+	// stall is for how long the service cannot go on after each step of a server.
+	stall time.Duration
 	// looks counts them, by process.
 	looks map[selector.PID]int
 	// seers says of which views it is known who has them, and unsighted counts the places that were
@@ -193,6 +195,7 @@ func (w *world) Rollout(r upgrade.Rollout) {
 
 func (w *world) Moved(m upgrade.Member, from upgrade.State) {
 	w.change(func() { w.moves = append(w.moves, fmt.Sprintf("%d %s %s", m.PID, from, m.State)) })
+	time.Sleep(w.stall)
 }
 
 func (w *world) Refused(upgrade.Member, error) {}
