@@ -65,7 +65,7 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 	}
 	all = append(all,
 		Measure{Name: "service with 1,000 servers, idle", Servers: 1000, Rounds: 1, Value: idle, Unit: "% of a core"},
-		Measure{Name: "service with 1,000 servers, idle: wake-ups of its threads", Servers: 1000, Rounds: 1, Value: float64(wokenBy - woken), Unit: "in a minute"},
+		Measure{Name: wakeUps, Servers: 1000, Rounds: 1, Value: float64(wokenBy - woken), Unit: "in a minute"},
 		Measure{Name: "service with 1,000 servers, resident", Servers: 1000, Rounds: 1, Value: resident, Unit: "MiB"})
 	storms, err := inStorm(ctx, d)
 	if err != nil {

@@ -77,10 +77,7 @@ var headings = map[string][2]string{
 		"![against the number of processes](../bench/results/processes.svg)\n\n![against the number of servers](../bench/results/servers.svg)"},
 	"rollout": {"From the rename to the last server", "Without canaries and without settle time, by the service's own events. The servers are programs of two pages\n" +
 		"that exec at the signal.\n\n![against the number of servers](../bench/results/rollout.svg)"},
-	"start": {"Start", "`trigger` is a process of its own, with `--dry-run`. Most of it is the scan that seeds the map, through /proc.\n" +
-		"Asked for are 3 times. A task iterator that reads the arguments in the kernel has not been tried:\n" +
-		"bpf_copy_from_user_task waits for memory that is mapped from a file system which never answers (access_process_vm\n" +
-		"without FOLL_ANON, kernel/bpf/helpers.c, Linux 6.12), and /proc does not."},
+	"start": {"Start", "`trigger` is a process of its own, with `--dry-run`."},
 	"cost": {"What it costs the host", "Nanoseconds of each program by the kernel's accounts, for processes that are no servers, with arguments of so\n" +
 		"many bytes; the storm is up to 2,000 execs a second for 20 s."},
 }
@@ -89,6 +86,7 @@ func (r *results) document() string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `make bench`, as root. Medians of what was measured in turns in one run; figures of different runs\n" +
 		"should not be compared, ratios can be. The same as JSON and CSV in [bench/results](../bench/results).\n")
+	b.WriteString(r.asked())
 	for _, name := range order {
 		s, measured := r.Sections[name]
 		if !measured {
