@@ -48,8 +48,9 @@ func (a *agenda) soon(pid selector.PID, now time.Time) {
 	a.put(pid, visit{at: now.Add(firstLook), delay: firstLook, since: now})
 }
 
-// backOff plans another look at a process that is not armed, later each time, until patience ends,
-// and reports whether it has not. One that is new to the agenda may just have exec'd.
+// backOff plans another look at a process that is not armed, or whose facts cannot be read, later each
+// time, until patience ends, and reports whether it has not. One that is new to the agenda may just
+// have exec'd.
 func (a *agenda) backOff(pid selector.PID, now time.Time) bool {
 	v, known := a.visits[pid]
 	switch {

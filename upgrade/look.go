@@ -164,7 +164,7 @@ func (s *Service) see(v view, now time.Time) {
 func (s *Service) planUnasked(r *rollout, v view, now time.Time) {
 	pid := v.process.PID
 	switch v.decision.Verdict {
-	case selector.NoHandler:
+	case selector.NoHandler, selector.UnreadableFacts:
 		waits := s.agenda.backOff(pid, now)
 		if r != nil {
 			r.await(pid, waits)

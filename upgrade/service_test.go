@@ -108,6 +108,27 @@ func TestAServerThatNeverArmsIsLeftAlone(t *testing.T) {
 	})
 }
 
+// TestAServerThatCouldNotBeReadIsLookedAtAgain: the file system that has its binary was slow to answer,
+// when it was looked at or when its turn had come.
+func TestAServerThatCouldNotBeReadIsLookedAtAgain(t *testing.T) {
+	for name, readable := range map[string]int{"at the first look": 0, "when its turn had come": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.change(func() {
+					w.looks[7] = 0
+					w.unread = func(looks int) bool { return looks > readable && looks < readable+5 }
+				})
+				w.land(ready(newImage))
+				w.pass(time.Second)
+				requireAsked(t, w, 7, 1, "a second after the install")
+			})
+		})
+	}
+}
+
 func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -59,6 +59,8 @@ type world struct {
 	stall time.Duration
 	// looks counts them, by process.
 	looks map[selector.PID]int
+	// unread, if any, says at which looks a process cannot be read.
+	unread func(looks int) bool
 	// seers says of which views it is known who has them, and unsighted counts the places that were
 	// watched before.
 	seers     map[selector.View]bool
@@ -131,6 +133,9 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, er
 		return selector.Process{}, selector.ErrGone
 	}
 	read := *p
+	if w.unread != nil && w.unread(w.looks[pid]) {
+		read.Unreadable = selector.Unreadable{Fact: selector.FactTarget, Why: "no answer"}
+	}
 	read.Target = selector.File{Image: w.files[p.Path].Image, Mode: 0o100755}
 	return read, nil
 }

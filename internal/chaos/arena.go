@@ -51,7 +51,7 @@ func asArena(text string) error {
 	}
 	a.seeds = rand.New(rand.NewPCG(a.Seed, salt)) //nolint:gosec // to be repeated, not to be secret
 	a.result = result{FewNumbers: a.FewNumbers, Installs: map[string]int{}}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	if err := a.play(ctx); err != nil {
 		return err

@@ -18,12 +18,18 @@ import (
 
 // asInit starts the arena, and reaps whoever loses its parent in it.
 func asInit(text string) (code int) {
-	signal.Ignore(os.Interrupt)
+	signal.Ignore(os.Interrupt, unix.SIGHUP) // the arena hears them, too
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, unix.SIGTERM)
 	pid, err := startArena(text)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 1
 	}
+	go func() {
+		<-end
+		_ = unix.Kill(pid, unix.SIGTERM)
+	}()
 	for {
 		var status unix.WaitStatus
 		ended, err := unix.Wait4(-1, &status, 0, nil)

@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -146,8 +147,12 @@ func (c *config) build() error {
 	return nil
 }
 
-// eventQueue is how many events an inotify instance that is made from now on keeps for its reader.
-const eventQueue = "/proc/sys/fs/inotify/max_queued_events"
+// eventQueue is how many events an inotify instance that is made from now on keeps for its reader, and
+// fewest how many they are here.
+const (
+	eventQueue = "/proc/sys/fs/inotify/max_queued_events"
+	fewest     = "8"
+)
 
 // fewEvents makes the queues of inotify overflow.
 func fewEvents() (restore func() error, err error) {
@@ -155,8 +160,12 @@ func fewEvents() (restore func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	before = bytes.TrimSpace(before)
+	if string(before) == fewest { // left by a run that was killed
+		before = []byte("16384") // what the kernel starts with: inotify_user_setup, fs/notify/inotify/inotify_user.c
+	}
 	set := func(value []byte) error { return os.WriteFile(eventQueue, value, 0) }
-	return func() error { return set(bytes.TrimSpace(before)) }, set([]byte("8"))
+	return func() error { return set(before) }, set([]byte(fewest))
 }
 
 // play runs one arena in a mount namespace of its own.
@@ -165,12 +174,16 @@ func (c config) play() (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	// Whoever interrupts us interrupts the arena, too, and that puts the clock right.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// Who ends us ends the arena first: that puts the clock right.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	cmd := exec.Command("/proc/self/exe", "init", string(text))
+	// The parent of the arena, for the kernel, is the thread that starts it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "init", string(text))
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGTERM}
 	if c.FewNumbers {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
 	}
