@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,7 +72,11 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, storms...)
+	without, err := besideNobody(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, append(storms, without)...)
 	for _, m := range all {
 		fmt.Printf("cost %-44s %10.3f %s\n", m.Name, m.Value, m.Unit)
 	}
@@ -82,6 +87,8 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 const (
 	window = 60 * time.Second
 	storm  = 20 * time.Second
+	// stormRounds is how many storms the host's CPU is watched in.
+	stormRounds = 3
 	// stormRate is how many programs are started in a second, as by a compiler.
 	stormRate = 2000
 )
@@ -120,16 +127,26 @@ func perEvent(ctx context.Context) ([]Measure, error) {
 // lastPart is the number of processors that go test puts behind a name.
 func lastPart(name string) string { return name[strings.LastIndexByte(name, '-')+1:] }
 
-// inStorm compares the service with others that see every exec.
+// inStorm is what the service uses, and others that see every exec.
 func inStorm(ctx context.Context, d *daemon) ([]Measure, error) {
 	var all []Measure
-	used, err := during(ctx, d.cmd.Process.Pid, storm, execs)
+	var host float64
+	used, err := during(ctx, d.cmd.Process.Pid, storm, func(ctx context.Context, _ time.Duration) (err error) {
+		host, err = hostInStorms(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	resident, err := residentMiB(d.cmd.Process.Pid)
 	if err != nil {
 		return nil, err
 	}
 	all = append(all,
 		Measure{Name: "storm", Rounds: 1, Value: float64(started.Load()) / storm.Seconds(), Unit: "programs started a second"},
-		Measure{Name: "service in the storm", Rounds: 1, Value: used, Unit: "% of a core"})
+		Measure{Name: "service in the storm", Rounds: 1, Value: used, Unit: "% of a core"},
+		Measure{Name: "service in the storm, resident", Rounds: 1, Value: resident, Unit: "MiB"},
+		Measure{Name: "host in the storm, with the service", Rounds: stormRounds, Value: host, Unit: "% of its CPU"})
 	for _, args := range [][]string{{"forkstat", "-e", "exec"}, {"execsnoop.bt"}} {
 		if _, err := exec.LookPath(args[0]); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s is missing, and is left out\n", args[0])
@@ -142,6 +159,58 @@ func inStorm(ctx context.Context, d *daemon) ([]Measure, error) {
 		all = append(all, Measure{Name: args[0] + " in the storm", Rounds: 1, Value: used, Unit: "% of a core"})
 	}
 	return all, nil
+}
+
+// besideNobody ends the service, and is what the host uses without it.
+func besideNobody(ctx context.Context, d *daemon) (Measure, error) {
+	d.stop()
+	host, err := hostInStorms(ctx)
+	return Measure{Name: "host in the storm, without the service", Rounds: stormRounds, Value: host, Unit: "% of its CPU"}, err
+}
+
+// hostInStorms is what the host uses of its CPU in a storm, the programs included: the median of some.
+func hostInStorms(ctx context.Context) (float64, error) {
+	var shares []float64
+	for range stormRounds {
+		busy, total, err := hostTime()
+		if err != nil {
+			return 0, err
+		}
+		if err := execs(ctx, storm); err != nil {
+			return 0, err
+		}
+		busyAfter, totalAfter, err := hostTime()
+		if err != nil {
+			return 0, err
+		}
+		shares = append(shares, 100*(busyAfter-busy)/(totalAfter-total))
+	}
+	slices.Sort(shares)
+	return shares[len(shares)/2], nil
+}
+
+// hostTime is the time that the processors worked, and all of it, in ticks.
+func hostTime() (busy, total float64, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	const idle, waiting, steal = 3, 4, 7 // proc(5); what comes after is counted in the first
+	for i, field := range strings.Fields(line)[1:] {
+		ticks, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, 0, err
+		}
+		if i > steal {
+			break
+		}
+		total += ticks
+		if i != idle && i != waiting {
+			busy += ticks
+		}
+	}
+	return busy, total, nil
 }
 
 func beside(ctx context.Context, args []string) (float64, error) {

@@ -53,6 +53,7 @@ func (d *daemon) until(ctx context.Context, what string, holds func(upgrade.Stat
 	return fmt.Errorf("the service never %s:\n%s", what, &d.messages)
 }
 
+// stop may be called more than once.
 func (d *daemon) stop() {
 	_ = d.cmd.Process.Kill()
 	_ = d.cmd.Wait()

@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -67,7 +66,7 @@ func (a *app) printFindings(findings []finding) error {
 			Checks        []finding `json:"checks"`
 		}{1, findings})
 	}
-	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	table := newColumns(a.stdout)
 	for _, f := range findings {
 		mark, text := "ok", f.Found
 		if !f.OK {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -81,7 +80,7 @@ func (a *app) printExplanation(e explanation) error {
 	if a.opts.output == "json" {
 		return printJSON(a.stdout, e)
 	}
-	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	table := newColumns(a.stdout)
 	for _, c := range e.Checks {
 		mark := "ok"
 		if !c.Passed {

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -63,6 +65,21 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
+// columns is a table that lines them up. Nothing of it is written before Flush, and then all at once: a tabwriter alone
+// makes a system call for each cell.
+type columns struct {
+	*tabwriter.Writer
+	out *bufio.Writer
+}
+
+func newColumns(w io.Writer) columns {
+	out := bufio.NewWriter(w)
+	return columns{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), out}
+}
+
+// Flush writes the table.
+func (c columns) Flush() error { return errors.Join(c.Writer.Flush(), c.out.Flush()) }
+
 // printServers writes a table of the report's servers, if there are any. The columns "delivery",
 // "container" and "install" are there only where they tell something.
 func printServers(w io.Writer, r upgrade.Report) error {
@@ -71,7 +88,7 @@ func printServers(w io.Writer, r upgrade.Report) error {
 	}
 	deliveries := deliveriesOf(r)
 	contained := slices.ContainsFunc(r.Servers, func(s upgrade.Server) bool { return s.Container != "" })
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := newColumns(w)
 	row := func(pid, uid, container, verdict, delivery, installed, rest string) {
 		cells := []string{pid, uid}
 		if contained {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"ebpf-upgrader/control"
@@ -18,7 +17,7 @@ import (
 
 // printStatus fills one screen.
 func printStatus(w io.Writer, s control.Status, now time.Time) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := newColumns(w)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(table, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
@@ -58,7 +57,7 @@ func printInstalls(w io.Writer, s upgrade.Status, now time.Time) error {
 		return slices.Index(byDistance, rollouts[a.Rollout].Phase) - slices.Index(byDistance, rollouts[b.Rollout].Phase)
 	})
 	fmt.Fprintln(w)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	table := newColumns(w)
 	fmt.Fprintln(table, "INSTALL\tUID\tCONTAINER\tIMAGE\tSERVERS\tROLLOUT")
 	for _, i := range s.Installs[:min(len(s.Installs), mostInstalls)] {
 		uid := strconv.Itoa(int(i.UID))

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -113,7 +112,7 @@ func (a *app) printOutcomes(w *waiter) error {
 		return printJSON(a.stdout, outcome{upgrade.SchemaVersion, w.rollout, servers})
 	}
 	if len(servers) > 0 {
-		table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		table := newColumns(a.stdout)
 		fmt.Fprintln(table, "PID\tUID\tOUTCOME\tDETAIL")
 		for _, m := range servers {
 			fmt.Fprintf(table, "%d\t%d\t%s\t%s\n", m.PID, m.UID, m.State, printable(m.Detail))
