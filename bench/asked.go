@@ -55,7 +55,8 @@ const (
 		"An exec with fewer bytes than a server's name and argument have is not read."
 	shortMemory  = "Half of it is the program's own text, which the kernel can drop."
 	shortWakeUps = "These are audits, two a minute of the install: what the kernel does not tell of is found by them (a file on a " +
-		"network file system, a mount on top of it). Each wakes several threads of the Go runtime; they are counted singly."
+		"network file system, a mount on top of it). Each wakes several threads of the Go runtime, which wait for each other " +
+		"by the way; every wait is counted."
 )
 
 // found is a figure of finding 200 servers among 20,000 processes.

@@ -47,7 +47,7 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 	}); err != nil {
 		return nil, err
 	}
-	time.Sleep(7 * time.Second) // the look at everybody that follows its start
+	time.Sleep(20 * time.Second) // the look at everybody that follows its start, and the memory that it gives back then
 	woken, err := switches(d.cmd.Process.Pid)
 	if err != nil {
 		return nil, err

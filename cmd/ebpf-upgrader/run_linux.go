@@ -112,6 +112,26 @@ func (o *options) served() string {
 // among a thousand servers.
 const garbage = 50 // percent
 
+// rest is how long nothing must have happened until memory is given back to the system: nothing else would
+// ask the runtime for it for hours. Loading the programs takes 3 MiB, and a rollout of a thousand servers as much.
+const rest = 10 * time.Second
+
+// frugal is observers after whom memory is given back.
+type frugal struct {
+	observers
+	later *time.Timer
+}
+
+func (f frugal) Round(reason upgrade.Reason, r upgrade.Report, took time.Duration) {
+	f.observers.Round(reason, r, took)
+	f.later.Reset(rest)
+}
+
+func (f frugal) Rollout(r upgrade.Rollout) {
+	f.observers.Rollout(r)
+	f.later.Reset(rest)
+}
+
 func (a *app) serveLocked(ctx context.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
@@ -123,7 +143,6 @@ func (a *app) serveLocked(ctx context.Context) error {
 		return err
 	}
 	defer h.close()
-	debug.FreeOSMemory() // what loading the programs took, 3 MiB; nothing would ask the runtime for it for hours
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
 	journal, saved, err := a.openState()
@@ -136,7 +155,7 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}
 	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
 	cfg.Journal, cfg.Saved = journal, saved
-	cfg.Observer = observers{serviceLog{a.log}, feed, counts}
+	cfg.Observer = frugal{observers{serviceLog{a.log}, feed, counts}, time.AfterFunc(rest, debug.FreeOSMemory)}
 	service := upgrade.NewService(cfg)
 	a.instrument(counts, h, watched, service)
 	return a.serveAll(ctx, service, control.NewServer(control.Config{
