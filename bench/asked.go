@@ -145,7 +145,7 @@ func (r *results) asked() string {
 				fmt.Fprintf(&why, "\nMissed: %s. %s\n", g.what, g.short)
 			}
 		}
-		fmt.Fprintf(&table, "| %s | %s %.4g %s | %.3g | %s |\n", g.what, bound, g.want, g.unit, got, verdict)
+		fmt.Fprintf(&table, "| %s | %s %.4g %s | %.4g | %s |\n", g.what, bound, g.want, g.unit, got, verdict)
 	}
 	return table.String() + why.String()
 }
