@@ -64,7 +64,7 @@ func (r result) rows() [][2]string {
 	}
 	return append(rows, [][2]string{
 		{"deaths: canaries of a bad binary", fmt.Sprint(r.Canaries)},
-		{"deaths: a bad binary came after the signal", fmt.Sprint(r.Overtaken)},
+		{"deaths: a bad binary came after the look", fmt.Sprint(r.Overtaken)},
 		{"deaths: of another sender's signal", fmt.Sprint(r.DeathsByOthers)},
 		{"deaths: within 20 ms of another sender's signal", fmt.Sprint(r.Races)},
 		{"quiet after", fmt.Sprint(r.Quiets)},

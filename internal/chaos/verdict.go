@@ -132,7 +132,7 @@ func (a *arena) judgeEnd(r witness.Record, signals []witness.Record, home *insta
 	case bySignal:
 		a.judgeKilled(r, signals)
 	case home != nil:
-		a.judgeExec(r, last, home)
+		a.judgeExec(r, last, by, home)
 	}
 }
 
@@ -158,17 +158,20 @@ func (a *arena) judgeKilled(r witness.Record, signals []witness.Record) {
 	a.broken("server %d died of the service's signal", r.Process)
 }
 
-// judgeExec: the server exec'd at the service's signal, and died of what it exec'd.
-func (a *arena) judgeExec(r, last witness.Record, home *install) {
+// judgeExec: the server exec'd at the service's signal, and died of what it exec'd. That is nobody's fault if a
+// bad file came between the look and the exec.
+func (a *arena) judgeExec(r, last witness.Record, by *instance, home *install) {
 	during := home.during(last.At, r.At)
 	first := during[0]
 	switch {
 	case len(during) == 1 && first.fate == crashing:
 		home.died(first, r.Process)
 	case slices.ContainsFunc(during[1:], func(c change) bool { return c.fate != good }):
-		a.result.Overtaken++ // a bad file came between the signal and the exec
+		a.result.Overtaken++ // between the signal and the exec
 	case first.fate == crashing:
 		home.died(first, r.Process)
+	case first.fate != good && slices.ContainsFunc(home.during(by.looked(last.At), last.At), func(c change) bool { return c.fate == good }):
+		a.result.Overtaken++ // between the look and the signal
 	default:
 		a.broken("server %d died of an exec of what stood at %s: %s", r.Process, home.path(), first.fate)
 	}
