@@ -25,7 +25,7 @@ type result struct {
 	Servers, Upgrades int
 	// Signals are SIGUSR1 that the service sent.
 	Signals, SignalsOfOthers int
-	// Canaries died of a bad binary, Overtaken of one that came after the signal, and DeathsByOthers are
+	// Canaries died of a bad binary, Overtaken of one that came after the look, and DeathsByOthers are
 	// those whose last signal was not the service's.
 	Canaries, Overtaken, DeathsByOthers int
 	// Races died of a signal that came right after another sender's.
