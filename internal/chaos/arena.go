@@ -312,7 +312,7 @@ func (a *arena) seeksLeaks(before holdings) error {
 		leaks := now.more(before)
 		if len(leaks) == 0 || time.Since(begun) > patience/2 {
 			for _, leak := range leaks {
-				a.broken("a leak: %s", leak)
+				a.broken("%s", leak)
 			}
 			a.result.Before, a.result.After = before, now
 			return nil

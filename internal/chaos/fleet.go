@@ -222,15 +222,25 @@ func (m *member) images() (runs, installed selector.Image, differ bool) {
 
 // named is how many processes there are that call themselves servers.
 func named() (n int) {
-	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, path := range paths {
-		cmdline, _ := os.ReadFile(path)
-		args := strings.Split(string(cmdline), "\x00")
-		if filepath.Base(args[0]) == testfleet.Name && slices.Contains(args, "mcp") {
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, process := range processes {
+		if looksLikeServer(process) {
 			n++
 		}
 	}
 	return n
+}
+
+// looksLikeServer asks all threads: the main thread may have ended.
+func looksLikeServer(process string) bool {
+	threads, _ := filepath.Glob(process + "/task/*/cmdline")
+	for _, path := range threads {
+		cmdline, _ := os.ReadFile(path)
+		if args := strings.Split(string(cmdline), "\x00"); filepath.Base(args[0]) == testfleet.Name && slices.Contains(args, "mcp") {
+			return true
+		}
+	}
+	return false
 }
 
 // armed says whether the server has its handler in this generation and will upgrade when asked.

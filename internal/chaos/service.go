@@ -221,13 +221,17 @@ func (s *service) get(path string) ([]byte, error) {
 type holdings struct {
 	Descriptors, Watches, Goroutines, Entries int
 	// Named processes look like servers, and Outdated servers do not run what is installed, because they
-	// never do what they are asked. For each, the service may hold something.
+	// never do what they are asked. For each of these, the service may hold something.
 	Named, Outdated int
 }
 
-// more says what of it is more than before, but for what more processes account for.
+// more says what of it is more than before, but for what more processes account for. The map has an entry for
+// each process that looks like a server, and for nobody else.
 func (h holdings) more(before holdings) (leaks []string) {
-	named, outdated := max(0, h.Named-before.Named), max(0, h.Outdated-before.Outdated)
+	if h.Entries != h.Named {
+		leaks = append(leaks, fmt.Sprintf("%d map entries for %d processes that look like servers", h.Entries, h.Named))
+	}
+	outdated := max(0, h.Outdated-before.Outdated)
 	for _, of := range []struct {
 		name           string
 		now, then, may int
@@ -235,7 +239,6 @@ func (h holdings) more(before holdings) (leaks []string) {
 		{"descriptors", h.Descriptors, before.Descriptors, outdated},
 		{"watches", h.Watches, before.Watches, 0},
 		{"goroutines", h.Goroutines, before.Goroutines, outdated},
-		{"map entries", h.Entries, before.Entries, named},
 	} {
 		if of.now > of.then+of.may {
 			leaks = append(leaks, fmt.Sprintf("%d %s, and %d before", of.now, of.name, of.then))
