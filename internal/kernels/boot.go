@@ -44,6 +44,17 @@ func boot(ctx context.Context, kernel, initramfs string) ([]guest.Result, error)
 	return results, lines.Err()
 }
 
+// telling is what the tests that failed say, and the end of all.
+func telling(output string) string {
+	var said strings.Builder
+	for line := range strings.Lines(output) {
+		if strings.Contains(line, "_test.go:") || strings.Contains(line, "--- FAIL") {
+			said.WriteString(line)
+		}
+	}
+	return said.String() + "...\n" + string(tail([]byte(output)))
+}
+
 func tail(text []byte) []byte { return text[max(0, len(text)-4<<10):] }
 
 // writeInitramfs packs the programs, what they expect, and the plan.

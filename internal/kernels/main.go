@@ -102,6 +102,11 @@ func run(ctx context.Context, cache, only, docs string) error {
 	var rows []row
 	for _, k := range all {
 		r, err := test(ctx, k, images[k.name], tools, work, programs)
+		if err == nil && r.failure() != nil {
+			// The emulation stands still at times, for longer than a test waits: once more, and both are told.
+			fmt.Printf("%s\n%v\nonce more:\n", r.line(), r.failure())
+			r, err = test(ctx, k, images[k.name], tools, work, programs)
+		}
 		if err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ func (r row) failure() error {
 		case !ran:
 			errs = append(errs, fmt.Errorf("%s: %s: did not run", r.name, g.title))
 		case result.Failure != "" || passed(result) == 0 || strings.Contains(result.Output, "--- SKIP"):
-			errs = append(errs, fmt.Errorf("%s: %s: %s\n%s", r.name, g.title, result.Failure, tail([]byte(result.Output))))
+			errs = append(errs, fmt.Errorf("%s: %s: %s\n%s", r.name, g.title, result.Failure, telling(result.Output)))
 		}
 	}
 	return errors.Join(errs...)
