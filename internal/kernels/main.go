@@ -101,12 +101,7 @@ func run(ctx context.Context, cache, only, docs string) error {
 	}
 	var rows []row
 	for _, k := range all {
-		r, err := test(ctx, k, images[k.name], tools, work, programs)
-		if err == nil && r.failure() != nil {
-			// The emulation stands still at times, for longer than a test waits: once more, and both are told.
-			fmt.Printf("%s\n%v\nonce more:\n", r.line(), r.failure())
-			r, err = test(ctx, k, images[k.name], tools, work, programs)
-		}
+		r, err := twice(func() (row, error) { return test(ctx, k, images[k.name], tools, work, programs) })
 		if err != nil {
 			return err
 		}
@@ -123,6 +118,17 @@ func run(ctx context.Context, cache, only, docs string) error {
 		err = errors.Join(err, r.failure())
 	}
 	return err
+}
+
+// twice tests again where something failed, and tells both: the emulation can stand still for longer than a test
+// waits.
+func twice(test func() (row, error)) (row, error) {
+	r, err := test()
+	if err != nil || r.failure() == nil {
+		return r, err
+	}
+	fmt.Printf("%s\n%v\nonce more:\n", r.line(), r.failure())
+	return test()
 }
 
 // toolsSuite has the shell and the small programs that the tests start, as static binaries.
