@@ -98,7 +98,7 @@ func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet 
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	defer h.closeSource() // a look at the install may still be under way
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)

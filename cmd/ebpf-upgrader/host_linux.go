@@ -129,13 +129,18 @@ func (a *app) openTracker(ctx context.Context, h *host) (err error) {
 }
 
 func (h *host) close() {
+	h.closeSource()
+	_ = h.procfs.Close()
+}
+
+// closeSource leaves /proc open, for those who may still be looking at it.
+func (h *host) closeSource() {
 	if h.tracker != nil {
 		_ = h.tracker.Close() // the program ends, and the kernel with it drops what it held
 	}
 	if h.begun != nil {
-		_, _ = h.begun() // it uses what is closed now
+		_, _ = h.begun() // it uses what may be closed now
 	}
-	_ = h.procfs.Close()
 }
 
 func (h *host) source() upgrade.Source {

@@ -142,7 +142,9 @@ func (a *app) serveLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	// Nobody waits for a look at an install, which may take as long as its file system does. It may still use
+	// /proc, which is closed when the process ends.
+	defer h.closeSource()
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
 	journal, saved, err := a.openState()
