@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 )
@@ -24,6 +25,7 @@ import (
 const roleVariable = "FALLBACK_TEST_ROLE"
 
 func TestMain(m *testing.M) {
+	testfleet.Main()
 	role := os.Getenv(roleVariable)
 	if role == "" {
 		os.Exit(m.Run())
@@ -138,4 +140,16 @@ func eventually(t testing.TB, what string, happened func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+// needRoot skips a test, or fails it where everything has to run.
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		t.Fatal("needs root, and REQUIRE_BPF=1 says that it must run")
+	}
+	t.Skip("needs root")
 }

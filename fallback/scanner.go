@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -39,41 +38,35 @@ func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 }
 
 // Candidates lists the processes whose command line matches the pattern, ascending, and those whose
-// command line cannot be had. It fails only when /proc cannot be listed, or when ctx ends.
+// command line cannot be had, or not soon. It fails only when /proc cannot be listed, or when ctx ends.
 //
 // All cores read: the first processes while the kernel lists the others, which is a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
-	var (
-		listed = make(chan []selector.PID, 64)
-		wg     sync.WaitGroup
-		mu     sync.Mutex // guards found
-		found  []selector.PID
-	)
+	listed, all := make(chan []selector.PID, 64), make(chan struct{})
+	c := &crew{scanner: s, listed: listed, readers: make(map[*reader]bool)}
 	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			buf := make([]byte, firstRead)
-			var own []selector.PID
-			for pids := range listed {
-				if ctx.Err() == nil {
-					own = s.matching(own, pids, buf)
-				}
-			}
-			mu.Lock()
-			found = append(found, own...)
-			mu.Unlock()
-		})
+		c.hire(ctx, nil)
 	}
+	go func() {
+		defer close(all)
+		c.left.Wait()
+	}()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		c.watch(ctx, all)
+	}()
 	err := s.list(ctx, func(some []selector.PID) { listed <- some })
 	close(listed)
-	wg.Wait()
+	<-watched
 	if err == nil && ctx.Err() != nil {
 		err = fmt.Errorf("scan: %w", ctx.Err())
 	}
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(found)
-	return found, nil
+	slices.Sort(c.found)
+	return c.found, nil
 }
 
 // list gives all processes to take, some at a time.
@@ -96,18 +89,8 @@ func (s *Scanner) list(ctx context.Context, take func([]selector.PID)) error {
 // firstRead holds most command lines; a longer one takes another read.
 const firstRead = 4 << 10
 
-// matching appends those of the processes that match.
-func (s *Scanner) matching(found, pids []selector.PID, buf []byte) []selector.PID {
-	for _, pid := range pids {
-		if s.mayBeServer(pid, buf) {
-			found = append(found, pid)
-		}
-	}
-	return found
-}
-
-func (s *Scanner) mayBeServer(pid selector.PID, buf []byte) bool {
-	cmdline, err := s.procfs.Cmdline(pid, s.pattern, buf)
+// mayBeServer says what the answer to a read of a command line makes of a process.
+func (s *Scanner) mayBeServer(pid selector.PID, cmdline []byte, err error) bool {
 	switch {
 	case errors.Is(err, proc.ErrGone):
 		return false // processes end, also while they are listed

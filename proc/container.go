@@ -181,7 +181,10 @@ func (fs *FS) OpenRoot(id selector.Identity, v selector.View) (int, error) {
 	if err != nil {
 		return -1, gone(err)
 	}
-	if now, err := viewOf(r.at(), ""); err != nil || now != v {
+	// What was opened is looked at, not what a second look-up leads to: the process may change its root.
+	root, err := statAt(fd, "", unix.AT_EMPTY_PATH)
+	mounts, failed := namespace(r.at(), "ns/mnt")
+	if errors.Join(err, failed) != nil || (selector.View{Mounts: mounts, Root: root.Image}) != v {
 		_ = unix.Close(fd)
 		return -1, errOtherView
 	}

@@ -11,8 +11,8 @@
 // bounded, paths are resolved in the process's own root without magic links, and nothing that it
 // names is opened for reading or executed.
 //
-// An FS is safe for concurrent use. Reads block no longer than /proc does; a file system below a
-// process's root that does not answer is given up after a second.
+// An FS is safe for concurrent use. Nothing blocks for as long as a process or a file system below its root
+// likes, but [FS.Cmdline]: what does not answer soon is given up, and a fact that could not be read.
 //
 // Needs Linux 5.6 (openat2: commit fddb5d430ad9, "open: introduce openat2(2) syscall").
 package proc

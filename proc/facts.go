@@ -86,24 +86,72 @@ func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
 // longestArguments is how much text of a command line is kept to be shown.
 const longestArguments = 4 << 10
 
+// said is what a process says of itself in its memory.
+type said struct {
+	args              []string
+	named, subcommand bool
+	// variable is its value, or the beginning of one that is longer than any path.
+	variable         string
+	variableSet, cut bool
+	// cmdline and environ say why there is none.
+	cmdline, environ error
+}
+
+// readCmdline reads the arguments and, if they match, the environment: both in one go, because somebody else
+// has to do it, who may never come back.
 func (r *reader) readCmdline() error {
-	fd, err := openFile(r.at(), "cmdline")
+	dir, err := unix.FcntlInt(uintptr(r.at()), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	cmdline, err := read(fd, r.buf, func(b []byte) bool { return settled(r.q.Pattern, b) })
+	var what said
+	q, fs := r.q, r.fs
+	err = r.readMemory(func() {
+		buf := fs.buffers.Get().(*[]byte)
+		what.read(dir, q, *buf)
+		fs.buffers.Put(buf)
+		_ = unix.Close(dir)
+	})
 	if err != nil {
 		return err
 	}
-	if len(cmdline) == 0 {
+	if what.cmdline != nil {
+		return what.cmdline
+	}
+	r.said = what
+	r.p.Args, r.p.Named, r.p.Subcommand = what.args, what.named, what.subcommand
+	switch {
+	case len(what.args) == 0 && !what.named:
 		return r.withoutCmdline()
-	}
-	r.p.Named, r.p.Subcommand = r.q.Pattern.Match(cmdline)
-	r.p.Args = selector.Arguments(cmdline[:min(len(cmdline), longestArguments)])
-	if !r.p.Named || !r.p.Subcommand {
+	case !what.named || !what.subcommand:
 		return errTurnedDown
 	}
+	return nil
+}
+
+func (s *said) read(dir int, q Query, buf []byte) {
+	cmdline, err := readFile(dir, "cmdline", buf, func(b []byte) bool { return settled(q.Pattern, b) })
+	if s.cmdline = err; err != nil {
+		return
+	}
+	s.named, s.subcommand = q.Pattern.Match(cmdline)
+	s.args = selector.Arguments(cmdline[:min(len(cmdline), longestArguments)])
+	if s.named && s.subcommand {
+		s.environ = s.readEnvironment(dir, q.Variable, buf)
+	}
+}
+
+func (s *said) readEnvironment(dir int, name string, buf []byte) error {
+	const longest = unix.PathMax - 1
+	environ, err := readFile(dir, "environ", buf, func(b []byte) bool {
+		_, _, whole := variableIn(b, name)
+		return whole
+	})
+	if err != nil {
+		return err
+	}
+	value, found, _ := variableIn(environ, name)
+	s.variable, s.variableSet, s.cut = string(value[:min(len(value), longest)]), found, len(value) > longest
 	return nil
 }
 
@@ -120,28 +168,13 @@ func (r *reader) withoutCmdline() error {
 	return errTurnedDown
 }
 
+// readEnvironment takes what was read with the arguments.
 func (r *reader) readEnvironment() error {
-	fd, err := openFile(r.at(), "environ")
-	if err != nil {
-		return err
+	if r.said.environ != nil {
+		return r.said.environ
 	}
-	defer func() { _ = unix.Close(fd) }()
-	v := newVariable(r.q.Variable, unix.PathMax-1)
-	for {
-		n, err := readOnce(fd, r.buf)
-		if err != nil {
-			return err
-		}
-		if v.feed(r.buf[:n]) {
-			break
-		}
-		if n < len(r.buf) {
-			v.endEntry()
-			break
-		}
-	}
-	r.p.Variable, r.p.VariableSet = v.value, v.found
-	if v.cut {
+	r.p.Variable, r.p.VariableSet = r.said.variable, r.said.variableSet
+	if r.said.cut {
 		r.p.TargetProblem = "file name too long"
 	}
 	return nil
@@ -161,17 +194,16 @@ func (r *reader) readImage() error {
 
 // readMidExec finds out whether the image belongs to an exec that is under way. An exec first shows
 // the new image, then resets the handlers, and only then fills in the arguments: exec_mmap and
-// flush_signal_handlers in begin_new_exec, then create_elf_tables in load_elf_binary (fs/exec.c and
-// fs/binfmt_elf.c, Linux 6.12). So arguments that are read after the image, and are there, say that
-// what is read of the handlers after them is of that image or a later one, never of an earlier.
+// flush_signal_handlers in begin_new_exec, then create_elf_tables in load_elf_binary, which sets arg_end
+// (fs/exec.c and fs/binfmt_elf.c, Linux 6.12). So arguments that are there after the image was read say that
+// what is read of the handlers after them is of that image or a later one, never of an earlier. Where they
+// stand can be had without the lock on the memory (do_task_stat in fs/proc/array.c).
 func (r *reader) readMidExec() error {
-	fd, err := openFile(r.at(), "cmdline")
+	line, err := readFile(r.at(), "stat", r.buf, all)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	n, err := readOnce(fd, r.buf[:1])
-	r.p.MidExec = n == 0
+	r.p.MidExec, err = lacksArguments(line)
 	return err
 }
 
@@ -198,12 +230,7 @@ func (r *reader) readStatus() error {
 }
 
 func (r *reader) status() (status, error) {
-	fd, err := openFile(r.at(), "status")
-	if err != nil {
-		return status{}, err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	text, err := read(fd, r.buf, all)
+	text, err := readFile(r.at(), "status", r.buf, all)
 	if err != nil {
 		return status{}, err
 	}

@@ -103,13 +103,13 @@ func openFile(dir int, name string) (int, error) {
 	return fd, gone(err)
 }
 
-// longestFile bounds what is read of one file. It is more than the kernel lets the arguments of a
-// process be, 6 MiB (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c, Linux 6.12), and
-// than its 65,536 groups take in status. A process can have more shown as its command line by
-// prctl(PR_SET_MM), which is its way to cost us time.
-const longestFile = 8 << 20
+// longestFile bounds what is read of one file. It holds what 65,536 groups take in status, and arguments and
+// environment ten times as long as those of any server that was seen. The kernel lets both together be 6 MiB
+// (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c, Linux 6.12), and a process can have a terabyte
+// shown as one of them by prctl(PR_SET_MM), which is its way to cost us time.
+const longestFile = 1 << 20
 
-var errTooLong = errors.New("longer than 8 MiB")
+var errTooLong = errors.New("longer than 1 MiB")
 
 // read reads a file of /proc to its end, or until enough of it was read. The result is part of buf
 // when it fits there, which decides how many reads there are: sizes of /proc files lie. A read gives
@@ -149,14 +149,19 @@ func gone(err error) error {
 	return err
 }
 
-// stat reads the stat file at name below dir.
-func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
+// readFile reads the file at name below dir as read does.
+func readFile(dir int, name string, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	fd, err := openFile(dir, name)
 	if err != nil {
-		return stat{}, err
+		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	line, err := read(fd, buf, all)
+	return read(fd, buf, enough)
+}
+
+// stat reads the stat file at name below dir.
+func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
+	line, err := readFile(dir, name, buf, all)
 	if err != nil {
 		return stat{}, err
 	}
@@ -165,7 +170,8 @@ func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
 
 // Cmdline reads the command line of a process: all of it, or as much as p needs to match it. It is
 // empty for kernel threads, zombies, and those of which [FS.HidesCmdline] tells. The result is part
-// of buf when it fits there.
+// of buf when it fits there. It blocks for as long as the process has its memory held: who calls it must
+// not wait, and tell [FS.Slow] then.
 func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte, error) {
 	fd, err := fs.openOf(pid, "cmdline")
 	if err != nil {

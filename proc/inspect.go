@@ -92,6 +92,8 @@ type reader struct {
 	// thread is the directory that the facts are read from: dir, or that of a thread that lives on
 	// after the leader. 0 stands for dir: as a descriptor it is never ours.
 	thread int
+	// said is what the process says of itself.
+	said said
 	// empty says that there is no command line although there should be one.
 	empty bool
 }

@@ -32,6 +32,7 @@ const roleVariable = "PROC_TEST_ROLE"
 const variable = "RAG_RAT_UPGRADE_BIN"
 
 func TestMain(m *testing.M) {
+	testfleet.Main()
 	role, argument, _ := strings.Cut(os.Getenv(roleVariable), "=")
 	if role == "" {
 		os.Exit(m.Run())
@@ -74,6 +75,10 @@ func play(role, argument string) error {
 		return testfleet.SilenceArguments(argument)
 	case "silent environment":
 		return testfleet.SilenceEnvironment(argument)
+	case "endless arguments":
+		return testfleet.EndlessArguments("rag-rat")
+	case "endless environment":
+		return testfleet.EndlessEnvironment()
 	case "apart":
 		return makeUserNamespace(argument)
 	case "inspect":

@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/proc"
+	"ebpf-upgrader/selector"
 )
 
 // TestMemoryThatIsMappedFromASilentFileHoldsUpNobody: arguments and environment are memory of the
@@ -31,5 +34,63 @@ func TestMemoryThatIsMappedFromASilentFileHoldsUpNobody(t *testing.T) {
 	}
 	if p := inspect(t, fs, silent("environment")); !p.Subcommand || p.VariableSet {
 		t.Errorf("subcommand %t, variable %q, although the variable cannot be read", p.Subcommand, p.Variable)
+	}
+}
+
+// TestAProcessThatShowsATerabyteHoldsUpNobody: where arguments and environment stand, a process says itself.
+func TestAProcessThatShowsATerabyteHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	for role, fact := range map[string]selector.Fact{
+		"endless arguments": selector.FactCmdline, "endless environment": selector.FactEnvironment,
+	} {
+		if p := inspectInTime(t, fs, server(t, program{role: role}).pid); p.Unreadable.Fact != fact {
+			t.Errorf("%s: %+v, want it unreadable", role, p)
+		}
+	}
+}
+
+// TestAProcessThatHoldsItsMemoryHoldsUpNobody: the kernel reads arguments and environment of a process under a
+// lock that the process can have held for as long as it likes.
+func TestAProcessThatHoldsItsMemoryHoldsUpNobody(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	release, err := testfleet.MountMute(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "rag-rat", "mcp")
+	defer held.Stop()
+	defer func() { _ = release() }()
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest := server(t, program{})
+	fs := open(t)
+	for range 3 { // it is not waited for again and again
+		p := inspectInTime(t, fs, selector.PID(held.PID))
+		if p.Unreadable.Fact != selector.FactCmdline || p.StartTime == 0 {
+			t.Errorf("unreadable %+v, started %d, want the command line of a process that is known", p.Unreadable, p.StartTime)
+		}
+	}
+	if p := inspectInTime(t, fs, honest.pid); !p.Subcommand {
+		t.Errorf("another process of the same user is not read: %+v", p)
+	}
+}
+
+// inspectInTime fails when a look takes more than a second.
+func inspectInTime(t *testing.T, fs *proc.FS, pid selector.PID) selector.Process {
+	t.Helper()
+	looks := make(chan selector.Process, 1)
+	go func() {
+		p, _ := fs.Inspect(pid, query())
+		looks <- p
+	}()
+	select {
+	case p := <-looks:
+		return p
+	case <-time.After(time.Second):
+		t.Fatal("the look takes more than a second")
+		return selector.Process{}
 	}
 }

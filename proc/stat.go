@@ -4,6 +4,7 @@ package proc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -44,18 +45,29 @@ const (
 	statFlags      = 6
 	statNumThreads = 17
 	statStartTime  = 19
+	statArgStart   = 45
+	statArgEnd     = 46
 )
 
-// parseStat takes a stat line apart. The name is free text and may hold anything, parentheses and
-// newlines included, so it ends at the last parenthesis.
-func parseStat(line []byte) (stat, error) {
+// afterName is what follows the name in a stat line, which is free text and may hold anything, parentheses and
+// newlines included: it ends at the last parenthesis.
+func afterName(line []byte) ([]byte, error) {
 	end := bytes.LastIndexByte(line, ')')
 	if begin := bytes.IndexByte(line, '('); begin < 0 || end < begin {
-		return stat{}, fmt.Errorf("parse stat: %w", errMalformed)
+		return nil, fmt.Errorf("parse stat: %w", errMalformed)
+	}
+	return line[end+1:], nil
+}
+
+// parseStat takes a stat line apart.
+func parseStat(line []byte) (stat, error) {
+	fields, err := afterName(line)
+	if err != nil {
+		return stat{}, err
 	}
 	var s stat
 	position := 0
-	for field := range bytes.FieldsSeq(line[end+1:]) {
+	for field := range bytes.FieldsSeq(fields) {
 		if err := s.take(position, field); err != nil {
 			return stat{}, fmt.Errorf("parse stat, field %d: %w", position+3, err)
 		}
@@ -79,4 +91,28 @@ func (s *stat) take(position int, field []byte) (err error) {
 		s.startTime, err = strconv.ParseUint(string(field), 10, 64)
 	}
 	return err
+}
+
+// lacksArguments reports whether there are no arguments where a stat line says that they stand.
+func lacksArguments(line []byte) (bool, error) {
+	fields, err := afterName(line)
+	if err != nil {
+		return false, err
+	}
+	var start uint64
+	position := 0
+	for field := range bytes.FieldsSeq(fields) {
+		switch position {
+		case statArgStart:
+			start, err = strconv.ParseUint(string(field), 10, 64)
+		case statArgEnd:
+			end, err := strconv.ParseUint(string(field), 10, 64)
+			return end <= start, err
+		}
+		if err != nil {
+			break
+		}
+		position++
+	}
+	return false, fmt.Errorf("parse stat: %w", cmp.Or(err, errMalformed))
 }

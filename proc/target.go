@@ -125,8 +125,8 @@ func (r *reader) lookUp(dir int, name string, flags uint64) (selector.File, erro
 	if err != nil {
 		return selector.File{}, errors.Join(err, unix.Close(dir))
 	}
-	q := question{owner: r.fs.owner(r.at(), s), id: r.p.Identity, name: name}
-	return r.fs.waits.within(q, dir, func() (selector.File, error) { return lookUpNow(dir, name, flags) })
+	q := question{r.p.Identity, name}
+	return r.fs.waits.within(q, r.fs.owner(r.at(), s), dir, func() (selector.File, error) { return lookUpNow(dir, name, flags) })
 }
 
 // lookUpNow fails with EAGAIN where flags ask for the cache and it does not suffice.

@@ -7,6 +7,7 @@ package proc
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,28 +18,36 @@ import (
 const (
 	// answerWithin is how long a look waits for a file system. What is slower answers the next look.
 	answerWithin = 25 * time.Millisecond
+	// memoryWithin is how long it waits for the memory of a process, which is slow only where somebody
+	// makes it so, or where the machine has no time for us.
+	memoryWithin = 100 * time.Millisecond
+	// quick is more than reading takes where nobody makes it slow. It costs nothing, and is waited for
+	// whatever the user has cost before.
+	quick = time.Millisecond
+	// warily is how long it is asked whose a process is before its memory is read, after one was slow.
+	warily = time.Minute
 	// keptFor is how long an answer is kept that nobody waited for.
 	keptFor = 2 * time.Second
-	// mostStuck is how many look-ups for one user may wait for file systems that do not answer. Each
+	// mostStuck is how many look-ups for one user may wait for what does not answer. Each
 	// holds a thread of this process for as long as that lasts.
 	mostStuck = 4
-	// share of the time is what looks may wait for the file systems of one user in the long run, and
-	// burst what they may wait at once: however many servers he has there, those of others have their
-	// turn.
+	// share of the time is what looks may wait for the file systems and processes of one user in the long
+	// run, and burst what they may wait at once: however many servers he has there, those of others have
+	// their turn.
 	share = 0.25
 	burst = 500 * time.Millisecond
 )
 
 var (
 	errNoAnswer  = errors.New("the file system does not answer")
-	errManyStuck = errors.New("too many file systems of this user do not answer")
+	errHeld      = errors.New("the process has its memory held")
+	errManyStuck = errors.New("too many file systems or processes of this user do not answer")
 )
 
-// question is what is asked of a file system, and on whose behalf.
+// question is what is asked about a process: a file, or its memory.
 type question struct {
-	owner uint32
-	id    selector.Identity
-	name  string
+	id   selector.Identity
+	name string
 }
 
 // reply is what a file system said, once it has.
@@ -48,7 +57,7 @@ type reply struct {
 	err   error
 }
 
-// account is what the file systems of one user cost.
+// account is what the file systems and processes of one user cost.
 type account struct {
 	stuck int
 	// credit is what may be waited.
@@ -56,32 +65,61 @@ type account struct {
 	since  time.Time
 }
 
-// waits asks file systems that may never answer. The zero value is ready for use.
+// waits asks what may never answer. The zero value is ready for use.
 type waits struct {
 	mu sync.Mutex // guards the rest
 	// late are the questions that somebody gave up on. Answered or not, each is there until somebody
 	// takes the answer, or nobody has for some time.
 	late     map[question]*reply
 	accounts map[uint32]*account
+
+	// held counts the processes whose memory is waited for still, and wary is when any was slow last, in ns
+	// since 1970; 0 is never.
+	held, wary atomic.Int64
 }
 
-// within returns what ask says, or gives up soon: the answer is kept for who asks next. It closes fd, on
-// which ask works, when ask has ended. A goroutine that was given up ends when the file system answers
-// or is unmounted.
-func (w *waits) within(q question, fd int, ask func() (selector.File, error)) (selector.File, error) {
-	r, patience, err := w.begin(q)
+// within returns what ask says of a file of the owner's, or gives up soon: the answer is kept for who asks
+// next. It closes fd, on which ask works, when ask has ended. A goroutine that was given up ends when the
+// file system answers or is unmounted.
+func (w *waits) within(q question, owner uint32, fd int, ask func() (selector.File, error)) (selector.File, error) {
+	late, patience, err := w.begin(q, owner, answerWithin)
 	switch {
 	case err != nil:
 		return selector.File{}, errors.Join(err, unix.Close(fd))
-	case r != nil:
+	case late != nil:
 		_ = unix.Close(fd)
-		return r.file, r.err
+		return late.file, late.err
 	}
-	return w.ask(q, fd, ask, patience)
+	r := &reply{known: make(chan struct{})}
+	begin := time.Now()
+	answered := await(r, patience, func() {
+		r.file, r.err = ask()
+		_ = unix.Close(fd)
+	})
+	if !w.paid(q, owner, r, answered, time.Since(begin), keptFor) {
+		return selector.File{}, errNoAnswer
+	}
+	return r.file, r.err
+}
+
+// await has a goroutine do something, and reports whether it did so in time.
+func await(r *reply, patience time.Duration, do func()) bool {
+	go func() {
+		defer close(r.known)
+		do()
+	}()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case <-r.known:
+		return true
+	case <-limit.C:
+		return false
+	}
 }
 
 // begin gives the answer to a question that was asked before, or how long to wait for it.
-func (w *waits) begin(q question) (*reply, time.Duration, error) {
+func (w *waits) begin(q question, owner uint32, most time.Duration) (*reply, time.Duration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r := w.late[q]; r != nil {
@@ -93,68 +131,86 @@ func (w *waits) begin(q question) (*reply, time.Duration, error) {
 			return nil, 0, errNoAnswer
 		}
 	}
-	a := w.account(q.owner)
+	a := w.account(owner)
 	if a.stuck >= mostStuck {
 		return nil, 0, errManyStuck
 	}
-	return nil, max(0, min(answerWithin, a.credit)), nil
+	return nil, max(0, min(most, a.credit)), nil
 }
 
+// account is that of a user. Those that are as new are forgotten, when there are many.
 func (w *waits) account(owner uint32) *account {
+	const many = 1024
 	now := time.Now()
+	if w.accounts == nil {
+		w.accounts, w.late = make(map[uint32]*account), make(map[question]*reply)
+	}
 	a := w.accounts[owner]
 	if a == nil {
-		if w.accounts == nil {
-			w.accounts, w.late = make(map[uint32]*account), make(map[question]*reply)
+		if len(w.accounts) >= many {
+			w.forgetIdle(now)
 		}
 		a = &account{credit: burst, since: now}
 		w.accounts[owner] = a
 	}
-	a.credit = min(burst, a.credit+time.Duration(float64(now.Sub(a.since))*share))
-	a.since = now
+	a.earn(now)
 	return a
 }
 
-func (w *waits) ask(q question, fd int, ask func() (selector.File, error), patience time.Duration) (selector.File, error) {
-	r := &reply{known: make(chan struct{})}
-	begin := time.Now()
-	go func() {
-		r.file, r.err = ask()
-		_ = unix.Close(fd)
-		close(r.known)
-	}()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	select {
-	case <-r.known:
-	case <-limit.C:
+func (w *waits) forgetIdle(now time.Time) {
+	for owner, a := range w.accounts {
+		if a.earn(now); a.stuck == 0 && a.credit == burst {
+			delete(w.accounts, owner)
+		}
 	}
+}
+
+func (a *account) earn(now time.Time) {
+	a.credit = min(burst, a.credit+time.Duration(float64(now.Sub(a.since))*share))
+	a.since = now
+}
+
+// paid has the owner pay for the time that was waited, and reports whether there is an answer. One that is
+// late is kept for some time.
+func (w *waits) paid(q question, owner uint32, r *reply, answered bool, took, keep time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a := w.account(q.owner)
-	a.credit -= time.Since(begin)
-	select {
-	case <-r.known:
-		return r.file, r.err
-	default:
+	a := w.account(owner)
+	a.credit -= took
+	if !answered {
+		select {
+		case <-r.known:
+			answered = true
+		default:
+			w.late[q] = r
+			a.stuck++
+			go w.keep(q, owner, r, keep)
+		}
 	}
-	w.late[q] = r
-	a.stuck++
-	go w.keep(q, r)
-	return selector.File{}, errNoAnswer
+	return answered
 }
 
 // keep waits for the answer, and forgets it when nobody asks for it.
-func (w *waits) keep(q question, r *reply) {
+func (w *waits) keep(q question, owner uint32, r *reply, long time.Duration) {
 	<-r.known
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.account(q.owner).stuck--
-	time.AfterFunc(keptFor, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+	w.account(owner).stuck--
+	if q.name == memory {
+		w.held.Add(-1)
+	}
+	forget := func() {
 		if w.late[q] == r {
 			delete(w.late, q)
 		}
+	}
+	if long == 0 {
+		forget()
+		return
+	}
+	time.AfterFunc(long, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		forget()
 	})
 }

@@ -52,7 +52,7 @@ func (o opening) release(t *testing.T) {
 }
 
 func about(pid selector.PID) question {
-	return question{owner: 7, id: selector.Identity{PID: pid}, name: "/file"}
+	return question{selector.Identity{PID: pid}, "/file"}
 }
 
 func TestAnswerInTimeIsTaken(t *testing.T) {
@@ -61,7 +61,7 @@ func TestAnswerInTimeIsTaken(t *testing.T) {
 	o := newOpening(t)
 	o.release(t)
 	for {
-		f, err := w.within(about(1), o.fd, o.ask)
+		f, err := w.within(about(1), 7, o.fd, o.ask)
 		if errors.Is(err, errNoAnswer) {
 			continue // on a machine as slow as that; the next look has it
 		}
@@ -79,11 +79,11 @@ func TestALateAnswerIsForTheNextLook(t *testing.T) {
 	t.Parallel()
 	var w waits
 	o := newOpening(t)
-	if _, err := w.within(about(1), o.fd, o.ask); !errors.Is(err, errNoAnswer) {
+	if _, err := w.within(about(1), 7, o.fd, o.ask); !errors.Is(err, errNoAnswer) {
 		t.Fatalf("within = %v, want no answer", err)
 	}
 	asked := func() (selector.File, error) { t.Error("asked again while it waits"); return selector.File{}, nil }
-	if _, err := w.within(about(1), descriptor(t), asked); !errors.Is(err, errNoAnswer) {
+	if _, err := w.within(about(1), 7, descriptor(t), asked); !errors.Is(err, errNoAnswer) {
 		t.Errorf("asked again while it waits: %v", err)
 	}
 	o.release(t)
@@ -91,7 +91,7 @@ func TestALateAnswerIsForTheNextLook(t *testing.T) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		f, err := w.within(about(1), descriptor(t), asked)
+		f, err := w.within(about(1), 7, descriptor(t), asked)
 		if err == nil && f.UID == 7 {
 			return
 		}
@@ -120,20 +120,20 @@ func TestFileSystemsThatDoNotAnswerCostTheirUserOnly(t *testing.T) {
 	for pid := range selector.PID(mostStuck) {
 		last = newOpening(t)
 		defer last.release(t)
-		if _, err := w.within(about(pid+1), last.fd, last.ask); !errors.Is(err, errNoAnswer) {
+		if _, err := w.within(about(pid+1), 7, last.fd, last.ask); !errors.Is(err, errNoAnswer) {
 			t.Fatalf("within = %v, want no answer", err)
 		}
 	}
 	refused := func() (selector.File, error) { t.Error("asked"); return selector.File{}, nil }
-	if _, err := w.within(about(1000), descriptor(t), refused); !errors.Is(err, errManyStuck) {
+	if _, err := w.within(about(1000), 7, descriptor(t), refused); !errors.Is(err, errManyStuck) {
 		t.Errorf("within = %v, want a refusal", err)
 	}
-	other := question{owner: 8, id: selector.Identity{PID: 1000}}
-	if _, patience, err := w.begin(other); err != nil || patience != answerWithin {
+	other := question{selector.Identity{PID: 1000}, "/file"}
+	if _, patience, err := w.begin(other, 8, answerWithin); err != nil || patience != answerWithin {
 		t.Errorf("another user is given %s, %v", patience, err)
 	}
 	w.account(8).credit = -time.Hour
-	if _, patience, err := w.begin(other); err != nil || patience != 0 {
+	if _, patience, err := w.begin(other, 8, answerWithin); err != nil || patience != 0 {
 		t.Errorf("who has had his share of the time is waited for %s, %v", patience, err)
 	}
 }

@@ -36,21 +36,30 @@ func NameOf(path string) (string, error) {
 // component must be one of the names; some later argument must be exactly the subcommand. It allocates
 // nothing.
 func (p Pattern) Match(cmdline []byte) (named, subcommand bool) {
-	rest := cmdline
-	for len(rest) > 0 {
-		arg, after, _ := bytes.Cut(rest, []byte{0})
-		rest = after
-		switch {
-		case len(arg) == 0:
-		case !named:
-			if named = p.names(lastComponent(arg)); !named {
-				return false, false
-			}
-		case string(arg) == p.Subcommand:
-			return true, true
-		}
+	name, rest, _ := bytes.Cut(bytes.TrimLeft(cmdline, "\x00"), []byte{0})
+	if !p.names(lastComponent(name)) {
+		return false, false
 	}
-	return named, false
+	return true, hasArgument(rest, p.Subcommand)
+}
+
+// hasArgument reports whether one of the arguments is exactly that. It does not take them one by one: there may
+// be half a million.
+func hasArgument(arguments []byte, argument string) bool {
+	if argument == "" {
+		return false
+	}
+	for at := 0; ; {
+		i := bytes.Index(arguments[at:], []byte(argument))
+		if i < 0 {
+			return false
+		}
+		begin, end := at+i, at+i+len(argument)
+		if (begin == 0 || arguments[begin-1] == 0) && (end == len(arguments) || arguments[end] == 0) {
+			return true
+		}
+		at = begin + 1
+	}
 }
 
 func (p Pattern) names(component []byte) bool {

@@ -46,6 +46,7 @@ func init() {
 // Main serves and does not return when this process was started as a server by [Start], and returns
 // at once when it was not. It belongs at the very start of main or TestMain.
 func Main() {
+	hold()
 	text, ours := os.LookupEnv(behaviourVariable)
 	if !ours || !slices.Contains(os.Args[1:], subcommand) {
 		return

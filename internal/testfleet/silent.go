@@ -107,6 +107,9 @@ const (
 	fuseForget  = 2
 	fuseFlush   = 25
 	fuseRelease = 18
+
+	// fuseKeepCache keeps a second open from waiting for a page that the first reads.
+	fuseKeepCache = 2
 )
 
 // fuseAttr is struct fuse_attr.
@@ -149,7 +152,7 @@ func answerFUSE(fd int) {
 		case fuseGetattr:
 			answer = []any{uint64(forEver), uint64(0), attrs[node]}
 		case fuseOpen:
-			answer = []any{uint64(0), uint64(0)}
+			answer = []any{uint64(0), uint32(fuseKeepCache), uint32(0)}
 		case fuseFlush, fuseRelease:
 		default:
 			failure = -int32(unix.ENOSYS)

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package testfleet
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// holdVariable makes a process hold its memory, and peekVariable help it.
+const (
+	holdVariable = "TESTFLEET_HOLD"
+	peekVariable = "TESTFLEET_PEEK"
+)
+
+// Held is a process that has its memory held: who reads its arguments or its environment waits until the file
+// answers that it was started with. Another process reads a page of that file through its /proc/PID/mem, which
+// takes the lock on the address space for reading while it waits for the file (__access_remote_vm in
+// mm/memory.c, Linux 6.12), and it waits to change its mappings, so that no further reader is let in.
+type Held struct {
+	PID   int
+	parts []*exec.Cmd
+}
+
+// StartHeld starts one with these arguments, which holds its memory by a file such as [Mute]. Main or TestMain
+// must begin with [Main]. The caller must first release the file, and then Stop it.
+func StartHeld(file string, argv ...string) (h *Held, err error) {
+	h = &Held{}
+	defer func() {
+		if err != nil {
+			h.kill()
+		}
+	}()
+	holder, out, in, err := h.start(argv, holdVariable+"="+file)
+	if err != nil {
+		return h, err
+	}
+	h.PID = holder.Process.Pid
+	var at uint64
+	if _, err := fmt.Fscanln(out, &at); err != nil {
+		return h, fmt.Errorf("process %d maps nothing: %w", h.PID, err)
+	}
+	peeker, _, _, err := h.start([]string{"peek"}, fmt.Sprintf("%s=%d %d", peekVariable, h.PID, at))
+	if err != nil {
+		return h, err
+	}
+	if err := awaitCall(peeker.Process.Pid, unix.SYS_PREAD64); err != nil {
+		return h, err
+	}
+	if _, err := in.Write([]byte{'\n'}); err != nil {
+		return h, err
+	}
+	return h, awaitCall(h.PID, unix.SYS_MUNMAP)
+}
+
+func (h *Held) start(argv []string, variable string) (*exec.Cmd, io.Reader, io.Writer, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	cmd := &exec.Cmd{Path: path, Args: argv, Env: []string{variable}}
+	in, failed := cmd.StdinPipe()
+	out, err := cmd.StdoutPipe()
+	if err = errors.Join(err, failed); err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		h.parts = append(h.parts, cmd)
+	}
+	return cmd, out, in, err
+}
+
+// awaitCall polls until the main thread of a process waits in a system call.
+func awaitCall(pid, number int) error {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		call, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(string(call), fmt.Sprintf("%d ", number)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d does not wait in system call %d after 10 s", pid, number)
+}
+
+func (h *Held) kill() {
+	for _, part := range h.parts {
+		_ = part.Process.Kill()
+	}
+}
+
+// Stop ends it, and waits for its end, which comes only when the file has answered.
+func (h *Held) Stop() {
+	h.kill()
+	for _, part := range h.parts {
+		_ = part.Wait()
+	}
+}
+
+// hold does not return in a process that [StartHeld] started.
+func hold() {
+	file, holds := os.LookupEnv(holdVariable)
+	target, peeks := os.LookupEnv(peekVariable)
+	if !holds && !peeks {
+		return
+	}
+	runtime.LockOSThread()
+	var err error
+	if holds {
+		err = holdMemory(file)
+	} else {
+		err = peek(target)
+	}
+	fmt.Fprintln(os.Stderr, "hold:", err)
+	unix.Exit(exitBroken)
+}
+
+func holdMemory(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	page := os.Getpagesize()
+	mapped, err := unix.Mmap(int(f.Fd()), 0, page, unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	fmt.Println(uintptr(unsafe.Pointer(&mapped[0])))
+	if _, err := unix.Read(0, make([]byte, 1)); err != nil {
+		return err
+	}
+	const nowhere = 1 << 16 // nothing is mapped there
+	_, _, errno := unix.Syscall(unix.SYS_MUNMAP, nowhere, uintptr(page), 0)
+	return fmt.Errorf("the memory is not held any more: %w", errno)
+}
+
+func peek(target string) error {
+	var pid int
+	var at int64
+	if _, err := fmt.Sscan(target, &pid, &at); err != nil {
+		return err
+	}
+	memory, err := unix.Open(fmt.Sprintf("/proc/%d/mem", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Pread(memory, make([]byte, 1), at)
+	return err
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package proc
+
+import (
+	"errors"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// Arguments and environment of a process are read from its memory, under the lock on its address space
+// (__access_remote_vm in mm/memory.c, Linux 6.12). A process can have that held for as long as it likes: one
+// of its threads reads a page of a file that never answers through /proc/self/mem, and another waits to
+// change the mappings. So nobody who serves others may wait for it.
+
+// memory is the name of what is asked in a [question] of this kind. No file has it.
+const memory = ""
+
+// readMemory has do read the memory of a process, unless that is held: it fails with errHeld or errManyStuck
+// then, and do goes on by itself. What do has written to may be used only after success.
+//
+// As long as nobody was slow, it is not asked whose the process is, which takes longer than what is to be read.
+func (r *reader) readMemory(do func()) error {
+	w := &r.fs.waits
+	q := question{r.p.Identity, memory}
+	patience := memoryWithin
+	wary := w.isWary()
+	if wary {
+		var err error
+		if patience, err = w.patience(q, r.ownerNow()); err != nil {
+			return err
+		}
+	}
+	answer := &reply{known: make(chan struct{})}
+	begin := time.Now()
+	answered := await(answer, patience, do)
+	took := time.Since(begin)
+	if answered && took <= quick {
+		return nil
+	}
+	if w.slow(q, r.ownerNow(), answer, answered, took) {
+		return nil
+	}
+	return errHeld
+}
+
+// ownerNow is who accounts for the process, as far as that can be told.
+func (r *reader) ownerNow() uint32 {
+	s, err := (&reader{fs: r.fs, dir: r.dir, thread: r.thread, buf: make([]byte, bufferSize)}).status()
+	if err != nil {
+		return 0
+	}
+	return r.fs.owner(r.at(), s)
+}
+
+// isWary reports whether the memory of any process was slow lately, or is waited for.
+func (w *waits) isWary() bool {
+	last := w.wary.Load()
+	return last != 0 && (w.held.Load() > 0 || time.Since(time.Unix(0, last)) < warily)
+}
+
+// patience is how long the memory of a process of the owner's may be waited for.
+func (w *waits) patience(q question, owner uint32) (time.Duration, error) {
+	_, patience, err := w.begin(q, owner, memoryWithin)
+	if errors.Is(err, errNoAnswer) {
+		err = errHeld
+	}
+	return max(quick, patience), err
+}
+
+// slow notes that the memory of a process took long to read, or is waited for still. It reports whether it
+// has been read by now.
+func (w *waits) slow(q question, owner uint32, r *reply, answered bool, took time.Duration) bool {
+	w.wary.Store(time.Now().UnixNano())
+	if !answered {
+		w.held.Add(1) // before anybody can take it off again
+	}
+	if w.paid(q, owner, r, answered, took, 0) {
+		if !answered {
+			w.held.Add(-1)
+		}
+		return true
+	}
+	return false
+}
+
+// Readable reports whether the memory of a process may be read by [FS.Cmdline] now: it may not while an
+// earlier read is given up, nor when processes of its user have been waited for too long.
+func (fs *FS) Readable(pid selector.PID) bool {
+	if !fs.waits.isWary() {
+		return true
+	}
+	id, owner, err := fs.User(pid)
+	if err != nil {
+		return true // it has ended, which reading tells
+	}
+	_, err = fs.waits.patience(question{id, memory}, owner)
+	return err == nil
+}
+
+// Slow notes that reading the memory of a process took that long. Reading that has not ended yet, and that
+// nobody waits for any more, ends with done; nil stands for one that has ended.
+func (fs *FS) Slow(pid selector.PID, took time.Duration, done chan struct{}) {
+	if took <= quick {
+		return
+	}
+	id, owner, err := fs.User(pid)
+	if err == nil {
+		fs.waits.slow(question{id, memory}, owner, &reply{known: done}, done == nil, took)
+	}
+}
