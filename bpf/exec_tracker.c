@@ -33,9 +33,11 @@ enum event_kind {
 };
 
 struct event {
+	__u64 at; /* CLOCK_MONOTONIC in ns: it may be read long after */
 	__u32 kind;
 	__u32 tgid;
 	__u32 detail; /* EVENT_EXIT: the code that wait(2) gives; EVENT_SIGNAL: the sender's tgid, 0 if it is not visible */
+	__u32 unused; /* else padding */
 };
 
 enum origin {
@@ -53,6 +55,9 @@ struct server {
 
 /* Set before the programs are loaded. */
 const volatile __u32 signal_number; /* 0: none is watched */
+
+/* Of a process that is sent the signal again and again, this often is told, so that nobody can fill the ring. */
+#define SIGNAL_EVENTS_APART 1000000000ULL /* ns */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -98,9 +103,11 @@ static __always_inline void tell(__u32 kind, __u32 tgid, __u32 detail)
 		__sync_fetch_and_add(&lost_ring_full, 1);
 		return;
 	}
+	e->at = bpf_ktime_get_ns();
 	e->kind = kind;
 	e->tgid = tgid;
 	e->detail = detail;
+	e->unused = 0;
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -211,6 +218,7 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 	     int result)
 {
 	struct server *s;
+	__u64 before, now;
 	__u32 tgid;
 
 	if ((__u32)sig != signal_number)
@@ -219,8 +227,11 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 	s = bpf_map_lookup_elem(&servers, &tgid);
 	if (!s)
 		return 0;
-	s->signalled_at = bpf_ktime_get_ns();
-	tell(EVENT_SIGNAL, tgid, current_tgid());
+	before = s->signalled_at;
+	now = bpf_ktime_get_ns();
+	s->signalled_at = now;
+	if (!before || now - before >= SIGNAL_EVENTS_APART)
+		tell(EVENT_SIGNAL, tgid, current_tgid());
 	return 0;
 }
 

@@ -15,9 +15,11 @@ import (
 
 type ExecTrackerEvent struct {
 	_      structs.HostLayout
+	At     uint64
 	Kind   uint32
 	Tgid   uint32
 	Detail uint32
+	Unused uint32
 }
 
 type ExecTrackerLine struct {

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
@@ -65,6 +67,57 @@ func TestAFullRingIsCountedToldAndScannedForOnce(t *testing.T) {
 		if e.Kind == tracker.Lost {
 			return
 		}
+	}
+}
+
+// TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime: while he looks at everybody he reads no events, so the ring
+// must be empty when he is told.
+func TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.RingBytes = uint32(os.Getpagesize()) })
+	start := func() {
+		cmd := exec.Command("true")
+		cmd.Args = []string{s.name, "mcp"}
+		if err := cmd.Run(); err != nil {
+			t.Error(err)
+		}
+	}
+	for s.stats().LostRingFull == 0 {
+		start()
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	busy.Go(func() { // the host goes on
+		for ctx.Err() == nil {
+			start()
+			pause(ctx, 50*time.Millisecond)
+		}
+	})
+	defer busy.Wait()
+	defer stop()
+	told := 0
+	for after := 0; after < 200; {
+		e, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case e.Kind == tracker.Lost:
+			if told++; told > 3 {
+				t.Fatalf("a loss was told %d times", told)
+			}
+			pause(ctx, 200*time.Millisecond)
+		case told > 0:
+			after++
+		}
+	}
+}
+
+// pause is what somebody else does meanwhile.
+func pause(ctx context.Context, long time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(long):
 	}
 }
 

@@ -21,25 +21,25 @@ import (
 // Origins of entries, as in bpf/exec_tracker.c.
 const originSeed = 3
 
-// insert adds those that the kernel does not hold already.
-func (t *Tracker) insert(pids []selector.PID) error {
+// insert adds those that the kernel does not hold already, and reports whether there was no room for all.
+func (t *Tracker) insert(pids []selector.PID) (overflow bool, err error) {
 	for _, pid := range pids {
 		err := t.insertOne(pid)
 		switch {
 		case errors.Is(err, ebpf.ErrKeyExist):
 		case errors.Is(err, unix.E2BIG):
-			t.overflow = true
+			overflow = true
 			t.counted.seedMapFull++
 		case err != nil:
-			return fmt.Errorf("seed %d: %w", pid, err)
+			return overflow, fmt.Errorf("seed %d: %w", pid, err)
 		case ended(pid):
 			// It exited before it was put in, and its exit, which would have taken it out, has passed.
 			if err := t.dropSeed(pid); err != nil {
-				return err
+				return overflow, err
 			}
 		}
 	}
-	return nil
+	return overflow, nil
 }
 
 // insertOne marks the process before, so that the programs see the entry as soon as it stands, and
@@ -83,15 +83,27 @@ func pidMax() int {
 }
 
 // dropSeed deletes an entry that insert made, and not one that the kernel made since for a new
-// process of the same number. Between the look and the delete a new process would have to be given
-// the number and exec as a server; the regular audit finds even that.
+// process of the same number.
 func (t *Tracker) dropSeed(pid selector.PID) error {
 	var s gen.ExecTrackerServer
 	err := t.objects.Servers.Lookup(uint32(pid), &s)
-	if err == nil && s.Origin == originSeed {
-		err = t.objects.Servers.Delete(uint32(pid))
+	switch {
+	case errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && s.Origin != originSeed:
+		return nil
+	case err != nil:
+		return fmt.Errorf("drop %d: %w", pid, err)
 	}
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	return t.drop(pid)
+}
+
+// drop deletes the entry of a process that has ended. Should the number have a new owner by then, it may have been
+// his: he is put in again, server or not.
+func (t *Tracker) drop(pid selector.PID) error {
+	err := t.objects.Servers.Delete(uint32(pid))
+	if err == nil && !ended(pid) {
+		err = t.insertOne(pid)
+	}
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) && !errors.Is(err, ebpf.ErrKeyExist) {
 		return fmt.Errorf("drop %d: %w", pid, err)
 	}
 	return nil

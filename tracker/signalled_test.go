@@ -60,7 +60,7 @@ func TestASignalOfAnotherProcessShowsWithItsSenderAndItsAge(t *testing.T) {
 	s := newWatch(t)
 	server := s.serve(testfleet.Behaviour{Ignore: true})
 	s.wantUnsignalled(server.PID(), "before any signal")
-	for range 2 { // the last one counts
+	for _, first := range []bool{true, false} { // the last one counts
 		start := time.Now()
 		sender := s.send(server.PID(), syscall.SIGUSR1)
 		ago, ever := s.signalled(server.PID())
@@ -70,9 +70,45 @@ func TestASignalOfAnotherProcessShowsWithItsSenderAndItsAge(t *testing.T) {
 		if older, _ := s.signalled(server.PID()); older <= ago {
 			t.Errorf("signalled %s ago, and later %s ago", ago, older)
 		}
-		if e := s.await(tracker.Signal, server.PID()); e.Sender != sender || e.ExitCode != 0 {
-			t.Errorf("event is %+v, want %d as the sender", e, sender)
+		if !first {
+			continue
 		}
+		if e := s.await(tracker.Signal, server.PID()); e.Sender != sender || e.ExitCode != 0 || e.At.Before(start) || e.At.After(time.Now()) {
+			t.Errorf("event is %+v, want %d as the sender, and now", e, sender)
+		}
+	}
+}
+
+// TestASenderWithoutPauseIsToldNowAndThen: anybody may send his own processes as many signals as he likes, and
+// must not fill the ring by that.
+func TestASenderWithoutPauseIsToldNowAndThen(t *testing.T) {
+	t.Parallel()
+	s := newWatch(t)
+	server := s.serve(testfleet.Behaviour{Ignore: true})
+	begin, told := time.Now(), 0
+	const signals = 2000
+	for range signals {
+		if err := server.Signal(syscall.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := s.send(server.PID(), syscall.SIGUSR1)
+	took := time.Since(begin)
+	end := s.spawn(s.name, "mcp")
+	for {
+		e, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == tracker.Exec && e.PID == end.pid() {
+			break
+		}
+		if e.Kind == tracker.Signal {
+			told++
+		}
+	}
+	if most := 1 + int(took/time.Second); told < 1 || told > most {
+		t.Errorf("%d signals were told %d times in %s, want 1 to %d (the last is of %d)", signals, told, took, most, last)
 	}
 }
 

@@ -110,9 +110,10 @@ func (t *Tracker) Audit(ctx context.Context) (Difference, error) {
 func (t *Tracker) heal(d Difference) error {
 	t.counted.auditMissing += uint64(len(d.Missing))
 	t.counted.auditExtra += uint64(len(d.Extra))
-	err := t.insert(d.Missing)
+	overflow, err := t.insert(d.Missing)
+	t.overflow = t.overflow || overflow
 	for _, pid := range d.Extra {
-		err = errors.Join(err, t.objects.Servers.Delete(uint32(pid)))
+		err = errors.Join(err, t.drop(pid))
 	}
 	return err
 }

@@ -107,10 +107,11 @@ func (t *Tracker) resyncLocked(ctx context.Context) ([]selector.PID, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seed the tracker: %w", err)
 	}
-	t.overflow = false
-	if err := t.insert(scanned); err != nil {
+	overflow, err := t.insert(scanned)
+	if err != nil {
 		return nil, err
 	}
+	t.overflow = overflow
 	t.healed = lost
 	t.counted.resyncs++
 	return scanned, nil
