@@ -114,10 +114,18 @@ func (h *Handle) zombie() (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read how %d ended: %w", h.pid, err)
 	}
+	return zombieStatus(stat)
+}
+
+// zombieStatus is what a stat file says of how a process ended. The name in it is free text.
+func zombieStatus(stat []byte) (syscall.WaitStatus, error) {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) <= exitCodeField || string(fields[0]) != "Z" {
 		return 0, errNoZombie
 	}
 	code, err := strconv.ParseUint(string(fields[exitCodeField]), 10, 32)
-	return syscall.WaitStatus(code), err
+	if err != nil {
+		return 0, errNoZombie
+	}
+	return syscall.WaitStatus(code), nil
 }

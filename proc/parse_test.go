@@ -108,6 +108,9 @@ func FuzzStat(f *testing.F) {
 	f.Add([]byte("812 (cat)" + statTail))
 	f.Add([]byte("1 () Z 1 (" + ")" + statTail))
 	f.Fuzz(func(t *testing.T, line []byte) {
+		if lacks, err := lacksArguments(line); err != nil && lacks {
+			t.Error("there are none, and it cannot be told")
+		}
 		s, err := parseStat(line)
 		if err != nil {
 			if s != (stat{}) {
@@ -137,6 +140,26 @@ func FuzzStatus(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestWhereArgumentsStandTellsWhetherThereAreAny(t *testing.T) {
+	t.Parallel()
+	line := func(start, end string) []byte {
+		return []byte("812 (a) b) S" + strings.Repeat(" 1", statArgStart-1) + " " + start + " " + end + " 7 8 0\n")
+	}
+	for _, c := range []struct {
+		start, end string
+		lacks      bool
+	}{{"100", "200", false}, {"100", "100", true}, {"100", "0", true}, {"0", "0", true}} {
+		if lacks, err := lacksArguments(line(c.start, c.end)); err != nil || lacks != c.lacks {
+			t.Errorf("from %s to %s: lacks %t, %v", c.start, c.end, lacks, err)
+		}
+	}
+	for _, bad := range [][]byte{line("x", "1"), line("1", "x"), []byte("812 (a) S 1 2"), []byte("812")} {
+		if lacks, err := lacksArguments(bad); err == nil || lacks {
+			t.Errorf("%q: lacks %t, %v", bad, lacks, err)
+		}
+	}
 }
 
 // FuzzEnviron holds what is found in an environment, and in a part of it, against getenv's rule.

@@ -107,7 +107,7 @@ func lacksArguments(line []byte) (bool, error) {
 			start, err = strconv.ParseUint(string(field), 10, 64)
 		case statArgEnd:
 			end, err := strconv.ParseUint(string(field), 10, 64)
-			return end <= start, err
+			return err == nil && end <= start, err
 		}
 		if err != nil {
 			break

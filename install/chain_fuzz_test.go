@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// FuzzChain holds the way that is watched against the one that the kernel goes: paths and what symbolic links
+// hold are their user's.
+func FuzzChain(f *testing.F) {
+	f.Add("/a/file", "dir", "/dir/../b", "file")
+	f.Add("/dir/../../../dir//./file", "b", "a", "..")
+	f.Add("a/a/a", "/a", "b/..", "/")
+	f.Add("/dir/file/..", "dir/file", "../../dir", ".")
+	f.Fuzz(func(t *testing.T, path, first, second, third string) {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "dir"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "dir/file"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for name, target := range map[string]string{"a": first, "b": second, "dir/c": third} {
+			_ = os.Symlink(target, filepath.Join(dir, name)) // not every text is one
+		}
+		root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = unix.Close(root) }()
+		points, walkErr := chain(root, path)
+		for at := range points {
+			if !strings.HasPrefix(at, "/") || strings.Contains(at, "/../") {
+				t.Errorf("%q is no place below the root", at)
+			}
+		}
+		if image, regular := theKernels(root, path); regular && walkErr == nil && !endsAt(points, image) {
+			t.Errorf("the kernel comes to %v, the watched way does not: %v", image, points)
+		}
+	})
+}
+
+// theKernels is the file at which the kernel arrives, if it is a regular one.
+func theKernels(root int, path string) (unix.Stat_t, bool) {
+	var s unix.Stat_t
+	if strings.ContainsRune(path, 0) || strings.HasSuffix(path, "/") {
+		return s, false
+	}
+	fd, err := openBelow(root, path, 0, 0)
+	if err != nil {
+		return s, false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return s, unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
+func endsAt(points map[string]*point, s unix.Stat_t) bool {
+	for _, p := range points {
+		if p.file && p.image == identity(&s) {
+			return true
+		}
+	}
+	return false
+}
