@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +23,8 @@ var ErrGone = selector.ErrGone
 
 // FS is a mounted proc file system. It holds a descriptor of its root until Close.
 type FS struct {
-	root    int
+	// root is -1 after Close. It is read by who was left behind, too.
+	root    atomic.Int32
 	buffers sync.Pool // of *[]byte, bufferSize long
 	// self is this process's view of the world, to tell whether another process shares it, and the
 	// namespaces that it lives in.
@@ -40,7 +42,8 @@ func NewFS(root string) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", root, err)
 	}
-	fs := &FS{root: fd}
+	fs := &FS{}
+	fs.root.Store(int32(fd))
 	fs.buffers.New = func() any {
 		b := make([]byte, bufferSize)
 		return &b
@@ -60,22 +63,21 @@ func (fs *FS) View() selector.View { return fs.self }
 
 // Close gives the descriptor back. It must not be called while other calls are under way.
 func (fs *FS) Close() error {
-	if fs.root < 0 {
+	fd := fs.root.Swap(-1)
+	if fd < 0 {
 		return nil
 	}
-	fd := fs.root
-	fs.root = -1
-	return unix.Close(fd)
+	return unix.Close(int(fd))
 }
 
 // Descriptor is that of the root directory, for walking it. It belongs to the FS.
-func (fs *FS) Descriptor() int { return fs.root }
+func (fs *FS) Descriptor() int { return int(fs.root.Load()) }
 
 // open opens the directory of one process. The descriptor stays tied to that process: when its
 // number is used again, look-ups below it fail with ESRCH or ENOENT, because the inode holds the
 // struct pid and not the number (proc_pid_make_inode and get_proc_task in fs/proc, Linux 6.12).
 func (fs *FS) open(pid selector.PID) (int, error) {
-	fd, err := unix.Openat(fs.root, pid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(fs.Descriptor(), pid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, gone(err)
 	}
@@ -90,7 +92,7 @@ func (fs *FS) openOf(pid selector.PID, file string) (int, error) {
 	path = append(path, '/')
 	path = append(path, file...)
 	path = append(path, 0)
-	fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(fs.root), uintptr(unsafe.Pointer(&path[0])),
+	fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(fs.Descriptor()), uintptr(unsafe.Pointer(&path[0])),
 		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
 	if errno != 0 {
 		return -1, gone(errno)
@@ -189,7 +191,7 @@ func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte,
 func (fs *FS) HidesCmdline(pid selector.PID) bool {
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	s, err := fs.stat(fs.root, pid.String()+"/stat", *buf)
+	s, err := fs.stat(fs.Descriptor(), pid.String()+"/stat", *buf)
 	if err != nil {
 		return !errors.Is(err, ErrGone)
 	}

@@ -22,13 +22,12 @@ const memory = ""
 // readMemory has do read the memory of a process, unless that is held: it fails with errHeld or errManyStuck
 // then, and do goes on by itself. What do has written to may be used only after success.
 //
-// As long as nobody was slow, it is not asked whose the process is, which takes longer than what is to be read.
+// As long as nobody is slow, it is not asked whose the process is, which takes as long as what is to be read.
 func (r *reader) readMemory(do func()) error {
 	w := &r.fs.waits
 	q := question{r.p.Identity, memory}
 	patience := memoryWithin
-	wary := w.isWary()
-	if wary {
+	if w.isWary() {
 		var err error
 		if patience, err = w.patience(q, r.ownerNow()); err != nil {
 			return err
@@ -38,10 +37,7 @@ func (r *reader) readMemory(do func()) error {
 	begin := time.Now()
 	answered := await(answer, patience, do)
 	took := time.Since(begin)
-	if answered && took <= quick {
-		return nil
-	}
-	if w.slow(q, r.ownerNow(), answer, answered, took) {
+	if answered && took <= quick || w.paid(q, r.ownerNow(), answer, answered, took, 0) {
 		return nil
 	}
 	return errHeld
@@ -56,10 +52,9 @@ func (r *reader) ownerNow() uint32 {
 	return r.fs.owner(r.at(), s)
 }
 
-// isWary reports whether the memory of any process was slow lately, or is waited for.
+// isWary reports whether anybody's memory is waited for, or anybody has overdrawn his credit.
 func (w *waits) isWary() bool {
-	last := w.wary.Load()
-	return last != 0 && (w.held.Load() > 0 || time.Since(time.Unix(0, last)) < warily)
+	return w.held.Load() > 0 || w.full.Load() > 0 || time.Now().UnixNano() < w.debt.Load()
 }
 
 // patience is how long the memory of a process of the owner's may be waited for.
@@ -71,34 +66,31 @@ func (w *waits) patience(q question, owner uint32) (time.Duration, error) {
 	return max(quick, patience), err
 }
 
-// slow notes that the memory of a process took long to read, or is waited for still. It reports whether it
-// has been read by now.
-func (w *waits) slow(q question, owner uint32, r *reply, answered bool, took time.Duration) bool {
-	w.wary.Store(time.Now().UnixNano())
-	if !answered {
-		w.held.Add(1) // before anybody can take it off again
-	}
-	if w.paid(q, owner, r, answered, took, 0) {
-		if !answered {
-			w.held.Add(-1)
-		}
-		return true
-	}
-	return false
-}
-
 // Readable reports whether the memory of a process may be read by [FS.Cmdline] now: it may not while an
-// earlier read is given up, nor when processes of its user have been waited for too long.
+// earlier read is given up, nor when too many of its user are.
 func (fs *FS) Readable(pid selector.PID) bool {
-	if !fs.waits.isWary() {
+	w := &fs.waits
+	if w.full.Load() == 0 && (w.held.Load() == 0 || !w.holds(pid)) {
 		return true
 	}
 	id, owner, err := fs.User(pid)
 	if err != nil {
 		return true // it has ended, which reading tells
 	}
-	_, err = fs.waits.patience(question{id, memory}, owner)
+	_, err = w.patience(question{id, memory}, owner)
 	return err == nil
+}
+
+// holds reports whether the memory of the process that has, or had, that number is waited for.
+func (w *waits) holds(pid selector.PID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for q := range w.late {
+		if q.name == memory && q.id.PID == pid {
+			return true
+		}
+	}
+	return false
 }
 
 // Slow notes that reading the memory of a process took that long. Reading that has not ended yet, and that
@@ -107,8 +99,7 @@ func (fs *FS) Slow(pid selector.PID, took time.Duration, done chan struct{}) {
 	if took <= quick {
 		return
 	}
-	id, owner, err := fs.User(pid)
-	if err == nil {
-		fs.waits.slow(question{id, memory}, owner, &reply{known: done}, done == nil, took)
+	if id, owner, err := fs.User(pid); err == nil {
+		fs.waits.paid(question{id, memory}, owner, &reply{known: done}, done == nil, took, 0)
 	}
 }

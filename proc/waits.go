@@ -21,11 +21,9 @@ const (
 	// memoryWithin is how long it waits for the memory of a process, which is slow only where somebody
 	// makes it so, or where the machine has no time for us.
 	memoryWithin = 100 * time.Millisecond
-	// quick is more than reading takes where nobody makes it slow. It costs nothing, and is waited for
-	// whatever the user has cost before.
-	quick = time.Millisecond
-	// warily is how long it is asked whose a process is before its memory is read, after one was slow.
-	warily = time.Minute
+	// quick is more than reading takes where nobody makes it slow and the machine has a little time for us. It
+	// costs nothing, and is waited for whatever the user has cost before.
+	quick = 5 * time.Millisecond
 	// keptFor is how long an answer is kept that nobody waited for.
 	keptFor = 2 * time.Second
 	// mostStuck is how many look-ups for one user may wait for what does not answer. Each
@@ -73,9 +71,9 @@ type waits struct {
 	late     map[question]*reply
 	accounts map[uint32]*account
 
-	// held counts the processes whose memory is waited for still, and wary is when any was slow last, in ns
-	// since 1970; 0 is never.
-	held, wary atomic.Int64
+	// held counts the processes whose memory is waited for still, full the users for whom as much is waited for
+	// as may be, and debt is until when somebody may have overdrawn his credit, in ns since 1970.
+	held, full, debt atomic.Int64
 }
 
 // within returns what ask says of a file of the owner's, or gives up soon: the answer is kept for who asks
@@ -176,18 +174,35 @@ func (w *waits) paid(q question, owner uint32, r *reply, answered bool, took, ke
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.account(owner)
-	a.credit -= took
+	if a.credit -= took; a.credit <= 0 {
+		w.debt.Store(time.Now().Add(time.Duration(float64(quick-a.credit) / share)).UnixNano())
+	}
 	if !answered {
 		select {
 		case <-r.known:
 			answered = true
 		default:
 			w.late[q] = r
-			a.stuck++
+			w.stick(a, q, 1)
 			go w.keep(q, owner, r, keep)
 		}
 	}
 	return answered
+}
+
+// stick counts one more that does not answer, or one less.
+func (w *waits) stick(a *account, q question, by int) {
+	before := a.stuck >= mostStuck
+	a.stuck += by
+	switch after := a.stuck >= mostStuck; {
+	case after && !before:
+		w.full.Add(1)
+	case before && !after:
+		w.full.Add(-1)
+	}
+	if q.name == memory {
+		w.held.Add(int64(by))
+	}
 }
 
 // keep waits for the answer, and forgets it when nobody asks for it.
@@ -195,10 +210,7 @@ func (w *waits) keep(q question, owner uint32, r *reply, long time.Duration) {
 	<-r.known
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.account(owner).stuck--
-	if q.name == memory {
-		w.held.Add(-1)
-	}
+	w.stick(w.account(owner), q, -1)
 	forget := func() {
 		if w.late[q] == r {
 			delete(w.late, q)
