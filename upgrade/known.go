@@ -18,6 +18,10 @@ type known struct {
 	home *place
 	// hidden says that it has exec'd something that is no server, and may be on its way to one.
 	hidden bool
+	// gone is when a look found that it is no more, and replaced says that its number is another's by
+	// then; how it ended is yet to be told.
+	gone     time.Time
+	replaced bool
 }
 
 // home is where a process belongs, as far as that is known.
@@ -44,14 +48,16 @@ func (s *Service) member(pid selector.PID) *Member {
 	return nil
 }
 
+// taken reports whether the number of a process that is known is another's now.
+func (s *Service) taken(p selector.Process) bool {
+	k := s.known[p.PID]
+	return k != nil && k.identity() != p.Identity
+}
+
 // meet takes a process into the set of those that are known, at the place that it names.
 func (s *Service) meet(v view, now time.Time) *known {
 	pid := v.process.PID
 	k := s.known[pid]
-	if k != nil && k.identity() != v.process.Identity {
-		s.ended(pid, Exit{}) // the number is another process's now
-		k = nil
-	}
 	if k == nil {
 		k = &known{}
 		s.known[pid] = k
@@ -60,7 +66,7 @@ func (s *Service) meet(v view, now time.Time) *known {
 		s.release(k.UID)
 		s.perUser[v.process.Credentials.Owner]++
 	}
-	k.Server, k.hidden = newServer(v.process, v.decision), false
+	k.Server, k.hidden, k.gone = newServer(v.process, v.decision), false, time.Time{}
 	s.settle(k, v.process, now)
 	return k
 }
@@ -172,27 +178,6 @@ func (s *Service) forget(p *place) {
 func (s *Service) release(uid uint32) {
 	if s.perUser[uid]--; s.perUser[uid] == 0 {
 		delete(s.perUser, uid)
-	}
-}
-
-// ended takes the news that a process is gone.
-func (s *Service) ended(pid selector.PID, exit Exit) {
-	s.agenda.forget(pid)
-	k := s.known[pid]
-	if k == nil {
-		return
-	}
-	now := time.Now()
-	if r := s.rolloutOf(pid); r != nil {
-		r.ended(pid, exit, now)
-		s.touch(r)
-	}
-	delete(s.known, pid)
-	s.release(k.UID)
-	if k.home != nil {
-		s.cfg.Installs.Ended(k.view, k.identity())
-		delete(k.home.servers, pid)
-		s.abandon(k.home, now)
 	}
 }
 

@@ -102,13 +102,13 @@ func (s *Service) members() func(yield func(selector.PID) bool) {
 
 // surveyed notes that everybody was looked at: who is not in the report has ended.
 func (s *Service) surveyed(report Report) {
-	living := make(map[selector.PID]bool, len(report.Servers))
+	now, living := time.Now(), make(map[selector.PID]bool, len(report.Servers))
 	for _, server := range report.Servers {
 		living[server.PID] = server.Verdict != selector.Gone
 	}
 	for pid := range s.known {
 		if !living[pid] {
-			s.ended(pid, Exit{})
+			living[pid] = s.vanished(pid, now)
 		}
 	}
 	s.agenda.keepOnly(living)
@@ -142,8 +142,15 @@ func (s *Service) round(ctx context.Context, reason Reason, candidates []selecto
 // without an event.
 func (s *Service) see(v view, now time.Time) {
 	pid := v.process.PID
-	if v.decision.Verdict == selector.Gone {
-		s.ended(pid, Exit{})
+	switch {
+	case v.decision.Verdict == selector.Gone:
+		s.vanished(pid, now)
+		return
+	case v.process.StartTime == 0:
+		s.unread(v, now)
+		return
+	case s.taken(v.process) && s.vanished(pid, now):
+		s.known[pid].replaced = true
 		return
 	}
 	delete(s.over, pid)

@@ -45,6 +45,14 @@ func (r *rollout) judged(m *Member, d selector.Decision, now time.Time) {
 	}
 }
 
+// unread takes a look that told nothing. Who is to be asked must be looked at again before.
+func (r *rollout) unread(m *Member, d selector.Decision, now time.Time) {
+	if m.State == Pending {
+		r.note(m, d)
+		r.step(m, TurnedDown, now)
+	}
+}
+
 // waited takes a look at one that was asked. An exec that no event told shows in the image.
 func (r *rollout) waited(m *Member, p selector.Process, d selector.Decision, now time.Time) {
 	switch {

@@ -172,7 +172,7 @@ func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(0)
 		w.change(func() { w.processes[7].StartTime++ }) // without an event: it was lost
-		w.pass(2 * time.Second)
+		w.pass(4 * time.Second)
 		requireAsked(t, w, 7, 2, "after another server got its number")
 	})
 }

@@ -61,6 +61,8 @@ type world struct {
 	looks map[selector.PID]int
 	// unread, if any, says at which looks a process cannot be read.
 	unread func(looks int) bool
+	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
+	fails error
 	// seers says of which views it is known who has them, and unsighted counts the places that were
 	// watched before.
 	seers     map[selector.View]bool
@@ -129,7 +131,10 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, er
 	defer w.mu.Unlock()
 	w.looks[pid]++
 	p, lives := w.processes[pid]
-	if !lives {
+	switch {
+	case w.fails != nil:
+		return selector.Process{}, w.fails
+	case !lives:
 		return selector.Process{}, selector.ErrGone
 	}
 	read := *p

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/upgrade"
+)
+
+// last is the last step that was told of a server.
+func (w *world) last() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.moves[len(w.moves)-1]
+}
+
+func (w *world) requireLast(t *testing.T, want, when string) {
+	t.Helper()
+	if got := w.last(); got != want {
+		t.Errorf("%s: the last step is %q, want %q", when, got, want)
+	}
+}
+
+// quits is the end of a session.
+var quits = upgrade.Exit{Known: true}
+
+// TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays: /proc has no process any more from the moment on
+// in which it begins to exit, and a guess would halt the rollout.
+func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
+	execs := func(w *world) {
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+	}
+	for name, c := range map[string]struct {
+		before  func(*world)
+		exit    upgrade.Exit
+		outcome string
+	}{
+		"a clean one after the signal": {func(*world) {}, quits, "7 notified left"},
+		"a crash after the signal":     {func(*world) {}, upgrade.Exit{Known: true, Status: 70 << 8}, "7 notified died"},
+		"a clean one after the exec":   {execs, quits, "7 holding left"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(100 * time.Millisecond)
+				c.before(w)
+				w.change(func() { delete(w.processes, 7) })
+				w.events <- upgrade.Event{Kind: upgrade.Lost} // and everybody is looked at
+				w.pass(1500 * time.Millisecond)
+				w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, Exit: c.exit}
+				w.pass(time.Minute)
+				w.requireLast(t, c.outcome, "after the event")
+			})
+		})
+	}
+}
+
+func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { delete(w.processes, 7) })
+		w.events <- upgrade.Event{Kind: upgrade.Lost}
+		w.pass(1500 * time.Millisecond)
+		w.requireLast(t, "7 pending notified", "while it may still be told")
+		w.pass(time.Second)
+		w.requireLast(t, "7 notified died", "after that")
+	})
+}
+
+// TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays: the same without the kernel's events.
+func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.brief = true
+		w.start(7, oldImage)
+		w.serve(t, 10*time.Minute)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { delete(w.processes, 7) })
+		w.pass(1500 * time.Millisecond) // it is looked at all the time
+		w.ended[7] <- quits
+		w.pass(time.Minute)
+		w.requireLast(t, "7 notified left", "after the pin told")
+	})
+}
+
+// TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown: neither is taken for the other.
+func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
+	for name, tell := range map[string]func(*world){
+		"by the event": func(w *world) { w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, Exit: quits} },
+		"by nothing":   func(*world) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.limits.MaxFailures = 2
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(100 * time.Millisecond)
+				w.change(func() { w.processes[7].StartTime++ })
+				w.events <- upgrade.Event{Kind: upgrade.Lost}
+				w.pass(100 * time.Millisecond)
+				requireAsked(t, w, 7, 1, "before the end of the first is known")
+				tell(w)
+				w.pass(10 * time.Second)
+				requireAsked(t, w, 7, 2, "once it is")
+				left := slices.Contains(w.moves, "7 notified left")
+				if told := name == "by the event"; left != told {
+					t.Errorf("the steps are %q", w.moves)
+				}
+			})
+		})
+	}
+}
+
+// TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother: the service was out of descriptors for a moment.
+func TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"] = at("/a", oldImage)
+		for pid := range selector.PID(3) {
+			w.begin(pid+7, "/a", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Second)
+		w.onSignal = func(pid selector.PID) {
+			w.fails = errors.New("too many open files")
+			go func() {
+				w.pass(500 * time.Millisecond)
+				w.change(func() { w.fails = nil })
+			}()
+		}
+		w.land(at("/a", newImage))
+		w.pass(100 * time.Millisecond)
+		w.events <- upgrade.Event{Kind: upgrade.Lost}
+		w.pass(100 * time.Millisecond)
+		if s := w.status(t); len(s.Installs) != 1 || s.Installs[0].Servers != 3 {
+			t.Errorf("meanwhile the installs are %+v", s.Installs)
+		}
+		w.onSignal = nil
+		w.pass(5 * time.Second)
+		for pid := range selector.PID(3) {
+			requireAsked(t, w, pid+7, 1, "after it could be read again")
+		}
+		if i := slices.IndexFunc(w.moves, func(m string) bool { return m[2:] == "notified died" || m[2:] == "pending left" }); i >= 0 {
+			t.Errorf("a living server is said to have ended: %q", w.moves)
+		}
+	})
+}
