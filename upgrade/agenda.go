@@ -85,6 +85,15 @@ func (a *agenda) poll(pid selector.PID, now, end time.Time) {
 	a.put(pid, next)
 }
 
+// again makes some due at another time who were due, without anything else than that.
+func (a *agenda) again(pids []selector.PID, when time.Time) {
+	for _, pid := range pids {
+		v := a.visits[pid]
+		v.at = when
+		a.put(pid, v)
+	}
+}
+
 // at plans one look.
 func (a *agenda) at(pid selector.PID, when time.Time) { a.put(pid, visit{at: when}) }
 

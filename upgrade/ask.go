@@ -145,11 +145,7 @@ func (s *Service) Rollouts(ctx context.Context) (rollouts []Rollout, err error) 
 // its turn, self last if it is not 0. The report has the servers, and in Plan whose turn is to come.
 func (s *Service) Trigger(ctx context.Context, path string, self selector.PID) (report Report, err error) {
 	err = s.do(ctx, func(ctx context.Context) {
-		for at, p := range s.places.all {
-			if path == at.Path || path == "" && len(s.places.fixed) > 0 {
-				s.lookAhead(p)
-			}
-		}
+		s.lookAheadAt(path)
 		for _, r := range s.rollouts {
 			if self != 0 {
 				r.last(self)

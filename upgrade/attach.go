@@ -23,17 +23,32 @@ func (s *Service) installed(ctx context.Context, found Found) {
 	}
 	now := time.Now()
 	s.attach(p, now)
-	if p.busy.After(now) {
-		p.again = p.busy
-		s.places.schedule(p.again)
+	p.left = nil
+	if end := s.restsOf(p, now); !end.IsZero() {
+		s.places.lookAgain(p, end)
 		return
 	}
 	s.lookAtPlace(ctx, p, ReasonInstall)
 }
 
+// lookAheadAt does not wait until it is told what stands at a path; an empty one is all that the operator
+// named. It is told of those that it does not come to.
+func (s *Service) lookAheadAt(path string) {
+	start := time.Now()
+	for at, p := range s.places.all {
+		now := time.Now()
+		if now.Sub(start) > aheadWithin {
+			return
+		}
+		if (path == at.Path || path == "" && len(s.places.fixed) > 0) && s.restsOf(p, now).IsZero() {
+			s.lookAhead(p)
+		}
+	}
+}
+
 // lookAhead does not wait until it is told what stands at a place.
 func (s *Service) lookAhead(p *place) {
-	found := s.cfg.Installs.Check(p.Place)
+	found := s.check(p)
 	if found.State == selector.StateReady && !sameFile(found, p.install) {
 		p.install, p.ahead = found, true
 		s.attach(p, time.Now())

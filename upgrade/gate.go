@@ -35,11 +35,11 @@ func (g *gate) add(pid selector.PID) {
 }
 
 // turn is the server that may be asked now, if there is one; waiting says that there may be one
-// later without anything happening.
-func (r *rollout) turn(now time.Time) (m *Member, waiting bool) {
-	m = r.first()
+// later without anything happening. rests says of which users nobody may be, for a while.
+func (r *rollout) turn(now time.Time, rests func(user uint32) bool) (m *Member, waiting bool) {
+	m, waiting = r.first(rests)
 	if m == nil {
-		return nil, false
+		return nil, waiting
 	}
 	r.openGate(now)
 	if !r.gate.open && !r.roomForCanary(now) || !r.roomInFlight(now) || now.Sub(m.Since) < r.limits.Yield {
@@ -54,9 +54,9 @@ func (r *rollout) turn(now time.Time) (m *Member, waiting bool) {
 // last makes self the one that is asked after all others.
 func (r *rollout) last(self selector.PID) { r.self, r.gate.sorted = self, false }
 
-// first is the first of the plan that is pending and may be asked. The queue keeps those that may not
-// be now.
-func (r *rollout) first() *Member {
+// first is the first of the plan that is pending and may be asked; waiting says that others must wait for a
+// while. The queue keeps those that may not be now.
+func (r *rollout) first(rests func(user uint32) bool) (first *Member, waiting bool) {
 	g := &r.gate
 	if !g.sorted {
 		g.queue = selector.Plan(r.self, g.queue)
@@ -69,14 +69,17 @@ func (r *rollout) first() *Member {
 			continue
 		}
 		if m.home.asks() && !r.halts(m.UID) {
-			g.queue = append(g.queue[:kept], g.queue[i:]...)
-			return m
+			if !rests(m.UID) {
+				g.queue = append(g.queue[:kept], g.queue[i:]...)
+				return m, waiting
+			}
+			waiting = true
 		}
 		g.queue[kept] = pid
 		kept++
 	}
 	g.queue = g.queue[:kept]
-	return nil
+	return nil, waiting
 }
 
 // openGate lets the others follow the canaries when enough of them upgraded, or when time is up and

@@ -178,6 +178,7 @@ func (s *Service) forget(p *place) {
 func (s *Service) release(uid uint32) {
 	if s.perUser[uid]--; s.perUser[uid] == 0 {
 		delete(s.perUser, uid)
+		delete(s.served.users, uid)
 	}
 }
 
@@ -187,22 +188,40 @@ func (s *Service) bounded(ctx context.Context, pids []selector.PID) []selector.P
 	if s.cfg.MaxPerUser == 0 {
 		return pids
 	}
-	coming := make(map[uint32]int)
+	room := s.room()
 	return slices.DeleteFunc(slices.Clone(pids), func(pid selector.PID) bool {
-		if s.known[pid] != nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return false
 		}
-		id, uid, err := s.cfg.Upgrader.cfg.Inspector.User(pid)
-		if err != nil {
-			return false // the look finds out why
-		}
-		if s.perUser[uid]+coming[uid] < s.cfg.MaxPerUser {
-			coming[uid]++
-			return false
-		}
-		s.overLimit(id, uid)
-		return true
+		_, admitted := room.admit(pid)
+		return !admitted
 	})
+}
+
+// room says for whom there is some. coming are those for whom there was and who are not known yet.
+type room struct {
+	s      *Service
+	coming map[uint32]int
+}
+
+func (s *Service) room() room { return room{s, make(map[uint32]int)} }
+
+// admit reports whether there is room for a process, and whose it is: nobody's where that cannot be
+// told, and the look finds out why.
+func (r room) admit(pid selector.PID) (user uint32, admitted bool) {
+	if k := r.s.known[pid]; k != nil {
+		return k.UID, true
+	}
+	id, user, err := r.s.cfg.Upgrader.cfg.Inspector.User(pid)
+	switch limit := r.s.cfg.MaxPerUser; {
+	case err != nil:
+		return nobody, true
+	case limit == 0, r.s.perUser[user]+r.coming[user] < limit:
+		r.coming[user]++
+		return user, true
+	}
+	r.s.overLimit(id, user)
+	return user, false
 }
 
 // overLimit notes a process that is not looked at. It takes no place of those that are.

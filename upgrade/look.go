@@ -3,6 +3,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -14,8 +15,12 @@ import (
 // lookAgain does what the agenda has for now.
 func (s *Service) lookAgain(ctx context.Context) {
 	now := time.Now()
-	if s.agenda.everybodyDue(now) {
+	switch {
+	case s.agenda.everybodyDue(now):
 		s.roundOverAll(ctx, ReasonRetry)
+		return
+	case s.losses.due(now):
+		s.roundAfterLoss(ctx)
 		return
 	}
 	s.dropOrphans(now)
@@ -24,11 +29,9 @@ func (s *Service) lookAgain(ctx context.Context) {
 		s.forget(p)
 	}
 	for _, p := range again {
-		s.lookAtPlace(ctx, p, ReasonRetry)
+		s.lookAtPlaceAgain(ctx, p, now)
 	}
-	if due := s.agenda.due(now); len(due) > 0 {
-		s.round(ctx, ReasonServer, s.bounded(ctx, due))
-	}
+	s.lookAtDue(ctx, now)
 }
 
 // auditedRound also says how long it took.
@@ -50,11 +53,40 @@ func (s *Service) lookAtPlace(ctx context.Context, p *place, reason Reason) {
 		s.roundOverAll(ctx, reason)
 		return
 	}
-	start := time.Now()
-	s.round(ctx, reason, slices.Collect(maps.Keys(p.servers)))
-	p.looked(start, time.Now())
+	users := make(map[selector.PID]uint32)
+	for pid := range p.servers {
+		if p.left == nil || p.left[pid] {
+			users[pid] = p.Owner
+		}
+	}
+	looked, b := s.lookAtSome(ctx, reason, users)
+	s.pay(b)
+	maps.DeleteFunc(users, func(pid selector.PID, _ uint32) bool { return looked[pid] })
+	if len(users) > 0 {
+		p.left = make(map[selector.PID]bool, len(users))
+		for pid := range users {
+			p.left[pid] = true
+		}
+		s.places.lookAgain(p, cmp.Or(s.restsOf(p, time.Now()), time.Now()))
+		return
+	}
+	p.again, p.left = time.Time{}, nil
 	if ctx.Err() == nil && p.rollout != nil {
 		p.rollout.surveyed = true
+	}
+}
+
+// lookAtPlaceAgain does so when its user may be looked at, and not more than a slice of time has passed since
+// start.
+func (s *Service) lookAtPlaceAgain(ctx context.Context, p *place, start time.Time) {
+	now := time.Now()
+	switch end := s.restsOf(p, now); {
+	case !end.IsZero():
+		s.places.lookAgain(p, end)
+	case now.Sub(start) > slice:
+		s.places.lookAgain(p, now)
+	default:
+		s.lookAtPlace(ctx, p, ReasonRetry)
 	}
 }
 
@@ -62,6 +94,7 @@ func (s *Service) lookAtPlace(ctx context.Context, p *place, reason Reason) {
 // that the operator named.
 func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 	s.agenda.everybodySeen()
+	s.losses.next = time.Time{}
 	if len(s.places.fixed) > 0 && !slices.ContainsFunc(s.places.fixed, (*place).ready) {
 		report := s.cfg.Upgrader.Survey(ctx, compared{s}, nil)
 		s.cfg.Observer.Round(reason, report, 0)
@@ -79,7 +112,7 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 	candidates = s.bounded(ctx, candidates)
 	// Those that are known are looked at whether or not they are candidates: one that has ended unseen
 	// is no candidate any more.
-	report := s.round(ctx, reason, slices.AppendSeq(candidates, s.members()))
+	report, _ := s.round(ctx, reason, slices.AppendSeq(candidates, s.members()))
 	if ctx.Err() != nil { // the survey may have been cut short
 		return report
 	}
@@ -113,7 +146,7 @@ func (s *Service) surveyed(report Report) {
 	}
 	s.agenda.keepOnly(living)
 	for _, p := range s.places.all {
-		p.again = time.Time{}
+		p.again, p.left = time.Time{}, nil
 		if p.rollout != nil {
 			p.rollout.surveyed = true
 			s.touch(p.rollout)
@@ -122,7 +155,7 @@ func (s *Service) surveyed(report Report) {
 }
 
 // round looks at some, and plans those that are outdated into their rollouts.
-func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) Report {
+func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) (Report, []view) {
 	start := time.Now()
 	report, views := s.cfg.Upgrader.survey(ctx, compared{s}, candidates)
 	now := time.Now()
@@ -135,7 +168,7 @@ func (s *Service) round(ctx context.Context, reason Reason, candidates []selecto
 	}
 	report.Plan = selector.Plan(s.cfg.Upgrader.cfg.Self, due)
 	s.cfg.Observer.Round(reason, report, now.Sub(start))
-	return report
+	return report, views
 }
 
 // see takes one look, and plans the next one at those that are behind for a reason that may pass

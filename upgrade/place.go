@@ -53,8 +53,8 @@ type place struct {
 	// again is when everybody who names it is to be looked at; zero for not at all. Nobody is asked
 	// before.
 	again time.Time
-	// busy is until when it is left alone, so that those who name it cost others nothing.
-	busy time.Time
+	// left are those of them who were not looked at yet, when a part was.
+	left map[selector.PID]bool
 	// ahead says that the install was found by a look at the path, and is yet to be told.
 	ahead bool
 	// checked is when the install was found to be still ready.
@@ -77,15 +77,6 @@ func (p *place) ready() bool { return p.install.State == selector.StateReady }
 
 // asks reports whether those who name it may be asked.
 func (p *place) asks() bool { return p != nil && p.ready() && p.again.IsZero() }
-
-// calm is how many times as long as a look at everybody who names a place the place is left alone
-// afterwards, and how many times as long as a look at all servers there is no other.
-const calm = 10
-
-// looked notes that everybody was looked at.
-func (p *place) looked(start, now time.Time) {
-	p.again, p.busy = time.Time{}, now.Add(calm*now.Sub(start))
-}
 
 // places has the places that are watched, and says which of them a process belongs to.
 type places struct {
@@ -128,6 +119,12 @@ func (ps *places) of(p selector.Process, home *place) *place {
 		return home
 	}
 	return ps.fixed[0]
+}
+
+// lookAgain plans a look at everybody who names a place.
+func (ps *places) lookAgain(p *place, at time.Time) {
+	p.again = at
+	ps.schedule(at)
 }
 
 // schedule makes sure that due is asked no later than then.

@@ -79,8 +79,10 @@ type Service struct {
 	perUser, perOwner map[uint32]int
 	// history has the rollouts that are over, the latest last.
 	history []Rollout
-	// served is the number of the rollout that had a turn last, for fairness.
-	served uint64
+	served  served
+	// rests says whose things are left alone for a while, because they took long.
+	rests  rests
+	losses losses
 	// followed are those whose end is waited for here; each entry ends that.
 	followed map[selector.PID]context.CancelFunc
 	ends     chan end
@@ -105,6 +107,7 @@ func NewService(cfg ServiceConfig) *Service {
 		known:   make(map[selector.PID]*known), over: make(map[selector.PID]Server),
 		perUser: make(map[uint32]int), perOwner: make(map[uint32]int),
 		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
+		served: served{users: make(map[uint32]uint64)}, rests: make(rests),
 	}
 }
 
@@ -216,6 +219,8 @@ func (s *Service) happened(ctx context.Context, e Event) {
 			r.askedByOther(m, now, now)
 		}
 	case Lost:
-		s.roundOverAll(ctx, ReasonLoss)
+		if s.losses.happened(now) {
+			s.roundAfterLoss(ctx)
+		}
 	}
 }

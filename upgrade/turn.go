@@ -3,6 +3,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -14,7 +15,7 @@ const idle = 24 * time.Hour
 // next says whose turn it is, and for how long nothing is to be done if nothing happens.
 func (s *Service) next(now time.Time) (*Member, time.Duration) {
 	wake := now.Add(idle)
-	for _, at := range []time.Time{s.agenda.next, s.places.next, s.orphansDue} {
+	for _, at := range []time.Time{s.agenda.next, s.places.next, s.losses.next, s.orphansDue} {
 		if !at.IsZero() && at.Before(wake) {
 			wake = at
 		}
@@ -29,24 +30,43 @@ func (s *Service) next(now time.Time) (*Member, time.Duration) {
 	return m, wake.Sub(now)
 }
 
-// turn is the server that may be asked now. The rollouts take turns: the next one after that which had
-// the last is the one with the next higher number.
+// served says who had a turn last.
+type served struct {
+	// rollout is the number of the last one that had, and turn how many there were.
+	rollout, turn uint64
+	// users says which turn was the last of each.
+	users map[uint32]uint64
+}
+
+func (l *served) take(m *Member) {
+	l.rollout = m.Rollout
+	l.turn++
+	l.users[m.UID] = l.turn
+}
+
+// before reports whether it is a's turn before b's: that of the user whose last one is longer ago, or of the
+// rollout with the next number after the one that had the last.
+func (l *served) before(a, b *Member) bool {
+	users := cmp.Compare(l.users[a.UID], l.users[b.UID])
+	return cmp.Or(users, cmp.Compare(a.Rollout-l.rollout-1, b.Rollout-l.rollout-1)) < 0
+}
+
+// turn is the server that may be asked now. The users take turns, and each user's rollouts: the next one
+// after that which had the last is the one with the next higher number.
 func (s *Service) turn(now time.Time) (first *Member, waiting bool) {
+	rests := func(user uint32) bool { return !s.rests.end(user, now).IsZero() }
 	for _, r := range s.rollouts {
 		if len(r.gate.queue) == 0 {
 			continue
 		}
-		m, waits := r.turn(now)
+		m, waits := r.turn(now, rests)
 		waiting = waiting || waits
-		if m != nil && (first == nil || s.before(m.Rollout, first.Rollout)) {
+		if m != nil && (first == nil || s.served.before(m, first)) {
 			first = m
 		}
 	}
 	return first, waiting
 }
-
-// before orders the numbers of rollouts, beginning after the one that was served last.
-func (s *Service) before(a, b uint64) bool { return a-s.served-1 < b-s.served-1 }
 
 var always = func() chan struct{} {
 	c := make(chan struct{})
@@ -66,7 +86,7 @@ func ready(m *Member) <-chan struct{} {
 // between, nobody is asked twice.
 func (s *Service) ask(ctx context.Context, m *Member) {
 	now := time.Now()
-	s.served = m.Rollout
+	s.served.take(m)
 	if !s.stillReady(m.home) {
 		s.lookLater(m.home, now)
 		return
@@ -74,7 +94,9 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 	intent := *m
 	intent.State, intent.Since, intent.AskedAt = Notified, now, now
 	s.note(intent)
+	user, start := m.UID, time.Now()
 	d := s.cfg.Upgrader.deliver(m.identity(), atHome{compared{s}, m.home})
+	s.charge(user, start)
 	now = time.Now()
 	r := s.rolloutOf(m.PID)
 	s.touch(r)
@@ -115,7 +137,7 @@ func (s *Service) stillReady(p *place) bool {
 	if time.Since(p.checked) < checkEvery {
 		return true
 	}
-	now := s.cfg.Installs.Check(p.Place)
+	now := s.check(p)
 	if now.State != p.install.State || now.Image != p.install.Image {
 		return false
 	}
@@ -125,6 +147,5 @@ func (s *Service) stillReady(p *place) bool {
 
 // lookLater plans a look at everybody who names a place; nobody of them is asked before.
 func (s *Service) lookLater(p *place, now time.Time) {
-	p.again = now.Add(candidatesRetry)
-	s.places.schedule(p.again)
+	s.places.lookAgain(p, now.Add(candidatesRetry))
 }

@@ -158,6 +158,9 @@ type view struct {
 	process  selector.Process
 	install  selector.Install
 	decision selector.Decision
+	// at is when the look began, and took how long it went on.
+	at   time.Time
+	took time.Duration
 }
 
 // lookAtAll judges the candidates, ascending and each once, on all cores: nearly all of the time is
@@ -179,6 +182,13 @@ func (u *Upgrader) lookAtAll(ctx context.Context, with installs, candidates []se
 }
 
 func (u *Upgrader) lookAt(pid selector.PID, with installs) view {
+	start := time.Now()
+	v := u.judged(pid, with)
+	v.at, v.took = start, time.Since(start)
+	return v
+}
+
+func (u *Upgrader) judged(pid selector.PID, with installs) view {
 	rule := u.cfg.Rule
 	rule.Install = selector.Install{Interpreters: with.Interpreters()}
 	process, err := u.cfg.Inspector.Inspect(pid, rule)
@@ -190,7 +200,7 @@ func (u *Upgrader) lookAt(pid selector.PID, with installs) view {
 		return view{process: process, decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: err.Error()}}
 	}
 	rule.Install = with.Of(process)
-	return view{process, rule.Install, rule.Judge(process)}
+	return view{process: process, install: rule.Install, decision: rule.Judge(process)}
 }
 
 // delivery is what became of one. The view is that of the last look.

@@ -63,6 +63,10 @@ type world struct {
 	unread func(looks int) bool
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
 	fails error
+	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
+	// whether the file is unready then.
+	slowCheck func(upgrade.Place) (time.Duration, bool)
+	slowLook  func(selector.Process) time.Duration
 	// seers says of which views it is known who has them, and unsighted counts the places that were
 	// watched before.
 	seers     map[selector.View]bool
@@ -129,6 +133,12 @@ func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p := w.processes[pid]; p != nil && w.slowLook != nil {
+		takes := w.slowLook(*p)
+		w.mu.Unlock()
+		time.Sleep(takes)
+		w.mu.Lock()
+	}
 	w.looks[pid]++
 	p, lives := w.processes[pid]
 	switch {
@@ -229,7 +239,7 @@ func (w *world) land(i selector.Install) {
 }
 
 func (w *world) tellOf(p upgrade.Place) {
-	found := upgrade.Found{Place: p, Install: w.Check(p)}
+	found := upgrade.Found{Place: p, Install: w.stands(p)}
 	if found.Install.State == "" {
 		return // nothing has landed yet
 	}
@@ -264,8 +274,21 @@ func (w *world) Forget(p upgrade.Place) {
 
 func (w *world) Found() <-chan upgrade.Found { return w.found }
 
-// Check finds what landed last, in the state that the test gave it.
+// Check finds what landed last, in the state that the test gave it, when the test lets it.
 func (w *world) Check(p upgrade.Place) selector.Install {
+	found := w.stands(p)
+	if w.slowCheck == nil {
+		return found
+	}
+	takes, unready := w.slowCheck(p)
+	time.Sleep(takes)
+	if unready {
+		found.State = selector.StateUnready
+	}
+	return found
+}
+
+func (w *world) stands(p upgrade.Place) selector.Install {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	found := w.files[p.Path]
