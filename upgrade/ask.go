@@ -5,6 +5,7 @@ package upgrade
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 
 	"ebpf-upgrader/selector"
@@ -159,30 +160,33 @@ func (s *Service) Trigger(ctx context.Context, path string, self selector.PID) (
 	return report, err
 }
 
-// Pause lets nobody be asked until Resume, also not by the next process.
+// Pause lets nobody be asked until Resume, also not by the next process. It pauses whatever fails: an error is
+// that the next process would not know of it.
 func (s *Service) Pause(ctx context.Context) error {
-	return s.do(ctx, func(context.Context) {
-		s.paused = true
-		s.steered()
-	})
+	return s.steer(ctx, func() { s.paused = true })
 }
 
-// Resume ends a pause, and lets rollouts that halted go on.
+// Resume ends a pause, and lets rollouts that halted go on. It does whatever fails: an error is that the next
+// process would not know of it.
 func (s *Service) Resume(ctx context.Context) error {
-	return s.do(ctx, func(context.Context) {
+	return s.steer(ctx, func() {
 		s.paused = false
 		for _, r := range s.rollouts {
 			if len(r.barred) > 0 {
 				r.resume()
 			}
 		}
-		s.steered()
 	})
 }
 
-func (s *Service) steered() {
-	for _, r := range s.rollouts {
-		s.touch(r)
-	}
-	s.save()
+func (s *Service) steer(ctx context.Context, change func()) error {
+	var unsaved error
+	err := s.do(ctx, func(context.Context) {
+		change()
+		for _, r := range s.rollouts {
+			s.touch(r)
+		}
+		unsaved = s.save()
+	})
+	return errors.Join(err, unsaved)
 }

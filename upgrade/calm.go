@@ -38,8 +38,8 @@ type rests map[uint32]time.Time
 
 // spent notes that the goroutine was busy for a user.
 func (r rests) spent(user uint32, took time.Duration, now time.Time) {
-	if took > 0 {
-		r[user] = now.Add(calm * took)
+	if end := now.Add(calm * took); took > 0 && end.After(r[user]) {
+		r[user] = end
 	}
 }
 

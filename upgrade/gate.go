@@ -45,10 +45,21 @@ func (r *rollout) turn(now time.Time, rests func(user uint32) bool) (m *Member, 
 	if !r.gate.open && !r.roomForCanary(now) || !r.roomInFlight(now) || now.Sub(m.Since) < r.limits.Yield {
 		return nil, true
 	}
-	if m.PID == r.self && r.counts[Pending] > 1 {
+	if m.PID == r.self && r.othersToCome() {
 		return nil, true
 	}
 	return m, false
+}
+
+// othersToCome reports whether others than self are to be asked before. Those whose users' are not asked any
+// more are not.
+func (r *rollout) othersToCome() bool {
+	for _, m := range r.members {
+		if m.State == Pending && m.PID != r.self && !r.halts(m.UID) {
+			return true
+		}
+	}
+	return false
 }
 
 // last makes self the one that is asked after all others.

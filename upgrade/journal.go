@@ -87,9 +87,9 @@ func (s *Service) keep(r *rollout) {
 	}
 }
 
-func (s *Service) save() {
+func (s *Service) save() error {
 	if s.cfg.Journal == nil {
-		return
+		return nil
 	}
 	saved := Saved{Paused: s.paused, Number: s.number}
 	for _, r := range s.rollouts {
@@ -103,7 +103,9 @@ func (s *Service) save() {
 		saved.Rollouts = append(saved.Rollouts, one)
 	}
 	slices.SortFunc(saved.Rollouts, func(a, b SavedRollout) int { return cmp.Compare(a.Number, b.Number) })
-	s.journaled(s.cfg.Journal.Save(saved))
+	err := s.cfg.Journal.Save(saved)
+	s.journaled(err)
+	return err
 }
 
 // journaled tells of the first error of several. The service goes on: what makes a second signal

@@ -110,7 +110,7 @@ func (s *Service) placeFor(k *known, p selector.Process, now time.Time) (to *pla
 	switch {
 	case !ok || !armed(k.Verdict):
 		return nil, false
-	case s.perOwner[at.Owner] >= s.cfg.MaxPlacesPerUser:
+	case s.perOwner[at.Owner] >= s.cfg.MaxPlacesPerUser && !s.makeRoom(at.Owner):
 		k.Decision = selector.Decision{Verdict: selector.OverLimit, Detail: "its user names too many installs"}
 		return nil, false
 	}
@@ -118,6 +118,21 @@ func (s *Service) placeFor(k *known, p selector.Process, now time.Time) (to *pla
 	s.places.all[at] = to
 	s.perOwner[at.Owner]++
 	return to, true
+}
+
+// makeRoom forgets the place of a user that nobody has named for the longest time, if there is one.
+func (s *Service) makeRoom(owner uint32) bool {
+	var oldest *place
+	for _, p := range s.places.all {
+		if p.Owner == owner && !p.empty.IsZero() && (oldest == nil || p.empty.Before(oldest.empty)) {
+			oldest = p
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	s.forget(oldest)
+	return true
 }
 
 // armed reports whether a process with that verdict is a server that names what it would exec.

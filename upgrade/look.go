@@ -109,6 +109,7 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 		return Report{}
 	}
 	clear(s.over)
+	s.bury(candidates)
 	candidates = s.bounded(ctx, candidates)
 	// Those that are known are looked at whether or not they are candidates: one that has ended unseen
 	// is no candidate any more.
@@ -118,6 +119,21 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 	}
 	s.surveyed(report)
 	return report
+}
+
+// bury gives up those that are known and no candidates any more, so that they take no room. A server that was
+// asked keeps its own: how it ended is yet to be found out.
+func (s *Service) bury(candidates []selector.PID) {
+	living := make(map[selector.PID]bool, len(candidates))
+	for _, pid := range candidates {
+		living[pid] = true
+	}
+	now := time.Now()
+	for pid := range s.known {
+		if m := s.member(pid); !living[pid] && (m == nil || !m.State.Kept()) {
+			s.vanished(pid, now)
+		}
+	}
 }
 
 // members are the PIDs of all that take part in a rollout.
@@ -196,6 +212,10 @@ func (s *Service) see(v view, now time.Time) {
 			s.plan(*r.members[pid])
 			return
 		}
+	}
+	if !IsServer(k.Server) && s.member(pid) == nil { // of its end nobody would tell
+		s.ended(pid, Exit{})
+		return
 	}
 	s.planUnasked(r, v, now)
 }

@@ -63,6 +63,8 @@ type world struct {
 	unread func(looks int) bool
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
 	fails error
+	// unsaved, if any, is why nothing can be saved.
+	unsaved error
 	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
 	// whether the file is unready then.
 	slowCheck func(upgrade.Place) (time.Duration, bool)
@@ -357,8 +359,12 @@ func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 type journal struct{ w *world }
 
 func (j *journal) Save(s upgrade.Saved) error {
-	j.w.change(func() { j.w.saved = &s })
-	return nil
+	j.w.mu.Lock()
+	defer j.w.mu.Unlock()
+	if j.w.unsaved == nil {
+		j.w.saved = &s
+	}
+	return j.w.unsaved
 }
 
 // kept is a copy of what was saved, for changing it; a service may still read the one before.
