@@ -13,14 +13,14 @@ import (
 
 func newRollout(s upgrade.SavedRollout, now clock) *rollout {
 	return &rollout{
-		Number: s.Number, Proven: s.Proven, Halted: s.Halted, Deaths: s.Deaths,
+		Number: s.Number, Proven: s.Proven, Halted: s.Halted, Deaths: s.Deaths, Barred: s.Barred,
 		Started: now.moment(s.Started), Install: newInstall(s.Install),
 	}
 }
 
 func (r rollout) saved(now clock) upgrade.SavedRollout {
 	return upgrade.SavedRollout{
-		Number: r.Number, Proven: r.Proven, Halted: r.Halted, Deaths: r.Deaths,
+		Number: r.Number, Proven: r.Proven, Halted: r.Halted, Deaths: r.Deaths, Barred: r.Barred,
 		Started: now.time(r.Started), Install: r.Install.install(),
 	}
 }

@@ -16,5 +16,5 @@
 // A line counts only if it is, byte for byte, what this version would have written: nobody gets half a
 // server. A last line that is not is taken for one that a killed process did not finish, and left
 // out; any other makes the whole file foreign. Whatever changes the form must raise the number in the
-// header.
+// header, but for a field that may be left out and then means what it meant before there was one.
 package state

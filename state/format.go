@@ -50,8 +50,10 @@ type rollout struct {
 	Proven  bool           `json:"proven"`
 	Halted  bool           `json:"halted"`
 	Deaths  map[uint32]int `json:"deaths"`
-	Started *int64         `json:"started"`
-	Install install        `json:"install"`
+	// Barred is left out where it is empty, as by those who did not know it.
+	Barred  []uint32 `json:"barred,omitempty"`
+	Started *int64   `json:"started"`
+	Install install  `json:"install"`
 }
 
 type install struct {

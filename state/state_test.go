@@ -65,7 +65,7 @@ func saved(pids ...selector.PID) upgrade.Saved {
 		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
 	s := upgrade.Saved{Paused: true, Number: 1<<64 - 1, Rollouts: []upgrade.SavedRollout{
-		{Number: of, Install: install, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: map[uint32]int{0: 1, 1<<32 - 1: 2}},
+		{Number: of, Install: install, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: map[uint32]int{0: 1, 1<<32 - 1: 2}, Barred: []uint32{1<<32 - 1}},
 		{Number: of + 1, Install: install},
 	}}
 	for _, pid := range pids {
@@ -165,6 +165,25 @@ func TestNotesReplaceAndRemove(t *testing.T) {
 		must(t, g.Note(more))
 		want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, more)
 	}
+}
+
+// TestARolloutOfAnOlderVersionIsLoaded: it does not say who is barred.
+func TestARolloutOfAnOlderVersionIsLoaded(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1)))
+	path := theFile(t, dir)
+	content, err := os.ReadFile(path)
+	must(t, err)
+	older := strings.Replace(string(content), `"barred":[4294967295],`, "", 1)
+	if older == string(content) {
+		t.Fatalf("nobody is barred in\n%s", content)
+	}
+	must(t, os.WriteFile(path, []byte(older), 0o600))
+	_, got := mustOpen(t, dir)
+	want := saved(1)
+	want.Rollouts[0].Barred = nil
+	check(t, got, want)
 }
 
 func TestRolloutsAreKeptEachByItself(t *testing.T) {

@@ -93,7 +93,13 @@ func (s *Service) begin(install selector.Install, now time.Time) *rollout {
 
 // adopt makes r the rollout of its image.
 func (s *Service) adopt(r *rollout) {
-	r.signal, r.moved = s.cfg.Upgrader.cfg.Signal, s.moved
+	r.signal = s.cfg.Upgrader.cfg.Signal
+	r.moved = func(m Member, from State) {
+		if m.State == Died { // first, for the server is forgotten then
+			s.keep(r)
+		}
+		s.moved(m, from)
+	}
 	r.last(s.cfg.Upgrader.cfg.Self)
 	s.rollouts[r.install.Image] = r
 }

@@ -5,6 +5,7 @@ package upgrade
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,8 +29,10 @@ type SavedRollout struct {
 	// Proven says that the canaries are through.
 	Proven bool
 	Halted bool
-	// Deaths are by the user of the servers that died.
+	// Deaths are by the user of the servers that died, and Barred are the users whose servers are not asked
+	// any more, ascending. What an older version kept has no Barred: it is those with enough deaths.
 	Deaths map[uint32]int
+	Barred []uint32
 	// Servers are those that were asked, with what became of them, ascending by PID.
 	Servers []SavedServer
 }
@@ -70,8 +73,17 @@ func (m *Member) saved() SavedServer {
 func (r *rollout) saved() SavedRollout {
 	return SavedRollout{
 		Number: r.number, Install: r.install, Started: r.started,
-		Proven: r.gate.open, Halted: len(r.barred) > 0, Deaths: r.deaths,
+		Proven: r.gate.open, Halted: len(r.barred) > 0,
+		Deaths: maps.Clone(r.deaths), Barred: slices.Sorted(maps.Keys(r.barred)),
 	}
+}
+
+// wasBarred reports whether the servers of a user were not asked any more.
+func (r SavedRollout) wasBarred(user uint32, limits Limits) bool {
+	if len(r.Barred) == 0 {
+		return r.Deaths[user] >= limits.MaxFailures
+	}
+	return slices.Contains(r.Barred, user)
 }
 
 func (s *Service) note(m Member) {
@@ -128,7 +140,7 @@ func (s *Service) restore(ctx context.Context) {
 		r.gate.open = r.gate.open || saved.Proven
 		for user, deaths := range saved.Deaths {
 			r.deaths[user] = deaths
-			if saved.Halted || deaths >= s.cfg.Limits.MaxFailures {
+			if saved.wasBarred(user, s.cfg.Limits) {
 				r.barred[user] = true
 			}
 		}

@@ -24,6 +24,9 @@ func (r *rollout) seen(p selector.Process, d selector.Decision, home *place, now
 		r.judged(m, d, now)
 	case Notified, Stayed, Staying:
 		r.waited(m, p, d, now)
+		if r.members[p.PID] == nil { // it has exec'd what it was asked for before this rollout
+			r.seen(p, d, home, now)
+		}
 	case Holding:
 		r.held(m, d, now)
 	}

@@ -3,8 +3,10 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -246,13 +248,15 @@ func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery)
 		d.target = nil
 		return d
 	}
-	before := u.trace(pid)
+	before, blind := u.trace(pid)
 	d.view = u.lookAt(pid, with)
 	if d.decision.Verdict != selector.Outdated || d.process.Identity != planned {
 		return d
 	}
-	after := u.trace(pid)
+	after, blindNow := u.trace(pid)
 	switch {
+	case blind != nil || blindNow != nil: // somebody else may have asked it
+		d.err = cmp.Or(blind, blindNow)
 	case after.Exec != before.Exec: // what was seen may be of the image before
 		d.decision = selector.Decision{Verdict: selector.NoHandler, Detail: "exec'd while it was looked at", Stale: true}
 	case !after.Asked.IsZero() && time.Since(after.Asked) < u.cfg.RetryAfter:
@@ -266,13 +270,13 @@ func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery)
 }
 
 // trace is empty where nobody watches.
-func (u *Upgrader) trace(pid selector.PID) Trace {
+func (u *Upgrader) trace(pid selector.PID) (Trace, error) {
 	if u.cfg.Witness == nil {
-		return Trace{}
+		return Trace{}, nil
 	}
 	t, err := u.cfg.Witness.Trace(pid)
 	if err != nil {
-		return Trace{}
+		return Trace{}, fmt.Errorf("trace %d: %w", pid, err)
 	}
-	return t
+	return t, nil
 }

@@ -43,6 +43,7 @@ type world struct {
 	phases   []upgrade.Phase
 	moves    []string
 	troubles int
+	refusals int
 
 	service *upgrade.Service
 	limits  upgrade.Limits
@@ -63,6 +64,8 @@ type world struct {
 	unread func(looks int) bool
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
 	fails error
+	// blind, if any, is why nobody knows who was sent a signal.
+	blind error
 	// unsaved, if any, is why nothing can be saved.
 	unsaved error
 	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
@@ -200,7 +203,7 @@ func (t target) Wait(ctx context.Context) (upgrade.Exit, error) {
 func (w *world) Trace(pid selector.PID) (upgrade.Trace, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.traces[pid], nil
+	return w.traces[pid], w.blind
 }
 
 func (w *world) Round(reason upgrade.Reason, _ upgrade.Report, _ time.Duration) {
@@ -220,7 +223,7 @@ func (w *world) Moved(m upgrade.Member, from upgrade.State) {
 	time.Sleep(w.stall)
 }
 
-func (w *world) Refused(upgrade.Member, error) {}
+func (w *world) Refused(upgrade.Member, error) { w.change(func() { w.refusals++ }) }
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 
