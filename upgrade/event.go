@@ -58,8 +58,24 @@ func (k Kind) String() string {
 type Event struct {
 	Kind Kind
 	PID  selector.PID
+	// At is when the kernel saw it, no earlier than it happened and by the clock of [time.Now]; zero where
+	// that is not known. Events may be read late, and out of turn with Lost.
+	At time.Time
 	// Exit is how it ended, for Ended.
 	Exit Exit
+}
+
+// late reports whether an event is of a time that is over: an exec from before the server was asked is not
+// what it was asked for, and an end from before the process began is that of another with its number.
+func (s *Service) late(e Event) bool {
+	k, m := s.known[e.PID], s.member(e.PID)
+	switch e.Kind {
+	case Execed, Became:
+		return k != nil && k.replaced || m != nil && !e.At.IsZero() && e.At.Before(m.before)
+	case Ended:
+		return k != nil && !e.At.IsZero() && e.At.Before(k.born)
+	}
+	return false
 }
 
 // Reason says why a round was made.

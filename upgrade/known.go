@@ -14,6 +14,8 @@ import (
 type known struct {
 	Server
 	view selector.View
+	// born is when the process began, or a little before.
+	born time.Time
 	// home is the place that it names; nil when it names none that is watched.
 	home *place
 	// hidden says that it has exec'd something that is no server, and may be on its way to one.
@@ -59,7 +61,7 @@ func (s *Service) meet(v view, now time.Time) *known {
 	pid := v.process.PID
 	k := s.known[pid]
 	if k == nil {
-		k = &known{}
+		k = &known{born: v.at.Add(-v.process.Age)}
 		s.known[pid] = k
 		s.perUser[v.process.Credentials.Owner]++
 	} else if k.UID != v.process.Credentials.Owner {

@@ -30,6 +30,8 @@ type Member struct {
 
 	// ran is what it ran when it was asked, or looked at last before.
 	ran selector.Image
+	// before is a moment before the last signal, as close to it as is known for sure; zero is not at all.
+	before time.Time
 	// carried says that it was asked for an earlier install and has not exec'd yet.
 	carried bool
 	// canary says that it was asked before the others may be.

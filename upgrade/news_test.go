@@ -162,3 +162,63 @@ func TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother(t *testing.T) {
 		}
 	})
 }
+
+// TestAnExecFromBeforeTheSignalIsNotTheUpgrade: its event waited behind thousands.
+func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		began := time.Now()
+		w.pass(time.Second)
+		w.land(ready(newImage))
+		asked := time.Now()
+		w.pass(time.Second)
+		for _, kind := range []upgrade.Kind{upgrade.Execed, upgrade.Became} {
+			w.events <- upgrade.Event{Kind: kind, PID: 7, At: began}
+			w.pass(time.Second)
+			w.requireLast(t, "7 pending notified", "after an old event")
+		}
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7, At: asked} // the script leads to the same binary
+		w.pass(100 * time.Millisecond)
+		w.requireLast(t, "7 notified holding", "after an exec in the moment of the signal")
+	})
+}
+
+// TestAnOldExecIsAHintAllTheSame: the server may have exec'd again.
+func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		began := time.Now()
+		w.pass(time.Second)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7, At: began}
+		w.pass(time.Second)
+		w.requireLast(t, "7 notified holding", "after a look")
+	})
+}
+
+// TestAnEndFromBeforeTheStartIsThatOfAnother: the number was used again before its event was read.
+func TestAnEndFromBeforeTheStartIsThatOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		before := time.Now()
+		w.pass(time.Second)
+		w.start(7, oldImage)
+		w.change(func() { w.processes[7].Age = 0 })
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, At: before, Exit: upgrade.Exit{Known: true, Status: 1 << 8}}
+		w.pass(time.Second)
+		w.requireLast(t, "7 pending notified", "after the end of another")
+		w.change(func() { delete(w.processes, 7) })
+		w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, At: time.Now(), Exit: quits}
+		w.pass(time.Second)
+		w.requireLast(t, "7 notified left", "after its own")
+	})
+}

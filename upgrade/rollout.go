@@ -167,8 +167,9 @@ func (r *rollout) deathsOfAll() int {
 	return n
 }
 
-// asked notes that we sent the signal to a pending server.
-func (r *rollout) asked(m *Member, now time.Time) {
+// asked notes that we sent the signal to a pending server, after the moment before.
+func (r *rollout) asked(m *Member, before, now time.Time) {
+	m.before = before
 	m.ByOther, m.AskedAt, m.carried, m.canary = false, now, false, !r.gate.open
 	m.Attempts++
 	if m.canary && r.gate.since.IsZero() {
@@ -177,8 +178,10 @@ func (r *rollout) asked(m *Member, now time.Time) {
 	r.step(m, Asked, now)
 }
 
-// askedByOther notes that somebody else did, at that time.
+// askedByOther notes that somebody else did, at about that time. That is not exact enough to tell an exec
+// before from one after.
 func (r *rollout) askedByOther(m *Member, at, now time.Time) {
+	m.before = time.Time{}
 	m.ByOther, m.AskedAt, m.carried, m.canary = true, at, false, false
 	r.step(m, Asked, now)
 }

@@ -195,6 +195,10 @@ func (s *Service) start(ctx context.Context) {
 
 func (s *Service) happened(ctx context.Context, e Event) {
 	now := time.Now()
+	if s.late(e) {
+		s.agenda.soon(e.PID, now)
+		return
+	}
 	r := s.rolloutOf(e.PID)
 	if r != nil {
 		s.touch(r)
@@ -216,7 +220,7 @@ func (s *Service) happened(ctx context.Context, e Event) {
 		s.ended(e.PID, e.Exit)
 	case AskedByOther:
 		if m := s.member(e.PID); m != nil && m.State == Pending {
-			r.askedByOther(m, now, now)
+			r.askedByOther(m, cmp.Or(e.At, now), now)
 		}
 	case Lost:
 		if s.losses.happened(now) {

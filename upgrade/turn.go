@@ -94,9 +94,9 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 	intent := *m
 	intent.State, intent.Since, intent.AskedAt = Notified, now, now
 	s.note(intent)
-	user, start := m.UID, time.Now()
+	start := time.Now()
 	d := s.cfg.Upgrader.deliver(m.identity(), atHome{compared{s}, m.home})
-	s.charge(user, start)
+	s.charge(m.UID, start)
 	now = time.Now()
 	r := s.rolloutOf(m.PID)
 	s.touch(r)
@@ -109,7 +109,7 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 		s.see(d.view, now) // the next owner of the number, which was not sent anything
 	case d.sent:
 		m.ran = d.process.Image
-		r.asked(m, now)
+		r.asked(m, d.before, now)
 		s.follow(ctx, &d)
 	case !d.byOther.IsZero():
 		m.ran = d.process.Image

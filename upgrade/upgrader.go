@@ -209,6 +209,8 @@ func (u *Upgrader) judged(pid selector.PID, with installs) view {
 type delivery struct {
 	view
 	sent bool
+	// before is a moment right before it was sent.
+	before time.Time
 	// byOther is when somebody else sent the signal, if that is why it was not sent.
 	byOther time.Time
 	// target is the pinned process, if it was signalled. The caller must release it.
@@ -263,6 +265,7 @@ func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery)
 		d.byOther = after.Asked
 		d.decision.Detail = "somebody else has asked it"
 	default:
+		d.before = time.Now()
 		d.err = d.target.Signal(u.cfg.Signal)
 		d.sent = d.err == nil
 	}
