@@ -50,9 +50,29 @@ func (s *Service) lookAheadAt(path string) {
 func (s *Service) lookAhead(p *place) {
 	found := s.check(p)
 	if found.State == selector.StateReady && !sameFile(found, p.install) {
-		p.install, p.ahead = found, true
-		s.attach(p, time.Now())
+		now := time.Now()
+		p.install, p.ahead, p.doubt = found, true, selector.Install{}
+		s.attach(p, now)
+		s.places.lookBehind(p, now.Add(candidatesRetry))
 	}
+}
+
+// lookBehind looks again at a place where a look was ahead of what is told. What is put back before it has
+// settled is told by nobody: it counts when it stands there, ready, for two looks.
+func (s *Service) lookBehind(p *place, now time.Time) {
+	if end := s.restsOf(p, now); !end.IsZero() {
+		s.places.lookBehind(p, end)
+		return
+	}
+	found, before := s.check(p), p.doubt
+	p.doubt = found
+	if found.State != selector.StateReady || sameFile(found, p.install) || !sameFile(found, before) {
+		s.places.lookBehind(p, now.Add(candidatesRetry))
+		return
+	}
+	p.install, p.ahead = found, false
+	s.attach(p, now)
+	s.places.lookAgain(p, now)
 }
 
 // attach brings a place to the rollout of what stands there, if that can be exec'd. A rollout belongs

@@ -135,6 +135,7 @@ func (s *Service) restore(ctx context.Context) {
 		return
 	}
 	s.paused, s.number = s.cfg.Saved.Paused, s.cfg.Saved.Number
+	seen := s.seenAgain(ctx)
 	for _, saved := range s.cfg.Saved.Rollouts {
 		r := newRollout(s.cfg.Limits, saved.Number, saved.Install, saved.Started)
 		r.gate.open = r.gate.open || saved.Proven
@@ -151,10 +152,25 @@ func (s *Service) restore(ctx context.Context) {
 			}
 		}
 		for _, server := range saved.Servers {
-			s.restoreServer(ctx, r, server)
+			s.restoreServer(ctx, r, server, seen[server.PID])
 		}
 	}
 	s.orphansDue = time.Now().Add(s.cfg.ForgetAfter)
+}
+
+// seenAgain looks at the servers that an earlier process knew.
+func (s *Service) seenAgain(ctx context.Context) map[selector.PID]view {
+	var pids []selector.PID
+	for _, r := range s.cfg.Saved.Rollouts {
+		for _, server := range r.Servers {
+			pids = append(pids, server.PID)
+		}
+	}
+	seen := make(map[selector.PID]view, len(pids))
+	for _, v := range s.cfg.Upgrader.patientLook(ctx, compared{s}, pids) {
+		seen[v.process.PID] = v
+	}
+	return seen
 }
 
 // dropOrphans forgets the rollouts of an earlier process to which no place has come.
@@ -176,10 +192,9 @@ func (s *Service) dropOrphans(now time.Time) {
 
 // restoreServer takes up one server at the place that it names, which has that rollout until something
 // else is found to stand there.
-func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServer) {
+func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServer, v view) {
 	m := saved.Member
 	m.ran, m.carried = saved.Ran, saved.Carried
-	v := s.cfg.Upgrader.lookAt(m.PID, compared{s})
 	if !m.State.Kept() || v.process.Identity != m.identity() || ctx.Err() != nil {
 		return
 	}

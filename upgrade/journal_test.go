@@ -30,7 +30,7 @@ func TestABarOutlivesTheService(t *testing.T) {
 		stop := w.serve(t, 0)
 		w.pass(time.Second)
 		w.land(at("/shared", newImage))
-		w.pass(100 * time.Millisecond)
+		w.pass(10 * time.Second)
 		if len(w.processes) != 3 {
 			t.Fatalf("%d live, want 3", len(w.processes))
 		}

@@ -24,9 +24,12 @@ func (s *Service) lookAgain(ctx context.Context) {
 		return
 	}
 	s.dropOrphans(now)
-	again, forgotten := s.places.due(now, s.cfg.ForgetAfter)
+	again, ahead, forgotten := s.places.due(now, s.cfg.ForgetAfter)
 	for _, p := range forgotten {
 		s.forget(p)
+	}
+	for _, p := range ahead {
+		s.lookBehind(p, now)
 	}
 	for _, p := range again {
 		s.lookAtPlaceAgain(ctx, p, now)
@@ -173,7 +176,8 @@ func (s *Service) surveyed(report Report) {
 // round looks at some, and plans those that are outdated into their rollouts.
 func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) (Report, []view) {
 	start := time.Now()
-	report, views := s.cfg.Upgrader.survey(ctx, compared{s}, candidates)
+	views := s.cfg.Upgrader.lookAtAll(ctx, compared{s}, candidates)
+	report := s.cfg.Upgrader.report(compared{s}, views)
 	now := time.Now()
 	due := []selector.PID{}
 	for _, v := range views {

@@ -55,8 +55,11 @@ type place struct {
 	again time.Time
 	// left are those of them who were not looked at yet, when a part was.
 	left map[selector.PID]bool
-	// ahead says that the install was found by a look at the path, and is yet to be told.
-	ahead bool
+	// ahead says that the install was found by a look at the path, and is yet to be told. behind is when
+	// the path is looked at again meanwhile, and doubt what was found then.
+	ahead  bool
+	behind time.Time
+	doubt  selector.Install
 	// checked is when the install was found to be still ready.
 	checked time.Time
 }
@@ -134,14 +137,27 @@ func (ps *places) schedule(at time.Time) {
 	}
 }
 
-// due are the places whose time has come: those to be looked at again, and those that nobody has
-// named for too long.
-func (ps *places) due(now time.Time, forgetAfter time.Duration) (again, forgotten []*place) {
+// lookBehind plans a look at a place where one was ahead of what is told.
+func (ps *places) lookBehind(p *place, at time.Time) {
+	p.behind = at
+	ps.schedule(at)
+}
+
+// due are the places whose time has come: those where all are to be looked at again, those where a look was
+// ahead of what is told, and those that nobody has named for too long.
+func (ps *places) due(now time.Time, forgetAfter time.Duration) (again, ahead, forgotten []*place) {
 	if ps.next.IsZero() || ps.next.After(now) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	ps.next = time.Time{}
 	for _, p := range ps.all {
+		switch {
+		case !p.ahead:
+		case p.behind.After(now):
+			ps.schedule(p.behind)
+		default:
+			ahead = append(ahead, p)
+		}
 		end := p.empty.Add(forgetAfter)
 		switch {
 		case !p.again.IsZero() && !p.again.After(now):
@@ -155,7 +171,7 @@ func (ps *places) due(now time.Time, forgetAfter time.Duration) (again, forgotte
 			ps.schedule(end)
 		}
 	}
-	return again, forgotten
+	return again, ahead, forgotten
 }
 
 // compared is the service as a look at processes sees it: it is not changed while one is under way.

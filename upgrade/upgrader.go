@@ -101,60 +101,6 @@ func (o One) Of(selector.Process) selector.Install { return o.Install }
 // All is the install.
 func (o One) All() []selector.Install { return []selector.Install{o.Install} }
 
-// Survey judges every candidate against its install and plans, but sends nothing.
-func (u *Upgrader) Survey(ctx context.Context, with installs, candidates []selector.PID) Report {
-	report, _ := u.survey(ctx, with, candidates)
-	due := []selector.PID{}
-	for _, s := range report.Servers {
-		if s.Verdict == selector.Outdated {
-			due = append(due, s.PID)
-		}
-	}
-	report.Plan = selector.Plan(u.cfg.Self, due)
-	return report
-}
-
-// survey is Survey without the plan; it also gives what was seen.
-func (u *Upgrader) survey(ctx context.Context, with installs, candidates []selector.PID) (Report, []view) {
-	views := u.lookAtAll(ctx, with, candidates)
-	report := Report{
-		SchemaVersion: SchemaVersion,
-		Source:        u.cfg.Source,
-		Installs:      with.All(),
-		Self:          u.cfg.Self,
-		Servers:       make([]Server, len(views)),
-		Plan:          []selector.PID{},
-		Sent:          []selector.PID{},
-		Failed:        []Failure{},
-	}
-	for i, v := range views {
-		report.Servers[i] = newServer(v.process, v.decision)
-	}
-	return report, views
-}
-
-// Round judges every candidate against its install, and signals those that are outdated. It does not wait
-// for what the servers make of it, and remembers nobody. When ctx ends, the delivery at hand is
-// finished and the report says how far the round came.
-func (u *Upgrader) Round(ctx context.Context, with installs, candidates []selector.PID) Report {
-	report := u.Survey(ctx, with, candidates)
-	for _, pid := range report.Plan {
-		if ctx.Err() != nil {
-			break
-		}
-		d := u.deliver(report.server(pid).identity(), with)
-		d.release()
-		*report.server(pid) = newServer(d.process, d.decision)
-		switch {
-		case d.err != nil:
-			report.Failed = append(report.Failed, Failure{PID: pid, Error: d.err.Error()})
-		case d.sent:
-			report.Sent = append(report.Sent, pid)
-		}
-	}
-	return report
-}
-
 // view is one process as it was looked at.
 type view struct {
 	process  selector.Process

@@ -62,6 +62,10 @@ type world struct {
 	looks map[selector.PID]int
 	// unread, if any, says at which looks a process cannot be read.
 	unread func(looks int) bool
+	// unreadable is the same, of one.
+	unreadable func(pid selector.PID, looks int) bool
+	// checks counts the looks at files.
+	checks int
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
 	fails error
 	// blind, if any, is why nobody knows who was sent a signal.
@@ -153,7 +157,7 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, er
 		return selector.Process{}, selector.ErrGone
 	}
 	read := *p
-	if w.unread != nil && w.unread(w.looks[pid]) {
+	if w.unread != nil && w.unread(w.looks[pid]) || w.unreadable != nil && w.unreadable(pid, w.looks[pid]) {
 		read.Unreadable = selector.Unreadable{Fact: selector.FactTarget, Why: "no answer"}
 	}
 	read.Target = selector.File{Image: w.files[p.Path].Image, Mode: 0o100755}
@@ -281,6 +285,7 @@ func (w *world) Found() <-chan upgrade.Found { return w.found }
 
 // Check finds what landed last, in the state that the test gave it, when the test lets it.
 func (w *world) Check(p upgrade.Place) selector.Install {
+	w.change(func() { w.checks++ })
 	found := w.stands(p)
 	if w.slowCheck == nil {
 		return found
@@ -315,8 +320,11 @@ func (w *world) asked(pid selector.PID) int {
 	return len(w.signals[pid])
 }
 
-func (w *world) upgrader() *upgrade.Upgrader {
+func (w *world) upgrader() *upgrade.Upgrader { return w.upgraderFor(0) }
+
+func (w *world) upgraderFor(self selector.PID) *upgrade.Upgrader {
 	return upgrade.New(upgrade.Config{
+		Self:      self,
 		Rule:      selector.Rule{Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}},
 		Signal:    syscall.SIGUSR1,
 		Source:    upgrade.SourceBPF,
