@@ -33,6 +33,8 @@ type model struct {
 	ino  uint64
 	// asked is for what and when each was sent the last signal of ours; it dies with an exec.
 	asked map[selector.PID]time.Time
+	// clean are those whose session ended, of which an event tells.
+	clean map[selector.PID]bool
 	// bad are images whose servers crash at the start.
 	bad map[selector.Image]bool
 	// quiet says that no events are lost any more: a server whose end nobody saw counts as dead.
@@ -129,7 +131,7 @@ func (m *model) exec(id selector.Identity) {
 	if !lives {
 		return
 	}
-	m.tell(upgrade.Event{Kind: upgrade.Execed, PID: id.PID})
+	m.tell(upgrade.Event{Kind: upgrade.Execed, PID: id.PID, At: time.Now()})
 	time.Sleep(5 * time.Millisecond)
 	if crash {
 		m.end(id, 1<<8)
@@ -143,27 +145,44 @@ func (m *model) exec(id selector.Identity) {
 }
 
 func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
-	lives := false
+	lives, lost := false, m.loses()
 	m.change(func() {
 		p := m.processes[id.PID]
 		if lives = p != nil && p.Identity == id; lives {
 			delete(m.processes, id.PID)
 			delete(m.asked, id.PID)
+			m.clean[id.PID] = status == 0 && !lost
 			m.note("%d ends with %#x", id.PID, status)
 		}
 	})
 	if lives {
-		m.tell(upgrade.Event{Kind: upgrade.Ended, PID: id.PID, Exit: upgrade.Exit{Known: true, Status: status}})
+		e := upgrade.Event{Kind: upgrade.Ended, PID: id.PID, At: time.Now(), Exit: upgrade.Exit{Known: true, Status: status}}
+		time.Sleep(time.Duration(m.dice(3)*m.dice(300)) * time.Millisecond) // it is gone before that is told
+		m.send(e, lost)
 	}
 }
 
-// tell loses every tenth event, and says so a moment later.
-func (m *model) tell(e upgrade.Event) {
-	lost := m.dice(10) == 0
+// loses is true for every tenth event.
+func (m *model) loses() (lost bool) {
+	lost = m.dice(10) == 0
 	m.change(func() { lost = lost && !m.quiet })
-	if lost {
+	return lost
+}
+
+func (m *model) tell(e upgrade.Event) { m.send(e, m.loses()) }
+
+// send tells of an event, or a moment later that one was lost. Every other one says when it was, and some of
+// these wait behind others.
+func (m *model) send(e upgrade.Event, lost bool) {
+	if m.dice(2) == 0 {
+		e.At = time.Time{}
+	}
+	switch {
+	case lost:
 		time.Sleep(10 * time.Millisecond)
 		e = upgrade.Event{Kind: upgrade.Lost}
+	case m.dice(3) == 0 && !e.At.IsZero():
+		time.Sleep(time.Duration(m.dice(1000)) * time.Millisecond)
 	}
 	m.mu.Lock()
 	events, ended := m.events, m.ctx.Done()
@@ -172,6 +191,15 @@ func (m *model) tell(e upgrade.Event) {
 	case events <- e:
 	case <-ended:
 	}
+}
+
+func (m *model) Moved(member upgrade.Member, from upgrade.State) {
+	m.world.Moved(member, from)
+	m.change(func() {
+		if member.State == upgrade.Died && m.clean[member.PID] {
+			m.broken("%d is said to have died (%s) although its session ended", member.PID, member.Detail)
+		}
+	})
 }
 
 func (m *model) Rollout(r upgrade.Rollout) {
@@ -262,7 +290,7 @@ func (m *model) secondSender() {
 	if sends {
 		m.note("somebody else sends %d the signal", id.PID)
 		m.change(func() { m.asked[id.PID] = time.Now() })
-		m.tell(upgrade.Event{Kind: upgrade.AskedByOther, PID: id.PID})
+		m.tell(upgrade.Event{Kind: upgrade.AskedByOther, PID: id.PID, At: time.Now()})
 		go m.react(p)
 	}
 }
@@ -299,6 +327,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			m := &model{
 				world: newWorld(), t: t, chance: rand.New(rand.NewPCG(seed, 7)), ino: 20,
 				asked: make(map[selector.PID]time.Time), bad: make(map[selector.Image]bool),
+				clean:  make(map[selector.PID]bool),
 				halted: make(map[selector.Image]bool), paths: []string{usual},
 			}
 			if m.learned = seed%2 == 1; m.learned {
