@@ -46,10 +46,10 @@ type service struct {
 }
 
 type rollout struct {
-	Number  uint64         `json:"number"`
-	Proven  bool           `json:"proven"`
-	Halted  bool           `json:"halted"`
-	Deaths  map[uint32]int `json:"deaths"`
+	Number uint64         `json:"number"`
+	Proven bool           `json:"proven"`
+	Halted bool           `json:"halted"`
+	Deaths map[uint32]int `json:"deaths"`
 	// Barred is left out where it is empty, as by those who did not know it.
 	Barred  []uint32 `json:"barred,omitempty"`
 	Started *int64   `json:"started"`
