@@ -21,6 +21,10 @@ func (w *world) crowd(n int, install func(i int) selector.Image) {
 	}
 }
 
+func (w *world) slowLooks(takes func(selector.Process) time.Duration) {
+	w.change(func() { w.slowLook = takes })
+}
+
 func another(i int) selector.Image { return selector.Image{Dev: 1, Ino: uint64(1000 + i)} }
 
 // TestAUserWhoseFilesAreSlowHoldsNobodyUp: whether one is still ready is asked before each delivery.
@@ -49,7 +53,9 @@ func TestATriggerDoesNotWaitForTheFilesOfOneUser(t *testing.T) {
 		w.files["/a"] = at("/a", oldImage)
 		w.serve(t, 0)
 		w.pass(time.Minute)
-		w.slowCheck = func(upgrade.Place) (time.Duration, bool) { return 100 * time.Millisecond, false }
+		w.change(func() {
+			w.slowCheck = func(upgrade.Place) (time.Duration, bool) { return 100 * time.Millisecond, false }
+		})
 		start := time.Now()
 		_, err := w.service.Trigger(t.Context(), "/a", 0)
 		if took := time.Since(start); err != nil || took > time.Second {
@@ -69,12 +75,12 @@ func TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp(t *testing.T) {
 		}
 		w.serve(t, 0)
 		w.pass(time.Minute)
-		w.slowLook = func(p selector.Process) time.Duration {
+		w.slowLooks(func(p selector.Process) time.Duration {
 			if p.Credentials.Owner == 1 {
 				return 100 * time.Millisecond
 			}
 			return 0
-		}
+		})
 		for i := range 3000 {
 			w.events <- upgrade.Event{Kind: upgrade.Execed, PID: selector.PID(1000 + i)}
 		}
@@ -95,12 +101,12 @@ func TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp(t *testing.T) {
 		w.begin(7, "/b", 2)
 		w.serve(t, 0)
 		w.pass(time.Minute)
-		w.slowLook = func(p selector.Process) time.Duration {
+		w.slowLooks(func(p selector.Process) time.Duration {
 			if p.Credentials.Owner == 1 {
 				return 100 * time.Millisecond
 			}
 			return 0
-		}
+		})
 		for i := range 200 {
 			go w.land(at(fmt.Sprintf("/%d", i), another(i)))
 		}
@@ -120,7 +126,7 @@ func TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond(t *testing.T) {
 		w.begin(1, "/a", 1)
 		w.serve(t, 0)
 		w.pass(time.Minute)
-		w.slowLook = func(selector.Process) time.Duration { return 100 * time.Microsecond }
+		w.slowLooks(func(selector.Process) time.Duration { return 100 * time.Microsecond })
 		for i := range 1000 {
 			w.begin(selector.PID(1000+i), "/a", 1)
 		}
@@ -148,7 +154,7 @@ func TestLossesWithoutEndDoNotKeepTheServiceFromItsWork(t *testing.T) {
 				w.serve(t, 0)
 				w.land(ready(newImage))
 				w.pass(time.Minute)
-				w.slowLook = func(selector.Process) time.Duration { return c.takes }
+				w.slowLooks(func(selector.Process) time.Duration { return c.takes })
 				before := w.lossRounds()
 				for range 10 * 100 {
 					w.events <- upgrade.Event{Kind: upgrade.Lost}
@@ -186,9 +192,10 @@ func TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(time.Minute)
-		w.slowLook = func(selector.Process) time.Duration { return time.Second }
+		w.slowLooks(func(selector.Process) time.Duration { return time.Second })
 		w.events <- upgrade.Event{Kind: upgrade.Lost}
-		w.slowLook = nil
+		w.pass(time.Millisecond)
+		w.slowLooks(nil)
 		w.events <- upgrade.Event{Kind: upgrade.Lost} // whose round waits for 10 s
 		w.start(8, oldImage)
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 8}

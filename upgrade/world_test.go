@@ -285,12 +285,15 @@ func (w *world) Found() <-chan upgrade.Found { return w.found }
 
 // Check finds what landed last, in the state that the test gave it, when the test lets it.
 func (w *world) Check(p upgrade.Place) selector.Install {
-	w.change(func() { w.checks++ })
 	found := w.stands(p)
-	if w.slowCheck == nil {
+	w.mu.Lock()
+	w.checks++
+	slow := w.slowCheck
+	w.mu.Unlock()
+	if slow == nil {
 		return found
 	}
-	takes, unready := w.slowCheck(p)
+	takes, unready := slow(p)
 	time.Sleep(takes)
 	if unready {
 		found.State = selector.StateUnready
