@@ -4,6 +4,7 @@ package upgrade_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,4 +136,52 @@ func TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNothingIsCompleteWhileACarriedServerIsToBeJudged: it has exec'd, and is looked at a moment later.
+func TestNothingIsCompleteWhileACarriedServerIsToBeJudged(t *testing.T) {
+	for name, runs := range map[string]selector.Image{"another file": newImage, "the same behind a script": oldImage} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(time.Second)
+				w.land(ready(selector.Image{Dev: 1, Ino: 21}))
+				w.pass(100 * time.Millisecond)
+				w.change(func() { w.processes[7].Image = runs })
+				w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+				w.pass(time.Second)
+				requireAsked(t, w, 7, 2, "after it exec'd the one before")
+				if slices.Contains(w.phases, upgrade.PhaseComplete) {
+					t.Errorf("the phases were %v", w.phases)
+				}
+			})
+		})
+	}
+}
+
+// TestACarriedServerThatIsFoundCurrentIsForgotten by the journal, too.
+func TestACarriedServerThatIsFoundCurrentIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		newer := selector.Image{Dev: 1, Ino: 21}
+		w.land(ready(newer))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { w.processes[7].Image = newer })
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
+		w.pass(time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, r := range w.saved.Rollouts {
+			if len(r.Servers) > 0 {
+				t.Errorf("these are kept: %+v", r.Servers)
+			}
+		}
+	})
 }

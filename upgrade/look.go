@@ -211,7 +211,11 @@ func (s *Service) see(v view, now time.Time) {
 	r := s.rolloutOf(pid)
 	if r != nil {
 		s.touch(r)
+		before := r.members[pid]
 		r.seen(v.process, v.decision, k.home, now)
+		if before != nil && before.carried && r.members[pid] == nil {
+			s.disown(before)
+		}
 		if r.wasAsked(pid) { // what comes next follows from its state
 			s.plan(*r.members[pid])
 			return

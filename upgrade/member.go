@@ -34,6 +34,8 @@ type Member struct {
 	before time.Time
 	// carried says that it was asked for an earlier install and has not exec'd yet.
 	carried bool
+	// execed says that it has since, which is yet to be judged.
+	execed bool
 	// canary says that it was asked before the others may be.
 	canary bool
 	// home is the place that it names.

@@ -170,7 +170,7 @@ func (r *rollout) deathsOfAll() int {
 // asked notes that we sent the signal to a pending server, after the moment before.
 func (r *rollout) asked(m *Member, before, now time.Time) {
 	m.before = before
-	m.ByOther, m.AskedAt, m.carried, m.canary = false, now, false, !r.gate.open
+	m.ByOther, m.AskedAt, m.carried, m.execed, m.canary = false, now, false, false, !r.gate.open
 	m.Attempts++
 	if m.canary && r.gate.since.IsZero() {
 		r.gate.since = now
@@ -182,19 +182,19 @@ func (r *rollout) asked(m *Member, before, now time.Time) {
 // before from one after.
 func (r *rollout) askedByOther(m *Member, at, now time.Time) {
 	m.before = time.Time{}
-	m.ByOther, m.AskedAt, m.carried, m.canary = true, at, false, false
+	m.ByOther, m.AskedAt, m.carried, m.execed, m.canary = true, at, false, false, false
 	r.step(m, Asked, now)
 }
 
 // execed takes the news that a server has exec'd. One that was asked for an earlier install may have
-// exec'd that: only a look tells.
+// exec'd that: only a look tells, and until then nothing is complete.
 func (r *rollout) execed(pid selector.PID, now time.Time) {
 	m := r.members[pid]
 	if m == nil {
 		return
 	}
 	if m.carried {
-		r.drop(m)
+		m.execed = true
 		return
 	}
 	r.step(m, Exec, now)

@@ -23,10 +23,12 @@ func (r *rollout) seen(p selector.Process, d selector.Decision, home *place, now
 	case None, Pending, Skipped:
 		r.judged(m, d, now)
 	case Notified, Stayed, Staying:
-		r.waited(m, p, d, now)
-		if r.members[p.PID] == nil { // it has exec'd what it was asked for before this rollout
-			r.seen(p, d, home, now)
+		if m.carried && (m.execed || m.replacedBy(p)) {
+			r.drop(m)
+			r.seen(p, d, home, now) // as one that was not asked
+			return
 		}
+		r.waited(m, p, d, now)
 	case Holding:
 		r.held(m, d, now)
 	}
@@ -59,7 +61,7 @@ func (r *rollout) unread(m *Member, d selector.Decision, now time.Time) {
 // waited takes a look at one that was asked. An exec that no event told shows in the image.
 func (r *rollout) waited(m *Member, p selector.Process, d selector.Decision, now time.Time) {
 	switch {
-	case p.Image.Known() && p.Image != m.ran:
+	case m.replacedBy(p):
 		r.execed(m.PID, now)
 	case m.State == Notified && now.Sub(m.AskedAt) >= r.limits.ConfirmTimeout:
 		r.note(m, d)
@@ -87,6 +89,9 @@ func (r *rollout) held(m *Member, d selector.Decision, now time.Time) {
 	}
 	r.step(m, Held, now)
 }
+
+// replacedBy reports whether it runs another image than when it was asked.
+func (m *Member) replacedBy(p selector.Process) bool { return p.Image.Known() && p.Image != m.ran }
 
 func (r *rollout) retryDue(m *Member, now time.Time) bool {
 	return now.Sub(m.AskedAt) >= r.limits.RetryAfter
