@@ -64,6 +64,26 @@ func TestTheDeadTakeNoRoomOfTheLiving(t *testing.T) {
 	})
 }
 
+// TestAServerOnItsWayThroughAScriptHasNotLeft although it is no candidate meanwhile.
+func TestAServerOnItsWayThroughAScriptHasNotLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limits.Canary = 1
+		w.start(7, oldImage) // the canary, which does nothing for a second
+		w.start(8, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { w.unlisted = 8 })
+		w.events <- upgrade.Event{Kind: upgrade.Became, PID: 8}
+		w.events <- upgrade.Event{Kind: upgrade.Lost}
+		w.pass(100 * time.Millisecond)
+		if left := w.status(t).Rollouts[0].Servers[upgrade.Left]; left != 0 {
+			t.Errorf("%d are said to have left", left)
+		}
+	})
+}
+
 // TestAnInstallThatNobodyNamesMakesRoomForAnother before its time, where a user has as many as he may.
 func TestAnInstallThatNobodyNamesMakesRoomForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

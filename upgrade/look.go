@@ -5,6 +5,7 @@ package upgrade
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -124,16 +125,19 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 	return report
 }
 
-// bury gives up those that are known and no candidates any more, so that they take no room. A server that was
-// asked keeps its own: how it ended is yet to be found out.
+// bury gives up those that have ended and are no candidates any more, so that they take no room.
 func (s *Service) bury(candidates []selector.PID) {
-	living := make(map[selector.PID]bool, len(candidates))
+	listed := make(map[selector.PID]bool, len(candidates))
 	for _, pid := range candidates {
-		living[pid] = true
+		listed[pid] = true
 	}
 	now := time.Now()
-	for pid := range s.known {
-		if m := s.member(pid); !living[pid] && (m == nil || !m.State.Kept()) {
+	for pid, k := range s.known {
+		if listed[pid] {
+			continue
+		}
+		id, _, err := s.cfg.Upgrader.cfg.Inspector.User(pid)
+		if errors.Is(err, selector.ErrGone) || err == nil && id != k.identity() {
 			s.vanished(pid, now)
 		}
 	}

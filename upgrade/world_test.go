@@ -28,6 +28,8 @@ type world struct {
 	ended     map[selector.PID]chan upgrade.Exit
 	// down makes the source fail.
 	down error
+	// unlisted is no candidate.
+	unlisted selector.PID
 	// files are what stands at each path, and state what became of them without being told.
 	files map[string]selector.Install
 	state selector.State
@@ -134,7 +136,9 @@ func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 	defer w.mu.Unlock()
 	var pids []selector.PID
 	for pid := range w.processes {
-		pids = append(pids, pid)
+		if pid != w.unlisted {
+			pids = append(pids, pid)
+		}
 	}
 	return pids, w.down
 }
