@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade_test
+
+import (
+	"maps"
+	"slices"
+
+	"ebpf-upgrader/upgrade"
+)
+
+// journal keeps what a service saves, for the next one over the same world.
+type journal struct{ w *world }
+
+func (j *journal) Save(s upgrade.Saved) error {
+	j.w.mu.Lock()
+	defer j.w.mu.Unlock()
+	if j.w.unsaved == nil {
+		j.w.saved = &s
+	}
+	return j.w.unsaved
+}
+
+// kept is a copy of what was saved, for changing it; a service may still read the one before.
+func (w *world) kept(change func(*upgrade.Saved)) {
+	w.change(func() {
+		var saved upgrade.Saved
+		if w.saved != nil {
+			saved = *w.saved
+		}
+		saved.Rollouts = slices.Clone(saved.Rollouts)
+		for i := range saved.Rollouts {
+			saved.Rollouts[i].Servers = slices.Clone(saved.Rollouts[i].Servers)
+		}
+		change(&saved)
+		w.saved = &saved
+	})
+}
+
+func (j *journal) Rollout(r upgrade.SavedRollout) error {
+	j.w.kept(func(s *upgrade.Saved) {
+		s.Number = max(s.Number, r.Number)
+		r.Deaths = maps.Clone(r.Deaths)
+		for i, old := range s.Rollouts {
+			if old.Number == r.Number {
+				r.Servers = old.Servers
+				s.Rollouts[i] = r
+				return
+			}
+		}
+		s.Rollouts = append(s.Rollouts, r)
+	})
+	return nil
+}
+
+func (j *journal) Forget(number uint64) error {
+	j.w.kept(func(s *upgrade.Saved) {
+		s.Rollouts = slices.DeleteFunc(s.Rollouts, func(r upgrade.SavedRollout) bool { return r.Number == number })
+	})
+	return nil
+}
+
+func (j *journal) Note(server upgrade.SavedServer) error {
+	j.w.kept(func(s *upgrade.Saved) {
+		for i := range s.Rollouts {
+			r := &s.Rollouts[i]
+			r.Servers = slices.DeleteFunc(r.Servers, func(o upgrade.SavedServer) bool { return o.PID == server.PID })
+			if r.Number == server.Rollout && server.State.Kept() {
+				r.Servers = append(r.Servers, server)
+			}
+		}
+	})
+	return nil
+}
