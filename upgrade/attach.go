@@ -24,7 +24,7 @@ func (s *Service) installed(ctx context.Context, found Found) {
 	now := time.Now()
 	s.attach(p, now)
 	p.left = nil
-	if end := s.restsOf(p, now); !end.IsZero() {
+	if end := s.restOf(p, s.looks, now); !end.IsZero() {
 		s.places.lookAgain(p, end)
 		return
 	}
@@ -40,7 +40,7 @@ func (s *Service) lookAheadAt(path string) {
 		if now.Sub(start) > aheadWithin {
 			return
 		}
-		if (path == at.Path || path == "" && len(s.places.fixed) > 0) && s.restsOf(p, now).IsZero() {
+		if (path == at.Path || path == "" && len(s.places.fixed) > 0) && s.restOf(p, s.acts, now).IsZero() {
 			s.lookAhead(p)
 		}
 	}
@@ -60,7 +60,7 @@ func (s *Service) lookAhead(p *place) {
 // lookBehind looks again at a place where a look was ahead of what is told. What is put back before it has
 // settled is told by nobody: it counts when it stands there, ready, for two looks.
 func (s *Service) lookBehind(p *place, now time.Time) {
-	if end := s.restsOf(p, now); !end.IsZero() {
+	if end := s.restOf(p, s.acts, now); !end.IsZero() {
 		s.places.lookBehind(p, end)
 		return
 	}

@@ -12,15 +12,19 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// What the one goroutine does on behalf of a user is timed, and afterwards his things are left alone for
-// calm times as long, while others' go on: whatever he makes slow, or makes many of, he gets no more than an
-// eleventh of its time. What has no bound of its own is done a slice at a time. Exec and exit of his servers
-// are always noted as they come.
+// What the one goroutine does on behalf of a user is timed and put on his account, and calm times as long
+// pays it off. Whose account is too far behind is left alone, while others' things go on: whatever he makes slow,
+// or makes many of, he gets no more than an eleventh of the time in the long run. There is one account for
+// looks at processes, and one for looks at files and deliveries, so that the former do not hold up the latter. What
+// has no bound of its own is done a slice at a time. Exec and exit of his servers are always noted as they come.
 
 const (
-	// calm is how many times as long as it took a user's things are left alone, and how many times as
-	// long as a look at all servers there is no other.
+	// calm is how many times as long as it took pays something off, and how many times as long as a look at
+	// all servers there is no other.
 	calm = 10
+	// credit is what a user may have taken before he is left alone: it is enough for a thousand servers at
+	// once, and others wait no longer.
+	credit = 250 * time.Millisecond
 	// slice is for how long looks on behalf of users go on. In that time a thousand are made.
 	slice = 100 * time.Millisecond
 	// slow is what a look at a file and a delivery must take to count, which is a hundred times as long
@@ -33,46 +37,53 @@ const (
 // nobody stands for the user of a process of which that cannot be told. No user has that number.
 const nobody = math.MaxUint32
 
-// rests says until when a user's things are left alone.
-type rests map[uint32]time.Time
+// accounts say when what was done for each user is paid off.
+type accounts map[uint32]time.Time
 
-// spent notes that the goroutine was busy for a user.
-func (r rests) spent(user uint32, took time.Duration, now time.Time) {
-	if end := now.Add(calm * took); took > 0 && end.After(r[user]) {
-		r[user] = end
+// charge notes that the goroutine was busy for a user.
+func (a accounts) charge(user uint32, took time.Duration, now time.Time) {
+	from := a[user]
+	if from.Before(now) {
+		from = now
+	}
+	if took > 0 {
+		a[user] = from.Add(calm * took)
 	}
 }
 
-// end is when the user's turn comes; zero is now.
-func (r rests) end(user uint32, now time.Time) time.Time {
-	end := r[user]
-	if end.IsZero() || end.After(now) {
+// rest is until when a user's things are left alone; zero is that they are not.
+func (a accounts) rest(user uint32, now time.Time) time.Time {
+	paid := a[user]
+	if !paid.After(now) {
+		delete(a, user)
+		return time.Time{}
+	}
+	if end := paid.Add(-calm * credit); end.After(now) {
 		return end
 	}
-	delete(r, user)
 	return time.Time{}
 }
 
-// restsOf is when the turn of a place comes; zero is now. What the operator named is nobody's.
-func (s *Service) restsOf(p *place, now time.Time) time.Time {
+// restOf is until when a place is left alone. What the operator named is nobody's.
+func (s *Service) restOf(p *place, a accounts, now time.Time) time.Time {
 	if len(s.places.fixed) > 0 {
 		return time.Time{}
 	}
-	return s.rests.end(p.Owner, now)
+	return a.rest(p.Owner, now)
 }
 
-// charge notes what one act for a user took.
-func (s *Service) charge(user uint32, start time.Time) {
+// acted notes what one look at a file, or one delivery, took.
+func (s *Service) acted(user uint32, start time.Time) {
 	now := time.Now()
 	if took := now.Sub(start); took >= slow {
-		s.rests.spent(user, took, now)
+		s.acts.charge(user, took, now)
 	}
 }
 
 // check looks at a place.
 func (s *Service) check(p *place) selector.Install {
 	if len(s.places.fixed) == 0 {
-		defer s.charge(p.Owner, time.Now())
+		defer s.acted(p.Owner, time.Now())
 	}
 	return s.cfg.Installs.Check(p.Place)
 }
@@ -83,7 +94,7 @@ type bill map[uint32]time.Duration
 func (s *Service) pay(b bill) {
 	now := time.Now()
 	for user, took := range b {
-		s.rests.spent(user, took, now)
+		s.looks.charge(user, took, now)
 	}
 }
 
@@ -139,7 +150,7 @@ func (s *Service) turns(due []selector.PID, now time.Time) (users map[selector.P
 		}
 		user, admitted := room.admit(pid)
 		b[user] += time.Since(start)
-		end := s.rests.end(user, now)
+		end := s.looks.rest(user, now)
 		switch {
 		case !admitted:
 		case end.IsZero():

@@ -71,7 +71,7 @@ func (s *Service) lookAtPlace(ctx context.Context, p *place, reason Reason) {
 		for pid := range users {
 			p.left[pid] = true
 		}
-		s.places.lookAgain(p, cmp.Or(s.restsOf(p, time.Now()), time.Now()))
+		s.places.lookAgain(p, cmp.Or(s.restOf(p, s.looks, time.Now()), time.Now()))
 		return
 	}
 	p.again, p.left = time.Time{}, nil
@@ -84,7 +84,7 @@ func (s *Service) lookAtPlace(ctx context.Context, p *place, reason Reason) {
 // start.
 func (s *Service) lookAtPlaceAgain(ctx context.Context, p *place, start time.Time) {
 	now := time.Now()
-	switch end := s.restsOf(p, now); {
+	switch end := s.restOf(p, s.looks, now); {
 	case !end.IsZero():
 		s.places.lookAgain(p, end)
 	case now.Sub(start) > slice:

@@ -80,9 +80,9 @@ type Service struct {
 	// history has the rollouts that are over, the latest last.
 	history []Rollout
 	served  served
-	// rests says whose things are left alone for a while, because they took long.
-	rests  rests
-	losses losses
+	// looks and acts are what was done for each user: looks at processes, and looks at files and deliveries.
+	looks, acts accounts
+	losses      losses
 	// followed are those whose end is waited for here; each entry ends that.
 	followed map[selector.PID]context.CancelFunc
 	ends     chan end
@@ -107,7 +107,7 @@ func NewService(cfg ServiceConfig) *Service {
 		known:   make(map[selector.PID]*known), over: make(map[selector.PID]Server),
 		perUser: make(map[uint32]int), perOwner: make(map[uint32]int),
 		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
-		served: served{users: make(map[uint32]uint64)}, rests: make(rests),
+		served: served{users: make(map[uint32]uint64)}, looks: make(accounts), acts: make(accounts),
 	}
 }
 

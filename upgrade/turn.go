@@ -54,7 +54,7 @@ func (l *served) before(a, b *Member) bool {
 // turn is the server that may be asked now. The users take turns, and each user's rollouts: the next one
 // after that which had the last is the one with the next higher number.
 func (s *Service) turn(now time.Time) (first *Member, waiting bool) {
-	rests := func(user uint32) bool { return !s.rests.end(user, now).IsZero() }
+	rests := func(user uint32) bool { return !s.acts.rest(user, now).IsZero() }
 	for _, r := range s.rollouts {
 		if len(r.gate.queue) == 0 {
 			continue
@@ -96,7 +96,7 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 	s.note(intent)
 	start := time.Now()
 	d := s.cfg.Upgrader.deliver(m.identity(), atHome{compared{s}, m.home})
-	s.charge(m.UID, start)
+	s.acted(m.UID, start)
 	now = time.Now()
 	r := s.rolloutOf(m.PID)
 	s.touch(r)
