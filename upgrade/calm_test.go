@@ -203,3 +203,30 @@ func TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses(t *testing.T) {
 		requireAsked(t, w, 8, 1, "while a round is to come")
 	})
 }
+
+// TestLooksDoNotHoldUpDeliveries of the same user: those that have exec'd already are looked at meanwhile.
+func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", oldImage)
+		for i := range 1000 {
+			w.begin(selector.PID(1000+i), "/a", 1)
+			w.change(func() { w.processes[selector.PID(1000+i)].Image = newImage })
+		}
+		for i := range 100 {
+			w.begin(selector.PID(1+i), "/b", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return 5 * time.Millisecond })
+		for i := range 1000 {
+			w.events <- upgrade.Event{Kind: upgrade.Execed, PID: selector.PID(1000 + i)}
+		}
+		w.pass(100 * time.Millisecond)
+		go w.land(at("/b", newImage))
+		w.pass(12 * time.Second)
+		for i := range 100 {
+			requireAsked(t, w, selector.PID(1+i), 1, "beside a thousand looks")
+		}
+	})
+}
