@@ -183,11 +183,14 @@ func (c *container) install(dir string) *scene {
 }
 
 // start starts an armed server of an install, inside.
-func (c *container) start(s *scene, name string) *testfleet.Server {
+func (c *container) start(s *scene, name string, changes ...func(*testfleet.Options)) *testfleet.Server {
 	c.t.Helper()
 	return s.start(func(o *testfleet.Options) {
 		path := c.inside(s.Path())
 		o.Binary, o.UpgradeBin, o.Argv0, o.Enter = path, &path, name, c.enter
+		for _, change := range changes {
+			change(o)
+		}
 	})
 }
 

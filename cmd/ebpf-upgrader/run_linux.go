@@ -153,7 +153,7 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}
 	defer func() { _ = journal.Close() }()
 	if pidNamespace() != hostNamespace {
-		a.yield()
+		a.yield(h)
 	}
 	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
 	cfg.Journal, cfg.Saved = journal, saved
@@ -169,14 +169,22 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}), h)
 }
 
-// yieldFor is long enough for a service of the host to ask everybody first, which takes it milliseconds
-// after the same settle time, and for what it asked to exec as a rule.
-const yieldFor = 2 * time.Second
-
 // yield lets a service of the host go first, which may be there and cannot be seen from in here.
-func (a *app) yield() {
-	a.opts.limits.Yield = yieldFor
-	a.opts.limits.RetryAfter += yieldFor
+func (a *app) yield(h *host) {
+	a.opts.limits.Yield = yieldFor(h.tracker != nil && h.tracker.WatchesSignals())
+	a.opts.limits.RetryAfter += a.opts.limits.Yield
+}
+
+// yieldFor is long enough for a service of the host to ask a server first, which takes it milliseconds after
+// the same settle time. Where the signals of others are seen it need not be longer: whom the host asks later is
+// not asked again. Where they are not, all of the host's rollout has to be over: its canaries take that long at
+// most before the others are asked, and the last second is for these to exec.
+func yieldFor(seesOthers bool) time.Duration {
+	if seesOthers {
+		return 2 * time.Second
+	}
+	l := upgrade.DefaultLimits()
+	return l.CanaryTimeout + 2*l.Hold + time.Second
 }
 
 // openState opens what the last process left. What cannot be read is as good as not there: the rules

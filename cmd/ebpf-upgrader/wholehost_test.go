@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
@@ -415,7 +416,8 @@ func TestASingleInstallAndTheWholeHostExcludeEachOther(t *testing.T) {
 	askedOnce(t, servers)
 }
 
-// TestAServiceInAContainerLeavesItsServersToThatOfTheHost: neither knows of the other.
+// TestAServiceInAContainerLeavesItsServersToThatOfTheHost: neither knows of the other. With the usual hold
+// time the host asks all but the first after two seconds only.
 func TestAServiceInAContainerLeavesItsServersToThatOfTheHost(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -424,38 +426,45 @@ func TestAServiceInAContainerLeavesItsServersToThatOfTheHost(t *testing.T) {
 			t.Parallel()
 			withEachSource(t, func(t *testing.T, source string) {
 				t.Parallel()
-				h := newWholeHost(t)
-				c := newContainer(t, "/sys", "/sys")
-				install := c.install("/opt/agent")
-				var servers []*testfleet.Server
-				for range 3 {
-					servers = append(servers, c.start(install, h.name))
-				}
-				h.serve(source)
-				nested := c.serve("--name", h.name, "--source", inside)
-				client := nested.client(t)
-				status, err := client.Status(within(t))
-				must(t, err)
-				if status.PIDNamespace == hostNamespace || string(status.Source) != inside {
-					t.Errorf("the service in the container serves %q from %q", status.PIDNamespace, status.Source)
-				}
-				h.knows(1)
-				for range 2 {
-					before := servers[0].Signals()
-					install.replace()
-					install.allUpgraded(servers)
-					eventually(t, "the service in the container has seen it", func() bool {
-						status, err := client.Status(within(t))
-						return err == nil && status.Verdicts[selector.UpToDate] == len(servers) && isComplete(status.Rollouts)
-					})
-					for _, server := range servers {
-						if n := server.Signals() - before; n != 1 {
-							t.Errorf("server %d got %d signals for one install", server.PID(), n)
-						}
-					}
-				}
+				leavesItToTheHost(t, source, inside)
 			})
 		})
+	}
+}
+
+func leavesItToTheHost(t *testing.T, source, inside string) {
+	t.Helper()
+	hold := upgrade.DefaultLimits().Hold.String()
+	h := newWholeHost(t)
+	c := newContainer(t, "/sys", "/sys")
+	install := c.install("/opt/agent")
+	var servers []*testfleet.Server
+	for range 3 {
+		servers = append(servers, c.start(install, h.name, func(o *testfleet.Options) {
+			o.Behaviour.Drain = testfleet.Duration(300 * time.Millisecond) // in which a second signal would come
+		}))
+	}
+	h.serve(source, "--hold", hold)
+	client := c.serve("--name", h.name, "--source", inside, "--hold", hold).client(t)
+	status, err := client.Status(within(t))
+	must(t, err)
+	if status.PIDNamespace == hostNamespace || string(status.Source) != inside {
+		t.Errorf("the service in the container serves %q from %q", status.PIDNamespace, status.Source)
+	}
+	h.knows(1)
+	for range 2 {
+		before := servers[0].Signals()
+		install.replace()
+		install.allUpgraded(servers)
+		eventually(t, "the service in the container has seen it", func() bool {
+			status, err := client.Status(within(t))
+			return err == nil && status.Verdicts[selector.UpToDate] == len(servers) && isComplete(status.Rollouts)
+		})
+		for _, server := range servers {
+			if n := server.Signals() - before; n != 1 {
+				t.Errorf("server %d got %d signals for one install", server.PID(), n)
+			}
+		}
 	}
 }
 
