@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,6 +43,8 @@ const introduceWithin = 200 * time.Millisecond
 type Lock struct {
 	dir   *os.File
 	files []*lockFile
+	// announced says that the sign is ours.
+	announced bool
 }
 
 // Acquire takes the lock on the file at installPath, which need not exist, and tells others note. It
@@ -94,6 +97,9 @@ func AcquireHost(dir, note string) (*Lock, error) {
 // hostName is the file that who serves the host locks for himself alone, and everybody else shares.
 const hostName = "host.lock"
 
+// installPrefix begins the names of the files that stand for one install each.
+const installPrefix = "install-"
+
 func (l *Lock) open(dir string) (err error) {
 	l.dir, err = openDir(dir)
 	return err
@@ -128,6 +134,9 @@ func (l *Lock) anyHolder() error {
 		return err
 	}
 	for _, name := range names {
+		if !strings.HasPrefix(name, installPrefix) {
+			continue
+		}
 		file, err := openLock(l.dir, name)
 		if err != nil {
 			continue
@@ -143,7 +152,7 @@ func (l *Lock) anyHolder() error {
 
 // Release gives the lock up and removes its file. A second Release does nothing.
 func (l *Lock) Release() error {
-	var errs []error
+	errs := []error{l.takeDown()}
 	for _, file := range slices.Backward(l.files) {
 		errs = append(errs, file.release(l.dir))
 	}
@@ -169,7 +178,7 @@ func names(installPath string) ([]string, error) {
 	}
 	for i, path := range paths {
 		sum := sha256.Sum256([]byte(path))
-		paths[i] = "install-" + hex.EncodeToString(sum[:]) + ".lock"
+		paths[i] = installPrefix + hex.EncodeToString(sum[:]) + ".lock"
 	}
 	return paths, nil
 }

@@ -57,7 +57,13 @@ const wholeHost = "*"
 func hold(dir, path string) error {
 	acquire := lock.Acquire
 	if path == wholeHost {
-		acquire = func(dir, _, note string) (*lock.Lock, error) { return lock.AcquireHost(dir, note) }
+		acquire = func(dir, _, note string) (*lock.Lock, error) {
+			l, err := lock.AcquireHost(dir, note)
+			if err == nil {
+				err = l.Announce([]string{"rag-rat"})
+			}
+			return l, err
+		}
 	}
 	l, err := acquire(dir, path, "socket of the other\n\"one\"")
 	if err != nil {

@@ -140,12 +140,21 @@ func startWithNumber(s *scene, pid selector.PID) *testfleet.Server {
 // inPIDNamespace runs one test of this binary in a PID namespace with its own /proc.
 func inPIDNamespace(t *testing.T, name string) {
 	t.Helper()
-	script := `mount -t proc proc /proc && exec "$0" "$@"`
+	inNamespaces(t, name, "mount -t proc proc /proc", unix.CLONE_NEWPID)
+}
+
+// inNamespaces runs one test of this binary with a /run of its own, in a mount namespace and whatever else
+// flags say, which prepare makes ready.
+func inNamespaces(t *testing.T, name, prepare string, flags uintptr) {
+	t.Helper()
+	script := prepare + ` && mount -t tmpfs -o mode=755 tmpfs /run && exec "$0" "$@"`
 	cmd := exec.Command("sh", "-c", script, thisBinary(t), "-test.run=^"+name+"$", "-test.v")
 	cmd.Env = append(os.Environ(), "IN_PID_NAMESPACE=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: flags | unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+name) {
-		t.Errorf("in its own PID namespace: %v\n%s", err, out)
+		t.Errorf("in its own namespaces: %v\n%s", err, out)
 	}
 }

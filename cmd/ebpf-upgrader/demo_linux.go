@@ -49,6 +49,9 @@ func newDemoServer() *cobra.Command {
 	}
 }
 
+// demoName keeps a service of the host from upgrading the demo's servers, too.
+const demoName = "rag-rat-demo"
+
 // mostDemoServers is what a machine with little memory can run: each takes some 8 MB.
 const mostDemoServers = 500
 
@@ -69,9 +72,9 @@ func (a *app) demo(ctx context.Context, servers int) (err error) {
 	if err != nil {
 		return err
 	}
-	a.opts.installPaths, a.opts.names = []string{binary.Path()}, []string{testfleet.Name}
+	a.opts.installPaths, a.opts.names = []string{binary.Path()}, []string{demoName}
 	path := binary.Path()
-	fleet, err := testfleet.StartFleet(ctx, servers, testfleet.Options{Binary: path, UpgradeBin: &path})
+	fleet, err := testfleet.StartFleet(ctx, servers, testfleet.Options{Binary: path, UpgradeBin: &path, Argv0: demoName})
 	if err != nil {
 		return interrupted(ctx, err)
 	}

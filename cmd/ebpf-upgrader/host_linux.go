@@ -206,7 +206,7 @@ func (a *app) upgrader(h *host) *upgrade.Upgrader {
 		Signal:     h.signal,
 		Source:     h.source(),
 		Inspector:  h,
-		Pin:        pin,
+		Pin:        a.pin,
 		RetryAfter: a.opts.limits.RetryAfter,
 	}
 	if h.tracker != nil && h.tracker.WatchesSignals() {

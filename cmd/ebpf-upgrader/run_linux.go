@@ -71,6 +71,10 @@ func (a *app) serve(ctx context.Context) error {
 		return a.whyLocked(err)
 	}
 	defer func() { _ = held.Release() }()
+	if err := a.servedAlready(); err != nil {
+		return err
+	}
+	a.announce(held)
 	err = a.serveLocked(ctx)
 	if ctx.Err() != nil { // to be interrupted is how a service ends, even before it serves
 		a.tellSystemd("STOPPING=1")

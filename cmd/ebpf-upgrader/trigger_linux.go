@@ -78,6 +78,9 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 		return a.handOver(ctx, flags, err)
 	}
 	defer func() { _ = held.Release() }()
+	if err := a.servedAlready(); err != nil {
+		return err
+	}
 	return a.triggerAlone(ctx, installed)
 }
 
