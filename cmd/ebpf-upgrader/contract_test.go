@@ -145,11 +145,11 @@ func inPIDNamespace(t *testing.T, name string) {
 
 // inNamespaces runs one test of this binary with a /run of its own, in a mount namespace and whatever else
 // flags say, which prepare makes ready.
-func inNamespaces(t *testing.T, name, prepare string, flags uintptr) {
+func inNamespaces(t *testing.T, name, prepare string, flags uintptr, env ...string) {
 	t.Helper()
 	script := prepare + ` && mount -t tmpfs -o mode=755 tmpfs /run && exec "$0" "$@"`
 	cmd := exec.Command("sh", "-c", script, thisBinary(t), "-test.run=^"+name+"$", "-test.v")
-	cmd.Env = append(os.Environ(), "IN_PID_NAMESPACE=1")
+	cmd.Env = append(append(os.Environ(), "IN_PID_NAMESPACE=1"), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: flags | unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
 	}
