@@ -15,7 +15,8 @@ type Scope uint8
 const (
 	// ScopeOwn is those whose own variable names the installed file.
 	ScopeOwn Scope = iota
-	// ScopeAny is all that carry the name, as in the servers' own trigger.
+	// ScopeAny is all that carry the name, as in the servers' own trigger. What they would exec is another
+	// file then: who reads the facts also checks that one, and a problem with it is the [Process.TargetProblem].
 	ScopeAny
 )
 
@@ -219,9 +220,14 @@ func checkInstall(r Rule, p Process) (Verdict, string) {
 	return Undecided, ""
 }
 
+// checkImage also turns down a server of the widest scope that runs what it would exec: it would exec that
+// again and again.
 func checkImage(r Rule, p Process) (Verdict, string) {
-	if p.Image == r.Install.Image {
+	switch {
+	case p.Image == r.Install.Image:
 		return UpToDate, ""
+	case r.Scope == ScopeAny && p.Image == p.Target.Image:
+		return UpToDate, "runs what it would exec"
 	}
 	return Undecided, ""
 }

@@ -97,6 +97,12 @@ func TestJudge(t *testing.T) {
 			},
 			selector.Outdated, true,
 		},
+		"one that runs what it would exec need not, in the widest scope": {
+			func(r *selector.Rule, p *selector.Process) {
+				r.Scope, p.Target.Image, p.Image = selector.ScopeAny, otherImage, otherImage
+			},
+			selector.UpToDate, false,
+		},
 		"the same inode on another device is another file": {
 			func(_ *selector.Rule, p *selector.Process) { p.Image = selector.Image{Dev: 2, Ino: newImage.Ino} },
 			selector.Outdated, true,

@@ -22,6 +22,7 @@ import (
 type host struct {
 	procfs  *proc.FS
 	scanner *fallback.Scanner
+	targets *targets
 	// tracker is nil where the scan is the source.
 	tracker *tracker.Tracker
 	signal  syscall.Signal
@@ -96,7 +97,10 @@ func (a *app) openProc() (*host, error) {
 	if err != nil {
 		return nil, exitWith(exitNoSource, err)
 	}
-	return &host{procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), signal: sig, scanned: func(time.Duration) {}}, nil
+	return &host{
+		procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), targets: newTargets(procfs),
+		signal: sig, scanned: func(time.Duration) {},
+	}, nil
 }
 
 // openTracker closes h when it fails.
@@ -158,8 +162,26 @@ func (h *host) Candidates(ctx context.Context) ([]selector.PID, error) {
 	return h.scan(ctx)
 }
 
-// Inspect reads what rule asks for.
+// Inspect reads what rule asks for. In the widest scope it also has the file checked that the process would
+// exec, between two readings: image and handler must be what was read last.
 func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
+	p, err := h.inspect(pid, rule)
+	if err != nil || rule.Scope != selector.ScopeAny || !matters(p) {
+		return p, err
+	}
+	checked, problem := p.Target.Image, h.targets.problem(p)
+	p, err = h.inspect(pid, rule)
+	switch {
+	case p.TargetProblem != "":
+	case problem != "":
+		p.TargetProblem = problem
+	case p.Target.Image != checked:
+		p.TargetProblem = "has just changed"
+	}
+	return p, err
+}
+
+func (h *host) inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
 	return h.procfs.Inspect(pid, proc.Query{
 		Pattern:      rule.Pattern,
 		Variable:     rule.Variable,
