@@ -267,7 +267,7 @@ func (a *app) serviceConfig(ctx context.Context, h *host, watched *installs, cou
 		Observer:    serviceLog{a.log},
 	}
 	if h.tracker != nil {
-		cfg.Events = h.events(ctx, count)
+		cfg.Events = events(ctx, h.tracker, count, func(err error) { a.log.Error("the tracker ended", "because", err) })
 		cfg.ScanEvery = a.opts.auditEvery
 		cfg.Audit = func(ctx context.Context) error { return a.audit(ctx, h.tracker) }
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -24,15 +25,24 @@ var kinds = map[tracker.Kind]upgrade.Kind{
 	tracker.Lost:   upgrade.Lost,
 }
 
-// events hands the tracker's events on until the tracker is closed or ctx ends.
-func (h *host) events(ctx context.Context, count func(upgrade.Kind)) <-chan upgrade.Event {
+// stream is where the tracker's events come from.
+type stream interface {
+	Next() (tracker.Event, error)
+}
+
+// events hands the tracker's events on until the tracker is closed or ctx ends. An error ends them, too; failed
+// is told of it first, because whoever receives them learns only that there are no more.
+func events(ctx context.Context, from stream, count func(upgrade.Kind), failed func(error)) <-chan upgrade.Event {
 	events := make(chan upgrade.Event)
 	own := selector.PID(os.Getpid())
 	go func() {
 		defer close(events)
 		for {
-			e, err := h.tracker.Next()
+			e, err := from.Next()
 			if err != nil {
+				if !errors.Is(err, tracker.ErrClosed) && ctx.Err() == nil {
+					failed(err)
+				}
 				return
 			}
 			if e.Kind == tracker.Signal && e.Sender == own {
