@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -45,6 +46,29 @@ func merged(rollouts []upgrade.Rollout) upgrade.Rollout {
 		all.Halted = append(all.Halted, r.Halted...)
 	}
 	return all
+}
+
+// stuck is an install whose rollout is under way, and nothing ready stands there any more; nil if there is none.
+func stuck(s upgrade.Status, path string) *selector.Install {
+	for _, r := range of(s, path) {
+		if unready := unreadyOf(s, path, r); unready != nil && r.Settled() < r.Total() {
+			return unready
+		}
+	}
+	return nil
+}
+
+func unreadyOf(s upgrade.Status, path string, r upgrade.Rollout) (unready *selector.Install) {
+	for _, i := range s.Installs {
+		switch {
+		case i.Path != path || i.Rollout != r.Number:
+		case i.State == selector.StateReady:
+			return nil
+		default:
+			unready = &i.Install
+		}
+	}
+	return unready
 }
 
 // of are the rollouts of an install, wherever its path leads.

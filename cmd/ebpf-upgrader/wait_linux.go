@@ -24,7 +24,9 @@ type waiter struct {
 	// servers has the latest word on each.
 	servers map[selector.PID]upgrade.Member
 	rollout upgrade.Rollout
-	// done is called when the rollout has come to its end.
+	// unready is what stands there since the install ceased to be ready, before the rollout came to its end.
+	unready *selector.Install
+	// done is called when the rollout has come to its end, or cannot.
 	done func()
 }
 
@@ -67,6 +69,7 @@ func (a *app) waitForService(ctx context.Context, client *control.Client, from u
 		status, err := client.Status(following)
 		if err == nil {
 			w.Rollout(merged(of(status.Status, a.opts.installPath())))
+			w.lost(stuck(status.Status, a.opts.installPath()))
 		}
 		return err
 	})
@@ -87,6 +90,8 @@ func (a *app) waited(ctx context.Context, w *waiter) error {
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
+	case w.unready != nil:
+		return fmt.Errorf("install %q is not ready any more: %s; servers still outdated: %d", w.unready.Path, w.unready.Detail, remain)
 	case counts[upgrade.Died] > 0 || w.rollout.Phase == upgrade.PhaseHalted:
 		return fmt.Errorf("servers died: %d; servers still outdated: %d", counts[upgrade.Died], remain)
 	case remain > 0:
@@ -151,8 +156,21 @@ func (w *waiter) Rollout(r upgrade.Rollout) {
 	}
 }
 
-// Round implements [upgrade.Observer].
-func (w *waiter) Round(upgrade.Reason, upgrade.Report, time.Duration) {}
+// Round implements [upgrade.Observer]. When the install has changed, the report has it as it is now.
+func (w *waiter) Round(reason upgrade.Reason, r upgrade.Report, _ time.Duration) {
+	if reason == upgrade.ReasonInstall && len(r.Installs) == 1 && r.Installs[0].State != selector.StateReady {
+		w.lost(&r.Installs[0])
+	}
+}
+
+// lost ends the wait for what will not come: nobody is asked until another binary lands. nil is that there is
+// none.
+func (w *waiter) lost(unready *selector.Install) {
+	if unready != nil && w.unready == nil {
+		w.unready = unready
+		w.done()
+	}
+}
 
 // Refused implements [upgrade.Observer].
 func (w *waiter) Refused(m upgrade.Member, err error) {
