@@ -151,7 +151,7 @@ func inNamespaces(t *testing.T, name, prepare string, flags uintptr, env ...stri
 	cmd := exec.Command("sh", "-c", script, thisBinary(t), "-test.run=^"+name+"$", "-test.v")
 	cmd.Env = append(append(os.Environ(), "IN_PID_NAMESPACE=1"), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: flags | unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+		Cloneflags: flags | unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS,
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+name) {

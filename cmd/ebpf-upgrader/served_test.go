@@ -40,7 +40,7 @@ func programAs(t *testing.T, uid uint32, env []string, args ...string) *exec.Cmd
 	t.Helper()
 	cmd := exec.Command(newScene(t).Path(), args...) // which everybody may read
 	cmd.Env = append(env, asProgram+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	return cmd
 }
 
@@ -167,7 +167,7 @@ func TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown(t *testing.T) {
 		script := append([]string{"-c", `mount -t tmpfs tmpfs /run && exec "$0" "$@"`, s.Path()}, args...)
 		cmd := exec.Command("sh", append(script, "--name", h.name, "--source", "proc")...)
 		cmd.Env = append(os.Environ(), asProgram+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 		turnedDown(t, cmd, os.Getpid())
 	}
 	allUnharmed(t, servers)

@@ -145,6 +145,33 @@ func TestTwoUsersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
 	})
 }
 
+// TestAPlainUsersServiceServesHisServersOnly: it sees those of others, and may not ask them.
+func TestAPlainUsersServiceServesHisServersOnly(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	h := newWholeHost(t)
+	his, other, roots := h.home(plain), h.home(6001), h.home(0)
+	servers := h.start(his, plain, 3)
+	others := append(h.start(other, 6001, 1), h.start(roots, 0, 1)...)
+	runtime, env := ownFolders(t, plain)
+	background(t, programAs(t, plain, env, "run", "--name", h.name, "--settle", "20ms", "--scan-every", "200ms", "--hold", "200ms"))
+	h.service = &service{socket: filepath.Join(runtime, ownFolder, "control.sock")}
+	_ = h.client(t)
+	h.knows(1)
+	other.replace()
+	roots.replace()
+	his.replace()
+	his.allUpgraded(servers)
+	askedOnce(t, servers)
+	eventually(t, "it has looked at everybody again", func() bool {
+		return h.status().Verdicts[selector.UpToDate] == len(servers)
+	})
+	allUnharmed(t, others)
+	if s := h.status(); s.Source != upgrade.SourceProc || len(s.Installs) != 1 {
+		t.Errorf("it serves %d installs from %s, want its own from the scan", len(s.Installs), s.Source)
+	}
+}
+
 // TestAUsersOwnServiceServesHisOwnInstalls needs no right that others do not have.
 func TestAUsersOwnServiceServesHisOwnInstalls(t *testing.T) {
 	t.Parallel()
