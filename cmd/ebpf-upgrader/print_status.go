@@ -24,6 +24,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	row("service", "process %d, version %s, up %s", s.PID, s.Version, since(s.Started, now))
 	row("source", "%s", sourceLine(s))
 	row("serves", "%s", servesLine(s))
+	row("sees", "%s", seesLine(s))
 	row("servers", "%s", inWords(s.Verdicts))
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
@@ -77,16 +78,20 @@ func printInstalls(w io.Writer, s upgrade.Status, now time.Time) error {
 	return nil
 }
 
-// servesLine says which processes are served.
+// servesLine says which installs are served.
 func servesLine(s control.Status) string {
-	line := "the installs that were given"
 	if s.Learned {
-		line = "every install that a server names"
+		return "every install that a server names"
 	}
+	return "the installs that were given"
+}
+
+// seesLine says whose processes are served.
+func seesLine(s control.Status) string {
 	if s.PIDNamespace != hostNamespace {
-		line += "; only processes of " + s.PIDNamespace
+		return "the processes of " + s.PIDNamespace + ", not the host"
 	}
-	return line
+	return "the processes of the host"
 }
 
 func since(t, now time.Time) string { return now.Sub(t).Round(time.Second).String() }
