@@ -5,8 +5,6 @@
 package install
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -82,6 +80,7 @@ type notifier struct {
 	spots  map[int32]*spot
 	all    map[listener]map[int32]bool
 	sweeps bool // one is to come
+	ended  endings
 
 	// overflowed is when that was told last. It belongs to the reader.
 	overflowed time.Time
@@ -125,12 +124,19 @@ func (n *notifier) add(fd int, mask uint32) (int32, error) {
 	return int32(wd), nil
 }
 
-// hold replaces what l hears of by the names of the watches held. It fails when they were added so
-// long ago that some may have been given up meanwhile.
-func (n *notifier) hold(l listener, held map[int32]map[string]bool, began time.Time) bool {
+// begin is what hold has to be given by who adds watches from now on.
+func (n *notifier) begin() (began uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if time.Since(began) > orphanage/2 && len(held) > 0 {
+	return n.ended.count
+}
+
+// hold replaces what l hears of by the names of the watches held. It fails when one of them has ended since
+// they began to be added: it may be one that nobody needed until then, and was just given up.
+func (n *notifier) hold(l listener, held map[int32]map[string]bool, began uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended.any(held, began) {
 		for wd := range held {
 			n.orphan(n.spot(wd))
 		}
@@ -220,6 +226,7 @@ func (n *notifier) sweep() {
 		case len(s.users) > 0:
 		case time.Since(s.orphan) >= orphanage:
 			delete(n.spots, wd)
+			n.ended.note(wd)
 			n.remove(wd)
 		case !n.sweeps:
 			n.sweeps = true
@@ -249,91 +256,6 @@ func (n *notifier) watches() int {
 		}
 	}
 	return needed
-}
-
-// read tells the listeners what happens, until close.
-func (n *notifier) read() {
-	if n.file == nil {
-		return
-	}
-	buf := make([]byte, queue)
-	for {
-		got, err := n.file.Read(buf)
-		if err != nil {
-			return // closed: nothing else fails
-		}
-		n.wakeups.Add(1)
-		n.mu.Lock()
-		n.dispatch(buf[:got])
-		n.mu.Unlock()
-		time.Sleep(breath)
-	}
-}
-
-func (n *notifier) dispatch(events []byte) {
-	for len(events) >= unix.SizeofInotifyEvent {
-		wd := int32(binary.NativeEndian.Uint32(events))
-		mask := binary.NativeEndian.Uint32(events[4:])
-		length := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
-		name, _, _ := bytes.Cut(events[unix.SizeofInotifyEvent:length], []byte{0})
-		n.happened(wd, mask, name)
-		events = events[length:]
-	}
-}
-
-// happened leaves out events of watches that were given up, and of names that nobody asked for.
-func (n *notifier) happened(wd int32, mask uint32, name []byte) {
-	if mask&unix.IN_Q_OVERFLOW != 0 {
-		n.overflow()
-		return
-	}
-	s := n.spots[wd]
-	if s == nil {
-		return
-	}
-	if mask&maskAlways == 0 {
-		for l := range s.names[string(name)] {
-			l.heard()
-		}
-		return
-	}
-	gone := mask&unix.IN_IGNORED != 0
-	for l := range s.users {
-		if gone {
-			l.bereft()
-		} else {
-			l.heard()
-		}
-	}
-	if gone { // the number may be used again
-		delete(n.spots, wd)
-	}
-}
-
-// overflow has everybody look, but not all the time.
-func (n *notifier) overflow() {
-	n.overflows.Add(1)
-	switch wait := overflowPause - time.Since(n.overflowed); {
-	case wait > overflowPause: // one is to come
-	case wait > 0:
-		time.AfterFunc(wait, n.wakeAll)
-		n.overflowed = n.overflowed.Add(overflowPause)
-	default:
-		n.overflowed = time.Now()
-		n.everybody()
-	}
-}
-
-func (n *notifier) wakeAll() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.everybody()
-}
-
-func (n *notifier) everybody() {
-	for l := range n.all {
-		l.heard()
-	}
 }
 
 // close ends read. It does not wait for a file system that was being asked whether it may be watched.

@@ -306,8 +306,20 @@ func (w *Watcher) walk() (map[string]*point, error) {
 
 // watch reports whether it could watch everything that it has to.
 func (w *Watcher) watch(points map[string]*point) bool {
-	began, complete := time.Now(), true
-	held := make(map[int32]map[string]bool, len(points))
+	for range follows {
+		began := w.hub.notify.begin()
+		held, complete := w.addAll(points)
+		if w.hub.notify.hold(w, held, began) {
+			return complete
+		}
+	}
+	return false
+}
+
+// addAll adds the watches, and reports whether it could add all that it has to.
+func (w *Watcher) addAll(points map[string]*point) (held map[int32]map[string]bool, complete bool) {
+	complete = true
+	held = make(map[int32]map[string]bool, len(points))
 	for path, p := range points {
 		wd, err := w.add(path, p)
 		switch {
@@ -326,7 +338,7 @@ func (w *Watcher) watch(points map[string]*point) bool {
 			held[wd][name] = true
 		}
 	}
-	return w.hub.notify.hold(w, held, began) && complete
+	return held, complete
 }
 
 func (w *Watcher) add(path string, p *point) (int32, error) {
