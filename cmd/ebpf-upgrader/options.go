@@ -47,6 +47,7 @@ type options struct {
 	wait         bool
 	forgetAfter  time.Duration
 	maxPerUser   int
+	maxInstalls  int
 	users        []string
 	selection    selector.Selection
 }
@@ -170,6 +171,8 @@ func (o *options) check() error {
 		return usageError("--settle %s: must not be negative", o.settle)
 	case o.maxPerUser < 0:
 		return usageError("--max-per-user %d: must not be negative", o.maxPerUser)
+	case o.maxInstalls < 0:
+		return usageError("--max-installs-per-user %d: must not be negative", o.maxInstalls)
 	case o.ringBytes != 0 && (o.ringBytes&(o.ringBytes-1) != 0 || int(o.ringBytes) < os.Getpagesize()):
 		return usageError("--ring-bytes %d: must be a power of two, and %d at least", o.ringBytes, os.Getpagesize())
 	case o.forgetAfter < 0:

@@ -55,6 +55,7 @@ to status, events, pause, resume and trigger meanwhile.`,
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
 	f.DurationVar(&a.opts.forgetAfter, "forget-after", upgrade.DefaultForgetAfter, "how long an install is watched that no server names any more")
 	f.IntVar(&a.opts.maxPerUser, "max-per-user", upgrade.DefaultMaxPerUser, "how many servers of one user are looked at")
+	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", upgrade.DefaultMaxPlacesPerUser, "how many installs are watched for one user")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")
 	f.DurationVar(&a.opts.auditEvery, "audit-every", 10*time.Minute, "time between audits of the kernel's map by a scan (bpf)")
@@ -256,15 +257,16 @@ func together(ctx context.Context, parts ...func(context.Context) error) error {
 // serviceConfig is what every service of this program has in common.
 func (a *app) serviceConfig(ctx context.Context, h *host, watched *installs, count func(upgrade.Kind)) upgrade.ServiceConfig {
 	cfg := upgrade.ServiceConfig{
-		Upgrader:    a.upgrader(h),
-		Limits:      a.opts.limits,
-		Source:      h,
-		Installs:    watched,
-		Paths:       a.opts.installPaths,
-		ForgetAfter: a.opts.forgetAfter,
-		MaxPerUser:  a.opts.maxPerUser,
-		ScanEvery:   a.opts.scanEvery,
-		Observer:    serviceLog{a.log},
+		Upgrader:         a.upgrader(h),
+		Limits:           a.opts.limits,
+		Source:           h,
+		Installs:         watched,
+		Paths:            a.opts.installPaths,
+		ForgetAfter:      a.opts.forgetAfter,
+		MaxPerUser:       a.opts.maxPerUser,
+		MaxPlacesPerUser: a.opts.maxInstalls,
+		ScanEvery:        a.opts.scanEvery,
+		Observer:         serviceLog{a.log},
 	}
 	if h.tracker != nil {
 		cfg.Events = events(ctx, h.tracker, count, func(err error) { a.log.Error("the tracker ended", "because", err) })
