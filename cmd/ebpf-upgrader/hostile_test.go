@@ -222,15 +222,19 @@ func TestThousandsOfServersOfOneUserDelayNobodyElse(t *testing.T) {
 }
 
 // TestAProcessThatRewritesWhatItSaysHarmsNobody: in turns it names its own install and the victim's, and
-// is a server and none.
+// is a server and none. Whatever it is asked then, it was ready for.
 func TestAProcessThatRewritesWhatItSaysHarmsNobody(t *testing.T) {
 	t.Parallel()
 	underSiege(t, func(t *testing.T, s *siege) {
-		mine, other := s.home(hostile), newScene(t)
-		s.liar("liar", mine.Path(), (other.Path() + strings.Repeat("/", len(mine.Path())))[:len(mine.Path())], 0)
+		mine := s.home(hostile)
+		length := max(len(mine.Path()), len(s.his.Path()))
+		s.liar("liar", asLong(mine.Path(), length), asLong(s.his.Path(), length), 0)
 		mine.replace()
 	})
 }
+
+// asLong is the same absolute path, of that length.
+func asLong(path string, length int) string { return strings.Repeat("/", length-len(path)) + path }
 
 // TestAProcessThatChangesItsMountNamespaceHarmsNobody does so without a pause, also between the look at
 // it and the signal.

@@ -6,11 +6,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -125,9 +127,11 @@ func (s *siege) isReady() bool {
 }
 
 const (
-	// heartbeat is the time between two beats of what measures how long this machine stands still, and stillness
-	// the time between two questions, so that asking is not what keeps the service from its work.
+	// heartbeat is the time between two beats of what measures how long this machine runs nobody, and diskbeat the
+	// same for its disk: the service writes down whom it asks, and a rename waits for the journal of the file system.
 	heartbeat = time.Millisecond
+	diskbeat  = 100 * time.Millisecond
+	// stillness is the time between two questions, so that asking is not what keeps the service from its work.
 	stillness = 5 * time.Millisecond
 	// longestStop is how long the service may be stopped by what a user does.
 	longestStop = time.Second
@@ -139,7 +143,8 @@ const (
 func (s *siege) keepAsking() (check func()) {
 	client := s.client(s.t)
 	ctx, cancel := context.WithCancel(s.t.Context())
-	answer, stall := make(chan time.Duration, 1), make(chan time.Duration, 1)
+	answer, stall, disk := make(chan time.Duration, 1), make(chan time.Duration, 1), make(chan time.Duration, 1)
+	path := filepath.Join(filepath.Dir(s.socket), "disk")
 	go func() {
 		answer <- slowest(ctx, stillness, func() {
 			if _, err := client.Status(ctx); err != nil && ctx.Err() == nil {
@@ -150,14 +155,27 @@ func (s *siege) keepAsking() (check func()) {
 	go func() {
 		stall <- slowest(ctx, 0, func() { _ = unix.Nanosleep(&unix.Timespec{Nsec: int64(heartbeat)}, nil) })
 	}()
+	go func() { disk <- slowest(ctx, diskbeat, func() { writeThrough(s.t, path) }) }()
 	return func() {
 		s.t.Helper()
 		cancel()
-		took, stood := <-answer, <-stall
+		took, stood := <-answer, max(<-stall, <-disk)
 		s.t.Logf("the longest wait for an answer was %s, while the machine stood still for %s", took, stood)
 		if took > longestStop+2*stood {
 			s.t.Errorf("the service did not answer for %s, while the machine stood still for %s", took, stood)
 		}
+	}
+}
+
+// writeThrough waits for the disk.
+func writeThrough(t *testing.T, path string) {
+	f, err := os.Create(path)
+	if err == nil {
+		_, err = f.WriteString("x")
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err != nil {
+		t.Errorf("write %s: %v", path, err)
 	}
 }
 
@@ -215,6 +233,9 @@ func (s *siege) liar(role, own, other string, clone uintptr) {
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	must(s.t, cmd.Start())
 	s.t.Cleanup(func() {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); err != nil || strings.Contains(string(stat), ") Z ") {
+			s.t.Errorf("the %s has ended: %s, %v", role, stat, err)
+		}
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
