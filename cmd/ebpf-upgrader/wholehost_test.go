@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/control"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -187,8 +190,7 @@ func TestAUsersOwnServiceServesHisOwnInstalls(t *testing.T) {
 	second.allUpgraded(twos)
 }
 
-// TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded: the file was replaced after its start, and
-// before anybody looked.
+// TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded: what it runs was replaced before anybody looked.
 func TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded(t *testing.T) {
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
@@ -197,9 +199,13 @@ func TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded(t *testing.T) {
 		h.serve(source)
 		h.knows(0)
 		s := newScene(t)
-		servers := h.start(s, uint32(os.Getuid()), 2)
-		h.knows(1)
+		old := filepath.Join(s.Dir(), "old")
+		must(t, os.Link(s.Path(), old))
 		s.replace()
+		var servers []*testfleet.Server
+		for range 2 {
+			servers = append(servers, s.start(func(o *testfleet.Options) { o.Binary, o.Argv0 = old, h.name }))
+		}
 		s.allUpgraded(servers)
 		askedOnce(t, servers)
 	})
@@ -358,10 +364,16 @@ func TestACopyUpIsNoUpgrade(t *testing.T) {
 		before := server.Image()
 		c.run("touch", path) // copies it up
 		c.run("chmod", "755", path)
-		eventually(t, "the service has looked at the file", func() bool {
+		copied := imageAt(t, filepath.Join(c.root, path))
+		eventually(t, "the service has looked at the copied file", func() bool {
 			i := h.status().Installs
-			return len(i) == 1 && i[0].State == selector.StateReady
+			return len(i) == 1 && i[0].State == selector.StateReady && i[0].Image == copied
 		})
+		report, err := h.client(t).Trigger(within(t), control.TriggerRequest{InstallPath: path})
+		must(t, err)
+		if got := verdictOf(t, report, server.PID()); got.Verdict != selector.UpToDate || len(report.Plan) > 0 {
+			t.Errorf("after a copy-up the server is %q (%s), and %v are to be asked", got.Verdict, got.Detail, report.Plan)
+		}
 		unharmed(t, server)
 		above := &scene{mustInstall(t, filepath.Join(c.root, lower.Dir())), t}
 		above.upgraded(server)
@@ -369,6 +381,14 @@ func TestACopyUpIsNoUpgrade(t *testing.T) {
 			t.Errorf("after a real install the server runs %s, and got %d signals", server.Image(), server.Signals())
 		}
 	})
+}
+
+// imageAt is the file at a path.
+func imageAt(t *testing.T, path string) selector.Image {
+	t.Helper()
+	var stat unix.Stat_t
+	must(t, unix.Stat(path, &stat))
+	return selector.Image{Dev: stat.Dev, Ino: stat.Ino}
 }
 
 // mustInstall installs this binary into a folder.
@@ -395,29 +415,63 @@ func TestOnlyTheServersThatWereSelectedAreUpgraded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newWholeHost(t)
-			alice, box := h.home(6001), newContainer(t)
-			boxed := box.install("/opt/agent")
-			hers, inside := h.start(alice, 6001, 1), []*testfleet.Server{box.start(boxed, h.name)}
-			alice.replace()
-			boxed.replace()
-			h.serve("bpf", c.args...)
-			for _, side := range []struct {
-				*scene
-				servers []*testfleet.Server
-				wanted  bool
-			}{{alice, hers, c.alice}, {boxed, inside, c.inside}} {
-				if side.wanted {
-					side.allUpgraded(side.servers)
-					continue
-				}
-				eventually(t, "the server is told as not selected", func() bool {
-					return h.status().Verdicts[selector.NotSelected] >= 1
-				})
-				allUnharmed(t, side.servers)
-			}
+			withEachSource(t, func(t *testing.T, source string) {
+				t.Parallel()
+				onlySelected(t, source, c.args, c.alice, c.inside)
+			})
 		})
 	}
+}
+
+// onlySelected says whether the servers of alice, and those in a container, must be upgraded.
+func onlySelected(t *testing.T, source string, args []string, wantAlice, wantInside bool) {
+	t.Helper()
+	h := newWholeHost(t)
+	alice, box := h.home(6001), newContainer(t)
+	boxed := box.install("/opt/agent")
+	hers, inside := h.start(alice, 6001, 1), []*testfleet.Server{box.start(boxed, h.name)}
+	alice.replace()
+	boxed.replace()
+	h.serve(source, args...)
+	for _, side := range []struct {
+		*scene
+		servers []*testfleet.Server
+		wanted  bool
+	}{{alice, hers, wantAlice}, {boxed, inside, wantInside}} {
+		if side.wanted {
+			side.allUpgraded(side.servers)
+			continue
+		}
+		eventually(t, "the server is told as not selected", func() bool {
+			return h.status().Verdicts[selector.NotSelected] >= 1
+		})
+		allUnharmed(t, side.servers)
+	}
+}
+
+// TestOnlyTheInstallsThatWereGivenAreServed: two of three.
+func TestOnlyTheInstallsThatWereGivenAreServed(t *testing.T) {
+	t.Parallel()
+	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
+		h := newWholeHost(t)
+		first, second, third := newScene(t), newScene(t), newScene(t)
+		own := uint32(os.Getuid())
+		ones, twos, threes := h.start(first, own, 2), h.start(second, own, 2), h.start(third, own, 2)
+		h.serve(source, "--install-path", first.Path(), "--install-path", second.Path())
+		h.knows(2)
+		third.replace()
+		first.replace()
+		second.replace()
+		first.allUpgraded(ones)
+		second.allUpgraded(twos)
+		eventually(t, "all others are told as of another install", func() bool {
+			verdicts := h.status().Verdicts
+			return verdicts[selector.UpToDate] == 4 && verdicts[selector.OtherInstall] == len(threes)
+		})
+		askedOnce(t, append(ones, twos...))
+		allUnharmed(t, threes)
+	})
 }
 
 // TestASingleInstallAndTheWholeHostExcludeEachOther: two services would both signal.
