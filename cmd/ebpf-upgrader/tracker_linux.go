@@ -49,7 +49,7 @@ func events(ctx context.Context, from stream, count func(upgrade.Kind), failed f
 				continue // the service knows whom it asked
 			}
 			count(kinds[e.Kind])
-			event := upgrade.Event{Kind: kinds[e.Kind], PID: e.PID}
+			event := upgrade.Event{Kind: kinds[e.Kind], PID: e.PID, At: e.At}
 			if e.Kind == tracker.Exit {
 				event.Exit = upgrade.Exit{Known: true, Status: syscall.WaitStatus(e.ExitCode)}
 			}
