@@ -174,22 +174,25 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}), h)
 }
 
-// yield lets a service of the host go first, which may be there and cannot be seen from in here.
-func (a *app) yield(h *host) {
-	a.opts.limits.Yield = yieldFor(h.tracker != nil && h.tracker.WatchesSignals())
-	a.opts.limits.RetryAfter += a.opts.limits.Yield
-}
+// yieldSeen is long enough for a service of the host to ask a server first, which takes it milliseconds after the
+// same settle time. Whom it asks later is seen, and not asked again.
+const yieldSeen = 2 * time.Second
 
-// yieldFor is long enough for a service of the host to ask a server first, which takes it milliseconds after
-// the same settle time. Where the signals of others are seen it need not be longer: whom the host asks later is
-// not asked again. Where they are not, all of the host's rollout has to be over: its canaries take that long at
-// most before the others are asked, and the last second is for these to exec.
-func yieldFor(seesOthers bool) time.Duration {
-	if seesOthers {
-		return 2 * time.Second
-	}
+// yieldUnseen is the same where the signals of others are not seen: all of the host's rollout has to be over. With
+// the default limits its canaries take that long at most, and the last second is for the others to exec.
+func yieldUnseen() time.Duration {
 	l := upgrade.DefaultLimits()
 	return l.CanaryTimeout + 2*l.Hold + time.Second
+}
+
+// yield lets a service of the host go first, which may be there and cannot be seen from in here.
+func (a *app) yield(h *host) {
+	l := &a.opts.limits
+	l.Yield = yieldUnseen()
+	if h.tracker != nil && h.tracker.WatchesSignals() {
+		l.Yield = yieldSeen
+	}
+	l.RetryAfter += l.Yield
 }
 
 // openState opens what the last process left. What cannot be read is as good as not there: the rules
