@@ -41,10 +41,11 @@ test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86
 chaos: build ## Let the service run among faults of all kinds for three minutes (as root)
 	$(GO) run ./internal/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
 
-# BENCH=find,rollout,start,cost measures those only, and leaves the other results as they are.
+# BENCH=find,rollout,start,cost measures those only, and leaves the other results as they are. It needs pgrep, lsof,
+# needrestart, forkstat and bpftrace to compare with; WITHOUT_TOOLS=1 goes without, and the document says so.
 .PHONY: bench
 bench: build ## Measure what the documents claim, beside what people use today (as root)
-	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH))
+	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH)) $(if $(WITHOUT_TOOLS),-without-tools)
 
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)

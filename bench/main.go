@@ -12,15 +12,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
-
-	"ebpf-upgrader/internal/testfleet"
 )
 
 // options say how much is measured.
@@ -30,6 +26,8 @@ type options struct {
 	most int
 	only string
 	out  string
+	// withoutTools leaves out what people use today.
+	withoutTools bool
 }
 
 func main() {
@@ -38,8 +36,10 @@ func main() {
 	flag.IntVar(&o.most, "most", 50_000, "the largest number of idle processes")
 	flag.StringVar(&o.only, "only", "", "sections, separated by commas: find, rollout, start, cost; all without")
 	flag.StringVar(&o.out, "out", "results", "the folder for the results; docs/BENCHMARKS.md is written beside it if it is the default")
+	flag.BoolVar(&o.withoutTools, "without-tools", false, "leave out pgrep, lsof, needrestart, forkstat and execsnoop, and say so in the document")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// Whatever ends it, what was started is to end with it, and the kernel's limit to be put back.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := o.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -51,6 +51,12 @@ func (o options) run(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root: the tracker that it measures is the real one")
 	}
+	if o.rounds < 1 {
+		return fmt.Errorf("-rounds %d: want at least 1", o.rounds)
+	}
+	if err := o.checkTools(); err != nil {
+		return err
+	}
 	results, err := load(o.out)
 	if err != nil {
 		return err
@@ -59,14 +65,14 @@ func (o options) run(ctx context.Context) error {
 		name    string
 		measure func(context.Context, options) ([]Measure, error)
 	}{{"find", find}, {"rollout", rollouts}, {"start", starts}, {"cost", costs}} {
-		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), section.name) {
+		if !o.measures(section.name) {
 			continue
 		}
 		measures, err := section.measure(ctx, o)
 		if err != nil {
 			return fmt.Errorf("%s: %w", section.name, err)
 		}
-		results.replace(section.name, measures)
+		results.replace(section.name, measures, o.withoutTools)
 		if err := results.write(o.out); err != nil {
 			return err
 		}
@@ -74,111 +80,17 @@ func (o options) run(ctx context.Context) error {
 	return results.publish(o.out)
 }
 
-// scene is a host with idle processes and servers.
-type scene struct {
-	dir, install string
-	crowds       []*testfleet.Crowd
+// measures reports whether a section is among those that are measured.
+func (o options) measures(section string) bool {
+	return o.only == "" || slices.Contains(strings.Split(o.only, ","), section)
 }
 
-// newScene starts n processes that do nothing, and k servers that run an older file than the install.
-func newScene(n, k int) (s *scene, err error) {
-	s = &scene{}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
-	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
-		return s, err
-	}
-	s.install = filepath.Join(s.dir, testfleet.Name)
-	idle, err := testfleet.StartCrowd(n, testfleet.CrowdOptions{Dir: s.dir, Every: n + 1})
-	if err != nil {
-		return s, err
-	}
-	s.crowds = append(s.crowds, idle)
-	servers, err := testfleet.StartCrowd(k, testfleet.CrowdOptions{Dir: s.dir, UpgradeBin: s.install, Upgrades: true})
-	if err != nil {
-		return s, err
-	}
-	s.crowds = append(s.crowds, servers)
-	return s, s.replace()
-}
-
-// replace installs the same program again, by rename.
-func (s *scene) replace() error {
-	content, err := os.ReadFile(s.install)
-	if err != nil {
-		return err
-	}
-	if err := testfleet.WriteProgram(s.install+".new", content); err != nil {
-		return err
-	}
-	return os.Rename(s.install+".new", s.install)
-}
-
-func (s *scene) close() {
-	for _, c := range slices.Backward(s.crowds) { // the first raised the kernel's limit
-		_ = c.Stop()
-	}
-	_ = os.RemoveAll(s.dir)
-}
-
-// median is that of some times, in milliseconds.
-func median(times []time.Duration) float64 {
-	times = slices.Sorted(slices.Values(times))
-	return float64(times[len(times)/2]) / float64(time.Millisecond)
-}
-
-// timed is how long f takes.
-func timed(f func() error) (time.Duration, error) {
-	begin := time.Now()
-	err := f()
-	return time.Since(begin), err
-}
-
-// candidate is one of several that do the same.
-type candidate struct {
-	name string
-	do   func() error
-	// slow ones are measured three times only.
-	slow bool
-}
-
-// sideBySide measures all in turns, so that all meet the same load.
-func sideBySide(ctx context.Context, rounds int, all []candidate) (map[string][]time.Duration, error) {
-	times := make(map[string][]time.Duration)
-	for round := range rounds {
-		for _, c := range all {
-			if c.slow && round >= 3 {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			took, err := timed(c.do)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.name, err)
-			}
-			times[c.name] = append(times[c.name], took)
-		}
-	}
-	return times, nil
-}
-
-// tool is a program of the machine. It is left out where it is missing.
-func tool(ctx context.Context, slow bool, args ...string) []candidate {
-	if _, err := exec.LookPath(args[0]); err != nil {
-		fmt.Fprintf(os.Stderr, "bench: %s is missing, and is left out\n", args[0])
+// pause waits, unless it is all over before.
+func pause(ctx context.Context, long time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(long):
 		return nil
 	}
-	return []candidate{{name: strings.Join(args, " "), slow: slow, do: func() error {
-		err := exec.CommandContext(ctx, args[0], args[1:]...).Run()
-		if exit, ended := errors.AsType[*exec.ExitError](err); ended && exit.Exited() {
-			return nil // it found nothing, or not everything could be read
-		}
-		return err
-	}}}
 }
-
-func number(n int) string { return strconv.Itoa(n) }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -67,55 +66,4 @@ func chart(path, title, label string, measures []Measure, x func(Measure) (float
 		return fmt.Errorf("draw %s: %w", path, err)
 	}
 	return p.Save(18*vg.Centimeter, 12*vg.Centimeter, path)
-}
-
-// headings are those of the sections of the document.
-var headings = map[string][2]string{
-	"find": {"Finding the outdated servers", "\"Original walk\" is the servers' own trigger as a Go program of ours: list /proc, stat of every image, the\n" +
-		"command line of those that run another file, the environment of those that match. \"Verified\" is the whole\n" +
-		"plan: every candidate's identity, arguments, environment, root, target, image and handler.\n\n" +
-		"![against the number of processes](../bench/results/processes.svg)\n\n![against the number of servers](../bench/results/servers.svg)"},
-	"rollout": {"From the rename to the last server", "Without canaries and without settle time, by the service's own events. The servers are programs of two pages\n" +
-		"that exec at the signal.\n\n![against the number of servers](../bench/results/rollout.svg)"},
-	"start": {"Start", "`trigger` is a process of its own, with `--dry-run`."},
-	"cost": {"What it costs the host", "Nanoseconds of each program by the kernel's accounts, for processes that are no servers, with arguments of so\n" +
-		"many bytes; the storm is up to 2,000 execs a second for 20 s."},
-}
-
-func (r *results) document() string {
-	var b strings.Builder
-	b.WriteString("# Benchmarks\n\nWritten by `make bench`, as root. Medians of what was measured in turns in one run; figures of different runs\n" +
-		"should not be compared, ratios can be. The same as JSON and CSV in [bench/results](../bench/results).\n")
-	b.WriteString(r.asked())
-	for _, name := range order {
-		s, measured := r.Sections[name]
-		if !measured {
-			continue
-		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s, Linux %s, %s, `%s`. %s\n\n", headings[name][0], s.Machine, s.Kernel, s.Date, s.Command, headings[name][1])
-		if name == "cost" {
-			b.WriteString("| | | |\n|---|---|---|\n")
-		} else {
-			b.WriteString("| | processes | servers | ms | times as fast as the walk |\n|---|---|---|---|---|\n")
-		}
-		for _, m := range s.Measures {
-			b.WriteString(m.row(name))
-		}
-	}
-	return b.String()
-}
-
-func (m Measure) row(section string) string {
-	if section == "cost" {
-		return fmt.Sprintf("| %s | %.4g | %s |\n", m.Name, m.Value, m.Unit)
-	}
-	times := "–"
-	if m.Times > 0 {
-		times = fmt.Sprintf("%.4g", m.Times)
-	}
-	processes := "–"
-	if m.Processes > 0 {
-		processes = number(m.Processes)
-	}
-	return fmt.Sprintf("| %s | %s | %d | %.4g | %s |\n", m.Name, processes, m.Servers, m.Millis, times)
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,19 +30,30 @@ type Measure struct {
 	Rounds    int `json:"rounds"`
 	// Millis is the median, in milliseconds; for what is no time, Value is it, in Unit.
 	Millis float64 `json:"ms"`
+	// Low and High are between what the middle half of the figures lie.
+	Low  float64 `json:"low,omitzero"`
+	High float64 `json:"high,omitzero"`
 	// Times is how many times as fast as the first of the same host.
 	Times float64 `json:"times"`
 	Value float64 `json:"value,omitzero"`
 	Unit  string  `json:"unit,omitzero"`
 }
 
+// of is the measure made of so many figures.
+func (m Measure) of(rounds int) Measure {
+	m.Rounds = rounds
+	return m
+}
+
 // section is what one run of a section gave.
 type section struct {
-	Machine  string    `json:"machine"`
-	Kernel   string    `json:"kernel"`
-	Date     string    `json:"date"`
-	Command  string    `json:"command"`
-	Measures []Measure `json:"measures"`
+	Machine string `json:"machine"`
+	Kernel  string `json:"kernel"`
+	Date    string `json:"date"`
+	Command string `json:"command"`
+	// WithoutTools says that nobody else was measured.
+	WithoutTools bool      `json:"without_tools,omitzero"`
+	Measures     []Measure `json:"measures"`
 }
 
 // results are the sections that were measured last, each.
@@ -59,12 +71,13 @@ func load(dir string) (*results, error) {
 	return r, json.Unmarshal(text, r)
 }
 
-func (r *results) replace(name string, measures []Measure) {
+func (r *results) replace(name string, measures []Measure, withoutTools bool) {
 	var u unix.Utsname
 	_ = unix.Uname(&u)
 	r.Sections[name] = section{
 		Machine: fmt.Sprintf("%s, %d processors", processor(), runtime.NumCPU()), Kernel: unix.ByteSliceToString(u.Release[:]),
 		Date: time.Now().UTC().Format(time.DateOnly), Command: strings.Join(append([]string{"cd bench && go run ."}, os.Args[1:]...), " "), Measures: measures,
+		WithoutTools: withoutTools,
 	}
 }
 
@@ -94,12 +107,13 @@ func (r *results) write(dir string) error {
 		return err
 	}
 	w := csv.NewWriter(f)
-	_ = w.Write([]string{"section", "name", "processes", "servers", "rounds", "ms", "times", "value", "unit"})
+	_ = w.Write([]string{"section", "name", "processes", "servers", "rounds", "ms", "times", "value", "unit", "low", "high"})
 	for _, name := range order {
 		for _, m := range r.Sections[name].Measures {
 			_ = w.Write([]string{
 				name, m.Name, strconv.Itoa(m.Processes), strconv.Itoa(m.Servers), strconv.Itoa(m.Rounds),
 				float(m.Millis), float(m.Times), float(m.Value), m.Unit,
+				float(m.Low), float(m.High),
 			})
 		}
 	}
@@ -111,3 +125,12 @@ func float(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 
 // order is that of the sections in the documents.
 var order = []string{"find", "rollout", "start", "cost"}
+
+// find is the first measure of a section that is wanted.
+func (r *results) find(section string, wanted func(Measure) bool) (Measure, bool) {
+	measures := r.Sections[section].Measures
+	if i := slices.IndexFunc(measures, wanted); i >= 0 {
+		return measures[i], true
+	}
+	return Measure{}, false
+}

@@ -5,18 +5,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 	"syscall"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
+
+// loading is the name of a measure: what the tracker takes beside the scan that seeds it.
+const loading = "load and attach alone"
 
 // starts measures how long it takes until there is a first answer, on a host with many processes.
 func starts(ctx context.Context, o options) ([]Measure, error) {
@@ -31,44 +32,48 @@ func starts(ctx context.Context, o options) ([]Measure, error) {
 		return nil, err
 	}
 	defer func() { _ = procfs.Close() }()
-	pattern := selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}
-	scanner := fallback.New(procfs, pattern)
-	trigger := func(source string) func() error {
-		return func() error {
-			// Nobody is signalled, so that there are as many the next time.
-			err := exec.CommandContext(ctx, "../bin/ebpf-upgrader", "trigger", "--install-path", s.install, "--source", source,
-				"--settle", "0s", "--dry-run").Run()
-			if exit, ended := errors.AsType[*exec.ExitError](err); ended && exit.ExitCode() == 4 {
-				return nil // servers are still outdated
-			}
-			return err
-		}
-	}
-	all := []candidate{
-		{name: theWalk, do: func() error { originalWalk(s.install); return nil }},
-		{name: "load, attach, seed, first answer", do: func() error {
-			t, err := tracker.Open(ctx, tracker.Config{Pattern: pattern, Seed: scanner.Candidates, Signal: syscall.SIGUSR1})
-			if err != nil {
-				return err
-			}
-			_, err = t.Candidates(ctx)
-			return cmpErr(err, t.Close())
-		}},
-		{name: "trigger --source bpf", do: trigger("bpf")},
-		{name: "trigger --source proc", do: trigger("proc")},
-	}
-	times, err := sideBySide(ctx, o.rounds, all)
+	walk, err := s.walk(usualServers)
 	if err != nil {
 		return nil, err
 	}
-	var measures []Measure
-	for _, c := range all {
-		m := Measure{
-			Name: c.name, Processes: n, Servers: usualServers, Rounds: len(times[c.name]), Millis: median(times[c.name]),
-			Times: median(times[theWalk]) / median(times[c.name]),
-		}
+	nobody := func(context.Context) ([]selector.PID, error) { return nil, nil }
+	measures, err := sideBySide(ctx, o.rounds, []candidate{
+		walk,
+		opening(ctx, loading, nobody, 0),
+		opening(ctx, "load, attach, seed, first answer", fallback.New(procfs, pattern).Candidates, usualServers),
+		{name: "trigger --source bpf", do: func() error { return s.trigger(ctx, "bpf") }},
+		{name: "trigger --source proc", do: func() error { return s.trigger(ctx, "proc") }},
+	})
+	for i := range measures {
+		m := &measures[i]
+		m.Processes, m.Servers = n, usualServers
 		fmt.Printf("start %6d  %-34s %10.3f ms  %6.1f times\n", n, m.Name, m.Millis, m.Times)
-		measures = append(measures, m)
 	}
-	return measures, nil
+	return measures, err
+}
+
+// opening has a tracker tell its candidates once. That it is closed again is not timed.
+func opening(ctx context.Context, name string, seed func(context.Context) ([]selector.PID, error), want int) candidate {
+	var t *tracker.Tracker
+	return candidate{
+		name: name,
+		do: func() (err error) {
+			t, err = tracker.Open(ctx, tracker.Config{Pattern: pattern, Seed: seed, Signal: syscall.SIGUSR1})
+			if err != nil {
+				return err
+			}
+			pids, err := t.Candidates(ctx)
+			return cmpErr(err, everybody(len(pids), want))
+		},
+		after: func() error { return t.Close() },
+	}
+}
+
+// trigger signals nobody, so that there are as many the next time.
+func (s *scene) trigger(ctx context.Context, source string) error {
+	out, err := output(ctx, "../bin/ebpf-upgrader", "trigger", "--install-path", s.install, "--source", source, "--settle", "0s", "--dry-run")
+	if err == nil && !bytes.Contains(out, fmt.Appendf(nil, "\n%d signals planned", usualServers)) {
+		err = fmt.Errorf("did not plan %d signals", usualServers)
+	}
+	return err
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"ebpf-upgrader/internal/testfleet"
+)
+
+// scene is a host with idle processes and servers.
+type scene struct {
+	dir, install string
+	crowds       []*testfleet.Crowd
+}
+
+// newScene starts n processes that do nothing, and k servers that run an older file than the install.
+func newScene(n, k int) (s *scene, err error) {
+	s = &scene{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return s, err
+	}
+	s.install = filepath.Join(s.dir, testfleet.Name)
+	idle, err := testfleet.StartCrowd(n, testfleet.CrowdOptions{Dir: s.dir, Every: n + 1})
+	if err != nil {
+		return s, err
+	}
+	s.crowds = append(s.crowds, idle)
+	servers, err := testfleet.StartCrowd(k, testfleet.CrowdOptions{Dir: s.dir, UpgradeBin: s.install, Upgrades: true})
+	if err != nil {
+		return s, err
+	}
+	s.crowds = append(s.crowds, servers)
+	rename, err := s.written()
+	if err != nil {
+		return s, err
+	}
+	return s, rename()
+}
+
+// written writes the same program again, beside the install; the rename installs it.
+func (s *scene) written() (rename func() error, err error) {
+	content, err := os.ReadFile(s.install)
+	if err != nil {
+		return nil, err
+	}
+	if err := testfleet.WriteProgram(s.install+".new", content); err != nil {
+		return nil, err
+	}
+	return func() error { return os.Rename(s.install+".new", s.install) }, nil
+}
+
+func (s *scene) close() {
+	for _, c := range slices.Backward(s.crowds) { // the first raised the kernel's limit
+		_ = c.Stop()
+	}
+	_ = os.RemoveAll(s.dir)
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// middle is the median of some figures, and between what the middle half of them lie.
+type middle struct{ median, low, high float64 }
+
+func middleOf(figures []float64) middle {
+	f := slices.Sorted(slices.Values(figures))
+	n := len(f)
+	if n == 0 {
+		return middle{}
+	}
+	return middle{median: (f[(n-1)/2] + f[n/2]) / 2, low: f[(n-1)/4], high: f[n-1-(n-1)/4]}
+}
+
+// took is the measure of some times.
+func took(name string, times []time.Duration) Measure {
+	var figures []float64
+	for _, t := range times {
+		figures = append(figures, float64(t)/float64(time.Millisecond))
+	}
+	m := middleOf(figures)
+	return Measure{Name: name, Rounds: len(times), Millis: m.median, Low: m.low, High: m.high}
+}
+
+// amount is the measure of what is no time.
+func amount(name, unit string, figures ...float64) Measure {
+	m := middleOf(figures)
+	return Measure{Name: name, Rounds: len(figures), Value: m.median, Low: m.low, High: m.high, Unit: unit}
+}
+
+// candidate is one of several that do the same.
+type candidate struct {
+	name string
+	do   func() error
+	// after, if any, puts things back. It is not timed.
+	after func() error
+}
+
+func (c candidate) timed() (time.Duration, error) {
+	begin := time.Now()
+	err := c.do()
+	took := time.Since(begin)
+	if err == nil && c.after != nil {
+		err = c.after()
+	}
+	return took, err
+}
+
+// sideBySide measures all in turns, so that all meet the same load, and every other turn backwards, so that
+// nobody always comes after the same. The times of the first are what the others are compared with.
+func sideBySide(ctx context.Context, rounds int, all []candidate) ([]Measure, error) {
+	times := make([][]time.Duration, len(all))
+	for round := range rounds {
+		for i := range all {
+			if round%2 == 1 {
+				i = len(all) - 1 - i
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			t, err := all[i].timed()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", all[i].name, err)
+			}
+			times[i] = append(times[i], t)
+		}
+	}
+	var measures []Measure
+	for i, c := range all {
+		m := took(c.name, times[i])
+		measures = append(measures, m)
+		measures[i].Times = measures[0].Millis / m.Millis
+	}
+	return measures, nil
+}
