@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import "fmt"
+
+// Why what is asked is missed, and what was tried. The figures are those of the run.
+
+func shortScan(*results) string {
+	return "A process of its own has all command lines to read, each an open, a read and a close. The scan reads on all cores " +
+		"while the kernel still lists."
+}
+
+func shortTrigger(r *results) string {
+	load, _ := r.find("start", func(m Measure) bool { return m.Name == loading })
+	scan, _ := r.find("start", func(m Measure) bool { return m.Name == "trigger --source proc" })
+	return fmt.Sprintf("It scans, on all cores, while the programs are loaded; loading alone takes %.3g ms (the kernel's types are "+
+		"read for the relocations, the verifier, the maps) beside the %.3g ms of the trigger with the scan. Without the programs it "+
+		"would be as fast as that, but blind to the signals of the servers' own trigger, which are sent at the same moment. An iterator "+
+		"over the tasks could read the arguments in the kernel, but bpf_copy_from_user_task waits for memory that is mapped from "+
+		"a file system which never answers (access_process_vm without FOLL_ANON: kernel/bpf/helpers.c and mm/memory.c, Linux "+
+		"6.12), and looking at the mapping first leaves a moment for another to take its place: any user could hold up root's "+
+		"`trigger` for ever. /proc does not wait. It was not built.", load.Millis, scan.Millis)
+}
+
+func shortExec(*results) string {
+	return "Reading the arguments is the cost: the first touch of memory in an address space that has just come into being. " +
+		"Tried without gain: a read of fixed length onto the stack and a hash of the last component. An exec with fewer bytes " +
+		"than a server's name and argument have is not read."
+}
+
+func shortMemory(r *results) string {
+	files, _ := cost(ofFiles, "MiB")(r)
+	return fmt.Sprintf("%.3g MiB of it are pages of files, above all the program's own text, which the kernel can drop.", files.value)
+}
+
+func shortWakeUps(*results) string {
+	return "What else has it run are timers of the Go runtime: it collects garbage every two minutes whether or not there is any, and " +
+		"gives memory back. The audits themselves look for what the kernel does not tell of: a file on a network file system, a mount " +
+		"on top of it."
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebpf-upgrader/internal/testfleet"
+)
+
+const (
+	// stormFor is how long a storm takes on a machine that keeps up.
+	stormFor = 5 * time.Second
+	// stormRate is how many programs are started in a second, as by a compiler.
+	stormRate = 2000
+	// perDriver is how many programs a driver is: itself, and one child after the other.
+	perDriver = 3
+)
+
+// tempest makes storms of processes as a build does: a driver starts a compiler, waits for it, and starts an
+// assembler. All three are static programs of one page that do nothing else, so that the machine can start as many
+// as are asked for.
+type tempest struct{ driver string }
+
+func newTempest(dir string) (*tempest, error) {
+	if runtime.GOARCH != "amd64" {
+		return nil, fmt.Errorf("make a storm on %s: %w", runtime.GOARCH, errors.ErrUnsupported)
+	}
+	t, child := &tempest{filepath.Join(dir, "cc")}, filepath.Join(dir, "cc1")
+	leaf := []byte{0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05} // exit(0)
+	return t, errors.Join(
+		testfleet.WriteProgram(child, executable(leaf)),
+		testfleet.WriteProgram(t.driver, executable(append(append(bytes.Clone(driving), child...), 0))),
+	)
+}
+
+// commands are what a compiler is called with: some, and many bytes.
+var commands = func() (all [][]string) {
+	for _, length := range []int{50, 200, 500, 1000, 2000} {
+		args := []string{"/usr/bin/cc", "-c", "a-file.c", "-o", "a-file.o"}
+		for n := len(strings.Join(args, " ")) + 1; n < length; n += len("-I/usr/include/a") + 1 {
+			args = append(args, "-I/usr/include/a")
+		}
+		all = append(all, args)
+	}
+	return all
+}()
+
+// storm starts as many programs as belong into so long a time, none of them before its turn. It is over when all
+// have ended.
+func (t *tempest) storm(ctx context.Context, long time.Duration) (programs int, err error) {
+	drivers := int64(long.Seconds() * stormRate / perDriver)
+	var next atomic.Int64
+	begin, workers := time.Now(), 2*runtime.NumCPU()
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < drivers && errs[w] == nil; i = next.Add(1) - 1 {
+				turn := begin.Add(time.Duration(i) * long / time.Duration(drivers))
+				if errs[w] = pause(ctx, time.Until(turn)); errs[w] == nil {
+					errs[w] = t.compile(commands[i%int64(len(commands))])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return int(drivers) * perDriver, errors.Join(errs...)
+}
+
+// compile runs one driver.
+func (t *tempest) compile(args []string) error {
+	process, err := os.StartProcess(t.driver, args, &os.ProcAttr{})
+	if err != nil {
+		return err
+	}
+	state, err := process.Wait()
+	if err == nil && !state.Success() {
+		err = fmt.Errorf("%s: %s", t.driver, state)
+	}
+	return err
+}
+
+// driving starts the program that is named behind it, with the driver's own arguments, and waits for it, twice. It
+// exits with 0 if both did.
+var driving = []byte{
+	0x48, 0x8d, 0x6c, 0x24, 0x08, // lea rbp, [rsp+8]: the arguments
+	0x48, 0x83, 0xec, 0x10, // sub rsp, 16: room for a status
+	0xbb, 0x02, 0x00, 0x00, 0x00, // mov ebx, 2
+	0x45, 0x31, 0xe4, // xor r12d, r12d
+	0xb8, 0x3a, 0x00, 0x00, 0x00, // again: mov eax, vfork
+	0x0f, 0x05, // syscall
+	0x85, 0xc0, // test eax, eax
+	0x75, 0x1f, // jnz parent
+	0x48, 0x8d, 0x3d, 0x3f, 0x00, 0x00, 0x00, // lea rdi, the path
+	0x48, 0x89, 0xee, // mov rsi, rbp
+	0x31, 0xd2, // xor edx, edx
+	0xb8, 0x3b, 0x00, 0x00, 0x00, // mov eax, execve
+	0x0f, 0x05, // syscall
+	0xbf, 0x7f, 0x00, 0x00, 0x00, // mov edi, 127
+	0xb8, 0x3c, 0x00, 0x00, 0x00, // mov eax, exit
+	0x0f, 0x05, // syscall
+	0x83, 0xcf, 0xff, // parent: or edi, -1
+	0x48, 0x89, 0xe6, // mov rsi, rsp
+	0x31, 0xd2, // xor edx, edx
+	0x45, 0x31, 0xd2, // xor r10d, r10d
+	0xb8, 0x3d, 0x00, 0x00, 0x00, // mov eax, wait4
+	0x0f, 0x05, // syscall
+	0x44, 0x0b, 0x24, 0x24, // or r12d, [rsp]
+	0xff, 0xcb, // dec ebx
+	0x75, 0xbc, // jnz again
+	0x44, 0x89, 0xe7, // mov edi, r12d
+	0xc1, 0xef, 0x08, // shr edi, 8: the status that it exited with
+	0xb8, 0x3c, 0x00, 0x00, 0x00, // mov eax, exit
+	0x0f, 0x05, // syscall
+}
+
+// executable is a static program of one segment.
+func executable(code []byte) []byte {
+	const base, headers = 0x400000, 64 + 56
+	size := uint64(headers + len(code))
+	var out bytes.Buffer
+	for _, part := range []any{
+		elf.Header64{
+			Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+			Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+			Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
+		},
+		elf.Prog64{
+			Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X),
+			Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 0x1000,
+		},
+	} {
+		_ = binary.Write(&out, binary.LittleEndian, part) // a Buffer takes everything
+	}
+	out.Write(code)
+	return out.Bytes()
+}
