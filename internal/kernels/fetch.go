@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func (p packages) update(ctx context.Context, suites []string) error {
 	if old, err := os.ReadFile(sources); err == nil && string(old) == text.String() {
 		return nil
 	}
-	for _, dir := range []string{"etc/apt.conf.d", "etc/preferences.d", "lists/partial", "cache/archives/partial", "debs", "unpacked"} {
+	for _, dir := range []string{"etc/apt.conf.d", "etc/preferences.d", "lists/partial", "cache/archives/partial", "unpacked"} {
 		if err := os.MkdirAll(filepath.Join(p.dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -49,16 +50,16 @@ func (p packages) update(ctx context.Context, suites []string) error {
 	if err := os.Rename(sources+".new", sources); err != nil {
 		return err
 	}
-	if err := p.apt(ctx, "update", "-qq"); err != nil {
+	if err := p.apt(ctx, p.dir, "update", "-qq"); err != nil {
 		_ = os.Remove(sources) // so that it is tried again
 		return err
 	}
 	return nil
 }
 
-func (p packages) apt(ctx context.Context, args ...string) error {
+func (p packages) apt(ctx context.Context, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "apt-get", args...)
-	cmd.Dir = filepath.Join(p.dir, "debs")
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "APT_CONFIG="+filepath.Join(p.dir, "apt.conf"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -72,20 +73,38 @@ func (p packages) file(ctx context.Context, name, suite string, patterns ...stri
 	if found := match(at, patterns); found != "" {
 		return found, nil
 	}
-	if err := p.apt(ctx, "download", "-qq", name+"/"+suite); err != nil {
+	fresh, err := os.MkdirTemp(p.dir, "fresh-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(fresh) }()
+	if err := p.apt(ctx, fresh, "download", "-qq", name+"/"+suite); err != nil {
 		return "", fmt.Errorf("%w\nis the package still in %s? its name stands in internal/kernels/kernels.txt", err, suite)
 	}
-	debs, err := filepath.Glob(filepath.Join(p.dir, "debs", name+"_*.deb"))
-	if err != nil || len(debs) == 0 {
-		return "", fmt.Errorf("%s was downloaded, but is not there", name)
+	deb := match(fresh, []string{name + "_*.deb"})
+	if deb == "" {
+		return "", fmt.Errorf("find package %s: it was downloaded, but is not there", name)
 	}
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", slices.Max(debs), at).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("unpack %s: %w\n%s", name, err, out)
+	if err := unpack(ctx, deb, at); err != nil {
+		return "", err
 	}
 	if found := match(at, patterns); found != "" {
 		return found, nil
 	}
-	return "", fmt.Errorf("package %s has no %s", name, strings.Join(patterns, ", nor "))
+	return "", fmt.Errorf("find a file of package %s: it has no %s", name, strings.Join(patterns, ", nor "))
+}
+
+// unpack puts the files of a package into the folder at, whole or not at all: what is there is taken for good.
+func unpack(ctx context.Context, deb, at string) error {
+	half := at + ".half"
+	defer func() { _ = os.RemoveAll(half) }()
+	if err := errors.Join(os.RemoveAll(half), os.RemoveAll(at)); err != nil { // of earlier runs
+		return err
+	}
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, half).CombinedOutput(); err != nil {
+		return fmt.Errorf("unpack %s: %w\n%s", filepath.Base(deb), err, out)
+	}
+	return os.Rename(half, at)
 }
 
 func match(dir string, patterns []string) string {
