@@ -7,7 +7,7 @@ import "time"
 
 // Plan is what the first process does. It is a file of JSON at [PlanFile].
 type Plan struct {
-	// Without is taken away first: "btf", "bpf", or nothing.
+	// Without is taken away first: "btf", the kernel's type information, "bpf", the system call, or nothing.
 	Without string
 	Steps   []Step
 }
@@ -20,6 +20,8 @@ type Step struct {
 	Name string
 	Args []string
 	Env  []string
+	// Tries is how often it is run, as long as it fails; once if it is 0.
+	Tries int
 }
 
 // Mark begins a line that is a [Result] as JSON; all other lines are of the kernel and the programs.
@@ -32,4 +34,17 @@ type Result struct {
 	Failure string
 	Output  string
 	Took    time.Duration
+	// Before are earlier tries of the same step, which failed.
+	Before []Result `json:",omitempty"`
+}
+
+// Facilities are what the program uses where the kernel has it, and does without elsewhere. Each text begins
+// with one word, which is the answer; a reason may follow behind a colon.
+type Facilities struct {
+	// Signals says whether the signals of other senders are seen: "yes" or "no".
+	Signals string
+	// Exits says what tells how a process ended: "pidfd", whoever reaped it, or "/proc", until then.
+	Exits string
+	// Cache says whether files are looked up in the kernel's cache first: "yes" or "no".
+	Cache string
 }
