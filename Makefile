@@ -31,10 +31,11 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 test: ## Run all tests (as root including those of the kernel program)
 	$(GO) test $(RACE) -shuffle=on -count=1 ./...
 
-# KERNELS=5.10,6.1 boots those only, and leaves the document as it is.
+# KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares with the documents instead of writing them.
+WITHIN ?= 10m
 .PHONY: test-kernels
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
-	$(GO) run ./internal/kernels $(if $(KERNELS),-only $(KERNELS),-docs docs/KERNELS.md)
+	$(GO) run ./internal/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
 
 # SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
 .PHONY: chaos

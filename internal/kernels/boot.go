@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,32 +15,45 @@ import (
 	"ebpf-upgrader/internal/kernels/guest"
 )
 
-// boot runs a kernel with an initramfs in an emulated machine until that turns itself off, and answers
-// with what its first process said. It needs no KVM.
-func boot(ctx context.Context, kernel, initramfs string) ([]guest.Result, error) {
+// boot runs a kernel with an initramfs in an emulated machine until that turns itself off. What it writes to
+// its console stands in the file console at once, so that whoever waits can look. It needs no KVM.
+func boot(ctx context.Context, kernel, initramfs, console string) error {
+	f, err := os.Create(console)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "3072", "-nographic", "-no-reboot", "-nic", "none",
-		"-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 panic=-1 quiet")
-	var console bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &console, &console
+		"-kernel", kernel, "-initrd", initramfs, "-append", kernelLine)
+	cmd.Stdout, cmd.Stderr = f, f
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("boot %s: %w\n%s", kernel, errors.Join(err, ctx.Err()), tail(console.Bytes()))
+		return fmt.Errorf("boot %s: %w", kernel, errors.Join(err, ctx.Err()))
 	}
+	return nil
+}
+
+// kernelLine has a kernel whose processors stand still for two minutes say where they stand, and end.
+const kernelLine = "console=ttyS0 panic=-1 loglevel=5 watchdog_thresh=60 softlockup_panic=1 softlockup_all_cpu_backtrace=1"
+
+// parse finds on a console what the first process said of its steps. It answers with those that can be read,
+// also when it fails.
+func parse(console []byte) ([]guest.Result, error) {
 	var results []guest.Result
-	lines := bufio.NewScanner(&console)
-	lines.Buffer(nil, 64<<20)
-	for lines.Scan() {
-		text, marked := strings.CutPrefix(strings.TrimRight(lines.Text(), "\r"), guest.Mark)
+	var errs []error
+	for line := range bytes.Lines(console) {
+		text, marked := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte(guest.Mark))
 		if !marked {
 			continue
 		}
 		var r guest.Result
-		if err := json.Unmarshal([]byte(text), &r); err != nil {
-			return nil, fmt.Errorf("boot %s: a result that cannot be read: %w", kernel, err)
+		if err := json.Unmarshal(text, &r); err != nil {
+			errs = append(errs, fmt.Errorf("read the result of a step: %w", err))
+			continue
 		}
 		results = append(results, r)
 	}
-	return results, lines.Err()
+	return results, errors.Join(errs...)
 }
 
 // telling is what the tests that failed say, and the end of all.
@@ -67,8 +79,11 @@ func writeInitramfs(path string, tools, programs map[string]string, plan guest.P
 	a.base(tools)
 	for name, from := range programs {
 		at := "bin/" + name
-		if name == "init" {
+		switch name {
+		case "init":
 			at = name
+		case "sleep": // busybox has the one of the others
+			at = strings.TrimPrefix(ownSleep, "/") + "/sleep"
 		}
 		a.copy(at, from)
 	}

@@ -74,7 +74,7 @@ func (a *archive) close() error {
 
 // base has what every program expects.
 func (a *archive) base(tools map[string]string) {
-	for _, dir := range []string{"bin", "etc", "proc", "sys", "dev", "tmp", "run", "var", "var/tmp", "var/lib"} {
+	for _, dir := range []string{"bin", ownSleep[1:], "etc", "proc", "sys", "dev", "tmp", "run", "var", "var/tmp", "var/lib"} {
 		a.folder(dir)
 	}
 	a.file("etc/passwd", []byte("root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"))

@@ -2,26 +2,81 @@
 
 package main
 
-import "ebpf-upgrader/internal/kernels/guest"
+import (
+	"strings"
+
+	"ebpf-upgrader/internal/kernels/guest"
+)
 
 // group is a column of the table: tests of one binary.
-type group struct{ title, binary, tests string }
+type group struct {
+	title, binary, tests string
+	// except are tests that are left out, "" if none are.
+	except string
+	// scan are the tests that need no BPF: "" if none do. It is what is run where there is none.
+	scan string
+	// env is what the tests find in their environment besides.
+	env []string
+}
+
+// ownSleep is the folder of the sleep that sleeps under any name.
+const ownSleep = "/own"
+
+// ofTracker are the groups of the tracker's tests but the first, which has the rest, so that none is in none.
+func ofTracker() []group {
+	return []group{
+		{title: "signals of others", binary: "tracker", tests: "^(TestASignal|TestAnExecForgets|TestAForkDoesNotInherit|TestAnotherSignal|TestSignal|TestTheSetIsHeldWhereSignals)"},
+		{title: "exec from a thread", binary: "tracker", tests: "^TestAnExecFromAThread"},
+		{title: "leader first", binary: "tracker", tests: "^TestAServerWhoseLeaderExitedFirst"},
+		{title: "fork, daemon", binary: "tracker", tests: "^(TestAForkInherits|TestADaemon)"},
+		{title: "PID namespace", binary: "tracker", tests: "^(TestInAPIDNamespace|TestOnlyWhatIsVisible)"},
+	}
+}
 
 // groups are run where the kernel can do everything.
 func groups() []group {
-	return []group{
-		{"tracker", "tracker", "^(TestTheSet|TestEachOf|TestAnExecOf|TestAnExit|TestADeath|TestAFull|TestAServerThatStarted|TestAServerThatWas)"},
-		{"signals of others", "tracker", "^(TestASignal|TestAnExecForgets|TestAnotherSignal|TestSignals)"},
-		{"exec from a thread", "tracker", "^TestAnExecFromAThreadIsNoExit$"},
-		{"leader first", "tracker", "^TestAServerWhoseLeaderExitedFirst"},
-		{"fork, daemon", "tracker", "^(TestAFork|TestADaemon)"},
-		{"PID namespace", "tracker", "^TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld$"},
-		{"scan", "fallback", "."},
-		{"facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target)"},
-		{"pidfd", "pidfd", "."},
-		{"contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"},
-		{"delivery", "cmd", "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot|TestSelfIsSignalledLast|TestAProcessThatTookTheNumber)"},
+	rest := group{title: "tracker", binary: "tracker", tests: "."}
+	var others []string
+	for _, g := range ofTracker() {
+		others = append(others, g.tests)
 	}
+	rest.except = strings.Join(others, "|")
+	return append(append([]group{rest}, ofTracker()...),
+		anywhere("scan", "fallback", "."),
+		anywhere("facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target)"),
+		anywhere("pidfd", "pidfd", "."),
+		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
+		group{title: "both sources", binary: "cmd", tests: "^TestBothSourcesGiveTheSameAnswer$", env: []string{"PATH=" + ownSleep + ":/bin"}},
+		group{
+			title: "delivery", binary: "cmd",
+			tests: "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot|TestSelfIsSignalledLast|TestAProcessThatTookTheNumber)",
+			// The first two have the source below the case, the last knows the scan only.
+			scan: "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot)/./^proc$|^TestSelfIsSignalledLast/^proc$|^TestAProcessThatTookTheNumber",
+		},
+	)
+}
+
+// anywhere is a group that needs no BPF.
+func anywhere(title, binary, tests string) group {
+	return group{title: title, binary: binary, tests: tests, scan: tests}
+}
+
+// tries is how often the tests of a group are run until they pass. The emulation can stand still for longer than
+// a test waits, and for longer than the 25 ms in which the program wants an answer of a file system. A try that
+// failed stands in the row.
+const tries = 3
+
+// step runs the group on a kernel that lacks something, or nothing.
+func (g group) step(without string) (s guest.Step, runs bool) {
+	tests, env := g.tests, []string{"REQUIRE_BPF=1"}
+	if without != "" {
+		tests, env = g.scan, nil
+	}
+	s = guest.Step{Name: g.title, Env: append(env, g.env...), Tries: tries, Args: []string{"/bin/" + g.binary + ".test", "-test.v", "-test.timeout=5m", "-test.run=" + tests}}
+	if g.except != "" {
+		s.Args = append(s.Args, "-test.skip="+g.except)
+	}
+	return s, tests != ""
 }
 
 // planFor is what is run on a kernel.
@@ -29,24 +84,21 @@ func planFor(k kernel) guest.Plan {
 	plan := guest.Plan{Without: k.without, Steps: []guest.Step{
 		{Name: stepDoctor, Args: []string{"/bin/ebpf-upgrader", "doctor", "-o", "json"}},
 		{Name: stepSource, Args: []string{"/bin/ebpf-upgrader", "list", "-o", "json"}},
+		{Name: stepFacilities, Args: []string{"/bin/facilities"}},
 		{Name: stepDemo, Args: []string{"/bin/ebpf-upgrader", "demo"}},
 	}}
 	for _, g := range groups() {
-		step := guest.Step{Name: g.title, Args: []string{"/bin/" + g.binary + ".test", "-test.v", "-test.timeout=5m", "-test.run=" + g.tests}}
-		switch {
-		case k.without == "":
-			step.Env = []string{"REQUIRE_BPF=1"}
-		case g.binary == "tracker" || g.binary == "cmd" || g.binary == "fallback":
-			continue // what they test is not to be had; that the program falls back is seen by the first steps
+		if s, runs := g.step(k.without); runs {
+			plan.Steps = append(plan.Steps, s)
 		}
-		plan.Steps = append(plan.Steps, step)
 	}
 	return plan
 }
 
 // The steps that are no tests.
 const (
-	stepDoctor = "doctor"
-	stepSource = "source"
-	stepDemo   = "demo"
+	stepDoctor     = "doctor"
+	stepSource     = "source"
+	stepFacilities = "facilities"
+	stepDemo       = "demo"
 )

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// machine is all that is the same for every kernel, and the kernels' images by their names.
+type machine struct {
+	// work is a folder that goes with the machine; kept is one for what failed, which stays.
+	work, kept              string
+	programs, tools, images map[string]string
+}
+
+// newMachine builds the programs and fetches the packages: all first, so that one that is missing is told at
+// once. The caller must close it.
+func newMachine(ctx context.Context, cache string, chosen []kernel) (*machine, error) {
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		return nil, errors.New("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
+	}
+	cache, err := filepath.Abs(cache)
+	if err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp("", "kernels-")
+	if err != nil {
+		return nil, err
+	}
+	m := &machine{work: work, kept: filepath.Join(cache, "failed")}
+	if err := m.prepare(ctx, packages{cache}, chosen); err != nil {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *machine) close() { _ = os.RemoveAll(m.work) }
+
+func (m *machine) prepare(ctx context.Context, p packages, chosen []kernel) (err error) {
+	if m.programs, err = build(ctx, m.work); err != nil {
+		return err
+	}
+	if err := p.update(ctx, suites(chosen)); err != nil {
+		return err
+	}
+	m.tools, m.images = make(map[string]string), make(map[string]string)
+	for name, pkg := range map[string]string{"busybox": "busybox-static", "bash-static": "bash-static"} {
+		if m.tools[name], err = p.file(ctx, pkg, toolsSuite, "bin/"+name); err != nil {
+			return err
+		}
+	}
+	for _, k := range chosen {
+		if m.images[k.name], err = p.file(ctx, k.pkg, k.suite, "boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// build makes static programs of what is tested.
+func build(ctx context.Context, work string) (map[string]string, error) {
+	programs := make(map[string]string)
+	do := func(name string, args ...string) error {
+		programs[name] = filepath.Join(work, name)
+		// Without the tables for debuggers: the tests install copies of themselves, which takes long there.
+		flags := []string{args[0], "-ldflags=-s -w", "-o", programs[name]}
+		cmd := exec.CommandContext(ctx, "go", append(flags, args[1:]...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+		return nil
+	}
+	err := errors.Join(
+		do("init", "build", "./internal/kernels/guest/init"),
+		do("true", "build", "./internal/kernels/guest/true"),
+		do("sleep", "build", "./internal/kernels/guest/sleep"),
+		do("facilities", "build", "./internal/kernels/guest/facilities"),
+		do("ebpf-upgrader", "build", "./cmd/ebpf-upgrader"),
+	)
+	for name, pkg := range map[string]string{
+		"tracker": "./tracker", "fallback": "./fallback", "proc": "./proc", "pidfd": "./pidfd",
+		"testfleet": "./internal/testfleet", "cmd": "./cmd/ebpf-upgrader",
+	} {
+		err = errors.Join(err, do(name+".test", "test", "-c", pkg))
+	}
+	return programs, err
+}
+
+// twice tests a kernel again where something failed, and tells both: the emulation can stand still for longer
+// than a test waits.
+func (m *machine) twice(ctx context.Context, k kernel) row {
+	first := m.test(ctx, k)
+	if first.failure() == nil || ctx.Err() != nil {
+		m.tellEarlier(first, 1)
+		return first
+	}
+	fmt.Printf("%s\n%v\nall that it said: %s\nonce more:\n", first.line(), first.failure(), m.keep(first, 1))
+	second := m.test(ctx, k)
+	second.first = first.summary()
+	second.took += first.took
+	if second.failure() != nil {
+		fmt.Printf("all that %s said: %s\n", k.name, m.keep(second, 2))
+	} else {
+		m.tellEarlier(second, 2)
+	}
+	return second
+}
+
+// tellEarlier tells of tries that failed in a boot that went well.
+func (m *machine) tellEarlier(r row, boot int) {
+	for _, g := range r.groups() {
+		for _, try := range r.results[g.title].Before {
+			fmt.Printf("%s: %s failed before it went well: %s\n%s\n", r.name, g.title, try.Failure, telling(try.Output))
+			fmt.Printf("all that it said: %s\n", m.keep(r, boot))
+		}
+	}
+}
+
+// longest is how long a kernel may take; the emulation is some ten times slower than the machine.
+const longest = 20 * time.Minute
+
+// test boots a kernel once. What goes wrong stands in the row.
+func (m *machine) test(ctx context.Context, k kernel) row {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	begin := time.Now()
+	initramfs, plan := filepath.Join(m.work, "initramfs"), planFor(k)
+	if err := writeInitramfs(initramfs, m.tools, m.programs, plan); err != nil {
+		return newRow(k, nil, err)
+	}
+	said := filepath.Join(m.work, "console")
+	err := boot(ctx, m.images[k.name], initramfs, said)
+	console, unread := os.ReadFile(said)
+	results, unclear := parse(console)
+	unread = errors.Join(unread, unclear)
+	if missing := len(plan.Steps) - len(results); err == nil && unread == nil && missing != 0 {
+		err = fmt.Errorf("%d of %d steps did not run", missing, len(plan.Steps))
+	}
+	if err = errors.Join(err, unread); err != nil {
+		err = fmt.Errorf("%w\n%s", err, tail(console))
+	}
+	r := newRow(k, results, err)
+	r.console, r.took = console, time.Since(begin)
+	return r
+}
+
+// keep writes everything that a kernel said at one of its boots to a file, and answers with its path.
+func (m *machine) keep(r row, boot int) string {
+	var text strings.Builder
+	for _, s := range planFor(r.kernel).Steps {
+		result := r.results[s.Name]
+		for _, try := range append(result.Before, result) {
+			fmt.Fprintf(&text, "=== %s: %s %s\n%s\n", s.Name, try.Took, try.Failure, try.Output)
+		}
+	}
+	fmt.Fprintf(&text, "=== console\n%s", r.console)
+	path := filepath.Join(m.kept, fmt.Sprintf("%s-%s-%d.txt", time.Now().UTC().Format("20060102T150405"), r.name, boot))
+	err := os.MkdirAll(m.kept, 0o755)
+	if err = errors.Join(err, os.WriteFile(path, []byte(text.String()), 0o644)); err != nil {
+		return err.Error()
+	}
+	return path
+}
