@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Command sleep sleeps for some seconds, whatever it is called: busybox does not know its own sleep by the name of
-// a server, and a test that starts one after the other would have them end at once and leave nobody else a CPU.
+// Command sleep sleeps for some seconds, whatever it is called: busybox does not know its own by the name of a
+// server and ends at once, so that none of that name would come and go while the sources are compared.
 package main
 
 import (
