@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	programMapRecords      = "records"
+	programProgOnExec      = "on_exec"
 	programProgOnExit      = "on_exit"
 	programProgOnSignal    = "on_signal"
 	programVarLost         = "lost"
@@ -65,6 +66,7 @@ type programSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type programProgramSpecs struct {
+	OnExec   *ebpf.ProgramSpec `ebpf:"on_exec"`
 	OnExit   *ebpf.ProgramSpec `ebpf:"on_exit"`
 	OnSignal *ebpf.ProgramSpec `ebpf:"on_signal"`
 }
@@ -125,12 +127,14 @@ type programVariables struct {
 //
 // It can be passed to loadProgramObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programPrograms struct {
+	OnExec   *ebpf.Program `ebpf:"on_exec"`
 	OnExit   *ebpf.Program `ebpf:"on_exit"`
 	OnSignal *ebpf.Program `ebpf:"on_signal"`
 }
 
 func (p *programPrograms) Close() error {
 	return _ProgramClose(
+		p.OnExec,
 		p.OnExit,
 		p.OnSignal,
 	)

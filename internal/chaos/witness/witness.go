@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Package witness sees every SIGUSR1 of a PID namespace, and the end of every process, with a kernel
-// program of its own. It is what the program under test is judged by, and shares no code with it.
+// Package witness sees every SIGUSR1 of a PID namespace, and each exec and the end of every process, with a
+// kernel program of its own. It is what the program under test is judged by, and shares no code with it.
 package witness
 
 import (
@@ -30,6 +30,8 @@ const (
 	Signalled Kind = 1
 	// Ended: the last thread of Process exited.
 	Ended Kind = 2
+	// Execed: Process runs another image, with the default action in force.
+	Execed Kind = 3
 )
 
 // Disposition is what a process does at SIGUSR1.
@@ -53,7 +55,22 @@ type Record struct {
 	Sender int32
 	// Detail is a Disposition, or the status of wait(2).
 	Detail uint32
+	// Result is what became of a signal: TRACE_SIGNAL_* in the kernel's include/trace/events/signal.h.
+	Result uint32
+	_      uint32
 }
+
+// The results of signals that reach the process: the second is without who sent it, for want of memory.
+const (
+	delivered = 0
+	loseInfo  = 4
+)
+
+// Delivered says that the signal took effect, or will: the process was not ending, and none was pending.
+func (r Record) Delivered() bool { return r.Result == delivered || r.Result == loseInfo }
+
+// Caught says that the signal took effect in a handler, or will, unless the process execs before.
+func (r Record) Caught() bool { return r.Delivered() && r.Disposition() == Handled }
 
 // Status is how a process ended.
 func (r Record) Status() syscall.WaitStatus { return syscall.WaitStatus(r.Detail) }
@@ -97,7 +114,9 @@ func Open() (_ *Witness, err error) {
 	if w.ring, err = ringbuf.NewReader(w.objects.Records); err != nil {
 		return nil, err
 	}
-	for _, options := range []link.TracingOptions{{Program: w.objects.OnSignal}, {Program: w.objects.OnExit}} {
+	for _, options := range []link.TracingOptions{
+		{Program: w.objects.OnSignal}, {Program: w.objects.OnExec}, {Program: w.objects.OnExit},
+	} {
 		l, err := link.AttachTracing(options)
 		if err != nil {
 			return nil, err

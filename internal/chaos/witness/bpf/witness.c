@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /*
  * The oracle's own eyes, which share nothing with the program under test: every SIGUSR1 of the host with
- * its sender, its target and what the target would have done with it at that moment, and the end of every
- * process.
+ * its sender, its target, what the target would have done with it at that moment and whether the kernel
+ * handed it over, and each exec and the end of every process.
  */
 typedef unsigned char __u8;
 typedef unsigned short __u16;
@@ -78,7 +78,7 @@ struct task_struct {
 
 #pragma clang attribute pop
 
-enum kind { SIGNALLED = 1, ENDED = 2 };
+enum kind { SIGNALLED = 1, ENDED = 2, EXECD = 3 };
 enum disposition { HANDLED = 2 };
 
 /* struct record of witness.go */
@@ -89,6 +89,8 @@ struct record {
 	__s32 process;
 	__s32 sender; /* 0: nobody in this namespace */
 	__u32 detail; /* the disposition, or the code of wait(2) */
+	__u32 result; /* of a signal: TRACE_SIGNAL_* in include/trace/events/signal.h */
+	__u32 unused;
 };
 
 struct {
@@ -117,7 +119,8 @@ static __always_inline __s32 number_of(struct task_struct *task)
 	return 0;
 }
 
-static __always_inline void record(struct task_struct *task, __u32 kind, __s32 sender, __u32 detail)
+static __always_inline void record(struct task_struct *task, __u32 kind, __s32 sender, __u32 detail,
+				   __u32 result)
 {
 	struct record *r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
 
@@ -131,6 +134,8 @@ static __always_inline void record(struct task_struct *task, __u32 kind, __s32 s
 	r->process = number_of(task);
 	r->sender = sender;
 	r->detail = detail;
+	r->result = result;
+	r->unused = 0;
 	bpf_ringbuf_submit(r, 0);
 }
 
@@ -145,7 +150,18 @@ int BPF_PROG(on_signal, int sig, void *info, struct task_struct *task, int group
 		return 0;
 	/* SIG_DFL is 0 and SIG_IGN 1 (include/uapi/asm-generic/signal-defs.h). */
 	handler = (__u64)BPF_CORE_READ(task, sighand, action[SIGUSR1 - 1].sa.sa_handler);
-	record(task, SIGNALLED, number_of(current), handler < HANDLED ? handler : HANDLED);
+	record(task, SIGNALLED, number_of(current), handler < HANDLED ? handler : HANDLED, result);
+	return 0;
+}
+
+/*
+ * The new image stands, with the default for every signal that was caught (exec_binprm and begin_new_exec in
+ * fs/exec.c). A thread that execs has become the leader, whose start it has taken over.
+ */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task)
+{
+	record(task, EXECD, 0, 0, 0);
 	return 0;
 }
 
@@ -158,7 +174,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	code = BPF_CORE_READ(task, signal, group_exit_code);
-	record(task, ENDED, 0, code ? code : BPF_CORE_READ(task, exit_code));
+	record(task, ENDED, 0, code ? code : BPF_CORE_READ(task, exit_code), 0);
 	return 0;
 }
 
