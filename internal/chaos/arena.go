@@ -5,17 +5,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,10 +31,8 @@ type arena struct {
 	fleet    *fleet
 	children *starter
 	service  *service
-	// seeds gives each source of trouble choices of its own.
-	seeds  *rand.Rand
-	result result
-	mu     sync.Mutex // guards result in a storm
+	result   result
+	mu       sync.Mutex // guards result in a storm
 }
 
 // asArena plays, and writes the result to stdout.
@@ -45,12 +41,7 @@ func asArena(text string) error {
 	if err := json.Unmarshal([]byte(text), &a.config); err != nil {
 		return err
 	}
-	salt := uint64(0)
-	if a.FewNumbers {
-		salt = 1
-	}
-	a.seeds = rand.New(rand.NewPCG(a.Seed, salt)) //nolint:gosec // to be repeated, not to be secret
-	a.result = result{FewNumbers: a.FewNumbers, Installs: map[string]int{}}
+	a.result = result{FewNumbers: a.FewNumbers, Limited: a.limited(), For: a.For, Installs: map[string]int{}}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	if err := a.play(ctx); err != nil {
@@ -59,9 +50,11 @@ func asArena(text string) error {
 	return json.NewEncoder(os.Stdout).Encode(a.result)
 }
 
-// choices are those of one source of trouble.
-func (a *arena) choices() *rand.Rand {
-	return rand.New(rand.NewPCG(a.seeds.Uint64(), a.seeds.Uint64())) //nolint:gosec // see above
+// choices are those of one phase: how many another one makes, which depends on time, does not matter.
+func (c config) choices(phase string) *rand.Rand {
+	name := fnv.New64a()
+	_, _ = fmt.Fprint(name, c.FewNumbers, phase)       // a hash takes everything
+	return rand.New(rand.NewPCG(c.Seed, name.Sum64())) //nolint:gosec // to be repeated, not to be secret
 }
 
 func (a *arena) play(ctx context.Context) (err error) {
@@ -74,32 +67,67 @@ func (a *arena) play(ctx context.Context) (err error) {
 	}
 	defer func() {
 		records, closing := w.Close()
-		if err = errors.Join(err, closing); err == nil {
+		if closing == nil {
 			a.judge(records)
 		}
+		err = errors.Join(err, closing)
 	}()
 	defer a.fleet.stop()
 	a.say("%d servers start", a.Servers)
-	if err := a.fleet.fill(ctx, a.choices(), a.Servers); err != nil {
+	if err := a.fleet.fill(ctx, a.choices("fill"), a.Servers); err != nil {
 		return err
 	}
-	if err := a.service.start(small); err != nil {
+	if err = a.service.start(small); err == nil {
+		err = a.storms(ctx)
+	}
+	if err != nil && a.service.gone() { // what it broke, not we; the judge says how it ended
+		a.broken("the service is gone: %v", err)
+		err = nil
+	}
+	a.service.end(unix.SIGTERM)
+	return err
+}
+
+func (a *arena) storms(ctx context.Context) error {
+	if err := a.stormAndQuiet(ctx, "first", 5); err != nil {
 		return err
 	}
-	first, err := a.stormAndQuiet(ctx, 5)
-	if err == nil {
-		_, err = a.stormAndQuiet(ctx, 0)
+	before, err := a.rest(ctx, patience/4, func(holdings) bool { return true })
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = a.seeksLeaks(first)
+	if err := a.stormAndQuiet(ctx, "second", 0); err != nil {
+		return err
 	}
-	return errors.Join(err, a.service.end(unix.SIGTERM))
+	return a.seeksLeaks(ctx, before)
+}
+
+// judge says which rules were broken.
+func (a *arena) judge(records []witness.Record) {
+	j := judge{homes: a.fleet.homes(), instances: a.service.instances, broken: a.broken, result: &a.result}
+	j.records(records)
+	a.judgeLog()
+	a.result.Upgrades, a.result.Servers = a.fleet.upgrades(), len(a.fleet.all)
+	a.result.Instances, a.result.Losses = len(a.service.instances), a.service.losses
+}
+
+func (a *arena) judgeLog() {
+	log, err := os.Open(a.service.path("log"))
+	if err != nil {
+		return // it was never started
+	}
+	defer func() { _ = log.Close() }()
+	if found := alarms(log); len(found) > 0 {
+		a.broken("the service's log has %d alarms, the first of which is: %s", len(found), found[0])
+	}
 }
 
 // broken notes that a rule was broken, and says so at once.
 func (a *arena) broken(format string, args ...any) {
 	sentence := fmt.Sprintf(format, args...)
 	a.say("BROKEN: %s", sentence)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.result.Violations = append(a.result.Violations, sentence)
 }
 
@@ -119,7 +147,10 @@ func (a *arena) prepare() error {
 		return err
 	}
 	a.children = newStarter()
-	a.service = &service{children: a.children, program: a.Program, dir: filepath.Join(a.Dir, fmt.Sprintf("service-%t", a.FewNumbers))}
+	a.service = &service{
+		children: a.children, program: a.Program, dir: filepath.Join(a.Dir, fmt.Sprintf("service-%t", a.FewNumbers)),
+		broken: a.broken, patience: 30 * time.Second,
+	}
 	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewNumbers))
 	// The state has little room, which is easily filled.
 	for dir, size := range map[string]string{a.service.path("state"): "256k", installs: "4g"} {
@@ -145,136 +176,12 @@ func (a *arena) prepare() error {
 	return nil
 }
 
-// stormAndQuiet lets all troubles loose for half of the time, and waits until everybody has reached what is
-// installed. Of ten troubles of the service, so many are restarts.
-func (a *arena) stormAndQuiet(ctx context.Context, restarts int) (holdings, error) {
-	a.say("storm; troubles of the service that are a restart: %d of 10", restarts)
-	storm, over := context.WithTimeout(ctx, a.For/2)
-	defer over()
-	if err := cmp.Or(a.storm(storm, restarts), ctx.Err()); err != nil {
-		return holdings{}, err
-	}
-	if restarts > 0 { // the instance of the next storm, too
-		if err := errors.Join(a.service.end(unix.SIGTERM), a.service.start(smallRing)); err != nil {
-			return holdings{}, err
-		}
-	}
-	a.say("quiet")
-	if err := a.quiet(ctx); err != nil {
-		return holdings{}, err
-	}
-	return a.holds()
-}
-
-func (a *arena) holds() (holdings, error) {
-	h, err := a.service.holds()
-	h.Named, h.Outdated = named(), a.fleet.outdated()
-	return h, err
-}
-
-// storm runs all sources of trouble at the same time.
-func (a *arena) storm(ctx context.Context, restarts int) error {
-	troubles := []func(context.Context, *rand.Rand) error{
-		func(ctx context.Context, r *rand.Rand) error { return a.fleet.replaceTheDead(ctx, r, a.Servers) },
-		a.fleet.trouble,
-		func(ctx context.Context, r *rand.Rand) error { return a.fleet.askedByOthers(ctx, r, a.Other) },
-		func(ctx context.Context, r *rand.Rand) error { return a.service.trouble(ctx, r, restarts) },
-		a.service.fillDisk,
-		a.clockJumps,
-	}
-	for _, in := range a.installs {
-		troubles = append(troubles, func(ctx context.Context, r *rand.Rand) error { return a.install(ctx, r, in) })
-	}
-	for cpu := range runtime.NumCPU() {
-		troubles = append(troubles, func(ctx context.Context, _ *rand.Rand) error { return a.churns(ctx, cpu) })
-	}
-	errs := make([]error, len(troubles))
-	var wg sync.WaitGroup
-	for n, trouble := range troubles {
-		r := a.choices()
-		wg.Go(func() { errs[n] = trouble(ctx, r) })
-	}
-	wg.Wait()
-	a.fleet.awake()
-	return errors.Join(errs...)
-}
-
-// install installs one thing after the other.
-func (a *arena) install(ctx context.Context, r *rand.Rand, in *install) error {
-	total := 0
-	for _, k := range kinds {
-		total += k.weight
-	}
-	for pause(ctx, r, 500*time.Millisecond, 4*time.Second) {
-		chosen := r.IntN(total)
-		for _, k := range kinds {
-			if chosen -= k.weight; chosen >= 0 {
-				continue
-			}
-			if err := k.do(in, ctx, r); err != nil {
-				return fmt.Errorf("install %s: %w", k.name, err)
-			}
-			a.count(func(r *result) { r.Installs[k.name]++ })
-			break
-		}
-	}
-	return nil
-}
-
-func (a *arena) count(one func(*result)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	one(&a.result)
-}
-
-// churns forks and execs on one CPU until ctx ends.
-func (a *arena) churns(ctx context.Context, cpu int) error {
-	rate := strconv.Itoa(max(1, a.Churn/runtime.NumCPU()))
-	cmd := exec.Command("/proc/self/exe", "churn", rate, strconv.Itoa(cpu))
-	cmd.Stderr = os.Stderr
-	if err := a.children.start(cmd); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	return nil
-}
-
-// clockJumps sets the clock to another time for a moment, and back.
-func (a *arena) clockJumps(ctx context.Context, r *rand.Rand) error {
-	for pause(ctx, r, time.Second, 5*time.Second) {
-		if err := jump(ctx, r); err != nil {
-			return fmt.Errorf("set the clock: %w", err)
-		}
-		a.count(func(r *result) { r.Jumps++ })
-	}
-	return nil
-}
-
-func jump(ctx context.Context, r *rand.Rand) error {
-	by := time.Duration(r.Int64N(int64(4*time.Hour))) - 2*time.Hour
-	move := func(by time.Duration) error {
-		var now unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err != nil {
-			return err
-		}
-		then := unix.NsecToTimespec(now.Nano() + int64(by))
-		return unix.ClockSettime(unix.CLOCK_REALTIME, &then)
-	}
-	if err := move(by); err != nil {
-		return err
-	}
-	pause(ctx, r, 0, 300*time.Millisecond)
-	return move(-by)
-}
-
 // patience is how long a quiet may take.
 const patience = 2 * time.Minute
 
 // quiet installs a good file everywhere, and waits until all who are armed run it.
-func (a *arena) quiet(ctx context.Context) error {
-	if err := a.fleet.fill(ctx, a.choices(), a.Servers); err != nil {
+func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
+	if err := a.fleet.fill(ctx, r, a.Servers); err != nil {
 		return err
 	}
 	for _, in := range a.installs {
@@ -284,9 +191,10 @@ func (a *arena) quiet(ctx context.Context) error {
 	}
 	begun := time.Now()
 	for {
-		behind := a.fleet.behind()
+		q, behind := a.fleet.behind()
 		if len(behind) == 0 {
-			a.result.reached(time.Since(begun))
+			q.After = time.Since(begun).Round(time.Millisecond).String()
+			a.result.Quiets = append(a.result.Quiets, q)
 			return nil
 		}
 		if time.Since(begun) > patience {
@@ -294,7 +202,7 @@ func (a *arena) quiet(ctx context.Context) error {
 				patience, len(behind), strings.Join(behind, "; "))
 			return nil
 		}
-		if !pause(ctx, a.seeds, 50*time.Millisecond, 100*time.Millisecond) {
+		if !pause(ctx, r, 50*time.Millisecond, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}
@@ -302,21 +210,14 @@ func (a *arena) quiet(ctx context.Context) error {
 
 // seeksLeaks compares what the last instance holds after the second quiet with what it held after the first.
 // What is being closed gets some time.
-func (a *arena) seeksLeaks(before holdings) error {
-	begun := time.Now()
-	for {
-		now, err := a.holds()
-		if err != nil {
-			return err
-		}
-		leaks := now.more(before)
-		if len(leaks) == 0 || time.Since(begun) > patience/2 {
-			for _, leak := range leaks {
-				a.broken("%s", leak)
-			}
-			a.result.Before, a.result.After = before, now
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
+func (a *arena) seeksLeaks(ctx context.Context, before holdings) error {
+	now, err := a.rest(ctx, patience/2, func(now holdings) bool { return len(now.more(before)) == 0 })
+	if err != nil {
+		return err
 	}
+	for _, leak := range now.more(before) {
+		a.broken("%s", leak)
+	}
+	a.result.Before, a.result.After = before, now
+	return nil
 }

@@ -5,8 +5,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"syscall"
 	"time"
@@ -15,7 +17,8 @@ import (
 )
 
 // churn forks processes that exec and end, so many per second, on one CPU: churn RATE CPU. Some are called
-// like servers.
+// like servers. When it is told to end, it prints how many it started, and how often that failed: numbers may
+// run out.
 func churn(args []string) error {
 	var rate, cpu int
 	for i, into := range []*int{&rate, &cpu} {
@@ -30,9 +33,12 @@ func churn(args []string) error {
 	if err := unix.SchedSetaffinity(0, &set); err != nil { // the children inherit it
 		return fmt.Errorf("bind to CPU %d: %w", cpu, err)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	var started, failed int
 	commands := [][]string{{"true"}, {"rag-rat", "mcp"}, {"rag-rat", "version"}, {"cc", "-c", "x.c", "-o", "x.o"}}
 	next := time.NewTicker(time.Second / time.Duration(rate))
-	for i := 0; ; i++ {
+	for i := 0; ctx.Err() == nil; i++ {
 		command := commands[0]
 		if i%5 == 0 { // one in twenty each
 			command = commands[i/5%len(commands)]
@@ -41,9 +47,17 @@ func churn(args []string) error {
 		if i%2 == 0 {
 			attr.Sys.Credential = &syscall.Credential{Uid: fleetUser, Gid: fleetUser}
 		}
-		if process, err := os.StartProcess("/bin/true", command, attr); err == nil { // numbers may run out
+		if process, err := os.StartProcess("/bin/true", command, attr); err == nil {
+			started++
 			_, _ = process.Wait()
+		} else {
+			failed++
 		}
-		<-next.C
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+		}
 	}
+	_, err := fmt.Println(started, failed)
+	return err
 }

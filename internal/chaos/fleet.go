@@ -6,20 +6,14 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/testfleet"
-	"ebpf-upgrader/selector"
 )
 
 // fleetUser is who the servers run as: nobody else's are touched.
@@ -28,9 +22,8 @@ const fleetUser = 64999
 // member is one server, and what it would exec.
 type member struct {
 	*testfleet.Server
-	install *install
-	// deaf is one that does nothing when it is asked.
-	deaf bool
+	install   *install
+	behaviour testfleet.Behaviour
 }
 
 // fleet keeps so many servers alive.
@@ -67,7 +60,7 @@ func (f *fleet) start(r *rand.Rand) error {
 		Binary: f.server, UpgradeBin: &path, Behaviour: someBehaviour(r),
 		Credential: &testfleet.Credential{UID: fleetUser, GID: fleetUser},
 	}
-	if r.IntN(20) == 0 {
+	if r.IntN(20) == 0 && !o.Behaviour.Daemonise { // there is no daemon that has nothing to arm for
 		o.UpgradeBin = nil
 	}
 	if r.IntN(3) > 0 && in.now() == good {
@@ -82,7 +75,7 @@ func (f *fleet) start(r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	m := &member{s, in, o.Behaviour.Ignore}
+	m := &member{s, in, o.Behaviour}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.living, f.all = append(f.living, m), append(f.all, m)
@@ -188,75 +181,6 @@ func (f *fleet) awake() {
 	}
 }
 
-// behind says who is armed, could upgrade, and does not run what is installed.
-func (f *fleet) behind() (names []string) {
-	f.bury()
-	for _, m := range f.everybody() {
-		if runs, installed, differ := m.images(); differ && m.armed() {
-			names = append(names, fmt.Sprintf("%d, which runs %s of generation %d, and not %s at %s",
-				m.PID(), runs, m.Generation(), installed, m.install.path()))
-		}
-	}
-	return names
-}
-
-// outdated is how many do not run what is installed, for whatever reason.
-func (f *fleet) outdated() (n int) {
-	for _, m := range f.everybody() {
-		if _, _, differ := m.images(); differ {
-			n++
-		}
-	}
-	return n
-}
-
-// images are what the server runs, and what it would exec. Those that are not there do not differ.
-func (m *member) images() (runs, installed selector.Image, differ bool) {
-	installed, err := m.install.image()
-	if err != nil {
-		return runs, installed, false
-	}
-	runs, err = imageAt("/proc/" + m.PID().String() + "/exe")
-	return runs, installed, err == nil && runs != installed
-}
-
-// named is how many processes there are that call themselves servers.
-func named() (n int) {
-	processes, _ := filepath.Glob("/proc/[0-9]*")
-	for _, process := range processes {
-		if looksLikeServer(process) {
-			n++
-		}
-	}
-	return n
-}
-
-// looksLikeServer asks all threads: the main thread may have ended.
-func looksLikeServer(process string) bool {
-	threads, _ := filepath.Glob(process + "/task/*/cmdline")
-	for _, path := range threads {
-		cmdline, _ := os.ReadFile(path)
-		if args := strings.Split(string(cmdline), "\x00"); filepath.Base(args[0]) == testfleet.Name && slices.Contains(args, "mcp") {
-			return true
-		}
-	}
-	return false
-}
-
-// armed says whether the server has its handler in this generation and will upgrade when asked.
-func (m *member) armed() bool {
-	armed := false
-	for _, e := range m.Events() {
-		switch e.Kind {
-		case testfleet.Started:
-			armed = false
-		case testfleet.Armed:
-			armed = true
-		}
-	}
-	return armed && !m.deaf
-}
-
 // stop ends all.
 func (f *fleet) stop() {
 	var wg sync.WaitGroup
@@ -276,12 +200,35 @@ func (f *fleet) upgrades() (n int) {
 	return n
 }
 
-// askedByOthers has other senders ask servers, as their own trigger does, until ctx ends.
+// askedByOthers has other senders ask servers, as their own trigger does, until ctx ends. One in ten does not
+// look before whether what is installed is any good: else most deaths would be theirs, and not be judged.
 func (f *fleet) askedByOthers(ctx context.Context, r *rand.Rand, program string) error {
 	for pause(ctx, r, 0, 400*time.Millisecond) {
-		if m := f.some(r); m != nil {
+		blind := r.IntN(10) == 0
+		if m := f.some(r); m != nil && (blind || m.install.now() == good) {
 			_ = run(program, strconv.Itoa(int(m.PID())), m.install.path())
 		}
 	}
 	return nil
+}
+
+// homes are all who ever were in the fleet, as what they say of themselves.
+func (f *fleet) homes() map[life]*home {
+	homes := map[life]*home{}
+	for _, m := range f.all {
+		for _, e := range m.Events() {
+			l := life{int32(e.PID), e.StartTime}
+			h := homes[l]
+			if h == nil && (e.Kind == testfleet.Started || e.Kind == testfleet.Daemonised) {
+				homes[l] = &home{
+					install: m.install, twice: m.behaviour.AskTwice, daemon: e.Kind == testfleet.Daemonised,
+					counted: map[int]int{},
+				}
+			}
+			if h != nil && e.Kind == testfleet.Signalled {
+				h.counted[e.Generation]++
+			}
+		}
+	}
+	return homes
 }

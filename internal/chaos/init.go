@@ -87,13 +87,24 @@ func limitNumbers(most int) error {
 	if err := unix.Uname(&name); err != nil {
 		return err
 	}
-	major, rest, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), ".")
-	minor, _, _ := strings.Cut(rest, ".")
-	first, _ := strconv.Atoi(major)
-	second, _ := strconv.Atoi(minor)
-	if first < 6 || first == 6 && second < 14 {
+	if !limitsNumbers(unix.ByteSliceToString(name.Release[:])) {
 		fmt.Fprintln(os.Stderr, "chaos: before Linux 6.14 the numbers of a namespace cannot be limited")
 		return nil
 	}
 	return os.WriteFile(pidMax, []byte(strconv.Itoa(most)), 0)
+}
+
+// limitsNumbers is for the name of a kernel's release.
+func limitsNumbers(release string) bool {
+	major, rest, _ := strings.Cut(release, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	first, _ := strconv.Atoi(major)
+	second, _ := strconv.Atoi(minor)
+	return first > 6 || first == 6 && second >= 14
+}
+
+// limited says whether there are so few numbers indeed.
+func (c config) limited() bool {
+	text, err := os.ReadFile(pidMax)
+	return err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(c.numbers())
 }

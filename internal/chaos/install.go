@@ -44,8 +44,6 @@ type install struct {
 
 	mu      sync.Mutex // guards history
 	history []change
-	// deaths are servers that died of an exec, by when what they exec'd came there.
-	deaths  map[uint64][]int32
 	version int
 }
 
@@ -109,6 +107,18 @@ func (i *install) during(from, to uint64) []change {
 		}
 	}
 	return held
+}
+
+// until is when what came there at that time had gone.
+func (i *install) until(since uint64) uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, c := range i.history {
+		if c.before > since {
+			return c.after
+		}
+	}
+	return ^uint64(0)
 }
 
 // replace puts another file there at once, in the way that put does.

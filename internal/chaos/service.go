@@ -5,21 +5,17 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -37,6 +33,14 @@ type instance struct {
 	pid int
 	// stopped is when it could not run.
 	stopped []span
+	// asked is when it was told to end, and with what; 0 is never. over says that its end was seen.
+	asked uint64
+	with  syscall.Signal
+	over  bool
+	// ended is closed when it has.
+	ended chan struct{}
+	// traces says that it has a kernel program.
+	traces bool
 }
 
 // starter starts children that die with this program: the kernel ties them to the thread that started them
@@ -67,6 +71,10 @@ type service struct {
 	children     *starter
 	cmd          *exec.Cmd
 	instances    []*instance
+	broken       func(format string, args ...any)
+	losses       losses
+	// patience is how long an instance may take to end: it has nothing to wait for.
+	patience time.Duration
 }
 
 func (s *service) path(name string) string { return filepath.Join(s.dir, name) }
@@ -92,13 +100,25 @@ func (s *service) start(source []string) error {
 		"--scan-every", "2s", "--audit-every", "10s",
 	}, source...)...)
 	s.cmd.Stderr = log
-	i := &instance{span: span{from: witness.Now(), to: ^uint64(0)}}
+	i := &instance{span: span{from: witness.Now()}, traces: slices.Contains(source, "bpf")}
 	if err := s.children.start(s.cmd); err != nil {
 		return err
 	}
 	i.pid = s.cmd.Process.Pid
-	s.instances = append(s.instances, i)
+	s.begins(i)
 	return s.awaitReady()
+}
+
+// begins takes in an instance that was started, and waits for its end. The witness sees how it ended.
+func (s *service) begins(i *instance) {
+	i.to, i.ended = ^uint64(0), make(chan struct{})
+	s.instances = append(s.instances, i)
+	cmd := s.cmd
+	go func() {
+		defer close(i.ended)
+		_ = cmd.Wait()
+		i.to = witness.Now()
+	}()
 }
 
 func (s *service) awaitReady() error {
@@ -107,8 +127,11 @@ func (s *service) awaitReady() error {
 		if _, err := s.get("/readyz"); err == nil {
 			return nil
 		}
+		if s.gone() {
+			return fmt.Errorf("await the service: it has ended: %s", s.lastWords())
+		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("the service was not ready within a minute: %s", s.lastWords())
+			return fmt.Errorf("await the service: not ready within a minute: %s", s.lastWords())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -123,18 +146,39 @@ func (s *service) lastWords() string {
 
 func (s *service) current() *instance { return s.instances[len(s.instances)-1] }
 
-// end ends the instance by a signal, and waits for that.
-func (s *service) end(sig syscall.Signal) error {
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		return err
+// gone says that the instance has ended although nobody told it to.
+func (s *service) gone() bool {
+	if len(s.instances) == 0 {
+		return false
 	}
-	err := s.cmd.Wait()
-	s.current().to = witness.Now()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && (exit.ExitCode() == 1 || sig == unix.SIGKILL) {
-		return nil // 1 is for deaths, of which there are some
+	i := s.current()
+	select {
+	case <-i.ended:
+		return i.asked == 0
+	default:
+		return false
 	}
-	return err
+}
+
+// end ends the instance by a signal. One that does not end in time shows its stacks.
+func (s *service) end(sig syscall.Signal) {
+	if len(s.instances) == 0 {
+		return // it was never started
+	}
+	i := s.current()
+	if !s.gone() {
+		s.count(i)
+	}
+	i.asked = witness.Now()
+	for _, i.with = range []syscall.Signal{sig, unix.SIGQUIT, unix.SIGKILL} {
+		_ = s.cmd.Process.Signal(i.with)
+		select {
+		case <-i.ended:
+			return
+		case <-time.After(s.patience):
+			s.broken("the service did not end within %s of %s", s.patience, unix.SignalName(i.with))
+		}
+	}
 }
 
 // trouble stops it for a while or, so many times out of ten, ends it and starts it again, until ctx ends.
@@ -152,9 +196,7 @@ func (s *service) trouble(ctx context.Context, r *rand.Rand, restarts int) error
 		if r.IntN(2) == 0 {
 			sig = unix.SIGTERM
 		}
-		if err := s.end(sig); err != nil {
-			return fmt.Errorf("end the service: %w: %s", err, s.lastWords())
-		}
+		s.end(sig)
 		pause(ctx, r, 0, time.Second)
 		if err := s.start(sources[r.IntN(len(sources))]); err != nil {
 			return err
@@ -185,109 +227,6 @@ func (s *service) fillDisk(ctx context.Context, r *rand.Rand) error {
 		}
 	}
 	return nil
-}
-
-// get asks over the control socket, by the bytes of the protocol.
-func (s *service) get(path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", s.path("run/control.sock"))
-		},
-	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://service"+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(response.Body); err != nil {
-		return nil, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, errors.New(response.Status)
-	}
-	return body.Bytes(), nil
-}
-
-// holdings is what an instance holds of what can leak, and among how many.
-type holdings struct {
-	Descriptors, Watches, Goroutines, Entries int
-	// Named processes look like servers, and Outdated servers do not run what is installed, because they
-	// never do what they are asked. For each of these, the service may hold something.
-	Named, Outdated int
-}
-
-// more says what of it is more than before, but for what more processes account for. The map has an entry for
-// each process that looks like a server, and for nobody else.
-func (h holdings) more(before holdings) (leaks []string) {
-	if h.Entries != h.Named {
-		leaks = append(leaks, fmt.Sprintf("%d map entries for %d processes that look like servers", h.Entries, h.Named))
-	}
-	outdated := max(0, h.Outdated-before.Outdated)
-	for _, of := range []struct {
-		name           string
-		now, then, may int
-	}{
-		{"descriptors", h.Descriptors, before.Descriptors, outdated},
-		{"watches", h.Watches, before.Watches, 0},
-		{"goroutines", h.Goroutines, before.Goroutines, outdated},
-	} {
-		if of.now > of.then+of.may {
-			leaks = append(leaks, fmt.Sprintf("%d %s, and %d before", of.now, of.name, of.then))
-		}
-	}
-	return leaks
-}
-
-// holds counts: descriptors and watches by what the kernel shows, goroutines and entries as it says itself.
-func (s *service) holds() (h holdings, err error) {
-	dir := fmt.Sprintf("/proc/%d/fdinfo", s.current().pid)
-	fds, err := os.ReadDir(dir)
-	if err != nil {
-		return h, err
-	}
-	h.Descriptors = len(fds)
-	for _, fd := range fds {
-		text, _ := os.ReadFile(filepath.Join(dir, fd.Name()))
-		h.Watches += bytes.Count(text, []byte("inotify wd:"))
-	}
-	metrics, err := s.get("/metrics")
-	if err != nil {
-		return h, err
-	}
-	h.Goroutines = metric(metrics, "go_goroutines")
-	h.Entries = metric(metrics, "ebpf_upgrader_map_entries")
-	return h, nil
-}
-
-// metric is the value of one, or 0.
-func metric(text []byte, name string) int {
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		if value, is := strings.CutPrefix(lines.Text(), name+" "); is {
-			n, _ := strconv.ParseFloat(value, 64)
-			return int(n)
-		}
-	}
-	return 0
-}
-
-// sent finds the instance that sent something.
-func (s *service) sent(sender int32, at uint64) *instance {
-	n := slices.IndexFunc(s.instances, func(i *instance) bool {
-		return int32(i.pid) == sender && i.from <= at && at <= i.to
-	})
-	if n < 0 {
-		return nil
-	}
-	return s.instances[n]
 }
 
 func run(program string, args ...string) error { return exec.Command(program, args...).Run() }

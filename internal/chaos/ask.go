@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// get asks over the control socket, by the bytes of the protocol.
+func (s *service) get(path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", s.path("run/control.sock"))
+		},
+	}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://service"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var body bytes.Buffer
+	if _, err := body.ReadFrom(response.Body); err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.New(response.Status)
+	}
+	return body.Bytes(), nil
+}
+
+// metric is the value of one.
+func metric(text []byte, name string) (int, error) {
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		if value, is := strings.CutPrefix(lines.Text(), name+" "); is {
+			n, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return 0, fmt.Errorf("parse metric %s: %w", name, err)
+			}
+			return int(n), nil
+		}
+	}
+	return 0, fmt.Errorf("read metric %s: there is none", name)
+}
+
+// losses are how often the service had to do without, by its own count right before each of its ends.
+type losses struct {
+	MapFull, RingFull, Overflows int
+	// Untold is how many instances did not say.
+	Untold int
+}
+
+// count adds what the instance has lost. One that is too busy to answer is none to fail for.
+func (s *service) count(i *instance) {
+	metrics, err := s.get("/metrics")
+	if err == nil {
+		err = s.losses.add(metrics, i)
+	}
+	if err != nil {
+		s.losses.Untold++
+	}
+}
+
+func (l *losses) add(metrics []byte, of *instance) error {
+	var more losses
+	var errs []error
+	read := func(into *int, name string) {
+		n, err := metric(metrics, name)
+		*into = n
+		errs = append(errs, err)
+	}
+	read(&more.Overflows, "ebpf_upgrader_inotify_overflows_total")
+	if of.traces {
+		read(&more.MapFull, `ebpf_upgrader_losses_total{kind="map-full"}`)
+		read(&more.RingFull, `ebpf_upgrader_losses_total{kind="ring-full"}`)
+	}
+	l.MapFull, l.RingFull, l.Overflows = l.MapFull+more.MapFull, l.RingFull+more.RingFull, l.Overflows+more.Overflows
+	return errors.Join(errs...)
+}
+
+// alarms are the lines of a log in which a Go program says that something is wrong with itself.
+func alarms(log io.Reader) (found []string) {
+	lines := bufio.NewReader(log)
+	for {
+		line, err := lines.ReadString('\n')
+		for _, word := range []string{"panic:", "fatal error:", "DATA RACE"} {
+			if strings.Contains(line, word) {
+				found = append(found, strings.TrimSpace(line))
+				break
+			}
+		}
+		if err != nil {
+			return found
+		}
+	}
+}
