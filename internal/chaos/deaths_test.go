@@ -5,6 +5,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -98,7 +99,7 @@ func TestABadFileExcusesOnlyIfItCameAfterTheLookAndWasThereAtTheExec(t *testing.
 			changes: []change{becomes(1400, crashing)}, counts: "1: 0 other's, 1 judged, overtaken",
 		},
 		{
-			name: "crashing, but not any more", records: []witness.Record{asked, execs(1490), crashed},
+			name: "crashing, but not any more", records: []witness.Record{asked, execs(1940), diesOf(1950, unix.SIGSEGV)},
 			changes: []change{becomes(1200, crashing), becomes(1430, good)}, want: "nobody dies of so",
 		},
 		{
@@ -114,7 +115,7 @@ func TestABadFileExcusesOnlyIfItCameAfterTheLookAndWasThereAtTheExec(t *testing.
 			changes: []change{becomes(960, truncated)}, counts: "1: 0 other's, 1 judged, unseen",
 		},
 		{
-			name: "truncated before the end of an exec that came to nothing", records: []witness.Record{asked, crashed},
+			name: "truncated before the end of an exec that came to nothing", records: []witness.Record{asked, diesOf(1950, unix.SIGSEGV)},
 			changes: []change{becomes(1200, truncated), becomes(1400, good)}, want: "nobody dies of so",
 		},
 		{name: "missing, for a moment", records: []witness.Record{asked, failed}, changes: []change{becomes(1200, missing), becomes(1400, good)}, counts: "1: 0 other's, 1 judged, overtaken"},
@@ -133,25 +134,42 @@ func TestACrashingFileCostsOneServer(t *testing.T) {
 	// die has one server after the other exec at the service's signal, and crash.
 	die := func(servers ...int32) (records []witness.Record) {
 		for n, pid := range servers {
-			at := 1000 * (n + 1)
-			records = append(records, of(pid, execs(0)), of(pid, asks(at, theService)), of(pid, execs(at+10)), of(pid, diesOf(at+11, unix.SIGSEGV)))
+			records = append(records, asksToDie(pid, 1000*(n+1), 1000*(n+1)+11)...)
 		}
 		return records
 	}
 	there := []change{becomes(500, crashing)}
+	slowOne := asksToDie(101, 1000, 2500)
 	test(t, []history{
 		{name: "one", records: die(101), changes: there, counts: "1: 0 other's, 1 judged, canary"},
-		{name: "two", records: die(101, 102), changes: there, want: "2 servers died of one bad binary at /installs/0/rag-rat, where 1 may"},
+		{name: "two", records: die(101, 102), changes: there, want: "of which 102 should not have been asked"},
 		{name: "two, and the service was started anew", records: die(101, 102), changes: there, again: 1500},
-		{name: "two, and the service was started anew before", records: die(101, 102), changes: there, again: 400, want: "where 1 may"},
-		{
-			name: "two, and the service was started anew when the file had gone", records: die(101, 102),
-			changes: append(there, becomes(2015, good)), again: 2020, want: "where 1 may",
-		},
-		{name: "three, and the service was started anew", records: die(101, 102, 103), changes: there, again: 1500, want: "where 2 may"},
+		{name: "two, and the service was started anew before", records: die(101, 102), changes: there, again: 400, want: "of which 102"},
+		{name: "two, and the service was started anew after", records: die(101, 102), changes: there, again: 2005, want: "of which 102"},
+		{name: "three, and the service was started anew", records: die(101, 102, 103), changes: there, again: 1500, want: "of which 103"},
 		{
 			name: "two, of another one each", records: die(101, 102),
 			changes: []change{becomes(500, crashing), becomes(1500, crashing)}, counts: "2: 0 other's, 2 judged, canary, canary",
 		},
+		{
+			name: "two, of which the one was slow", records: append(asksToDie(102, 2000, 2011), slowOne...),
+			changes: there, counts: "2: 0 other's, 2 judged, canary, canary",
+		},
+		{
+			name: "two, of which the one was slow, but not so slow", records: append(asksToDie(102, 1999, 2011), slowOne...),
+			changes: there, want: "of which 102",
+		},
+		{
+			name:    "three, of which the last was asked when one had died",
+			records: slices.Concat(slowOne, asksToDie(102, 2000, 2011), asksToDie(103, 2012, 2020)),
+			changes: there, want: "of which 103",
+		},
 	})
+}
+
+// asksToDie has a server exec at the service's signal, and crash.
+func asksToDie(pid int32, at, dies int) []witness.Record {
+	return []witness.Record{
+		of(pid, execs(0)), of(pid, asks(at, theService)), of(pid, execs(dies-1)), of(pid, diesOf(dies, unix.SIGSEGV)),
+	}
 }

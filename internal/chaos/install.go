@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,16 +110,13 @@ func (i *install) during(from, to uint64) []change {
 	return held
 }
 
-// until is when what came there at that time had gone.
-func (i *install) until(since uint64) uint64 {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, c := range i.history {
-		if c.before > since {
-			return c.after
-		}
+// told is what stood there in that time, as seen from its end.
+func (i *install) told(from, to uint64) string {
+	var told []string
+	for _, c := range i.during(from, to) {
+		told = append(told, fmt.Sprintf("%s since %s before", c.fate, time.Duration(to-min(c.before, to))))
 	}
-	return ^uint64(0)
+	return strings.Join(told, ", ")
 }
 
 // replace puts another file there at once, in the way that put does.

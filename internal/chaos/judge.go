@@ -32,7 +32,7 @@ type judge struct {
 
 	stories map[life]*story
 	// victims died as canaries.
-	victims map[replaced][]int32
+	victims map[replaced][]victim
 }
 
 // life is one process: numbers are used again.
@@ -81,7 +81,7 @@ type replaced struct {
 
 // records are all that was seen.
 func (j *judge) records(records []witness.Record) {
-	j.stories, j.victims = map[life]*story{}, map[replaced][]int32{}
+	j.stories, j.victims = map[life]*story{}, map[replaced][]victim{}
 	slices.SortStableFunc(records, func(x, y witness.Record) int { return int(int64(x.At - y.At)) })
 	for _, r := range records {
 		s := j.stories[lifeOf(r)]
