@@ -139,7 +139,7 @@ func (r *reader) read() error {
 		case errors.Is(err, ErrGone):
 			return err
 		case err != nil:
-			r.p.Unreadable = selector.Unreadable{Fact: step.fact, Why: plain(err)}
+			r.p.Unreadable = selector.Unreadable{Fact: step.fact, Why: plain(err), Passing: isPassing(err)}
 		default:
 			continue
 		}

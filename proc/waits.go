@@ -42,6 +42,11 @@ var (
 	errManyStuck = errors.New("too many file systems or processes of this user do not answer")
 )
 
+// isPassing tells what did not answer in time from what cannot be had.
+func isPassing(err error) bool {
+	return errors.Is(err, errNoAnswer) || errors.Is(err, errHeld) || errors.Is(err, errManyStuck)
+}
+
 // question is what is asked about a process: a file, or its memory.
 type question struct {
 	id   selector.Identity

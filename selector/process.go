@@ -98,6 +98,8 @@ const (
 type Unreadable struct {
 	Fact Fact
 	Why  string
+	// Passing says that it could not be had in time, and may be had by the next look.
+	Passing bool
 }
 
 // Process holds the facts about one process, as read at one moment. Reading may stop early: a

@@ -97,6 +97,6 @@ type Decision struct {
 	// Detail says what was found, empty when the word says it all.
 	Detail string `json:"detail"`
 	// Stale says that the process runs another image than the installed one, whether or not it can
-	// be asked now.
+	// be asked now; or that it may, because it could not be read in time.
 	Stale bool `json:"-"`
 }

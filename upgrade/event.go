@@ -66,12 +66,15 @@ type Event struct {
 }
 
 // late reports whether an event is of a time that is over: an exec from before the server was asked is not
-// what it was asked for, and an end from before the process began is that of another with its number.
+// what it was asked for, a signal from before it was found outdated was for what it execs by then, and an end from
+// before the process began is that of another with its number.
 func (s *Service) late(e Event) bool {
 	k, m := s.known[e.PID], s.member(e.PID)
 	switch e.Kind {
 	case Execed, Became:
 		return k != nil && k.replaced || m != nil && !e.At.IsZero() && e.At.Before(m.before)
+	case AskedByOther:
+		return m != nil && !e.At.IsZero() && e.At.Before(m.Since)
 	case Ended:
 		return k != nil && !e.At.IsZero() && e.At.Before(k.born)
 	}

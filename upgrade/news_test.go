@@ -185,6 +185,34 @@ func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
 	})
 }
 
+// TestASignalFromBeforeTheInstallIsNotForIt: somebody asked for what stood there before, the server exec'd that,
+// and both events waited behind thousands.
+func TestASignalFromBeforeTheInstallIsNotForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		if err := w.service.Pause(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		w.pass(time.Second)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		for _, kind := range []upgrade.Kind{upgrade.AskedByOther, upgrade.Execed} {
+			w.events <- upgrade.Event{Kind: kind, PID: 7, At: began}
+			w.pass(time.Second)
+			w.requireLast(t, "7 none pending", "after an old event")
+		}
+		w.events <- upgrade.Event{Kind: upgrade.AskedByOther, PID: 7, At: time.Now()}
+		w.pass(time.Second)
+		w.requireLast(t, "7 pending notified", "after a signal")
+		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7, At: began}
+		w.pass(time.Second)
+		w.requireLast(t, "7 pending notified", "after an exec from before the signal")
+	})
+}
+
 // TestAnOldExecIsAHintAllTheSame: the server may have exec'd again.
 func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

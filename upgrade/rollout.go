@@ -178,10 +178,9 @@ func (r *rollout) asked(m *Member, before, now time.Time) {
 	r.step(m, Asked, now)
 }
 
-// askedByOther notes that somebody else did, at about that time. That is not exact enough to tell an exec
-// before from one after.
+// askedByOther notes that somebody else did, at that time.
 func (r *rollout) askedByOther(m *Member, at, now time.Time) {
-	m.before = time.Time{}
+	m.before = at
 	m.ByOther, m.AskedAt, m.carried, m.execed, m.canary = true, at, false, false, false
 	r.step(m, Asked, now)
 }

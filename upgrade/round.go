@@ -10,14 +10,18 @@ import (
 )
 
 // pauses are the times between looks of a single round at those whose facts could not be read: a file
-// system was slow for a moment, or there were no descriptors.
+// system was slow for a moment, or there were no descriptors. The last ones are for those only of which it is known
+// that they did not answer in time, as on a machine that has no time for anybody.
 func pauses() []time.Duration {
-	all := make([]time.Duration, 5)
+	all := make([]time.Duration, 7)
 	for i := range all {
 		all[i] = 20 * time.Millisecond << i
 	}
 	return all
 }
+
+// patience is how many pauses are made for who cannot be read for another reason.
+const patience = 5
 
 // pause reports whether the time has passed before ctx ended.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -32,7 +36,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // Survey judges every candidate against its install and plans, but sends nothing. Those whose facts cannot be
-// read are looked at again, for two thirds of a second at most.
+// read are looked at again, for some seconds at most.
 func (u *Upgrader) Survey(ctx context.Context, with installs, candidates []selector.PID) Report {
 	report := u.report(with, u.patientLook(ctx, with, candidates))
 	due := []selector.PID{}
@@ -48,11 +52,11 @@ func (u *Upgrader) Survey(ctx context.Context, with installs, candidates []selec
 // patientLook is lookAtAll, and looks again at those whose facts could not be read.
 func (u *Upgrader) patientLook(ctx context.Context, with installs, candidates []selector.PID) []view {
 	views := u.lookAtAll(ctx, with, candidates)
-	for _, d := range pauses() {
+	for try, d := range pauses() {
 		at := make(map[selector.PID]int)
 		var unread []selector.PID
 		for i, v := range views {
-			if v.decision.Verdict == selector.UnreadableFacts {
+			if v.decision.Verdict == selector.UnreadableFacts && (try < patience || v.process.Unreadable.Passing) {
 				at[v.process.PID] = i
 				unread = append(unread, v.process.PID)
 			}
