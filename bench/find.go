@@ -12,7 +12,6 @@ import (
 
 	"ebpf-upgrader/fallback"
 	"ebpf-upgrader/install"
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
@@ -96,7 +95,7 @@ func findOn(ctx context.Context, o options, n, k int) ([]Measure, error) {
 }
 
 // pattern is what the servers of the scenes look like.
-var pattern = selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}
+var pattern = selector.Pattern{Names: []string{serverName}, Subcommand: "mcp"}
 
 // walk is what the others are compared with.
 func (s *scene) walk(k int) (candidate, error) {
@@ -125,11 +124,11 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 	return []candidate{
 		{name: ourScan, do: func() error {
 			pids, err := scanner.Candidates(ctx)
-			return cmpErr(err, everybody(len(pids), k))
+			return cmpErr(err, everybody(min(len(pids), k), k)) // whose arguments cannot be read is one, too
 		}},
 		{name: ourTracker, do: func() error {
 			pids, err := t.Candidates(ctx)
-			return cmpErr(err, everybody(len(pids), k))
+			return cmpErr(err, everybody(min(len(pids), k), k))
 		}},
 		{name: ourPlan, do: func() error {
 			pids, err := t.Candidates(ctx)

@@ -12,6 +12,9 @@ import (
 	"ebpf-upgrader/internal/testfleet"
 )
 
+// serverName is nobody else's: other servers on this machine are neither counted nor signalled.
+const serverName = "rag-rat-bench"
+
 // scene is a host with idle processes and servers.
 type scene struct {
 	dir, install string
@@ -29,13 +32,13 @@ func newScene(n, k int) (s *scene, err error) {
 	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
 		return s, err
 	}
-	s.install = filepath.Join(s.dir, testfleet.Name)
+	s.install = filepath.Join(s.dir, serverName)
 	idle, err := testfleet.StartCrowd(n, testfleet.CrowdOptions{Dir: s.dir, Every: n + 1})
 	if err != nil {
 		return s, err
 	}
 	s.crowds = append(s.crowds, idle)
-	servers, err := testfleet.StartCrowd(k, testfleet.CrowdOptions{Dir: s.dir, UpgradeBin: s.install, Upgrades: true})
+	servers, err := testfleet.StartCrowd(k, testfleet.CrowdOptions{Dir: s.dir, UpgradeBin: s.install, Upgrades: true, Argv0: serverName})
 	if err != nil {
 		return s, err
 	}

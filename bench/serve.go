@@ -33,7 +33,7 @@ func serve(ctx context.Context, args ...string) (*daemon, error) {
 	}
 	d := &daemon{dir: dir, client: control.NewClient(filepath.Join(dir, "s"))}
 	d.cmd = exec.CommandContext(ctx, "../bin/ebpf-upgrader", append([]string{
-		"run", "--run-dir", dir, "--socket", filepath.Join(dir, "s"), "--state-dir", dir,
+		"run", "--run-dir", dir, "--socket", filepath.Join(dir, "s"), "--state-dir", dir, "--name", serverName,
 	}, args...)...)
 	if err := d.start(); err != nil {
 		_ = os.RemoveAll(dir)

@@ -11,8 +11,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-
-	"ebpf-upgrader/internal/testfleet"
 )
 
 // needed are the programs that each section compares ours with, and the packages of Debian that have them.
@@ -43,7 +41,7 @@ func (o options) checkTools() error {
 // pgrep, lsof and needrestart are what people use today to find the servers of a scene.
 func (s *scene) tools(ctx context.Context, k int) []candidate {
 	return []candidate{
-		tool(ctx, func(out []byte) int { return bytes.Count(out, []byte("\n")) }, k, "pgrep", "-f", testfleet.Name+" .*mcp"),
+		tool(ctx, func(out []byte) int { return bytes.Count(out, []byte("\n")) }, k, "pgrep", "-f", serverName+" .*mcp"),
 		tool(ctx, s.deleted, k, "lsof", "-w", "+L1"),
 		// It names services, of which the servers are none. That it sees them, sees says.
 		tool(ctx, func(out []byte) int { return bytes.Count(out, []byte("NEEDRESTART-VER: ")) }, 1, "needrestart", "-b", "-l"),
