@@ -187,7 +187,11 @@ func (s *service) trouble(ctx context.Context, r *rand.Rand, restarts int) error
 		if r.IntN(10) >= restarts {
 			i, from := s.current(), witness.Now()
 			_ = s.cmd.Process.Signal(unix.SIGSTOP)
-			pause(ctx, r, 0, time.Second)
+			if r.IntN(4) > 0 {
+				pause(ctx, r, 0, time.Second)
+			} else { // so that the ring overflows
+				pause(ctx, r, 3*time.Second, 5*time.Second)
+			}
 			_ = s.cmd.Process.Signal(unix.SIGCONT)
 			i.stopped = append(i.stopped, span{from, witness.Now()})
 			continue
