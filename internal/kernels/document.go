@@ -78,8 +78,8 @@ What the program uses where it is to be had, and does without elsewhere:
   asked is not asked again. A signal was sent to a server, and showed in the map.
 - The code with which a server ended that its parent has reaped is told by the pidfd (since Linux 6.15), and
   before by /proc only, as long as it is a zombie.
-- Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12) need no goroutine that waits for a
-  file system.
+- Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no
+  goroutine that waits for a file system.
 - Rights given up: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
 - What fails is tried twice more, and then at another boot: an emulated machine can stand still for longer than a
   test waits. The last column says what failed before it went well.
