@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ import (
 type steered struct {
 	status  upgrade.Status
 	self    selector.PID
-	paused  int
+	paused  atomic.Int32
 	resumed int
 }
 
@@ -46,7 +47,7 @@ func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (upgra
 	return upgrade.Report{Plan: []selector.PID{7}}, nil
 }
 
-func (s *steered) Pause(context.Context) error  { s.paused++; return nil }
+func (s *steered) Pause(context.Context) error  { s.paused.Add(1); return nil }
 func (s *steered) Resume(context.Context) error { s.resumed++; return nil }
 
 type scene struct {
@@ -114,7 +115,7 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 	if err != nil || len(report.Plan) != 1 || s.of.self != 9 {
 		t.Errorf("Trigger = %+v, %v; self is %d", report, err, s.of.self)
 	}
-	if err := errors.Join(s.Pause(within(t)), s.Resume(within(t))); err != nil || s.of.paused != 1 || s.of.resumed != 1 {
+	if err := errors.Join(s.Pause(within(t)), s.Resume(within(t))); err != nil || s.of.paused.Load() != 1 || s.of.resumed != 1 {
 		t.Errorf("Pause and Resume: %v, %+v", err, s.of)
 	}
 }

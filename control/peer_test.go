@@ -67,11 +67,11 @@ func TestAnotherUserIsTurnedAwayAndTheGroupMayRead(t *testing.T) {
 		{"one of the group", syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}, "done denied"},
 		{"root", syscall.Credential{}, "done done"},
 	} {
-		before := s.of.paused
+		before := s.of.paused.Load()
 		if got := asked(t, s.socket, c.as); got != c.want {
 			t.Errorf("%s read and paused: %q, want %q", c.who, got, c.want)
 		}
-		if paused := s.of.paused != before; paused != (c.want == "done done") {
+		if paused := s.of.paused.Load() != before; paused != (c.want == "done done") {
 			t.Errorf("%s: paused is %t", c.who, paused)
 		}
 	}
