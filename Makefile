@@ -29,7 +29,7 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 
 .PHONY: test
 test: ## Run all tests (as root including those of the kernel program)
-	$(GO) test $(RACE) -shuffle=on -count=1 ./...
+	$(GO) test $(RACE) -shuffle=on -count=1 -timeout 20m ./...
 
 # KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares with the documents instead of writing them.
 WITHIN ?= 10m
