@@ -39,13 +39,16 @@ func main() {
 	flag.BoolVar(&o.withoutTools, "without-tools", false, "leave out pgrep, lsof, needrestart, forkstat and execsnoop, and say so in the document")
 	flag.Parse()
 	// Whatever ends it, what was started is to end with it, and the kernel's limit to be put back.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), heeded(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)...)
 	defer stop()
 	if err := o.run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
+
+// heeded are those that whoever started this did not have ignored, as nohup does: asking for one would undo that.
+func heeded(signals ...os.Signal) []os.Signal { return slices.DeleteFunc(signals, signal.Ignored) }
 
 func (o options) run(ctx context.Context) error {
 	if os.Geteuid() != 0 {
