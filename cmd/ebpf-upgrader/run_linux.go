@@ -158,7 +158,7 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}
 	defer func() { _ = journal.Close() }()
 	if pidNamespace() != hostNamespace {
-		a.yield(h)
+		a.yield()
 	}
 	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
 	cfg.Journal, cfg.Saved = journal, saved
@@ -174,24 +174,12 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}), h)
 }
 
-// yieldSeen is long enough for a service of the host to ask a server first, which takes it milliseconds after the
-// same settle time. Whom it asks later is seen, and not asked again.
-const yieldSeen = 2 * time.Second
-
-// yieldUnseen is the same where the signals of others are not seen: all of the host's rollout has to be over. With
-// the default limits its canaries take that long at most, and the last second is for the others to exec.
-func yieldUnseen() time.Duration {
-	l := upgrade.DefaultLimits()
-	return l.CanaryTimeout + 2*l.Hold + time.Second
-}
-
-// yield lets a service of the host go first, which may be there and cannot be seen from in here.
-func (a *app) yield(h *host) {
-	l := &a.opts.limits
-	l.Yield = yieldUnseen()
-	if h.tracker != nil && h.tracker.WatchesSignals() {
-		l.Yield = yieldSeen
-	}
+// yield lets a service of the host go first, which may be there and cannot be seen from in here: until all of its
+// rollout is over, which takes its canaries that long at most with the default limits; the last second is for the
+// others to exec. That its signals may be seen here is not enough, because it may scan, and not see those of here.
+func (a *app) yield() {
+	host, l := upgrade.DefaultLimits(), &a.opts.limits
+	l.Yield = host.CanaryTimeout + 2*host.Hold + time.Second
 	l.RetryAfter += l.Yield
 }
 
