@@ -32,7 +32,7 @@ test: ## Run all tests (as root including those of the kernel program)
 	$(GO) test $(RACE) -shuffle=on -count=1 -timeout 20m ./...
 
 # KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares with the documents instead of writing them.
-WITHIN ?= 10m
+WITHIN ?= 20m
 .PHONY: test-kernels
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
 	$(GO) run ./internal/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
