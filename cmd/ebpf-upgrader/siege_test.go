@@ -51,8 +51,13 @@ func beHostile(role string) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	fmt.Println("ready")
 	args := arguments()
+	if role == "endless" {
+		if err := testfleet.EndlessEnvironment(); err != nil {
+			fmt.Println(err)
+		}
+	}
+	fmt.Println("ready")
 	own, other := os.Getenv(upgradeVariable), os.Getenv("OTHER")
 	for turn := 0; ; turn++ {
 		_ = unix.Nanosleep(&unix.Timespec{Nsec: 50_000}, nil) // or else it would measure the host, not the service
