@@ -37,7 +37,12 @@ func (r *reader) readMemory(do func()) error {
 	begin := time.Now()
 	answered := await(answer, patience, do)
 	took := time.Since(begin)
-	if answered && took <= quick || w.paid(q, r.ownerNow(), answer, answered, took, 0) {
+	if answered && took <= quick {
+		return nil
+	}
+	owner := r.ownerNow()
+	w.pay(owner, took)
+	if answered || w.leave(q, owner, answer, 0) {
 		return nil
 	}
 	return errHeld
@@ -99,7 +104,12 @@ func (fs *FS) Slow(pid selector.PID, took time.Duration, done chan struct{}) {
 	if took <= quick {
 		return
 	}
-	if id, owner, err := fs.User(pid); err == nil {
-		fs.waits.paid(question{id, memory}, owner, &reply{known: done}, done == nil, took, 0)
+	id, owner, err := fs.User(pid)
+	if err != nil {
+		return
+	}
+	fs.waits.pay(owner, took)
+	if done != nil {
+		fs.waits.leave(question{id, memory}, owner, &reply{known: done}, 0)
 	}
 }

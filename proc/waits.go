@@ -99,7 +99,8 @@ func (w *waits) within(q question, owner uint32, fd int, ask func() (selector.Fi
 		r.file, r.err = ask()
 		_ = unix.Close(fd)
 	})
-	if !w.paid(q, owner, r, answered, time.Since(begin), keptFor) {
+	w.pay(owner, time.Since(begin))
+	if !answered && !w.leave(q, owner, r, keptFor) {
 		return selector.File{}, errNoAnswer
 	}
 	return r.file, r.err
@@ -173,26 +174,30 @@ func (a *account) earn(now time.Time) {
 	a.since = now
 }
 
-// paid has the owner pay for the time that was waited, and reports whether there is an answer. One that is
-// late is kept for some time.
-func (w *waits) paid(q question, owner uint32, r *reply, answered bool, took, keep time.Duration) bool {
+// pay has the owner pay for the time that was waited.
+func (w *waits) pay(owner uint32, took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.account(owner)
 	if a.credit -= took; a.credit <= 0 {
 		w.debt.Store(time.Now().Add(time.Duration(float64(quick-a.credit) / share)).UnixNano())
 	}
-	if !answered {
-		select {
-		case <-r.known:
-			answered = true
-		default:
-			w.late[q] = r
-			w.stick(a, q, 1)
-			go w.keep(q, owner, r, keep)
-		}
+}
+
+// leave gives up on an answer, which is kept for some time when it comes, and reports whether it has come by now.
+func (w *waits) leave(q question, owner uint32, r *reply, keep time.Duration) (answered bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-r.known:
+		return true
+	default:
 	}
-	return answered
+	a := w.account(owner)
+	w.late[q] = r
+	w.stick(a, q, 1)
+	go w.keep(q, owner, r, keep)
+	return false
 }
 
 // stick counts one more that does not answer, or one less.
