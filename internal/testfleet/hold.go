@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 	"unsafe"
@@ -116,7 +115,6 @@ func hold() {
 	if !holds && !peeks {
 		return
 	}
-	runtime.LockOSThread()
 	var err error
 	if holds {
 		err = holdMemory(file)

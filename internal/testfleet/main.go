@@ -35,11 +35,13 @@ const exitBroken = 64
 // mostMemory is when garbage is collected after all.
 const mostMemory = 32 << 20
 
-// init keeps the main goroutine on the main thread, for servers whose main thread execs or exits: by the
-// time of Main it may be on another.
+// init keeps the main goroutine on the main thread, for servers whose main thread execs or exits and for what
+// [StartHeld] waits for: by the time of Main it may be on another.
 func init() {
-	if os.Getenv(behaviourVariable) != "" {
-		runtime.LockOSThread()
+	for _, name := range []string{behaviourVariable, holdVariable, peekVariable} {
+		if os.Getenv(name) != "" {
+			runtime.LockOSThread()
+		}
 	}
 }
 
