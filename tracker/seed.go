@@ -109,8 +109,15 @@ func (t *Tracker) drop(pid selector.PID) error {
 	return nil
 }
 
-// ended reports whether nobody has the number. Asking for a process group tells, and needs no right.
+// ended reports whether nobody has the number, or one all of whose threads have exited: nothing more is told of a
+// zombie, however long it waits for its parent. Its pidfd is readable from then on (do_notify_pidfd in
+// kernel/signal.c, Linux 5.10). Neither call needs a right.
 func ended(pid selector.PID) bool {
-	_, err := unix.Getpgid(int(pid))
-	return errors.Is(err, unix.ESRCH)
+	fd, err := unix.PidfdOpen(int(pid), 0)
+	if err != nil {
+		return errors.Is(err, unix.ESRCH)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
 }
