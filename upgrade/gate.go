@@ -107,7 +107,7 @@ func (r *rollout) openGate(now time.Time) {
 
 func (r *rollout) canaryHolds() bool {
 	for _, m := range r.members {
-		if m.canary && m.State == Holding {
+		if m.canary && (m.State == Holding || m.gone) {
 			return true
 		}
 	}
@@ -118,11 +118,22 @@ func (r *rollout) canaryHolds() bool {
 func (r *rollout) roomForCanary(now time.Time) bool {
 	trying := r.gate.upgraded
 	for _, m := range r.members {
-		if m.canary && (m.State == Holding || m.State == Notified && now.Sub(m.AskedAt) < slowCanary) {
+		if m.canary && (m.State == Holding || m.gone || m.State == Notified && now.Sub(m.AskedAt) < slowCanary) {
 			trying++
 		}
 	}
 	return trying < r.limits.Canary
+}
+
+// canaries are those that have been asked, in vain so far.
+func (r *rollout) canaries() []selector.PID {
+	var all []selector.PID
+	for pid, m := range r.members {
+		if m.canary && m.State == Notified {
+			all = append(all, pid)
+		}
+	}
+	return all
 }
 
 // roomInFlight holds the number of servers on their way against its bound. One that does not exec

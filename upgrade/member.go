@@ -38,6 +38,8 @@ type Member struct {
 	execed bool
 	// canary says that it was asked before the others may be.
 	canary bool
+	// gone says that a look found it gone, and that how it ended is yet to be told.
+	gone bool
 	// home is the place that it names.
 	home *place
 	// arming says that it has just started, and is looked at until it is armed.

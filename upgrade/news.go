@@ -30,6 +30,7 @@ func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 	if k.gone.IsZero() {
 		k.gone = now
 	}
+	m.gone = true
 	end := k.gone.Add(newsWithin)
 	if !now.Before(end) {
 		s.ended(pid, Exit{})

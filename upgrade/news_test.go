@@ -81,6 +81,24 @@ func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
 	})
 }
 
+// TestNobodyTakesThePlaceOfACanaryThatDiedUnseen: the event of its end is lost, and nobody has said so yet.
+func TestNobodyTakesThePlaceOfACanaryThatDiedUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.requireLast(t, "7 pending notified", "as the canary")
+		w.change(func() { delete(w.processes, 7) })
+		w.pass(time.Minute)
+		if n := w.asked(8); n != 0 {
+			t.Errorf("8 was asked %d times for a binary of which 7 died", n)
+		}
+	})
+}
+
 // TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays: the same without the kernel's events.
 func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

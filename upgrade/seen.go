@@ -14,7 +14,7 @@ func (r *rollout) seen(p selector.Process, d selector.Decision, home *place, now
 	if m == nil {
 		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number}
 	}
-	m.home = home
+	m.home, m.gone = home, false
 	if m.State == None || m.State == Pending || m.State == Skipped {
 		m.ran = p.Image
 	}

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"ebpf-upgrader/selector"
 )
 
 // idle is as good as for ever.
@@ -91,6 +93,9 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 		s.lookLater(m.home, now)
 		return
 	}
+	if s.canaryVanished(m) {
+		return
+	}
 	intent := *m
 	intent.State, intent.Since, intent.AskedAt = Notified, now, now
 	s.note(intent)
@@ -119,6 +124,23 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 		s.see(d.view, now)
 	}
 	d.release()
+}
+
+// canaryVanished looks at the canaries that are to be waited for no longer, before another is asked in their place:
+// one may have died of the binary, and its event be lost. It reports whether one is gone, and how is yet to be told.
+func (s *Service) canaryVanished(m *Member) bool {
+	r := s.rolloutOf(m.PID)
+	if r == nil || r.gate.open {
+		return false
+	}
+	for _, pid := range r.canaries() {
+		v := s.cfg.Upgrader.lookAt(pid, compared{s})
+		if v.decision.Verdict == selector.Gone || v.process.StartTime != 0 && v.process.Identity != r.members[pid].identity() {
+			s.see(v, time.Now())
+			return true
+		}
+	}
+	return false
 }
 
 // ErrAskedByOther means that a server was not sent the signal because it has it from somebody else.
