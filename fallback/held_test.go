@@ -19,27 +19,8 @@ import (
 // TestProcessesThatHoldTheirMemoryHoldUpNoScan: nobody waits for them but as many threads as a user may hold up,
 // however often a scan comes by; the others are found, and they pass for candidates.
 func TestProcessesThatHoldTheirMemoryHoldUpNoScan(t *testing.T) {
-	needRoot(t)
-	dir := t.TempDir()
-	release, err := testfleet.MountMute(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var held []*testfleet.Held
-	defer func() {
-		_ = release()
-		for _, h := range held {
-			h.Stop()
-		}
-	}()
+	held := startHeld(t, 6, 0, 0)
 	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
-	for range 6 {
-		h, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "anything")
-		held = append(held, h)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	s, before := scanner(t), threads(t)
 	for range 3 {
 		found := candidatesWithin(t, 2*time.Second, s)
@@ -56,6 +37,45 @@ func TestProcessesThatHoldTheirMemoryHoldUpNoScan(t *testing.T) {
 	if after := threads(t); after > before+4+spare {
 		t.Errorf("%d threads, %d before six processes held their memory", after, before)
 	}
+}
+
+// TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan: all of them can be read in time, and there are many.
+func TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan(t *testing.T) {
+	startHeld(t, 1, 1500, 10*time.Millisecond)
+	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
+	found := candidatesWithin(t, 2*time.Second, scanner(t))
+	if !slices.Contains(found, honest.pid) {
+		t.Errorf("%d is no candidate among %v", honest.pid, found)
+	}
+	if len(found) < 300 {
+		t.Errorf("%d candidates were found: the processes were read one after the other", len(found))
+	}
+}
+
+// startHeld starts processes that have their memory held, and share it with others, by a file that answers after some
+// time; 0 is never.
+func startHeld(t *testing.T, n, others int, answers time.Duration) (held []*testfleet.Held) {
+	t.Helper()
+	needRoot(t)
+	dir := t.TempDir()
+	release, err := testfleet.MountSlow(dir, answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = release()
+		for _, h := range held {
+			h.Stop()
+		}
+	})
+	for range n {
+		h, err := testfleet.StartHeldByMany(others, filepath.Join(dir, testfleet.Mute), "anything")
+		held = append(held, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return held
 }
 
 // candidatesWithin fails when a scan takes longer.

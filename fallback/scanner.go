@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +44,7 @@ func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 // All cores read: the first processes while the kernel lists the others, which is a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
 	listed, all := make(chan []selector.PID, 64), make(chan struct{})
-	c := &crew{scanner: s, listed: listed, readers: make(map[*reader]bool)}
+	c := &crew{scanner: s, listed: listed, readers: make(map[*reader]bool), held: make(map[uint32]time.Duration)}
 	for range runtime.GOMAXPROCS(0) {
 		c.hire(ctx, nil)
 	}

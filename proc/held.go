@@ -6,6 +6,7 @@ package proc
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"ebpf-upgrader/selector"
@@ -26,10 +27,11 @@ const memory = ""
 func (r *reader) readMemory(do func()) error {
 	w := &r.fs.waits
 	q := question{r.p.Identity, memory}
-	patience := memoryWithin
+	owner, patience := uint32(nobody), memoryWithin
 	if w.isWary() {
+		owner = r.ownerNow()
 		var err error
-		if patience, err = w.patience(q, r.ownerNow()); err != nil {
+		if patience, err = w.patience(q, owner); err != nil {
 			return err
 		}
 	}
@@ -40,7 +42,9 @@ func (r *reader) readMemory(do func()) error {
 	if answered && took <= quick {
 		return nil
 	}
-	owner := r.ownerNow()
+	if owner == nobody {
+		owner = r.ownerNow()
+	}
 	w.pay(owner, took)
 	if answered || w.leave(q, owner, answer, 0) {
 		return nil
@@ -48,11 +52,14 @@ func (r *reader) readMemory(do func()) error {
 	return errHeld
 }
 
-// ownerNow is who accounts for the process, as far as that can be told.
+// nobody accounts for a process that has ended since: root must not pay for it.
+const nobody = math.MaxUint32
+
+// ownerNow is who accounts for the process.
 func (r *reader) ownerNow() uint32 {
 	s, err := (&reader{fs: r.fs, dir: r.dir, thread: r.thread, buf: make([]byte, bufferSize)}).status()
 	if err != nil {
-		return 0
+		return nobody
 	}
 	return r.fs.owner(r.at(), s)
 }

@@ -230,3 +230,73 @@ func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
 		}
 	})
 }
+
+// TestALookAtEverybodyLeavesTimeForOthers: one user has processes by the thousand that answer as late as is waited
+// for. They are looked at all the same, in his time.
+func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
+	const many = 1000
+	for name, begin := range map[string]func(t *testing.T, w *world){
+		"at the start": func(t *testing.T, w *world) { w.serve(t, 0) },
+		"after a loss": func(t *testing.T, w *world) {
+			w.serveQuietly(t, 0)
+			w.events <- upgrade.Event{Kind: upgrade.Lost}
+		},
+		"at an audit": func(t *testing.T, w *world) {
+			w.serveQuietly(t, time.Hour)
+			w.pass(time.Hour - time.Minute)
+		},
+		"at a trigger": func(t *testing.T, w *world) {
+			w.serveQuietly(t, 0)
+			start := time.Now()
+			report, err := w.service.Trigger(t.Context(), "", 0)
+			if took := time.Since(start); err != nil || took > time.Second {
+				t.Errorf("the answer came after %s, %v; want it within a second", took, err)
+			}
+			if len(report.Servers) != many+1 || report.Behind() == 0 {
+				t.Errorf("%d servers are told, %d of which may be behind; want %d, and some", len(report.Servers), report.Behind(), many+1)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newHost()
+				w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", newImage)
+				w.begin(1, "/b", 2)
+				for i := range many {
+					w.begin(selector.PID(1000+i), "/a", 1)
+					w.change(func() { w.processes[selector.PID(1000+i)].Image = newImage })
+				}
+				w.slowLooks(func(p selector.Process) time.Duration {
+					if p.Credentials.Owner == 1 {
+						return 30 * time.Millisecond
+					}
+					return 0
+				})
+				begin(t, w)
+				w.begin(7, "/b", 2)
+				go func() { w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7} }()
+				w.pass(time.Second)
+				requireAsked(t, w, 7, 1, "a second after its exec")
+				w.pass(10 * time.Minute)
+				w.change(func() {
+					for i := range many {
+						if pid := selector.PID(1000 + i); w.looks[pid] == 0 {
+							t.Fatalf("%d was not looked at in 10 minutes", pid)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+// serveQuietly serves, and does not know a slow look for the first minute.
+func (w *world) serveQuietly(t *testing.T, scanEvery time.Duration) {
+	t.Helper()
+	slow := w.slowLook
+	w.slowLooks(nil)
+	w.serve(t, scanEvery)
+	w.pass(time.Minute)
+	w.change(func() { clear(w.looks) })
+	w.slowLooks(slow)
+}

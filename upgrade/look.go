@@ -117,11 +117,11 @@ func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
 	candidates = s.bounded(ctx, candidates)
 	// Those that are known are looked at whether or not they are candidates: one that has ended unseen
 	// is no candidate any more.
-	report, _ := s.round(ctx, reason, slices.AppendSeq(candidates, s.members()))
+	report, _, left := s.round(ctx, reason, slices.AppendSeq(candidates, s.members()))
 	if ctx.Err() != nil { // the survey may have been cut short
 		return report
 	}
-	s.surveyed(report)
+	s.surveyed(report, left)
 	return report
 }
 
@@ -156,8 +156,8 @@ func (s *Service) members() func(yield func(selector.PID) bool) {
 	}
 }
 
-// surveyed notes that everybody was looked at: who is not in the report has ended.
-func (s *Service) surveyed(report Report) {
+// surveyed notes that everybody was looked at but who was left: who is not in the report has ended.
+func (s *Service) surveyed(report Report, left []left) {
 	now, living := time.Now(), make(map[selector.PID]bool, len(report.Servers))
 	for _, server := range report.Servers {
 		living[server.PID] = server.Verdict != selector.Gone
@@ -170,18 +170,48 @@ func (s *Service) surveyed(report Report) {
 	s.agenda.keepOnly(living)
 	for _, p := range s.places.all {
 		p.again, p.left = time.Time{}, nil
-		if p.rollout != nil {
+	}
+	s.lookAtLeft(left)
+	for _, p := range s.places.all {
+		if p.rollout != nil && p.left == nil {
 			p.rollout.surveyed = true
 			s.touch(p.rollout)
 		}
 	}
 }
 
-// round looks at some, and plans those that are outdated into their rollouts.
-func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) (Report, []view) {
+// lookAtLeft has those who were left looked at as it is their user's turn, and all of a place before anybody there
+// is asked.
+func (s *Service) lookAtLeft(left []left) {
+	now := time.Now()
+	for _, l := range left {
+		home := s.home(l.PID)
+		if home == nil || len(s.places.fixed) > 0 {
+			s.agenda.again([]selector.PID{l.PID}, now)
+			continue
+		}
+		if home.left == nil {
+			home.left = make(map[selector.PID]bool)
+		}
+		home.left[l.PID] = true
+		s.places.lookAgain(home, now)
+	}
+}
+
+// round looks at some, and plans those that are outdated into their rollouts. The report has those who were
+// left as well.
+func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) (Report, []view, []left) {
 	start := time.Now()
-	views := s.cfg.Upgrader.lookAtAll(ctx, compared{s}, candidates)
-	report := s.cfg.Upgrader.report(compared{s}, views)
+	views, left := s.cfg.Upgrader.lookAtAll(ctx, compared{s}, candidates)
+	report := s.cfg.Upgrader.report(compared{s}, withLeft(views, left))
+	for _, l := range left {
+		if k := s.known[l.PID]; k != nil && k.identity() == l.Identity {
+			server := report.server(l.PID)
+			decision := server.Decision
+			*server = k.Server
+			server.Decision = decision
+		}
+	}
 	now := time.Now()
 	due := []selector.PID{}
 	for _, v := range views {
@@ -192,7 +222,7 @@ func (s *Service) round(ctx context.Context, reason Reason, candidates []selecto
 	}
 	report.Plan = selector.Plan(s.cfg.Upgrader.cfg.Self, due)
 	s.cfg.Observer.Round(reason, report, now.Sub(start))
-	return report, views
+	return report, views, left
 }
 
 // see takes one look, and plans the next one at those that are behind for a reason that may pass

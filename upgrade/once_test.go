@@ -62,6 +62,32 @@ func TestARoundIsNotHeldUpForLongByWhoCannotBeRead(t *testing.T) {
 	})
 }
 
+// TestARoundIsNotHeldUpForLongByOneUser who has many processes that are slow to be read.
+func TestARoundIsNotHeldUpForLongByOneUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.files[usual] = ready(newImage)
+		w.start(7, oldImage)
+		pids := []selector.PID{7}
+		for pid := selector.PID(1000); pid < 3000; pid++ {
+			w.begin(pid, usual, 1)
+			w.change(func() { w.processes[pid].Image = newImage })
+			pids = append(pids, pid)
+		}
+		w.slowLooks(func(p selector.Process) time.Duration {
+			return time.Duration(p.Credentials.Owner) * 30 * time.Millisecond
+		})
+		start := time.Now()
+		r := w.upgrader().Round(t.Context(), upgrade.One{Install: ready(newImage)}, pids)
+		if took := time.Since(start); !slices.Equal(r.Sent, []selector.PID{7}) || took > 8*time.Second {
+			t.Errorf("%v were asked after %s, want 7 alone, soon", r.Sent, took)
+		}
+		if len(r.Servers) != len(pids) || r.Behind() == 0 {
+			t.Errorf("%d servers are told, and %d may be behind; want %d, and some", len(r.Servers), r.Behind(), len(pids))
+		}
+	})
+}
+
 // TestSelfIsAskedAfterWhoCouldNotBeReadAtOnce: nobody may be asked after self.
 func TestSelfIsAskedAfterWhoCouldNotBeReadAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

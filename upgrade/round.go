@@ -49,9 +49,9 @@ func (u *Upgrader) Survey(ctx context.Context, with installs, candidates []selec
 	return report
 }
 
-// patientLook is lookAtAll, and looks again at those whose facts could not be read.
+// patientLook is lookAtAll, and looks again at those whose facts could not be read, or for whom there was no time.
 func (u *Upgrader) patientLook(ctx context.Context, with installs, candidates []selector.PID) []view {
-	views := u.lookAtAll(ctx, with, candidates)
+	views := withLeft(u.lookAtAll(ctx, with, candidates))
 	for try, d := range pauses() {
 		at := make(map[selector.PID]int)
 		var unread []selector.PID
@@ -64,7 +64,8 @@ func (u *Upgrader) patientLook(ctx context.Context, with installs, candidates []
 		if len(unread) == 0 || !pause(ctx, d) {
 			break
 		}
-		for _, v := range u.lookAtAll(ctx, with, unread) {
+		again, _ := u.lookAtAll(ctx, with, unread)
+		for _, v := range again {
 			views[at[v.process.PID]] = v
 		}
 	}

@@ -112,21 +112,23 @@ type view struct {
 }
 
 // lookAtAll judges the candidates, ascending and each once, on all cores: nearly all of the time is
-// spent in the kernel, and not on locks. When ctx ends it answers with those that it came to.
-func (u *Upgrader) lookAtAll(ctx context.Context, with installs, candidates []selector.PID) []view {
+// spent in the kernel, and not on locks. Each user gets a portion of it: left are those who were not looked at
+// for that reason. When ctx ends it answers with those that it came to.
+func (u *Upgrader) lookAtAll(ctx context.Context, with installs, candidates []selector.PID) (views []view, left []left) {
 	pids := selector.Plan(0, candidates)
-	views := make([]view, len(pids))
+	views = make([]view, len(pids))
 	workers := min(runtime.GOMAXPROCS(0), len(pids))
+	shares := portions{of: u.cfg.Inspector.User}
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < len(pids) && ctx.Err() == nil; i += workers {
-				views[i] = u.lookAt(pids[i], with)
+				views[i] = shares.look(pids[i], func(pid selector.PID) view { return u.lookAt(pid, with) })
 			}
 		})
 	}
 	wg.Wait()
-	return slices.DeleteFunc(views, func(v view) bool { return v.decision.Verdict == selector.Undecided })
+	return slices.DeleteFunc(views, func(v view) bool { return v.decision.Verdict == selector.Undecided }), shares.left
 }
 
 func (u *Upgrader) lookAt(pid selector.PID, with installs) view {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +33,10 @@ const Mute = "mute"
 // MountMute mounts a file system over the empty folder dir with one file, which can be opened and
 // mapped: who reads it, from a mapping, too, waits until release is called, which the caller must do. It
 // needs root, and FUSE in the kernel.
-func MountMute(dir string) (release func() error, err error) {
+func MountMute(dir string) (release func() error, err error) { return MountSlow(dir, 0) }
+
+// MountSlow does what [MountMute] does, but a read ends after some time, with an error; 0 is never.
+func MountSlow(dir string, after time.Duration) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
 	if err != nil {
 		return nil, err
@@ -40,7 +44,7 @@ func MountMute(dir string) (release func() error, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		answerFUSE(fd)
+		answerFUSE(fd, after)
 	}()
 	return func() error {
 		err := unix.Unmount(dir, unix.MNT_DETACH|unix.MNT_FORCE) // MNT_FORCE ends what waits
@@ -119,8 +123,8 @@ type fuseAttr struct {
 	Flags                                                               uint32
 }
 
-// answerFUSE answers every request but reads, until the file system is unmounted.
-func answerFUSE(fd int) {
+// answerFUSE answers every request until the file system is unmounted, and reads after some time; 0 is never.
+func answerFUSE(fd int, after time.Duration) {
 	const forEver, root, mute = 1 << 30, 1, 2
 	attrs := map[uint64]fuseAttr{
 		root: {Ino: root, Mode: unix.S_IFDIR | 0o755, Nlink: 2},
@@ -139,7 +143,12 @@ func answerFUSE(fd int) {
 		var answer []any
 		failure := int32(0)
 		switch code {
-		case fuseRead, fuseForget:
+		case fuseRead:
+			if after > 0 {
+				time.AfterFunc(after, func() { replyFUSE(fd, unique, -int32(unix.EIO), nil) })
+			}
+			continue
+		case fuseForget:
 			continue
 		case fuseInit:
 			answer = []any{uint32(7), uint32(31), [56]byte{}}
@@ -157,13 +166,17 @@ func answerFUSE(fd int) {
 		default:
 			failure = -int32(unix.ENOSYS)
 		}
-		var body, whole bytes.Buffer
-		for _, part := range answer {
-			_ = binary.Write(&body, binary.NativeEndian, part) // a Buffer takes everything
-		}
-		for _, part := range []any{uint32(16 + body.Len()), failure, unique} {
-			_ = binary.Write(&whole, binary.NativeEndian, part)
-		}
-		_, _ = unix.Write(fd, append(whole.Bytes(), body.Bytes()...))
+		replyFUSE(fd, unique, failure, answer)
 	}
+}
+
+func replyFUSE(fd int, unique uint64, failure int32, answer []any) {
+	var body, whole bytes.Buffer
+	for _, part := range answer {
+		_ = binary.Write(&body, binary.NativeEndian, part) // a Buffer takes everything
+	}
+	for _, part := range []any{uint32(16 + body.Len()), failure, unique} {
+		_ = binary.Write(&whole, binary.NativeEndian, part)
+	}
+	_, _ = unix.Write(fd, append(whole.Bytes(), body.Bytes()...))
 }
