@@ -139,15 +139,12 @@ func holdMemory(file string) error {
 	if err != nil {
 		return err
 	}
-	// The runtime does not know of the threads that wait, and must not wait for them.
-	debug.SetGCPercent(-1)
-	runtime.GOMAXPROCS(others + 8)
 	if err := share(others); err != nil {
 		return err
 	}
 	var ready, begin sync.WaitGroup
 	begin.Add(1)
-	for range changers - 1 {
+	for range min(others, changers-1) {
 		ready.Add(1)
 		go func() {
 			runtime.LockOSThread() // a thread that is there already: none can be started any more then
@@ -174,14 +171,15 @@ func holdMemory(file string) error {
 	return nil
 }
 
-// changers is how many threads change the mappings: one waits also when another was let in.
+// changers is how many threads change the mappings where many are to be held up: one waits also when another was let
+// in. Otherwise it is one, which cannot be kept from its call by the others.
 const changers = 3
 
 // change waits for the lock for writing again and again.
 func change() {
 	const nowhere = 1 << 16 // nothing is mapped there
 	for {
-		_, _, _ = unix.RawSyscall(unix.SYS_MUNMAP, nowhere, uintptr(os.Getpagesize()), 0)
+		_, _, _ = unix.Syscall(unix.SYS_MUNMAP, nowhere, uintptr(os.Getpagesize()), 0)
 	}
 }
 
@@ -204,6 +202,12 @@ func peek(target string) error {
 
 // share starts those who share the memory of this process.
 func share(others int) error {
+	if others == 0 {
+		return nil
+	}
+	// The runtime does not know of the threads that wait, and must not wait for them.
+	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(others + 8)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
