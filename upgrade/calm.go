@@ -120,9 +120,8 @@ func (s *Service) lookAtSome(ctx context.Context, reason Reason, users map[selec
 
 // lookAtDue looks at those whose time has come, and at whose user it may look. Who is left is due again.
 func (s *Service) lookAtDue(ctx context.Context, now time.Time) {
-	users, search := s.turns(s.agenda.due(now), now)
+	users := s.turns(s.agenda.due(now), now)
 	if len(users) == 0 {
-		s.pay(search)
 		return
 	}
 	looked, b := s.lookAtSome(ctx, ReasonServer, users)
@@ -131,16 +130,14 @@ func (s *Service) lookAtDue(ctx context.Context, now time.Time) {
 			s.agenda.again([]selector.PID{pid}, now)
 		}
 	}
-	for user, took := range search {
-		b[user] += took
-	}
 	s.pay(b)
 }
 
 // turns leaves of those who are due the ones that may be looked at now, with their users. Finding those out
-// takes a slice of time at most, too, and is on their users' bill.
-func (s *Service) turns(due []selector.PID, now time.Time) (users map[selector.PID]uint32, b bill) {
-	users, b = make(map[selector.PID]uint32, len(due)), make(bill)
+// takes a slice of time at most, too, and their users pay for it. Only then it is told until when one rests: he would
+// never come to the end of it otherwise.
+func (s *Service) turns(due []selector.PID, now time.Time) map[selector.PID]uint32 {
+	users, resting, b := make(map[selector.PID]uint32, len(due)), make(map[uint32][]selector.PID), make(bill)
 	room := s.room()
 	for i, pid := range due {
 		start := time.Now()
@@ -150,14 +147,17 @@ func (s *Service) turns(due []selector.PID, now time.Time) (users map[selector.P
 		}
 		user, admitted := room.admit(pid)
 		b[user] += time.Since(start)
-		end := s.looks.rest(user, now)
 		switch {
 		case !admitted:
-		case end.IsZero():
+		case s.looks.rest(user, now).IsZero():
 			users[pid] = user
 		default:
-			s.agenda.again(due[i:i+1], end)
+			resting[user] = append(resting[user], pid)
 		}
 	}
-	return users, b
+	s.pay(b)
+	for user, pids := range resting {
+		s.agenda.again(pids, s.looks.rest(user, now))
+	}
+	return users
 }

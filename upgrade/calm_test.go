@@ -300,3 +300,27 @@ func (w *world) serveQuietly(t *testing.T, scanEvery time.Duration) {
 	w.change(func() { clear(w.looks) })
 	w.slowLooks(slow)
 }
+
+// TestWhoMustRestIsLookedAtInTheEnd: finding out whose a process is takes time as well, and is paid off.
+func TestWhoMustRestIsLookedAtInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 1000
+		w := newHost()
+		w.files["/a"] = at("/a", newImage)
+		w.begin(1, "/a", 1)
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return 2 * time.Millisecond })
+		w.change(func() { w.slowUser = 20 * time.Microsecond })
+		for i := range many {
+			w.begin(selector.PID(1000+i), "/a", 1)
+		}
+		for i := range many {
+			w.events <- upgrade.Event{Kind: upgrade.Execed, PID: selector.PID(1000 + i)}
+		}
+		w.pass(time.Minute)
+		for i := range many {
+			requireAsked(t, w, selector.PID(1000+i), 1, "a minute after a thousand slow ones have exec'd")
+		}
+	})
+}

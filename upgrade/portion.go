@@ -12,9 +12,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// portion is how much of the time of one look at many is spent on the processes of one user: four thousand
-// take less, unless they are slow on purpose or the machine has no time. It is shared by all cores.
-const portion = 500 * time.Millisecond
+// portion is how much of the time of one look at many is spent on the processes of one user, on all cores together:
+// five thousand take less, unless they are slow on purpose or the machine has no time.
+const portion = 900 * time.Millisecond
 
 // portions says of whom there is time to look at more in one look at many. It is safe for concurrent use.
 type portions struct {

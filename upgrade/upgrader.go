@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -119,10 +120,11 @@ func (u *Upgrader) lookAtAll(ctx context.Context, with installs, candidates []se
 	views = make([]view, len(pids))
 	workers := min(runtime.GOMAXPROCS(0), len(pids))
 	shares := portions{of: u.cfg.Inspector.User}
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for w := range workers {
+	for range workers {
 		wg.Go(func() {
-			for i := w; i < len(pids) && ctx.Err() == nil; i += workers {
+			for i := next.Add(1) - 1; i < int64(len(pids)) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				views[i] = shares.look(pids[i], func(pid selector.PID) view { return u.lookAt(pid, with) })
 			}
 		})

@@ -76,6 +76,8 @@ type world struct {
 	// whether the file is unready then.
 	slowCheck func(upgrade.Place) (time.Duration, bool)
 	slowLook  func(selector.Process) time.Duration
+	// slowUser is how long it takes to find out whose a process is.
+	slowUser time.Duration
 	// seers says of which views it is known who has them, and unsighted counts the places that were
 	// watched before.
 	seers     map[selector.View]bool
@@ -167,6 +169,10 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, er
 }
 
 func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
+	w.mu.Lock()
+	takes := w.slowUser
+	w.mu.Unlock()
+	time.Sleep(takes)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p, lives := w.processes[pid]
