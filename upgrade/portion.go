@@ -12,9 +12,13 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// portion is how much of the time of one look at many is spent on the processes of one user, on all cores together:
-// five thousand take less, unless they are slow on purpose or the machine has no time.
-const portion = 900 * time.Millisecond
+const (
+	// portion is for how long the processes of one user may keep one look at many from the others, on all cores
+	// together.
+	portion = 500 * time.Millisecond
+	// usual is what a look takes that keeps it from nobody: how many a user has is bounded.
+	usual = 200 * time.Microsecond
+)
 
 // portions says of whom there is time to look at more in one look at many. It is safe for concurrent use.
 type portions struct {
@@ -54,7 +58,7 @@ func (p *portions) look(pid selector.PID, look func(selector.PID) view) (v view)
 	if v.process.StartTime != 0 && v.decision.Verdict != selector.Gone {
 		user = v.process.Credentials.Owner
 	}
-	if p.uses(user, v.took) { // once that is nobody's, everybody is asked for before he is looked at
+	if p.uses(user, max(0, v.took-usual)) { // once that is nobody's, everybody is asked for before he is looked at
 		p.full.Store(true)
 	}
 	return v
