@@ -100,17 +100,12 @@ type said struct {
 // readCmdline reads the arguments and, if they match, the environment: both in one go, because somebody else
 // has to do it, who may never come back.
 func (r *reader) readCmdline() error {
-	dir, err := unix.FcntlInt(uintptr(r.at()), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
 	var what said
 	q, fs := r.q, r.fs
-	err = r.readMemory(func() {
+	err := r.readMemory(func(dir int) {
 		buf := fs.buffers.Get().(*[]byte)
 		what.read(dir, q, *buf)
 		fs.buffers.Put(buf)
-		_ = unix.Close(dir)
 	})
 	if err != nil {
 		return err

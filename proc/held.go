@@ -9,6 +9,8 @@ import (
 	"math"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ebpf-upgrader/selector"
 )
 
@@ -20,11 +22,11 @@ import (
 // memory is the name of what is asked in a [question] of this kind. No file has it.
 const memory = ""
 
-// readMemory has do read the memory of a process, unless that is held: it fails with errHeld or errManyStuck
-// then, and do goes on by itself. What do has written to may be used only after success.
+// readMemory has do read the memory of a process from its directory, unless that is held: it fails with errHeld or
+// errManyStuck then, and do goes on by itself. What do has written to may be used only after success.
 //
 // As long as nobody is slow, it is not asked whose the process is, which takes as long as what is to be read.
-func (r *reader) readMemory(do func()) error {
+func (r *reader) readMemory(do func(dir int)) error {
 	w := &r.fs.waits
 	q := question{r.p.Identity, memory}
 	owner, patience := uint32(nobody), memoryWithin
@@ -35,9 +37,16 @@ func (r *reader) readMemory(do func()) error {
 			return err
 		}
 	}
+	dir, err := unix.FcntlInt(uintptr(r.at()), unix.F_DUPFD_CLOEXEC, 0) // do may go on when r is closed
+	if err != nil {
+		return err
+	}
 	answer := &reply{known: make(chan struct{})}
 	begin := time.Now()
-	answered := await(answer, patience, do)
+	answered := await(answer, patience, func() {
+		do(dir)
+		_ = unix.Close(dir)
+	})
 	took := time.Since(begin)
 	if answered && took <= quick {
 		return nil

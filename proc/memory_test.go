@@ -94,3 +94,36 @@ func inspectInTime(t *testing.T, fs *proc.FS, pid selector.PID) selector.Process
 		return selector.Process{}
 	}
 }
+
+// TestALookThatIsRefusedKeepsNoDescriptor: nobody waits for a process whose memory is held already.
+func TestALookThatIsRefusedKeepsNoDescriptor(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	release, err := testfleet.MountMute(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "rag-rat", "mcp")
+	t.Cleanup(func() {
+		_ = release()
+		held.Stop()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := open(t)
+	look := func() {
+		if p := inspectInTime(t, fs, selector.PID(held.PID)); !p.Unreadable.Passing {
+			t.Fatalf("%+v, want it to be unreadable for a while", p)
+		}
+	}
+	look() // which leaves somebody behind who waits
+	before := descriptors(t)
+	const looks = 50
+	for range looks {
+		look()
+	}
+	if after := descriptors(t); after >= before+looks {
+		t.Errorf("%d descriptors after %d looks that were refused, and %d before", after, looks, before)
+	}
+}
