@@ -10,7 +10,7 @@ import "fmt"
 
 func shortPlan(r *results) string {
 	walk, _ := r.find("find", func(m Measure) bool {
-		return m.Name == "original walk" && m.Processes == usualHost && m.Servers == usualServers
+		return m.Name == theWalk && m.Processes == usualHost && m.Servers == usualServers
 	})
 	return fmt.Sprintf("The walk of this benchmark was made lean and takes %.3g ms; of 465 ms that it took before, the plan had a "+
 		"thirtieth. And each look has another goroutine read the memory of the process, which can be left behind when the process "+
