@@ -30,23 +30,32 @@ func (r *reader) readContainer() error {
 		r.p.Cgroup = cgroupOf(text)
 		r.p.Container = containerOf(r.p.Cgroup)
 	}
-	if pids, err := namespace(r.at(), "ns/pid"); err == nil && r.p.Container == "" && pids != r.fs.pids {
+	r.unnamed = r.p.Container == ""
+	return nil
+}
+
+// readPIDNamespace names a container by its PID namespace, where no runtime did. A process that has one number in
+// a proc file system of our PID namespace lives in that, too.
+func (r *reader) readPIDNamespace(s status) {
+	if !r.unnamed || r.fs.ours && s.pids == 1 {
+		return
+	}
+	if pids, err := namespace(r.at(), "ns/pid"); err == nil && pids != r.fs.pids {
 		r.p.Container = fmt.Sprintf("pid:[%d]", pids)
 	}
-	return nil
 }
 
 // cgroupOf is the path in the hierarchy that runtimes name after the container: that of cgroup v2,
 // where it is in use, else the longest, for hierarchies in which nobody put anything show "/".
 func cgroupOf(text []byte) string {
-	longest := ""
+	var longest []byte
 	for line := range bytes.Lines(text) {
-		fields := bytes.SplitN(bytes.TrimSuffix(line, []byte{'\n'}), []byte{':'}, 3)
-		if len(fields) == 3 && len(fields[2]) > len(longest) {
-			longest = string(fields[2][:min(len(fields[2]), longestName)])
+		_, line, _ = bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte{':'})
+		if _, path, _ := bytes.Cut(line, []byte{':'}); len(path) > len(longest) {
+			longest = path
 		}
 	}
-	return longest
+	return string(longest[:min(len(longest), longestName)])
 }
 
 // containerOf is the id that a container runtime left in the path of a control group, of the innermost
@@ -135,7 +144,8 @@ func namespaceOf(fd int) (uint64, error) {
 	return f.Ino, err
 }
 
-// User says which process has a number, and who accounts for it. It reads no more than that.
+// User says which process has a number, and who accounts for it. It reads no more than that, and fails with
+// [ErrGone] when there is none.
 func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
@@ -148,6 +158,9 @@ func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
 	line, err := fs.stat(dir, "stat", r.buf)
 	if err != nil {
 		return selector.Identity{}, 0, notFound(pid, err)
+	}
+	if !line.lives() {
+		return selector.Identity{}, 0, notFound(pid, ErrGone)
 	}
 	s, err := r.status()
 	if err != nil {
@@ -177,14 +190,11 @@ func (fs *FS) OpenRoot(id selector.Identity, v selector.View) (int, error) {
 	if r.p.StartTime != id.StartTime {
 		return -1, ErrGone
 	}
-	fd, err := unix.Openat(r.at(), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	fd, view, err := openRoot(r.at(), "")
+	switch {
+	case err != nil:
 		return -1, gone(err)
-	}
-	// What was opened is looked at, not what a second look-up leads to: the process may change its root.
-	root, err := statAt(fd, "", unix.AT_EMPTY_PATH)
-	mounts, failed := namespace(r.at(), "ns/mnt")
-	if errors.Join(err, failed) != nil || (selector.View{Mounts: mounts, Root: root.Image}) != v {
+	case view != v:
 		_ = unix.Close(fd)
 		return -1, errOtherView
 	}

@@ -6,26 +6,54 @@ package proc_test
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 )
 
-// execShell has all of Go's handlers, until it execs a shell, which has none.
-func execShell() error {
+// untilToldToGoOn says that the process is ready to exec.
+func untilToldToGoOn() error {
 	if _, err := os.Stdout.WriteString("ready\n"); err != nil {
 		return err
 	}
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	return err
+}
+
+// execShell has all of Go's handlers, until it execs a shell, which has none.
+func execShell() error {
+	if err := untilToldToGoOn(); err != nil {
 		return err
 	}
 	argv := []string{"rag-rat", "-c", "read -r line", "mcp"}
 	return syscall.Exec("/bin/sh", argv, []string{variable + "=/bin/sh"})
+}
+
+// execOther is a server until it is told to go on, and then a shell that is none, which catches the signal, too.
+func execOther() error {
+	if err := untilToldToGoOn(); err != nil {
+		return err
+	}
+	argv := []string{"other", "-c", "trap : USR1; echo other; read -r line"}
+	return syscall.Exec("/bin/sh", argv, []string{variable + "=" + os.Getenv(variable)})
+}
+
+// execAgain execs what it is.
+func execAgain() error {
+	if err := untilToldToGoOn(); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
 // TestAProcessInTheMiddleOfItsExecIsToldAsSuch looks without pause at processes that exec, until it
@@ -95,6 +123,38 @@ func execer(t *testing.T) (pid selector.PID, goOn func()) {
 	return selector.PID(cmd.Process.Pid), func() {
 		if _, err := stdin.Write([]byte("go\n")); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestAProcessThatExecsWhileItIsReadIsToldAsSuch: its variable leads to a file system that answers when the process
+// has become another program, with handlers of its own. A look that waited for the answer has the arguments of the
+// one and the handlers of the other.
+func TestAProcessThatExecsWhileItIsReadIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	var becomeOther atomic.Pointer[func()]
+	dir := mounted(t, func(dir string) (func() error, error) {
+		return testfleet.MountAsking(dir, func() { (*becomeOther.Load())() })
+	})
+	deadline := time.Now().Add(time.Minute)
+	for looks := 1; ; looks++ {
+		r := server(t, program{role: "exec other", env: []string{variable + "=" + filepath.Join(dir, testfleet.Asked)}})
+		goOn := sync.OnceFunc(func() {
+			_, _ = io.WriteString(r.in, "go\n")
+			_, _ = r.out.ReadString('\n')
+		})
+		becomeOther.Store(&goOn)
+		p := inspect(t, open(t), r)
+		_ = r.Kill()
+		if p.Subcommand && p.Unreadable.Fact == "" { // the answer came in time
+			if !p.MidExec || !p.Catches || p.Image == imageOf(t, executable(t)) || !p.Target.Known() {
+				t.Errorf("a server that became another program while it was read is %+v", p)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("none of %d looks waited for the file system until it had answered: %+v", looks, p)
 		}
 	}
 }

@@ -14,19 +14,65 @@ import (
 )
 
 func (r *reader) readStat() error {
-	s, err := r.fs.stat(r.dir, "stat", r.buf)
+	if err := r.openStat(r.dir); err != nil {
+		return err
+	}
+	r.p.StartTime, r.p.Forked = r.first.startTime, r.first.forked()
+	r.p.Age = age(r.first.startTime)
+	switch {
+	case !r.first.lives():
+		return ErrGone
+	case r.first.exited():
+		if err := r.turnToThread(); err != nil {
+			return err
+		}
+	}
+	r.p.Layout = r.first.layout
+	return nil
+}
+
+// turnToThread goes on with a thread that lives. The leader has given its memory back, so where things stand there
+// is what the thread shows.
+func (r *reader) turnToThread() (err error) {
+	if r.thread, err = r.fs.livingThread(r.dir, r.buf); err != nil {
+		return err
+	}
+	_ = unix.Close(r.stat)
+	r.stat = 0
+	if err := r.openStat(r.thread); err != nil {
+		return err
+	}
+	if r.first.exited() {
+		return ErrGone
+	}
+	return nil
+}
+
+// openStat opens the stat file in dir, and reads it for the first time.
+func (r *reader) openStat(dir int) error {
+	fd, err := openFile(dir, "stat")
 	if err != nil {
 		return err
 	}
-	r.p.StartTime, r.p.Forked = s.startTime, s.forked()
-	r.p.Age = age(s.startTime)
-	switch {
-	case !s.lives():
-		return ErrGone
-	case s.exited():
-		r.thread, err = r.fs.livingThread(r.dir, r.buf)
-	}
+	r.stat = fd
+	r.first, err = r.readStatAgain()
 	return err
+}
+
+// readStatAgain reads what the stat file says now. A read from the beginning has the kernel write it anew
+// (seq_read_iter in fs/seq_file.c, Linux 6.12), about the process that the file was opened for, be its number used
+// again or not: the inode holds the struct pid (proc_single_show in fs/proc/base.c).
+func (r *reader) readStatAgain() (stat, error) {
+	for {
+		n, err := unix.Pread(r.stat, r.buf, 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return stat{}, gone(err)
+		default:
+			return parseWhole(r.buf[:n])
+		}
+	}
 }
 
 // userHZ is the unit of times in /proc: USER_HZ of include/asm-generic/param.h, which is 100 on
@@ -152,7 +198,7 @@ func (s *said) readEnvironment(dir int, name string, buf []byte) error {
 
 // withoutCmdline turns down a process that shows no arguments, after a look at why it does not.
 func (r *reader) withoutCmdline() error {
-	s, err := r.fs.stat(r.at(), "stat", r.buf)
+	s, err := r.readStatAgain()
 	if err != nil {
 		return err
 	}
@@ -184,25 +230,34 @@ func (r *reader) readImage() error {
 		return gone(err)
 	}
 	r.p.Image = f.Image
-	return r.readMidExec()
+	return r.noteExec()
 }
 
-// readMidExec finds out whether the image belongs to an exec that is under way. An exec first shows
-// the new image, then resets the handlers, and only then fills in the arguments: exec_mmap and
-// flush_signal_handlers in begin_new_exec, then create_elf_tables in load_elf_binary, which sets arg_end
-// (fs/exec.c and fs/binfmt_elf.c, Linux 6.12). So arguments that are there after the image was read say that
-// what is read of the handlers after them is of that image or a later one, never of an earlier. Where they
-// stand can be had without the lock on the memory (do_task_stat in fs/proc/array.c).
-func (r *reader) readMidExec() error {
-	line, err := readFile(r.at(), "stat", r.buf, all)
-	if err != nil {
+// noteExec finds out whether the process is in the middle of an exec, or has exec'd since its first stat line was
+// read. An exec first shows the memory that is to be, and with it the image, then resets the handlers, and only then
+// fills in the arguments: exec_mmap and flush_signal_handlers in begin_new_exec, then create_elf_tables in
+// load_elf_binary, which sets arg_end (fs/exec.c and fs/binfmt_elf.c, Linux 6.12). Where they stand can be had
+// without the lock on the memory (do_task_stat in fs/proc/array.c).
+//
+// After the status: memory that is the same as before the arguments were read has not been replaced, so no handler
+// has been reset, and everything that was read between is of one image.
+//
+// After the image: the next image may have everything where the one before had it, where addresses are not
+// randomised, and only an exec that is under way can be told there. Arguments that are there after the image was
+// read say that what is read of the handlers after them is of that image or a later one, never of an earlier.
+func (r *reader) noteExec() error {
+	s, err := r.readStatAgain()
+	switch {
+	case err != nil:
 		return err
+	case s.exited():
+		return ErrGone
 	}
-	r.p.MidExec, err = lacksArguments(line)
-	return err
+	r.p.MidExec = r.p.MidExec || !s.sameImage(r.first)
+	return nil
 }
 
-// readStatus is the last step, so it is also what tells that the process still lived when the image
+// readStatus comes after all other facts, so it is also what tells that the process still lived when the image
 // was read: the status of a zombie can be read, but says what it is.
 func (r *reader) readStatus() error {
 	s, err := r.status()
@@ -210,9 +265,7 @@ func (r *reader) readStatus() error {
 	case errors.Is(err, ErrGone):
 		return err
 	case err != nil:
-		if r.p.Unreadable.Fact == "" {
-			r.p.Unreadable = selector.Unreadable{Fact: selector.FactHandler, Why: plain(err)}
-		}
+		r.unreadable(selector.FactHandler, err)
 		return nil
 	case s.exited():
 		return ErrGone
@@ -221,6 +274,7 @@ func (r *reader) readStatus() error {
 	}
 	r.p.Credentials, r.p.Catches = s.credentials, s.catches(int(r.q.Signal))
 	r.p.Credentials.Owner = r.fs.owner(r.at(), s)
+	r.readPIDNamespace(s)
 	return nil
 }
 

@@ -30,7 +30,9 @@ type FS struct {
 	// namespaces that it lives in.
 	self        selector.View
 	pids, users uint64
-	waits       waits
+	// ours says that the proc file system is that of our own PID namespace.
+	ours  bool
+	waits waits
 }
 
 // bufferSize holds stat and status whole, and the command line and environment of most processes.
@@ -48,14 +50,30 @@ func NewFS(root string) (*FS, error) {
 		b := make([]byte, bufferSize)
 		return &b
 	}
-	if _, err := fs.stat(fd, "self/stat", make([]byte, bufferSize)); err != nil {
+	buf := make([]byte, bufferSize)
+	if _, err := fs.stat(fd, "self/stat", buf); err != nil {
 		_ = fs.Close()
 		return nil, fmt.Errorf("open %q: it does not show this process: mount a proc file system there", root)
 	}
-	fs.self, _ = viewOf(fd, "self/") // unknown compares unequal, which only costs a look more
+	fs.knowSelf(buf)
+	return fs, nil
+}
+
+// knowSelf reads what others are compared with. Unknown compares unequal, which only costs a look more.
+func (fs *FS) knowSelf(buf []byte) {
+	fd := fs.Descriptor()
+	if root, view, err := openRoot(fd, "self/"); err == nil {
+		fs.self = view
+		_ = unix.Close(root)
+	}
 	fs.pids, _ = namespace(fd, "self/ns/pid")
 	fs.users, _ = namespace(fd, "self/ns/user")
-	return fs, nil
+	text, err := readFile(fd, "self/status", buf, all)
+	if err != nil {
+		return
+	}
+	s, err := parseStatus(text)
+	fs.ours = err == nil && s.pids == 1
 }
 
 // View is what this process sees of the files of the host.

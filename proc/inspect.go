@@ -35,9 +35,9 @@ const (
 )
 
 // Inspect reads the facts about one process: stat and command line, and only if these match the
-// pattern its environment and the file that the variable names; the image and the handler last. It
-// fails with [ErrGone] when there is no such process. A fact that cannot be read, or not at
-// once, is named in the result, and the ones after it are missing.
+// pattern its environment and the file that the variable names; the image and the handler last, and
+// then whether it exec'd meanwhile. It fails with [ErrGone] when there is no such process. A fact that
+// cannot be read, or not at once, is named in the result, and the ones after it are missing.
 func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
@@ -49,7 +49,7 @@ func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	r := reader{fs: fs, q: q, dir: dir, buf: *buf}
 	for range attempts {
 		r.p = selector.Process{Identity: selector.Identity{PID: pid}}
-		r.empty = false
+		r.empty, r.unnamed = false, false
 		err = r.read()
 		r.close()
 		switch {
@@ -90,8 +90,16 @@ type reader struct {
 	// dir is the directory of the process.
 	dir int
 	// thread is the directory that the facts are read from: dir, or that of a thread that lives on
-	// after the leader. 0 stands for dir: as a descriptor it is never ours.
+	// after the leader. 0 stands for dir, as for none below: as a descriptor it is never ours.
 	thread int
+	// stat is the stat file in the directory that the facts are read from, and first what it said before anything
+	// else was read. Open again, it would cost more than it takes to read it.
+	stat  int
+	first stat
+	// root is the root directory of the process, once its view was read.
+	root int
+	// unnamed says that no runtime has named the container, if it is in one: its PID namespace has to tell.
+	unnamed bool
 	// said is what the process says of itself.
 	said said
 	// empty says that there is no command line although there should be one.
@@ -99,9 +107,11 @@ type reader struct {
 }
 
 func (r *reader) close() {
-	if r.thread != 0 {
-		_ = unix.Close(r.thread)
-		r.thread = 0
+	for _, fd := range []*int{&r.thread, &r.stat, &r.root} {
+		if *fd != 0 {
+			_ = unix.Close(*fd)
+			*fd = 0
+		}
 	}
 }
 
@@ -139,14 +149,29 @@ func (r *reader) read() error {
 		case errors.Is(err, ErrGone):
 			return err
 		case err != nil:
-			r.p.Unreadable = selector.Unreadable{Fact: step.fact, Why: plain(err), Passing: isPassing(err)}
+			r.unreadable(step.fact, err)
 		default:
 			continue
 		}
 		break
 	}
 	// The status is read in any case: it says whose process this is, and that it lives.
-	return r.readStatus()
+	if err := r.readStatus(); err != nil || !r.p.Image.Known() {
+		return err
+	}
+	err := r.noteExec()
+	if err != nil && !errors.Is(err, ErrGone) {
+		r.unreadable(selector.FactHandler, err)
+		return nil
+	}
+	return err
+}
+
+// unreadable notes the first fact that could not be read.
+func (r *reader) unreadable(fact selector.Fact, err error) {
+	if r.p.Unreadable.Fact == "" {
+		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: plain(err), Passing: isPassing(err)}
+	}
 }
 
 // plain leaves the system's words of an error.

@@ -109,6 +109,9 @@ func TestZombieIsGone(t *testing.T) {
 	if fs.HidesCmdline(r.pid) {
 		t.Error("HidesCmdline takes a zombie for a process")
 	}
+	if id, _, err := fs.User(r.pid); !errors.Is(err, proc.ErrGone) {
+		t.Errorf("User takes a zombie for process %+v: %v", id, err)
+	}
 }
 
 func TestNumbersOfNoProcessAreGone(t *testing.T) {
@@ -282,15 +285,20 @@ func TestFactsThatAUserMayNotReadAreNamed(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	r := server(t, program{env: []string{variable + "=" + executable(t)}})
-	looker := start(t, program{role: fmt.Sprintf("inspect=%d", r.pid)})
-	var p selector.Process
-	if line := looker.line(t); json.Unmarshal([]byte(line), &p) != nil {
-		t.Fatal(line)
-	}
+	p := seenBy(t, program{role: fmt.Sprintf("inspect as nobody=%d", r.pid)})
 	want := selector.Unreadable{Fact: selector.FactEnvironment, Why: "permission denied"}
 	if p.Unreadable != want || !p.Subcommand || p.VariableSet || p.Image.Known() {
 		t.Errorf("seen by nobody: %+v, want %+v and nothing after it", p, want)
 	}
+}
+
+// seenBy is what a process that looks at another prints.
+func seenBy(t *testing.T, looker program) (p selector.Process) {
+	t.Helper()
+	if line := start(t, looker).line(t); json.Unmarshal([]byte(line), &p) != nil {
+		t.Fatal(line)
+	}
+	return p
 }
 
 // TestNumberThatIsUsedAgainIsNotMixedUp gives a process the number of one whose directory is open.
@@ -332,6 +340,7 @@ func TestNumberThatIsUsedAgainIsNotMixedUp(t *testing.T) {
 // TestProcessesThatComeAndGo inspects processes at every moment of their lives.
 func TestProcessesThatComeAndGo(t *testing.T) {
 	fs := open(t)
+	pipe(t) // with the first, or the first timer, Go's runtime opens two descriptors that it keeps
 	before := descriptors(t)
 	var wg sync.WaitGroup
 	for range 4 {

@@ -67,8 +67,17 @@ func play(role, argument string) error {
 		return forkPaused()
 	case "chroot":
 		return syscall.Chroot(argument)
+	case "chroot later":
+		if err := untilToldToGoOn(); err != nil {
+			return err
+		}
+		return syscall.Chroot("/proc")
 	case "exec":
 		return execShell()
+	case "exec other":
+		return execOther()
+	case "exec again":
+		return execAgain()
 	case "user":
 		return becomeUser()
 	case "silent arguments":
@@ -82,6 +91,8 @@ func play(role, argument string) error {
 	case "apart":
 		return makeUserNamespace(argument)
 	case "inspect":
+		return look(argument)
+	case "inspect as nobody":
 		return inspectAsNobody(argument)
 	}
 	return fmt.Errorf("no role %q", role)
@@ -152,6 +163,11 @@ func inspectAsNobody(argument string) error {
 	if err := syscall.Setresuid(65534, 65534, 65534); err != nil {
 		return err
 	}
+	return look(argument)
+}
+
+// look prints what can be seen of a process from here.
+func look(argument string) error {
 	fs, err := proc.NewFS("/proc")
 	if err != nil {
 		return err
@@ -190,7 +206,7 @@ type running struct {
 	*os.Process
 	pid selector.PID
 	out *bufio.Reader
-	in  io.Closer
+	in  io.WriteCloser
 }
 
 func start(t testing.TB, p program) *running {

@@ -59,7 +59,7 @@ func TestAProcessThatHoldsItsMemoryHoldsUpNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "rag-rat", "mcp")
+	held, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "proc-test", "mcp")
 	defer held.Stop()
 	defer func() { _ = release() }()
 	if err != nil {
@@ -103,7 +103,7 @@ func TestALookThatIsRefusedKeepsNoDescriptor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "rag-rat", "mcp")
+	held, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), "proc-test", "mcp")
 	t.Cleanup(func() {
 		_ = release()
 		held.Stop()

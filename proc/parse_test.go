@@ -82,6 +82,16 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestNumbersInPIDNamespacesAreCounted: kernels without such namespaces show none.
+func TestNumbersInPIDNamespacesAreCounted(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]int{"": 0, "NSpid:\t812\n": 1, "NSpid:\t812\t7\t1\n": 3, "NSpid:\n": 0} {
+		if s, err := parseStatus([]byte(statusText + line)); err != nil || s.pids != want {
+			t.Errorf("%q: %d numbers, %v, want %d", line, s.pids, err, want)
+		}
+	}
+}
+
 func TestStatusThatLacksAFieldIsMalformed(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"State", "Tgid", "Uid", "Gid", "Groups", "SigCgt"} {
@@ -108,8 +118,9 @@ func FuzzStat(f *testing.F) {
 	f.Add([]byte("812 (cat)" + statTail))
 	f.Add([]byte("1 () Z 1 (" + ")" + statTail))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if lacks, err := lacksArguments(line); err != nil && lacks {
-			t.Error("there are none, and it cannot be told")
+		whole, err := parseWhole(line)
+		if err != nil && whole != (stat{}) {
+			t.Errorf("%+v beside %v", whole, err)
 		}
 		s, err := parseStat(line)
 		if err != nil {
@@ -145,20 +156,52 @@ func FuzzStatus(f *testing.F) {
 func TestWhereArgumentsStandTellsWhetherThereAreAny(t *testing.T) {
 	t.Parallel()
 	line := func(start, end string) []byte {
-		return []byte("812 (a) b) S" + strings.Repeat(" 1", statArgStart-1) + " " + start + " " + end + " 7 8 0\n")
+		code := strings.Repeat(" 1", statCodeStart-1) + " 4 5 6" + strings.Repeat(" 1", statArgStart-statStack-1)
+		return []byte("812 (a) b) S" + code + " " + start + " " + end + " 7 8 0\n")
 	}
 	for _, c := range []struct {
 		start, end string
-		lacks      bool
-	}{{"100", "200", false}, {"100", "100", true}, {"100", "0", true}, {"0", "0", true}} {
-		if lacks, err := lacksArguments(line(c.start, c.end)); err != nil || lacks != c.lacks {
-			t.Errorf("from %s to %s: lacks %t, %v", c.start, c.end, lacks, err)
+		want       selector.Layout
+	}{
+		{"100", "200", selector.Layout{ArgStart: 100, ArgEnd: 200, EnvStart: 7, EnvEnd: 8, Stack: 6, CodeStart: 4, CodeEnd: 5}},
+		{"100", "100", selector.Layout{}},
+		{"100", "0", selector.Layout{}},
+		{"0", "0", selector.Layout{}},
+	} {
+		if s, err := parseWhole(line(c.start, c.end)); err != nil || s.layout != c.want {
+			t.Errorf("from %s to %s: %+v, %v, want %+v", c.start, c.end, s.layout, err, c.want)
 		}
 	}
-	for _, bad := range [][]byte{line("x", "1"), line("1", "x"), []byte("812 (a) S 1 2"), []byte("812")} {
-		if lacks, err := lacksArguments(bad); err == nil || lacks {
-			t.Errorf("%q: lacks %t, %v", bad, lacks, err)
+	for _, bad := range [][]byte{line("x", "1"), line("1", "x"), []byte("812 (a) S" + strings.Repeat(" 1", 30)), []byte("812")} {
+		if s, err := parseWhole(bad); err == nil || s != (stat{}) {
+			t.Errorf("%q: %+v, %v", bad, s, err)
 		}
+	}
+}
+
+// TestAnotherImageIsToldByItsStatLine in whatever it differs.
+func TestAnotherImageIsToldByItsStatLine(t *testing.T) {
+	t.Parallel()
+	one := stat{flags: 1, startTime: 2, layout: selector.Layout{ArgStart: 3, ArgEnd: 4, EnvStart: 4, EnvEnd: 5}}
+	same := one
+	same.state, same.numThreads = 'R', 7
+	if !same.sameImage(one) {
+		t.Errorf("%+v is taken for another image than %+v", same, one)
+	}
+	for what, change := range map[string]func(*stat){
+		"start":     func(s *stat) { s.startTime++ },
+		"fork":      func(s *stat) { s.flags |= flagForkNoExec },
+		"place":     func(s *stat) { s.layout.EnvEnd++ },
+		"no layout": func(s *stat) { s.layout = selector.Layout{} },
+	} {
+		other := one
+		change(&other)
+		if other.sameImage(one) || one.sameImage(other) {
+			t.Errorf("%s: %+v is taken for the image of %+v", what, other, one)
+		}
+	}
+	if (stat{}).sameImage(stat{}) {
+		t.Error("where nothing is shown, nothing can be told")
 	}
 }
 

@@ -16,6 +16,9 @@ type status struct {
 	// tgid is the process that the thread belongs to.
 	tgid        selector.PID
 	credentials selector.Credentials
+	// pids is how many numbers the thread has, one in each PID namespace from that of the proc file system down to
+	// its own; 0 is unknown, as where the kernel has no PID namespaces.
+	pids int
 	// caught is SigCgt: bit n-1 is set when signal n has a handler.
 	caught uint64
 }
@@ -80,6 +83,10 @@ func (s *status) take(key, value []byte) (field int, err error) {
 	case "Groups":
 		s.credentials.Groups, err = parseIDs(value)
 		return statusGroups, err
+	case "NSpid": // since Linux 4.1 (commit e4bc33245124, "/proc/PID/status: show all sets of pid according to ns")
+		for range bytes.FieldsSeq(value) {
+			s.pids++
+		}
 	case "SigCgt":
 		s.caught, err = firstSignals(value)
 		return statusCaught, err

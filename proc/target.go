@@ -5,9 +5,12 @@
 package proc
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,20 +18,36 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// viewOf is what the process sees whose files stand behind prefix below dir.
-func viewOf(dir int, prefix string) (selector.View, error) {
-	root, err := statAt(dir, prefix+"root", 0)
+// openRoot opens the root directory of the process whose files stand behind prefix below dir, and says what the
+// process sees. What was opened is looked at, not what a second look-up leads to: the process may change its root.
+func openRoot(dir int, prefix string) (fd int, v selector.View, err error) {
+	fd, err = unix.Openat(dir, prefix+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return selector.View{}, err
+		return -1, selector.View{}, err
 	}
-	mounts, err := namespace(dir, prefix+"ns/mnt")
-	return selector.View{Mounts: mounts, Root: root.Image}, err
+	root, err := statAt(fd, "", unix.AT_EMPTY_PATH)
+	mounts, failed := namespace(dir, prefix+"ns/mnt")
+	if err := cmp.Or(err, failed); err != nil {
+		_ = unix.Close(fd)
+		return -1, selector.View{}, err
+	}
+	return fd, selector.View{Mounts: mounts, Root: root.Image}, nil
 }
 
-// namespace is the inode number of one, which no two have at the same time.
+// namespace is the inode number of one, which no two have at the same time. The link says it, as "mnt:[4026531841]"
+// (ns_get_name in fs/nsfs.c, Linux 6.12); to follow it makes the inode, each time anew where nobody holds it.
 func namespace(dir int, name string) (uint64, error) {
-	f, err := statAt(dir, name, 0)
-	return f.Ino, err
+	link := make([]byte, 64)
+	n, err := unix.Readlinkat(dir, name, link)
+	if err != nil {
+		return 0, err
+	}
+	_, number, _ := bytes.Cut(link[:n], []byte{'['})
+	number, whole := bytes.CutSuffix(number, []byte{']'})
+	if !whole {
+		return 0, errMalformed
+	}
+	return strconv.ParseUint(string(number), 10, 64)
 }
 
 // readTarget resolves what the variable names, in the root of the process.
@@ -36,9 +55,11 @@ func (r *reader) readTarget() (err error) {
 	if r.p.Variable == "" || r.p.TargetProblem != "" {
 		return nil
 	}
-	if r.p.View, err = viewOf(r.at(), ""); err != nil {
+	root, view, err := openRoot(r.at(), "")
+	if err != nil {
 		return gone(err)
 	}
+	r.root, r.p.View = root, view
 	r.p.Path = r.path()
 	r.p.Target, err = r.resolve(r.p.Variable)
 	if isProblem(err) {
@@ -96,37 +117,40 @@ var errForeignRelative = errors.New("a relative path in another root")
 // resolve finds a file as the process would. A relative path counts from its working directory;
 // openat2 can start there or stay in a root, but not both, so that works only in our own root.
 func (r *reader) resolve(name string) (selector.File, error) {
-	start, flags := "root", uint64(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
-	if !path.IsAbs(name) {
-		if r.p.View != r.fs.self {
-			return selector.File{}, errForeignRelative
-		}
-		start, flags = "cwd", unix.RESOLVE_NO_MAGICLINKS
+	if path.IsAbs(name) {
+		return r.lookUp(r.root, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 	}
-	fd, err := unix.Openat(r.at(), start, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if r.p.View != r.fs.self {
+		return selector.File{}, errForeignRelative
+	}
+	cwd, err := unix.Openat(r.at(), "cwd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return selector.File{}, gone(err)
 	}
-	return r.lookUp(fd, name, flags)
+	defer func() { _ = unix.Close(cwd) }()
+	return r.lookUp(cwd, name, unix.RESOLVE_NO_MAGICLINKS)
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h, since Linux 5.12 (commit
 // 99668f618062). Older kernels refuse it with EINVAL, and every look-up takes the slow way.
 const resolveCached = 0x20
 
-// lookUp finds name below dir, which it closes. What the kernel has in its cache, on a file system
-// with a block device, is found at once. Everything else may be FUSE or a network's, and may never
-// answer.
+// lookUp finds name below dir. What the kernel has in its cache, on a file system with a block device, is found at
+// once. Everything else may be FUSE or a network's, and may never answer.
 func (r *reader) lookUp(dir int, name string, flags uint64) (selector.File, error) {
 	if f, err := lookUpNow(dir, name, flags|resolveCached); err == nil || isProblem(err) {
-		return f, errors.Join(err, unix.Close(dir))
+		return f, err
 	}
 	s, err := r.status()
 	if err != nil {
-		return selector.File{}, errors.Join(err, unix.Close(dir))
+		return selector.File{}, err
+	}
+	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // who asks may be left behind with it
+	if err != nil {
+		return selector.File{}, err
 	}
 	q := question{r.p.Identity, name}
-	return r.fs.waits.within(q, r.fs.owner(r.at(), s), dir, func() (selector.File, error) { return lookUpNow(dir, name, flags) })
+	return r.fs.waits.within(q, r.fs.owner(r.at(), s), own, func() (selector.File, error) { return lookUpNow(own, name, flags) })
 }
 
 // lookUpNow fails with EAGAIN where flags ask for the cache and it does not suffice.

@@ -110,6 +110,21 @@ func TestAProcessInItsOwnNamespacesIsToldAsSuch(t *testing.T) {
 	}
 }
 
+// TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird: who looks lives in a namespace of his own, and has the proc
+// file system of ours, in which we have one number as he would have in his.
+func TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	r := server(t, program{env: []string{variable + "=/bin/sh"}})
+	looker := program{
+		role: fmt.Sprintf("inspect=%d", r.pid), sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID},
+	}
+	pids, err := os.Readlink("/proc/self/ns/pid")
+	if p := seenBy(t, looker); err != nil || p.Container != pids && len(p.Container) != 64 {
+		t.Errorf("is in container %q, %v; want %s", p.Container, err, pids)
+	}
+}
+
 // TestWhoMadeAUserNamespaceAccountsForAllInIt: a user makes one, and has a process in it that is
 // another of his ids.
 func TestWhoMadeAUserNamespaceAccountsForAllInIt(t *testing.T) {

@@ -89,14 +89,6 @@ func (p Process) runsIn(container string) bool {
 // stays longer is a daemon.
 const ForkAge = 5 * time.Second
 
-// Check is one step of a judgement, for a person to read.
-type Check struct {
-	Name string `json:"check"`
-	// Read is what was found.
-	Read   string `json:"read"`
-	Passed bool   `json:"passed"`
-}
-
 // check is one rule. fails answers with a verdict other than Undecided when the process does not
 // pass.
 type check struct {
@@ -136,22 +128,6 @@ func (r Rule) Judge(p Process) Decision {
 		stale = stale || c.needs == FactImage
 	}
 	return Decision{Verdict: Outdated, Stale: true}
-}
-
-// Explain shows the checks that Judge made, up to and including the one that decided.
-func (r Rule) Explain(p Process) []Check {
-	var steps []Check
-	for _, c := range checks() {
-		if p.lacks(c.needs) {
-			return append(steps, Check{c.name, fmt.Sprintf("cannot read %s: %s", p.Unreadable.Fact, p.Unreadable.Why), false})
-		}
-		v, _ := c.fails(r, p)
-		steps = append(steps, Check{c.name, c.read(r, p), v == Undecided})
-		if v != Undecided {
-			break
-		}
-	}
-	return steps
 }
 
 // lacks reports whether f could not be read, or was not read because stat, the first of all, could
@@ -250,83 +226,9 @@ func checkReady(r Rule, p Process) (Verdict, string) {
 func checkHandler(r Rule, p Process) (Verdict, string) {
 	switch {
 	case p.MidExec:
-		return NoHandler, "is in the middle of an exec, which resets its handlers"
+		return NoHandler, "execs just now, which resets its handlers"
 	case !p.Catches:
 		return NoHandler, r.Signal + " is not caught and would end it"
 	}
 	return Undecided, ""
-}
-
-func readName(r Rule, p Process) string {
-	if len(p.Args) == 0 {
-		return fmt.Sprintf("no arguments; looked for %q", r.Names)
-	}
-	return fmt.Sprintf("argv[0] is %q; looked for %q", p.Args[0], r.Names)
-}
-
-func readArgs(r Rule, p Process) string {
-	quoted := make([]string, 0, len(p.Args))
-	for _, a := range p.Args[min(1, len(p.Args)):] {
-		quoted = append(quoted, fmt.Sprintf("%q", a))
-	}
-	return fmt.Sprintf("arguments are %s; looked for %q", strings.Join(quoted, " "), r.Subcommand)
-}
-
-func readSelection(r Rule, p Process) string {
-	if why := r.Selection.whyNot(p); why != "" {
-		return why
-	}
-	if p.Container != "" {
-		return fmt.Sprintf("belongs to uid %d, in container %q", p.Credentials.Owner, p.Container)
-	}
-	return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner)
-}
-
-func readUser(_ Rule, p Process) string {
-	if p.Credentials.Changed {
-		return "runs with rights that its user does not have"
-	}
-	return fmt.Sprintf("runs as uid %d", p.Credentials.UID)
-}
-
-func readFork(_ Rule, p Process) string {
-	if !p.Forked {
-		return "has exec'd"
-	}
-	return fmt.Sprintf("has not exec'd since it was forked %s ago", p.Age.Round(time.Millisecond))
-}
-
-func readVariable(r Rule, p Process) string {
-	if !p.VariableSet {
-		return r.Variable + " is not set"
-	}
-	return fmt.Sprintf("%s=%q", r.Variable, p.Variable)
-}
-
-func readTarget(r Rule, p Process) string {
-	if p.TargetProblem != "" {
-		return fmt.Sprintf("%q: %s", p.Variable, p.TargetProblem)
-	}
-	return fmt.Sprintf("%q is %s; installed is %s", p.Variable, p.Target.Image, r.Install.Image)
-}
-
-func readImage(r Rule, p Process) string {
-	return fmt.Sprintf("runs %s; installed is %s", p.Image, r.Install.Image)
-}
-
-func readReady(r Rule, p Process) string {
-	if _, detail := checkReady(r, p); detail != "" {
-		return detail
-	}
-	return fmt.Sprintf("%q can be exec'd by uid %d", r.Install.Path, p.Credentials.UID)
-}
-
-func readHandler(r Rule, p Process) string {
-	switch {
-	case p.MidExec:
-		return "is in the middle of an exec"
-	case p.Catches:
-		return r.Signal + " is caught"
-	}
-	return r.Signal + " is not caught"
 }

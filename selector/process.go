@@ -29,6 +29,17 @@ type Identity struct {
 // without an error.
 var ErrGone = errors.New("process is gone")
 
+// Layout is where things stand in a process's memory. It is another after nearly every exec, because the kernel
+// chooses the places anew (address space randomisation), and stays the same between two. The zero Layout is that of
+// a process of which it may not be seen, or that has no arguments there.
+type Layout struct {
+	// Addresses in bytes: fields 48 to 51, 28, 26 and 27 of /proc/PID/stat.
+	ArgStart, ArgEnd, EnvStart, EnvEnd, Stack, CodeStart, CodeEnd uint64
+}
+
+// Known reports whether l says where anything stands.
+func (l Layout) Known() bool { return l != Layout{} }
+
 // Image names a file by what stat says of it: st_dev and st_ino. The zero Image is unknown; no
 // file has inode number 0.
 type Image struct {
@@ -111,6 +122,9 @@ type Process struct {
 	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its command
 	// line, environment, image and handlers are its parent's.
 	Forked bool
+	// Layout is where things stood in its memory before anything else was read. It tells whether the process has
+	// exec'd since.
+	Layout Layout
 	// Args are the arguments with the empty ones left out. Very long lists are cut by the reader;
 	// Named and Subcommand were taken from the whole.
 	Args []string
@@ -142,8 +156,8 @@ type Process struct {
 	Image Image
 	// Credentials decide what the process may exec.
 	Credentials Credentials
-	// MidExec says that the process was in the middle of an exec when its image was read: what
-	// Catches says may be of the image before, and the handler is about to go.
+	// MidExec says that the process was in the middle of an exec, or exec'd while it was read: arguments,
+	// image and what Catches says may be of different programs, and the handler may be about to go.
 	MidExec bool
 	// Catches says that the process has a handler for the signal (its bit in SigCgt).
 	Catches    bool

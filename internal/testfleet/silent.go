@@ -5,8 +5,6 @@
 package testfleet
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -41,16 +39,7 @@ func MountSlow(dir string, after time.Duration) (release func() error, err error
 	if err != nil {
 		return nil, err
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		answerFUSE(fd, after)
-	}()
-	return func() error {
-		err := unix.Unmount(dir, unix.MNT_DETACH|unix.MNT_FORCE) // MNT_FORCE ends what waits
-		<-done
-		return errors.Join(err, unix.Close(fd))
-	}, nil
+	return serveFUSE(dir, oneFile{fd: fd, name: Mute, size: 1 << 20, valid: alwaysValid, slow: after}), nil
 }
 
 // SilenceArguments puts a mapping of a file, such as [Mute], in the place of the second argument of this
@@ -99,84 +88,4 @@ func mountFUSE(dir string) (fd int, err error) {
 // releaseFUSE closes, which ends the waiting, and unmounts.
 func releaseFUSE(fd int, dir string) error {
 	return errors.Join(unix.Close(fd), unix.Unmount(dir, unix.MNT_DETACH))
-}
-
-// The requests of include/uapi/linux/fuse.h that are answered with more than an error.
-const (
-	fuseLookup  = 1
-	fuseGetattr = 3
-	fuseOpen    = 14
-	fuseRead    = 15
-	fuseInit    = 26
-	fuseForget  = 2
-	fuseFlush   = 25
-	fuseRelease = 18
-
-	// fuseKeepCache keeps a second open from waiting for a page that the first reads.
-	fuseKeepCache = 2
-)
-
-// fuseAttr is struct fuse_attr.
-type fuseAttr struct {
-	Ino, Size, Blocks, Atime, Mtime, Ctime                              uint64
-	Atimensec, Mtimensec, Ctimensec, Mode, Nlink, UID, GID, Rdev, Block uint32
-	Flags                                                               uint32
-}
-
-// answerFUSE answers every request until the file system is unmounted, and reads after some time; 0 is never.
-func answerFUSE(fd int, after time.Duration) {
-	const forEver, root, mute = 1 << 30, 1, 2
-	attrs := map[uint64]fuseAttr{
-		root: {Ino: root, Mode: unix.S_IFDIR | 0o755, Nlink: 2},
-		mute: {Ino: mute, Mode: unix.S_IFREG | 0o755, Nlink: 1, Size: 1 << 20, Blocks: 2048},
-	}
-	request := make([]byte, 1<<17)
-	for {
-		n, err := unix.Read(fd, request)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil || n < 40: // struct fuse_in_header
-			return
-		}
-		code, unique, node := binary.NativeEndian.Uint32(request[4:]), binary.NativeEndian.Uint64(request[8:]), binary.NativeEndian.Uint64(request[16:])
-		var answer []any
-		failure := int32(0)
-		switch code {
-		case fuseRead:
-			if after > 0 {
-				time.AfterFunc(after, func() { replyFUSE(fd, unique, -int32(unix.EIO), nil) })
-			}
-			continue
-		case fuseForget:
-			continue
-		case fuseInit:
-			answer = []any{uint32(7), uint32(31), [56]byte{}}
-		case fuseLookup:
-			if string(bytes.TrimRight(request[40:n], "\x00")) != Mute {
-				failure = -int32(unix.ENOENT)
-				break
-			}
-			answer = []any{uint64(mute), uint64(0), uint64(forEver), uint64(forEver), uint64(0), attrs[mute]}
-		case fuseGetattr:
-			answer = []any{uint64(forEver), uint64(0), attrs[node]}
-		case fuseOpen:
-			answer = []any{uint64(0), uint32(fuseKeepCache), uint32(0)}
-		case fuseFlush, fuseRelease:
-		default:
-			failure = -int32(unix.ENOSYS)
-		}
-		replyFUSE(fd, unique, failure, answer)
-	}
-}
-
-func replyFUSE(fd int, unique uint64, failure int32, answer []any) {
-	var body, whole bytes.Buffer
-	for _, part := range answer {
-		_ = binary.Write(&body, binary.NativeEndian, part) // a Buffer takes everything
-	}
-	for _, part := range []any{uint32(16 + body.Len()), failure, unique} {
-		_ = binary.Write(&whole, binary.NativeEndian, part)
-	}
-	_, _ = unix.Write(fd, append(whole.Bytes(), body.Bytes()...))
 }
