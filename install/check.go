@@ -171,11 +171,10 @@ func openProgram(fd int) (*os.File, int64, error) {
 	case s.Mode&0o111 == 0:
 		return nil, 0, errors.New("is not executable")
 	}
-	again, err := openForReading(reopen(fd))
+	f, err := openForReading(reopen(fd))
 	if err != nil {
 		return nil, 0, err
 	}
-	f := os.NewFile(uintptr(again), "program")
 	if err := notBeingWritten(f); err != nil {
 		_ = f.Close()
 		return nil, 0, err
@@ -183,7 +182,23 @@ func openProgram(fd int) (*os.File, int64, error) {
 	return sized(f)
 }
 
-func openForReading(path string) (int, error) {
+// openForReading does not wait for who has a lease on the file. The file itself waits: one that does not is
+// given to the runtime's epoll instance by NewFile, with nothing else of this process going on until its file
+// system has answered whether it can be polled (ep_insert in fs/eventpoll.c, fuse_file_poll in
+// fs/fuse/file.c, Linux 6.12). A read holds up nobody but its thread.
+func openForReading(path string) (*os.File, error) {
+	fd, err := openAtOnce(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "program"), nil
+}
+
+func openAtOnce(path string) (int, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		if !errors.Is(err, unix.EINTR) {

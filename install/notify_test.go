@@ -27,14 +27,19 @@ type quiet struct {
 
 func following(t *testing.T, path string) *quiet {
 	t.Helper()
+	q := unbegun(t, Way{Path: path})
+	q.now((*Watcher).follow)
+	return q
+}
+
+func unbegun(t *testing.T, way Way) *quiet {
+	t.Helper()
 	h := &Hub{
 		settle: shortSettle, pace: eventsOnly(), notify: newNotifier(), started: time.Now(),
 		watchers: make(map[*Watcher]bool), owners: make(map[uint32]*tenant),
 	}
 	t.Cleanup(h.Close)
-	q := &quiet{h.newWatcher(Way{Path: path}, func(selector.Install) {}), t}
-	q.now((*Watcher).follow)
-	return q
+	return &quiet{h.newWatcher(way, func(selector.Install) {}), t}
 }
 
 // now does what the goroutine does when a file is to be looked at.
@@ -231,7 +236,7 @@ func TestOverflowsHaveEverybodyLookNowAndThen(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	q := following(t, path)
-	looks := 0
+	looks, begin := 0, time.Now()
 	for range 100 {
 		q.hub.notify.mu.Lock()
 		q.hub.notify.overflow()
@@ -240,8 +245,9 @@ func TestOverflowsHaveEverybodyLookNowAndThen(t *testing.T) {
 			looks++
 		}
 	}
-	if looks > 2 {
-		t.Errorf("100 overflows at once led to %d looks", looks)
+	took := time.Since(begin) // of a busy machine, it may be long
+	if most := 2 + int(took/overflowPause); looks > most {
+		t.Errorf("100 overflows within %s led to %d looks, want at most %d", took, looks, most)
 	}
 	eventually(t, "there is a look after the last overflow", q.drain)
 }
@@ -284,26 +290,5 @@ func TestCloseFromManySides(t *testing.T) {
 	}
 	for range 8 {
 		<-done
-	}
-}
-
-func BenchmarkCheck(b *testing.B) {
-	for b.Loop() {
-		if i := Check(Way{Path: "/bin/sh"}); i.State != selector.StateReady {
-			b.Fatalf("%+v", i)
-		}
-	}
-}
-
-// BenchmarkAnIdleLook is what a way costs every 30 s.
-func BenchmarkAnIdleLook(b *testing.B) {
-	h := newHub(0, eventsOnly())
-	defer h.Close()
-	w := h.newWatcher(Way{Path: "/bin/sh"}, func(selector.Install) {})
-	w.ask(w.begin)
-	b.ResetTimer()
-	for b.Loop() {
-		w.owner.spend(-burst) // which the looks of this benchmark would use up
-		w.ask(w.lookUnasked)
 	}
 }

@@ -5,7 +5,14 @@
 package install
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,6 +58,63 @@ func TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly(t *testing.T) {
 	}
 	requireUnready(t, Check(Way{Path: silent + "/prog"}), "the file system does not answer")
 	requireUnready(t, Settled(t.Context(), Way{Path: silent + "/prog"}, time.Second), "the file system does not answer")
+}
+
+// unpolledVariable has a test look at the file that it names, in a process that may stand still.
+const unpolledVariable = "INSTALL_UNPOLLED"
+
+// TestAFileThatNobodyPollsHoldsUpNobody: the Go runtime asks whether a file can be polled with all that it does
+// waiting for the answer. So those who look are another process: this one answers the kernel.
+func TestAFileThatNobodyPollsHoldsUpNobody(t *testing.T) {
+	if file := os.Getenv(unpolledVariable); file != "" {
+		lookBesideUnpolled(t, file)
+		return
+	}
+	t.Parallel()
+	needRoot(t)
+	dir := t.TempDir()
+	release, err := testfleet.MountUnpolled(dir)
+	must(t, err)
+	release = sync.OnceValue(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.CommandContext(ctx, self, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), unpolledVariable+"="+filepath.Join(dir, testfleet.Unpolled))
+	cmd.Cancel = func() error { return errors.Join(cmd.Process.Kill(), release()) } // one that waits does not end before
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("who looks at it: %v\n%s", errors.Join(err, ctx.Err()), said)
+	}
+	must(t, release())
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	if strings.Contains(string(mounts), dir) {
+		t.Error("it is still mounted")
+	}
+}
+
+// lookBesideUnpolled has one user name the file, and another one his own.
+func lookBesideUnpolled(t *testing.T, file string) {
+	_, path := installed(t)
+	h := newHub(shortSettle, eventsOnly())
+	watch := func(path string, owner uint32) *watched {
+		w := &watched{said: make(chan selector.Install, 1)}
+		w.Watcher = h.Watch(Way{Path: path, Owner: owner}, w.put)
+		return w
+	}
+	hostile, other := watch(file, 1001), watch(path, 1002)
+	awaitReady(t, other, imageOf(t, path))
+	for range 5 {
+		awaitReady(t, other, replace(t, path, static().bytes()))
+		eventually(t, "a check has its answer in time", func() bool { return other.Check().State == selector.StateReady })
+	}
+	awaitState(t, hostile, selector.StateReady, "") // so it was opened, and read
+	awaitReady(t, other, replace(t, path, static().bytes()))
+	h.Close()
+	if s := h.Stats(); s.Ways != 0 {
+		t.Errorf("after the end: %+v", s)
+	}
 }
 
 // TestWhoHasHisFilesLookedAtWithoutEndWaitsForIt: what the looks cost is counted against their owner.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -150,6 +151,72 @@ func TestAMountThatIsWatchedCanBeUnmountedAtOnce(t *testing.T) {
 	awaitReady(t, w, image)
 	a.do("umount " + dir)
 	awaitState(t, w, selector.StateMissing, "no such file or directory")
+}
+
+// TestAFolderThatIsMountedOverIsWatchedInItsPlace: the mount makes no event, and what happens in the folder that is
+// seen then does.
+func TestAFolderThatIsMountedOverIsWatchedInItsPlace(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		looks int
+		fill  func(t *testing.T, path, other string)
+	}{
+		"with another file in it": {1, func(t *testing.T, _, other string) { put(t, other, static().bytes()) }},
+		"with the same":           {thoroughly, func(t *testing.T, path, other string) { must(t, os.Link(path, other)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root, path := installed(t)
+			other := filepath.Join(mkdir(t, root, "other"), "prog")
+			c.fill(t, path, other)
+			a := newApart(t)
+			q := unbegun(t, a.sees(path))
+			tellingAll := func(act func(time.Time)) {
+				now := time.Now()
+				q.now(func(w *Watcher) { act(now); w.timePassed(now.Add(shortSettle)) })
+			}
+			tellingAll(q.begin)
+			a.do("mount --bind " + filepath.Dir(other) + " " + filepath.Dir(path))
+			for range c.looks {
+				tellingAll(q.lookUnasked)
+			}
+			if image := imageOf(t, other); q.told.State != selector.StateReady || q.told.Image != image {
+				t.Errorf("with the mount, %+v was told, want %s", q.told, image)
+			}
+			q.drain()
+			image := moveInto(t, other)
+			if !q.drain() {
+				t.Fatal("a change in the folder that is seen there did not matter")
+			}
+			if tellingAll(q.happened); q.told.Image != image {
+				t.Errorf("after the change, %+v was told, want %s", q.told, image)
+			}
+		})
+	}
+}
+
+// TestAChangeBelowAMountThatWasNotSeenIsToldByTheNextLook: the watches are elsewhere.
+func TestAChangeBelowAMountThatWasNotSeenIsToldByTheNextLook(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	root, path := installed(t)
+	other := filepath.Join(mkdir(t, root, "other"), "prog")
+	must(t, os.Link(path, other))
+	a := newApart(t)
+	w := watchingWay(t, shortSettle, pace{idle: shortSettle, eager: never}, a.sees(path))
+	awaitReady(t, w, imageOf(t, path))
+	a.do("mount --bind " + filepath.Dir(other) + " " + filepath.Dir(path))
+	for range 3 {
+		awaitReady(t, w, moveInto(t, other))
+	}
+}
+
+// moveInto installs another file once the one that stands there has been moved away, which the folder alone tells of.
+// One that is replaced says itself that it has a name less.
+func moveInto(t *testing.T, path string) selector.Image {
+	t.Helper()
+	must(t, os.Rename(path, path+".old"))
+	return replace(t, path, static().bytes())
 }
 
 // TestAWayWhoseRootIsGoneIsMissing: when the last process that sees it has ended, and its mounts with

@@ -5,7 +5,6 @@
 package install
 
 import (
-	"errors"
 	"reflect"
 	"slices"
 	"sync"
@@ -56,6 +55,8 @@ type Watcher struct {
 	// around are the marks of the interpreters that told names.
 	around   []mark
 	lastLook time.Time
+	// looks is how many of them nothing gave reason for.
+	looks int
 }
 
 // Look has the way looked at soon, as after a change: its root can be opened again, say. It does not
@@ -217,16 +218,32 @@ func (w *Watcher) timePassed(now time.Time) {
 	w.tell(w.look())
 }
 
+// thoroughly is which of the looks that nothing gave reason for leaves out nothing. The others rely on the watches,
+// and walk the way only when something else stands at its end: what puts another folder on it without an
+// event (a mount) has another file there as a rule. Where the same one is seen through it, the watches stay in
+// the old folder until then, and what happens in the new one waits for the next look.
+const thoroughly = 10
+
 // lookUnasked catches what made no event.
 func (w *Watcher) lookUnasked(now time.Time) {
-	w.follow()
 	w.lastLook = now
-	if w.known && w.told.State == selector.StateReady && w.mark() == w.toldMark && slices.Equal(w.interpreters(), w.around) {
+	w.looks++
+	thorough := w.looks%thoroughly == 0
+	if !thorough && w.hears() && w.isAsTold() {
+		return
+	}
+	w.follow()
+	if !thorough && w.isAsTold() {
 		return
 	}
 	if i, m := w.look(); w.restless.IsZero() && !w.isTold(i, m) {
 		w.changed(now)
 	}
+}
+
+// isAsTold reports whether the ready file that was told still stands there, and what is opened besides.
+func (w *Watcher) isAsTold() bool {
+	return w.known && w.told.State == selector.StateReady && w.mark() == w.toldMark && slices.Equal(w.interpreters(), w.around)
 }
 
 func (w *Watcher) isTold(i selector.Install, m mark) bool {
@@ -273,86 +290,4 @@ func (w *Watcher) interpreters() []mark {
 		marks = append(marks, markOf(w.root, path))
 	}
 	return marks
-}
-
-// follows bounds how often the way is walked again when it changes while it is walked. One that
-// changes faster is caught by its own events.
-const follows = 8
-
-// follow puts the watches where the way leads now. It watches first and looks then whether the way
-// is still the same, so that no change falls between the two. What the caller reads of the file, it
-// reads after that.
-func (w *Watcher) follow() {
-	lost := w.lost.Swap(false) || w.blind.Load()
-	points, err := w.walk()
-	if !lost && w.points != nil && reflect.DeepEqual(points, w.points) {
-		return
-	}
-	for range follows {
-		w.blind.Store(!w.watch(points) || errors.Is(err, errTooLong))
-		w.points = points
-		if points, err = w.walk(); reflect.DeepEqual(points, w.points) {
-			return
-		}
-	}
-}
-
-func (w *Watcher) walk() (map[string]*point, error) {
-	if w.unseen != nil {
-		return map[string]*point{}, w.unseen
-	}
-	return chain(w.root, w.way.Path)
-}
-
-// watch reports whether it could watch everything that it has to.
-func (w *Watcher) watch(points map[string]*point) bool {
-	for range follows {
-		began := w.hub.notify.begin()
-		held, complete := w.addAll(points)
-		if w.hub.notify.hold(w, held, began) {
-			return complete
-		}
-	}
-	return false
-}
-
-// addAll adds the watches, and reports whether it could add all that it has to.
-func (w *Watcher) addAll(points map[string]*point) (held map[int32]map[string]bool, complete bool) {
-	complete = true
-	held = make(map[int32]map[string]bool, len(points))
-	for path, p := range points {
-		wd, err := w.add(path, p)
-		switch {
-		case err == nil:
-		case isElsewhere(err), errors.Is(err, unix.EACCES) && len(p.names) == 0:
-			continue
-		default:
-			w.hub.notify.refused.Add(1)
-			complete = false
-			continue
-		}
-		if held[wd] == nil { // two paths may lead to one directory
-			held[wd] = make(map[string]bool, len(p.names))
-		}
-		for name := range p.names {
-			held[wd][name] = true
-		}
-	}
-	return held, complete
-}
-
-func (w *Watcher) add(path string, p *point) (int32, error) {
-	fd, err := openBelow(w.root, path, 0, unix.RESOLVE_NO_SYMLINKS)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return w.hub.notify.add(fd, p.mask())
-}
-
-// isElsewhere is no refusal: what is not there any more is found by the next walk. Nor is it one that
-// we may search a directory and not read it, as long as no name in it matters: whether /home is
-// renamed can wait for the regular look.
-func isElsewhere(err error) bool {
-	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
