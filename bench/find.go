@@ -126,7 +126,7 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 			pids, err := scanner.Candidates(ctx)
 			return cmpErr(err, everybody(min(len(pids), k), k)) // whose arguments cannot be read is one, too
 		}},
-		{name: ourTracker, do: func() error {
+		{name: ourTracker, calls: 20, do: func() error {
 			pids, err := t.Candidates(ctx)
 			return cmpErr(err, everybody(min(len(pids), k), k))
 		}},
@@ -154,6 +154,8 @@ type inspector struct{ procfs *proc.FS }
 func (i inspector) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
 	return i.procfs.Inspect(pid, proc.Query{Pattern: rule.Pattern, Variable: rule.Variable, Signal: syscall.SIGUSR1})
 }
+
+func (i inspector) Unchanged(p selector.Process) bool { return i.procfs.Unchanged(p) }
 
 func (i inspector) User(pid selector.PID) (selector.Identity, uint32, error) {
 	return i.procfs.User(pid)

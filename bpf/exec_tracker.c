@@ -61,7 +61,7 @@ const volatile __u32 signal_number; /* 0: none is watched */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 32768);
 	__type(key, __u32);
 	__type(value, struct server);
 } servers SEC(".maps");

@@ -39,16 +39,22 @@ func TestProcessesThatHoldTheirMemoryHoldUpNoScan(t *testing.T) {
 	}
 }
 
-// TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan: all of them can be read in time, and there are many.
+// TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan: all of them can be read in time, and there are many. Who holds
+// may have no processor on a busy machine, and can be read at once then; it is tried again.
 func TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan(t *testing.T) {
 	startHeld(t, 1, 1500, 10*time.Millisecond)
 	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
-	found := candidatesWithin(t, 2*time.Second, scanner(t))
-	if !slices.Contains(found, honest.pid) {
-		t.Errorf("%d is no candidate among %v", honest.pid, found)
-	}
-	if len(found) < 300 {
-		t.Errorf("%d candidates were found: the processes were read one after the other", len(found))
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		found := candidatesWithin(t, 2*time.Second, scanner(t))
+		if !slices.Contains(found, honest.pid) {
+			t.Errorf("%d is no candidate among %v", honest.pid, found)
+		}
+		if len(found) >= 300 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d candidates were found: the processes were read one after the other", len(found))
+		}
 	}
 }
 

@@ -20,5 +20,5 @@
 // the programs translate them.
 //
 // Needs Linux 5.10 with BTF, CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN, in the first user namespace);
-// tracefs is not needed. Where it cannot be used, Open fails with [ErrUnavailable].
+// tracefs is not needed. Where it cannot be used, Open and Attach fail with [ErrUnavailable].
 package tracker

@@ -50,7 +50,10 @@ func openChanged(
 		return nil, err
 	}
 	if err = beforeStart(t); err == nil {
-		err = t.start(ctx)
+		err = t.attach()
+	}
+	if err == nil {
+		err = t.Seed(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, t.Close())

@@ -29,8 +29,9 @@ var ErrUnavailable = errors.New("BPF cannot be used")
 // PROC_PID_INIT_INO of include/linux/proc_ns.h.
 const HostPIDNamespace = "pid:[4026531836]"
 
-// DefaultMaxEntries is twice as many servers as a host with the kernel's default pid_max can run.
-const DefaultMaxEntries = 65536
+// DefaultMaxEntries is as many servers as a host with the kernel's default pid_max can run (PID_MAX_DEFAULT of
+// include/linux/threads.h, Linux 6.12). To read the map, the kernel looks at as many buckets, however few servers there are.
+const DefaultMaxEntries = 32768
 
 // Config says what is tracked.
 type Config struct {
@@ -44,14 +45,28 @@ type Config struct {
 	RingBytes uint32
 	// Signal is the signal of [Tracker.Trace] and of the events of kind [Signal]; 0 watches none.
 	Signal syscall.Signal
-	// Seed lists all processes that may be servers by other means. It is called after the programs
-	// are attached, after a loss, and by Audit.
+	// Seed lists all processes that may be servers by other means. It is called by [Tracker.Seed], after a loss,
+	// and by Audit.
 	Seed func(ctx context.Context) ([]selector.PID, error)
 }
 
-// Open loads and attaches the programs, and then seeds the map with what already runs. It fails with
-// [ErrUnavailable], or with the error of the seed. The caller must Close the Tracker.
+// Open is Attach and then Seed. It fails with [ErrUnavailable], or with the error of the seed. The caller must Close
+// the Tracker.
 func Open(ctx context.Context, cfg Config) (*Tracker, error) {
+	t, err := Attach(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Seed(ctx); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	return t, nil
+}
+
+// Attach loads and attaches the programs: from now on they see whoever becomes a server. Who is one already is not known
+// until [Tracker.Seed] has been called. In between rights can be given up ([Tracker.NeedsRights]), before anybody
+// waits for what a process can withhold. It fails with [ErrUnavailable]. The caller must Close the Tracker.
+func Attach(cfg Config) (*Tracker, error) {
 	spec, err := configured(cfg)
 	if err != nil {
 		return nil, err
@@ -60,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := t.start(ctx); err != nil {
+	if err := t.attach(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
@@ -76,15 +91,6 @@ func loaded(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
 		return nil, errors.Join(unavailable(err), t.Close())
 	}
 	return t, nil
-}
-
-// start attaches, then seeds: a server that starts in between is in both, the other way round in
-// neither.
-func (t *Tracker) start(ctx context.Context) error {
-	if err := t.attach(); err != nil {
-		return unavailable(err)
-	}
-	return t.resync(ctx)
 }
 
 // ownPIDNamespace is what the programs know the namespace by whose numbers they are to tell: 0 for the
@@ -199,7 +205,7 @@ func (t *Tracker) load(spec *ebpf.CollectionSpec) error {
 func (t *Tracker) attach() error {
 	for _, program := range []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit} {
 		if err := t.attachTo(program); err != nil {
-			return err
+			return unavailable(err)
 		}
 	}
 	t.unwatched = t.watchSignal()

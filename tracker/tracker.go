@@ -89,7 +89,10 @@ func (t *Tracker) lost() (uint64, error) {
 	return s.LostMapFull + s.LostRingFull + s.Missed, err
 }
 
-func (t *Tracker) resync(ctx context.Context) error {
+// Seed puts into the map whoever is a server already. The programs are attached by then: who starts in between is in
+// both, the other way round he would be in neither. It fails with the error of [Config.Seed], and is to be called once,
+// before [Tracker.Candidates] and [Tracker.Audit].
+func (t *Tracker) Seed(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, err := t.resyncLocked(ctx)

@@ -183,9 +183,7 @@ func (s *Service) steer(ctx context.Context, change func()) error {
 	var unsaved error
 	err := s.do(ctx, func(context.Context) {
 		change()
-		for _, r := range s.rollouts {
-			s.touch(r)
-		}
+		s.touchAll()
 		unsaved = s.save()
 	})
 	return errors.Join(err, unsaved)

@@ -85,15 +85,19 @@ func (s *Service) attach(p *place, now time.Time) {
 		}
 		return
 	}
-	from := p.rollout
 	to := s.rollouts[p.install.Image]
 	if to == nil || !sameFile(to.install, p.install) { // an inode number may be used again
 		to = s.begin(p.install, now)
 	}
 	s.touch(to)
-	if from == to {
-		return
+	if p.rollout != to {
+		s.join(p, to)
 	}
+}
+
+// join brings a place from the rollout that it had, if any, to another.
+func (s *Service) join(p *place, to *rollout) {
+	from := p.rollout
 	to.at = append(to.at, p)
 	p.rollout = to
 	s.keep(to)
@@ -182,10 +186,8 @@ func (s *Service) left(r *rollout, p *place) {
 	over.Superseded = true
 	s.history = append(s.history, over)
 	s.history = s.history[max(0, len(s.history)-rolloutsKept):]
-	if s.cfg.Journal != nil {
-		s.journaled(s.cfg.Journal.Forget(r.number))
-	}
 	s.cfg.Observer.Rollout(over)
+	s.drop(r)
 }
 
 // touch notes that a rollout may have come into another phase, or somebody's turn.
@@ -208,6 +210,7 @@ func (s *Service) tell() {
 
 // report says how far a rollout has come. It is idle while nothing can be exec'd at any of its places.
 func (s *Service) report(r *rollout) Rollout {
+	r.postponed = s.postpones(r)
 	report := r.report(s.paused)
 	if len(r.at) > 0 && !slices.ContainsFunc(r.at, (*place).ready) {
 		report.Phase = PhaseIdle

@@ -104,7 +104,7 @@ func (s *Service) lookAtSome(ctx context.Context, reason Reason, users map[selec
 	ctx, cancel := context.WithTimeout(ctx, slice)
 	defer cancel()
 	start := time.Now()
-	_, views, _ := s.round(ctx, reason, slices.Collect(maps.Keys(users)))
+	_, views, _ := s.round(ctx, reason, slices.Collect(maps.Keys(users)), nil)
 	wall, sum := time.Since(start), time.Duration(0)
 	looked, b = make(map[selector.PID]bool, len(views)), make(bill)
 	for _, v := range views {

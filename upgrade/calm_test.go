@@ -243,6 +243,7 @@ func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
 		},
 		"at an audit": func(t *testing.T, w *world) {
 			w.serveQuietly(t, time.Hour)
+			w.change(func() { w.restless = true })
 			w.pass(time.Hour - time.Minute)
 		},
 		"at a trigger": func(t *testing.T, w *world) {

@@ -4,7 +4,6 @@ package upgrade
 
 import (
 	"cmp"
-	"context"
 	"maps"
 	"slices"
 	"time"
@@ -104,7 +103,7 @@ func (s *Service) save() error {
 		return nil
 	}
 	saved := Saved{Paused: s.paused, Number: s.number}
-	for _, r := range s.rollouts {
+	for r := range s.remembered() {
 		one := r.saved()
 		for _, m := range r.members {
 			if m.State.Kept() {
@@ -127,91 +126,4 @@ func (s *Service) journaled(err error) {
 		s.cfg.Observer.Trouble(err)
 	}
 	s.unsaved = err != nil
-}
-
-// restore takes up what an earlier process left behind, with those servers that still live.
-func (s *Service) restore(ctx context.Context) {
-	if s.cfg.Saved == nil {
-		return
-	}
-	s.paused, s.number = s.cfg.Saved.Paused, s.cfg.Saved.Number
-	seen := s.seenAgain(ctx)
-	for _, saved := range s.cfg.Saved.Rollouts {
-		r := newRollout(s.cfg.Limits, saved.Number, saved.Install, saved.Started)
-		r.gate.open = r.gate.open || saved.Proven
-		for user, deaths := range saved.Deaths {
-			r.deaths[user] = deaths
-			if saved.wasBarred(user, s.cfg.Limits) {
-				r.barred[user] = true
-			}
-		}
-		s.adopt(r)
-		for _, p := range s.places.fixed {
-			if p.Path == saved.Install.Path && p.rollout == nil {
-				p.rollout, r.at = r, []*place{p}
-			}
-		}
-		for _, server := range saved.Servers {
-			s.restoreServer(ctx, r, server, seen[server.PID])
-		}
-	}
-	s.orphansDue = time.Now().Add(s.cfg.ForgetAfter)
-}
-
-// seenAgain looks at the servers that an earlier process knew.
-func (s *Service) seenAgain(ctx context.Context) map[selector.PID]view {
-	var pids []selector.PID
-	for _, r := range s.cfg.Saved.Rollouts {
-		for _, server := range r.Servers {
-			pids = append(pids, server.PID)
-		}
-	}
-	seen := make(map[selector.PID]view, len(pids))
-	for _, v := range s.cfg.Upgrader.patientLook(ctx, compared{s}, pids) {
-		seen[v.process.PID] = v
-	}
-	return seen
-}
-
-// dropOrphans forgets the rollouts of an earlier process to which no place has come.
-func (s *Service) dropOrphans(now time.Time) {
-	if s.orphansDue.IsZero() || s.orphansDue.After(now) {
-		return
-	}
-	s.orphansDue = time.Time{}
-	for image, r := range s.rollouts {
-		if len(r.at) > 0 {
-			continue
-		}
-		delete(s.rollouts, image)
-		if s.cfg.Journal != nil {
-			s.journaled(s.cfg.Journal.Forget(r.number))
-		}
-	}
-}
-
-// restoreServer takes up one server at the place that it names, which has that rollout until something
-// else is found to stand there.
-func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServer, v view) {
-	m := saved.Member
-	m.ran, m.carried = saved.Ran, saved.Carried
-	if !m.State.Kept() || v.process.Identity != m.identity() || ctx.Err() != nil {
-		return
-	}
-	k := s.meet(v, time.Now())
-	switch {
-	case len(s.places.fixed) > 0 && len(r.at) > 0:
-		s.bring(k, r.at[0])
-	case k.home == nil, k.home.rollout != nil && k.home.rollout != r:
-		return
-	case k.home.rollout == nil:
-		k.home.rollout = r
-		r.at = append(r.at, k.home)
-	}
-	m.home = k.home
-	r.add(&m)
-	s.plan(m)
-	if s.follows() {
-		s.followAgain(ctx, m.PID)
-	}
 }

@@ -14,10 +14,14 @@ import (
 type known struct {
 	Server
 	view selector.View
+	// layout is where things stood in its memory then, if all that was read is of one image of its own.
+	layout selector.Layout
 	// born is when the process began, or a little before.
 	born time.Time
 	// home is the place that it names; nil when it names none that is watched.
 	home *place
+	// before is the rollout that an earlier process asked it in, until it can be told where it belongs.
+	before *rollout
 	// hidden says that it has exec'd something that is no server, and may be on its way to one.
 	hidden bool
 	// gone is when a look found that it is no more, and replaced says that its number is another's by
@@ -36,10 +40,14 @@ func (s *Service) home(pid selector.PID) *place {
 
 // rolloutOf is the rollout that a process takes part in, if there is one.
 func (s *Service) rolloutOf(pid selector.PID) *rollout {
-	if home := s.home(pid); home != nil {
-		return home.rollout
+	k := s.known[pid]
+	switch {
+	case k == nil:
+		return nil
+	case k.home == nil:
+		return k.before
 	}
-	return nil
+	return k.home.rollout
 }
 
 // member is what the rollout knows of a process.
@@ -69,6 +77,10 @@ func (s *Service) meet(v view, now time.Time) *known {
 		s.perUser[v.process.Credentials.Owner]++
 	}
 	k.Server, k.hidden, k.gone = newServer(v.process, v.decision), false, time.Time{}
+	k.layout = v.process.Layout
+	if v.process.Forked || v.process.MidExec {
+		k.layout = selector.Layout{}
+	}
 	s.settle(k, v.process, now)
 	return k
 }
@@ -92,6 +104,9 @@ func (s *Service) settle(k *known, p selector.Process, now time.Time) {
 		s.move(k, to, now)
 	}
 	s.bring(k, to)
+	if k.before != nil {
+		s.takeUp(k, to)
+	}
 }
 
 // bring notes that a process names a place.
@@ -243,6 +258,7 @@ func (r room) admit(pid selector.PID) (user uint32, admitted bool) {
 
 // overLimit notes a process that is not looked at. It takes no place of those that are.
 func (s *Service) overLimit(id selector.Identity, uid uint32) {
+	s.lookedAt(id.PID)
 	s.over[id.PID] = Server{
 		PID: id.PID, StartTime: id.StartTime, UID: uid, Args: []string{},
 		Decision: selector.Decision{Verdict: selector.OverLimit, Detail: "its user has more servers than are looked at"},

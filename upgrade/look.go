@@ -5,7 +5,6 @@ package upgrade
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -75,8 +74,8 @@ func (s *Service) lookAtPlace(ctx context.Context, p *place, reason Reason) {
 		return
 	}
 	p.again, p.left = time.Time{}, nil
-	if ctx.Err() == nil && p.rollout != nil {
-		p.rollout.surveyed = true
+	if ctx.Err() == nil {
+		s.surveyedAt(p)
 	}
 }
 
@@ -94,116 +93,16 @@ func (s *Service) lookAtPlaceAgain(ctx context.Context, p *place, start time.Tim
 	}
 }
 
-// roundOverAll looks at everybody. Nobody is looked at while nothing ready stands at any of the places
-// that the operator named.
-func (s *Service) roundOverAll(ctx context.Context, reason Reason) Report {
-	s.agenda.everybodySeen()
-	s.losses.next = time.Time{}
-	if len(s.places.fixed) > 0 && !slices.ContainsFunc(s.places.fixed, (*place).ready) {
-		report := s.cfg.Upgrader.Survey(ctx, compared{s}, nil)
-		s.cfg.Observer.Round(reason, report, 0)
-		return report
-	}
-	candidates, err := s.cfg.Source.Candidates(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.cfg.Observer.Trouble(err)
-			s.agenda.everybody(time.Now())
-		}
-		return Report{}
-	}
-	clear(s.over)
-	s.bury(candidates)
-	candidates = s.bounded(ctx, candidates)
-	// Those that are known are looked at whether or not they are candidates: one that has ended unseen
-	// is no candidate any more.
-	report, _, left := s.round(ctx, reason, slices.AppendSeq(candidates, s.members()))
-	if ctx.Err() != nil { // the survey may have been cut short
-		return report
-	}
-	s.surveyed(report, left)
-	return report
-}
-
-// bury gives up those that have ended and are no candidates any more, so that they take no room.
-func (s *Service) bury(candidates []selector.PID) {
-	listed := make(map[selector.PID]bool, len(candidates))
-	for _, pid := range candidates {
-		listed[pid] = true
-	}
-	now := time.Now()
-	for pid, k := range s.known {
-		if listed[pid] {
-			continue
-		}
-		id, _, err := s.cfg.Upgrader.cfg.Inspector.User(pid)
-		if errors.Is(err, selector.ErrGone) || err == nil && id != k.identity() {
-			s.vanished(pid, now)
-		}
-	}
-}
-
-// members are the PIDs of all that take part in a rollout.
-func (s *Service) members() func(yield func(selector.PID) bool) {
-	return func(yield func(selector.PID) bool) {
-		for _, r := range s.rollouts {
-			for pid := range r.members {
-				if !yield(pid) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// surveyed notes that everybody was looked at but who was left: who is not in the report has ended.
-func (s *Service) surveyed(report Report, left []left) {
-	now, living := time.Now(), make(map[selector.PID]bool, len(report.Servers))
-	for _, server := range report.Servers {
-		living[server.PID] = server.Verdict != selector.Gone
-	}
-	for pid := range s.known {
-		if !living[pid] {
-			living[pid] = s.vanished(pid, now)
-		}
-	}
-	s.agenda.keepOnly(living)
-	for _, p := range s.places.all {
-		p.again, p.left = time.Time{}, nil
-	}
-	s.lookAtLeft(left)
-	for _, p := range s.places.all {
-		if p.rollout != nil && p.left == nil {
-			p.rollout.surveyed = true
-			s.touch(p.rollout)
-		}
-	}
-}
-
-// lookAtLeft has those who were left looked at as it is their user's turn, and all of a place before anybody there
-// is asked.
-func (s *Service) lookAtLeft(left []left) {
-	now := time.Now()
-	for _, l := range left {
-		home := s.home(l.PID)
-		if home == nil || len(s.places.fixed) > 0 {
-			s.agenda.again([]selector.PID{l.PID}, now)
-			continue
-		}
-		if home.left == nil {
-			home.left = make(map[selector.PID]bool)
-		}
-		home.left[l.PID] = true
-		s.places.lookAgain(home, now)
-	}
-}
-
 // round looks at some, and plans those that are outdated into their rollouts. The report has those who were
-// left as well.
-func (s *Service) round(ctx context.Context, reason Reason, candidates []selector.PID) (Report, []view, []left) {
+// left as well, and those who are the same as they were.
+func (s *Service) round(ctx context.Context, reason Reason, candidates, same []selector.PID) (Report, []view, []left) {
 	start := time.Now()
 	views, left := s.cfg.Upgrader.lookAtAll(ctx, compared{s}, candidates)
 	report := s.cfg.Upgrader.report(compared{s}, withLeft(views, left))
+	for _, pid := range same {
+		report.Servers = append(report.Servers, s.known[pid].Server)
+	}
+	slices.SortFunc(report.Servers, func(a, b Server) int { return cmp.Compare(a.PID, b.PID) })
 	for _, l := range left {
 		if k := s.known[l.PID]; k != nil && k.identity() == l.Identity {
 			server := report.server(l.PID)
@@ -229,6 +128,7 @@ func (s *Service) round(ctx context.Context, reason Reason, candidates []selecto
 // without an event.
 func (s *Service) see(v view, now time.Time) {
 	pid := v.process.PID
+	s.lookedAt(pid)
 	switch {
 	case v.decision.Verdict == selector.Gone:
 		s.vanished(pid, now)
@@ -251,7 +151,9 @@ func (s *Service) see(v view, now time.Time) {
 			s.disown(before)
 		}
 		if r.wasAsked(pid) { // what comes next follows from its state
-			s.plan(*r.members[pid])
+			if k.before == nil || !s.agenda.backOff(pid, now) {
+				s.plan(*r.members[pid])
+			}
 			return
 		}
 	}

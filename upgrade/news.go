@@ -47,6 +47,7 @@ func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 // ended takes the news that a process is gone.
 func (s *Service) ended(pid selector.PID, exit Exit) {
 	s.agenda.forget(pid)
+	s.lookedAt(pid)
 	delete(s.over, pid)
 	k := s.known[pid]
 	if k == nil {
@@ -59,6 +60,9 @@ func (s *Service) ended(pid selector.PID, exit Exit) {
 	}
 	delete(s.known, pid)
 	s.release(k.UID)
+	if k.before != nil {
+		s.parted(k.before)
+	}
 	if k.home != nil {
 		s.cfg.Installs.Ended(k.view, k.identity())
 		delete(k.home.servers, pid)

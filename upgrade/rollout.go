@@ -34,6 +34,8 @@ type rollout struct {
 	told Phase
 	// surveyed says that everybody was looked at; before, nothing is known to be complete.
 	surveyed bool
+	// postponed says that somebody who may belong to it is yet to be looked at.
+	postponed bool
 
 	// moved is told of every change of a member's state.
 	moved func(m Member, from State)
@@ -257,7 +259,7 @@ func (r *rollout) complete() bool {
 			return false
 		}
 	}
-	return r.surveyed && r.arming == 0
+	return r.surveyed && !r.postponed && r.arming == 0
 }
 
 // report says how far the rollout has come.

@@ -75,6 +75,8 @@ type Service struct {
 	// known has the processes as they were looked at last, and over those that are not looked at.
 	known map[selector.PID]*known
 	over  map[selector.PID]Server
+	// postponed are those, by user, who were left at a look at everybody and may belong anywhere.
+	postponed map[uint32]map[selector.PID]bool
 	// perUser counts those that are known, perOwner the places.
 	perUser, perOwner map[uint32]int
 	// history has the rollouts that are over, the latest last.
@@ -83,6 +85,8 @@ type Service struct {
 	// looks and acts are what was done for each user: looks at processes, and looks at files and deliveries.
 	looks, acts accounts
 	losses      losses
+	// scans is how many regular looks at everybody there were.
+	scans uint64
 	// followed are those whose end is waited for here; each entry ends that.
 	followed map[selector.PID]context.CancelFunc
 	ends     chan end
@@ -105,7 +109,8 @@ func NewService(cfg ServiceConfig) *Service {
 		places: newPlaces(cfg.Paths, time.Now()), rollouts: make(map[selector.Image]*rollout),
 		touched: make(map[*rollout]bool),
 		known:   make(map[selector.PID]*known), over: make(map[selector.PID]Server),
-		perUser: make(map[uint32]int), perOwner: make(map[uint32]int),
+		postponed: make(map[uint32]map[selector.PID]bool),
+		perUser:   make(map[uint32]int), perOwner: make(map[uint32]int),
 		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
 		served: served{users: make(map[uint32]uint64)}, looks: make(accounts), acts: make(accounts),
 	}

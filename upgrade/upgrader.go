@@ -24,6 +24,9 @@ type inspector interface {
 	Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error)
 	// User tells whose it is, which costs less.
 	User(pid selector.PID) (selector.Identity, uint32, error)
+	// Unchanged reports whether a process has not exec'd since it was read, and sees the same files, which costs
+	// next to nothing. It is false whenever that cannot be told. Of p it needs identity, Layout and View.
+	Unchanged(p selector.Process) bool
 }
 
 // Target is one pinned process.

@@ -64,6 +64,12 @@ type world struct {
 	unread func(looks int) bool
 	// unreadable is the same, of one.
 	unreadable func(pid selector.PID, looks int) bool
+	// secret has those of whom nothing is told but which processes they are.
+	secret map[selector.PID]bool
+	// restless has every process look as if it had exec'd since the last look.
+	restless bool
+	// reported is how many servers the last round told of.
+	reported int
 	// checks counts the looks at files.
 	checks int
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
@@ -97,6 +103,7 @@ func newWorld() *world {
 		watched:   map[upgrade.Place]bool{},
 		looks:     map[selector.PID]int{},
 		seers:     map[selector.View]bool{},
+		secret:    map[selector.PID]bool{},
 		stopped:   make(chan struct{}),
 		found:     make(chan upgrade.Found),
 		events:    make(chan upgrade.Event),
@@ -161,11 +168,28 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, er
 		return selector.Process{}, selector.ErrGone
 	}
 	read := *p
+	if w.secret[pid] {
+		why := selector.Unreadable{Fact: selector.FactCmdline, Why: "held", Passing: true}
+		return selector.Process{Identity: p.Identity, Age: p.Age, Credentials: p.Credentials, Unreadable: why}, nil
+	}
 	if w.unread != nil && w.unread(w.looks[pid]) || w.unreadable != nil && w.unreadable(pid, w.looks[pid]) {
 		read.Unreadable = selector.Unreadable{Fact: selector.FactTarget, Why: "no answer"}
 	}
+	read.Layout = layout(p.Image)
 	read.Target = selector.File{Image: w.files[p.Path].Image, Mode: 0o100755}
 	return read, nil
+}
+
+func (w *world) Unchanged(p selector.Process) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, lives := w.processes[p.PID]
+	return lives && !w.restless && now.Identity == p.Identity && now.View == p.View && layout(now.Image) == p.Layout
+}
+
+// layout is where things stand in the memory of a process that runs image: another exec of the same does not show.
+func layout(image selector.Image) selector.Layout {
+	return selector.Layout{ArgStart: image.Dev, ArgEnd: image.Ino}
 }
 
 func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
@@ -218,8 +242,11 @@ func (w *world) Trace(pid selector.PID) (upgrade.Trace, error) {
 	return w.traces[pid], w.blind
 }
 
-func (w *world) Round(reason upgrade.Reason, _ upgrade.Report, _ time.Duration) {
-	w.change(func() { w.rounds = append(w.rounds, reason) })
+func (w *world) Round(reason upgrade.Reason, report upgrade.Report, _ time.Duration) {
+	w.change(func() {
+		w.rounds = append(w.rounds, reason)
+		w.reported = len(report.Servers)
+	})
 }
 
 func (w *world) Rollout(r upgrade.Rollout) {

@@ -63,90 +63,6 @@ func (h *host) beginScan(ctx context.Context) {
 	}
 }
 
-// openHost opens /proc, and the source that the options ask for.
-func (a *app) openHost(ctx context.Context) (*host, error) {
-	h, err := a.openProc()
-	if err != nil {
-		return nil, err
-	}
-	if a.scanned != nil {
-		h.scanned = a.scanned
-	}
-	return h, a.openTracker(ctx, h)
-}
-
-// openHostOnce is openHost for who asks for the candidates once. It scans while the kernel programs are
-// loaded, and not after they are attached: a server that execs in between is not found, but execs what is
-// installed by then.
-func (a *app) openHostOnce(ctx context.Context) (*host, error) {
-	h, err := a.openProc()
-	if err != nil {
-		return nil, err
-	}
-	h.beginScan(ctx)
-	return h, a.openTracker(ctx, h)
-}
-
-// openProc opens the host without a tracker.
-func (a *app) openProc() (*host, error) {
-	sig := unix.SignalNum(a.opts.signal)
-	if sig == 0 {
-		return nil, usageError("--signal %q: no such signal", a.opts.signal)
-	}
-	procfs, err := proc.NewFS("/proc")
-	if err != nil {
-		return nil, exitWith(exitNoSource, err)
-	}
-	return &host{
-		procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), targets: newTargets(procfs),
-		signal: sig, scanned: func(time.Duration) {},
-	}, nil
-}
-
-// openTracker closes h when it fails.
-func (a *app) openTracker(ctx context.Context, h *host) (err error) {
-	if a.opts.source == "proc" {
-		return nil
-	}
-	defer func() {
-		if err != nil {
-			h.close()
-		}
-	}()
-	h.tracker, err = tracker.Open(ctx, tracker.Config{
-		Pattern:    a.opts.pattern(),
-		MaxEntries: a.opts.maxEntries,
-		RingBytes:  a.opts.ringBytes,
-		Seed:       h.scan,
-		Signal:     h.signal,
-	})
-	switch {
-	case err == nil:
-		return nil
-	case !errors.Is(err, tracker.ErrUnavailable):
-		return err
-	case a.opts.source == "bpf":
-		return exitWith(exitNoSource, err)
-	}
-	a.log.Info("scanning /proc", "because", err)
-	return nil
-}
-
-func (h *host) close() {
-	h.closeSource()
-	_ = h.procfs.Close()
-}
-
-// closeSource leaves /proc open, for those who may still be looking at it.
-func (h *host) closeSource() {
-	if h.tracker != nil {
-		_ = h.tracker.Close() // the program ends, and the kernel with it drops what it held
-	}
-	if h.begun != nil {
-		_, _ = h.begun() // it uses what may be closed now
-	}
-}
-
 func (h *host) source() upgrade.Source {
 	if h.tracker != nil {
 		return upgrade.SourceBPF
@@ -180,6 +96,9 @@ func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, 
 	}
 	return p, err
 }
+
+// Unchanged is [proc.FS.Unchanged].
+func (h *host) Unchanged(p selector.Process) bool { return h.procfs.Unchanged(p) }
 
 func (h *host) inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
 	return h.procfs.Inspect(pid, proc.Query{

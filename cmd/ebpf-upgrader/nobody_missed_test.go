@@ -6,7 +6,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -111,16 +110,12 @@ func TestAServiceThatWasKilledInTheMiddleOfARoundMissesNobody(t *testing.T) {
 			fleet[i] = s.start(nil)
 		}
 		s.replace()
-		service := exec.Command(thisBinary(t), "run", "--install-path", s.Path(), "--source", source, "--settle", "1ms")
-		service.Env = append(os.Environ(), asProgram+"=1")
-		if err := service.Start(); err != nil {
-			t.Fatal(err)
-		}
+		killed := newService(t)
+		killed.start(t, thisBinary(t), append(killed.args(s.Path(), source), "--settle", "1ms"))
 		eventually(t, "one server was asked", func() bool {
 			return slices.ContainsFunc(fleet, func(s *testfleet.Server) bool { return s.Signals() > 0 })
 		})
-		_ = service.Process.Kill()
-		_ = service.Wait()
+		killed.kill()
 		s.serve(source)
 		for _, server := range fleet {
 			s.upgraded(server)

@@ -79,7 +79,7 @@ func (o *options) addSelection(f *pflag.FlagSet) {
 
 func (o *options) addSource(f *pflag.FlagSet) {
 	f.StringVar(&o.source, "source", "auto", "how servers are found: bpf, proc (a scan of /proc), or auto (bpf if it can be used)")
-	f.Uint32Var(&o.maxEntries, "max-entries", 65536, "how many servers the kernel's map holds (bpf)")
+	f.Uint32Var(&o.maxEntries, "max-entries", 32768, "how many servers the kernel's map holds (bpf)")
 }
 
 func (o *options) addRule(f *pflag.FlagSet) {

@@ -143,7 +143,7 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}
 	feed, counts := control.NewFeed(), metrics.New(version, revision())
 	a.scanned = counts.Scanned
-	h, err := a.openHost(ctx)
+	h, err := a.attachHost()
 	if err != nil {
 		return err
 	}
@@ -218,7 +218,12 @@ func (a *app) serveAll(ctx context.Context, service *upgrade.Service, server *co
 		}
 		parts = append(parts, func(ctx context.Context) error { return server.ServePublic(ctx, public) })
 	}
+	// Rights are given up on all threads, one of which may wait for a process for as long as that likes once anybody
+	// has been looked at.
 	if err := a.giveUpRights(h); err != nil {
+		return err
+	}
+	if err := h.seed(ctx); err != nil {
 		return err
 	}
 	a.log.Info("serving", "installs", a.opts.served(), "source", h.source(), "socket", a.opts.socketPath())
