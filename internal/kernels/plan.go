@@ -45,7 +45,7 @@ func groups() []group {
 	scan.except = "^TestProcessesThatHoldTheirMemory" // Debian's cloud kernels have FUSE as a module, the guest has none
 	return append(append([]group{rest}, ofTracker()...),
 		scan,
-		anywhere("facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target)"),
+		anywhere("facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target|AProcessIsUnchanged)"),
 		anywhere("pidfd", "pidfd", "."),
 		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
 		group{title: "both sources", binary: "cmd", tests: "^TestBothSourcesGiveTheSameAnswer$", env: []string{"PATH=" + ownSleep + ":/bin"}},
