@@ -36,6 +36,7 @@ const (
 const (
 	idleMoments = "service with 1,000 servers, idle: moments in which it ran, without those at an audit's time"
 	resident    = "service with 1,000 servers, resident"
+	idleShare   = "service with 1,000 servers, idle"
 	perMinute   = "in a minute, on the average"
 	ofFiles     = "service with 1,000 servers, resident: of that files, its own text above all"
 )
@@ -65,7 +66,7 @@ func idle(ctx context.Context, o options) ([]Measure, error) {
 		return nil, err
 	}
 	return []Measure{
-		amount("service with 1,000 servers, idle", "% of a core", shares...),
+		amount(idleShare, "% of a core", shares...),
 		amount(idleMoments, perMinute, average(unasked)).of(len(unasked)),
 		amount("service with 1,000 servers, idle: moments in which it ran", "in a minute", moments...),
 		amount("service with 1,000 servers, idle: how often its threads gave up a core", "in a minute", switches...),

@@ -17,7 +17,7 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// publish draws the charts, and writes the document where the results are those of the repository.
+// publish draws the charts, and writes the document and the README's figures where the results are those of the repository.
 func (r *results) publish(dir string) error {
 	find := r.Sections["find"].Measures
 	err := errors.Join(
@@ -31,7 +31,7 @@ func (r *results) publish(dir string) error {
 	if dir != "results" || err != nil {
 		return err
 	}
-	return os.WriteFile("../docs/BENCHMARKS.md", []byte(r.document()), 0o644)
+	return errors.Join(os.WriteFile("../docs/BENCHMARKS.md", []byte(r.document()), 0o644), r.writeReadme("../README.md"))
 }
 
 // chart draws the series against x, on logarithmic axes.

@@ -14,6 +14,9 @@ import (
 	"ebpf-upgrader/upgrade"
 )
 
+// lastUpgraded is the name of the time until the last server is.
+const lastUpgraded = "last server upgraded"
+
 // rollouts measures the time from the rename to the last signal and to the last exec, against the number
 // of servers. There are no canaries and no settle time.
 func rollouts(ctx context.Context, o options) ([]Measure, error) {
@@ -23,7 +26,7 @@ func rollouts(ctx context.Context, o options) ([]Measure, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%d servers: %w", k, err)
 		}
-		for _, m := range []Measure{took("last signal", signals), took("last server upgraded", execs)} {
+		for _, m := range []Measure{took("last signal", signals), took(lastUpgraded, execs)} {
 			m.Servers = k
 			fmt.Printf("rollout %5d  %-22s %10.3f ms\n", k, m.Name, m.Millis)
 			all = append(all, m)

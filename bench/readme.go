@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// The README's figures stand between these lines.
+const (
+	readmeBegin = "<!-- bench: written by make bench -->\n"
+	readmeEnd   = "<!-- bench: end -->\n"
+)
+
+var errNoMarks = errors.New("the lines are missing between which make bench writes")
+
+// writeReadme puts the figures into the README, if all of them were measured.
+func (r *results) writeReadme(path string) error {
+	text, err := r.summary()
+	if err != nil {
+		fmt.Println("the README stays as it is:", err)
+		return nil
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(old), readmeBegin)
+	_, behind, ends := strings.Cut(rest, readmeEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s: %w", path, errNoMarks)
+	}
+	return os.WriteFile(path, []byte(before+readmeBegin+text+readmeEnd+behind), 0o644)
+}
+
+// summary is what a reader of the README wants to know.
+func (r *results) summary() (string, error) {
+	var b strings.Builder
+	find := r.Sections["find"]
+	fmt.Fprintf(&b, "Finding 200 outdated servers among 20,000 processes, medians measured in turns\n(%s, Linux %s, %s; `make bench`; the walk is the\n"+
+		"servers' own trigger as a lean Go program of ours):\n\n| | ms | times as fast as the walk |\n|---|---|---|\n",
+		find.Machine, find.Kernel, find.Date)
+	found := 0
+	for _, m := range find.Measures {
+		if m.Processes == usualHost && m.Servers == usualServers {
+			found++
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", shown(m.Name), rounded(m.Millis), rounded(m.Times))
+		}
+	}
+	sentence, err := r.sentence()
+	if found == 0 {
+		err = errors.Join(err, errors.New("nothing was found"))
+	}
+	b.WriteString(sentence)
+	return b.String(), err
+}
+
+// shown is how a reader is told of a series: one who runs a tool knows it by its command.
+func shown(name string) string {
+	switch name {
+	case theWalk:
+		return "the walk"
+	case ourScan:
+		return "our scan"
+	case ourTracker:
+		return "candidates from the running tracker"
+	case ourPlan:
+		return "the same, each verified"
+	}
+	return "`" + name + "`"
+}
+
+// rounded has two or three figures that count, and no exponent.
+func rounded(x float64) string {
+	switch {
+	case x >= 1000:
+		n := int(math.Round(x/10) * 10)
+		return fmt.Sprintf("%d,%03d", n/1000, n%1000)
+	case x >= 100:
+		return fmt.Sprintf("%.0f", x)
+	}
+	return strconv.FormatFloat(x, 'g', 2, 64)
+}
+
+// sentence has the figures that are no times of finding.
+func (r *results) sentence() (string, error) {
+	var missing []error
+	figure := func(section, name, unit string) float64 {
+		m, measured := r.find(section, func(m Measure) bool {
+			return m.Name == name && m.Unit == unit && (section != "rollout" || m.Servers == 1000)
+		})
+		if !measured {
+			missing = append(missing, fmt.Errorf("%s, %s was not measured", section, name))
+		}
+		if section == "rollout" {
+			return m.Millis / 1000
+		}
+		return m.Value
+	}
+	of := func(program string) float64 { return figure("cost", program, "ns") / 1000 }
+	return fmt.Sprintf("\nA thousand servers are upgraded %.2g s after the rename, settle time and canary aside. The service holds %.2g MiB for\n"+
+		"them; it uses %.1g %% of a core when nothing happens. Its kernel programs take %.1f µs of an exec, %.1f µs of a fork and\n"+
+		"%.1f µs of an exit; an empty program takes %.1f µs. While 2,000 programs a second start, they and the service take\n"+
+		"%.1g %% of the host's processor time; `forkstat`, which sees every exec, too, takes %.2g %%, and bpftrace's `execsnoop`\n%.2g %%.\n",
+		figure("rollout", lastUpgraded, ""), figure("cost", resident, "MiB"), figure("cost", idleShare, "% of a core"),
+		of("exec/50-bytes"), of("fork"), of("exit"), figure("cost", "exec/50-bytes", "ns, an empty program")/1000,
+		figure("cost", stormCounted, ofTheHost),
+		figure("cost", "storm, seen by forkstat: its processor time, without what the kernel does to tell it", ofTheHost),
+		figure("cost", "storm, seen by execsnoop.bt: processor time of execsnoop.bt and of its programs", ofTheHost),
+	), errors.Join(missing...)
+}
