@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
+	"time"
 
 	"ebpf-upgrader/fallback"
 	"ebpf-upgrader/install"
@@ -151,7 +152,7 @@ func cmpErr(errs ...error) error {
 
 type inspector struct{ procfs *proc.FS }
 
-func (i inspector) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
+func (i inspector) Inspect(pid selector.PID, rule selector.Rule, _ time.Time) (selector.Process, error) {
 	return i.procfs.Inspect(pid, proc.Query{Pattern: rule.Pattern, Variable: rule.Variable, Signal: syscall.SIGUSR1})
 }
 

@@ -28,7 +28,7 @@ const memory = ""
 // As long as nobody is slow, it is not asked whose the process is, which takes as long as what is to be read.
 func (r *reader) readMemory(do func(dir int)) error {
 	w := &r.fs.waits
-	q := question{r.p.Identity, memory}
+	q := question{id: r.p.Identity, name: memory}
 	owner, patience := uint32(nobody), memoryWithin
 	if w.isWary() {
 		owner = r.ownerNow()
@@ -41,13 +41,12 @@ func (r *reader) readMemory(do func(dir int)) error {
 	if err != nil {
 		return err
 	}
-	answer := &reply{known: make(chan struct{})}
-	begin := time.Now()
+	answer := newReply()
 	answered := await(answer, patience, func() {
 		do(dir)
 		_ = unix.Close(dir)
 	})
-	took := time.Since(begin)
+	took := time.Since(answer.asked)
 	if answered && took <= quick {
 		return nil
 	}
@@ -80,7 +79,7 @@ func (w *waits) isWary() bool {
 
 // patience is how long the memory of a process of the owner's may be waited for.
 func (w *waits) patience(q question, owner uint32) (time.Duration, error) {
-	_, patience, err := w.begin(q, owner, memoryWithin)
+	_, patience, err := w.begin(q, owner, time.Time{}, memoryWithin)
 	if errors.Is(err, errNoAnswer) {
 		err = errHeld
 	}
@@ -98,7 +97,7 @@ func (fs *FS) Readable(pid selector.PID) bool {
 	if err != nil {
 		return true // it has ended, which reading tells
 	}
-	_, err = w.patience(question{id, memory}, owner)
+	_, err = w.patience(question{id: id, name: memory}, owner)
 	return err == nil
 }
 
@@ -126,6 +125,6 @@ func (fs *FS) Slow(pid selector.PID, took time.Duration, done chan struct{}) {
 	}
 	fs.waits.pay(owner, took)
 	if done != nil {
-		fs.waits.leave(question{id, memory}, owner, &reply{known: done}, 0)
+		fs.waits.leave(question{id: id, name: memory}, owner, &reply{known: done}, 0)
 	}
 }

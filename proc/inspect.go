@@ -24,6 +24,9 @@ type Query struct {
 	Signal syscall.Signal
 	// Interpreters are looked for in the roots of processes that do not share ours.
 	Interpreters []string
+	// Since is what an answer must not be older than: a file system that was slow to answer an earlier look has its
+	// answer serve the next ones, for 2 s.
+	Since time.Time
 }
 
 // attempts bounds how often a process is read again that lost its leader or exec'd while it was

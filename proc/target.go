@@ -118,7 +118,7 @@ var errForeignRelative = errors.New("a relative path in another root")
 // openat2 can start there or stay in a root, but not both, so that works only in our own root.
 func (r *reader) resolve(name string) (selector.File, error) {
 	if path.IsAbs(name) {
-		return r.lookUp(r.root, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+		return r.lookUp(r.root, name, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 	}
 	if r.p.View != r.fs.self {
 		return selector.File{}, errForeignRelative
@@ -128,16 +128,16 @@ func (r *reader) resolve(name string) (selector.File, error) {
 		return selector.File{}, gone(err)
 	}
 	defer func() { _ = unix.Close(cwd) }()
-	return r.lookUp(cwd, name, unix.RESOLVE_NO_MAGICLINKS)
+	return r.lookUp(cwd, name, cmp.Or(r.p.Path, name), unix.RESOLVE_NO_MAGICLINKS)
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h, since Linux 5.12 (commit
 // 99668f618062). Older kernels refuse it with EINVAL, and every look-up takes the slow way.
 const resolveCached = 0x20
 
-// lookUp finds name below dir. What the kernel has in its cache, on a file system with a block device, is found at
-// once. Everything else may be FUSE or a network's, and may never answer.
-func (r *reader) lookUp(dir int, name string, flags uint64) (selector.File, error) {
+// lookUp finds name below dir, which is full for the process. What the kernel has in its cache, on a file system with a
+// block device, is found at once. Everything else may be FUSE or a network's, and may never answer.
+func (r *reader) lookUp(dir int, name, full string, flags uint64) (selector.File, error) {
 	if f, err := lookUpNow(dir, name, flags|resolveCached); err == nil || isProblem(err) {
 		return f, err
 	}
@@ -149,8 +149,17 @@ func (r *reader) lookUp(dir int, name string, flags uint64) (selector.File, erro
 	if err != nil {
 		return selector.File{}, err
 	}
-	q := question{r.p.Identity, name}
-	return r.fs.waits.within(q, r.fs.owner(r.at(), s), own, func() (selector.File, error) { return lookUpNow(own, name, flags) })
+	q := question{r.p.Identity, r.p.View, full}
+	answer, err := r.fs.waits.within(q, r.fs.owner(r.at(), s), r.q.Since, own, func() (selector.File, error) {
+		return lookUpNow(own, name, flags)
+	})
+	if err != nil {
+		return selector.File{}, err
+	}
+	if r.p.Asked.IsZero() || answer.asked.Before(r.p.Asked) {
+		r.p.Asked = answer.asked
+	}
+	return answer.file, answer.err
 }
 
 // lookUpNow fails with EAGAIN where flags ask for the cache and it does not suffice.

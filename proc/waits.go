@@ -24,7 +24,8 @@ const (
 	// quick is more than reading takes where nobody makes it slow and the machine has a little time for us. It
 	// costs nothing, and is waited for whatever the user has cost before.
 	quick = 5 * time.Millisecond
-	// keptFor is how long an answer is kept that nobody waited for.
+	// keptFor is how long an answer is kept that nobody waited for. It serves every look of that time: who is
+	// looked at, and looked at again before he is asked, gets one answer.
 	keptFor = 2 * time.Second
 	// mostStuck is how many look-ups for one user may wait for what does not answer. Each
 	// holds a thread of this process for as long as that lasts.
@@ -47,18 +48,23 @@ func isPassing(err error) bool {
 	return errors.Is(err, errNoAnswer) || errors.Is(err, errHeld) || errors.Is(err, errManyStuck)
 }
 
-// question is what is asked about a process: a file, or its memory.
+// question is what is asked about a process: a file that it sees, or its memory.
 type question struct {
 	id   selector.Identity
+	view selector.View
 	name string
 }
 
 // reply is what a file system said, once it has.
 type reply struct {
 	known chan struct{}
+	// asked is when the question was put.
+	asked time.Time
 	file  selector.File
 	err   error
 }
+
+func newReply() *reply { return &reply{known: make(chan struct{}), asked: time.Now()} }
 
 // account is what the file systems and processes of one user cost.
 type account struct {
@@ -71,8 +77,7 @@ type account struct {
 // waits asks what may never answer. The zero value is ready for use.
 type waits struct {
 	mu sync.Mutex // guards the rest
-	// late are the questions that somebody gave up on. Answered or not, each is there until somebody
-	// takes the answer, or nobody has for some time.
+	// late are the questions that somebody gave up on. Each is there until it is answered, and for some time after.
 	late     map[question]*reply
 	accounts map[uint32]*account
 
@@ -82,28 +87,23 @@ type waits struct {
 }
 
 // within returns what ask says of a file of the owner's, or gives up soon: the answer is kept for who asks
-// next. It closes fd, on which ask works, when ask has ended. A goroutine that was given up ends when the
-// file system answers or is unmounted.
-func (w *waits) within(q question, owner uint32, fd int, ask func() (selector.File, error)) (selector.File, error) {
-	late, patience, err := w.begin(q, owner, answerWithin)
-	switch {
-	case err != nil:
-		return selector.File{}, errors.Join(err, unix.Close(fd))
-	case late != nil:
-		_ = unix.Close(fd)
-		return late.file, late.err
+// next, unless he wants one to a question that was put since then. It is not nil where err is. It closes fd, on which
+// ask works, when ask has ended. A goroutine that was given up ends when the file system answers or is unmounted.
+func (w *waits) within(q question, owner uint32, since time.Time, fd int, ask func() (selector.File, error)) (*reply, error) {
+	late, patience, err := w.begin(q, owner, since, answerWithin)
+	if err != nil || late != nil {
+		return late, errors.Join(err, unix.Close(fd))
 	}
-	r := &reply{known: make(chan struct{})}
-	begin := time.Now()
+	r := newReply()
 	answered := await(r, patience, func() {
 		r.file, r.err = ask()
 		_ = unix.Close(fd)
 	})
-	w.pay(owner, time.Since(begin))
+	w.pay(owner, time.Since(r.asked))
 	if !answered && !w.leave(q, owner, r, keptFor) {
-		return selector.File{}, errNoAnswer
+		return nil, errNoAnswer
 	}
-	return r.file, r.err
+	return r, nil
 }
 
 // await has a goroutine do something, and reports whether it did so in time.
@@ -122,15 +122,17 @@ func await(r *reply, patience time.Duration, do func()) bool {
 	}
 }
 
-// begin gives the answer to a question that was asked before, or how long to wait for it.
-func (w *waits) begin(q question, owner uint32, most time.Duration) (*reply, time.Duration, error) {
+// begin gives the answer to a question that was asked before, but not before since, or how long to wait for it.
+func (w *waits) begin(q question, owner uint32, since time.Time, most time.Duration) (*reply, time.Duration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r := w.late[q]; r != nil {
 		select {
 		case <-r.known:
+			if !r.asked.Before(since) {
+				return r, 0, nil
+			}
 			delete(w.late, q)
-			return r, 0, nil
 		default:
 			return nil, 0, errNoAnswer
 		}

@@ -138,6 +138,9 @@ type Process struct {
 	// says why there is none.
 	Target        File
 	TargetProblem string
+	// Asked is when file systems that may be slow were asked for Target and MissingInterpreter, which may be before
+	// anything else was read. It is zero where none was.
+	Asked time.Time
 	// Path is Variable as an absolute path in View. It is empty where the variable is, and where its
 	// value is a relative path that cannot be told from outside.
 	Path string

@@ -78,7 +78,7 @@ func (s *Service) lookBehind(p *place, now time.Time) {
 // attach brings a place to the rollout of what stands there, if that can be exec'd. A rollout belongs
 // to an installed file, whatever places lead to it.
 func (s *Service) attach(p *place, now time.Time) {
-	p.checked = time.Time{}
+	p.checked, p.told = time.Time{}, now
 	if !p.ready() {
 		if p.rollout != nil {
 			s.touch(p.rollout)

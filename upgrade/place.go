@@ -60,8 +60,8 @@ type place struct {
 	ahead  bool
 	behind time.Time
 	doubt  selector.Install
-	// checked is when the install was found to be still ready.
-	checked time.Time
+	// checked is when the install was found to be still ready, and told when it was told last.
+	checked, told time.Time
 }
 
 // unseen is what stands at a place that was not looked at yet.
@@ -205,6 +205,23 @@ func (c compared) Of(p selector.Process) selector.Install {
 		return pathless(p, "has just changed")
 	}
 	return home.install
+}
+
+// Since is when it was told what stands there. Where the operator named the places, a process that was asked after before
+// can belong to any.
+func (c compared) Since(p selector.Process) (since time.Time) {
+	if len(c.s.places.fixed) == 0 {
+		if home := c.s.places.of(p, nil); home != nil {
+			return home.told
+		}
+		return time.Time{}
+	}
+	for _, home := range c.s.places.fixed {
+		if home.told.After(since) {
+			since = home.told
+		}
+	}
+	return since
 }
 
 // atHome is the same for a process that is to be asked because of what stands at one place.

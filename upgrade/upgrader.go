@@ -20,8 +20,8 @@ import (
 // inspector reads about one process. It fails with [selector.ErrGone] when there is no such process. It is
 // called from several goroutines.
 type inspector interface {
-	// Inspect reads the facts that rule asks for.
-	Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error)
+	// Inspect reads the facts that rule asks for. What a file system was asked before since does not count.
+	Inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error)
 	// User tells whose it is, which costs less.
 	User(pid selector.PID) (selector.Identity, uint32, error)
 	// Unchanged reports whether a process has not exec'd since it was read, and sees the same files, which costs
@@ -87,8 +87,10 @@ type installs interface {
 	// Interpreters are those of all installs, to be looked for in the roots of processes that see other
 	// files than we do.
 	Interpreters() []string
-	// Of is the install that a process belongs to.
+	// Of is the install that a process belongs to, and Since when it was told: what was asked before may be of the
+	// one before. It is zero where that cannot be.
 	Of(p selector.Process) selector.Install
+	Since(p selector.Process) time.Time
 	// All are those that processes were compared with.
 	All() []selector.Install
 }
@@ -101,6 +103,9 @@ func (o One) Interpreters() []string { return o.Install.Interpreters }
 
 // Of is the install.
 func (o One) Of(selector.Process) selector.Install { return o.Install }
+
+// Since is zero: who has one install asks for all else later.
+func (o One) Since(selector.Process) time.Time { return time.Time{} }
 
 // All is the install.
 func (o One) All() []selector.Install { return []selector.Install{o.Install} }
@@ -146,7 +151,10 @@ func (u *Upgrader) lookAt(pid selector.PID, with installs) view {
 func (u *Upgrader) judged(pid selector.PID, with installs) view {
 	rule := u.cfg.Rule
 	rule.Install = selector.Install{Interpreters: with.Interpreters()}
-	process, err := u.cfg.Inspector.Inspect(pid, rule)
+	process, err := u.cfg.Inspector.Inspect(pid, rule, time.Time{})
+	if since := with.Since(process); !process.Asked.IsZero() && process.Asked.Before(since) {
+		process, err = u.cfg.Inspector.Inspect(pid, rule, since)
+	}
 	process.PID = pid
 	switch {
 	case errors.Is(err, selector.ErrGone):

@@ -150,7 +150,7 @@ func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 	return pids, w.down
 }
 
-func (w *world) Inspect(pid selector.PID, _ selector.Rule) (selector.Process, error) {
+func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selector.Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p := w.processes[pid]; p != nil && w.slowLook != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +64,7 @@ func (a *app) explain(arg string) error {
 	if path := a.opts.installPath(); path != "" {
 		rule.Install = install.Check(install.Way{Path: path})
 	}
-	process, err := h.Inspect(selector.PID(pid), rule)
+	process, err := h.Inspect(selector.PID(pid), rule, time.Time{})
 	switch {
 	case errors.Is(err, selector.ErrGone):
 		return fmt.Errorf("explain %d: no such process", pid)

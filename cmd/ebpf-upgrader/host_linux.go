@@ -80,13 +80,13 @@ func (h *host) Candidates(ctx context.Context) ([]selector.PID, error) {
 
 // Inspect reads what rule asks for. In the widest scope it also has the file checked that the process would
 // exec, between two readings: image and handler must be what was read last.
-func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
-	p, err := h.inspect(pid, rule)
+func (h *host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
+	p, err := h.inspect(pid, rule, since)
 	if err != nil || rule.Scope != selector.ScopeAny || !matters(p) {
 		return p, err
 	}
 	checked, problem := p.Target.Image, h.targets.problem(p)
-	p, err = h.inspect(pid, rule)
+	p, err = h.inspect(pid, rule, since)
 	switch {
 	case p.TargetProblem != "":
 	case problem != "":
@@ -100,12 +100,13 @@ func (h *host) Inspect(pid selector.PID, rule selector.Rule) (selector.Process, 
 // Unchanged is [proc.FS.Unchanged].
 func (h *host) Unchanged(p selector.Process) bool { return h.procfs.Unchanged(p) }
 
-func (h *host) inspect(pid selector.PID, rule selector.Rule) (selector.Process, error) {
+func (h *host) inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
 	return h.procfs.Inspect(pid, proc.Query{
 		Pattern:      rule.Pattern,
 		Variable:     rule.Variable,
 		Signal:       h.signal,
 		Interpreters: rule.Install.Interpreters,
+		Since:        since,
 	})
 }
 

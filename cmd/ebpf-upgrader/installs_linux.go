@@ -230,6 +230,9 @@ func (c *compared) Of(p selector.Process) selector.Install {
 	return check()
 }
 
+// Since implements what [upgrade.Upgrader.Survey] asks: it is one look, which began after nothing was told.
+func (c *compared) Since(selector.Process) time.Time { return time.Time{} }
+
 func (c *compared) check(p selector.Process) selector.Install {
 	way := install.Way{Path: p.Path, Owner: p.Credentials.Owner}
 	if p.View != c.procfs.View() {

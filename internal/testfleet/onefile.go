@@ -27,6 +27,20 @@ func MountAsking(dir string, asked func()) (release func() error, err error) {
 	return serveFUSE(dir, oneFile{fd: fd, name: Asked, size: 1 << 20, asked: asked}), nil
 }
 
+// Leading is the name of the one file in what [MountLeading] mounts.
+const Leading = "leading"
+
+// MountLeading mounts a file system over the empty folder dir with one symbolic link, to a path elsewhere. Whoever
+// looks for it waits for some time, each time anew. The caller must call release. It needs root, and FUSE in the
+// kernel.
+func MountLeading(dir, to string, takes time.Duration) (release func() error, err error) {
+	fd, err := mountFUSE(dir)
+	if err != nil {
+		return nil, err
+	}
+	return serveFUSE(dir, oneFile{fd: fd, name: Leading, to: to, asked: func() { time.Sleep(takes) }}), nil
+}
+
 // Unpolled is the name of the one file in what [MountUnpolled] mounts.
 const Unpolled = "unpolled"
 
@@ -47,6 +61,8 @@ type oneFile struct {
 	fd   int
 	name string
 	size uint64
+	// to is where it leads, if it is a symbolic link.
+	to string
 	// asked is called before a look-up of the file is answered, if it is not nil.
 	asked func()
 	// valid is how long, in s, the kernel need not ask again.
@@ -77,16 +93,17 @@ func serveFUSE(dir string, o oneFile) (release func() error) {
 
 // The requests of include/uapi/linux/fuse.h that are answered with more than an error.
 const (
-	fuseLookup  = 1
-	fuseForget  = 2
-	fuseGetattr = 3
-	fuseOpen    = 14
-	fuseRead    = 15
-	fuseStatfs  = 17
-	fuseRelease = 18
-	fuseFlush   = 25
-	fuseInit    = 26
-	fusePoll    = 40
+	fuseLookup   = 1
+	fuseForget   = 2
+	fuseGetattr  = 3
+	fuseReadlink = 5
+	fuseOpen     = 14
+	fuseRead     = 15
+	fuseStatfs   = 17
+	fuseRelease  = 18
+	fuseFlush    = 25
+	fuseInit     = 26
+	fusePoll     = 40
 
 	// fuseKeepCache keeps a second open from waiting for a page that the first reads.
 	fuseKeepCache = 2
@@ -154,6 +171,9 @@ func (o oneFile) answer(h fuseHeader, name string) ([]any, unix.Errno) {
 		root: {Ino: root, Mode: unix.S_IFDIR | 0o755, Nlink: 2},
 		file: {Ino: file, Mode: unix.S_IFREG | 0o755, Nlink: 1, Size: o.size, Blocks: (o.size + 511) / 512},
 	}
+	if o.to != "" {
+		attrs[file] = fuseAttr{Ino: file, Mode: unix.S_IFLNK | 0o777, Nlink: 1, Size: uint64(len(o.to))}
+	}
 	switch h.code {
 	case fuseInit:
 		return []any{uint32(7), uint32(31), [56]byte{}}, 0
@@ -167,6 +187,8 @@ func (o oneFile) answer(h fuseHeader, name string) ([]any, unix.Errno) {
 		return []any{uint64(file), uint64(0), o.valid, o.valid, uint64(0), attrs[file]}, 0
 	case fuseGetattr:
 		return []any{o.valid, uint64(0), attrs[h.node]}, 0
+	case fuseReadlink:
+		return []any{[]byte(o.to)}, 0
 	case fuseStatfs:
 		return []any{[80]byte{}}, 0
 	case fuseOpen:
