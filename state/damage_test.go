@@ -98,9 +98,10 @@ func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			must(t, os.WriteFile(path, []byte(content), 0o600))
 			f, got, err := open(t, dir, installPath)
-			if got != nil || !errors.Is(err, state.ErrForeign) {
+			if !errors.Is(err, state.ErrForeign) {
 				t.Fatalf("Open gave %+v, %v; want ErrForeign", got, err)
 			}
+			check(t, got, upgrade.Saved{Lacking: true})
 			if !strings.Contains(err.Error(), path) {
 				t.Errorf("%q does not name the file", err)
 			}
@@ -121,13 +122,19 @@ func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	must(t, err)
 	other := bytes.Replace(content, bytes.TrimSpace(boot), []byte("00000000-0000-4000-8000-000000000000"), 1)
-	must(t, os.WriteFile(path, other, 0o600))
-	f, got := mustOpen(t, dir)
-	if got != nil {
-		t.Errorf("another boot's file gave %+v", got)
+	for what, left := range map[string][]byte{
+		"file": other, "file of another version": bytes.Replace(other, []byte(`state":2`), []byte(`state":1`), 1),
+	} {
+		must(t, os.WriteFile(path, left, 0o600))
+		must(t, os.Chmod(path, 0o400)) // which says that something is lacking in it
+		if _, got := mustOpen(t, dir); got != nil {
+			t.Errorf("another boot's %s gave %+v", what, got)
+		}
+		must(t, os.Chmod(path, 0o600))
 	}
+	f, _ = mustOpen(t, dir)
 	must(t, f.Note(server(1)))
-	_, got = mustOpen(t, dir)
+	_, got := mustOpen(t, dir)
 	check(t, got, upgrade.Saved{}) // and not the other boot's rollouts with it
 }
 
@@ -144,9 +151,10 @@ func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
 			must(t, os.Remove(path))
 			must(t, plant(path))
 			f, got, err := open(t, dir, installPath)
-			if got != nil || !errors.Is(err, state.ErrForeign) {
+			if !errors.Is(err, state.ErrForeign) {
 				t.Fatalf("Open gave %+v, %v; want ErrForeign", got, err)
 			}
+			check(t, got, upgrade.Saved{Lacking: true})
 			must(t, f.Save(saved(1)))
 			_, got = mustOpen(t, dir)
 			check(t, got, saved(1))
@@ -189,10 +197,10 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal(err)
 		}
 		file, got, err := state.Open(dir, installPath)
-		if err != nil && (got != nil || !errors.Is(err, state.ErrForeign)) {
+		if err != nil && (!cmp.Equal(got, &upgrade.Saved{Lacking: true}) || !errors.Is(err, state.ErrForeign)) {
 			t.Fatalf("Open gave %+v, %v", got, err)
 		}
-		if got == nil {
+		if err != nil || got == nil {
 			return
 		}
 		for _, s := range serversOf(*got) {

@@ -5,6 +5,7 @@
 package state
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -55,6 +56,8 @@ type File struct {
 	service  []byte
 	rollouts map[uint64][]byte
 	servers  map[selector.PID]serverLine
+	// lacks says that something could not be written, and that the file says so.
+	lacks bool
 	// failed and failedAt are of the last attempt to write a whole file for a note.
 	failed   error
 	failedAt time.Time
@@ -70,8 +73,9 @@ type serverLine struct {
 // missing. serves names what the service serves; each has a file of its own. Open answers nil when
 // nothing was kept during this boot. It changes nothing in an existing file.
 //
-// The File is usable whatever the error: a Save tries anew. The caller must Close it. With
-// [ErrForeign] nothing else is wrong than what was found.
+// The File is usable whatever the error: a Save tries anew. What was kept is lacking then, for an earlier process may
+// have failed in the same way. The caller must Close the File. With [ErrForeign] nothing else is wrong than what was
+// found.
 func Open(dir, serves string) (*File, *upgrade.Saved, error) {
 	sum := sha256.Sum256([]byte(serves))
 	f := &File{
@@ -84,6 +88,10 @@ func Open(dir, serves string) (*File, *upgrade.Saved, error) {
 	saved, err := f.read()
 	if err == nil || errors.Is(err, ErrForeign) {
 		err = errors.Join(err, f.writable())
+	}
+	if err != nil {
+		saved = cmp.Or(saved, &upgrade.Saved{})
+		saved.Lacking = true
 	}
 	return f, saved, err
 }
@@ -99,7 +107,7 @@ func (f *File) writable() error {
 }
 
 func (f *File) read() (*upgrade.Saved, error) {
-	content, err := readOwn(f.path)
+	content, lacks, err := readOwn(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -111,6 +119,9 @@ func (f *File) read() (*upgrade.Saved, error) {
 		return nil, f.wrap("read", err)
 	}
 	kept, err := parse(content, header{Version: version, BootID: text(boot), Serves: text(f.serves)})
+	if err == nil && kept.service == nil && lacks && len(content) == 0 {
+		return &upgrade.Saved{Lacking: true}, nil
+	}
 	if err != nil || kept.service == nil {
 		return nil, f.wrap("read", err)
 	}
@@ -121,11 +132,31 @@ func (f *File) read() (*upgrade.Saved, error) {
 	for pid, s := range kept.servers {
 		f.servers[pid] = serverLine{s.Rollout, encode(line{Server: &s})}
 	}
-	return kept.saved(readClock()), nil
+	saved := kept.saved(readClock())
+	saved.Lacking = lacks
+	return saved, nil
 }
 
-// readOwn reads a regular file of this user. It does not wait for the other end of a pipe.
-func readOwn(path string) ([]byte, error) {
+// readOwn reads a regular file of this user, and reports whether it lacks something. It does not wait for the other end
+// of a pipe.
+func readOwn(path string) (content []byte, lacks bool, err error) {
+	file, err := openOwn(path)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case info.Size() > maxSize:
+		return nil, false, fmt.Errorf("%w: has %d bytes", ErrForeign, info.Size())
+	}
+	content, err = io.ReadAll(io.LimitReader(file, maxSize))
+	return content, info.Mode() == lacking, err
+}
+
+func openOwn(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("%w: a symbolic link", ErrForeign)
@@ -133,20 +164,18 @@ func readOwn(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.Close() }()
 	var stat unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
-		return nil, err
-	}
-	switch {
+	switch err = unix.Fstat(int(file.Fd()), &stat); {
+	case err != nil:
 	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, fmt.Errorf("%w: no regular file", ErrForeign)
+		err = fmt.Errorf("%w: no regular file", ErrForeign)
 	case int(stat.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%w: belongs to uid %d", ErrForeign, stat.Uid)
-	case stat.Size > maxSize:
-		return nil, fmt.Errorf("%w: has %d bytes", ErrForeign, stat.Size)
+		err = fmt.Errorf("%w: belongs to uid %d", ErrForeign, stat.Uid)
+	default:
+		return file, nil
 	}
-	return io.ReadAll(io.LimitReader(file, maxSize))
+	_ = file.Close()
+	return nil, err
 }
 
 // Save replaces all that was kept, at once: whoever reads finds the old file or the new one. It does
@@ -155,7 +184,7 @@ func (f *File) Save(s upgrade.Saved) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clock := readClock()
-	f.service = encode(line{Service: &service{Paused: s.Paused, Number: s.Number}})
+	f.service = encode(line{Service: &service{Paused: s.Paused, Number: s.Number, AloneUntil: clock.moment(s.AloneUntil)}})
 	clear(f.rollouts)
 	clear(f.servers)
 	for _, r := range s.Rollouts {
@@ -167,7 +196,7 @@ func (f *File) Save(s upgrade.Saved) error {
 			}
 		}
 	}
-	return f.wrap("write", f.replace())
+	return f.written(f.replace())
 }
 
 // Rollout replaces what was kept of one rollout, but not of its servers; see Note.
@@ -176,7 +205,7 @@ func (f *File) Rollout(r upgrade.SavedRollout) error {
 	defer f.mu.Unlock()
 	encoded := encode(line{Rollout: newRollout(r, readClock())})
 	f.rollouts[r.Number] = encoded
-	return f.wrap("write", f.append(encoded))
+	return f.written(f.append(encoded))
 }
 
 // Forget ends what was kept of a rollout and its servers; see Note.
@@ -185,12 +214,12 @@ func (f *File) Forget(number uint64) error {
 	defer f.mu.Unlock()
 	delete(f.rollouts, number)
 	maps.DeleteFunc(f.servers, func(_ selector.PID, s serverLine) bool { return s.rollout == number })
-	return f.wrap("write", f.append(encode(line{Forget: number})))
+	return f.written(f.append(encode(line{Forget: number})))
 }
 
 // Note replaces what was kept of one server, or forgets it when its state is not one to keep. When
 // Note returns without an error, the kernel has the line. What could not be written is written with
-// the next Note or Save.
+// the next Note or Save; until then the file says that something is lacking.
 func (f *File) Note(s upgrade.SavedServer) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -200,7 +229,38 @@ func (f *File) Note(s upgrade.SavedServer) error {
 	} else {
 		delete(f.servers, s.PID)
 	}
-	return f.wrap("write", f.append(encoded))
+	return f.written(f.append(encoded))
+}
+
+// The modes of a file that has all that was to be kept, and of one that has not.
+const (
+	whole   fs.FileMode = 0o600
+	lacking fs.FileMode = 0o400
+)
+
+// written has the file say whether all was written, which takes no room. That it cannot be said is not told: the
+// caller is told that nothing could be kept.
+func (f *File) written(err error) error {
+	switch lacks := err != nil; {
+	case lacks == f.lacks:
+	case lacks:
+		f.lacks = f.mark(lacking) == nil
+	default:
+		f.lacks = f.mark(whole) != nil
+	}
+	return f.wrap("write", err)
+}
+
+// mark makes an empty file where there is none to be marked.
+func (f *File) mark(mode fs.FileMode) error {
+	file, err := openOwn(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		file, err = os.OpenFile(f.path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, mode)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Chmod(mode), file.Close())
 }
 
 // append adds a line to the file, or writes it anew.
@@ -269,7 +329,7 @@ func (f *File) create(content []byte) (*os.File, error) {
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, whole)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,8 @@ type line struct {
 type service struct {
 	Paused bool   `json:"paused"`
 	Number uint64 `json:"number"`
+	// AloneUntil is left out where it is zero, as by those who did not know it.
+	AloneUntil *int64 `json:"alone_until,omitempty"`
 }
 
 type rollout struct {
@@ -173,12 +175,14 @@ func checkHeader(from []byte, want header) (current bool, err error) {
 		return false, fmt.Errorf("%w: header: %w", ErrForeign, err)
 	}
 	switch {
+	case h.BootID != "" && h.BootID != want.BootID: // whoever wrote it
+		return false, nil
 	case h.Version != want.Version:
 		return false, fmt.Errorf("%w: version %d", ErrForeign, h.Version)
 	case h.Serves != want.Serves:
 		return false, fmt.Errorf("%w: is of %q", ErrForeign, h.Serves)
 	}
-	return h.BootID == want.BootID, nil
+	return true, nil
 }
 
 var errPlace = errors.New("not in its place")
@@ -194,6 +198,9 @@ func (c *contents) take(from []byte) error {
 	}
 	switch {
 	case l.Service != nil:
+		if err := checkMoments(l.Service.AloneUntil); err != nil {
+			return err
+		}
 		c.service = l.Service
 	case l.Rollout != nil:
 		if err := l.Rollout.check(); err != nil {
@@ -264,7 +271,7 @@ func checkMoments(moments ...*int64) error {
 
 // saved leaves out servers of rollouts that are not there.
 func (c contents) saved(now clock) *upgrade.Saved {
-	s := &upgrade.Saved{Paused: c.service.Paused, Number: c.service.Number}
+	s := &upgrade.Saved{Paused: c.service.Paused, Number: c.service.Number, AloneUntil: now.time(c.service.AloneUntil)}
 	servers := make(map[uint64][]upgrade.SavedServer)
 	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
 		server := c.servers[pid]

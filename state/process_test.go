@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/selector"
@@ -149,8 +150,8 @@ func writeToFullDisk(dir string) error {
 	if failed := f.Save(saved(1, 2)); !errors.Is(failed, unix.EFBIG) || !strings.HasPrefix(failed.Error(), `write state "`) {
 		return fmt.Errorf("Save on a full disk: %w", failed)
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
-		return fmt.Errorf("half a file is left: %v", entries)
+	if _, got, err := state.Open(dir, installPath); err != nil || !cmp.Equal(got, &upgrade.Saved{Lacking: true}) {
+		return fmt.Errorf("on a full disk, where nothing was kept: %+v, %w", got, err)
 	}
 	err = errors.Join(err, limit(1<<20), f.Save(saved(1, 2)))
 	entries, _ := os.ReadDir(dir)
@@ -163,7 +164,7 @@ func writeToFullDisk(dir string) error {
 			return fmt.Errorf("Note on a full disk: %w", failed)
 		}
 	}
-	if _, got, err := state.Open(dir, installPath); err != nil || len(serversOf(*got)) != 2 {
+	if _, got, err := state.Open(dir, installPath); err != nil || len(serversOf(*got)) != 2 || !got.Lacking {
 		return fmt.Errorf("on a full disk: %+v, %w", got, err)
 	}
 	return errors.Join(limit(1<<20), f.Note(server(20)))

@@ -64,7 +64,7 @@ func saved(pids ...selector.PID) upgrade.Saved {
 		Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
 		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
-	s := upgrade.Saved{Paused: true, Number: 1<<64 - 1, Rollouts: []upgrade.SavedRollout{
+	s := upgrade.Saved{Paused: true, Number: 1<<64 - 1, AloneUntil: start.Add(time.Minute), Rollouts: []upgrade.SavedRollout{
 		{Number: of, Install: install, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: map[uint32]int{0: 1, 1<<32 - 1: 2}, Barred: []uint32{1<<32 - 1}},
 		{Number: of + 1, Install: install},
 	}}
@@ -190,7 +190,7 @@ func TestRolloutsAreKeptEachByItself(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	want := saved(1)
-	want.Paused, want.Number = false, of+1 // as nothing was saved as a whole
+	want.Paused, want.Number, want.AloneUntil = false, of+1, time.Time{} // as nothing was saved as a whole
 	for _, r := range want.Rollouts {
 		must(t, f.Rollout(r))
 	}
@@ -266,7 +266,8 @@ func TestADirectoryThatCannotBeMadeIsSaidAndTriedAgain(t *testing.T) {
 	must(t, os.WriteFile(parent, nil, 0o600))
 	dir := filepath.Join(parent, "dir")
 	f, got, err := open(t, dir, installPath)
-	if got != nil || !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), dir) {
+	check(t, got, upgrade.Saved{Lacking: true})
+	if !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("Open gave %+v, %v; want that %s is no directory", got, err, parent)
 	}
 	if err := f.Save(saved(1)); !errors.Is(err, unix.ENOTDIR) || !strings.HasPrefix(err.Error(), `write state "`+dir) {

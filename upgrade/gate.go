@@ -35,8 +35,8 @@ func (g *gate) add(pid selector.PID) {
 }
 
 // turn is the server that may be asked now, if there is one; waiting says that there may be one
-// later without anything happening. rests says of which users nobody may be, for a while.
-func (r *rollout) turn(now time.Time, rests func(user uint32) bool) (m *Member, waiting bool) {
+// later without anything happening. rests says who may not be, for a while.
+func (r *rollout) turn(now time.Time, rests func(*Member) bool) (m *Member, waiting bool) {
 	m, waiting = r.first(rests)
 	if m == nil {
 		return nil, waiting
@@ -67,7 +67,7 @@ func (r *rollout) last(self selector.PID) { r.self, r.gate.sorted = self, false 
 
 // first is the first of the plan that is pending and may be asked; waiting says that others must wait for a
 // while. The queue keeps those that may not be now.
-func (r *rollout) first(rests func(user uint32) bool) (first *Member, waiting bool) {
+func (r *rollout) first(rests func(*Member) bool) (first *Member, waiting bool) {
 	g := &r.gate
 	if !g.sorted {
 		g.queue = selector.Plan(r.self, g.queue)
@@ -80,7 +80,7 @@ func (r *rollout) first(rests func(user uint32) bool) (first *Member, waiting bo
 			continue
 		}
 		if m.home.asks() && !r.halts(m.UID) {
-			if !rests(m.UID) {
+			if !rests(m) {
 				g.queue = append(g.queue[:kept], g.queue[i:]...)
 				return m, waiting
 			}

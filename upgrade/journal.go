@@ -16,6 +16,11 @@ type Saved struct {
 	Paused bool
 	// Number is that of the latest rollout; numbers are not used again.
 	Number uint64
+	// Lacking says that not all could be kept: any server that runs may have been asked.
+	Lacking bool
+	// AloneUntil is until when those who ran before are left alone because an earlier state was lacking; zero is not
+	// at all.
+	AloneUntil time.Time
 	// Rollouts are those that no other has superseded, ascending by Number.
 	Rollouts []SavedRollout
 }
@@ -102,7 +107,7 @@ func (s *Service) save() error {
 	if s.cfg.Journal == nil {
 		return nil
 	}
-	saved := Saved{Paused: s.paused, Number: s.number}
+	saved := Saved{Paused: s.paused, Number: s.number, AloneUntil: s.alone.until}
 	for r := range s.remembered() {
 		one := r.saved()
 		for _, m := range r.members {
@@ -119,8 +124,8 @@ func (s *Service) save() error {
 	return err
 }
 
-// journaled tells of the first error of several. The service goes on: what makes a second signal
-// harmless does not depend on the journal.
+// journaled tells of the first error of several. The service goes on: the next one will find that something is lacking,
+// and be patient with those whom this one may have asked.
 func (s *Service) journaled(err error) {
 	if err != nil && !s.unsaved {
 		s.cfg.Observer.Trouble(err)

@@ -142,6 +142,10 @@ func (s *Service) see(v view, now time.Time) {
 	}
 	delete(s.over, pid)
 	k := s.meet(v, now)
+	if v.decision.Verdict == selector.Outdated && s.alone.has(k, now) {
+		v.decision.Detail = leftAlone
+		k.Detail = leftAlone
+	}
 	r := s.rolloutOf(pid)
 	if r != nil {
 		s.touch(r)

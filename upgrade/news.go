@@ -49,6 +49,7 @@ func (s *Service) ended(pid selector.PID, exit Exit) {
 	s.agenda.forget(pid)
 	s.lookedAt(pid)
 	delete(s.over, pid)
+	s.alone.ended(pid)
 	k := s.known[pid]
 	if k == nil {
 		return

@@ -41,6 +41,7 @@ func (s *Service) restore(ctx context.Context) {
 		}
 	}
 	s.orphansDue = time.Now().Add(s.cfg.ForgetAfter)
+	s.leaveAlone()
 }
 
 // restoreServer takes one in that may still live. What the operator named is the place of all that it was asked

@@ -171,7 +171,7 @@ func (r *rollout) deathsOfAll() int {
 
 // asked notes that we sent the signal to a pending server, after the moment before.
 func (r *rollout) asked(m *Member, before, now time.Time) {
-	m.before = before
+	m.before, m.Detail = before, ""
 	m.ByOther, m.AskedAt, m.carried, m.execed, m.canary = false, now, false, false, !r.gate.open
 	m.Attempts++
 	if m.canary && r.gate.since.IsZero() {

@@ -92,6 +92,7 @@ type Service struct {
 	ends     chan end
 	// orphansDue is when the rollouts of an earlier process are forgotten to which no place has come.
 	orphansDue time.Time
+	alone      alone
 	// unsaved says that the journal failed, and that this was told.
 	unsaved bool
 }
@@ -112,7 +113,7 @@ func NewService(cfg ServiceConfig) *Service {
 		postponed: make(map[uint32]map[selector.PID]bool),
 		perUser:   make(map[uint32]int), perOwner: make(map[uint32]int),
 		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
-		served: served{users: make(map[uint32]uint64)}, looks: make(accounts), acts: make(accounts),
+		served: served{users: make(map[uint32]uint64)}, alone: alone{fresh: make(map[selector.PID]bool)}, looks: make(accounts), acts: make(accounts),
 	}
 }
 
@@ -216,6 +217,7 @@ func (s *Service) happened(ctx context.Context, e Event) {
 		if k := s.known[e.PID]; k != nil && e.Kind == Became {
 			k.hidden = true
 		}
+		s.alone.execed(e.PID, now)
 		if r == nil || !r.holds(e.PID) {
 			s.agenda.soon(e.PID, now)
 		}

@@ -56,7 +56,7 @@ func (l *served) before(a, b *Member) bool {
 // turn is the server that may be asked now. The users take turns, and each user's rollouts: the next one
 // after that which had the last is the one with the next higher number.
 func (s *Service) turn(now time.Time) (first *Member, waiting bool) {
-	rests := func(user uint32) bool { return !s.acts.rest(user, now).IsZero() }
+	rests := func(m *Member) bool { return s.alone.has(s.known[m.PID], now) || !s.acts.rest(m.UID, now).IsZero() }
 	for _, r := range s.rollouts {
 		if len(r.gate.queue) == 0 {
 			continue

@@ -183,8 +183,8 @@ func (a *app) yield() {
 	l.RetryAfter += l.Yield
 }
 
-// openState opens what the last process left. What cannot be read is as good as not there: the rules
-// that make a second signal harmless hold without it.
+// openState opens what the last process left. What cannot be read is lacking: the service is patient with those whom
+// the last one may have asked.
 func (a *app) openState() (*state.File, *upgrade.Saved, error) {
 	dir, err := a.opts.statePath()
 	if err != nil {
