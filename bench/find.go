@@ -127,7 +127,7 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 			pids, err := scanner.Candidates(ctx)
 			return cmpErr(err, everybody(min(len(pids), k), k)) // whose arguments cannot be read is one, too
 		}},
-		{name: ourTracker, calls: 20, do: func() error {
+		{name: ourTracker, calls: 200, do: func() error {
 			pids, err := t.Candidates(ctx)
 			return cmpErr(err, everybody(min(len(pids), k), k))
 		}},
