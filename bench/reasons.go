@@ -20,8 +20,8 @@ func shortPlan(r *results) string {
 
 func shortFlat(r *results) string {
 	return fmt.Sprintf("In the order of the numbers it takes %.3g ms. The map that it reads has no entry for the other processes; it is "+
-		"read some hundred times a turn, and in some turns the host takes longer for anything. Tried: twenty times a turn, which gave "+
-		"1.1 on one machine, and 1.27 on another, where 20,000 took longer than 50,000.", r.ofTracker())
+		"read two hundred times a turn, and in some turns the host takes longer for anything. Tried: twenty times a turn, which gave "+
+		"1.1 in one run, and 1.27 in another, in which 20,000 took the longest.", r.ofTracker())
 }
 
 func shortScan(r *results) string {
