@@ -30,7 +30,7 @@ func (s *Service) leaveAlone() {
 	after := s.cfg.Limits.RetryAfter
 	s.alone.until = s.alone.began.Add(after)
 	s.cfg.Observer.Trouble(fmt.Errorf(
-		"an earlier service may have asked servers and not kept that: those that run since then are asked in %s", after))
+		"an earlier service may have asked servers and not kept that: those that run already are left alone for %s", after))
 	_ = s.save() // which tells of its error
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"ebpf-upgrader/selector"
 )
@@ -18,6 +19,9 @@ type Status struct {
 	Learned  bool            `json:"learned"`
 	Installs []InstallStatus `json:"installs"`
 	Paused   bool            `json:"paused"`
+	// AloneUntil is until when servers that ran before the service are not asked, because an earlier one may have and
+	// could not keep that; zero is not at all. It may be over.
+	AloneUntil time.Time `json:"alone_until,omitzero"`
 	// Verdicts counts the servers by the verdict of the last look at each.
 	Verdicts map[selector.Verdict]int `json:"verdicts"`
 	// Rollouts are those under way, ascending by number.
@@ -65,7 +69,7 @@ func (s *Service) Status(ctx context.Context) (status Status, err error) {
 	err = s.do(ctx, func(context.Context) {
 		status = Status{
 			Source: s.cfg.Upgrader.cfg.Source, Learned: len(s.places.fixed) == 0, Installs: s.installs(),
-			Paused: s.paused, Verdicts: make(map[selector.Verdict]int), Rollouts: s.current(),
+			Paused: s.paused, AloneUntil: s.alone.until, Verdicts: make(map[selector.Verdict]int), Rollouts: s.current(),
 		}
 		for _, k := range s.known {
 			if !k.hidden && IsServer(k.Server) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,9 @@ func TestWhoWasAskedByAServiceThatCouldNotKeepItIsNotAskedByTheNext(t *testing.T
 						return known.PID == server.PID() && known.Verdict == selector.Outdated
 					})
 				})
+				if s := statusTable(t, next.socket); !strings.Contains(s, "ran before this one wait for ") {
+					t.Errorf("the status does not say why it is not asked:\n%s", s)
+				}
 				known := time.Now()
 				eventually(t, "the clock of process starts, of 10 ms, has gone on", func() bool { return time.Since(known) > 20*time.Millisecond })
 				later := s.start(func(o *testfleet.Options) { o.Binary = old })
@@ -71,6 +75,15 @@ func TestWhoWasAskedByAServiceThatCouldNotKeepItIsNotAskedByTheNext(t *testing.T
 			})
 		})
 	}
+}
+
+func statusTable(t *testing.T, socket string) string {
+	t.Helper()
+	code, stdout, stderr := command(t, "status", "--socket", socket)
+	if code != exitOK {
+		t.Fatalf("status: exit code %d: %s", code, stderr)
+	}
+	return stdout
 }
 
 // fill leaves no room on the file system of dir.

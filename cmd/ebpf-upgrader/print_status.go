@@ -29,6 +29,9 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
 	}
+	if left := s.AloneUntil.Sub(now); left > 0 {
+		row("", "an earlier service may have asked some, and could not keep that: those that ran before this one wait for %s", left.Round(time.Second))
+	}
 	if all := merged(s.Rollouts); len(all.Halted) > 0 {
 		row("", "%d died: no more are signalled until another binary lands, or: ebpf-upgrader resume", all.Deaths)
 	}
