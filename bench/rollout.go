@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -69,7 +70,7 @@ func rolloutOf(ctx context.Context, o options, k int) (signals, execs []time.Dur
 
 func done(k int) func(upgrade.Status) bool {
 	return func(s upgrade.Status) bool {
-		return len(s.Rollouts) == 1 && s.Rollouts[0].Phase == upgrade.PhaseComplete && s.Rollouts[0].Servers[upgrade.Upgraded] == k
+		return len(s.Rollouts) == 1 && s.Rollouts[0].Phase == rollout.PhaseComplete && s.Rollouts[0].Servers[rollout.Upgraded] == k
 	}
 }
 
@@ -95,9 +96,9 @@ func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSi
 			return nil
 		}
 		switch *e.State {
-		case upgrade.Notified:
+		case rollout.Signalled:
 			asked, lastSignal = asked+1, e.Time.Sub(begin)
-		case upgrade.Holding:
+		case rollout.Settling:
 			execed, lastExec = execed+1, e.Time.Sub(begin)
 		}
 		if asked == k && execed == k {

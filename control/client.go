@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -60,7 +61,7 @@ func (c *Client) Servers(ctx context.Context) ([]upgrade.ServerStatus, error) {
 }
 
 // Rollouts asks for the latest rollouts.
-func (c *Client) Rollouts(ctx context.Context) ([]upgrade.Rollout, error) {
+func (c *Client) Rollouts(ctx context.Context) ([]rollout.Report, error) {
 	var rollouts Rollouts
 	err := c.get(ctx, "rollouts", &rollouts)
 	return rollouts.Rollouts, err

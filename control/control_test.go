@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -35,10 +36,10 @@ type steered struct {
 func (s *steered) Status(context.Context) (upgrade.Status, error) { return s.status, nil }
 
 func (s *steered) Servers(context.Context) ([]upgrade.ServerStatus, error) {
-	return []upgrade.ServerStatus{{Server: upgrade.Server{PID: 7}, Rollout: &upgrade.Member{PID: 7, State: upgrade.Died}}}, nil
+	return []upgrade.ServerStatus{{Server: upgrade.Server{PID: 7}, Rollout: &rollout.Member{PID: 7, State: rollout.Crashed}}}, nil
 }
 
-func (s *steered) Rollouts(context.Context) ([]upgrade.Rollout, error) {
+func (s *steered) Rollouts(context.Context) ([]rollout.Report, error) {
 	return s.status.Rollouts, nil
 }
 
@@ -68,7 +69,7 @@ func serve(t testing.TB) *scene {
 	s.of.status = upgrade.Status{
 		Source: upgrade.SourceBPF, Installs: []upgrade.InstallStatus{{Install: selector.Install{Path: "/bin/rag-rat"}}},
 		Verdicts: map[selector.Verdict]int{selector.UpToDate: 3},
-		Rollouts: []upgrade.Rollout{{Number: 2, Phase: upgrade.PhaseHalted, Servers: map[upgrade.State]int{upgrade.Died: 1}}},
+		Rollouts: []rollout.Report{{Number: 2, Phase: rollout.PhaseHalted, Servers: map[rollout.State]int{rollout.Crashed: 1}}},
 	}
 	l, err := control.Listen(s.socket)
 	if err != nil {
@@ -99,12 +100,12 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	status, err := s.Status(within(t))
-	if err != nil || status.PID != 12 || status.Rollouts[0].Phase != upgrade.PhaseHalted || status.Rollouts[0].Servers[upgrade.Died] != 1 ||
+	if err != nil || status.PID != 12 || status.Rollouts[0].Phase != rollout.PhaseHalted || status.Rollouts[0].Servers[rollout.Crashed] != 1 ||
 		status.Verdicts[selector.UpToDate] != 3 || status.SchemaVersion != control.SchemaVersion {
 		t.Errorf("Status = %+v, %v", status, err)
 	}
 	servers, err := s.Servers(within(t))
-	if err != nil || len(servers) != 1 || servers[0].Rollout.State != upgrade.Died {
+	if err != nil || len(servers) != 1 || servers[0].Rollout.State != rollout.Crashed {
 		t.Errorf("Servers = %+v, %v", servers, err)
 	}
 	rollouts, err := s.Rollouts(within(t))

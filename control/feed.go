@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -21,12 +22,12 @@ type Event struct {
 
 	PID     selector.PID    `json:"pid,omitzero"`
 	UID     *uint32         `json:"uid,omitempty"`
-	From    *upgrade.State  `json:"from,omitempty"`
-	State   *upgrade.State  `json:"state,omitempty"`
+	From    *rollout.State  `json:"from,omitempty"`
+	State   *rollout.State  `json:"state,omitempty"`
 	ByOther bool            `json:"by_other,omitzero"`
 	Attempt int             `json:"attempt,omitzero"`
 	Rollout uint64          `json:"rollout,omitzero"`
-	Phase   upgrade.Phase   `json:"phase,omitzero"`
+	Phase   rollout.Phase   `json:"phase,omitzero"`
 	Image   *selector.Image `json:"image,omitempty"`
 	Path    string          `json:"path,omitzero"`
 	Reason  upgrade.Reason  `json:"reason,omitzero"`
@@ -132,7 +133,7 @@ func (f *Feed) Round(reason upgrade.Reason, r upgrade.Report, _ time.Duration) {
 }
 
 // Rollout implements [upgrade.Observer].
-func (f *Feed) Rollout(r upgrade.Rollout) {
+func (f *Feed) Rollout(r rollout.Report) {
 	e := Event{Kind: EventRollout, Rollout: r.Number, Phase: r.Phase, Image: &r.Install.Image, Path: r.Install.Path}
 	if r.Superseded {
 		e.Detail = "superseded"
@@ -141,7 +142,7 @@ func (f *Feed) Rollout(r upgrade.Rollout) {
 }
 
 // Moved implements [upgrade.Observer].
-func (f *Feed) Moved(m upgrade.Member, from upgrade.State) {
+func (f *Feed) Moved(m rollout.Member, from rollout.State) {
 	f.add(Event{
 		Kind: EventServer, PID: m.PID, UID: &m.UID, From: &from, State: &m.State,
 		ByOther: m.ByOther, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
@@ -149,7 +150,7 @@ func (f *Feed) Moved(m upgrade.Member, from upgrade.State) {
 }
 
 // Refused implements [upgrade.Observer].
-func (f *Feed) Refused(m upgrade.Member, err error) {
+func (f *Feed) Refused(m rollout.Member, err error) {
 	f.add(Event{Kind: EventRefused, PID: m.PID, UID: &m.UID, Detail: err.Error()})
 }
 

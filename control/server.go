@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -37,7 +38,7 @@ const (
 type service interface {
 	Status(ctx context.Context) (upgrade.Status, error)
 	Servers(ctx context.Context) ([]upgrade.ServerStatus, error)
-	Rollouts(ctx context.Context) ([]upgrade.Rollout, error)
+	Rollouts(ctx context.Context) ([]rollout.Report, error)
 	Trigger(ctx context.Context, path string, self selector.PID) (upgrade.Report, error)
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error

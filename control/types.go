@@ -7,6 +7,7 @@ package control
 import (
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -80,8 +81,8 @@ type Servers struct {
 
 // Rollouts is the answer to /v1/rollouts.
 type Rollouts struct {
-	SchemaVersion int               `json:"schema_version"`
-	Rollouts      []upgrade.Rollout `json:"rollouts"`
+	SchemaVersion int              `json:"schema_version"`
+	Rollouts      []rollout.Report `json:"rollouts"`
 }
 
 // problem is the answer to a request that was turned down.

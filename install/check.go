@@ -39,7 +39,7 @@ func look(root int, path string) (selector.Install, mark) {
 	defer func() { _ = unix.Close(fd) }()
 	i.Image = m.Image
 	i.Modified = time.Unix(m.mtime.Unix())
-	i.Interpreters, err = ready(root, fd)
+	i.Interpreters, i.Script, err = ready(root, fd)
 	i.State = selector.StateReady
 	if err != nil {
 		i.State, i.Detail = selector.StateUnready, plain(err)
@@ -91,12 +91,12 @@ const deepestScript = 5
 
 // ready says why the file that fd leads to cannot be exec'd. When it can, it answers with the paths
 // that the kernel opens besides, which lead from the same root.
-func ready(root, fd int) ([]string, error) {
+func ready(root, fd int) (interpreters []string, isScript bool, err error) {
 	next, isScript, err := examine(fd)
-	var interpreters []string
+	first := isScript
 	for scripts := 1; err == nil && next != ""; scripts++ {
 		if isScript && scripts > deepestScript {
-			return nil, errors.New("too many scripts whose interpreter is a script")
+			return nil, first, errors.New("too many scripts whose interpreter is a script")
 		}
 		interpreters = append(interpreters, next)
 		if isScript {
@@ -107,11 +107,11 @@ func ready(root, fd int) ([]string, error) {
 	}
 	switch {
 	case err == nil:
-		return interpreters, nil
+		return interpreters, first, nil
 	case len(interpreters) == 0:
-		return nil, err
+		return nil, first, err
 	}
-	return nil, fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
+	return nil, first, fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
 }
 
 // examineAt examines the file that a path leads to, from a root.

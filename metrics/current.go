@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -188,18 +189,18 @@ func (c *current) collectStatus(to chan<- prometheus.Metric, read readStatus) {
 	c.collectRollouts(to, status.Rollouts)
 }
 
-func (c *current) collectRollouts(to chan<- prometheus.Metric, rollouts []upgrade.Rollout) {
-	phases, members := make(map[upgrade.Phase]int), make(map[upgrade.State]int)
+func (c *current) collectRollouts(to chan<- prometheus.Metric, rollouts []rollout.Report) {
+	phases, members := make(map[rollout.Phase]int), make(map[rollout.State]int)
 	for _, r := range rollouts {
 		phases[r.Phase]++
 		for s, n := range r.Servers {
 			members[s] += n
 		}
 	}
-	for _, p := range upgrade.Phases() {
+	for _, p := range rollout.Phases() {
 		gauge(to, c.phases, float64(phases[p]), string(p))
 	}
-	for _, s := range upgrade.States() {
+	for _, s := range rollout.States() {
 		gauge(to, c.members, float64(members[s]), s.String())
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/metrics"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -22,9 +23,9 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	status := upgrade.Status{
 		Verdicts: map[selector.Verdict]int{selector.Outdated: 3, selector.UpToDate: 2},
 		Installs: []upgrade.InstallStatus{{Install: ready}, {Install: ready}, {}},
-		Rollouts: []upgrade.Rollout{
-			{Phase: upgrade.PhaseCanary, Servers: map[upgrade.State]int{upgrade.Pending: 1, upgrade.Holding: 1}},
-			{Phase: upgrade.PhaseCanary, Servers: map[upgrade.State]int{upgrade.Pending: 1}},
+		Rollouts: []rollout.Report{
+			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1}},
+			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1}},
 		},
 	}
 	m.FollowStatus(func(context.Context) (upgrade.Status, error) { return status, nil })
@@ -32,23 +33,23 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	for _, v := range selector.Verdicts() {
 		want[fmt.Sprintf("servers{verdict=%q}", v)] = "0"
 	}
-	for _, p := range upgrade.Phases() {
+	for _, p := range rollout.Phases() {
 		want[fmt.Sprintf("rollouts{phase=%q}", string(p))] = "0"
 	}
-	for _, s := range upgrade.States() {
+	for _, s := range rollout.States() {
 		want[fmt.Sprintf("rollout_servers{state=%q}", s)] = "0"
 	}
 	maps.Copy(want, map[string]string{
-		`servers{verdict="outdated"}`:      "3",
-		`servers{verdict="up-to-date"}`:    "2",
-		`rollouts{phase="canary"}`:         "2",
-		`installs{state="ready"}`:          "2",
-		`rollout_servers{state="pending"}`: "2",
-		`rollout_servers{state="holding"}`: "1",
+		`servers{verdict="outdated"}`:       "3",
+		`servers{verdict="up-to-date"}`:     "2",
+		`rollouts{phase="canary"}`:          "2",
+		`installs{state="ready"}`:           "2",
+		`rollout_servers{state="pending"}`:  "2",
+		`rollout_servers{state="settling"}`: "1",
 	})
 	requireValues(t, scrape(t, m), want)
 
-	status = upgrade.Status{Rollouts: []upgrade.Rollout{{Phase: upgrade.PhaseComplete}}}
+	status = upgrade.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseComplete}}}
 	requireValues(t, scrape(t, m), map[string]string{
 		`servers{verdict="outdated"}`:      "0",
 		`rollouts{phase="canary"}`:         "0",
@@ -155,7 +156,7 @@ func TestServiceIsNotHeldUpByAScrape(t *testing.T) {
 			serve(m)
 			m.SetSource(upgrade.SourceProc)
 			m.FollowTracker(tracker)
-			answer <- upgrade.Status{Rollouts: []upgrade.Rollout{{Phase: upgrade.PhaseRolling}}}
+			answer <- upgrade.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseRolling}}}
 		}
 	}()
 	var scrapes sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -82,8 +83,8 @@ const (
 )
 
 // outcomes are the states that [Metrics.Moved] counts.
-func outcomes() []upgrade.State {
-	return []upgrade.State{upgrade.Upgraded, upgrade.Stayed, upgrade.Staying, upgrade.Died, upgrade.Left}
+func outcomes() []rollout.State {
+	return []rollout.State{rollout.Upgraded, rollout.TimedOut, rollout.GaveUp, rollout.Crashed, rollout.Exited}
 }
 
 // showZeros makes every count present before it is first raised: rate() does not see a first rise
@@ -127,7 +128,7 @@ func (m *Metrics) Round(reason upgrade.Reason, report upgrade.Report, took time.
 }
 
 // Rollout is told of by the service.
-func (m *Metrics) Rollout(r upgrade.Rollout) {
+func (m *Metrics) Rollout(r rollout.Report) {
 	if r.Number == 0 || r.Superseded {
 		return
 	}
@@ -138,27 +139,27 @@ func (m *Metrics) Rollout(r upgrade.Rollout) {
 }
 
 // Moved is told of by the service.
-func (m *Metrics) Moved(member upgrade.Member, from upgrade.State) {
+func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 	if member.State == from { // another verdict, or another exec
 		return
 	}
 	switch member.State {
-	case upgrade.Notified:
+	case rollout.Signalled:
 		if !member.ByOther {
 			m.sent.Inc()
 		}
-	case upgrade.Holding:
-		if !member.AskedAt.IsZero() {
+	case rollout.Settling:
+		if !member.SignalledAt.IsZero() {
 			// The time of asking may be from before a restart, and the clock may have been set since.
-			m.upgradeTook.Observe(max(0, member.Since.Sub(member.AskedAt)).Seconds())
+			m.upgradeTook.Observe(max(0, member.Since.Sub(member.SignalledAt)).Seconds())
 		}
-	case upgrade.Upgraded, upgrade.Stayed, upgrade.Staying, upgrade.Died, upgrade.Left:
+	case rollout.Upgraded, rollout.TimedOut, rollout.GaveUp, rollout.Crashed, rollout.Exited:
 		m.outcomes.WithLabelValues(member.State.String()).Inc()
 	}
 }
 
 // Refused is told of by the service.
-func (m *Metrics) Refused(_ upgrade.Member, err error) {
+func (m *Metrics) Refused(_ rollout.Member, err error) {
 	reason := otherReason
 	switch {
 	case errors.Is(err, syscall.EPERM):

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/metrics"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -52,11 +53,11 @@ func TestServiceIsCounted(t *testing.T) {
 		`signals_refused_total{reason="asked-by-other"}`: "1",
 		`signals_refused_total{reason="other"}`:          "1",
 
-		`upgrades_total{outcome="upgraded"}`: "1",
-		`upgrades_total{outcome="died"}`:     "1",
-		`upgrades_total{outcome="left"}`:     "1",
-		`upgrades_total{outcome="stayed"}`:   "1",
-		`upgrades_total{outcome="staying"}`:  "0",
+		`upgrades_total{outcome="upgraded"}`:  "1",
+		`upgrades_total{outcome="crashed"}`:   "1",
+		`upgrades_total{outcome="exited"}`:    "1",
+		`upgrades_total{outcome="timed-out"}`: "1",
+		`upgrades_total{outcome="gave-up"}`:   "0",
 
 		`upgrade_duration_seconds_count`:             "2",
 		`upgrade_duration_seconds_sum`:               "2",
@@ -71,27 +72,27 @@ func TestServiceIsCounted(t *testing.T) {
 func serve(m *metrics.Metrics) {
 	var observer upgrade.Observer = m
 	observer.Round(upgrade.ReasonInstall, upgrade.Report{}, 0)
-	observer.Rollout(upgrade.Rollout{Phase: upgrade.PhaseIdle})
-	first := upgrade.Rollout{Number: 4, Phase: upgrade.PhaseCanary}
+	observer.Rollout(rollout.Report{Phase: rollout.PhaseIdle})
+	first := rollout.Report{Number: 4, Phase: rollout.PhaseCanary}
 	observer.Rollout(first)
 	observer.Round(upgrade.ReasonInstall, upgrade.Report{}, 250*time.Millisecond)
 	observer.Round(upgrade.ReasonScan, upgrade.Report{}, 500*time.Millisecond)
 	m.Scanned(125 * time.Millisecond)
 
-	asked := upgrade.Member{PID: 7, AskedAt: start, Since: start}
-	move(m, asked, 0, upgrade.Skipped, upgrade.Skipped, upgrade.Pending, upgrade.Notified)
+	asked := rollout.Member{PID: 7, SignalledAt: start, Since: start}
+	move(m, asked, 0, rollout.Skipped, rollout.Skipped, rollout.Pending, rollout.Signalled)
 	m.Event(upgrade.Execed)
-	move(m, asked, 2*time.Second, upgrade.Notified, upgrade.Holding)
+	move(m, asked, 2*time.Second, rollout.Signalled, rollout.Settling)
 	m.Event(upgrade.Execed)
-	move(m, asked, 30*time.Second, upgrade.Holding, upgrade.Holding, upgrade.Upgraded, upgrade.None)
-	move(m, asked, time.Minute, upgrade.Pending, upgrade.Notified, upgrade.Stayed, upgrade.Left)
+	move(m, asked, 30*time.Second, rollout.Settling, rollout.Settling, rollout.Upgraded, rollout.None)
+	move(m, asked, time.Minute, rollout.Pending, rollout.Signalled, rollout.TimedOut, rollout.Exited)
 
 	m.Event(upgrade.AskedByOther)
 	byOther := asked
 	byOther.ByOther = true
-	move(m, byOther, 0, upgrade.Pending, upgrade.Notified)
+	move(m, byOther, 0, rollout.Pending, rollout.Signalled)
 	// The clock was set back.
-	move(m, byOther, -time.Hour, upgrade.Notified, upgrade.Holding, upgrade.Died)
+	move(m, byOther, -time.Hour, rollout.Signalled, rollout.Settling, rollout.Crashed)
 
 	observer.Refused(asked, unix.EPERM)
 	observer.Refused(asked, fmt.Errorf("send: %w", unix.EPERM))
@@ -99,15 +100,15 @@ func serve(m *metrics.Metrics) {
 	observer.Refused(asked, errOther)
 	observer.Trouble(errOther)
 
-	first.Phase = upgrade.PhaseRolling
+	first.Phase = rollout.PhaseRolling
 	observer.Rollout(first)
 	first.Superseded = true
 	observer.Rollout(first)
-	observer.Rollout(upgrade.Rollout{Number: 5, Phase: upgrade.PhaseRolling})
+	observer.Rollout(rollout.Report{Number: 5, Phase: rollout.PhaseRolling})
 }
 
 // move tells of a way through states, all but the first entered at the time after start.
-func move(m *metrics.Metrics, member upgrade.Member, after time.Duration, states ...upgrade.State) {
+func move(m *metrics.Metrics, member rollout.Member, after time.Duration, states ...rollout.State) {
 	member.Since = start.Add(after)
 	for i, to := range states[1:] {
 		member.State = to

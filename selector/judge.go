@@ -40,6 +40,8 @@ type Install struct {
 	State    State     `json:"state"`
 	// Detail says why it is not ready.
 	Detail string `json:"detail"`
+	// Script says that it is one: what a process runs after its exec is another file then.
+	Script bool `json:"-"`
 	// Interpreters are the absolute paths that the kernel opens besides the file itself to exec it.
 	Interpreters []string `json:"-"`
 }

@@ -146,6 +146,9 @@ type Process struct {
 	Path string
 	// View is what the process sees of the files of the host.
 	View View
+	// DataDir is where the server keeps the index that it shares with others, as its environment says; empty where that
+	// does not tell.
+	DataDir string
 	// Container is what the process runs in: the id that the container runtime gave it, or the name of
 	// its PID namespace, as "pid:[number]", if that is not the reader's. It is empty on the host
 	// itself. Users with a control group of their own can choose it freely.

@@ -5,28 +5,49 @@
 package state
 
 import (
+	"maps"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
-	"ebpf-upgrader/upgrade"
 )
 
-func newRollout(s upgrade.SavedRollout, now clock) *rollout {
-	return &rollout{
-		Number: s.Number, Proven: s.Proven, Halted: s.Halted, Deaths: s.Deaths, Barred: s.Barred,
-		Started: now.moment(s.Started), Install: newInstall(s.Install),
+func newRollout(s rollout.Snapshot, now clock) *rolloutLine {
+	r := &rolloutLine{
+		Number: s.Number, Started: now.moment(s.Started), Install: newInstall(s.Install),
+		Users: []userLine{}, Open: []groupLine{}, Foreign: map[selector.PID]int{},
 	}
+	maps.Copy(r.Foreign, s.Foreign)
+	for _, u := range s.Users {
+		r.Users = append(r.Users, userLine{u.UID, u.Deaths, u.IsHalted, text(u.Why), u.IsProven, u.IsFailed})
+	}
+	for _, g := range s.Open {
+		r.Open = append(r.Open, newGroup(g))
+	}
+	return r
 }
 
-func (r rollout) saved(now clock) upgrade.SavedRollout {
-	return upgrade.SavedRollout{
-		Number: r.Number, Proven: r.Proven, Halted: r.Halted, Deaths: r.Deaths, Barred: r.Barred,
-		Started: now.time(r.Started), Install: r.Install.install(),
+func (r rolloutLine) saved(now clock) rollout.Snapshot {
+	s := rollout.Snapshot{Number: r.Number, Started: now.time(r.Started), Install: r.Install.install(), Foreign: maps.Clone(r.Foreign)}
+	for _, u := range r.Users {
+		s.Users = append(s.Users, rollout.UserSnapshot{
+			UID: u.UID, Deaths: u.Deaths, IsHalted: u.Halted, Why: string(u.Why), IsProven: u.Proven, IsFailed: u.Failed,
+		})
 	}
+	for _, g := range r.Open {
+		s.Open = append(s.Open, g.group())
+	}
+	return s
+}
+
+func newGroup(g rollout.Group) groupLine { return groupLine{g.User, g.View, text(g.DataDir)} }
+
+func (g groupLine) group() rollout.Group {
+	return rollout.Group{User: g.User, View: g.View, DataDir: string(g.DataDir)}
 }
 
 func newInstall(i selector.Install) install {
-	to := install{Path: text(i.Path), Image: i.Image, State: text(i.State), Detail: text(i.Detail)}
+	to := install{Path: text(i.Path), Image: i.Image, State: text(i.State), Detail: text(i.Detail), Script: i.Script}
 	if !i.Modified.IsZero() {
 		to.Modified = &[2]int64{i.Modified.Unix(), int64(i.Modified.Nanosecond())}
 	}
@@ -39,6 +60,7 @@ func newInstall(i selector.Install) install {
 func (i install) install() selector.Install {
 	to := selector.Install{
 		Path: string(i.Path), Image: i.Image, State: selector.State(i.State), Detail: string(i.Detail),
+		Script: i.Script,
 	}
 	if i.Modified != nil {
 		to.Modified = time.Unix(i.Modified[0], i.Modified[1])
@@ -49,21 +71,22 @@ func (i install) install() selector.Install {
 	return to
 }
 
-func newServer(s upgrade.SavedServer, now clock) *server {
-	return &server{
+func newServer(s rollout.MemberSnapshot, now clock) *serverLine {
+	return &serverLine{
 		PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.moment(s.Since),
-		Verdict: s.Verdict, Detail: text(s.Detail), Attempts: s.Attempts, AskedAt: now.moment(s.AskedAt),
-		ByOther: s.ByOther, Ran: s.Ran, Carried: s.Carried,
+		Verdict: s.Verdict, Detail: text(s.Detail), Attempts: s.Attempts, SignalledAt: now.moment(s.SignalledAt),
+		ArmedAt: now.moment(s.ArmedAt), ByOther: s.ByOther, Sender: s.Sender, Canary: s.Canary,
+		Group: newGroup(s.Group), Ran: s.Ran, Carried: s.Carried,
 	}
 }
 
-func (s server) saved(now clock) upgrade.SavedServer {
-	return upgrade.SavedServer{
-		Member: upgrade.Member{
+func (s serverLine) saved(now clock) rollout.MemberSnapshot {
+	return rollout.MemberSnapshot{
+		Member: rollout.Member{
 			PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.time(s.Since),
-			Verdict: s.Verdict, Detail: string(s.Detail), Attempts: s.Attempts, AskedAt: now.time(s.AskedAt),
-			ByOther: s.ByOther,
+			Verdict: s.Verdict, Detail: string(s.Detail), Attempts: s.Attempts, SignalledAt: now.time(s.SignalledAt),
+			ArmedAt: now.time(s.ArmedAt), ByOther: s.ByOther, Sender: s.Sender, Canary: s.Canary,
 		},
-		Ran: s.Ran, Carried: s.Carried,
+		Group: s.Group.group(), Ran: s.Ran, Carried: s.Carried,
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/state"
 	"ebpf-upgrader/upgrade"
@@ -43,7 +44,7 @@ func TestATornFileIsUsedAsFarAsItGoes(t *testing.T) {
 		want := saved()
 		want.Rollouts = want.Rollouts[:min(2, whole-2)]
 		for pid := 1; pid <= whole-4; pid++ {
-			want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, server(selector.PID(pid)))
+			want.Rollouts[0].Members = append(want.Rollouts[0].Members, server(selector.PID(pid)))
 		}
 		check(t, got, want)
 	}
@@ -71,8 +72,8 @@ func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
 		return strings.Replace(content, from, to, 1)
 	}
 	for name, content := range map[string]string{
-		"other version":         replace(`state":2`, `state":1`),
-		"other version's form":  `{"ebpf_upgrader_state":3,"more":true}` + "\n",
+		"other version":         replace(`state":3`, `state":1`),
+		"other version's form":  `{"ebpf_upgrader_state":4,"more":true}` + "\n",
 		"other install":         replace(installPath, "/usr/bin/other"),
 		"text":                  "hello\nworld\n",
 		"text without an end":   "hello",
@@ -82,7 +83,7 @@ func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
 		"a field too many":      replace(`"pid":1,`, `"pid":1,"x":1,`),
 		"a field twice":         replace(`"pid":1,`, `"pid":1,"pid":1,`),
 		"other case":            replace(`"pid":1,`, `"PID":1,`),
-		"unknown state":         replace(`"state":"holding"`, `"state":"hodling"`),
+		"unknown state":         replace(`"state":"settling"`, `"state":"settlign"`),
 		"unknown verdict":       replace(`"verdict":"up-to-date"`, `"verdict":"fine"`),
 		"pid 0":                 replace(`"pid":1,`, `"pid":0,`),
 		"negative pid":          replace(`"pid":1,`, `"pid":-1,`),
@@ -123,7 +124,7 @@ func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
 	must(t, err)
 	other := bytes.Replace(content, bytes.TrimSpace(boot), []byte("00000000-0000-4000-8000-000000000000"), 1)
 	for what, left := range map[string][]byte{
-		"file": other, "file of another version": bytes.Replace(other, []byte(`state":2`), []byte(`state":1`), 1),
+		"file": other, "file of another version": bytes.Replace(other, []byte(`state":3`), []byte(`state":1`), 1),
 	} {
 		must(t, os.WriteFile(path, left, 0o600))
 		must(t, os.Chmod(path, 0o400)) // which says that something is lacking in it
@@ -163,9 +164,9 @@ func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
 }
 
 // serversOf are those of all rollouts.
-func serversOf(s upgrade.Saved) (all []upgrade.SavedServer) {
+func serversOf(s upgrade.Saved) (all []rollout.MemberSnapshot) {
 	for _, r := range s.Rollouts {
-		all = append(all, r.Servers...)
+		all = append(all, r.Members...)
 	}
 	return all
 }
@@ -204,7 +205,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		for _, s := range serversOf(*got) {
-			if s.PID <= 0 || s.Verdict.String() == "" || s.State < upgrade.Notified || s.State > upgrade.Staying {
+			if s.PID <= 0 || s.Verdict.String() == "" || s.State < rollout.Signalled || s.State > rollout.GaveUp {
 				t.Fatalf("half a server: %+v", s)
 			}
 		}

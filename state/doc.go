@@ -5,7 +5,8 @@
 // The file must survive the process, not the machine: nothing is written through to a disk, and what
 // an earlier boot left is not used. Its form is JSON lines:
 //
-//	{"ebpf_upgrader_state":1,"boot_id":"…","install_path":"…"}
+//	{"ebpf_upgrader_state":3,"boot_id":"…","serves":"…"}
+//	{"service":{…}}
 //	{"rollout":{…}}
 //	{"server":{…}}    as often as there are servers
 //	{"server":{…}}    for every change since: a later line replaces an earlier one of the same PID

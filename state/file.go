@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -55,7 +56,7 @@ type File struct {
 	// service, rollouts and servers are the lines that a whole file consists of besides the header.
 	service  []byte
 	rollouts map[uint64][]byte
-	servers  map[selector.PID]serverLine
+	servers  map[selector.PID]keptServer
 	// lacks says that something could not be written, and that the file says so.
 	lacks bool
 	// failed and failedAt are of the last attempt to write a whole file for a note.
@@ -63,8 +64,8 @@ type File struct {
 	failedAt time.Time
 }
 
-// serverLine is the line of a server in a rollout.
-type serverLine struct {
+// keptServer is the line of a server in a rollout.
+type keptServer struct {
 	rollout uint64
 	line    []byte
 }
@@ -83,7 +84,7 @@ func Open(dir, serves string) (*File, *upgrade.Saved, error) {
 		serves:   serves,
 		service:  encode(line{Service: &service{}}),
 		rollouts: make(map[uint64][]byte),
-		servers:  make(map[selector.PID]serverLine),
+		servers:  make(map[selector.PID]keptServer),
 	}
 	saved, err := f.read()
 	if err == nil || errors.Is(err, ErrForeign) {
@@ -130,7 +131,7 @@ func (f *File) read() (*upgrade.Saved, error) {
 		f.rollouts[number] = encode(line{Rollout: &r})
 	}
 	for pid, s := range kept.servers {
-		f.servers[pid] = serverLine{s.Rollout, encode(line{Server: &s})}
+		f.servers[pid] = keptServer{s.Rollout, encode(line{Server: &s})}
 	}
 	saved := kept.saved(readClock())
 	saved.Lacking = lacks
@@ -189,10 +190,10 @@ func (f *File) Save(s upgrade.Saved) error {
 	clear(f.servers)
 	for _, r := range s.Rollouts {
 		f.rollouts[r.Number] = encode(line{Rollout: newRollout(r, clock)})
-		for _, server := range r.Servers {
+		for _, server := range r.Members {
 			if server.State.Kept() {
 				server.Rollout = r.Number
-				f.servers[server.PID] = serverLine{r.Number, encode(line{Server: newServer(server, clock)})}
+				f.servers[server.PID] = keptServer{r.Number, encode(line{Server: newServer(server, clock)})}
 			}
 		}
 	}
@@ -200,7 +201,7 @@ func (f *File) Save(s upgrade.Saved) error {
 }
 
 // Rollout replaces what was kept of one rollout, but not of its servers; see Note.
-func (f *File) Rollout(r upgrade.SavedRollout) error {
+func (f *File) Rollout(r rollout.Snapshot) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	encoded := encode(line{Rollout: newRollout(r, readClock())})
@@ -213,19 +214,19 @@ func (f *File) Forget(number uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.rollouts, number)
-	maps.DeleteFunc(f.servers, func(_ selector.PID, s serverLine) bool { return s.rollout == number })
+	maps.DeleteFunc(f.servers, func(_ selector.PID, s keptServer) bool { return s.rollout == number })
 	return f.written(f.append(encode(line{Forget: number})))
 }
 
 // Note replaces what was kept of one server, or forgets it when its state is not one to keep. When
 // Note returns without an error, the kernel has the line. What could not be written is written with
 // the next Note or Save; until then the file says that something is lacking.
-func (f *File) Note(s upgrade.SavedServer) error {
+func (f *File) Note(s rollout.MemberSnapshot) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	encoded := encode(line{Server: newServer(s, readClock())})
 	if s.State.Kept() {
-		f.servers[s.PID] = serverLine{s.Rollout, encoded}
+		f.servers[s.PID] = keptServer{s.Rollout, encoded}
 	} else {
 		delete(f.servers, s.PID)
 	}

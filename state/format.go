@@ -15,12 +15,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
 
 const (
-	version = 2
+	version = 3
 	// magic is how every file begins.
 	magic = `{"ebpf_upgrader_state":`
 )
@@ -33,9 +34,9 @@ type header struct {
 
 // line is every line but the header; one of all is set.
 type line struct {
-	Service *service `json:"service,omitempty"`
-	Rollout *rollout `json:"rollout,omitempty"`
-	Server  *server  `json:"server,omitempty"`
+	Service *service     `json:"service,omitempty"`
+	Rollout *rolloutLine `json:"rollout,omitempty"`
+	Server  *serverLine  `json:"server,omitempty"`
 	// Forget is the number of a rollout that is over, with its servers.
 	Forget uint64 `json:"forget,omitempty"`
 }
@@ -47,15 +48,30 @@ type service struct {
 	AloneUntil *int64 `json:"alone_until,omitempty"`
 }
 
-type rollout struct {
-	Number uint64         `json:"number"`
-	Proven bool           `json:"proven"`
-	Halted bool           `json:"halted"`
-	Deaths map[uint32]int `json:"deaths"`
-	// Barred is left out where it is empty, as by those who did not know it.
-	Barred  []uint32 `json:"barred,omitempty"`
-	Started *int64   `json:"started"`
-	Install install  `json:"install"`
+type rolloutLine struct {
+	Number  uint64     `json:"number"`
+	Started *int64     `json:"started"`
+	Install install    `json:"install"`
+	Users   []userLine `json:"users"`
+	// Open are the groups whose canaries have proven the file.
+	Open []groupLine `json:"open"`
+	// Foreign counts deaths after signals of other senders, by sender.
+	Foreign map[selector.PID]int `json:"foreign"`
+}
+
+type userLine struct {
+	UID    uint32 `json:"uid"`
+	Deaths int    `json:"deaths"`
+	Halted bool   `json:"halted"`
+	Why    text   `json:"why"`
+	Proven bool   `json:"proven"`
+	Failed bool   `json:"failed"`
+}
+
+type groupLine struct {
+	User    uint32        `json:"user"`
+	View    selector.View `json:"view"`
+	DataDir text          `json:"data_dir"`
 }
 
 type install struct {
@@ -63,25 +79,30 @@ type install struct {
 	selector.Image
 	// Modified is in seconds and nanoseconds: file systems know years that RFC 3339 does not.
 	Modified     *[2]int64 `json:"modified"`
+	Script       bool      `json:"script"`
 	State        text      `json:"state"`
 	Detail       text      `json:"detail"`
 	Interpreters []text    `json:"interpreters"`
 }
 
-type server struct {
-	PID       selector.PID     `json:"pid"`
-	StartTime uint64           `json:"start_time"`
-	UID       uint32           `json:"uid"`
-	Rollout   uint64           `json:"rollout"`
-	State     upgrade.State    `json:"state"`
-	Since     *int64           `json:"since"`
-	Verdict   selector.Verdict `json:"verdict"`
-	Detail    text             `json:"detail"`
-	Attempts  int              `json:"attempts"`
-	AskedAt   *int64           `json:"asked_at"`
-	ByOther   bool             `json:"by_other"`
-	Ran       selector.Image   `json:"ran"`
-	Carried   bool             `json:"carried"`
+type serverLine struct {
+	PID         selector.PID     `json:"pid"`
+	StartTime   uint64           `json:"start_time"`
+	UID         uint32           `json:"uid"`
+	Rollout     uint64           `json:"rollout"`
+	State       rollout.State    `json:"state"`
+	Since       *int64           `json:"since"`
+	Verdict     selector.Verdict `json:"verdict"`
+	Detail      text             `json:"detail"`
+	Attempts    int              `json:"attempts"`
+	SignalledAt *int64           `json:"signalled_at"`
+	ArmedAt     *int64           `json:"armed_at"`
+	ByOther     bool             `json:"by_other"`
+	Sender      selector.PID     `json:"sender"`
+	Canary      bool             `json:"canary"`
+	Group       groupLine        `json:"group"`
+	Ran         selector.Image   `json:"ran"`
+	Carried     bool             `json:"carried"`
 }
 
 // text is a string that need not be UTF-8, as paths are: such a one is an object that holds its
@@ -134,8 +155,8 @@ func decode(from []byte, to any) error {
 // contents is what stands in a file; service is nil when nothing does.
 type contents struct {
 	service  *service
-	rollouts map[uint64]rollout
-	servers  map[selector.PID]server
+	rollouts map[uint64]rolloutLine
+	servers  map[selector.PID]serverLine
 }
 
 // parse reads a whole file. Everything that it complains of is [ErrForeign].
@@ -148,7 +169,7 @@ func parse(content []byte, want header) (contents, error) {
 	if current, err := checkHeader(lines[0], want); err != nil || !current {
 		return contents{}, err
 	}
-	found := contents{rollouts: make(map[uint64]rollout), servers: make(map[selector.PID]server)}
+	found := contents{rollouts: make(map[uint64]rolloutLine), servers: make(map[selector.PID]serverLine)}
 	for i, from := range lines[1:] {
 		err := found.take(from)
 		if err != nil && i < len(lines)-2 {
@@ -226,7 +247,7 @@ func (l line) one() bool {
 	return n == 1
 }
 
-func (c *contents) takeServer(s server) error {
+func (c *contents) takeServer(s serverLine) error {
 	if err := s.check(); err != nil {
 		return err
 	}
@@ -240,10 +261,10 @@ func (c *contents) takeServer(s server) error {
 
 func (c *contents) forget(number uint64) {
 	delete(c.rollouts, number)
-	maps.DeleteFunc(c.servers, func(_ selector.PID, s server) bool { return s.Rollout == number })
+	maps.DeleteFunc(c.servers, func(_ selector.PID, s serverLine) bool { return s.Rollout == number })
 }
 
-func (r *rollout) check() error {
+func (r *rolloutLine) check() error {
 	if r.Number == 0 {
 		return errors.New("rollout 0")
 	}
@@ -253,11 +274,11 @@ func (r *rollout) check() error {
 	return checkMoments(r.Started)
 }
 
-func (s *server) check() error {
+func (s *serverLine) check() error {
 	if s.PID <= 0 {
 		return fmt.Errorf("pid %d", s.PID)
 	}
-	return checkMoments(s.Since, s.AskedAt)
+	return checkMoments(s.Since, s.SignalledAt, s.ArmedAt)
 }
 
 func checkMoments(moments ...*int64) error {
@@ -272,14 +293,14 @@ func checkMoments(moments ...*int64) error {
 // saved leaves out servers of rollouts that are not there.
 func (c contents) saved(now clock) *upgrade.Saved {
 	s := &upgrade.Saved{Paused: c.service.Paused, Number: c.service.Number, AloneUntil: now.time(c.service.AloneUntil)}
-	servers := make(map[uint64][]upgrade.SavedServer)
+	servers := make(map[uint64][]rollout.MemberSnapshot)
 	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
 		server := c.servers[pid]
 		servers[server.Rollout] = append(servers[server.Rollout], server.saved(now))
 	}
 	for _, number := range slices.Sorted(maps.Keys(c.rollouts)) {
 		r := c.rollouts[number].saved(now)
-		r.Servers = servers[number]
+		r.Members = servers[number]
 		s.Rollouts = append(s.Rollouts, r)
 		s.Number = max(s.Number, number)
 	}

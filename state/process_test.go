@@ -125,7 +125,7 @@ func checkLeft(t *testing.T, dir string) {
 		for i := n - n%20 + 1; i <= n; i++ {
 			s := server(selector.PID(10 + i%20))
 			s.StartTime = uint64(i)
-			want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, s)
+			want.Rollouts[0].Members = append(want.Rollouts[0].Members, s)
 		}
 		return want
 	}

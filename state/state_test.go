@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/state"
 	"ebpf-upgrader/upgrade"
@@ -29,7 +30,7 @@ const of = 1 << 63
 
 // same compares what was saved with what was loaded: two clocks are not read at once.
 var same = cmp.Options{
-	cmpopts.IgnoreUnexported(upgrade.Member{}), cmpopts.EquateEmpty(),
+	cmpopts.IgnoreUnexported(rollout.Member{}), cmpopts.EquateEmpty(),
 	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() != ".Modified" },
 		cmpopts.EquateApproxTime(500*time.Millisecond)),
 }
@@ -43,16 +44,18 @@ var start = func() time.Time {
 }()
 
 // server is made of its PID, so that half of one and half of another show.
-func server(pid selector.PID) upgrade.SavedServer {
+func server(pid selector.PID) rollout.MemberSnapshot {
 	n := uint64(pid)
-	kept := []upgrade.State{upgrade.Notified, upgrade.Holding, upgrade.Upgraded, upgrade.Stayed, upgrade.Staying}
-	return upgrade.SavedServer{
-		Member: upgrade.Member{
+	kept := []rollout.State{rollout.Signalled, rollout.Settling, rollout.Upgraded, rollout.TimedOut, rollout.GaveUp}
+	return rollout.MemberSnapshot{
+		Member: rollout.Member{
 			PID: pid, StartTime: n * 100, UID: uint32(n + 1), Rollout: of, State: kept[n%5],
 			Since: start.Add(-time.Duration(n) * time.Second), Verdict: selector.Verdict(n%11 + 1),
 			Detail: strings.Repeat("é\"<\n\xff", int(n%7)), Attempts: int(n % 4),
-			AskedAt: start.Add(-time.Duration(n) * time.Minute), ByOther: n%2 == 0,
+			SignalledAt: start.Add(-time.Duration(n) * time.Minute), ByOther: n%2 == 0,
+			Sender: pid * 3, Canary: n%3 == 1, ArmedAt: start.Add(-time.Duration(n) * time.Millisecond),
 		},
+		Group:   rollout.Group{User: uint32(n), View: selector.View{Mounts: n, Root: selector.Image{Dev: n, Ino: 2}}, DataDir: "/d\xfe"},
 		Ran:     selector.Image{Dev: n, Ino: 1<<63 + n},
 		Carried: n%3 == 0,
 	}
@@ -64,12 +67,16 @@ func saved(pids ...selector.PID) upgrade.Saved {
 		Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
 		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
-	s := upgrade.Saved{Paused: true, Number: 1<<64 - 1, AloneUntil: start.Add(time.Minute), Rollouts: []upgrade.SavedRollout{
-		{Number: of, Install: install, Started: start.Add(-time.Hour), Proven: true, Halted: true, Deaths: map[uint32]int{0: 1, 1<<32 - 1: 2}, Barred: []uint32{1<<32 - 1}},
+	s := upgrade.Saved{Paused: true, Number: 1<<64 - 1, AloneUntil: start.Add(time.Minute), Rollouts: []rollout.Snapshot{
+		{
+			Number: of, Install: install, Started: start.Add(-time.Hour), Foreign: map[selector.PID]int{0: 1, 42: 3},
+			Users: []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, Why: "\xfe", IsFailed: true}},
+			Open:  []rollout.Group{{User: 7, DataDir: "/home/\xfe"}},
+		},
 		{Number: of + 1, Install: install},
 	}}
 	for _, pid := range pids {
-		s.Rollouts[0].Servers = append(s.Rollouts[0].Servers, server(pid))
+		s.Rollouts[0].Members = append(s.Rollouts[0].Members, server(pid))
 	}
 	return s
 }
@@ -148,42 +155,23 @@ func TestNotesReplaceAndRemove(t *testing.T) {
 	f, _ := mustOpen(t, dir)
 	must(t, f.Save(saved(1, 2, 3, 4, 5, 6)))
 	changed := server(2)
-	changed.State, changed.Attempts, changed.Carried = upgrade.Staying, 9, !changed.Carried
+	changed.State, changed.Attempts, changed.Carried = rollout.GaveUp, 9, !changed.Carried
 	must(t, f.Note(changed))
 	must(t, f.Note(server(9)))
-	for i, s := range []upgrade.State{upgrade.Died, upgrade.Left, upgrade.None, upgrade.Skipped, upgrade.Pending} {
+	for i, s := range []rollout.State{rollout.Crashed, rollout.Exited, rollout.None, rollout.Skipped, rollout.Pending} {
 		gone := server(selector.PID([]int{1, 3, 4, 5, 6}[i]))
 		gone.State = s
 		must(t, f.Note(gone))
 	}
 	want := saved(2, 9)
-	want.Rollouts[0].Servers[0] = changed
+	want.Rollouts[0].Members[0] = changed
 	for round := range 3 { // a loaded file can be noted in at once, and stays what it was
 		g, got := mustOpen(t, dir)
 		check(t, got, want)
 		more := server(selector.PID(100 + round))
 		must(t, g.Note(more))
-		want.Rollouts[0].Servers = append(want.Rollouts[0].Servers, more)
+		want.Rollouts[0].Members = append(want.Rollouts[0].Members, more)
 	}
-}
-
-// TestARolloutOfAnOlderVersionIsLoaded: it does not say who is barred.
-func TestARolloutOfAnOlderVersionIsLoaded(t *testing.T) {
-	dir := t.TempDir()
-	f, _ := mustOpen(t, dir)
-	must(t, f.Save(saved(1)))
-	path := theFile(t, dir)
-	content, err := os.ReadFile(path)
-	must(t, err)
-	older := strings.Replace(string(content), `"barred":[4294967295],`, "", 1)
-	if older == string(content) {
-		t.Fatalf("nobody is barred in\n%s", content)
-	}
-	must(t, os.WriteFile(path, []byte(older), 0o600))
-	_, got := mustOpen(t, dir)
-	want := saved(1)
-	want.Rollouts[0].Barred = nil
-	check(t, got, want)
 }
 
 func TestRolloutsAreKeptEachByItself(t *testing.T) {
@@ -198,13 +186,13 @@ func TestRolloutsAreKeptEachByItself(t *testing.T) {
 	_, got := mustOpen(t, dir)
 	check(t, got, want)
 
-	want.Rollouts[1].Proven = true
+	want.Rollouts[1].Open = []rollout.Group{{User: 9}}
 	must(t, f.Rollout(want.Rollouts[1]))
 	moved := server(1)
 	moved.Rollout = of + 1
 	must(t, f.Note(moved))
 	must(t, f.Note(server(2)))
-	want.Rollouts[0].Servers, want.Rollouts[1].Servers = []upgrade.SavedServer{server(2)}, []upgrade.SavedServer{moved}
+	want.Rollouts[0].Members, want.Rollouts[1].Members = []rollout.MemberSnapshot{server(2)}, []rollout.MemberSnapshot{moved}
 	_, got = mustOpen(t, dir)
 	check(t, got, want)
 
@@ -221,7 +209,7 @@ func TestServersThatAreNotKeptAreNotSaved(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	s := saved(1, 2)
-	s.Rollouts[0].Servers[0].State = upgrade.Died
+	s.Rollouts[0].Members[0].State = rollout.Crashed
 	must(t, f.Save(s))
 	_, got := mustOpen(t, dir)
 	check(t, got, saved(2))

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -24,7 +25,7 @@ func TestWhoMayHaveBeenAskedByAnEarlierServiceIsLeftAlone(t *testing.T) {
 				w.begin(execs, "/a", 1)
 				w.saved = &upgrade.Saved{Lacking: true}
 				stop := w.serve(t, 0)
-				w.pass(upgrade.DefaultRetryAfter / 2)
+				w.pass(rollout.DefaultRetryAfter / 2)
 				if restart {
 					if w.saved.Lacking {
 						t.Fatal("what the service could keep is still lacking")
@@ -44,13 +45,13 @@ func TestWhoMayHaveBeenAskedByAnEarlierServiceIsLeftAlone(t *testing.T) {
 				if _, err := w.service.Trigger(t.Context(), "", 0); err != nil {
 					t.Fatal(err)
 				}
-				w.pass(upgrade.DefaultRetryAfter/2 - 2*time.Second)
+				w.pass(rollout.DefaultRetryAfter/2 - 2*time.Second)
 				requireAsked(t, w, before, 0, "before the retry time")
 				requireAsked(t, w, execs, 1, "after its exec")
 				requireAsked(t, w, later, 1, "that began after the service")
 				requireAsked(t, w, untold, 1, "that began after the service, and of which no event told")
 				for _, s := range w.status(t).Rollouts {
-					if s.Phase == upgrade.PhaseComplete {
+					if s.Phase == rollout.PhaseComplete {
 						t.Error("the rollout is complete")
 					}
 				}
@@ -70,10 +71,10 @@ func TestWhatCouldNotBeKeptIsStillLackingForTheNext(t *testing.T) {
 		w.saved = &upgrade.Saved{Lacking: true}
 		w.unsaved = errFull
 		stop := w.serve(t, 0)
-		w.pass(upgrade.DefaultRetryAfter - time.Second)
+		w.pass(rollout.DefaultRetryAfter - time.Second)
 		stop()
 		w.serve(t, 0)
-		w.pass(upgrade.DefaultRetryAfter - time.Second)
+		w.pass(rollout.DefaultRetryAfter - time.Second)
 		requireAsked(t, w, 7, 0, "before the retry time of the second service")
 		w.pass(2 * time.Second)
 		requireAsked(t, w, 7, 1, "after the retry time of the second service")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -25,7 +26,7 @@ type Status struct {
 	// Verdicts counts the servers by the verdict of the last look at each.
 	Verdicts map[selector.Verdict]int `json:"verdicts"`
 	// Rollouts are those under way, ascending by number.
-	Rollouts []Rollout `json:"rollouts"`
+	Rollouts []rollout.Report `json:"rollouts"`
 }
 
 // InstallStatus is one place with what was told to stand there.
@@ -39,13 +40,15 @@ type InstallStatus struct {
 	Servers int `json:"servers"`
 	// Rollout is the number of the rollout of what stood there when it was ready last; 0 is none.
 	Rollout uint64 `json:"rollout"`
+	// Deaths counts the servers that died of the file before it had settled, after signals of other senders.
+	Deaths int `json:"deaths"`
 }
 
 // ServerStatus is one server as it was looked at last, and where it stands in the rollout.
 type ServerStatus struct {
 	Server
 	// Rollout is nil for a server that no rollout has anything to do with.
-	Rollout *Member `json:"rollout"`
+	Rollout *rollout.Member `json:"rollout"`
 }
 
 // do runs f in the goroutine of Run and waits for it.
@@ -87,9 +90,9 @@ func (s *Service) Status(ctx context.Context) (status Status, err error) {
 func (s *Service) installs() []InstallStatus {
 	all := make([]InstallStatus, 0, len(s.places.all))
 	for _, p := range s.places.all {
-		status := InstallStatus{Install: p.install, UID: p.Owner, Servers: len(p.servers)}
+		status := InstallStatus{Install: p.install, UID: p.Owner, Servers: len(p.servers), Deaths: len(p.deaths)}
 		if p.rollout != nil {
-			status.Rollout = p.rollout.number
+			status.Rollout = p.rollout.Number()
 		}
 		for pid := range p.servers {
 			status.Container = s.known[pid].Container
@@ -104,14 +107,14 @@ func (s *Service) installs() []InstallStatus {
 }
 
 // current are the rollouts under way.
-func (s *Service) current() []Rollout {
-	all := make([]Rollout, 0, len(s.rollouts))
+func (s *Service) current() []rollout.Report {
+	all := make([]rollout.Report, 0, len(s.rollouts))
 	for _, r := range s.rollouts {
 		if len(r.at) > 0 {
 			all = append(all, s.report(r))
 		}
 	}
-	slices.SortFunc(all, func(a, b Rollout) int { return cmp.Compare(a.Number, b.Number) })
+	slices.SortFunc(all, func(a, b rollout.Report) int { return cmp.Compare(a.Number, b.Number) })
 	return all
 }
 
@@ -139,7 +142,7 @@ func (s *Service) Servers(ctx context.Context) (servers []ServerStatus, err erro
 }
 
 // Rollouts lists the latest rollouts that are over, and then those under way.
-func (s *Service) Rollouts(ctx context.Context) (rollouts []Rollout, err error) {
+func (s *Service) Rollouts(ctx context.Context) (rollouts []rollout.Report, err error) {
 	err = s.do(ctx, func(context.Context) {
 		rollouts = append(slices.Clone(s.history), s.current()...)
 	})
@@ -153,7 +156,7 @@ func (s *Service) Trigger(ctx context.Context, path string, self selector.PID) (
 		s.lookAheadAt(path)
 		for _, r := range s.rollouts {
 			if self != 0 {
-				r.last(self)
+				r.SetSelf(self)
 			}
 		}
 		report = s.roundOverAll(ctx, ReasonTrigger)
@@ -176,9 +179,7 @@ func (s *Service) Resume(ctx context.Context) error {
 	return s.steer(ctx, func() {
 		s.paused = false
 		for _, r := range s.rollouts {
-			if len(r.barred) > 0 {
-				r.resume()
-			}
+			r.Resume(time.Now())
 		}
 	})
 }

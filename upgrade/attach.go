@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -75,6 +76,14 @@ func (s *Service) lookBehind(p *place, now time.Time) {
 	s.places.lookAgain(p, now)
 }
 
+// attached is a rollout with the places that lead to its file.
+type attached struct {
+	*rollout.Rollout
+	at []*place
+	// told is the phase that the observer knows.
+	told rollout.Phase
+}
+
 // attach brings a place to the rollout of what stands there, if that can be exec'd. A rollout belongs
 // to an installed file, whatever places lead to it.
 func (s *Service) attach(p *place, now time.Time) {
@@ -86,17 +95,18 @@ func (s *Service) attach(p *place, now time.Time) {
 		return
 	}
 	to := s.rollouts[p.install.Image]
-	if to == nil || !sameFile(to.install, p.install) { // an inode number may be used again
+	if to == nil || !sameFile(to.Install(), p.install) { // an inode number may be used again
 		to = s.begin(p.install, now)
 	}
 	s.touch(to)
 	if p.rollout != to {
 		s.join(p, to)
 	}
+	s.countEarlyDeaths(p, now)
 }
 
 // join brings a place from the rollout that it had, if any, to another.
-func (s *Service) join(p *place, to *rollout) {
+func (s *Service) join(p *place, to *attached) {
 	from := p.rollout
 	to.at = append(to.at, p)
 	p.rollout = to
@@ -108,46 +118,51 @@ func (s *Service) join(p *place, to *rollout) {
 }
 
 // begin begins a rollout.
-func (s *Service) begin(install selector.Install, now time.Time) *rollout {
+func (s *Service) begin(install selector.Install, now time.Time) *attached {
 	s.number++
-	r := newRollout(s.cfg.Limits, s.number, install, now)
-	s.adopt(r)
+	r := &attached{}
+	r.Rollout = rollout.New(s.rolloutConfig(r), s.number, install, now)
+	s.rollouts[install.Image] = r
 	return r
 }
 
-// adopt makes r the rollout of its image.
-func (s *Service) adopt(r *rollout) {
-	r.signal = s.cfg.Upgrader.cfg.Signal
-	r.moved = func(m Member, from State) {
-		if m.State == Died { // first, for the server is forgotten then
-			s.keep(r)
-		}
-		s.moved(m, from)
+// rolloutConfig is what a rollout of this service works with.
+func (s *Service) rolloutConfig(r *attached) rollout.Config {
+	return rollout.Config{
+		Limits: s.cfg.Limits, Signal: s.cfg.Upgrader.cfg.Signal, SeesExec: s.cfg.Events != nil, Self: s.cfg.Upgrader.cfg.Self,
+		Moved: func(m rollout.Member, from rollout.State) {
+			if m.State == rollout.Crashed || m.State == rollout.Upgraded { // first: what follows from it for others
+				s.keep(r)
+			}
+			s.moved(m, from)
+		},
 	}
-	r.last(s.cfg.Upgrader.cfg.Self)
-	s.rollouts[r.install.Image] = r
 }
 
 // carry takes over those who name a place whose file was replaced.
-func (s *Service) carry(p *place, from, to *rollout) {
-	for _, m := range from.members {
-		if m.home != p {
-			continue
+func (s *Service) carry(p *place, from, to *attached) {
+	for m := range from.Members() {
+		if s.home(m.PID) == p {
+			s.carryOne(from, to, m)
 		}
-		if to.carry(from, m) {
-			s.plan(*m)
-			s.note(*m)
-		} else {
-			s.disown(m)
-		}
+	}
+}
+
+func (s *Service) carryOne(from, to *attached, m *rollout.Member) {
+	s.known[m.PID].rank = m.NextRank()
+	if to.Carry(from.Rollout, m) {
+		s.plan(m)
+		s.note(m)
+	} else {
+		s.disown(m)
 	}
 }
 
 // disown forgets what was kept of a server that is in no rollout any more.
-func (s *Service) disown(m *Member) {
+func (s *Service) disown(m *rollout.Member) {
 	kept := *m
-	kept.State = None
-	s.note(kept)
+	kept.State = rollout.None
+	s.note(&kept)
 	s.agenda.forget(m.PID)
 	s.unfollow(m.PID)
 }
@@ -159,9 +174,9 @@ func (s *Service) detach(p *place) {
 		return
 	}
 	p.rollout = nil
-	for _, m := range r.members {
-		if m.home == p {
-			r.drop(m)
+	for m := range r.Members() {
+		if s.home(m.PID) == p {
+			r.Drop(m)
 			s.disown(m)
 		}
 	}
@@ -172,14 +187,14 @@ func (s *Service) detach(p *place) {
 const rolloutsKept = 64
 
 // left ends a rollout when the last place has left it.
-func (s *Service) left(r *rollout, p *place) {
+func (s *Service) left(r *attached, p *place) {
 	r.at = slices.DeleteFunc(r.at, func(other *place) bool { return other == p })
 	if len(r.at) > 0 {
 		s.touch(r)
 		return
 	}
-	if s.rollouts[r.install.Image] == r {
-		delete(s.rollouts, r.install.Image)
+	if image := r.Install().Image; s.rollouts[image] == r {
+		delete(s.rollouts, image)
 	}
 	delete(s.touched, r)
 	over := s.report(r)
@@ -191,7 +206,7 @@ func (s *Service) left(r *rollout, p *place) {
 }
 
 // touch notes that a rollout may have come into another phase, or somebody's turn.
-func (s *Service) touch(r *rollout) { s.touched[r] = true }
+func (s *Service) touch(r *attached) { s.touched[r] = true }
 
 // tell tells the observer which rollouts have come into another phase.
 func (s *Service) tell() {
@@ -209,11 +224,11 @@ func (s *Service) tell() {
 }
 
 // report says how far a rollout has come. It is idle while nothing can be exec'd at any of its places.
-func (s *Service) report(r *rollout) Rollout {
-	r.postponed = s.postpones(r)
-	report := r.report(s.paused)
+func (s *Service) report(r *attached) rollout.Report {
+	r.Postponed = s.postpones(r)
+	report := r.Report(s.paused)
 	if len(r.at) > 0 && !slices.ContainsFunc(r.at, (*place).ready) {
-		report.Phase = PhaseIdle
+		report.Phase = rollout.PhaseIdle
 	}
 	return report
 }

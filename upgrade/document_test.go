@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"ebpf-upgrader/upgrade"
+	"ebpf-upgrader/internal/rollout"
 )
 
 // TestTheDocumentHasTheStateMachine holds the table in docs/ARCHITECTURE.md against the code.
@@ -16,7 +16,7 @@ func TestTheDocumentHasTheStateMachine(t *testing.T) {
 	t.Parallel()
 	var table strings.Builder
 	fmt.Fprintln(&table, "| from | step | to |\n|---|---|---|")
-	for _, a := range upgrade.Transitions() {
+	for _, a := range rollout.Transitions() {
 		fmt.Fprintf(&table, "| %s | %s | %s |\n", a.From, a.Step, a.To)
 	}
 	document, err := os.ReadFile("../docs/ARCHITECTURE.md")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -62,7 +63,9 @@ type Event struct {
 	// that is not known. Events may be read late, and out of turn with Lost.
 	At time.Time
 	// Exit is how it ended, for Ended.
-	Exit Exit
+	Exit rollout.Exit
+	// Sender sent the signal, for AskedByOther; 0: not known.
+	Sender selector.PID
 }
 
 // late reports whether an event is of a time that is over: an exec from before the server was asked is not
@@ -72,7 +75,7 @@ func (s *Service) late(e Event) bool {
 	k, m := s.known[e.PID], s.member(e.PID)
 	switch e.Kind {
 	case Execed, Became:
-		return k != nil && k.replaced || m != nil && !e.At.IsZero() && e.At.Before(m.before)
+		return k != nil && k.replaced || m != nil && !e.At.IsZero() && e.At.Before(m.SignalledAfter())
 	case AskedByOther:
 		return m != nil && !e.At.IsZero() && e.At.Before(m.Since)
 	case Ended:
@@ -107,11 +110,11 @@ type Observer interface {
 	// without servers.
 	Round(reason Reason, report Report, took time.Duration)
 	// Rollout tells that a rollout has begun, has come into another phase, or was superseded.
-	Rollout(r Rollout)
+	Rollout(r rollout.Report)
 	// Moved tells that a server has come into another state.
-	Moved(m Member, from State)
+	Moved(m rollout.Member, from rollout.State)
 	// Refused tells that a server was not sent the signal although it was due.
-	Refused(m Member, err error)
+	Refused(m rollout.Member, err error)
 	// Trouble tells of an error that the service goes on after.
 	Trouble(err error)
 }

@@ -95,8 +95,8 @@ func (s *Service) bury(candidates []selector.PID) {
 func (s *Service) members() func(yield func(selector.PID) bool) {
 	return func(yield func(selector.PID) bool) {
 		for r := range s.remembered() {
-			for pid := range r.members {
-				if !yield(pid) {
+			for m := range r.Members() {
+				if !yield(m.PID) {
 					return
 				}
 			}
@@ -129,7 +129,7 @@ func (s *Service) surveyed(report Report, left []left) {
 // surveyedAt notes that everybody who names a place was looked at, unless some of them were left.
 func (s *Service) surveyedAt(p *place) {
 	if p.rollout != nil && p.left == nil {
-		p.rollout.surveyed = true
+		p.rollout.Surveyed = true
 		s.touch(p.rollout)
 	}
 }
@@ -183,7 +183,7 @@ func (s *Service) touchAll() {
 
 // postpones reports whether somebody is yet to be looked at who may belong to a rollout: anybody where the operator
 // named its place, or one of those for whom it is watched.
-func (s *Service) postpones(r *rollout) bool {
+func (s *Service) postpones(r *attached) bool {
 	if len(s.places.fixed) > 0 {
 		return len(s.postponed) > 0
 	}

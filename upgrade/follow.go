@@ -5,13 +5,14 @@ package upgrade
 import (
 	"context"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // end is how a followed process ended.
 type end struct {
 	pid  selector.PID
-	exit Exit
+	exit rollout.Exit
 }
 
 // follows reports whether the service must find out by itself what becomes of those it asked.

@@ -3,9 +3,9 @@
 package upgrade_test
 
 import (
-	"maps"
 	"slices"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -30,20 +30,19 @@ func (w *world) kept(change func(*upgrade.Saved)) {
 		}
 		saved.Rollouts = slices.Clone(saved.Rollouts)
 		for i := range saved.Rollouts {
-			saved.Rollouts[i].Servers = slices.Clone(saved.Rollouts[i].Servers)
+			saved.Rollouts[i].Members = slices.Clone(saved.Rollouts[i].Members)
 		}
 		change(&saved)
 		w.saved = &saved
 	})
 }
 
-func (j *journal) Rollout(r upgrade.SavedRollout) error {
+func (j *journal) Rollout(r rollout.Snapshot) error {
 	j.w.kept(func(s *upgrade.Saved) {
 		s.Number = max(s.Number, r.Number)
-		r.Deaths = maps.Clone(r.Deaths)
 		for i, old := range s.Rollouts {
 			if old.Number == r.Number {
-				r.Servers = old.Servers
+				r.Members = old.Members
 				s.Rollouts[i] = r
 				return
 			}
@@ -55,18 +54,18 @@ func (j *journal) Rollout(r upgrade.SavedRollout) error {
 
 func (j *journal) Forget(number uint64) error {
 	j.w.kept(func(s *upgrade.Saved) {
-		s.Rollouts = slices.DeleteFunc(s.Rollouts, func(r upgrade.SavedRollout) bool { return r.Number == number })
+		s.Rollouts = slices.DeleteFunc(s.Rollouts, func(r rollout.Snapshot) bool { return r.Number == number })
 	})
 	return nil
 }
 
-func (j *journal) Note(server upgrade.SavedServer) error {
+func (j *journal) Note(server rollout.MemberSnapshot) error {
 	j.w.kept(func(s *upgrade.Saved) {
 		for i := range s.Rollouts {
 			r := &s.Rollouts[i]
-			r.Servers = slices.DeleteFunc(r.Servers, func(o upgrade.SavedServer) bool { return o.PID == server.PID })
+			r.Members = slices.DeleteFunc(r.Members, func(o rollout.MemberSnapshot) bool { return o.PID == server.PID })
 			if r.Number == server.Rollout && server.State.Kept() {
-				r.Servers = append(r.Servers, server)
+				r.Members = append(r.Members, server)
 			}
 		}
 	})

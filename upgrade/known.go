@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -21,7 +22,11 @@ type known struct {
 	// home is the place that it names; nil when it names none that is watched.
 	home *place
 	// before is the rollout that an earlier process asked it in, until it can be told where it belongs.
-	before *rollout
+	before *attached
+	// rank is where it goes in the next rollout.
+	rank rollout.Rank
+	// foreign is the last signal of another sender.
+	foreign foreignSignal
 	// hidden says that it has exec'd something that is no server, and may be on its way to one.
 	hidden bool
 	// gone is when a look found that it is no more, and replaced says that its number is another's by
@@ -39,7 +44,7 @@ func (s *Service) home(pid selector.PID) *place {
 }
 
 // rolloutOf is the rollout that a process takes part in, if there is one.
-func (s *Service) rolloutOf(pid selector.PID) *rollout {
+func (s *Service) rolloutOf(pid selector.PID) *attached {
 	k := s.known[pid]
 	switch {
 	case k == nil:
@@ -51,9 +56,9 @@ func (s *Service) rolloutOf(pid selector.PID) *rollout {
 }
 
 // member is what the rollout knows of a process.
-func (s *Service) member(pid selector.PID) *Member {
+func (s *Service) member(pid selector.PID) *rollout.Member {
 	if r := s.rolloutOf(pid); r != nil {
-		return r.members[pid]
+		return r.Member(pid)
 	}
 	return nil
 }
@@ -78,6 +83,9 @@ func (s *Service) meet(v view, now time.Time) *known {
 	}
 	k.Server, k.hidden, k.gone = newServer(v.process, v.decision), false, time.Time{}
 	k.layout = v.process.Layout
+	if v.process.Catches {
+		k.foreign.armed()
+	}
 	if v.process.Forked || v.process.MidExec {
 		k.layout = selector.Layout{}
 	}
@@ -171,20 +179,14 @@ func (s *Service) move(k *known, to *place, now time.Time) {
 		return
 	}
 	s.touch(from.rollout)
-	m := from.rollout.members[k.PID]
+	m := from.rollout.Member(k.PID)
 	switch {
 	case m == nil || from.rollout == to.rollout:
-	case to.rollout != nil && m.ran == k.Image:
-		if !to.rollout.carry(from.rollout, m) {
-			s.disown(m)
-		}
+	case to.rollout != nil && m.Ran() == k.Image:
+		s.carryOne(from.rollout, to.rollout, m)
 		s.touch(to.rollout)
 	default:
-		m.Detail = "names another install now"
-		from.rollout.step(m, Quit, now)
-	}
-	if m != nil {
-		m.home = to
+		from.rollout.Left(m, now)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -78,7 +79,7 @@ func TestAServerOnItsWayThroughAScriptHasNotLeft(t *testing.T) {
 		w.events <- upgrade.Event{Kind: upgrade.Became, PID: 8}
 		w.events <- upgrade.Event{Kind: upgrade.Lost}
 		w.pass(100 * time.Millisecond)
-		if left := w.status(t).Rollouts[0].Servers[upgrade.Left]; left != 0 {
+		if left := w.status(t).Rollouts[0].Servers[rollout.Exited]; left != 0 {
 			t.Errorf("%d are said to have left", left)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -115,7 +116,7 @@ func (s *Service) round(ctx context.Context, reason Reason, candidates, same []s
 	due := []selector.PID{}
 	for _, v := range views {
 		s.see(v, now)
-		if m := s.member(v.process.PID); m != nil && m.State == Pending {
+		if m := s.member(v.process.PID); m != nil && m.State == rollout.Pending {
 			due = append(due, m.PID)
 		}
 	}
@@ -149,33 +150,35 @@ func (s *Service) see(v view, now time.Time) {
 	r := s.rolloutOf(pid)
 	if r != nil {
 		s.touch(r)
-		before := r.members[pid]
-		r.seen(v.process, v.decision, k.home, now)
-		if before != nil && before.carried && r.members[pid] == nil {
+		before := r.Member(pid)
+		wasCarried := before != nil && before.IsCarried()
+		r.Observe(v.process, v.decision, k.rank, now)
+		m := r.Member(pid)
+		if wasCarried && m == nil {
 			s.disown(before)
 		}
-		if r.wasAsked(pid) { // what comes next follows from its state
+		if m != nil && m.State.Kept() { // what comes next follows from its state
 			if k.before == nil || !s.agenda.backOff(pid, now) {
-				s.plan(*r.members[pid])
+				s.plan(m)
 			}
 			return
 		}
 	}
 	if !IsServer(k.Server) && s.member(pid) == nil { // of its end nobody would tell
-		s.ended(pid, Exit{})
+		s.ended(pid, rollout.Exit{})
 		return
 	}
 	s.planUnasked(r, v, now)
 }
 
 // planUnasked plans the next look at one that was not asked. r is nil where there is no rollout.
-func (s *Service) planUnasked(r *rollout, v view, now time.Time) {
+func (s *Service) planUnasked(r *attached, v view, now time.Time) {
 	pid := v.process.PID
 	switch v.decision.Verdict {
 	case selector.NoHandler, selector.UnreadableFacts:
 		waits := s.agenda.backOff(pid, now)
 		if r != nil {
-			r.await(pid, waits)
+			r.SetArming(pid, waits)
 		}
 		return
 	case selector.Forked:
@@ -183,35 +186,45 @@ func (s *Service) planUnasked(r *rollout, v view, now time.Time) {
 		return
 	}
 	if r != nil {
-		r.await(pid, false)
+		r.SetArming(pid, false)
 	}
 	s.agenda.forget(pid)
 }
 
-// plan plans the next look at a server that was asked.
-func (s *Service) plan(m Member) {
-	now, next := time.Now(), m.next(s.cfg.Limits)
-	if m.State == Stayed && !next.After(now) { // it could not be asked again although it was time
-		next = now.Add(s.cfg.Limits.RetryAfter)
-	}
+// overduePoll is the time between two inspections of a server that takes too long to arm itself.
+const overduePoll = 10 * time.Second
+
+// plan plans the next inspection of a server that was signalled.
+func (s *Service) plan(m *rollout.Member) {
+	now := time.Now()
+	next, isPolled := m.Due(s.cfg.Limits)
 	switch {
 	case next.IsZero():
 		s.agenda.forget(m.PID)
-	case m.State == Notified && s.follows():
+	case m.State == rollout.TimedOut && !next.After(now): // it could not be signalled again although it was time
+		s.agenda.at(m.PID, now.Add(s.cfg.Limits.RetryAfter))
+	case isPolled && !next.After(now):
+		s.agenda.at(m.PID, now.Add(overduePoll))
+	case isPolled, m.State == rollout.Signalled && s.follows():
 		s.agenda.poll(m.PID, now, next)
 	default:
 		s.agenda.at(m.PID, next)
 	}
 }
 
-// moved is told by the rollouts.
-func (s *Service) moved(m Member, from State) {
-	s.note(m)
+// moved takes a change of a member's state.
+func (s *Service) moved(m rollout.Member, from rollout.State) {
+	s.note(&m)
 	s.cfg.Observer.Moved(m, from)
 	switch m.State {
-	case Notified, Holding, Stayed:
-		s.plan(m)
-	case None, Left, Died, Upgraded, Staying:
+	case rollout.Signalled, rollout.TimedOut:
+		s.plan(&m)
+	case rollout.Settling:
+		if from != rollout.Settling {
+			s.agenda.forget(m.PID) // polling begins anew
+		}
+		s.plan(&m)
+	case rollout.None, rollout.Exited, rollout.Crashed, rollout.Upgraded, rollout.GaveUp:
 		s.agenda.forget(m.PID)
 		s.unfollow(m.PID)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -41,6 +42,11 @@ type model struct {
 	quiet bool
 	// halted are the rollouts of which the service told that they halted, and nothing since, by image.
 	halted map[selector.Image]bool
+	// fate is what became of each since our last signal; see proven_test.go.
+	fate map[selector.PID]*fate
+	// proven are the groups that were seen to be open, by image, and lived the users one of whose servers was upgraded.
+	proven map[selector.Image]map[rollout.Group]bool
+	lived  map[selector.Image]map[uint32]bool
 	// paths are what servers may name; there is one where the operator says which.
 	paths []string
 }
@@ -87,7 +93,9 @@ func (m *model) signalled(pid selector.PID) {
 	if at, asked := m.asked[pid]; asked && time.Since(at) < m.limits.RetryAfter {
 		m.broken("%d was sent the signal twice within %s", pid, time.Since(at))
 	}
+	m.checkCanary(p, install.Image)
 	m.asked[pid] = time.Now()
+	m.fate[pid] = &fate{group: rollout.GroupOf(*p), target: install.Image, path: p.Path, sent: time.Now()}
 	m.note("%d is sent the signal", pid)
 	go m.react(*p)
 }
@@ -126,6 +134,7 @@ func (m *model) exec(id selector.Identity) {
 		delete(m.asked, id.PID)
 		m.traces[id.PID] = upgrade.Trace{Exec: uint64(time.Now().UnixNano())}
 		crash = m.bad[p.Image]
+		m.fateOf(p).execed(p.Image)
 		m.note("%d execs %s", id.PID, p.Image)
 	})
 	if !lives {
@@ -140,6 +149,7 @@ func (m *model) exec(id selector.Identity) {
 	m.change(func() {
 		if p := m.processes[id.PID]; p != nil && p.Identity == id {
 			p.Catches = true
+			m.fateOf(p).armed = time.Now()
 		}
 	})
 }
@@ -151,12 +161,13 @@ func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
 		if lives = p != nil && p.Identity == id; lives {
 			delete(m.processes, id.PID)
 			delete(m.asked, id.PID)
-			m.clean[id.PID] = status == 0 && !lost
+			m.clean[id.PID] = status == 0 && !lost && !m.fate[id.PID].hasJustExeced()
+			delete(m.fate, id.PID)
 			m.note("%d ends with %#x", id.PID, status)
 		}
 	})
 	if lives {
-		e := upgrade.Event{Kind: upgrade.Ended, PID: id.PID, At: time.Now(), Exit: upgrade.Exit{Known: true, Status: status}}
+		e := upgrade.Event{Kind: upgrade.Ended, PID: id.PID, At: time.Now(), Exit: rollout.Exit{Known: true, Status: status}}
 		time.Sleep(time.Duration(m.dice(3)*m.dice(300)) * time.Millisecond) // it is gone before that is told
 		m.send(e, lost)
 	}
@@ -193,18 +204,22 @@ func (m *model) send(e upgrade.Event, lost bool) {
 	}
 }
 
-func (m *model) Moved(member upgrade.Member, from upgrade.State) {
+func (m *model) Moved(member rollout.Member, from rollout.State) {
 	m.world.Moved(member, from)
+	m.note("%d: %s -> %s %s (rollout %d)", member.PID, from, member.State, member.Detail, member.Rollout)
 	m.change(func() {
-		if member.State == upgrade.Died && m.clean[member.PID] {
+		if member.State == rollout.Upgraded {
+			m.noteLived(member)
+		}
+		if member.State == rollout.Crashed && m.clean[member.PID] {
 			m.broken("%d is said to have died (%s) although its session ended", member.PID, member.Detail)
 		}
 	})
 }
 
-func (m *model) Rollout(r upgrade.Rollout) {
+func (m *model) Rollout(r rollout.Report) {
 	m.world.Rollout(r)
-	m.change(func() { m.halted[r.Install.Image] = r.Phase == upgrade.PhaseHalted && !r.Superseded })
+	m.change(func() { m.halted[r.Install.Image] = r.Phase == rollout.PhaseHalted && !r.Superseded })
 	m.note("rollout %d is %s: %v", r.Number, r.Phase, r.Servers)
 }
 
@@ -251,6 +266,7 @@ func (m *model) appear() {
 	m.change(func() {
 		p := m.processes[m.next]
 		p.Variable, p.Path, p.Credentials.Owner = path, path, user
+		p.DataDir = []string{"/data/a", "/data/b"}[m.chance.IntN(2)]
 	})
 }
 
@@ -327,7 +343,8 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 			m := &model{
 				world: newWorld(), t: t, chance: rand.New(rand.NewPCG(seed, 7)), ino: 20,
 				asked: make(map[selector.PID]time.Time), bad: make(map[selector.Image]bool),
-				clean:  make(map[selector.PID]bool),
+				clean: make(map[selector.PID]bool), fate: make(map[selector.PID]*fate),
+				proven: make(map[selector.Image]map[rollout.Group]bool), lived: make(map[selector.Image]map[uint32]bool),
 				halted: make(map[selector.Image]bool), paths: []string{usual},
 			}
 			if m.learned = seed%2 == 1; m.learned {
@@ -373,7 +390,7 @@ func (m *model) settle(seed uint64) {
 		m.fail("seed %d: %v", seed, err)
 	}
 	for _, r := range status.Rollouts {
-		if r.Phase != upgrade.PhaseComplete {
+		if r.Phase != rollout.PhaseComplete {
 			m.fail("seed %d: after quiet rollout %d is %+v", seed, r.Number, r)
 		}
 	}
@@ -382,7 +399,7 @@ func (m *model) settle(seed uint64) {
 		m.fail("seed %d: the service knows %d servers of %d, %v", seed, len(servers), len(m.processes), err)
 	}
 	for _, s := range servers {
-		absorbs := s.Rollout != nil && s.Rollout.State == upgrade.Staying
+		absorbs := s.Rollout != nil && s.Rollout.State == rollout.GaveUp
 		p := m.processes[s.PID]
 		if install := m.files[p.Path]; p.Image != install.Image && !absorbs {
 			m.fail("seed %d: %d runs %s, %s is installed, and the service says %+v", seed, s.PID, p.Image, install.Image, s)

@@ -5,6 +5,7 @@ package upgrade
 import (
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -23,17 +24,17 @@ const (
 func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 	m := s.member(pid)
 	if m == nil || !m.State.Kept() {
-		s.ended(pid, Exit{})
+		s.ended(pid, rollout.Exit{})
 		return false
 	}
 	k := s.known[pid]
 	if k.gone.IsZero() {
 		k.gone = now
 	}
-	m.gone = true
+	s.rolloutOf(pid).Vanished(pid)
 	end := k.gone.Add(newsWithin)
 	if !now.Before(end) {
-		s.ended(pid, Exit{})
+		s.ended(pid, rollout.Exit{})
 		return false
 	}
 	next := now.Add(newsRetry)
@@ -45,7 +46,7 @@ func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 }
 
 // ended takes the news that a process is gone.
-func (s *Service) ended(pid selector.PID, exit Exit) {
+func (s *Service) ended(pid selector.PID, exit rollout.Exit) {
 	s.agenda.forget(pid)
 	s.lookedAt(pid)
 	delete(s.over, pid)
@@ -55,9 +56,13 @@ func (s *Service) ended(pid selector.PID, exit Exit) {
 		return
 	}
 	now := time.Now()
-	if r := s.rolloutOf(pid); r != nil {
-		r.ended(pid, exit, now)
+	r, m := s.rolloutOf(pid), s.member(pid)
+	if r != nil {
+		r.Ended(pid, exit, now)
 		s.touch(r)
+	}
+	if m == nil {
+		s.noteForeignDeath(k, exit, now)
 	}
 	delete(s.known, pid)
 	s.release(k.UID)
@@ -84,8 +89,8 @@ func (s *Service) unread(v view, now time.Time) {
 		return
 	}
 	s.touch(r)
-	r.unread(m, v.decision, now)
-	r.await(pid, waits)
+	r.Unread(m, v.decision, now)
+	r.SetArming(pid, waits)
 	if !waits && m.State.Kept() { // what became of it must be known
 		s.agenda.at(pid, now.Add(slowestLook))
 	}

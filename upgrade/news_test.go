@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -28,7 +29,7 @@ func (w *world) requireLast(t *testing.T, want, when string) {
 }
 
 // quits is the end of a session.
-var quits = upgrade.Exit{Known: true}
+var quits = rollout.Exit{Known: true}
 
 // TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays: /proc has no process any more from the moment on
 // in which it begins to exit, and a guess would halt the rollout.
@@ -39,12 +40,12 @@ func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		before  func(*world)
-		exit    upgrade.Exit
+		exit    rollout.Exit
 		outcome string
 	}{
-		"a clean one after the signal": {func(*world) {}, quits, "7 notified left"},
-		"a crash after the signal":     {func(*world) {}, upgrade.Exit{Known: true, Status: 70 << 8}, "7 notified died"},
-		"a clean one after the exec":   {execs, quits, "7 holding left"},
+		"a clean one after the signal": {func(*world) {}, quits, "7 signalled exited"},
+		"a crash after the signal":     {func(*world) {}, rollout.Exit{Known: true, Status: 70 << 8}, "7 signalled crashed"},
+		"a clean one after the exec":   {execs, quits, "7 settling crashed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -75,9 +76,9 @@ func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
 		w.change(func() { delete(w.processes, 7) })
 		w.events <- upgrade.Event{Kind: upgrade.Lost}
 		w.pass(1500 * time.Millisecond)
-		w.requireLast(t, "7 pending notified", "while it may still be told")
+		w.requireLast(t, "7 pending signalled", "while it may still be told")
 		w.pass(time.Second)
-		w.requireLast(t, "7 notified died", "after that")
+		w.requireLast(t, "7 signalled crashed", "after that")
 	})
 }
 
@@ -90,7 +91,7 @@ func TestNobodyTakesThePlaceOfACanaryThatDiedUnseen(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(100 * time.Millisecond)
-		w.requireLast(t, "7 pending notified", "as the canary")
+		w.requireLast(t, "7 pending signalled", "as the canary")
 		w.change(func() { delete(w.processes, 7) })
 		w.pass(time.Minute)
 		if n := w.asked(8); n != 0 {
@@ -112,7 +113,7 @@ func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
 		w.pass(1500 * time.Millisecond) // it is looked at all the time
 		w.ended[7] <- quits
 		w.pass(time.Minute)
-		w.requireLast(t, "7 notified left", "after the pin told")
+		w.requireLast(t, "7 signalled crashed", "after the pin told: nothing shows that it did not exec before")
 	})
 }
 
@@ -137,7 +138,7 @@ func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
 				tell(w)
 				w.pass(10 * time.Second)
 				requireAsked(t, w, 7, 2, "once it is")
-				left := slices.Contains(w.moves, "7 notified left")
+				left := slices.Contains(w.moves, "7 signalled exited")
 				if told := name == "by the event"; left != told {
 					t.Errorf("the steps are %q", w.moves)
 				}
@@ -189,17 +190,19 @@ func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
 		w.serve(t, 0)
 		began := time.Now()
 		w.pass(time.Second)
-		w.land(ready(newImage))
+		script := ready(newImage)
+		script.Script = true
+		w.land(script)
 		asked := time.Now()
 		w.pass(time.Second)
 		for _, kind := range []upgrade.Kind{upgrade.Execed, upgrade.Became} {
 			w.events <- upgrade.Event{Kind: kind, PID: 7, At: began}
 			w.pass(time.Second)
-			w.requireLast(t, "7 pending notified", "after an old event")
+			w.requireLast(t, "7 pending signalled", "after an old event")
 		}
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7, At: asked} // the script leads to the same binary
 		w.pass(100 * time.Millisecond)
-		w.requireLast(t, "7 notified holding", "after an exec in the moment of the signal")
+		w.requireLast(t, "7 settling settling", "after an exec in the moment of the signal")
 	})
 }
 
@@ -224,10 +227,10 @@ func TestASignalFromBeforeTheInstallIsNotForIt(t *testing.T) {
 		}
 		w.events <- upgrade.Event{Kind: upgrade.AskedByOther, PID: 7, At: time.Now()}
 		w.pass(time.Second)
-		w.requireLast(t, "7 pending notified", "after a signal")
+		w.requireLast(t, "7 pending signalled", "after a signal")
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7, At: began}
 		w.pass(time.Second)
-		w.requireLast(t, "7 pending notified", "after an exec from before the signal")
+		w.requireLast(t, "7 pending signalled", "after an exec from before the signal")
 	})
 }
 
@@ -244,7 +247,7 @@ func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
 		w.change(func() { w.processes[7].Image = newImage })
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7, At: began}
 		w.pass(time.Second)
-		w.requireLast(t, "7 notified holding", "after a look")
+		w.requireLast(t, "7 settling settling", "after a look, armed")
 	})
 }
 
@@ -259,12 +262,12 @@ func TestAnEndFromBeforeTheStartIsThatOfAnother(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(100 * time.Millisecond)
-		w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, At: before, Exit: upgrade.Exit{Known: true, Status: 1 << 8}}
+		w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, At: before, Exit: rollout.Exit{Known: true, Status: 1 << 8}}
 		w.pass(time.Second)
-		w.requireLast(t, "7 pending notified", "after the end of another")
+		w.requireLast(t, "7 pending signalled", "after the end of another")
 		w.change(func() { delete(w.processes, 7) })
 		w.events <- upgrade.Event{Kind: upgrade.Ended, PID: 7, At: time.Now(), Exit: quits}
 		w.pass(time.Second)
-		w.requireLast(t, "7 notified left", "after its own")
+		w.requireLast(t, "7 signalled exited", "after its own")
 	})
 }

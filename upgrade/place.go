@@ -5,6 +5,7 @@ package upgrade
 import (
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -45,11 +46,13 @@ type place struct {
 	// install is what was told last. Before, it is unready.
 	install selector.Install
 	// rollout is that of what stood there when it was ready last; nil when that was never.
-	rollout *rollout
+	rollout *attached
 	// servers are those that name it.
 	servers map[selector.PID]bool
 	// empty is when the last of them went.
 	empty time.Time
+	// deaths are those of servers that another sender signalled before the file here had settled.
+	deaths []rollout.Death
 	// again is when everybody who names it is to be looked at; zero for not at all. Nobody is asked
 	// before.
 	again time.Time

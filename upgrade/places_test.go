@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -138,27 +139,27 @@ func TestAUserWhoseServerDiesHaltsHisOwn(t *testing.T) {
 			}
 			requireAsked(t, w, pid, want, fmt.Sprintf("after %d died", victim))
 		}
-		if r := w.status(t).Rollouts[0]; len(r.Halted) != 1 || r.Halted[0] != uint32(victim%3) || r.Phase != upgrade.PhaseHalted {
+		if r := w.status(t).Rollouts[0]; len(r.Halts) != 1 || r.Halts[0].UID != uint32(victim%3) || r.Phase != rollout.PhaseHalted {
 			t.Errorf("the rollout is %+v, want it halted for the user of %d, and otherwise done", r, victim)
 		}
 	})
 }
 
-func TestABinaryThatKillsServersOfTwoUsersIsAskedOfNobodyElse(t *testing.T) {
+func TestRollout_CanariesOfThreeUsersDie_HaltsForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.limits.Canary = 1
 		w.files["/shared"] = at("/shared", oldImage)
-		for pid := selector.PID(1); pid <= 9; pid++ {
-			w.begin(pid, "/shared", uint32(pid%3))
+		for pid := selector.PID(1); pid <= 12; pid++ {
+			w.begin(pid, "/shared", uint32(pid%4))
 		}
 		w.onSignal = func(pid selector.PID) { go w.answer(*w.processes[pid], true) }
 		w.serve(t, 0)
 		w.pass(time.Second)
 		w.land(at("/shared", newImage))
 		w.pass(time.Hour)
-		if s := w.status(t); len(w.processes) != 7 || s.Rollouts[0].Deaths != 2 || s.Rollouts[0].Phase != upgrade.PhaseHalted {
-			t.Errorf("%d of 9 live after %d deaths, and the rollout is %s; want 7 after 2, halted",
+		if s := w.status(t); len(w.processes) != 9 || s.Rollouts[0].Deaths != 3 || s.Rollouts[0].Phase != rollout.PhaseHalted {
+			t.Errorf("%d of 12 live after %d deaths, and the rollout is %s; want 9 after 3, halted",
 				len(w.processes), s.Rollouts[0].Deaths, s.Rollouts[0].Phase)
 		}
 	})
@@ -171,7 +172,7 @@ func (w *world) answer(p selector.Process, dies bool) {
 	w.change(func() {
 		if dies {
 			delete(w.processes, p.PID)
-			event = upgrade.Event{Kind: upgrade.Ended, PID: p.PID, Exit: upgrade.Exit{Known: true, Status: 70 << 8}}
+			event = upgrade.Event{Kind: upgrade.Ended, PID: p.PID, Exit: rollout.Exit{Known: true, Status: 70 << 8}}
 			return
 		}
 		w.processes[p.PID].Image = w.files[p.Path].Image

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -51,7 +52,7 @@ func TestNothingIsCompleteWhileSomebodyIsYetToBeLookedAt(t *testing.T) {
 }
 
 func (w *world) isComplete() (complete bool) {
-	w.change(func() { complete = slices.Contains(w.phases, upgrade.PhaseComplete) })
+	w.change(func() { complete = slices.Contains(w.phases, rollout.PhaseComplete) })
 	return complete
 }
 
@@ -87,7 +88,7 @@ func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
 		"it has ended": func(w *world) {
 			for pid := first + 5; pid < first+many; pid++ {
 				w.change(func() { delete(w.processes, pid) })
-				w.events <- upgrade.Event{Kind: upgrade.Ended, PID: pid, Exit: upgrade.Exit{Known: true}}
+				w.events <- upgrade.Event{Kind: upgrade.Ended, PID: pid, Exit: rollout.Exit{Known: true}}
 			}
 		},
 		"it has ended unseen": func(w *world) {
@@ -121,7 +122,7 @@ func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
 				w.slowLooks(func(selector.Process) time.Duration { return 30 * time.Millisecond })
 				w.events <- upgrade.Event{Kind: upgrade.Lost}
 				w.pass(2 * time.Second)
-				if r := w.status(t).Rollouts[0]; r.Phase == upgrade.PhaseComplete {
+				if r := w.status(t).Rollouts[0]; r.Phase == rollout.PhaseComplete {
 					t.Fatal("it is complete while most are yet to be looked at")
 				}
 				do(w)

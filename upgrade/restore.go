@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -22,21 +23,15 @@ func (s *Service) restore(ctx context.Context) {
 	}
 	s.paused, s.number = s.cfg.Saved.Paused, s.cfg.Saved.Number
 	for _, saved := range s.cfg.Saved.Rollouts {
-		r := newRollout(s.cfg.Limits, saved.Number, saved.Install, saved.Started)
-		r.gate.open = r.gate.open || saved.Proven
-		for user, deaths := range saved.Deaths {
-			r.deaths[user] = deaths
-			if saved.wasBarred(user, s.cfg.Limits) {
-				r.barred[user] = true
-			}
-		}
-		s.adopt(r)
+		r := &attached{}
+		r.Rollout = rollout.Restore(s.rolloutConfig(r), saved)
+		s.rollouts[saved.Install.Image] = r
 		for _, p := range s.places.fixed {
 			if p.Path == saved.Install.Path && p.rollout == nil {
 				p.rollout, r.at = r, []*place{p}
 			}
 		}
-		for _, server := range saved.Servers {
+		for _, server := range saved.Members {
 			s.restoreServer(ctx, r, server)
 		}
 	}
@@ -46,13 +41,12 @@ func (s *Service) restore(ctx context.Context) {
 
 // restoreServer takes one in that may still live. What the operator named is the place of all that it was asked
 // for.
-func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServer) {
-	m := saved.Member
-	m.ran, m.carried = saved.Ran, saved.Carried
+func (s *Service) restoreServer(ctx context.Context, r *attached, saved rollout.MemberSnapshot) {
+	m := &saved.Member
 	lived := time.Now()
 	id, user, err := s.cfg.Upgrader.cfg.Inspector.User(m.PID)
 	switch {
-	case !m.State.Kept(), s.known[m.PID] != nil, errors.Is(err, selector.ErrGone), err == nil && id != m.identity():
+	case !m.State.Kept(), s.known[m.PID] != nil, errors.Is(err, selector.ErrGone), err == nil && id != m.Identity():
 		return
 	case err == nil:
 		m.UID = user
@@ -68,8 +62,7 @@ func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServ
 	} else {
 		k.before = r
 	}
-	m.home = k.home
-	r.add(&m)
+	r.RestoreMember(saved)
 	s.agenda.soon(m.PID, lived)
 	if s.follows() {
 		s.followAgain(ctx, m.PID)
@@ -81,29 +74,23 @@ func (s *Service) restoreServer(ctx context.Context, r *rollout, saved SavedServ
 func (s *Service) takeUp(k *known, home *place) {
 	r := k.before
 	k.before = nil
-	m := r.members[k.PID]
-	if home.rollout == nil || !home.ready() && home.rollout.number < r.number {
+	m := r.Member(k.PID)
+	if home.rollout == nil || !home.ready() && home.rollout.Number() < r.Number() {
 		s.join(home, r)
 	}
 	switch {
-	case m == nil:
-	case home.rollout == r:
-		m.home = home
-	case home.rollout.carry(r, m):
-		m.home = home
-		s.note(*m)
-		s.plan(*m)
+	case m == nil || home.rollout == r:
 	default:
-		s.disown(m)
+		s.carryOne(r, home.rollout, m)
 	}
 	s.touch(home.rollout)
 	s.parted(r)
 }
 
-// awaits reports whether there is anybody in a rollout of whom it is yet to be found out where he belongs.
-func (r *rollout) awaits() bool {
-	for _, m := range r.members {
-		if m.home == nil {
+// awaits reports whether a rollout has a member of which it is yet to be found out which place it names.
+func (s *Service) awaits(r *attached) bool {
+	for m := range r.Members() {
+		if s.home(m.PID) == nil {
 			return true
 		}
 	}
@@ -111,8 +98,8 @@ func (r *rollout) awaits() bool {
 }
 
 // remembered are all rollouts of which something is kept.
-func (s *Service) remembered() map[*rollout]bool {
-	all := make(map[*rollout]bool)
+func (s *Service) remembered() map[*attached]bool {
+	all := make(map[*attached]bool)
 	for _, r := range s.rollouts {
 		all[r] = true
 	}
@@ -137,21 +124,21 @@ func (s *Service) dropOrphans(now time.Time) {
 
 // parted notes that one has gone from a rollout of an earlier process, who may have been the last that it was kept
 // for.
-func (s *Service) parted(r *rollout) {
-	if s.orphansDue.IsZero() || s.rollouts[r.install.Image] != r {
+func (s *Service) parted(r *attached) {
+	if s.orphansDue.IsZero() || s.rollouts[r.Install().Image] != r {
 		s.drop(r)
 	}
 }
 
 // drop forgets a rollout that has no place, once nobody in it is awaited.
-func (s *Service) drop(r *rollout) {
-	if len(r.at) > 0 || r.awaits() {
+func (s *Service) drop(r *attached) {
+	if len(r.at) > 0 || s.awaits(r) {
 		return
 	}
-	if s.rollouts[r.install.Image] == r {
-		delete(s.rollouts, r.install.Image)
+	if image := r.Install().Image; s.rollouts[image] == r {
+		delete(s.rollouts, image)
 	}
 	if s.cfg.Journal != nil {
-		s.journaled(s.cfg.Journal.Forget(r.number))
+		s.journaled(s.cfg.Journal.Forget(r.Number()))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -103,7 +104,7 @@ func TestWhoCannotBeReadAfterARestartIsNotAskedForTheNextInstallBeforeItsTime(t 
 				w.pass(10 * time.Second)
 				w.hide(7, false)
 				w.pass(2 * time.Second)
-				if m := w.memberOf(t, 7); m.State != upgrade.Notified || m.Rollout != w.memberOf(t, 8).Rollout {
+				if m := w.memberOf(t, 7); m.State != rollout.Signalled || m.Rollout != w.memberOf(t, 8).Rollout {
 					t.Errorf("soon after it can be read it is %+v, want it on its way, in the rollout of the others", m)
 				}
 				if n := w.savedRollouts(); n != 1+restarts {
@@ -132,7 +133,7 @@ func (w *world) keepAnew(t *testing.T) {
 }
 
 // memberOf is where a server stands in its rollout.
-func (w *world) memberOf(t *testing.T, pid selector.PID) upgrade.Member {
+func (w *world) memberOf(t *testing.T, pid selector.PID) rollout.Member {
 	t.Helper()
 	servers, err := w.service.Servers(t.Context())
 	if err != nil {
@@ -143,7 +144,7 @@ func (w *world) memberOf(t *testing.T, pid selector.PID) upgrade.Member {
 			return *s.Rollout
 		}
 	}
-	return upgrade.Member{}
+	return rollout.Member{}
 }
 
 // TestWhoWasAwaitedDoesNotBringBackTheRolloutBefore: the others at the place have been upgraded since, behind a script,
@@ -154,7 +155,9 @@ func TestWhoWasAwaitedDoesNotBringBackTheRolloutBefore(t *testing.T) {
 		w.begin(8, "/a", 1)
 		stop := w.serve(t, time.Minute)
 		w.pass(time.Second)
-		w.land(at("/a", selector.Image{Dev: 1, Ino: 21}))
+		script := at("/a", selector.Image{Dev: 1, Ino: 21})
+		script.Script = true
+		w.land(script)
 		w.pass(time.Second)
 		w.pass(2 * time.Minute) // it is asked for the one after that as well by now
 		before := w.asked(8)
@@ -182,7 +185,7 @@ func TestWhoExecsBeforeHeCanBeReadIsUpgraded(t *testing.T) {
 		w.hide(7, false)
 		w.pass(time.Minute)
 		requireAsked(t, w, 7, 1, "after it has upgraded")
-		if m := w.memberOf(t, 7); m.State != upgrade.Upgraded {
+		if m := w.memberOf(t, 7); m.State != rollout.Upgraded {
 			t.Errorf("it is %+v, want it upgraded", m)
 		}
 	})
@@ -213,7 +216,7 @@ func TestHowOneEndsWhoCannotBeReadCounts(t *testing.T) {
 
 // finish ends a process, and tells of it.
 func (w *world) finish(pid selector.PID, status syscall.WaitStatus) {
-	exit := upgrade.Exit{Known: true, Status: status}
+	exit := rollout.Exit{Known: true, Status: status}
 	w.change(func() {
 		delete(w.processes, pid)
 		w.ended[pid] <- exit

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -29,7 +30,7 @@ const (
 // be left out.
 type ServiceConfig struct {
 	Upgrader *Upgrader
-	Limits   Limits
+	Limits   rollout.Limits
 	Source   source
 	// Installs says what stands at the places that the servers name.
 	Installs watcher
@@ -66,9 +67,9 @@ type Service struct {
 
 	agenda   agenda
 	places   places
-	rollouts map[selector.Image]*rollout
+	rollouts map[selector.Image]*attached
 	// touched are the rollouts that may have come into another phase.
-	touched map[*rollout]bool
+	touched map[*attached]bool
 	// number is that of the latest rollout.
 	number uint64
 	paused bool
@@ -80,7 +81,7 @@ type Service struct {
 	// perUser counts those that are known, perOwner the places.
 	perUser, perOwner map[uint32]int
 	// history has the rollouts that are over, the latest last.
-	history []Rollout
+	history []rollout.Report
 	served  served
 	// looks and acts are what was done for each user: looks at processes, and looks at files and deliveries.
 	looks, acts accounts
@@ -107,8 +108,8 @@ func NewService(cfg ServiceConfig) *Service {
 	}
 	return &Service{
 		cfg: cfg, agenda: newAgenda(cfg.Limits.ConfirmTimeout), requests: make(chan func(context.Context)),
-		places: newPlaces(cfg.Paths, time.Now()), rollouts: make(map[selector.Image]*rollout),
-		touched: make(map[*rollout]bool),
+		places: newPlaces(cfg.Paths, time.Now()), rollouts: make(map[selector.Image]*attached),
+		touched: make(map[*attached]bool),
 		known:   make(map[selector.PID]*known), over: make(map[selector.PID]Server),
 		postponed: make(map[uint32]map[selector.PID]bool),
 		perUser:   make(map[uint32]int), perOwner: make(map[uint32]int),
@@ -212,23 +213,20 @@ func (s *Service) happened(ctx context.Context, e Event) {
 	switch e.Kind {
 	case Execed, Became:
 		if r != nil {
-			r.execed(e.PID, now)
+			r.Execed(e.PID, now)
 		}
-		if k := s.known[e.PID]; k != nil && e.Kind == Became {
-			k.hidden = true
+		if k := s.known[e.PID]; k != nil {
+			k.hidden = k.hidden || e.Kind == Became
+			k.foreign.execed()
 		}
 		s.alone.execed(e.PID, now)
-		if r == nil || !r.holds(e.PID) {
-			s.agenda.soon(e.PID, now)
-		}
+		s.agenda.soon(e.PID, now)
 	case Forked:
 		s.agenda.at(e.PID, now.Add(selector.ForkAge))
 	case Ended:
 		s.ended(e.PID, e.Exit)
 	case AskedByOther:
-		if m := s.member(e.PID); m != nil && m.State == Pending {
-			r.askedByOther(m, cmp.Or(e.At, now), now)
-		}
+		s.signalledByOther(e, now)
 	case Lost:
 		if s.losses.happened(now) {
 			s.roundAfterLoss(ctx)

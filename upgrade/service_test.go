@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -20,13 +21,13 @@ func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(0)
 		requireAsked(t, w, 7, 1, "after the install")
-		w.pass(upgrade.DefaultRetryAfter - time.Second)
+		w.pass(rollout.DefaultRetryAfter - time.Second)
 		requireAsked(t, w, 7, 1, "before the retry time")
 		w.pass(2 * time.Second)
 		requireAsked(t, w, 7, 2, "after the retry time")
 		w.change(func() { w.processes[7].Image = newImage })
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
-		w.pass(10 * upgrade.DefaultRetryAfter)
+		w.pass(10 * rollout.DefaultRetryAfter)
 		requireAsked(t, w, 7, 2, "after it has upgraded")
 	})
 }
@@ -47,7 +48,7 @@ func TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave(t *testing.T) {
 		w.pass(3 * w.stall)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if last := w.moves[len(w.moves)-1]; last != "7 holding upgraded" {
+		if last := w.moves[len(w.moves)-1]; last != "7 settling upgraded" {
 			t.Errorf("the last step was %q", last)
 		}
 	})
@@ -61,7 +62,9 @@ func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 		w.start(7, oldImage)
 		w.start(8, oldImage)
 		w.serve(t, time.Minute)
-		w.land(ready(newImage))
+		script := ready(newImage)
+		script.Script = true
+		w.land(script)
 		w.pass(0)
 		w.change(func() { w.processes[7].Image = selector.Image{Dev: 1, Ino: 99} })
 		w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 7}
@@ -69,7 +72,8 @@ func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 		w.pass(time.Hour)
 		requireAsked(t, w, 7, 1, "after an hour of scans")
 		requireAsked(t, w, 8, 1, "after an hour of scans")
-		w.land(ready(selector.Image{Dev: 1, Ino: 21}))
+		script.Image.Ino = 21
+		w.land(script)
 		w.pass(0)
 		requireAsked(t, w, 7, 2, "after the next install")
 	})
@@ -297,11 +301,11 @@ func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
 		w.pass(time.Second)
 		for _, pid := range []selector.PID{7, 8} {
 			w.change(func() { delete(w.processes, pid) })
-			w.events <- upgrade.Event{Kind: upgrade.Ended, PID: pid, Exit: upgrade.Exit{Known: true, Status: 70 << 8}}
+			w.events <- upgrade.Event{Kind: upgrade.Ended, PID: pid, Exit: rollout.Exit{Known: true, Status: 70 << 8}}
 		}
 		status, err := w.service.Status(t.Context())
 		counts := status.Rollouts[0].Servers
-		if err != nil || len(counts) != 2 || counts[upgrade.Died] != 1 || counts[upgrade.Left] != 1 {
+		if err != nil || len(counts) != 2 || counts[rollout.Crashed] != 1 || counts[rollout.Exited] != 1 {
 			t.Errorf("the rollout has %v, %v; want one that died and one that left", counts, err)
 		}
 	})
@@ -321,7 +325,7 @@ func TestANumberThatIsUsedAgainBeforeItsTurn(t *testing.T) {
 		w.pass(30 * time.Second)
 		requireAsked(t, w, 8, 1, "after its turn")
 		status, err := w.service.Status(t.Context())
-		if counts := status.Rollouts[0].Servers; err != nil || counts[upgrade.Left] != 1 || counts[upgrade.Notified] != 2 {
+		if counts := status.Rollouts[0].Servers; err != nil || counts[rollout.Exited] != 1 || counts[rollout.Signalled] != 2 {
 			t.Errorf("the rollout has %v, %v; want one that left and two that were asked", counts, err)
 		}
 	})

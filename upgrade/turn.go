@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -15,7 +16,7 @@ import (
 const idle = 24 * time.Hour
 
 // next says whose turn it is, and for how long nothing is to be done if nothing happens.
-func (s *Service) next(now time.Time) (*Member, time.Duration) {
+func (s *Service) next(now time.Time) (*rollout.Member, time.Duration) {
 	wake := now.Add(idle)
 	for _, at := range []time.Time{s.agenda.next, s.places.next, s.losses.next, s.orphansDue} {
 		if !at.IsZero() && at.Before(wake) {
@@ -25,9 +26,9 @@ func (s *Service) next(now time.Time) (*Member, time.Duration) {
 	if s.paused || !s.agenda.all.IsZero() {
 		return nil, wake.Sub(now)
 	}
-	m, waiting := s.turn(now)
-	if check := now.Add(gateCheck); waiting && check.Before(wake) {
-		wake = check
+	m, at := s.turn(now)
+	if !at.IsZero() && at.Before(wake) {
+		wake = at
 	}
 	return m, wake.Sub(now)
 }
@@ -40,7 +41,7 @@ type served struct {
 	users map[uint32]uint64
 }
 
-func (l *served) take(m *Member) {
+func (l *served) take(m *rollout.Member) {
 	l.rollout = m.Rollout
 	l.turn++
 	l.users[m.UID] = l.turn
@@ -48,26 +49,41 @@ func (l *served) take(m *Member) {
 
 // before reports whether it is a's turn before b's: that of the user whose last one is longer ago, or of the
 // rollout with the next number after the one that had the last.
-func (l *served) before(a, b *Member) bool {
+func (l *served) before(a, b *rollout.Member) bool {
 	users := cmp.Compare(l.users[a.UID], l.users[b.UID])
-	return cmp.Or(users, cmp.Compare(a.Rollout-l.rollout-1, b.Rollout-l.rollout-1)) < 0
+	return cmp.Or(users, cmp.Compare(a.Rollout-l.rollout-1, b.Rollout-l.rollout-1), cmp.Compare(a.PID, b.PID)) < 0
 }
 
-// turn is the server that may be asked now. The users take turns, and each user's rollouts: the next one
-// after that which had the last is the one with the next higher number.
-func (s *Service) turn(now time.Time) (first *Member, waiting bool) {
-	rests := func(m *Member) bool { return s.alone.has(s.known[m.PID], now) || !s.acts.rest(m.UID, now).IsZero() }
+// turn is the server that may be signalled now. The users take turns, and each user's rollouts: the next one
+// after that which had the last is the one with the next higher number. wake is when there may be another although nothing
+// happens.
+func (s *Service) turn(now time.Time) (first *rollout.Member, wake time.Time) {
 	for _, r := range s.rollouts {
-		if len(r.gate.queue) == 0 {
+		if !r.HasPending() {
 			continue
 		}
-		m, waits := r.turn(now, rests)
-		waiting = waiting || waits
-		if m != nil && (first == nil || s.served.before(m, first)) {
-			first = m
+		ready, at := r.Next(now, func(m *rollout.Member) rollout.Permission { return s.permission(m, now) })
+		for _, m := range ready {
+			if first == nil || s.served.before(m, first) {
+				first = m
+			}
+		}
+		if wake.IsZero() || !at.IsZero() && at.Before(wake) {
+			wake = at
 		}
 	}
-	return first, waiting
+	return first, wake
+}
+
+// permission says whether a pending member may be signalled, as far as its place and its user are concerned.
+func (s *Service) permission(m *rollout.Member, now time.Time) rollout.Permission {
+	switch {
+	case !s.home(m.PID).asks():
+		return rollout.Refuse
+	case s.alone.has(s.known[m.PID], now), !s.acts.rest(m.UID, now).IsZero():
+		return rollout.Later
+	}
+	return rollout.Allow
 }
 
 var always = func() chan struct{} {
@@ -77,7 +93,7 @@ var always = func() chan struct{} {
 }()
 
 // ready is a channel that can be received from if there is somebody whose turn it is.
-func ready(m *Member) <-chan struct{} {
+func ready(m *rollout.Member) <-chan struct{} {
 	if m == nil {
 		return nil
 	}
@@ -85,40 +101,39 @@ func ready(m *Member) <-chan struct{} {
 }
 
 // ask makes one delivery. What is about to be done is written down first: if this process dies in
-// between, nobody is asked twice.
-func (s *Service) ask(ctx context.Context, m *Member) {
-	now := time.Now()
+// between, no server is signalled twice.
+func (s *Service) ask(ctx context.Context, m *rollout.Member) {
+	now, home := time.Now(), s.home(m.PID)
 	s.served.take(m)
-	if !s.stillReady(m.home) {
-		s.lookLater(m.home, now)
+	if !s.stillReady(home) {
+		s.lookLater(home, now)
 		return
 	}
 	if s.canaryVanished(m) {
 		return
 	}
 	intent := *m
-	intent.State, intent.Since, intent.AskedAt = Notified, now, now
-	s.note(intent)
+	intent.State, intent.Since, intent.SignalledAt = rollout.Signalled, now, now
+	s.note(&intent)
 	start := time.Now()
-	d := s.cfg.Upgrader.deliver(m.identity(), atHome{compared{s}, m.home})
+	d := s.cfg.Upgrader.deliver(m.Identity(), atHome{compared{s}, home})
 	s.acted(m.UID, start)
 	now = time.Now()
 	r := s.rolloutOf(m.PID)
 	s.touch(r)
 	switch {
 	case d.err != nil:
-		r.refused(m, d.err, now)
+		r.Refused(m, d.err, now)
 		s.agenda.at(m.PID, now.Add(s.cfg.Limits.RetryAfter))
 		s.cfg.Observer.Refused(*m, d.err)
-	case d.process.StartTime != 0 && d.process.Identity != m.identity():
+	case d.process.StartTime != 0 && d.process.Identity != m.Identity():
 		s.see(d.view, now) // the next owner of the number, which was not sent anything
 	case d.sent:
-		m.ran = d.process.Image
-		r.asked(m, d.before, now)
+		r.Sent(m, d.process.Image, d.before, now)
 		s.follow(ctx, &d)
 	case !d.byOther.IsZero():
-		m.ran = d.process.Image
-		r.askedByOther(m, d.byOther, now)
+		s.see(d.view, now)
+		r.SentByOther(m, 0, d.byOther, now)
 		s.cfg.Observer.Refused(*m, ErrAskedByOther)
 	default:
 		s.see(d.view, now)
@@ -126,16 +141,16 @@ func (s *Service) ask(ctx context.Context, m *Member) {
 	d.release()
 }
 
-// canaryVanished looks at the canaries that are to be waited for no longer, before another is asked in their place:
+// canaryVanished inspects the canaries that are to be waited for no longer, before another goes in their place:
 // one may have died of the binary, and its event be lost. It reports whether one is gone, and how is yet to be told.
-func (s *Service) canaryVanished(m *Member) bool {
+func (s *Service) canaryVanished(m *rollout.Member) bool {
 	r := s.rolloutOf(m.PID)
-	if r == nil || r.gate.open {
+	if r == nil {
 		return false
 	}
-	for _, pid := range r.canaries() {
+	for _, pid := range r.Unproven(m) {
 		v := s.cfg.Upgrader.lookAt(pid, compared{s})
-		if v.decision.Verdict == selector.Gone || v.process.StartTime != 0 && v.process.Identity != r.members[pid].identity() {
+		if v.decision.Verdict == selector.Gone || v.process.StartTime != 0 && v.process.Identity != r.Member(pid).Identity() {
 			s.see(v, time.Now())
 			return true
 		}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -33,7 +34,7 @@ type inspector interface {
 type Target interface {
 	Signal(sig syscall.Signal) error
 	// Wait blocks until the process ends, and says how. It fails when ctx ends.
-	Wait(ctx context.Context) (Exit, error)
+	Wait(ctx context.Context) (rollout.Exit, error)
 	Close() error
 }
 
@@ -77,7 +78,7 @@ type Upgrader struct {
 // New returns an Upgrader.
 func New(cfg Config) *Upgrader {
 	if cfg.RetryAfter == 0 {
-		cfg.RetryAfter = DefaultRetryAfter
+		cfg.RetryAfter = rollout.DefaultRetryAfter
 	}
 	return &Upgrader{cfg: cfg}
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -23,7 +24,7 @@ type world struct {
 	processes map[selector.PID]*selector.Process
 	signals   map[selector.PID][]time.Time
 	traces    map[selector.PID]upgrade.Trace
-	ended     map[selector.PID]chan upgrade.Exit
+	ended     map[selector.PID]chan rollout.Exit
 	// down makes the source fail.
 	down error
 	// unlisted is no candidate.
@@ -40,13 +41,13 @@ type world struct {
 	found    chan upgrade.Found
 	events   chan upgrade.Event
 	rounds   []upgrade.Reason
-	phases   []upgrade.Phase
+	phases   []rollout.Phase
 	moves    []string
 	troubles int
 	refusals int
 
 	service *upgrade.Service
-	limits  upgrade.Limits
+	limits  rollout.Limits
 	saved   *upgrade.Saved
 	// onSignal, if any, is told of each signal, with mu held.
 	onSignal func(selector.PID)
@@ -107,9 +108,9 @@ func newWorld() *world {
 		stopped:   make(chan struct{}),
 		found:     make(chan upgrade.Found),
 		events:    make(chan upgrade.Event),
-		ended:     make(map[selector.PID]chan upgrade.Exit),
+		ended:     make(map[selector.PID]chan rollout.Exit),
 		traces:    make(map[selector.PID]upgrade.Trace),
-		limits:    upgrade.DefaultLimits(),
+		limits:    rollout.DefaultLimits(),
 	}
 }
 
@@ -128,7 +129,7 @@ func (w *world) start(pid selector.PID, image selector.Image) {
 			Age:      time.Hour, Args: []string{"rag-rat", "mcp"}, Named: true, Subcommand: true,
 			Variable: usual, Path: usual, VariableSet: true, Image: image, Catches: true,
 		}
-		w.ended[pid] = make(chan upgrade.Exit, 1)
+		w.ended[pid] = make(chan rollout.Exit, 1)
 	})
 }
 
@@ -224,7 +225,7 @@ func (t target) Signal(syscall.Signal) error {
 
 func (target) Close() error { return nil }
 
-func (t target) Wait(ctx context.Context) (upgrade.Exit, error) {
+func (t target) Wait(ctx context.Context) (rollout.Exit, error) {
 	t.w.mu.Lock()
 	ended := t.w.ended[t.pid]
 	t.w.mu.Unlock()
@@ -232,7 +233,7 @@ func (t target) Wait(ctx context.Context) (upgrade.Exit, error) {
 	case exit := <-ended:
 		return exit, nil
 	case <-ctx.Done():
-		return upgrade.Exit{}, ctx.Err()
+		return rollout.Exit{}, ctx.Err()
 	}
 }
 
@@ -249,7 +250,7 @@ func (w *world) Round(reason upgrade.Reason, report upgrade.Report, _ time.Durat
 	})
 }
 
-func (w *world) Rollout(r upgrade.Rollout) {
+func (w *world) Rollout(r rollout.Report) {
 	w.change(func() {
 		if !r.Superseded {
 			w.phases = append(w.phases, r.Phase)
@@ -257,12 +258,12 @@ func (w *world) Rollout(r upgrade.Rollout) {
 	})
 }
 
-func (w *world) Moved(m upgrade.Member, from upgrade.State) {
+func (w *world) Moved(m rollout.Member, from rollout.State) {
 	w.change(func() { w.moves = append(w.moves, fmt.Sprintf("%d %s %s", m.PID, from, m.State)) })
 	time.Sleep(w.stall)
 }
 
-func (w *world) Refused(upgrade.Member, error) { w.change(func() { w.refusals++ }) }
+func (w *world) Refused(rollout.Member, error) { w.change(func() { w.refusals++ }) }
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/upgrade"
 )
@@ -21,8 +22,10 @@ func newDemo(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "Show it all: start servers, install a new binary, watch them upgrade",
 		Long: `Makes a temporary install, starts servers of its own that upgrade themselves as the
-real ones do, starts the service beside them, installs a new binary by rename, and
-shows the servers turn from old to new: the canary alone, then all others. Touches nothing else, and cleans up.`,
+real ones do, starts the service beside them, and installs two binaries by rename.
+With the good one the servers turn from old to new: the canary alone, then all others.
+The bad one exits at once: it costs the canary, and the others go on serving.
+Touches nothing else, and cleans up.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), servers) },
 	}
@@ -31,7 +34,7 @@ shows the servers turn from old to new: the canary alone, then all others. Touch
 	a.opts.addSource(f)
 	a.opts.addRule(f)
 	a.opts.addSettle(f)
-	a.opts.addLimits(f, upgrade.DefaultLimits().Canary)
+	a.opts.addLimits(f, rollout.DefaultLimits().Canary)
 	return cmd
 }
 
@@ -122,9 +125,10 @@ func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet 
 	}
 	fmt.Fprintln(a.stdout, "A new binary lands by rename:")
 	err = show.await(ctx, 2)
-	cancel()
-	if err = errors.Join(err, <-served); err != nil {
-		return err
+	if err == nil {
+		show.outro(renamed)
+		err = show.bad(ctx, binary)
 	}
-	return show.outro(renamed)
+	cancel()
+	return errors.Join(err, <-served)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -24,8 +25,8 @@ type demoScreen struct {
 	servers  []*testfleet.Server
 	news     chan demoNews
 
-	states  map[selector.PID]upgrade.State
-	rollout upgrade.Rollout
+	states  map[selector.PID]rollout.State
+	rollout rollout.Report
 	drawn   bool
 	// last is when the last server exec'd.
 	last time.Time
@@ -33,15 +34,15 @@ type demoScreen struct {
 
 // demoNews is a server that has come into another state, or a rollout into another phase.
 type demoNews struct {
-	member  *upgrade.Member
-	rollout *upgrade.Rollout
+	member  *rollout.Member
+	rollout *rollout.Report
 	at      time.Time
 }
 
 func newDemoScreen(ctx context.Context, out io.Writer, servers []*testfleet.Server) *demoScreen {
 	return &demoScreen{
 		ctx: ctx, out: out, terminal: isTerminal(out), servers: servers,
-		news: make(chan demoNews), states: make(map[selector.PID]upgrade.State),
+		news: make(chan demoNews), states: make(map[selector.PID]rollout.State),
 	}
 }
 
@@ -64,10 +65,8 @@ func (d *demoScreen) await(ctx context.Context, number uint64) error {
 		}
 		switch {
 		case d.rollout.Number != number:
-		case d.rollout.Phase == upgrade.PhaseComplete:
+		case d.rollout.Phase.IsOver():
 			return nil
-		case d.rollout.Phase == upgrade.PhaseHalted:
-			return errors.New("the rollout halted: " + outcomes(d.rollout))
 		}
 	}
 }
@@ -77,7 +76,7 @@ func (d *demoScreen) take(n demoNews) {
 		d.rollout = *n.rollout
 	} else {
 		d.states[n.member.PID] = n.member.State
-		if n.member.State == upgrade.Holding {
+		if n.member.State == rollout.Settling && n.member.ArmedAt.IsZero() {
 			d.last = n.at
 		}
 	}
@@ -87,16 +86,20 @@ func (d *demoScreen) take(n demoNews) {
 		d.draw()
 	case n.rollout != nil:
 		fmt.Fprintf(d.out, "  %s\n", phaseWords[n.rollout.Phase])
-	case n.member.State != upgrade.Pending:
-		fmt.Fprintf(d.out, "    server %d: %s\n", n.member.PID, n.member.State)
+	case n.member.State != rollout.Pending && n.member.State != rollout.None:
+		line := fmt.Sprintf("    server %d: %s", n.member.PID, n.member.State)
+		if n.member.Detail != "" {
+			line += " (" + n.member.Detail + ")"
+		}
+		fmt.Fprintln(d.out, line)
 	}
 }
 
-var phaseWords = map[upgrade.Phase]string{
-	upgrade.PhaseCanary:   "canary: one goes alone",
-	upgrade.PhaseRolling:  "rolling: the others follow",
-	upgrade.PhaseComplete: "complete",
-	upgrade.PhaseHalted:   "halted: a server died, nobody else is asked",
+var phaseWords = map[rollout.Phase]string{
+	rollout.PhaseCanary:   "canary: one goes alone",
+	rollout.PhaseRolling:  "rolling: the others follow",
+	rollout.PhaseComplete: "complete",
+	rollout.PhaseHalted:   "halted: a server died, no other is signalled",
 }
 
 // demoWidth is how many servers stand on a line of the picture.
@@ -119,27 +122,70 @@ func (d *demoScreen) draw() {
 			row.WriteString("\n")
 		}
 	}
-	fmt.Fprintf(d.out, "%s  %-30s (o old, > asked, + new, * new and held)\x1b[K\n", row.String(), phaseWords[d.rollout.Phase])
+	fmt.Fprintf(d.out, "%s  %-30s (o old, > signalled, + new, * upgraded, x dead)\x1b[K\n", row.String(), phaseWords[d.rollout.Phase])
 }
 
-func markOf(s upgrade.State) string {
+func markOf(s rollout.State) string {
 	switch s {
-	case upgrade.Notified:
+	case rollout.Signalled:
 		return ">"
-	case upgrade.Holding:
+	case rollout.Settling:
 		return "+"
-	case upgrade.Upgraded:
+	case rollout.Upgraded:
 		return "*"
-	case upgrade.Died:
+	case rollout.Crashed:
 		return "x"
 	}
 	return "o"
 }
 
-func (d *demoScreen) outro(renamed time.Time) error {
-	_, err := fmt.Fprintf(d.out, "%s; %d ms from the rename to the last server's exec.\n",
+func (d *demoScreen) outro(renamed time.Time) {
+	fmt.Fprintf(d.out, "%s; %d ms from the rename to the last server's exec.\n",
 		outcomes(d.rollout), d.last.Sub(renamed).Milliseconds())
+}
+
+// bad shows what a binary costs that exits at once.
+func (d *demoScreen) bad(ctx context.Context, binary *testfleet.Install) error {
+	if d.rollout.Phase != rollout.PhaseComplete {
+		return errors.New("the rollout did not complete: " + outcomes(d.rollout))
+	}
+	d.drawn = false
+	clear(d.states)
+	fmt.Fprintln(d.out, "A bad binary lands: it exits with 1 at once.")
+	if err := binary.ReplaceExiting(1); err != nil {
+		return err
+	}
+	if err := d.await(ctx, 3); err != nil {
+		return err
+	}
+	living := d.living(ctx)
+	for _, h := range d.rollout.Halts {
+		fmt.Fprintf(d.out, "halted: %s\n", h.Reason)
+	}
+	if living != len(d.servers)-1 {
+		return fmt.Errorf("%d of %d servers live, want all but one", living, len(d.servers))
+	}
+	_, err := fmt.Fprintf(d.out, "1 server died; %d go on with the binary before.\n", living)
 	return err
+}
+
+// living counts the servers that have not ended. Those that crashed are waited for: the kernel's event comes before their
+// end.
+func (d *demoScreen) living(ctx context.Context) (n int) {
+	for _, s := range d.servers {
+		crashed := make(chan struct{})
+		if d.states[s.PID()] != rollout.Crashed {
+			close(crashed)
+		}
+		select {
+		case <-s.Exited():
+			continue
+		case <-crashed:
+		case <-ctx.Done():
+		}
+		n++
+	}
+	return n
 }
 
 func (d *demoScreen) tell(n demoNews) {
@@ -151,10 +197,10 @@ func (d *demoScreen) tell(n demoNews) {
 }
 
 // Moved implements [upgrade.Observer].
-func (d *demoScreen) Moved(m upgrade.Member, _ upgrade.State) { d.tell(demoNews{member: &m}) }
+func (d *demoScreen) Moved(m rollout.Member, _ rollout.State) { d.tell(demoNews{member: &m}) }
 
 // Rollout implements [upgrade.Observer].
-func (d *demoScreen) Rollout(r upgrade.Rollout) {
+func (d *demoScreen) Rollout(r rollout.Report) {
 	if !r.Superseded {
 		d.tell(demoNews{rollout: &r})
 	}
@@ -164,7 +210,7 @@ func (d *demoScreen) Rollout(r upgrade.Rollout) {
 func (*demoScreen) Round(upgrade.Reason, upgrade.Report, time.Duration) {}
 
 // Refused implements [upgrade.Observer].
-func (*demoScreen) Refused(upgrade.Member, error) {}
+func (*demoScreen) Refused(rollout.Member, error) {}
 
 // Trouble implements [upgrade.Observer].
 func (*demoScreen) Trouble(error) {} // what did not work shows in the servers

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/pidfd"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
@@ -124,9 +125,9 @@ func pin(pid selector.PID) (upgrade.Target, error) {
 	return pinned{handle}, nil
 }
 
-func (p pinned) Wait(ctx context.Context) (upgrade.Exit, error) {
+func (p pinned) Wait(ctx context.Context) (rollout.Exit, error) {
 	status, known, err := p.Handle.Wait(ctx)
-	return upgrade.Exit{Known: known, Status: status}, err
+	return rollout.Exit{Known: known, Status: status}, err
 }
 
 // witness is the tracker as the upgrader sees it.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
-	"ebpf-upgrader/upgrade"
 )
 
 // options are the flags that commands share. Not every command has every one.
@@ -38,7 +38,7 @@ type options struct {
 	auditEvery   time.Duration
 	dryRun       bool
 	all          bool
-	limits       upgrade.Limits
+	limits       rollout.Limits
 	socket       string
 	runDir       string
 	stateDir     string
@@ -101,16 +101,17 @@ func (o *options) addSettle(f *pflag.FlagSet) {
 
 // addLimits adds the flags of a rollout. canary is how many servers go alone by default.
 func (o *options) addLimits(f *pflag.FlagSet, canary int) {
-	o.limits = upgrade.DefaultLimits()
+	o.limits = rollout.DefaultLimits()
 	l := &o.limits
-	f.IntVar(&l.Canary, "canary", canary, "how many servers are upgraded alone, before all others")
-	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the others wait for a canary that neither upgrades nor dies")
-	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after its exec to count as upgraded")
+	f.IntVar(&l.Canary, "canary", canary, "how many servers of a group are upgraded alone, before its others")
+	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for one that neither execs nor ends")
+	f.DurationVar(&l.GroupHold, "group-hold", l.GroupHold, "how long a canary must be armed before the others that share its index follow")
+	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after it was armed to count as upgraded, and before other groups of its user follow")
 	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long an exec is waited for after the signal")
-	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays as it is")
-	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how often a server that stays as it is is asked for one install")
+	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays on its binary")
+	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how often a server that stays on its binary is signalled for one install")
 	f.Var(&l.InFlight, "max-in-flight", "how many servers are on their way at a time: a number, or a share as in 10%")
-	f.IntVar(&l.MaxFailures, "max-failures", l.MaxFailures, "how many deaths halt the rollout")
+	f.IntVar(&l.MaxFailures, "max-failures", l.MaxFailures, "how many deaths halt the rollout for a user")
 }
 
 func (o *options) addSocket(f *pflag.FlagSet) {
@@ -242,7 +243,7 @@ const longestSocket = 107
 // checkLimits leaves alone the commands that make no rollout.
 func (o *options) checkLimits() error {
 	l := o.limits
-	if l == (upgrade.Limits{}) {
+	if l == (rollout.Limits{}) {
 		return nil
 	}
 	for _, d := range []struct {
@@ -258,6 +259,8 @@ func (o *options) checkLimits() error {
 		}
 	}
 	switch {
+	case l.GroupHold < 0:
+		return usageError("--group-hold %s: must not be negative", l.GroupHold)
 	case l.Hold < 0:
 		return usageError("--hold %s: must not be negative", l.Hold)
 	case l.Canary < 0:

@@ -7,14 +7,15 @@ import (
 	"slices"
 	"strings"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
 
 // outcomes counts the states of a rollout's servers in one line.
-func outcomes(r upgrade.Rollout) string {
+func outcomes(r rollout.Report) string {
 	var parts []string
-	for _, s := range upgrade.States() {
+	for _, s := range rollout.States() {
 		if n := r.Servers[s]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, s))
 		}
@@ -26,14 +27,14 @@ func outcomes(r upgrade.Rollout) string {
 }
 
 // byDistance orders the phases by how far they are from their end.
-var byDistance = []upgrade.Phase{
-	upgrade.PhaseCanary, upgrade.PhaseRolling, upgrade.PhasePaused, upgrade.PhaseHalted, upgrade.PhaseComplete, upgrade.PhaseIdle,
+var byDistance = []rollout.Phase{
+	rollout.PhaseCanary, rollout.PhaseRolling, rollout.PhasePaused, rollout.PhaseHalted, rollout.PhaseFailed, rollout.PhaseComplete, rollout.PhaseIdle,
 }
 
 // merged makes one of several rollouts: their servers counted together, in the phase that is
 // the farthest from its end, and with the install of the latest.
-func merged(rollouts []upgrade.Rollout) upgrade.Rollout {
-	all := upgrade.Rollout{Phase: upgrade.PhaseIdle, Servers: make(map[upgrade.State]int)}
+func merged(rollouts []rollout.Report) rollout.Report {
+	all := rollout.Report{Phase: rollout.PhaseIdle, Servers: make(map[rollout.State]int)}
 	for _, r := range rollouts {
 		if slices.Index(byDistance, r.Phase) < slices.Index(byDistance, all.Phase) {
 			all.Phase = r.Phase
@@ -43,7 +44,8 @@ func merged(rollouts []upgrade.Rollout) upgrade.Rollout {
 		}
 		all.Number, all.Install, all.Started = r.Number, r.Install, r.Started
 		all.Deaths += r.Deaths
-		all.Halted = append(all.Halted, r.Halted...)
+		all.Halts = append(all.Halts, r.Halts...)
+		all.Foreign = append(all.Foreign, r.Foreign...)
 	}
 	return all
 }
@@ -58,7 +60,7 @@ func stuck(s upgrade.Status, path string) *selector.Install {
 	return nil
 }
 
-func unreadyOf(s upgrade.Status, path string, r upgrade.Rollout) (unready *selector.Install) {
+func unreadyOf(s upgrade.Status, path string, r rollout.Report) (unready *selector.Install) {
 	for _, i := range s.Installs {
 		switch {
 		case i.Path != path || i.Rollout != r.Number:
@@ -72,8 +74,8 @@ func unreadyOf(s upgrade.Status, path string, r upgrade.Rollout) (unready *selec
 }
 
 // of are the rollouts of an install, wherever its path leads.
-func of(s upgrade.Status, path string) []upgrade.Rollout {
-	return slices.DeleteFunc(slices.Clone(s.Rollouts), func(r upgrade.Rollout) bool {
+func of(s upgrade.Status, path string) []rollout.Report {
+	return slices.DeleteFunc(slices.Clone(s.Rollouts), func(r rollout.Report) bool {
 		return !slices.ContainsFunc(s.Installs, func(i upgrade.InstallStatus) bool {
 			return i.Path == path && i.Rollout == r.Number
 		})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -32,8 +33,8 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	if left := s.AloneUntil.Sub(now); left > 0 {
 		row("", "an earlier service may have asked some, and could not keep that: those that ran before this one wait for %s", left.Round(time.Second))
 	}
-	if all := merged(s.Rollouts); len(all.Halted) > 0 {
-		row("", "%d died: no more are signalled until another binary lands, or: ebpf-upgrader resume", all.Deaths)
+	for _, line := range haltLines(s.Status) {
+		row("halted", "%s", line)
 	}
 	if w := s.Watching; w.Polled+w.Stuck > 0 {
 		row("watches", "%d of %d installs are looked at every 2 s for want of watches; %d look-ups hang", w.Polled, w.Places, w.Stuck)
@@ -48,12 +49,40 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	return printInstalls(w, s.Status, now)
 }
 
+// mostHalts keeps the reasons on the screen.
+const mostHalts = 8
+
+// haltLines say which users' servers are not signalled any more, and why, and which deaths follow from other senders.
+func haltLines(s upgrade.Status) []string {
+	var lines []string
+	for _, r := range s.Rollouts {
+		for _, h := range r.Halts {
+			lines = append(lines, fmt.Sprintf("%s, uid %d: %s", r.Install.Path, h.UID, h.Reason))
+		}
+		for _, f := range r.Foreign {
+			lines = append(lines, fmt.Sprintf("%s: %s", r.Install.Path, f))
+		}
+	}
+	for _, i := range s.Installs {
+		if i.Deaths > 0 {
+			lines = append(lines, fmt.Sprintf("%s: %d died after signals of other senders, of a file that never settled", i.Path, i.Deaths))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if more := len(lines) - mostHalts; more > 0 {
+		lines = append(lines[:mostHalts], fmt.Sprintf("and %d more", more))
+	}
+	return append(lines, "waits for a newer binary, or: ebpf-upgrader resume")
+}
+
 // mostInstalls keeps the table of installs on the screen.
 const mostInstalls = 24
 
 // printInstalls writes a row for each install: those whose rollout is farthest from its end first.
 func printInstalls(w io.Writer, s upgrade.Status, now time.Time) error {
-	rollouts := make(map[uint64]upgrade.Rollout)
+	rollouts := make(map[uint64]rollout.Report)
 	for _, r := range s.Rollouts {
 		rollouts[r.Number] = r
 	}
@@ -109,9 +138,9 @@ func sourceLine(s control.Status) string {
 	return "eBPF"
 }
 
-func rolloutLine(r upgrade.Rollout, now time.Time) string {
+func rolloutLine(r rollout.Report, now time.Time) string {
 	if r.Number == 0 {
-		return string(upgrade.PhaseIdle)
+		return string(rollout.PhaseIdle)
 	}
 	return fmt.Sprintf("%d, %s, begun %s ago: %s", r.Number, r.Phase, since(r.Started, now), outcomes(r))
 }
@@ -122,7 +151,7 @@ func eventLine(e control.Event) string {
 	switch e.Kind {
 	case control.EventServer:
 		line += fmt.Sprintf("server %d: %s -> %s", e.PID, e.From, e.State)
-		if e.ByOther && *e.State == upgrade.Notified {
+		if e.ByOther && *e.State == rollout.Signalled {
 			line += ", by somebody else"
 		}
 	case control.EventRollout:

@@ -26,11 +26,11 @@ import (
 
 	"ebpf-upgrader/control"
 	"ebpf-upgrader/fallback"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
-	"ebpf-upgrader/upgrade"
 )
 
 // client asks a service once it listens.
@@ -45,13 +45,13 @@ func (s *service) client(t *testing.T) *control.Client {
 }
 
 // phase waits until the rollout of what is installed now has come into a phase.
-func (s *scene) phase(c *control.Client, want upgrade.Phase) upgrade.Rollout {
+func (s *scene) phase(c *control.Client, want rollout.Phase) rollout.Report {
 	s.t.Helper()
 	image, err := s.Image()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var got upgrade.Rollout
+	var got rollout.Report
 	deadline := time.Now().Add(patience)
 	for got.Install.Image != image || got.Phase != want {
 		if time.Now().After(deadline) {
@@ -68,19 +68,19 @@ func (s *scene) phase(c *control.Client, want upgrade.Phase) upgrade.Rollout {
 }
 
 // onlyRollout is the one of a service that has one install, and the zero Rollout before it begins.
-func onlyRollout(status control.Status) upgrade.Rollout {
+func onlyRollout(status control.Status) rollout.Report {
 	if len(status.Rollouts) != 1 {
-		return upgrade.Rollout{}
+		return rollout.Report{}
 	}
 	return status.Rollouts[0]
 }
 
 // requireServers says what became of the servers. Who is skipped, or has left after that, is not counted: a
 // process of another test that cannot be read at the moment could be a server of any install.
-func requireServers(t *testing.T, r upgrade.Rollout, want map[upgrade.State]int) {
+func requireServers(t *testing.T, r rollout.Report, want map[rollout.State]int) {
 	t.Helper()
-	for _, s := range upgrade.States() {
-		if s != upgrade.Skipped && s != upgrade.Left && r.Servers[s] != want[s] {
+	for _, s := range rollout.States() {
+		if s != rollout.Skipped && s != rollout.Exited && r.Servers[s] != want[s] {
 			t.Errorf("the rollout has %v, want %v", r.Servers, want)
 			return
 		}
@@ -127,22 +127,22 @@ func TestABinaryThatDiesAtOnceTakesOneServerOfAHundred(t *testing.T) {
 		fleet := s.startFleet(100, nil)
 		service := s.serve(source)
 		c := service.client(t)
-		s.phase(c, upgrade.PhaseComplete)
+		s.phase(c, rollout.PhaseComplete)
 		if err := s.Replace("/bin/false"); err != nil {
 			t.Fatal(err)
 		}
-		r := s.phase(c, upgrade.PhaseHalted)
-		requireServers(t, r, map[upgrade.State]int{upgrade.Died: 1, upgrade.Pending: 99})
+		r := s.phase(c, rollout.PhaseHalted)
+		requireServers(t, r, map[rollout.State]int{rollout.Crashed: 1, rollout.Pending: 99})
 		service.stop() // a halted rollout stays halted over a restart
 		c = service.again(t, s.Path(), source).client(t)
-		r = s.phase(c, upgrade.PhaseHalted)
-		requireServers(t, r, map[upgrade.State]int{upgrade.Pending: 99})
+		r = s.phase(c, rollout.PhaseHalted)
+		requireServers(t, r, map[rollout.State]int{rollout.Pending: 99})
 		if n := dead(fleet); n != 1 {
 			t.Fatalf("%d servers died, want the canary only", n)
 		}
 		s.replace()
-		r = s.phase(c, upgrade.PhaseComplete)
-		requireServers(t, r, map[upgrade.State]int{upgrade.Upgraded: 99})
+		r = s.phase(c, rollout.PhaseComplete)
+		requireServers(t, r, map[rollout.State]int{rollout.Upgraded: 99})
 	})
 }
 
@@ -150,17 +150,17 @@ func TestABinaryThatDiesAtOnceTakesOneServerOfAHundred(t *testing.T) {
 func TestEachServerIsToldForWhatBecameOfIt(t *testing.T) {
 	cases := map[string]struct {
 		behaviour testfleet.Behaviour
-		want      upgrade.State
+		want      rollout.State
 		attempts  int
 	}{
-		"upgrades at once":           {testfleet.Behaviour{}, upgrade.Upgraded, 1},
-		"waits for a running call":   {testfleet.Behaviour{Drain: testfleet.Duration(1500 * time.Millisecond)}, upgrade.Upgraded, 1},
-		"waits longer than we do":    {testfleet.Behaviour{Drain: testfleet.Duration(3 * time.Second)}, upgrade.Upgraded, 1},
-		"needs to be asked twice":    {testfleet.Behaviour{AskTwice: true}, upgrade.Upgraded, 2},
-		"never upgrades":             {testfleet.Behaviour{Ignore: true}, upgrade.Staying, 2},
-		"crashes 1 s after its exec": {crashesLater(), upgrade.Died, 1},
-		"leaves when it is asked":    {testfleet.Behaviour{AskTwice: true}, upgrade.Left, 1},
-		"never arms":                 {testfleet.Behaviour{NeverArm: true}, upgrade.Skipped, 0},
+		"upgrades at once":           {testfleet.Behaviour{}, rollout.Upgraded, 1},
+		"waits for a running call":   {testfleet.Behaviour{Drain: testfleet.Duration(1500 * time.Millisecond)}, rollout.Upgraded, 1},
+		"waits longer than we do":    {testfleet.Behaviour{Drain: testfleet.Duration(3 * time.Second)}, rollout.Upgraded, 1},
+		"needs to be asked twice":    {testfleet.Behaviour{AskTwice: true}, rollout.Upgraded, 2},
+		"never upgrades":             {testfleet.Behaviour{Ignore: true}, rollout.GaveUp, 2},
+		"crashes 1 s after its exec": {crashesLater(), rollout.Crashed, 1},
+		"leaves when it is asked":    {testfleet.Behaviour{AskTwice: true}, rollout.Exited, 1},
+		"never arms":                 {testfleet.Behaviour{NeverArm: true}, rollout.Skipped, 0},
 	}
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -186,11 +186,11 @@ func TestEachServerIsToldForWhatBecameOfIt(t *testing.T) {
 		}
 		for name, c := range cases {
 			pid := servers[name].PID()
-			i := slices.IndexFunc(got.Servers, func(m upgrade.Member) bool { return m.PID == pid })
+			i := slices.IndexFunc(got.Servers, func(m rollout.Member) bool { return m.PID == pid })
 			switch {
 			case i < 0:
 				t.Errorf("%s: %d is not told of", name, pid)
-			case c.want == upgrade.Left && got.Servers[i].State == upgrade.Died && !exitsAreTold(t, source):
+			case c.want == rollout.Exited && got.Servers[i].State == rollout.Crashed && !exitsAreTold(t, source):
 				// What nobody saw is taken for the worst.
 			case got.Servers[i].State != c.want || got.Servers[i].Attempts != c.attempts:
 				t.Errorf("%s: %+v, want %s after %d attempts", name, got.Servers[i], c.want, c.attempts)
@@ -225,10 +225,10 @@ func TestACanaryThatCrashesLateHaltsTheRollout(t *testing.T) {
 		t.Parallel()
 		s := newScene(t)
 		fleet := s.startFleet(5, func(o *testfleet.Options) { o.Behaviour = crashesLater() })
-		c := s.serve(source, "--hold", "2s").client(t)
+		c := s.serve(source, "--hold", "2s", "--group-hold", "2s").client(t)
 		s.replace()
-		r := s.phase(c, upgrade.PhaseHalted)
-		requireServers(t, r, map[upgrade.State]int{upgrade.Died: 1, upgrade.Pending: 4})
+		r := s.phase(c, rollout.PhaseHalted)
+		requireServers(t, r, map[rollout.State]int{rollout.Crashed: 1, rollout.Pending: 4})
 		eventually(t, "the canary has ended", func() bool { return dead(fleet) > 0 })
 		if n := dead(fleet); n != 1 {
 			t.Errorf("%d servers died, want the canary only", n)
@@ -259,8 +259,8 @@ func TestAServerBehindAScriptIsUpgradedAndNotAskedAgain(t *testing.T) {
 		if err := s.ReplaceWithScript(thisBinary(t)); err != nil {
 			t.Fatal(err)
 		}
-		r := s.phase(c, upgrade.PhaseComplete)
-		requireServers(t, r, map[upgrade.State]int{upgrade.Upgraded: 1})
+		r := s.phase(c, rollout.PhaseComplete)
+		requireServers(t, r, map[rollout.State]int{rollout.Upgraded: 1})
 		report, err := c.Trigger(within(t), control.TriggerRequest{})
 		if err != nil || len(report.Plan) != 0 || server.Generation() != 1 {
 			t.Errorf("asked once more, %v is to be asked (%v), and the server is of generation %d; want none, 1", report.Plan, err, server.Generation())
@@ -276,14 +276,14 @@ func TestMaxInFlightBoundsHowManyAreOnTheirWay(t *testing.T) {
 		service := s.serve(source, "--max-in-flight", "2", "--hold", "100ms")
 		c := service.client(t)
 		s.replace()
-		s.phase(c, upgrade.PhaseComplete)
+		s.phase(c, rollout.PhaseComplete)
 		flying, most := 0, 0
 		err := c.Events(within(t), 0, false, func(e control.Event) error {
 			if e.Kind == control.EventServer {
-				if *e.State == upgrade.Notified {
+				if *e.State == rollout.Signalled {
 					flying++
 				}
-				if *e.State == upgrade.Upgraded {
+				if *e.State == rollout.Upgraded {
 					flying--
 				}
 				most = max(most, flying)
@@ -308,10 +308,10 @@ func TestNobodyIsAskedWhilePaused(t *testing.T) {
 			t.Fatalf("pause: exit code %d\n%s", code, stderr)
 		}
 		s.replace()
-		s.phase(c, upgrade.PhasePaused)
+		s.phase(c, rollout.PhasePaused)
 		service.stop()
 		service = service.again(t, s.Path(), source)
-		s.phase(service.client(t), upgrade.PhasePaused)
+		s.phase(service.client(t), rollout.PhasePaused)
 		unharmed(t, server)
 		if code, _, stderr := command(t, "resume", "--socket", service.socket); code != exitOK {
 			t.Fatalf("resume: exit code %d\n%s", code, stderr)
@@ -341,13 +341,13 @@ func TestASecondServiceIsTurnedDownAndATriggerHandedOver(t *testing.T) {
 		var got outcome
 		err := json.Unmarshal([]byte(stdout), &got)
 		want := exitOK
-		if got.Rollout.Servers[upgrade.Skipped] > 0 { // another test's, as below
+		if got.Rollout.Servers[rollout.Skipped] > 0 { // another test's, as below
 			want = exitBehind
 		}
 		if code != want || err != nil {
 			t.Fatalf("trigger --wait: exit code %d, want %d, %v\n%s%s", code, want, err, stdout, stderr)
 		}
-		requireServers(t, got.Rollout, map[upgrade.State]int{upgrade.Upgraded: 1})
+		requireServers(t, got.Rollout, map[rollout.State]int{rollout.Upgraded: 1})
 		s.upgraded(server)
 		if n := server.Signals(); n > 1 {
 			t.Errorf("the server got %d signals, want one", n)
@@ -450,7 +450,7 @@ func TestAThousandServersAreUpgradedAndEachAskedOnce(t *testing.T) {
 		p := newService(t)
 		p.start(t, program, append(p.args(s.Path(), source), "--scan-every", "30s"))
 		c := p.client(t)
-		s.phase(c, upgrade.PhaseComplete)
+		s.phase(c, rollout.PhaseComplete)
 		if err := c.Pause(within(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -458,7 +458,7 @@ func TestAThousandServersAreUpgradedAndEachAskedOnce(t *testing.T) {
 		if err := c.Resume(within(t)); err != nil {
 			t.Fatal(err)
 		}
-		s.phase(c, upgrade.PhaseComplete)
+		s.phase(c, rollout.PhaseComplete)
 		from := s.status(c).Events + 1
 		if err := s.Replace(server); err != nil {
 			t.Fatal(err)
@@ -521,9 +521,9 @@ func (s *scene) afterCanary(c *control.Client, from uint64) time.Duration {
 	err := c.Events(within(s.t), from, false, func(e control.Event) error {
 		switch {
 		case e.Kind != control.EventServer:
-		case *e.State == upgrade.Upgraded && confirmed.IsZero():
+		case *e.State == rollout.Upgraded && confirmed.IsZero():
 			confirmed = e.Time
-		case *e.State == upgrade.Holding:
+		case *e.State == rollout.Settling:
 			last = e.Time
 		}
 		return nil
@@ -677,7 +677,7 @@ func TestTheMetricsOfARunningServiceCountWhatHappened(t *testing.T) {
 		service := s.serve(source)
 		c := service.client(t)
 		s.replace()
-		s.phase(c, upgrade.PhaseComplete)
+		s.phase(c, rollout.PhaseComplete)
 		text := service.get(t, "/metrics")
 		for _, want := range []string{
 			"ebpf_upgrader_signals_sent_total 3", `ebpf_upgrader_upgrades_total{outcome="upgraded"} 3`,

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/lock"
 	"ebpf-upgrader/metrics"
 	"ebpf-upgrader/selector"
@@ -48,7 +49,7 @@ to status, events, pause, resume and trigger meanwhile.`,
 	a.opts.addSelf(f)
 	a.opts.addSource(f)
 	a.opts.addSettle(f)
-	a.opts.addLimits(f, upgrade.DefaultLimits().Canary)
+	a.opts.addLimits(f, rollout.DefaultLimits().Canary)
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 	a.opts.addStateDir(f)
@@ -132,7 +133,7 @@ func (f frugal) Round(reason upgrade.Reason, r upgrade.Report, took time.Duratio
 	f.later.Reset(rest)
 }
 
-func (f frugal) Rollout(r upgrade.Rollout) {
+func (f frugal) Rollout(r rollout.Report) {
 	f.observers.Rollout(r)
 	f.later.Reset(rest)
 }
@@ -178,7 +179,7 @@ func (a *app) serveLocked(ctx context.Context) error {
 // rollout is over, which takes its canaries that long at most with the default limits; the last second is for the
 // others to exec. That its signals may be seen here is not enough, because it may scan, and not see those of here.
 func (a *app) yield() {
-	host, l := upgrade.DefaultLimits(), &a.opts.limits
+	host, l := rollout.DefaultLimits(), &a.opts.limits
 	l.Yield = host.CanaryTimeout + 2*host.Hold + time.Second
 	l.RetryAfter += l.Yield
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -40,9 +41,9 @@ func TestStatusIsOneTable(t *testing.T) {
 			Source: upgrade.SourceBPF, Learned: true, Paused: true,
 			Verdicts: map[selector.Verdict]int{selector.Outdated: 2},
 			Installs: []upgrade.InstallStatus{{Install: place, UID: 1000, Servers: 2, Rollout: 5}},
-			Rollouts: []upgrade.Rollout{{
-				Number: 5, Install: place, Started: now.Add(-time.Second), Phase: upgrade.PhaseCanary,
-				Servers: map[upgrade.State]int{upgrade.Pending: 1, upgrade.Holding: 1},
+			Rollouts: []rollout.Report{{
+				Number: 5, Install: place, Started: now.Add(-time.Second), Phase: rollout.PhaseCanary,
+				Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1},
 			}},
 		},
 		Tracker: &control.Tracker{Entries: 2, Capacity: 64},
@@ -57,7 +58,7 @@ func TestStatusIsOneTable(t *testing.T) {
 		"servers":          "2 outdated",
 		"paused":           "by an operator: ebpf-upgrader resume",
 		"map":              "2 of 64 entries; 0 lost, 0 scans, audits found 0 missing and 0 extra",
-		"/usr/bin/rag-rat": "1000 - 1:2 ready 2 5, canary, begun 1s ago: 1 pending, 1 holding",
+		"/usr/bin/rag-rat": "1000 - 1:2 ready 2 5, canary, begun 1s ago: 1 pending, 1 settling",
 	} {
 		if got := rowOf(t, out.String(), name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

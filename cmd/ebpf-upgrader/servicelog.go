@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -30,28 +31,28 @@ func (l serviceLog) Round(reason upgrade.Reason, r upgrade.Report, took time.Dur
 	l.log.Log(context.Background(), level, "round", "reason", string(reason), "to_be_asked", len(r.Plan), "servers", summary(r), "took", took)
 }
 
-func (l serviceLog) Rollout(r upgrade.Rollout) {
+func (l serviceLog) Rollout(r rollout.Report) {
 	level := slog.LevelInfo
-	if r.Phase == upgrade.PhaseHalted && !r.Superseded {
+	if (r.Phase == rollout.PhaseHalted || r.Phase == rollout.PhaseFailed) && !r.Superseded {
 		level = slog.LevelError
 	}
 	l.log.Log(context.Background(), level, "rollout", "number", r.Number, "phase", string(r.Phase), "superseded", r.Superseded,
 		"path", r.Install.Path, "image", r.Install.Image.String(), "servers", outcomes(r), "deaths", r.Deaths)
 }
 
-func (l serviceLog) Moved(m upgrade.Member, from upgrade.State) {
+func (l serviceLog) Moved(m rollout.Member, from rollout.State) {
 	level := slog.LevelInfo
 	switch m.State {
-	case upgrade.Died, upgrade.Staying:
+	case rollout.Crashed, rollout.GaveUp:
 		level = slog.LevelWarn
-	case upgrade.None, upgrade.Pending, upgrade.Skipped:
+	case rollout.None, rollout.Pending, rollout.Skipped:
 		level = slog.LevelDebug
 	}
 	l.log.Log(context.Background(), level, "server", "pid", m.PID, "uid", m.UID, "rollout", m.Rollout, "state", m.State.String(), "was", from.String(),
 		"attempt", m.Attempts, "by_other", m.ByOther, "verdict", m.Verdict.String(), "detail", m.Detail)
 }
 
-func (l serviceLog) Refused(m upgrade.Member, err error) {
+func (l serviceLog) Refused(m rollout.Member, err error) {
 	l.log.Warn("not asked", "pid", m.PID, "uid", m.UID, "error", err)
 }
 
@@ -68,19 +69,19 @@ func (all observers) Round(reason upgrade.Reason, r upgrade.Report, took time.Du
 	}
 }
 
-func (all observers) Rollout(r upgrade.Rollout) {
+func (all observers) Rollout(r rollout.Report) {
 	for _, o := range all {
 		o.Rollout(r)
 	}
 }
 
-func (all observers) Moved(m upgrade.Member, from upgrade.State) {
+func (all observers) Moved(m rollout.Member, from rollout.State) {
 	for _, o := range all {
 		o.Moved(m, from)
 	}
 }
 
-func (all observers) Refused(m upgrade.Member, err error) {
+func (all observers) Refused(m rollout.Member, err error) {
 	for _, o := range all {
 		o.Refused(m, err)
 	}

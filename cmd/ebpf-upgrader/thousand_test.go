@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -77,7 +78,7 @@ func TestAThousandInstallsAreEachUpgraded(t *testing.T) {
 		eventually(t, "the servers of those that were replaced have been asked", func() bool {
 			asked := 0
 			for _, r := range h.status().Rollouts {
-				asked += r.Servers[upgrade.Notified]
+				asked += r.Servers[rollout.Signalled]
 			}
 			return asked == replaced
 		})

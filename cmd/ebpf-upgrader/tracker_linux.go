@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 	"ebpf-upgrader/upgrade"
@@ -49,9 +50,9 @@ func events(ctx context.Context, from stream, count func(upgrade.Kind), failed f
 				continue // the service knows whom it asked
 			}
 			count(kinds[e.Kind])
-			event := upgrade.Event{Kind: kinds[e.Kind], PID: e.PID, At: e.At}
+			event := upgrade.Event{Kind: kinds[e.Kind], PID: e.PID, At: e.At, Sender: e.Sender}
 			if e.Kind == tracker.Exit {
-				event.Exit = upgrade.Exit{Known: true, Status: syscall.WaitStatus(e.ExitCode)}
+				event.Exit = rollout.Exit{Known: true, Status: syscall.WaitStatus(e.ExitCode)}
 			}
 			select {
 			case events <- event:

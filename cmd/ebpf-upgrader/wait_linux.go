@@ -14,6 +14,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
@@ -22,8 +23,8 @@ import (
 type waiter struct {
 	progress
 	// servers has the latest word on each.
-	servers map[selector.PID]upgrade.Member
-	rollout upgrade.Rollout
+	servers map[selector.PID]rollout.Member
+	rollout rollout.Report
 	// unready is what stands there since the install ceased to be ready, before the rollout came to its end.
 	unready *selector.Install
 	// done is called when the rollout has come to its end, or cannot.
@@ -31,7 +32,7 @@ type waiter struct {
 }
 
 func (a *app) newWaiter(done func()) *waiter {
-	return &waiter{progress: newProgress(a.stderr), servers: make(map[selector.PID]upgrade.Member), done: done}
+	return &waiter{progress: newProgress(a.stderr), servers: make(map[selector.PID]rollout.Member), done: done}
 }
 
 // waitAlone runs a service until its rollout is over.
@@ -62,7 +63,7 @@ func (a *app) waitForService(ctx context.Context, client *control.Client, from u
 	err := client.Events(following, from, true, func(e control.Event) error {
 		switch e.Kind {
 		case control.EventServer:
-			w.Moved(upgrade.Member{PID: e.PID, UID: *e.UID, State: *e.State, Detail: e.Detail, Attempts: e.Attempt}, *e.From)
+			w.Moved(rollout.Member{PID: e.PID, UID: *e.UID, State: *e.State, Detail: e.Detail, Attempts: e.Attempt}, *e.From)
 		case control.EventTrouble:
 			w.Trouble(errors.New(e.Detail))
 		}
@@ -85,15 +86,14 @@ func (a *app) waited(ctx context.Context, w *waiter) error {
 	if err := a.printOutcomes(w); err != nil {
 		return err
 	}
-	counts := w.rollout.Servers
-	remain := counts[upgrade.Staying] + counts[upgrade.Skipped] + counts[upgrade.Pending] + counts[upgrade.Notified] + counts[upgrade.Stayed]
+	crashed, remain := w.rollout.Servers[rollout.Crashed], w.rollout.Behind()
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case w.unready != nil:
 		return fmt.Errorf("install %q is not ready any more: %s; servers still outdated: %d", w.unready.Path, w.unready.Detail, remain)
-	case counts[upgrade.Died] > 0 || w.rollout.Phase == upgrade.PhaseHalted:
-		return fmt.Errorf("servers died: %d; servers still outdated: %d", counts[upgrade.Died], remain)
+	case crashed > 0 || w.rollout.Phase == rollout.PhaseHalted:
+		return fmt.Errorf("servers died: %d; servers still outdated: %d", crashed, remain)
 	case remain > 0:
 		return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", remain))
 	}
@@ -103,16 +103,16 @@ func (a *app) waited(ctx context.Context, w *waiter) error {
 // outcome is what --wait prints as JSON.
 type outcome struct {
 	SchemaVersion int              `json:"schema_version"`
-	Rollout       upgrade.Rollout  `json:"rollout"`
-	Servers       []upgrade.Member `json:"servers"`
+	Rollout       rollout.Report   `json:"rollout"`
+	Servers       []rollout.Member `json:"servers"`
 }
 
 func (a *app) printOutcomes(w *waiter) error {
-	servers := make([]upgrade.Member, 0, len(w.servers))
+	servers := make([]rollout.Member, 0, len(w.servers))
 	for _, m := range w.servers {
 		servers = append(servers, m)
 	}
-	slices.SortFunc(servers, func(a, b upgrade.Member) int { return cmp.Compare(a.PID, b.PID) })
+	slices.SortFunc(servers, func(a, b rollout.Member) int { return cmp.Compare(a.PID, b.PID) })
 	if a.opts.output == "json" {
 		return printJSON(a.stdout, outcome{upgrade.SchemaVersion, w.rollout, servers})
 	}
@@ -132,26 +132,26 @@ func (a *app) printOutcomes(w *waiter) error {
 }
 
 // Moved implements [upgrade.Observer].
-func (w *waiter) Moved(m upgrade.Member, from upgrade.State) {
-	if m.State == upgrade.None && from != upgrade.Upgraded {
+func (w *waiter) Moved(m rollout.Member, from rollout.State) {
+	if m.State == rollout.None && from != rollout.Upgraded {
 		delete(w.servers, m.PID) // somebody else upgraded it
 		return
 	}
-	if m.State != upgrade.None {
+	if m.State != rollout.None {
 		w.servers[m.PID] = m
 	}
 	w.moved(m)
 }
 
 // Rollout implements [upgrade.Observer].
-func (w *waiter) Rollout(r upgrade.Rollout) {
+func (w *waiter) Rollout(r rollout.Report) {
 	if r.Superseded {
 		clear(w.servers)
 		return
 	}
 	w.rollout = r
 	w.show(r)
-	if r.Phase == upgrade.PhaseComplete || r.Phase == upgrade.PhaseHalted {
+	if r.Phase.IsOver() {
 		w.done()
 	}
 }
@@ -173,7 +173,7 @@ func (w *waiter) lost(unready *selector.Install) {
 }
 
 // Refused implements [upgrade.Observer].
-func (w *waiter) Refused(m upgrade.Member, err error) {
+func (w *waiter) Refused(m rollout.Member, err error) {
 	w.say(fmt.Sprintf("server %d was not asked: %s", m.PID, err))
 }
 
@@ -184,7 +184,7 @@ func (w *waiter) Trouble(err error) { w.say(err.Error()) }
 type progress struct {
 	out   io.Writer
 	bar   *progressbar.ProgressBar // nil where there is no terminal
-	phase upgrade.Phase
+	phase rollout.Phase
 }
 
 func newProgress(out io.Writer) progress {
@@ -197,7 +197,7 @@ func newProgress(out io.Writer) progress {
 	return p
 }
 
-func (p *progress) show(r upgrade.Rollout) {
+func (p *progress) show(r rollout.Report) {
 	if p.bar != nil {
 		p.bar.ChangeMax(max(1, r.Total()))
 		p.bar.Describe(string(r.Phase))
@@ -210,8 +210,8 @@ func (p *progress) show(r upgrade.Rollout) {
 	}
 }
 
-func (p *progress) moved(m upgrade.Member) {
-	if p.bar != nil || m.State == upgrade.None {
+func (p *progress) moved(m rollout.Member) {
+	if p.bar != nil || m.State == rollout.None {
 		return
 	}
 	line := fmt.Sprintf("server %d: %s", m.PID, m.State)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -515,7 +516,7 @@ func TestAServiceInAContainerLeavesItsServersToThatOfTheHost(t *testing.T) {
 
 func leavesItToTheHost(t *testing.T, source, inside string) {
 	t.Helper()
-	hold := upgrade.DefaultLimits().Hold.String()
+	hold := rollout.DefaultLimits().Hold.String()
 	h := newWholeHost(t)
 	c := newContainer(t, "/sys", "/sys")
 	install := c.install("/opt/agent")
@@ -549,8 +550,8 @@ func leavesItToTheHost(t *testing.T, source, inside string) {
 	}
 }
 
-func isComplete(rollouts []upgrade.Rollout) bool {
-	return len(rollouts) == 1 && rollouts[0].Phase == upgrade.PhaseComplete
+func isComplete(rollouts []rollout.Report) bool {
+	return len(rollouts) == 1 && rollouts[0].Phase == rollout.PhaseComplete
 }
 
 // TestAServiceInAContainerServesItAlone where the host has none.

@@ -7,6 +7,7 @@ package testfleet_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -261,4 +262,25 @@ func TestAServerEndsWithItsSession(t *testing.T) {
 	stays.CloseStdin()
 	signal(t, stays)
 	awaitArmed(t, stays, 1)
+}
+
+func TestReplaceExiting_Exec_EndsWithTheCode(t *testing.T) {
+	t.Parallel()
+	install, err := testfleet.NewInstall(t.TempDir(), "/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range []byte{0, 1, 70} {
+		if err := install.ReplaceExiting(code); err != nil {
+			t.Fatal(err)
+		}
+		err := exec.Command(install.Path()).Run()
+		got := 0
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+			got = failed.ExitCode()
+		}
+		if got != int(code) {
+			t.Errorf("it ended with %d (%v), want %d", got, err, code)
+		}
+	}
 }

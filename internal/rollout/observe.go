@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// Observe takes what an inspection of a living server found. rank counts for a server that is new to the rollout.
+func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, now time.Time) {
+	m := r.members[p.PID]
+	if m == nil {
+		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner}
+	}
+	m.gone = false
+	switch m.State {
+	case None, Pending, Skipped:
+		m.ran = p.Image
+		r.regroup(m, GroupOf(p))
+		r.judged(m, d, now)
+	case Signalled, TimedOut, GaveUp:
+		if m.carried && (m.execed || m.isReplaced(p)) {
+			r.Drop(m)
+			r.Observe(p, d, rank, now) // as one that was not signalled
+			return
+		}
+		r.observeSignalled(m, p, d, now)
+	case Settling:
+		r.observeSettling(m, p, d, now)
+	}
+}
+
+// judged takes the verdict on a server that was not signalled.
+func (r *Rollout) judged(m *Member, d selector.Decision, now time.Time) {
+	isChanged := m.Verdict != d.Verdict
+	r.note(m, d)
+	switch {
+	case d.Verdict == selector.Outdated:
+		r.step(m, FoundOutdated, now)
+	case d.Stale && m.State == Skipped && isChanged:
+		r.cfg.Moved(*m, Skipped)
+	case d.Stale:
+		r.step(m, TurnedDown, now)
+	default:
+		r.step(m, FoundCurrent, now)
+	}
+}
+
+// Unread takes an inspection that told nothing. A pending member must be inspected again before it is signalled.
+func (r *Rollout) Unread(m *Member, d selector.Decision, now time.Time) {
+	if m.State == Pending {
+		r.note(m, d)
+		r.step(m, TurnedDown, now)
+	}
+}
+
+// observeSignalled takes an inspection of a server that was signalled. An exec that no event told of shows in the image.
+func (r *Rollout) observeSignalled(m *Member, p selector.Process, d selector.Decision, now time.Time) {
+	switch {
+	case m.isReplaced(p):
+		r.step(m, Execed, now)
+		r.observeSettling(m, p, d, now)
+	case m.State == Signalled && now.Sub(m.SignalledAt) >= r.cfg.Limits.ConfirmTimeout:
+		r.note(m, d)
+		if m.Attempts >= r.cfg.Limits.MaxAttempts {
+			r.step(m, Exhausted, now)
+		} else {
+			r.step(m, Late, now)
+		}
+	case m.State != Signalled && d.Verdict == selector.UpToDate:
+		r.step(m, FoundCurrent, now)
+	case m.State == TimedOut && d.Verdict == selector.Outdated && now.Sub(m.SignalledAt) >= r.cfg.Limits.RetryAfter:
+		r.step(m, FoundOutdated, now)
+	}
+}
+
+// observeSettling takes an inspection of a server that has exec'd after it was signalled. It proves the file when it runs
+// that and has a handler again.
+func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Decision, now time.Time) {
+	if !p.Image.Known() {
+		r.checkOverdue(m, now)
+		return
+	}
+	isInstalled := p.Image == r.install.Image || r.install.Script && (m.execed || m.isReplaced(p))
+	isServer := d.Verdict != selector.NotOurs && d.Verdict != selector.NotMCP
+	switch {
+	case !isInstalled && isServer:
+		r.note(m, d)
+		m.ran, m.Detail = p.Image, "exec'd another file than the installed one"
+		r.step(m, Strayed, now)
+	case !isServer || !p.Catches || p.MidExec:
+		r.setArmed(m, time.Time{})
+		r.checkOverdue(m, now)
+	default:
+		r.note(m, d)
+		if m.ArmedAt.IsZero() {
+			r.setArmed(m, now)
+		}
+		if now.Sub(m.ArmedAt) >= r.cfg.Limits.Hold {
+			m.ran = p.Image
+			r.step(m, Lived, now)
+		}
+	}
+}
+
+// setArmed notes when a settling member was armed, and that it is not overdue then.
+func (r *Rollout) setArmed(m *Member, at time.Time) {
+	if m.ArmedAt.Equal(at) {
+		return
+	}
+	r.tally(m, -1)
+	m.ArmedAt, m.isOverdue = at, m.isOverdue && at.IsZero()
+	r.tally(m, 1)
+	if !at.IsZero() {
+		m.Detail = "armed"
+	}
+	r.cfg.Moved(*m, m.State)
+}
+
+// checkOverdue halts the group of a settling member that takes too long to arm itself.
+func (r *Rollout) checkOverdue(m *Member, now time.Time) {
+	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < ArmTimeout {
+		return
+	}
+	r.tally(m, -1)
+	m.isOverdue, m.Detail = true, fmt.Sprintf("is not armed after %s", ArmTimeout)
+	r.tally(m, 1)
+	r.cfg.Moved(*m, m.State)
+}
+
+func (r *Rollout) note(m *Member, d selector.Decision) { m.Verdict, m.Detail = d.Verdict, d.Detail }
+
+// Sent notes that this service sent the signal to a pending member, after the moment before. ran is the image that the
+// member ran then.
+func (r *Rollout) Sent(m *Member, ran selector.Image, before, now time.Time) {
+	u, g := r.user(m.UID), r.group(m.Group)
+	r.prove(g, now)
+	m.ran, m.before, m.Detail = ran, before, ""
+	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed = false, 0, now, false, false
+	m.Canary = !g.isOpen
+	m.Attempts++
+	if m.Canary {
+		if u.firstAt.IsZero() {
+			u.firstAt = now
+		}
+		u.lastAt = now
+	}
+	r.step(m, Sent, now)
+}
+
+// SentByOther notes that another sender did, at that time. sender is 0 where it is not known.
+func (r *Rollout) SentByOther(m *Member, sender selector.PID, at, now time.Time) {
+	switch m.State {
+	case Signalled, Settling, Upgraded:
+		return
+	}
+	m.before = at
+	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed, m.Canary = true, sender, at, false, false, false
+	r.step(m, Sent, now)
+}
+
+// Execed takes the event that a server has exec'd. One that was signalled for an earlier file may have exec'd that: only an
+// inspection tells, and until then nothing is complete.
+func (r *Rollout) Execed(pid selector.PID, now time.Time) {
+	m := r.members[pid]
+	if m == nil {
+		return
+	}
+	m.execed = true
+	if !m.carried {
+		r.step(m, Execed, now)
+	}
+}
+
+// Vanished notes that an inspection found a member gone. How it ended is not known yet.
+func (r *Rollout) Vanished(pid selector.PID) {
+	if m := r.members[pid]; m != nil {
+		m.gone = true
+	}
+}
+
+// Ended takes the event that a process is gone.
+func (r *Rollout) Ended(pid selector.PID, exit Exit, now time.Time) {
+	m := r.members[pid]
+	if m == nil {
+		return
+	}
+	r.prove(r.group(m.Group), now) // what it has proven until now stays so
+	s := r.stepOf(m, exit)
+	if m.State == Signalled || m.State == Settling || s == Died {
+		m.Detail = exit.Describe(r.cfg.Signal)
+		if s == Died && m.State == Settling && m.ArmedAt.IsZero() && exit.IsClean() {
+			m.Detail += " before it was armed"
+		}
+	}
+	r.step(m, s, now)
+}
+
+// Refused notes that the signal could not be sent.
+func (r *Rollout) Refused(m *Member, err error, now time.Time) {
+	m.Detail = err.Error()
+	r.step(m, TurnedDown, now)
+}
+
+// Left notes that a member belongs to another file now.
+func (r *Rollout) Left(m *Member, now time.Time) {
+	m.Detail = "names another install now"
+	r.step(m, Ended, now)
+}
+
+// SetArming says whether a skipped server has just started and may still arm itself.
+func (r *Rollout) SetArming(pid selector.PID, isArming bool) { //nolint:revive // a fact, no switch between two functions
+	m := r.members[pid]
+	switch {
+	case m == nil:
+	case !isArming:
+		r.disarm(m)
+	case m.State == Skipped && !m.isArming:
+		m.isArming = true
+		r.arming++
+	}
+}
+
+func (r *Rollout) disarm(m *Member) {
+	if m.isArming {
+		m.isArming = false
+		r.arming--
+	}
+}

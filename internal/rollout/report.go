@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// Phase says how a rollout goes.
+type Phase string
+
+// The phases, by their words in logs, metrics, JSON and tables.
+const (
+	// PhaseIdle: no install is ready, so there is no rollout.
+	PhaseIdle Phase = "idle"
+	// PhaseCanary: no group is open yet; canaries go.
+	PhaseCanary Phase = "canary"
+	// PhaseRolling: the others follow in some group.
+	PhaseRolling Phase = "rolling"
+	// PhasePaused: an operator said so; no server is signalled.
+	PhasePaused Phase = "paused"
+	// PhaseHalted: servers died, or do not arm themselves, and all that is left belongs to users or groups that wait for
+	// another binary or for an operator.
+	PhaseHalted Phase = "halted"
+	// PhaseFailed: nothing is left to be done, and servers died.
+	PhaseFailed Phase = "failed"
+	// PhaseComplete: nothing is left to be done.
+	PhaseComplete Phase = "complete"
+)
+
+// Phases lists every phase.
+func Phases() []Phase {
+	return []Phase{PhaseIdle, PhaseCanary, PhaseRolling, PhasePaused, PhaseHalted, PhaseFailed, PhaseComplete}
+}
+
+// IsOver reports whether a rollout in that phase does nothing more by itself.
+func (p Phase) IsOver() bool { return p == PhaseHalted || p == PhaseFailed || p == PhaseComplete }
+
+// Report is how far a rollout has come. Its JSON form is a stable interface.
+type Report struct {
+	// Number counts the rollouts of this service; 0 is none.
+	Number  uint64           `json:"number"`
+	Install selector.Install `json:"install"`
+	Started time.Time        `json:"started"`
+	Phase   Phase            `json:"phase"`
+	// Servers counts those that are or were in each state. A server that upgraded and whose session ended later still
+	// counts as upgraded.
+	Servers map[State]int `json:"servers"`
+	// Deaths are those that count against this file.
+	Deaths int `json:"deaths"`
+	// Halts say for which users or groups no server is signalled any more, and why.
+	Halts []Halt `json:"halts"`
+	// Foreign counts the deaths after signals of other senders.
+	Foreign []ForeignDeaths `json:"foreign"`
+	// Superseded says that another binary has landed since.
+	Superseded bool `json:"superseded"`
+}
+
+// Halt is one reason why servers are not signalled.
+type Halt struct {
+	// UID is the user whose servers it concerns.
+	UID    uint32 `json:"uid"`
+	Reason string `json:"reason"`
+}
+
+// ForeignDeaths counts the servers that died after signals of one other sender.
+type ForeignDeaths struct {
+	// Sender is its PID; 0 where that is not known.
+	Sender selector.PID `json:"sender"`
+	Deaths int          `json:"deaths"`
+}
+
+// String says it in a sentence.
+func (f ForeignDeaths) String() string {
+	from := "another sender"
+	if f.Sender != 0 {
+		from = fmt.Sprintf("process %d", f.Sender)
+	}
+	return fmt.Sprintf("%d died after signals of %s, the servers' own trigger as a rule", f.Deaths, from)
+}
+
+// Total is how many servers the rollout has or had.
+func (r Report) Total() int {
+	n := 0
+	for _, count := range r.Servers {
+		n += count
+	}
+	return n
+}
+
+// Settled is how many of them nothing is waited for any more.
+func (r Report) Settled() int {
+	n := 0
+	for state, count := range r.Servers {
+		if !state.isActive() {
+			n += count
+		}
+	}
+	return n
+}
+
+// Behind is how many of them still run another image than the installed one.
+func (r Report) Behind() int {
+	return r.Servers[Pending] + r.Servers[Signalled] + r.Servers[TimedOut] + r.Servers[GaveUp] + r.Servers[Skipped]
+}
+
+// Report says how far the rollout has come. isPaused says that an operator paused the service.
+func (r *Rollout) Report(isPaused bool) Report { //nolint:revive // the state of the service, no switch between two functions
+	counts := make(map[State]int)
+	for state, n := range r.counts {
+		if n > 0 {
+			counts[state] = n
+		}
+	}
+	return Report{
+		Number: r.number, Install: r.install, Started: r.started, Phase: r.phase(isPaused),
+		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(),
+	}
+}
+
+func (r *Rollout) phase(isPaused bool) Phase {
+	switch {
+	case r.isHalted():
+		return PhaseHalted
+	case isPaused:
+		return PhasePaused
+	case r.isComplete() && r.deaths() > 0:
+		return PhaseFailed
+	case r.isComplete():
+		return PhaseComplete
+	case r.hasOpenGroup():
+		return PhaseRolling
+	}
+	return PhaseCanary
+}
+
+func (r *Rollout) deaths() int {
+	n := 0
+	for _, u := range r.users {
+		n += u.deaths
+	}
+	return n
+}
+
+// isHalted reports whether something halted, and nothing else is left to be done.
+func (r *Rollout) isHalted() bool {
+	all := r.isHaltedForAll()
+	isAny := all
+	for _, u := range r.users {
+		isAny = isAny || u.isHalted
+		if u.isHalted || all {
+			continue
+		}
+		for _, g := range u.groups {
+			isAny = isAny || g.overdue > 0
+			if g.overdue == 0 && g.active > 0 {
+				return false
+			}
+		}
+	}
+	return isAny
+}
+
+func (r *Rollout) hasOpenGroup() bool {
+	for _, u := range r.users {
+		for _, g := range u.groups {
+			if g.isOpen {
+				return true
+			}
+		}
+	}
+	return r.cfg.Limits.Canary == 0
+}
+
+// isComplete reports whether nothing is left to be done or waited for.
+func (r *Rollout) isComplete() bool {
+	for _, s := range States() {
+		if s.isActive() && r.counts[s] > 0 {
+			return false
+		}
+	}
+	return r.Surveyed && !r.Postponed && r.arming == 0
+}
+
+// halts are ascending by user.
+func (r *Rollout) halts() []Halt {
+	all := []Halt{}
+	for uid, u := range r.users {
+		if u.isHalted {
+			all = append(all, Halt{uid, u.why})
+		}
+		for _, g := range u.groups {
+			if g.overdue > 0 && !u.isHalted {
+				all = append(all, Halt{uid, fmt.Sprintf("a server that runs the new image is not armed after %s", ArmTimeout)})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Halt) int {
+		return cmp.Or(cmp.Compare(a.UID, b.UID), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(all)
+}
+
+func (r *Rollout) foreignDeaths() []ForeignDeaths {
+	all := []ForeignDeaths{}
+	for _, sender := range slices.Sorted(maps.Keys(r.foreign)) {
+		all = append(all, ForeignDeaths{sender, r.foreign[sender]})
+	}
+	return all
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+
+package rollout
+
+import "fmt"
+
+// State says where one server stands in a rollout. Its text is the same in logs, metrics, JSON and tables.
+type State uint8
+
+// The states. None is for a server that the rollout does not have.
+const (
+	None State = iota
+	// Pending: outdated and ready; its turn has not come.
+	Pending
+	// Signalled: the signal was sent, by this service or by another sender.
+	Signalled
+	// Settling: has exec'd since; it must arm itself, and then live for the hold time.
+	Settling
+	// Upgraded: runs the installed image, is armed and lived for the hold time.
+	Upgraded
+	// TimedOut: did not exec the installed image in time. It is signalled again after the retry time.
+	TimedOut
+	// GaveUp: was signalled as often as the limit allows, and still runs the old image.
+	GaveUp
+	// Crashed: ended because of the signal or of the new binary.
+	Crashed
+	// Exited: ended otherwise; its session is over.
+	Exited
+	// Skipped: runs another image than the installed one, but must not be signalled; its verdict says why.
+	Skipped
+)
+
+var stateWords = [...]string{
+	None:      "none",
+	Pending:   "pending",
+	Signalled: "signalled",
+	Settling:  "settling",
+	Upgraded:  "upgraded",
+	TimedOut:  "timed-out",
+	GaveUp:    "gave-up",
+	Crashed:   "crashed",
+	Exited:    "exited",
+	Skipped:   "skipped",
+}
+
+// States lists every state that a server can have in a rollout.
+func States() []State {
+	all := make([]State, 0, len(stateWords)-1)
+	for s := Pending; int(s) < len(stateWords); s++ {
+		all = append(all, s)
+	}
+	return all
+}
+
+// String is the state's word.
+func (s State) String() string {
+	if int(s) < len(stateWords) {
+		return stateWords[s]
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// MarshalText gives the state's word.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes a state's word.
+func (s *State) UnmarshalText(text []byte) error {
+	for i, word := range stateWords {
+		if word == string(text) {
+			*s = State(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("parse state %q: no such word", text)
+}
+
+// Kept reports whether a server in that state must survive a restart of the service: a second signal could harm it, or it
+// is done with this file although its image does not show that.
+func (s State) Kept() bool {
+	switch s {
+	case Signalled, Settling, Upgraded, TimedOut, GaveUp:
+		return true
+	}
+	return false
+}
+
+// isActive reports whether the rollout still waits for something of the server.
+func (s State) isActive() bool {
+	return s == Pending || s == Signalled || s == Settling || s == TimedOut
+}
+
+// Step is what makes a server go from one state to the next.
+type Step uint8
+
+// The steps.
+const (
+	// FoundOutdated: it was judged to be outdated and ready.
+	FoundOutdated Step = iota
+	// TurnedDown: it was judged to run another image, and must not be signalled.
+	TurnedDown
+	// FoundCurrent: it was judged to run the installed image, or not to need it any more.
+	FoundCurrent
+	// Sent: the signal was sent, by this service or by another sender.
+	Sent
+	// Execed: it has exec'd.
+	Execed
+	// Strayed: it exec'd another file than the installed one.
+	Strayed
+	// Late: the confirm timeout passed.
+	Late
+	// Exhausted: the confirm timeout passed, and it is not to be signalled again.
+	Exhausted
+	// Lived: it was armed for the hold time.
+	Lived
+	// Ended: it ended as sessions do.
+	Ended
+	// Died: it ended because of the signal or of the new binary; see [Exit].
+	Died
+)
+
+var stepWords = [...]string{
+	FoundOutdated: "found outdated",
+	TurnedDown:    "turned down",
+	FoundCurrent:  "found current",
+	Sent:          "signal sent",
+	Execed:        "exec",
+	Strayed:       "exec of another file",
+	Late:          "confirm timeout",
+	Exhausted:     "confirm timeout at the last attempt",
+	Lived:         "lived for the hold time",
+	Ended:         "session ended",
+	Died:          "died",
+}
+
+// String is the step's words.
+func (s Step) String() string {
+	if int(s) < len(stepWords) {
+		return stepWords[s]
+	}
+	return fmt.Sprintf("step(%d)", uint8(s))
+}
+
+// Transition is one arrow of the state machine.
+type Transition struct {
+	From State
+	Step Step
+	To   State
+}
+
+// Transitions is the whole machine. A step that a state does not have here changes nothing.
+func Transitions() []Transition {
+	return []Transition{
+		{None, FoundOutdated, Pending},
+		{None, TurnedDown, Skipped},
+
+		{Pending, Sent, Signalled},
+		{Pending, TurnedDown, Skipped},
+		{Pending, FoundCurrent, None},
+		{Pending, Ended, Exited},
+
+		{Skipped, FoundOutdated, Pending},
+		{Skipped, FoundCurrent, None},
+		{Skipped, Sent, Signalled}, // by another sender
+		{Skipped, Ended, Exited},
+
+		{Signalled, Execed, Settling},
+		{Signalled, Late, TimedOut},
+		{Signalled, Exhausted, GaveUp},
+		{Signalled, Ended, Exited},
+		{Signalled, Died, Crashed},
+
+		{Settling, Execed, Settling}, // it must arm itself anew
+		{Settling, Strayed, TimedOut},
+		{Settling, Lived, Upgraded},
+		{Settling, Ended, Exited},
+		{Settling, Died, Crashed},
+
+		{TimedOut, FoundOutdated, Pending}, // the retry time has passed
+		{TimedOut, Sent, Signalled},        // by another sender
+		{TimedOut, FoundCurrent, None},
+		{TimedOut, Execed, Settling},
+		{TimedOut, Ended, Exited},
+		{TimedOut, Died, Crashed},
+
+		{GaveUp, Sent, Signalled}, // by another sender
+		{GaveUp, FoundCurrent, None},
+		{GaveUp, Execed, Settling},
+		{GaveUp, Ended, Exited},
+		{GaveUp, Died, Crashed},
+
+		{Upgraded, Ended, None}, // a session that ends later is no outcome
+	}
+}
+
+// arrows is Transitions for looking steps up.
+var arrows = func() map[[2]uint8]State {
+	to := make(map[[2]uint8]State)
+	for _, t := range Transitions() {
+		to[[2]uint8{uint8(t.From), uint8(t.Step)}] = t.To
+	}
+	return to
+}()
+
+// after is the state that step leads to, if it leads anywhere.
+func (s State) after(step Step) (to State, moves bool) {
+	to, moves = arrows[[2]uint8{uint8(s), uint8(step)}]
+	return to, moves
+}

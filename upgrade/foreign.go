@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+package upgrade
+
+import (
+	"cmp"
+	"time"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// foreignSignal is a signal of another sender: the servers' own trigger as a rule. The zero value is none.
+type foreignSignal struct {
+	sender selector.PID
+	at     time.Time
+	// isExeced says that the server has exec'd since.
+	isExeced bool
+}
+
+// foreignWithin is for how long after a signal of another sender the end of a server may be its doing: servers wait 30 s for
+// their running calls.
+const foreignWithin = 35 * time.Second
+
+// signalledByOther takes the event that another sender signalled a server.
+func (s *Service) signalledByOther(e Event, now time.Time) {
+	at := cmp.Or(e.At, now)
+	if k := s.known[e.PID]; k != nil {
+		k.foreign = foreignSignal{sender: e.Sender, at: at}
+	}
+	if m := s.member(e.PID); m != nil {
+		s.rolloutOf(e.PID).SentByOther(m, e.Sender, at, now)
+	}
+}
+
+// execed notes that a server has exec'd, which the signal of another sender led to if there was one.
+func (f *foreignSignal) execed() { f.isExeced = !f.at.IsZero() }
+
+// armed notes that a server has a handler. One that has it after the exec has survived the signal.
+func (f *foreignSignal) armed() {
+	if f.isExeced {
+		*f = foreignSignal{}
+	}
+}
+
+// isDeath reports whether the end of a server is the doing of the signal. One that ends with status 0 before its exec ends
+// as sessions do.
+func (f *foreignSignal) isDeath(exit rollout.Exit, now time.Time) bool {
+	return !f.at.IsZero() && now.Sub(f.at) < foreignWithin && (f.isExeced || !exit.IsClean())
+}
+
+// noteForeignDeath takes the end of a server that no rollout has. When it died after a signal of another sender, that
+// counts against the file at its place, which may not have settled yet.
+func (s *Service) noteForeignDeath(k *known, exit rollout.Exit, now time.Time) {
+	if k.home == nil || !k.foreign.isDeath(exit, now) {
+		return
+	}
+	d := rollout.Death{
+		Identity: k.identity(), UID: k.UID, Detail: exit.Describe(s.cfg.Upgrader.cfg.Signal), Sender: k.foreign.sender,
+	}
+	k.home.deaths = append(k.home.deaths, d)
+	k.home.deaths = k.home.deaths[max(0, len(k.home.deaths)-maxEarlyDeaths):]
+	if k.home.rollout != nil && k.home.ready() {
+		s.countEarlyDeaths(k.home, now)
+		s.touch(k.home.rollout)
+	}
+}
+
+// maxEarlyDeaths bounds what is kept of servers that died before the file at their place had settled.
+const maxEarlyDeaths = 64
+
+// countEarlyDeaths has the rollout of a place count the servers that died of its file before it had settled.
+func (s *Service) countEarlyDeaths(p *place, now time.Time) {
+	for _, d := range p.deaths {
+		p.rollout.AddDeath(d, now)
+	}
+	p.deaths = nil
+}
