@@ -87,20 +87,20 @@ func (w *walk) at(path string) (place, error) {
 		return place{}, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	var s unix.Stat_t
-	if err := unix.Fstat(fd, &s); err != nil {
+	s, err := statOf(fd)
+	if err != nil {
 		return place{}, err
 	}
-	p := place{kind: s.Mode & unix.S_IFMT, image: identity(&s)}
+	p := place{kind: uint32(s.Mode) & unix.S_IFMT, image: identity(&s)}
 	if p.kind == unix.S_IFLNK {
 		p.target, err = readLink(fd)
 	}
 	return p, err
 }
 
-// identity is the file that was looked at.
-func identity(s *unix.Stat_t) selector.Image {
-	return selector.Image{Dev: uint64(s.Dev), Ino: s.Ino} //nolint:unconvert // 32 bits wide on mips
+// identity is the file that was looked at, with the device number as stat(2) gives it.
+func identity(s *unix.Statx_t) selector.Image {
+	return selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino}
 }
 
 func readLink(fd int) (string, error) {

@@ -49,8 +49,8 @@ func FuzzChain(f *testing.F) {
 }
 
 // theKernels is the file at which the kernel arrives, if it is a regular one.
-func theKernels(root int, path string) (unix.Stat_t, bool) {
-	var s unix.Stat_t
+func theKernels(root int, path string) (unix.Statx_t, bool) {
+	var s unix.Statx_t
 	if strings.ContainsRune(path, 0) || strings.HasSuffix(path, "/") {
 		return s, false
 	}
@@ -59,10 +59,11 @@ func theKernels(root int, path string) (unix.Stat_t, bool) {
 		return s, false
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return s, unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
+	s, err = statOf(fd)
+	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
-func endsAt(points map[string]*point, s unix.Stat_t) bool {
+func endsAt(points map[string]*point, s unix.Statx_t) bool {
 	for _, p := range points {
 		if p.file && p.image == identity(&s) {
 			return true

@@ -23,8 +23,24 @@ import (
 // what happens in it.
 type mark struct {
 	selector.Image
-	size         int64
-	mtime, ctime unix.Timespec
+	size                int64
+	mtime, ctime, btime moment
+}
+
+// moment is a time as statx gives it. File systems know years that a time.Duration since 1970 does not.
+type moment struct {
+	sec  int64
+	nsec uint32
+}
+
+func momentOf(t unix.StatxTimestamp) moment { return moment{t.Sec, t.Nsec} }
+
+// time is the zero Time for the zero moment.
+func (m moment) time() time.Time {
+	if m == (moment{}) {
+		return time.Time{}
+	}
+	return time.Unix(m.sec, int64(m.nsec))
 }
 
 // look says what stands at a path below root, and gives the mark of the file that it looked at; the
@@ -37,8 +53,8 @@ func look(root int, path string) (selector.Install, mark) {
 		return i, m
 	}
 	defer func() { _ = unix.Close(fd) }()
-	i.Image = m.Image
-	i.Modified = time.Unix(m.mtime.Unix())
+	i.Image, i.Size = m.Image, m.size
+	i.Modified, i.Changed, i.Born = m.mtime.time(), m.ctime.time(), m.btime.time()
 	i.Interpreters, i.Script, err = ready(root, fd)
 	i.State = selector.StateReady
 	if err != nil {
@@ -73,16 +89,31 @@ func openPath(root int, path string) (int, mark, error) {
 	if err != nil {
 		return -1, mark{}, err
 	}
-	var s unix.Stat_t
-	if err := unix.Fstat(fd, &s); err != nil {
+	s, err := statOf(fd)
+	if err != nil {
 		_ = unix.Close(fd)
 		return -1, mark{}, err
 	}
-	m := mark{Image: identity(&s)}
-	if s.Mode&unix.S_IFMT == unix.S_IFREG {
-		m.size, m.mtime, m.ctime = s.Size, s.Mtim, s.Ctim
+	return fd, markFrom(&s), nil
+}
+
+// statOf asks for the birth time as well, which fstat(2) does not have.
+func statOf(fd int) (unix.Statx_t, error) {
+	var s unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &s)
+	return s, err
+}
+
+func markFrom(s *unix.Statx_t) mark {
+	m := mark{Image: identity(s)}
+	if s.Mode&unix.S_IFMT != unix.S_IFREG {
+		return m
 	}
-	return fd, m, nil
+	m.size, m.mtime, m.ctime = int64(s.Size), momentOf(s.Mtime), momentOf(s.Ctime)
+	if s.Mask&unix.STATX_BTIME != 0 {
+		m.btime = momentOf(s.Btime)
+	}
+	return m
 }
 
 // deepestScript is how many scripts may stand in one chain: exec_binprm in fs/exec.c gives up when it

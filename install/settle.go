@@ -54,7 +54,7 @@ func settling(way Way) mark {
 // restless is how long the file has yet to stand unchanged. Only ctime cannot be set back by who
 // writes. One that lies in the future says nothing, and the whole settle time is waited for.
 func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
-	age := now.Sub(time.Unix(m.ctime.Unix()))
+	age := now.Sub(m.ctime.time())
 	if age < 0 {
 		return settle
 	}

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ebpf-upgrader/selector"
 )
 
@@ -56,8 +54,8 @@ func TestOnlyChangesAreTold(t *testing.T) {
 		{ready, mark{size: 1}, true},
 		{ready, mark{size: 1}, false},
 		{ready, mark{size: 2}, true},
-		{ready, mark{size: 2, mtime: unix.Timespec{Nsec: 1}}, true},
-		{ready, mark{size: 2, mtime: unix.Timespec{Nsec: 1}, ctime: unix.Timespec{Nsec: 1}}, true},
+		{ready, mark{size: 2, mtime: moment{nsec: 1}}, true},
+		{ready, mark{size: 2, mtime: moment{nsec: 1}, ctime: moment{nsec: 1}}, true},
 		{selector.Install{State: selector.StateUnready, Detail: "a"}, mark{}, true},
 		{selector.Install{State: selector.StateUnready, Detail: "b"}, mark{}, true},
 		{selector.Install{State: selector.StateUnready, Detail: "b"}, mark{}, false},

@@ -34,16 +34,29 @@ const (
 type Install struct {
 	Path string `json:"path"`
 	Image
-	// Modified is when its content was last changed, as its file system says: inode numbers are used
-	// again.
+	// Modified is when its content was last changed, and Size its length in bytes.
 	Modified time.Time `json:"modified,omitzero"`
-	State    State     `json:"state"`
+	Size     int64     `json:"size,omitzero"`
+	// Born is when the inode was created; zero where the file system does not keep that.
+	Born time.Time `json:"born,omitzero"`
+	// Changed is when content or metadata were last changed. It is no part of the identity of the file.
+	Changed time.Time `json:"changed,omitzero"`
+	State   State     `json:"state"`
 	// Detail says why it is not ready.
 	Detail string `json:"detail"`
 	// Script says that it is one: what a process runs after its exec is another file then.
 	Script bool `json:"-"`
 	// Interpreters are the absolute paths that the kernel opens besides the file itself to exec it.
 	Interpreters []string `json:"-"`
+}
+
+// SameFile reports whether i and o are looks at the same file with the same content. File systems use inode numbers
+// again, and archives set the modification time, so size and birth time count as well where both looks have them. The
+// change time does not count: a chmod or a new hard link leaves the file what it was.
+func (i Install) SameFile(o Install) bool {
+	return i.Image == o.Image && i.Modified.Equal(o.Modified) &&
+		(i.Size == 0 || o.Size == 0 || i.Size == o.Size) &&
+		(i.Born.IsZero() || o.Born.IsZero() || i.Born.Equal(o.Born))
 }
 
 // Rule is everything that a verdict depends on besides the process.

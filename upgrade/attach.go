@@ -236,5 +236,5 @@ func (s *Service) report(r *attached) rollout.Report {
 // sameFile reports whether two looks found the same file with the same content. An inode number alone
 // may be that of a file that came later.
 func sameFile(a, b selector.Install) bool {
-	return a.Image == b.Image && a.Modified.Equal(b.Modified)
+	return a.SameFile(b)
 }
