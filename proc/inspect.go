@@ -144,6 +144,7 @@ func (r *reader) read() error {
 		{selector.FactEnvironment, r.readEnvironment},
 		{selector.FactEnvironment, r.readContainer},
 		{selector.FactTarget, r.readTarget},
+		{selector.FactImage, r.readExecs},
 		{selector.FactImage, r.readImage},
 	} {
 		err := step.read()

@@ -162,7 +162,7 @@ type Process struct {
 	Image Image
 	// Credentials decide what the process may exec.
 	Credentials Credentials
-	// MidExec says that the process was in the middle of an exec, or exec'd while it was read: arguments,
+	// MidExec says that a thread of the process is inside execve, or that it exec'd while it was read: arguments,
 	// image and what Catches says may be of different programs, and the handler may be about to go.
 	MidExec bool
 	// Catches says that the process has a handler for the signal (its bit in SigCgt).

@@ -37,6 +37,9 @@ type Behaviour struct {
 	// child is the server from then on, and ends with neither its parent nor its stdin. It knows
 	// Ignore, AskTwice and Drain.
 	Daemonise bool `json:"daemonise,omitzero"`
+	// Stuck names a file that a thread of a server of generation 0 reads a byte of before it arms itself. Where that
+	// is [Mute], neither a signal nor an exec of the server ends the thread before the file system is released.
+	Stuck string `json:"stuck,omitempty"`
 	// ForkChild gives the server a forked child that has not exec'd, with the same handlers, which
 	// dies of SIGUSR1. It outlives the server's exec, but not the server.
 	ForkChild bool `json:"fork_child,omitzero"`

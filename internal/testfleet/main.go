@@ -100,6 +100,9 @@ func (s *serving) run() {
 	if b.Daemonise && s.Generation == 0 {
 		s.daemonise()
 	}
+	if b.Stuck != "" && s.Generation == 0 {
+		go s.getStuck(b.Stuck)
+	}
 	if !b.OutliveStdin && !s.Daemon {
 		s.session = newSession(s, func() { s.exit(0, "stdin ended") })
 		s.session.start()
@@ -138,6 +141,16 @@ func (s *serving) serve() {
 			s.upgrade(arrived)
 		}
 	}
+}
+
+// getStuck reads from a thread of its own. The file may be one that no read of ends.
+func (s *serving) getStuck(file string) {
+	runtime.LockOSThread()
+	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		s.exit(exitBroken, err.Error())
+	}
+	_, _ = unix.Read(fd, make([]byte, 1))
 }
 
 // arm waits for the time to arm, and installs the handler; nil is that there will be none.
