@@ -272,8 +272,7 @@ func (r *reader) readStatus() error {
 	case s.tgid != r.p.PID:
 		return errThread
 	}
-	r.p.Credentials, r.p.Catches = s.credentials, s.catches(int(r.q.Signal))
-	r.p.Credentials.Owner = r.fs.owner(r.at(), s)
+	r.p.Credentials, r.p.Catches = r.credentials(s), s.catches(int(r.q.Signal))
 	r.readPIDNamespace(s)
 	return nil
 }

@@ -52,7 +52,7 @@ func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	r := reader{fs: fs, q: q, dir: dir, buf: *buf}
 	for range attempts {
 		r.p = selector.Process{Identity: selector.Identity{PID: pid}}
-		r.empty, r.unnamed = false, false
+		r.empty, r.unnamed, r.knows = false, false, false
 		err = r.read()
 		r.close()
 		switch {
@@ -101,6 +101,9 @@ type reader struct {
 	first stat
 	// root is the root directory of the process, once its view was read.
 	root int
+	// early are the credentials as they were read before the target, if knows says so.
+	early searcher
+	knows bool
 	// unnamed says that no runtime has named the container, if it is in one: its PID namespace has to tell.
 	unnamed bool
 	// said is what the process says of itself.

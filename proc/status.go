@@ -23,6 +23,9 @@ type status struct {
 	caught uint64
 }
 
+// capPassDirectories are CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of include/uapi/linux/capability.h.
+const capPassDirectories = 1<<1 | 1<<2
+
 // exited reports that the thread has ended: a zombie, or one that is being reaped.
 func (s status) exited() bool { return exitedState(s.state) }
 
@@ -87,6 +90,10 @@ func (s *status) take(key, value []byte) (field int, err error) {
 		for range bytes.FieldsSeq(value) {
 			s.pids++
 		}
+	case "CapEff":
+		effective, err := firstSignals(value)
+		s.credentials.Passes = effective&capPassDirectories != 0
+		return 0, err
 	case "SigCgt":
 		s.caught, err = firstSignals(value)
 		return statusCaught, err

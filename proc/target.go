@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/reach"
 	"ebpf-upgrader/selector"
 )
 
@@ -64,18 +65,35 @@ func (r *reader) readTarget() (err error) {
 	r.p.Target, err = r.resolve(r.p.Variable)
 	if isProblem(err) {
 		r.p.TargetProblem = plain(err)
+		if isDenied(err) { // nothing is watched there for it
+			r.p.Path = ""
+		}
 		return nil
 	}
 	if err != nil || r.p.View == r.fs.self {
 		return err
 	}
+	return r.readInterpreters()
+}
+
+// readInterpreters looks for what else the process would have to open in its own root.
+func (r *reader) readInterpreters() error {
 	for _, interpreter := range r.q.Interpreters {
-		switch _, err := r.resolve(interpreter); {
+		f, err := r.resolve(interpreter)
+		why := ""
+		switch {
+		case isDenied(err):
+			why = err.Error()
 		case isProblem(err):
-			r.p.MissingInterpreter = interpreter
-			return nil
+			why = "not in the server's root"
 		case err != nil:
 			return err
+		default:
+			why = r.early.WhyNotExec(f)
+		}
+		if why != "" {
+			r.p.MissingInterpreter, r.p.InterpreterProblem = interpreter, why
+			return nil
 		}
 	}
 	return nil
@@ -109,16 +127,25 @@ func (r *reader) path() string {
 // followed by us.
 func isProblem(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) ||
-		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EXDEV)
+		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EXDEV) || isDenied(err)
+}
+
+// isDenied tells a path that the process may not follow.
+func isDenied(err error) bool {
+	_, denied := errors.AsType[*reach.DeniedError](err)
+	return denied
 }
 
 var errForeignRelative = errors.New("a relative path in another root")
 
-// resolve finds a file as the process would. A relative path counts from its working directory;
-// openat2 can start there or stay in a root, but not both, so that works only in our own root.
+// resolve finds a file as the process would, with no more rights than it has. A relative path counts from its working
+// directory, whose parents are known only in our own root.
 func (r *reader) resolve(name string) (selector.File, error) {
+	if err := r.readEarly(); err != nil {
+		return selector.File{}, err
+	}
 	if path.IsAbs(name) {
-		return r.lookUp(r.root, name, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+		return r.lookUp(r.root, name, name)
 	}
 	if r.p.View != r.fs.self {
 		return selector.File{}, errForeignRelative
@@ -128,7 +155,7 @@ func (r *reader) resolve(name string) (selector.File, error) {
 		return selector.File{}, gone(err)
 	}
 	defer func() { _ = unix.Close(cwd) }()
-	return r.lookUp(cwd, name, cmp.Or(r.p.Path, name), unix.RESOLVE_NO_MAGICLINKS)
+	return r.lookUp(cwd, name, cmp.Or(r.p.Path, name))
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h, since Linux 5.12 (commit
@@ -137,21 +164,25 @@ const resolveCached = 0x20
 
 // lookUp finds name below dir, which is full for the process. What the kernel has in its cache, on a file system with a
 // block device, is found at once. Everything else may be FUSE or a network's, and may never answer.
-func (r *reader) lookUp(dir int, name, full string, flags uint64) (selector.File, error) {
-	if f, err := lookUpNow(dir, name, flags|resolveCached); err == nil || isProblem(err) {
+func (r *reader) lookUp(dir int, name, full string) (selector.File, error) {
+	if f, err := r.early.lookUpNow(reach.From{Root: r.root, Dir: dir, Resolve: resolveCached}, name); err == nil || isProblem(err) {
 		return f, err
-	}
-	s, err := r.status()
-	if err != nil {
-		return selector.File{}, err
 	}
 	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // who asks may be left behind with it
 	if err != nil {
 		return selector.File{}, err
 	}
-	q := question{r.p.Identity, r.p.View, full}
-	answer, err := r.fs.waits.within(q, r.fs.owner(r.at(), s), r.q.Since, own, func() (selector.File, error) {
-		return lookUpNow(own, name, flags)
+	q, as := question{r.p.Identity, r.p.View, full}, r.early
+	answer, err := r.fs.waits.within(q, as.Owner, r.q.Since, own, func() (selector.File, error) {
+		if path.IsAbs(name) {
+			return as.lookUpNow(reach.From{Root: own}, name)
+		}
+		root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // it shares ours
+		if err != nil {
+			return selector.File{}, err
+		}
+		defer func() { _ = unix.Close(root) }()
+		return as.lookUpNow(reach.From{Root: root, Dir: own}, name)
 	})
 	if err != nil {
 		return selector.File{}, err
@@ -162,9 +193,12 @@ func (r *reader) lookUp(dir int, name, full string, flags uint64) (selector.File
 	return answer.file, answer.err
 }
 
-// lookUpNow fails with EAGAIN where flags ask for the cache and it does not suffice.
-func lookUpNow(dir int, name string, flags uint64) (selector.File, error) {
-	fd, err := openat2(dir, name, flags)
+// searcher follows paths with the rights of a process.
+type searcher struct{ selector.Credentials }
+
+// lookUpNow fails with EAGAIN where from asks for the cache and it does not suffice.
+func (as searcher) lookUpNow(from reach.From, name string) (selector.File, error) {
+	fd, err := as.open(from, name)
 	if err != nil {
 		return selector.File{}, err
 	}
@@ -173,7 +207,7 @@ func lookUpNow(dir int, name string, flags uint64) (selector.File, error) {
 	if err != nil {
 		return selector.File{}, err
 	}
-	if flags&resolveCached != 0 && unix.Major(f.Dev) == 0 {
+	if from.Resolve&resolveCached != 0 && unix.Major(f.Dev) == 0 {
 		return selector.File{}, unix.EAGAIN
 	}
 	var mount unix.Statfs_t
@@ -182,6 +216,17 @@ func lookUpNow(dir int, name string, flags uint64) (selector.File, error) {
 	}
 	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
 	return f, nil
+}
+
+// open leaves the way to the kernel where root is asked for, which may search every directory.
+func (as searcher) open(from reach.From, name string) (int, error) {
+	switch {
+	case as.UID != 0:
+		return reach.Follow(from, name, []selector.Credentials{as.Credentials})
+	case path.IsAbs(name):
+		return openat2(from.Root, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
+	}
+	return openat2(from.Dir, name, unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
 }
 
 // races is how often a look-up is tried again that met a rename or a mount anywhere on the host

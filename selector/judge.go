@@ -3,6 +3,7 @@
 package selector
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +49,8 @@ type Install struct {
 	Script bool `json:"-"`
 	// Interpreters are the absolute paths that the kernel opens besides the file itself to exec it.
 	Interpreters []string `json:"-"`
+	// Programs are the files that these lead to, in the same order.
+	Programs []File `json:"-"`
 }
 
 // SameFile reports whether i and o are looks at the same file with the same content. File systems use inode numbers
@@ -229,11 +232,16 @@ func checkReady(r Rule, p Process) (Verdict, string) {
 	if r.Install.State != StateReady {
 		return UnreadyInstall, r.Install.Detail
 	}
-	if why := p.Credentials.whyNotExec(p.Target); why != "" {
+	if why := p.Credentials.WhyNotExec(p.Target); why != "" {
 		return UnreadyInstall, fmt.Sprintf("%q: %s", p.Variable, why)
 	}
 	if p.MissingInterpreter != "" {
-		return UnreadyInstall, fmt.Sprintf("interpreter %q: not in the server's root", p.MissingInterpreter)
+		return UnreadyInstall, fmt.Sprintf("interpreter %q: %s", p.MissingInterpreter, cmp.Or(p.InterpreterProblem, "not in the server's root"))
+	}
+	for i, f := range r.Install.Programs {
+		if why := p.Credentials.WhyNotExec(f); why != "" && i < len(r.Install.Interpreters) {
+			return UnreadyInstall, fmt.Sprintf("interpreter %q: %s", r.Install.Interpreters[i], why)
+		}
 	}
 	return Undecided, ""
 }

@@ -86,9 +86,21 @@ type Credentials struct {
 	// namespace that another user than root made, that user's. Whoever has a range of subordinate ids,
 	// as for rootless containers, is one user all the same.
 	Owner uint32
+	// Passes says that the process passes directories and files whatever their modes: CAP_DAC_OVERRIDE or
+	// CAP_DAC_READ_SEARCH. In a user namespace of its own that counts only for files whose user and group have
+	// numbers there: those in Users and InGroups. Elsewhere these are empty.
+	Passes          bool
+	Users, InGroups []Range
 	// Changed says that real, effective, saved and file system id are not all the same, of the user or
 	// of the group: the process runs, or ran, with rights that its user does not have.
 	Changed bool
+}
+
+// Range is a part of the user or group ids.
+type Range struct{ First, Count uint32 }
+
+func within(ranges []Range, id uint32) bool {
+	return slices.ContainsFunc(ranges, func(r Range) bool { return id >= r.First && id-r.First < r.Count })
 }
 
 // Fact names one thing that is read of a process, as [Process.Unreadable] reports it.
@@ -156,8 +168,8 @@ type Process struct {
 	// Cgroup is the path of its control group, as the reader sees it.
 	Cgroup string
 	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's
-	// own root.
-	MissingInterpreter string
+	// own root, or that the process may not exec; InterpreterProblem says why.
+	MissingInterpreter, InterpreterProblem string
 	// Image is the file that the process runs.
 	Image Image
 	// Credentials decide what the process may exec.
@@ -178,10 +190,10 @@ const (
 	modeAnyExec = 0o111
 )
 
-// whyNotExec says why a process with the credentials c cannot exec f, or nothing when it can. It
+// WhyNotExec says why a process with the credentials c cannot exec f, or nothing when it can. It
 // follows generic_permission in fs/namei.c (Linux 6.12) without access control lists, and leaves
-// the directories on the way to the caller, who came through them.
-func (c Credentials) whyNotExec(f File) string {
+// the directories on the way to [Credentials.MaySearch].
+func (c Credentials) WhyNotExec(f File) string {
 	switch {
 	case f.Mode&modeType != modeRegular:
 		return "not a regular file"
@@ -196,9 +208,24 @@ func (c Credentials) whyNotExec(f File) string {
 }
 
 func (c Credentials) mayExec(f File) bool {
+	return c.UID == 0 || c.permitted(f) // root may exec whatever anybody may
+}
+
+// MaySearch reports whether a process with the credentials c may look a name up in a directory. Like exec it is
+// decided by generic_permission in fs/namei.c (Linux 6.12); access control lists are left out here, too.
+func (c Credentials) MaySearch(dir File) bool {
+	return c.UID == 0 || c.passes(dir) || c.permitted(dir)
+}
+
+// passes follows capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12).
+func (c Credentials) passes(f File) bool {
+	inOwn := len(c.Users) == 0 && len(c.InGroups) == 0
+	return c.Passes && (inOwn || within(c.Users, f.UID) && within(c.InGroups, f.GID))
+}
+
+// permitted asks the execute bits of the mode.
+func (c Credentials) permitted(f File) bool {
 	switch {
-	case c.UID == 0: // root may exec whatever anybody may
-		return true
 	case c.UID == f.UID:
 		return f.Mode&0o100 != 0
 	case c.GID == f.GID || slices.Contains(c.Groups, f.GID):
