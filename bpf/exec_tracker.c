@@ -23,6 +23,7 @@
 
 #include "arguments.h"
 #include "namespace.h"
+#include "servers.h"
 
 enum event_kind {
 	EVENT_EXEC = 1, /* exec'd as a server */
@@ -46,44 +47,11 @@ enum origin {
 	ORIGIN_SEED = 3, /* put in by user space */
 };
 
-/* Without padding, which the verifier would want initialised. An exec or a fork makes a new one. */
-struct server {
-	__u64 origin;
-	__u64 signalled_at; /* CLOCK_MONOTONIC in ns; 0: not since this entry was made */
-	__u64 since; /* the same, for when this entry was made: another one means another exec */
-};
-
 /* Set before the programs are loaded. */
 const volatile __u32 signal_number; /* 0: none is watched */
 
 /* Of a process that is sent the signal again and again, this often is told, so that nobody can fill the ring. */
 #define SIGNAL_EVENTS_APART 1000000000ULL /* ns */
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 32768);
-	__type(key, __u32);
-	__type(value, struct server);
-} servers SEC(".maps");
-
-/*
- * One byte for each tgid: 0 if it is not in `servers`. A lookup there that finds nothing touches several
- * cold cache lines, for each process of the host three times in its life; this touches one, and its
- * neighbours' is the same. User space sets the number of lines from pid_max; who is beyond is looked up.
- */
-#define LINE_LEN 64
-
-struct line {
-	__u8 may_be_in[LINE_LEN];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 512);
-	__uint(map_flags, BPF_F_MMAPABLE); /* so that user space can set one byte */
-	__type(key, __u32);
-	__type(value, struct line);
-} lines SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -111,13 +79,13 @@ static __always_inline void tell(__u32 kind, __u32 tgid, __u32 detail)
 	bpf_ringbuf_submit(e, 0);
 }
 
-static __always_inline void mark(__u32 tgid, __u8 may_be_in)
+static __always_inline void mark(__u32 tgid, __u8 mark)
 {
 	__u32 key = tgid / LINE_LEN;
 	struct line *line = bpf_map_lookup_elem(&lines, &key);
 
 	if (line)
-		line->may_be_in[tgid % LINE_LEN] = may_be_in;
+		line->may_be_in[tgid % LINE_LEN] = mark;
 }
 
 static __always_inline bool is_tracked(__u32 tgid)
@@ -125,7 +93,7 @@ static __always_inline bool is_tracked(__u32 tgid)
 	__u32 key = tgid / LINE_LEN;
 	struct line *line = bpf_map_lookup_elem(&lines, &key);
 
-	if (line && !line->may_be_in[tgid % LINE_LEN])
+	if (line && line->may_be_in[tgid % LINE_LEN] == MARK_ABSENT)
 		return false;
 	return bpf_map_lookup_elem(&servers, &tgid);
 }
@@ -134,7 +102,7 @@ static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
 {
 	struct server s = { .origin = origin, .since = bpf_ktime_get_ns() };
 
-	mark(tgid, 1);
+	mark(tgid, MARK_IN);
 	if (bpf_map_update_elem(&servers, &tgid, &s, BPF_ANY))
 		__sync_fetch_and_add(&lost_map_full, 1);
 	tell(kind, tgid, 0);
@@ -147,7 +115,7 @@ static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
  */
 static __always_inline void untrack(__u32 tgid, __u32 kind, __u32 exit_code)
 {
-	mark(tgid, 0);
+	mark(tgid, MARK_ABSENT);
 	if (!bpf_map_delete_elem(&servers, &tgid))
 		tell(kind, tgid, exit_code);
 }

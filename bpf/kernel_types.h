@@ -28,11 +28,13 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 enum {
 	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
 };
 
 enum {
@@ -105,6 +107,7 @@ struct task_struct {
 #define SIGNAL_GROUP_EXIT 0x00000004
 
 struct linux_binprm;
+struct cred;
 struct kernel_siginfo;
 
 #endif

@@ -70,3 +70,21 @@ func (t *Tracker) Programs() map[string]*ebpf.Program {
 		"signal_generate":    t.objects.OnSignal,
 	}
 }
+
+// EnableGateBy enables the gate in one way only.
+func (t *Tracker) EnableGateBy(name string) (*Gate, error) {
+	for _, w := range ways() {
+		if w.name == name {
+			g, err := t.gateBy(w)
+			t.gate.Store(g)
+			return g, err
+		}
+	}
+	return nil, errors.New("no such way: " + name)
+}
+
+// ErrNeverRuns is why a gate is turned down that was attached all the same.
+var ErrNeverRuns = errNeverRuns
+
+// Program is the gate's program.
+func (g *Gate) Program() *ebpf.Program { return g.program }

@@ -37,6 +37,9 @@ func TestAFullMapIsCountedAndNobodyIsLeftOut(t *testing.T) {
 	if stats := s.stats(); stats.LostMapFull == 0 || stats.Entries > stats.Capacity {
 		t.Errorf("stats are %+v, want a loss counted", stats)
 	}
+	if stats := s.stats(); stats.Outside < 4 {
+		t.Errorf("%d processes are outside of the map, want 4", stats.Outside)
+	}
 }
 
 // TestAFullRingIsCountedToldAndScannedForOnce: nobody reads while more happens than fits.

@@ -76,5 +76,10 @@ func (t *Tracker) useMaps() error {
 	if _, err := t.Stats(); err != nil {
 		return fmt.Errorf("read counters: %w", err)
 	}
+	if g := t.gate.Load(); g != nil && g.Active() {
+		_, refused := g.Refusals()
+		_, counted := g.Stats()
+		return errors.Join(refused, counted)
+	}
 	return nil
 }

@@ -99,7 +99,8 @@ func (s *scene) reopen(open func(context.Context, tracker.Config) (*tracker.Trac
 // process is a shell that waits for a line, and then runs what the line says.
 type process struct {
 	*exec.Cmd
-	stdin io.WriteCloser
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
 }
 
 // spawn starts a shell with the given argv[0] and arguments, that ignores SIGUSR1. It has exec'd, and the tracepoint with
@@ -123,10 +124,11 @@ func (s *scene) spawn(argv0 string, args ...string) *process {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "up\n" {
+	p := &process{cmd, stdin, bufio.NewReader(stdout)}
+	if line, err := p.stdout.ReadString('\n'); line != "up\n" {
 		s.t.Fatalf("the shell said %q, %v", line, err)
 	}
-	return &process{cmd, stdin}
+	return p
 }
 
 func (p *process) pid() selector.PID { return selector.PID(p.Process.Pid) }

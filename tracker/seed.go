@@ -52,17 +52,35 @@ func (t *Tracker) insertOne(pid selector.PID) error {
 	return errors.Join(err, t.mark(pid))
 }
 
-// mark tells the programs that the map may hold the process. Those that are beyond the marks they look
-// up in any case. Nobody takes a mark away here: one too many costs a lookup.
+// Marks of processes, as in bpf/servers.h.
+const (
+	markAbsent = 0
+	markIn     = 1
+	markExempt = 2
+)
+
+// mark tells the programs that the map may hold the process; one that is exempt from the gate stays so. A PID beyond
+// the marks is looked up in any case. No mark is taken away here: one too many costs a lookup.
 func (t *Tracker) mark(pid selector.PID) error {
-	if uint64(pid) >= uint64(t.marks.Size()) {
+	if uint64(pid) >= uint64(t.marks.Size()) || t.markOf(pid) != markAbsent {
 		return nil
 	}
-	_, err := t.marks.WriteAt([]byte{1}, int64(pid))
+	return t.setMark(pid, markIn)
+}
+
+// markOf is markAbsent for a PID beyond the marks.
+func (t *Tracker) markOf(pid selector.PID) byte {
+	var b [1]byte
+	_, _ = t.marks.ReadAt(b[:], int64(pid)) // fails beyond the end only
+	return b[0]
+}
+
+func (t *Tracker) setMark(pid selector.PID, mark byte) error {
+	_, err := t.marks.WriteAt([]byte{mark}, int64(pid))
 	return err
 }
 
-// lineLen is LINE_LEN of bpf/exec_tracker.c.
+// lineLen is LINE_LEN of bpf/servers.h.
 const lineLen = 64
 
 func linesFor(pids int) uint32 { return uint32((pids + lineLen - 1) / lineLen) }

@@ -34,6 +34,8 @@ type Trace struct {
 	// Exec changes with every exec as a server. It is 0 for a process that is not in the map, as one is
 	// not that did not fit, and for one that was taken in by a scan and has not exec'd since.
 	Exec uint64
+	// Known says that the process is in the map. Of one that is not, nothing is seen: it may have been signalled.
+	Known bool
 }
 
 // Trace says what was seen of a process.
@@ -48,29 +50,32 @@ func (t *Tracker) Trace(pid selector.PID) (Trace, error) {
 	if t.unwatched != nil {
 		return Trace{}, t.unwatched
 	}
-	s, err := t.entry(pid)
+	s, known, err := t.entry(pid)
 	if err != nil || s.SignalledAt == 0 {
-		return Trace{Exec: s.Since}, err
+		return Trace{Exec: s.Since, Known: known}, err
 	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		return Trace{}, fmt.Errorf("read clock: %w", err)
 	}
-	return Trace{max(0, time.Duration(now.Nano())-time.Duration(s.SignalledAt)), true, s.Since}, nil
+	return Trace{max(0, time.Duration(now.Nano())-time.Duration(s.SignalledAt)), true, s.Since, true}, nil
 }
 
 // entry is empty for a process that is not in the map.
-func (t *Tracker) entry(pid selector.PID) (s gen.ExecTrackerServer, err error) {
+func (t *Tracker) entry(pid selector.PID) (s gen.ExecTrackerServer, known bool, err error) {
 	t.open.RLock()
 	defer t.open.RUnlock()
 	if t.isShut {
-		return s, ErrClosed
+		return s, false, ErrClosed
 	}
 	err = t.objects.Servers.Lookup(uint32(pid), &s)
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return s, fmt.Errorf("look up %d: %w", pid, err)
+	switch {
+	case errors.Is(err, ebpf.ErrKeyNotExist):
+		return s, false, nil
+	case err != nil:
+		return s, false, fmt.Errorf("look up %d: %w", pid, err)
 	}
-	return s, nil
+	return s, true, nil
 }
 
 // lastSignal is the highest number, _NSIG of include/uapi/asm-generic/signal.h. (MIPS has more.)

@@ -199,6 +199,23 @@ func TestASignalToAServerThatWasSeededCounts(t *testing.T) {
 	}
 }
 
+// TestTrace_NotInMap_IsNotKnown: a process of which nothing is seen is not one that was never signalled.
+func TestTrace_NotInMap_IsNotKnown(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) {
+		c.Signal, c.MaxEntries = syscall.SIGUSR1, 1
+		c.Seed = func(context.Context) ([]selector.PID, error) { return nil, nil }
+	})
+	for _, known := range []bool{true, false} { // the first takes the only place
+		p := s.spawn(s.name, "mcp")
+		s.send(p.pid(), syscall.SIGUSR1)
+		trace, err := s.Trace(p.pid())
+		if err != nil || trace.Known != known || trace.Ever != known {
+			t.Errorf("Trace = %+v, %v, want known and signalled: %t", trace, err, known)
+		}
+	}
+}
+
 func TestSignalsAreNotWatchedUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)

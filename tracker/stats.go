@@ -12,9 +12,12 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Stats are counts since Open, but for Entries and Capacity.
+// Stats are counts since Open, but for Entries, Capacity and Outside.
 type Stats struct {
 	Entries, Capacity uint32
+	// Outside is how many processes the last answer of [Tracker.Candidates] had that did not fit into the map: their
+	// signals are not seen, and the gate does not cover them.
+	Outside uint32
 	// LostMapFull counts processes that did not fit into the map, LostRingFull changes that were not
 	// told, Missed runs of the programs that the kernel left out. Each leads to a scan.
 	LostMapFull, LostRingFull, Missed uint64
@@ -38,7 +41,7 @@ func (t *Tracker) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	s.Entries, s.Capacity = uint32(len(pids)), t.capacity
+	s.Entries, s.Capacity, s.Outside = uint32(len(pids)), t.capacity, t.counted.outside
 	s.LostMapFull += t.counted.seedMapFull
 	s.Resyncs = t.counted.resyncs
 	s.AuditMissing, s.AuditExtra = t.counted.auditMissing, t.counted.auditExtra

@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -29,6 +30,7 @@ type Tracker struct {
 	links    []link.Link
 	ring     *ringbuf.Reader
 	marks    *ebpf.Memory
+	gate     atomic.Pointer[Gate]
 
 	// unwatched says why signals are not watched, nil if they are. It is not written after Open.
 	unwatched error
@@ -57,6 +59,8 @@ type Tracker struct {
 // counted is what user space counts itself.
 type counted struct {
 	seedMapFull, resyncs, auditMissing, auditExtra uint64
+	// outside is how many processes the last list had that the map does not hold.
+	outside uint32
 }
 
 // Candidates lists the processes that may be servers, ascending. After a loss it scans once, and
@@ -78,9 +82,12 @@ func (t *Tracker) Candidates(ctx context.Context) ([]selector.PID, error) {
 	if err != nil {
 		return nil, err
 	}
+	inMap := len(pids)
 	pids = append(pids, scanned...)
 	slices.Sort(pids)
-	return slices.Compact(pids), nil
+	pids = slices.Compact(pids)
+	t.counted.outside = uint32(len(pids) - inMap)
+	return pids, nil
 }
 
 // lost is how much was lost so far. It only grows.
@@ -158,6 +165,9 @@ func (t *Tracker) growBuffers(n int) {
 func (t *Tracker) Close() error {
 	t.closing.Do(func() {
 		var errs []error
+		if g := t.gate.Load(); g != nil {
+			errs = append(errs, g.Close())
+		}
 		for _, l := range t.links {
 			errs = append(errs, l.Close())
 		}

@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package tracker_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+)
+
+// newGate opens a tracker and its gate. Where the kernel refuses the program it holds that against the contract, and
+// answers with nil: there is no more to be tested.
+func newGate(t testing.TB, change func(*scene, *tracker.Config)) (*scene, *tracker.Gate) {
+	t.Helper()
+	s := newScene(t, func(s *scene, c *tracker.Config) {
+		c.Signal = syscall.SIGUSR1
+		if change != nil {
+			change(s, c)
+		}
+	})
+	g, err := s.EnableGate()
+	if err != nil {
+		s.wantRefused(err)
+		return s, nil
+	}
+	if !g.Active() || g.Way() == "" {
+		t.Fatalf("the gate is active: %t, by %q", g.Active(), g.Way())
+	}
+	return s, g
+}
+
+// wantRefused wants reasons for both ways, and a tracker that goes on. CI sets REQUIRE_GATE where the kernel is known
+// to take the program.
+func (s *scene) wantRefused(err error) {
+	s.t.Helper()
+	if os.Getenv("REQUIRE_GATE") == "1" {
+		s.t.Fatal(err)
+	}
+	text := err.Error()
+	if !errors.Is(err, tracker.ErrGateUnavailable) || !strings.Contains(text, "fmod_ret: ") || !strings.Contains(text, "lsm: ") ||
+		strings.Contains(text, "\n") {
+		s.t.Errorf("EnableGate = %q, want ErrGateUnavailable with a reason for each way, in one line", text)
+	}
+	p := s.candidate()
+	if !s.holds(p.pid()) {
+		s.t.Errorf("%d is not held after the gate was refused", p.pid())
+	}
+	s.send(p.pid(), syscall.SIGUSR1)
+	if _, ever := s.signalled(p.pid()); !ever {
+		s.t.Error("a signal is not seen after the gate was refused")
+	}
+}
+
+// candidate starts a shell that looks like a server.
+func (s *scene) candidate() *process {
+	s.t.Helper()
+	return s.spawn(s.name, "mcp")
+}
+
+// kill has the shell itself send a signal, and reports whether that was refused. It can send another afterwards.
+func (p *process) kill(t testing.TB, sig syscall.Signal, target selector.PID) (refused bool) {
+	t.Helper()
+	p.run(t, fmt.Sprintf(`kill -%d %d 2>&1 && echo sent; read -r line; eval "$line"`, sig, target))
+	said, err := p.stdout.ReadString('\n')
+	switch {
+	case err != nil:
+		t.Fatalf("%d ended: %v", p.pid(), err)
+	case said == "sent\n":
+		return false
+	case strings.Contains(said, "not permitted"):
+		return true
+	}
+	t.Fatalf("kill of %d says %q", target, said)
+	return false
+}
+
+func (s *scene) wantGate(sender *process, sig syscall.Signal, target selector.PID, refused bool) {
+	s.t.Helper()
+	if got := sender.kill(s.t, sig, target); got != refused {
+		s.t.Errorf("signal %d from %d to %d is refused: %t, want %t", sig, sender.pid(), target, got, refused)
+	}
+}
+
+func TestGate_BetweenCandidates_Refuses(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	a, b := s.candidate(), s.candidate()
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+	s.wantGate(b, syscall.SIGUSR1, b.pid(), true)
+	s.wantUnsignalled(b.pid(), "after it was refused")
+	stats, err := g.Stats()
+	if err != nil || stats.Refused != 3 || stats.Missed != 0 {
+		t.Errorf("counted %+v, %v, want 3 refused", stats, err)
+	}
+	all, err := g.Refusals()
+	if err != nil || len(all) != 2 || all[0].Sender != b.pid() || all[0].Target != b.pid() || all[0].Count != 1 ||
+		all[1].Sender != a.pid() || all[1].Target != b.pid() || all[1].Count != 2 || all[1].Last.After(all[0].Last) {
+		t.Errorf("refusals are %+v, %v, want one from %d to itself, then two from %d to it", all, err, b.pid(), a.pid())
+	}
+}
+
+func TestGate_OtherSender_Passes(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	own, operator, stranger := s.candidate(), s.candidate(), s.candidate()
+	if err := own.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Error("this process:", err)
+	}
+	s.send(operator.pid(), syscall.SIGUSR1)
+	s.wantGate(s.spawn("sh", "no", "server"), syscall.SIGUSR1, stranger.pid(), false)
+	for _, p := range []*process{own, operator, stranger} {
+		if _, ever := s.signalled(p.pid()); !ever {
+			t.Errorf("%d was not signalled", p.pid())
+		}
+	}
+}
+
+func TestGate_OtherSignal_Passes(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	a, b := s.candidate(), s.candidate()
+	for _, sig := range []syscall.Signal{0, syscall.SIGCONT, syscall.SIGWINCH} {
+		s.wantGate(a, sig, b.pid(), false)
+	}
+	s.wantGate(a, 0, a.pid(), false)
+}
+
+func TestGate_TargetNotTracked_Passes(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	stranger := s.spawn("sh", "no", "server")
+	s.wantGate(s.candidate(), syscall.SIGUSR1, stranger.pid(), false)
+}
+
+// TestGate_ServerThatExecs_LivesOn: right after an exec the default action is in force, and a signal of another server
+// ends it.
+func TestGate_ServerThatExecs_LivesOn(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	server, storm := s.serve(testfleet.Behaviour{}), s.candidate()
+	storm.run(t, fmt.Sprintf("while :; do kill -USR1 %d; done 2>/dev/null", server.PID()))
+	for n := range 5 {
+		s.awaitRefusal(g)
+		if err := server.Signal(syscall.SIGUSR1); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.AwaitArmed(s.within(), n+1); err != nil {
+			t.Fatalf("after %d execs among signals of another server: %v", n, err)
+		}
+	}
+}
+
+// awaitRefusal waits until one more signal has been refused.
+func (s *scene) awaitRefusal(g *tracker.Gate) {
+	s.t.Helper()
+	before, err := g.Stats()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for ctx := s.within(); ctx.Err() == nil; {
+		if now, err := g.Stats(); err != nil || now.Refused > before.Refused {
+			return
+		}
+	}
+	s.t.Fatal("nothing is refused")
+}
+
+// TestGate_Seeded_Covers: these ran before the tracker.
+func TestGate_Seeded_Covers(t *testing.T) {
+	t.Parallel()
+	var a, b *process
+	s, g := newGate(t, func(s *scene, _ *tracker.Config) { a, b = s.candidate(), s.candidate() })
+	if g != nil {
+		s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+	}
+}
+
+func TestGate_Closed_Passes(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	a, b := s.candidate(), s.candidate()
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+	if err := errors.Join(g.Close(), g.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
+	if covers, err := g.Covers(b.pid()); covers || err != nil || g.Active() {
+		t.Errorf("a closed gate covers: %t, %v, and is active: %t", covers, err, g.Active())
+	}
+	_, err := g.Stats()
+	_, err2 := g.Refusals()
+	if !errors.Is(err, tracker.ErrClosed) || !errors.Is(err2, tracker.ErrClosed) {
+		t.Errorf("Stats and Refusals fail with %v and %v, want ErrClosed", err, err2)
+	}
+	if c := s.candidate(); !s.holds(c.pid()) {
+		t.Error("the tracker ended with the gate")
+	}
+}
+
+func TestGate_TrackerClosed_Passes(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	a, b := s.candidate(), s.candidate()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
+}
+
+// gateOwner is the name that the servers have of whom a copy of this binary owns the gate.
+const gateOwner = "TRACKER_TEST_GATE_OWNER"
+
+// TestGate_OwnerKilled_Passes: nothing may be left of a gate whose owner is killed.
+func TestGate_OwnerKilled_Passes(t *testing.T) {
+	t.Parallel()
+	if name := os.Getenv(gateOwner); name != "" {
+		ownGate(t, name)
+		return
+	}
+	s := newScene(t, nil)
+	a, b := s.candidate(), s.candidate()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := exec.Command(self, "-test.run=^TestGate_OwnerKilled_Passes$")
+	owner.Env = append(os.Environ(), gateOwner+"="+s.name)
+	out, err := owner.StdoutPipe()
+	if err == nil {
+		err = owner.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := bufio.NewReader(out).ReadString('\n')
+	closed := said == "gate closed\n"
+	if !closed && said != "no gate\n" || err != nil {
+		t.Errorf("the owner says %q, %v", said, err)
+	}
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), closed)
+	if err := owner.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = owner.Wait()
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
+}
+
+// ownGate holds a gate until it is killed.
+func ownGate(t *testing.T, name string) {
+	_, g := newGate(t, func(s *scene, c *tracker.Config) {
+		s.name, c.Pattern.Names = name, []string{name}
+		c.Seed = s.scanFor(c.Pattern)
+	})
+	if g == nil {
+		fmt.Println("no gate")
+	} else {
+		fmt.Println("gate closed")
+	}
+	select {}
+}
+
+func TestGate_Exempt_Passes(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	a, b := s.candidate(), s.candidate()
+	if err := g.Exempt(b.pid()); err != nil {
+		t.Fatal(err)
+	}
+	s.wantCovers(g, b.pid(), false)
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
+	s.wantGate(b, syscall.SIGUSR1, a.pid(), false)
+	s.wantGate(a, syscall.SIGUSR1, a.pid(), true)
+	if !slices.Contains(s.held(), b.pid()) {
+		t.Error("an exempt process is not tracked any more")
+	}
+	if _, err := s.Audit(t.Context()); err != nil { // which puts in what is missing
+		t.Fatal(err)
+	}
+	s.wantCovers(g, b.pid(), false)
+	if err := g.Cover(b.pid()); err != nil {
+		t.Fatal(err)
+	}
+	s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+}
+
+func (s *scene) wantCovers(g *tracker.Gate, pid selector.PID, want bool) {
+	s.t.Helper()
+	if covers, err := g.Covers(pid); err != nil || covers != want {
+		s.t.Errorf("the gate covers %d: %t, %v, want %t", pid, covers, err, want)
+	}
+}
+
+// TestGate_ExemptExecs_Covers: the next image may be one that is served.
+func TestGate_ExemptExecs_Covers(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, nil)
+	if g == nil {
+		return
+	}
+	server, a := s.serve(testfleet.Behaviour{}), s.candidate()
+	if err := g.Exempt(server.PID()); err != nil {
+		t.Fatal(err)
+	}
+	s.wantGate(a, syscall.SIGUSR1, server.PID(), false)
+	if err := server.AwaitArmed(s.within(), 1); err != nil {
+		t.Fatal(err)
+	}
+	s.wantCovers(g, server.PID(), true)
+	s.wantGate(a, syscall.SIGUSR1, server.PID(), true)
+}
+
+// TestGate_MapFull_LeavesOut: those beyond the map are not covered, and said to be.
+func TestGate_MapFull_LeavesOut(t *testing.T) {
+	t.Parallel()
+	s, g := newGate(t, func(_ *scene, c *tracker.Config) {
+		c.MaxEntries = 1
+		c.Seed = func(context.Context) ([]selector.PID, error) { return nil, nil } // else it may take the only place
+	})
+	if g == nil {
+		return
+	}
+	a, beyond := s.candidate(), s.candidate()
+	s.wantCovers(g, beyond.pid(), false)
+	s.wantGate(a, syscall.SIGUSR1, beyond.pid(), false)
+	s.wantGate(a, syscall.SIGUSR1, a.pid(), true)
+}
+
+// TestGate_PIDNamespace_Translates runs tests of the gate inside of one, where numbers differ from the host's.
+func TestGate_PIDNamespace_Translates(t *testing.T) {
+	needBPF(t)
+	if depth() == 0 {
+		enter(t, "^(TestGate_BetweenCandidates|TestGate_Other|TestGate_Exempt)")
+	}
+}
+
+// TestGate_LSMNotListed_FailsProof: the program attaches there, and never runs.
+func TestGate_LSMNotListed_FailsProof(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
+	list, unreadable := os.ReadFile("/sys/kernel/security/lsm")
+	listed := slices.Contains(strings.Split(string(list), ","), "bpf")
+	g, err := s.EnableGateBy("lsm")
+	switch {
+	case err == nil && unreadable == nil && !listed:
+		t.Errorf("a gate by lsm is believed, though the kernel has %s", list)
+	case err == nil:
+		a, b := s.candidate(), s.candidate()
+		s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+		if g.Way() != "lsm" {
+			t.Errorf("the way is %q", g.Way())
+		}
+	case os.Getenv("REQUIRE_GATE") == "1" && (listed || !errors.Is(err, tracker.ErrNeverRuns)):
+		t.Errorf("a gate by lsm fails with %v; the kernel has %s", err, list)
+	}
+}
+
+func TestGate_NoSignal_Fails(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, nil)
+	if g, err := s.EnableGate(); g != nil || !errors.Is(err, tracker.ErrGateUnavailable) {
+		t.Errorf("EnableGate = %v, %v, want ErrGateUnavailable", g, err)
+	}
+}
