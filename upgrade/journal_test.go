@@ -96,6 +96,24 @@ func TestAWitnessThatFailsIsNobodyWhoSawNothing(t *testing.T) {
 	})
 }
 
+// TestDelivery_ServerUnseen_WaitsForOthers: another sender may be acting on an install that was just told.
+func TestDelivery_ServerUnseen_WaitsForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.traces[7] = upgrade.Trace{Unseen: true}
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 0, "right after the install")
+		if w.refusals != 1 {
+			t.Errorf("%d refusals were told, want 1", w.refusals)
+		}
+		w.pass(w.limits.RetryAfter)
+		requireAsked(t, w, 7, 1, "when other senders have acted")
+	})
+}
+
 // TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce: it exec'd the binary before, and nothing tells of that.
 func TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce(t *testing.T) {
 	for name, brief := range map[string]bool{"in the scan": true, "when the event was lost": false} {

@@ -45,6 +45,8 @@ type Trace struct {
 	Asked time.Time
 	// Exec changes with every exec.
 	Exec uint64
+	// Unseen says that nothing is seen of it, as of a process for which the kernel's map has no room.
+	Unseen bool
 }
 
 // witness sees the signals of others.
@@ -223,6 +225,8 @@ func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery)
 		d.err = cmp.Or(blind, blindNow)
 	case after.Exec != before.Exec: // what was seen may be of the image before
 		d.decision = selector.Decision{Verdict: selector.NoHandler, Detail: "exec'd while it was looked at", Stale: true}
+	case after.Unseen && time.Since(with.Since(d.process)) < othersAct:
+		d.err = ErrUnseen
 	case !after.Asked.IsZero() && time.Since(after.Asked) < u.cfg.RetryAfter:
 		d.byOther = after.Asked
 		d.decision.Detail = "somebody else has asked it"
@@ -233,6 +237,13 @@ func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery)
 	}
 	return d
 }
+
+// othersAct is how long after an install other senders are waited for whose signals are not seen. The servers' own
+// trigger sends 0.5 to 2 s after it, and an idle server execs within milliseconds.
+const othersAct = 5 * time.Second
+
+// ErrUnseen means that a server may have the signal from another sender, which is not seen of this one.
+var ErrUnseen = errors.New("no room for it in the kernel's map: another sender's signal is not seen (--max-entries)")
 
 // trace is empty where nobody watches.
 func (u *Upgrader) trace(pid selector.PID) (Trace, error) {

@@ -136,7 +136,7 @@ type witness struct{ *tracker.Tracker }
 func (w witness) Trace(pid selector.PID) (upgrade.Trace, error) {
 	trace, err := w.Tracker.Trace(pid)
 	if err != nil || !trace.Ever {
-		return upgrade.Trace{Exec: trace.Exec}, err
+		return upgrade.Trace{Exec: trace.Exec, Unseen: !trace.Known}, err
 	}
 	return upgrade.Trace{Asked: time.Now().Add(-trace.Signalled), Exec: trace.Exec}, nil
 }
