@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
 )
 
@@ -65,6 +66,11 @@ func (c *Client) Rollouts(ctx context.Context) ([]rollout.Report, error) {
 	var rollouts Rollouts
 	err := c.get(ctx, "rollouts", &rollouts)
 	return rollouts.Rollouts, err
+}
+
+// Gate asks whether the gate stands before a process.
+func (c *Client) Gate(ctx context.Context, pid selector.PID) (covered Covered, err error) {
+	return covered, c.get(ctx, fmt.Sprintf("gate?pid=%d", pid), &covered)
 }
 
 // Trigger lets the service look now.

@@ -44,13 +44,18 @@ type service interface {
 	Resume(ctx context.Context) error
 }
 
-// Config is what a [Server] works with. Tracker and Metrics may be left out.
+// Config is what a [Server] works with. Tracker, Gate, Covers and Metrics may be
+// left out.
 type Config struct {
 	Service service
 	Info    Info
 	Feed    *Feed
 	// Tracker reads the counters of the kernel's side.
 	Tracker func() (Tracker, error)
+	// Gate reads what the gate refused.
+	Gate func() (Gate, error)
+	// Covers says whether there is a gate, and whether it stands before a process.
+	Covers func(selector.PID) (active, covers bool, err error)
 	// Watching reads how the installs are watched.
 	Watching func() Watching
 	// Metrics answers to /metrics.
@@ -75,6 +80,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/servers", allow(reader, s.servers))
 	mux.HandleFunc("GET /v1/rollouts", allow(reader, s.rollouts))
 	mux.HandleFunc("GET /v1/events", allow(reader, s.events))
+	mux.HandleFunc("GET /v1/gate", allow(reader, s.gate))
 	mux.HandleFunc("POST /v1/trigger", allow(operator, s.trigger))
 	mux.HandleFunc("POST /v1/pause", allow(operator, s.pause))
 	mux.HandleFunc("POST /v1/resume", allow(operator, s.resume))
@@ -142,6 +148,11 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 				return nil, err
 			}
 			all.Tracker = &counters
+		}
+		if s.cfg.Gate != nil {
+			if all.Gate, err = s.cfg.Gate(); err != nil {
+				return nil, err
+			}
 		}
 		if s.cfg.Watching != nil {
 			all.Watching = s.cfg.Watching()

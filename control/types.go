@@ -22,6 +22,7 @@ type Status struct {
 	upgrade.Status
 	// Tracker is nil where the scan is the source.
 	Tracker  *Tracker `json:"tracker"`
+	Gate     Gate     `json:"gate"`
 	Watching Watching `json:"watching"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
@@ -40,8 +41,10 @@ type Info struct {
 
 // Tracker is what the kernel's map holds and what was lost since the start. Each loss led to a scan.
 type Tracker struct {
-	Entries        uint32 `json:"entries"`
-	Capacity       uint32 `json:"capacity"`
+	Entries  uint32 `json:"entries"`
+	Capacity uint32 `json:"capacity"`
+	// Outside is how many candidates did not fit: their signals are not seen, and the gate does not cover them.
+	Outside        uint32 `json:"outside"`
 	LostMapFull    uint64 `json:"lost_map_full"`
 	LostRingFull   uint64 `json:"lost_ring_full"`
 	Missed         uint64 `json:"missed"`

@@ -21,6 +21,8 @@ const statusTimeout = time.Second
 type Tracker struct {
 	// Entries are the processes in its map, and Capacity is how many fit.
 	Entries, Capacity uint32
+	// Outside are the candidates of the last list that did not fit.
+	Outside uint32
 	// LostMapFull counts processes that did not fit, LostRingFull changes that were not told, Missed
 	// runs of the programs that the kernel left out.
 	LostMapFull, LostRingFull, Missed uint64
@@ -43,7 +45,15 @@ type Watching struct {
 	Refused, Overflows uint64
 }
 
+// Gate is what the gate refused since the start.
+type Gate struct {
+	Active bool
+	// Refused counts signals that were refused, Missed those that passed unseen.
+	Refused, Missed uint64
+}
+
 type (
+	readGate     = func() (Gate, error)
 	readWatching = func() Watching
 	readTracker  = func() (Tracker, error)
 	readStatus   = func(context.Context) (upgrade.Status, error)
@@ -60,6 +70,10 @@ func (m *Metrics) FollowTracker(read func() (Tracker, error)) { m.current.tracke
 // the watches are absent.
 func (m *Metrics) FollowWatching(read func() Watching) { m.current.watching.Store(&read) }
 
+// FollowGate has read called at each scrape, by any goroutine. Without, or with nil, the metrics of the gate are
+// absent.
+func (m *Metrics) FollowGate(read func() (Gate, error)) { m.current.gate.Store(&read) }
+
 // FollowStatus has read called at each scrape, by any goroutine, for the servers by verdict and the
 // rollout. Its context ends after a second. Without, or with nil, these are absent.
 func (m *Metrics) FollowStatus(read func(context.Context) (upgrade.Status, error)) {
@@ -74,12 +88,14 @@ type current struct {
 	status  atomic.Pointer[readStatus]
 
 	watching atomic.Pointer[readWatching]
+	gate     atomic.Pointer[readGate]
 
 	mode, servers, installs, phases, members *prometheus.Desc
 	watched, inotify, polled, stuck          *prometheus.Desc
 	refused, overflows                       *prometheus.Desc
-	tracked, entries, capacity               *prometheus.Desc
+	tracked, entries, capacity, outside      *prometheus.Desc
 	losses, unreadable, resyncs, differences *prometheus.Desc
+	gateActive, gateRefused, gateMissed      *prometheus.Desc
 }
 
 func newCurrent() *current {
@@ -101,9 +117,15 @@ func newCurrent() *current {
 		entries:  describe("map_entries", "Entries in the map of the kernel program."),
 		capacity: describe("map_capacity", "Entries that fit into the map of the kernel program."),
 
+		outside: describe("untracked_servers", "Candidates that did not fit into the map: their signals are not seen, and the gate does not cover them."),
+
 		losses:      describe("losses_total", "Losses that made a scan necessary, by their kind.", "kind"),
 		unreadable:  describe("unreadable_args_total", "Processes that were taken in because their arguments could not be read."),
 		resyncs:     describe("resyncs_total", "Scans that filled the map of the kernel program, the first one included."),
+		gateActive:  describe("gate_active", "1 if the servers' own signals are refused."),
+		gateRefused: describe("gate_refused_total", "Signals of one server to another that were refused."),
+		gateMissed:  describe("gate_missed_total", "Signals that passed because a run of the gate's program was left out."),
+
 		differences: describe("audit_differences_total", "Entries of the map that audits put right, by what was wrong.", "kind"),
 	}
 }
@@ -116,8 +138,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 func (c *current) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.mode, c.servers, c.installs, c.phases, c.members, c.watched, c.inotify, c.polled, c.stuck,
-		c.refused, c.overflows, c.tracked, c.entries, c.capacity,
+		c.refused, c.overflows, c.tracked, c.entries, c.capacity, c.outside,
 		c.losses, c.unreadable, c.resyncs, c.differences,
+		c.gateActive, c.gateRefused, c.gateMissed,
 	} {
 		to <- d
 	}
@@ -132,6 +155,9 @@ func (c *current) Collect(to chan<- prometheus.Metric) {
 	oneOf(to, c.mode, source, upgrade.SourceBPF, upgrade.SourceProc)
 	if read := c.tracker.Load(); read != nil && *read != nil {
 		c.collectTracker(to, *read)
+	}
+	if read := c.gate.Load(); read != nil && *read != nil {
+		c.collectGate(to, *read)
 	}
 	if read := c.watching.Load(); read != nil && *read != nil {
 		c.collectWatching(to, (*read)())
@@ -150,6 +176,7 @@ func (c *current) collectTracker(to chan<- prometheus.Metric, read readTracker) 
 	gauge(to, c.tracked, float64(t.Entries))
 	gauge(to, c.entries, float64(t.Entries))
 	gauge(to, c.capacity, float64(t.Capacity))
+	gauge(to, c.outside, float64(t.Outside))
 	count(to, c.losses, t.LostMapFull, "map-full")
 	count(to, c.losses, t.LostRingFull, "ring-full")
 	count(to, c.losses, t.Missed, "missed")
@@ -157,6 +184,21 @@ func (c *current) collectTracker(to chan<- prometheus.Metric, read readTracker) 
 	count(to, c.resyncs, t.Resyncs)
 	count(to, c.differences, t.AuditMissing, "missing")
 	count(to, c.differences, t.AuditExtra, "extra")
+}
+
+func (c *current) collectGate(to chan<- prometheus.Metric, read readGate) {
+	g, err := read()
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(c.gateActive, err)
+		return
+	}
+	active := 0.0
+	if g.Active {
+		active = 1
+	}
+	gauge(to, c.gateActive, active)
+	count(to, c.gateRefused, g.Refused)
+	count(to, c.gateMissed, g.Missed)
 }
 
 func (c *current) collectWatching(to chan<- prometheus.Metric, w Watching) {

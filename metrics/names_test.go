@@ -55,6 +55,7 @@ func everything(t *testing.T) (lines []string) {
 	m.SetSource(upgrade.SourceBPF)
 	m.FollowTracker(tracker)
 	m.FollowWatching(func() metrics.Watching { return metrics.Watching{} })
+	m.FollowGate(func() (metrics.Gate, error) { return metrics.Gate{}, nil })
 	m.FollowStatus(func(context.Context) (upgrade.Status, error) { return upgrade.Status{}, nil })
 	names := make(map[string]bool)
 	for text := bufio.NewScanner(strings.NewReader(scrape(t, m))); text.Scan(); {
@@ -66,7 +67,7 @@ func everything(t *testing.T) (lines []string) {
 			names[name] = true
 		}
 	}
-	if want := 29; len(names) != want {
+	if want := 33; len(names) != want {
 		t.Errorf("%d metrics, want %d: %v", len(names), want, slices.Sorted(maps.Keys(names)))
 	}
 	return lines

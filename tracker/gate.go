@@ -20,7 +20,7 @@ import (
 )
 
 // ErrGateUnavailable means that the gate cannot be used here. The error around it says why.
-var ErrGateUnavailable = errors.New("no gate")
+var ErrGateUnavailable = errors.New("the gate cannot be used")
 
 // Gate refuses [Config.Signal] from one tracked process to another, or to itself, with EPERM. Every other signal and
 // every other sender passes. It exists as long as this process does, and no longer: nothing is pinned.

@@ -5,12 +5,10 @@
 package tracker_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -240,111 +238,6 @@ func TestGate_TrackerClosed_Passes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
-}
-
-// gateOwner is the name that the servers have of whom a copy of this binary owns the gate.
-const gateOwner = "TRACKER_TEST_GATE_OWNER"
-
-// TestGate_OwnerKilled_Passes: nothing may be left of a gate whose owner is killed.
-func TestGate_OwnerKilled_Passes(t *testing.T) {
-	t.Parallel()
-	if name := os.Getenv(gateOwner); name != "" {
-		ownGate(t, name)
-		return
-	}
-	s := newScene(t, nil)
-	a, b := s.candidate(), s.candidate()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner := exec.Command(self, "-test.run=^TestGate_OwnerKilled_Passes$")
-	owner.Env = append(os.Environ(), gateOwner+"="+s.name)
-	out, err := owner.StdoutPipe()
-	if err == nil {
-		err = owner.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := bufio.NewReader(out).ReadString('\n')
-	closed := said == "gate closed\n"
-	if !closed && said != "no gate\n" || err != nil {
-		t.Errorf("the owner says %q, %v", said, err)
-	}
-	s.wantGate(a, syscall.SIGUSR1, b.pid(), closed)
-	if err := owner.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = owner.Wait()
-	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
-}
-
-// ownGate holds a gate until it is killed.
-func ownGate(t *testing.T, name string) {
-	_, g := newGate(t, func(s *scene, c *tracker.Config) {
-		s.name, c.Pattern.Names = name, []string{name}
-		c.Seed = s.scanFor(c.Pattern)
-	})
-	if g == nil {
-		fmt.Println("no gate")
-	} else {
-		fmt.Println("gate closed")
-	}
-	select {}
-}
-
-func TestGate_Exempt_Passes(t *testing.T) {
-	t.Parallel()
-	s, g := newGate(t, nil)
-	if g == nil {
-		return
-	}
-	a, b := s.candidate(), s.candidate()
-	if err := g.Exempt(b.pid()); err != nil {
-		t.Fatal(err)
-	}
-	s.wantCovers(g, b.pid(), false)
-	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
-	s.wantGate(b, syscall.SIGUSR1, a.pid(), false)
-	s.wantGate(a, syscall.SIGUSR1, a.pid(), true)
-	if !slices.Contains(s.held(), b.pid()) {
-		t.Error("an exempt process is not tracked any more")
-	}
-	if _, err := s.Audit(t.Context()); err != nil { // which puts in what is missing
-		t.Fatal(err)
-	}
-	s.wantCovers(g, b.pid(), false)
-	if err := g.Cover(b.pid()); err != nil {
-		t.Fatal(err)
-	}
-	s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
-}
-
-func (s *scene) wantCovers(g *tracker.Gate, pid selector.PID, want bool) {
-	s.t.Helper()
-	if covers, err := g.Covers(pid); err != nil || covers != want {
-		s.t.Errorf("the gate covers %d: %t, %v, want %t", pid, covers, err, want)
-	}
-}
-
-// TestGate_ExemptExecs_Covers: the next image may be one that is served.
-func TestGate_ExemptExecs_Covers(t *testing.T) {
-	t.Parallel()
-	s, g := newGate(t, nil)
-	if g == nil {
-		return
-	}
-	server, a := s.serve(testfleet.Behaviour{}), s.candidate()
-	if err := g.Exempt(server.PID()); err != nil {
-		t.Fatal(err)
-	}
-	s.wantGate(a, syscall.SIGUSR1, server.PID(), false)
-	if err := server.AwaitArmed(s.within(), 1); err != nil {
-		t.Fatal(err)
-	}
-	s.wantCovers(g, server.PID(), true)
-	s.wantGate(a, syscall.SIGUSR1, server.PID(), true)
 }
 
 // TestGate_MapFull_LeavesOut: those beyond the map are not covered, and said to be.

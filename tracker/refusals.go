@@ -69,16 +69,28 @@ func (g *Gate) Refusals() ([]Refusal, error) {
 	return all, nil
 }
 
-// Exempt takes a tracked process out of the gate: signals from it and to it pass, as if it were not tracked. It is
-// covered again after its next exec as a server, until it is exempted anew. The caller looks whether it has exec'd
-// since it was judged, and covers it again if so: an exec between the two is caught by one of them.
+// Exempt takes a tracked process out of the gate: signals from it and to it pass, as if it were not tracked. seen is
+// when it was looked at: if it has exec'd since, it stays covered, as after each exec until it is exempted anew.
 //
 // A process with a PID beyond those that the kernel gave out when the Tracker was opened (kernel.pid_max was
 // raised since) cannot be exempted.
-func (g *Gate) Exempt(pid selector.PID) error { return g.remark(pid, markIn, markExempt) }
+func (g *Gate) Exempt(pid selector.PID, seen time.Time) error {
+	if changed, err := g.remark(pid, markIn, markExempt); err != nil || !changed {
+		return err
+	}
+	// After the mark: an exec from now on sets it again.
+	s, _, err := g.tracker.entry(pid)
+	if err != nil || s.Since == 0 || happened(s.Since).Before(seen) {
+		return err
+	}
+	return g.Cover(pid)
+}
 
 // Cover puts an exempt process back.
-func (g *Gate) Cover(pid selector.PID) error { return g.remark(pid, markExempt, markIn) }
+func (g *Gate) Cover(pid selector.PID) error {
+	_, err := g.remark(pid, markExempt, markIn)
+	return err
+}
 
 // Covers reports whether the gate stands before a process: it is tracked, and not exempt.
 func (g *Gate) Covers(pid selector.PID) (bool, error) {
@@ -92,12 +104,12 @@ func (g *Gate) Covers(pid selector.PID) (bool, error) {
 }
 
 // remark costs no system call.
-func (g *Gate) remark(pid selector.PID, from, to byte) error {
+func (g *Gate) remark(pid selector.PID, from, to byte) (changed bool, err error) {
 	g.use.RLock()
 	defer g.use.RUnlock()
 	t := g.tracker
 	if !g.Active() || uint64(pid) >= uint64(t.marks.Size()) || t.markOf(pid) != from {
-		return nil
+		return false, nil
 	}
-	return t.setMark(pid, to)
+	return true, t.setMark(pid, to)
 }

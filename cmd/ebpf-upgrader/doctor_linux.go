@@ -25,8 +25,8 @@ func newDoctor(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Say whether BPF can be used here, and if not why and what to do",
 		Long: `Checks what the kernel tracker needs, one line each, and then loads and attaches it
-for a moment. Exits with 0 when the tracker works here, with 3 when only the scan of
-/proc does.`,
+for a moment, the gate as well. Exits with 0 when the tracker works here, with 3 when
+only the scan of /proc does; the gate is not needed for 0.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context()) },
 	}
@@ -90,13 +90,17 @@ func checkKernel() finding {
 		return finding{"kernel", false, err.Error(), ""}
 	}
 	release := unix.ByteSliceToString(u.Release[:])
-	var major, minor int
-	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
+	major, minor, ok := versionOf(release)
 	f := finding{Check: "kernel", OK: true, Found: release}
-	if err != nil || major < oldestKernel[0] || major == oldestKernel[0] && minor < oldestKernel[1] {
+	if !ok || major < oldestKernel[0] || major == oldestKernel[0] && minor < oldestKernel[1] {
 		f.OK, f.Do = false, fmt.Sprintf("use Linux %d.%d or later", oldestKernel[0], oldestKernel[1])
 	}
 	return f
+}
+
+func versionOf(release string) (major, minor int, ok bool) {
+	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
+	return major, minor, err == nil
 }
 
 func checkBTF() finding {
@@ -183,22 +187,24 @@ func checkHidePID() finding {
 	return finding{"hidepid", true, "off", ""}
 }
 
-// checkTracker is the proof of the others: it loads and attaches the real programs, and says what the
-// service keeps afterwards.
+// checkTracker is the proof of the others: it loads and attaches the real programs, the gate among them, and says
+// what the service keeps afterwards.
 func checkTracker(ctx context.Context) []finding {
 	t, err := tracker.Open(ctx, tracker.Config{
 		Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: "mcp"},
+		Signal:  unix.SIGUSR1,
 		Seed:    func(context.Context) ([]selector.PID, error) { return nil, nil },
 	})
 	if err != nil {
 		return []finding{{"tracker", false, err.Error(), "see above; until then --source auto scans /proc"}}
 	}
+	gate := checkGate(t)
 	afterwards := finding{"afterwards", true, "the service gives up CAP_BPF and CAP_PERFMON", ""}
 	if err := t.NeedsRights(); err != nil {
 		afterwards.Found = "the service keeps CAP_BPF and CAP_PERFMON: " + err.Error()
 	}
 	if err := t.Close(); err != nil {
-		return []finding{afterwards, {"tracker", false, err.Error(), ""}}
+		return []finding{gate, afterwards, {"tracker", false, err.Error(), ""}}
 	}
-	return []finding{afterwards, {"tracker", true, "loads and attaches", ""}}
+	return []finding{gate, afterwards, {"tracker", true, "loads and attaches", ""}}
 }

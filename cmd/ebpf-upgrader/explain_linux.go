@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ebpf-upgrader/control"
 	"ebpf-upgrader/install"
 	"ebpf-upgrader/selector"
 )
@@ -21,12 +23,13 @@ func newExplain(a *app) *cobra.Command {
 		Example: `  ebpf-upgrader explain 812
   ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
 		Args: onePID,
-		RunE: func(_ *cobra.Command, args []string) error { return a.explain(args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.explain(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
 	a.opts.addInstallPath(f)
 	a.opts.addRule(f)
 	a.opts.addSelection(f)
+	a.addAskFlags(f)
 	a.opts.addOutput(f)
 	return cmd
 }
@@ -45,9 +48,12 @@ type explanation struct {
 	Install       selector.Install `json:"install"`
 	Checks        []selector.Check `json:"checks"`
 	selector.Decision
+	// Gate is where the process stands: behind the gate of a running service, outside of it, or empty where there is no
+	// gate that could be asked.
+	Gate string `json:"gate"`
 }
 
-func (a *app) explain(arg string) error {
+func (a *app) explain(ctx context.Context, arg string) error {
 	pid, err := strconv.ParseInt(arg, 10, 32)
 	if err != nil || pid <= 0 {
 		return usageError("%q is not a process number", arg)
@@ -74,7 +80,29 @@ func (a *app) explain(arg string) error {
 	if a.opts.installPath() == "" {
 		rule.Install = newCompared(h.procfs).Of(process)
 	}
-	return a.printExplanation(explanation{1, selector.PID(pid), rule.Install, rule.Explain(process), rule.Judge(process)})
+	return a.printExplanation(explanation{
+		1, selector.PID(pid), rule.Install, rule.Explain(process), rule.Judge(process), a.behindGate(ctx, selector.PID(pid)),
+	})
+}
+
+// The places of a process.
+const (
+	behindGate    = "behind"
+	outsideOfGate = "outside"
+)
+
+// behindGate asks a service, if one runs and answers.
+func (a *app) behindGate(ctx context.Context, pid selector.PID) string {
+	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	defer cancel()
+	covered, err := control.NewClient(a.opts.socketPath()).Gate(ctx, pid)
+	switch {
+	case err != nil || !covered.Active:
+		return ""
+	case covered.Covers:
+		return behindGate
+	}
+	return outsideOfGate
 }
 
 func (a *app) printExplanation(e explanation) error {
@@ -96,6 +124,13 @@ func (a *app) printExplanation(e explanation) error {
 	if e.Verdict == selector.Outdated {
 		would = "would be signalled"
 	}
-	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s\n", e.PID, e.Verdict, would)
+	gate := ""
+	switch e.Gate {
+	case behindGate:
+		gate = "; signals of other servers to it are refused by the service's gate"
+	case outsideOfGate:
+		gate = "; it is outside of the service's gate"
+	}
+	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s%s\n", e.PID, e.Verdict, would, gate)
 	return err
 }

@@ -26,6 +26,7 @@ type host struct {
 	targets *targets
 	// tracker is nil where the scan is the source.
 	tracker *tracker.Tracker
+	gate    gate
 	signal  syscall.Signal
 	// scanned is told how long each scan took.
 	scanned func(time.Duration)

@@ -36,6 +36,7 @@ type options struct {
 	ringBytes    uint32
 	scanEvery    time.Duration
 	auditEvery   time.Duration
+	gate         string
 	dryRun       bool
 	all          bool
 	limits       rollout.Limits
@@ -159,6 +160,7 @@ func (o *options) check() error {
 		{"source", o.source, []string{"auto", "bpf", "proc"}},
 		{"scope", o.scope, []string{"own", "any"}},
 		{"output", o.output, []string{"table", "json"}},
+		{"gate", o.gate, []string{"auto", "on", "off"}},
 	}
 	for _, w := range words {
 		if w.value != "" && !slices.Contains(w.allowed, w.value) {

@@ -24,6 +24,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	}
 	row("service", "process %d, version %s, up %s", s.PID, s.Version, since(s.Started, now))
 	row("source", "%s", sourceLine(s))
+	row("gate", "%s", gateLine(s, now))
 	row("serves", "%s", servesLine(s))
 	row("sees", "%s", seesLine(s))
 	row("servers", "%s", inWords(s.Verdicts))
@@ -136,6 +137,26 @@ func sourceLine(s control.Status) string {
 		return "eBPF; the signals of other senders are seen"
 	}
 	return "eBPF"
+}
+
+// gateLine says what the gate refused, or why there is none.
+func gateLine(s control.Status, now time.Time) string {
+	g := s.Gate
+	if !g.Active {
+		return fmt.Sprintf("none (%s): %s", g.Reason, withoutGate)
+	}
+	line := fmt.Sprintf("active (%s): %d of the servers' own signals refused", g.Way, g.Refused)
+	if len(g.Latest) > 0 {
+		last := g.Latest[0]
+		line += fmt.Sprintf(", the last from %d to %d %s ago", last.Sender, last.Target, since(last.Last, now))
+	}
+	if t := s.Tracker; t != nil && t.Outside > 0 {
+		line += fmt.Sprintf("; %d servers are outside: raise --max-entries", t.Outside)
+	}
+	if g.Missed > 0 {
+		line += fmt.Sprintf("; %d passed unseen", g.Missed)
+	}
+	return line
 }
 
 func rolloutLine(r rollout.Report, now time.Time) string {

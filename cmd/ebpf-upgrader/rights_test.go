@@ -64,11 +64,11 @@ func examined(t *testing.T, without ...string) (code int, bad []string) {
 		t.Fatalf("doctor wrote %q, %q: %v", out, stderr.String(), err)
 	}
 	for _, f := range report.Checks {
-		if !f.OK {
+		if !f.OK && f.Do == "" {
+			t.Errorf("%s: %q says nothing that could be done", f.Check, f.Found)
+		}
+		if !f.OK && f.Check != "gate" { // which depends on the kernel
 			bad = append(bad, f.Check)
-			if f.Do == "" {
-				t.Errorf("%s: %q says nothing that could be done", f.Check, f.Found)
-			}
 		}
 	}
 	return cmd.ProcessState.ExitCode(), bad
@@ -128,6 +128,9 @@ func TestTheServiceNeedsNoMoreThanItsRights(t *testing.T) {
 		})
 		h.knows(2)
 		requireRights(t, cmd.Process.Pid, unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH, unix.CAP_KILL)
+		if got := h.status().Gate; source == "bpf" && got.Active != gateHere(t) {
+			t.Errorf("the gate is %+v", got)
+		}
 		alice.replace()
 		bob.replace()
 		alice.allUpgraded(hers)

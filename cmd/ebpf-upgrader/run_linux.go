@@ -59,6 +59,7 @@ to status, events, pause, resume and trigger meanwhile.`,
 	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", upgrade.DefaultMaxPlacesPerUser, "how many installs are watched for one user")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")
+	f.StringVar(&a.opts.gate, "gate", gateAuto, "refuse the servers' own signals: auto (where the kernel takes the program), on (or fail), off")
 	f.DurationVar(&a.opts.auditEvery, "audit-every", 10*time.Minute, "time between audits of the kernel's map by a scan (bpf)")
 	return cmd
 }
@@ -113,32 +114,9 @@ func (o *options) served() string {
 	return "install " + strings.Join(quoted, ", ")
 }
 
-// garbage is how much of it the heap may have before it is collected, as a share of what is alive. The service
-// allocates little and lives long: half of the usual costs nothing that could be measured, and saves 2 MiB
-// among a thousand servers.
-const garbage = 50 // percent
-
-// rest is how long nothing must have happened until memory is given back to the system: nothing else would
-// ask the runtime for it for hours. Loading the programs takes 3 MiB, and a rollout of a thousand servers as much.
-const rest = 10 * time.Second
-
-// frugal is observers after whom memory is given back.
-type frugal struct {
-	observers
-	later *time.Timer
-}
-
-func (f frugal) Round(reason upgrade.Reason, r upgrade.Report, took time.Duration) {
-	f.observers.Round(reason, r, took)
-	f.later.Reset(rest)
-}
-
-func (f frugal) Rollout(r rollout.Report) {
-	f.observers.Rollout(r)
-	f.later.Reset(rest)
-}
-
-func (a *app) serveLocked(ctx context.Context) error {
+func (a *app) serveLocked(stop context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // what ends is asked before who is behind
+	defer cancel()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
 	}
@@ -151,6 +129,9 @@ func (a *app) serveLocked(ctx context.Context) error {
 	// Nobody waits for a look at an install, which may take as long as its file system does. It may still use
 	// /proc, which is closed when the process ends.
 	defer h.closeSource()
+	if err := a.enableGate(h); err != nil {
+		return err
+	}
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
 	journal, saved, err := a.openState()
@@ -163,11 +144,17 @@ func (a *app) serveLocked(ctx context.Context) error {
 	}
 	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
 	cfg.Journal, cfg.Saved = journal, saved
-	cfg.Observer = frugal{observers{serviceLog{a.log}, feed, counts}, time.AfterFunc(rest, debug.FreeOSMemory)}
+	seen := keeper{
+		observers{serviceLog{a.log}, feed, counts},
+		h.gate, len(a.opts.installPaths) == 0,
+		func(err error) { a.log.Warn("the gate covers one too many", "because", err) },
+	}
+	cfg.Observer = frugal{seen, time.AfterFunc(rest, debug.FreeOSMemory)}
 	service := upgrade.NewService(cfg)
 	a.instrument(counts, h, watched, service)
-	return a.serveAll(ctx, service, control.NewServer(control.Config{
+	return a.serveAll(ctx, stop, service, control.NewServer(control.Config{
 		Service: service, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
+		Gate: h.gateStatus, Covers: h.gate.coversPID,
 		Info: control.Info{
 			Version: fullVersion(), PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: pidNamespace(),
 			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
@@ -198,8 +185,8 @@ func (a *app) openState() (*state.File, *upgrade.Saved, error) {
 	return journal, saved, nil
 }
 
-// serveAll runs the service, its control socket and what else listens, until one of them ends.
-func (a *app) serveAll(ctx context.Context, service *upgrade.Service, server *control.Server, h *host) error {
+// serveAll runs the service, its control socket and what else listens, until one of them or stop ends.
+func (a *app) serveAll(ctx, stop context.Context, service *upgrade.Service, server *control.Server, h *host) error {
 	socket, err := control.Listen(a.opts.socketPath())
 	if errors.Is(err, control.ErrInUse) {
 		return fmt.Errorf("%w: give this one another --socket", err)
@@ -208,8 +195,10 @@ func (a *app) serveAll(ctx context.Context, service *upgrade.Service, server *co
 		return err
 	}
 	defer func() { _ = socket.Close() }()
+	var left behind
 	parts := []func(context.Context) error{
 		service.Run,
+		a.untilStopped(stop, service, h, &left),
 		func(ctx context.Context) error { return server.Serve(ctx, socket) },
 	}
 	if a.opts.metrics != "" {
@@ -224,13 +213,15 @@ func (a *app) serveAll(ctx context.Context, service *upgrade.Service, server *co
 	if err := a.giveUpRights(h); err != nil {
 		return err
 	}
-	if err := h.seed(ctx); err != nil {
+	if err := h.seed(stop); err != nil {
 		return err
 	}
 	a.log.Info("serving", "installs", a.opts.served(), "source", h.source(), "socket", a.opts.socketPath())
 	a.tellSystemd("READY=1")
 	parts = append(parts, func(ctx context.Context) error { return a.watchdog(ctx, service) })
-	return together(ctx, parts...)
+	err = together(ctx, parts...)
+	a.endGate(h, left)
+	return err
 }
 
 // together runs all parts until one ends, and then ends the others.
@@ -278,6 +269,7 @@ func (a *app) instrument(counts *metrics.Metrics, h *host, watched *installs, se
 	counts.SetSource(h.source())
 	counts.FollowStatus(service.Status)
 	counts.FollowWatching(func() metrics.Watching { return metrics.Watching(watched.watching()) })
+	counts.FollowGate(h.gateCounts)
 	if counters := h.counters(); counters != nil {
 		counts.FollowTracker(func() (metrics.Tracker, error) {
 			t, err := counters()

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
-	"ebpf-upgrader/upgrade"
 )
 
 // unpack installs a file as a reproducible archive is unpacked: complete when it gets its name, with the modification
@@ -63,7 +63,7 @@ func TestHalt_GoodFileWithSameInode_IsRolledOut(t *testing.T) {
 			_, err := f.WriteString("#!/bin/sh\nexit 1\n")
 			return err
 		})
-		s.phase(c, upgrade.PhaseHalted)
+		s.phase(c, rollout.PhaseHalted)
 		good := fillWithThisBinary(t)
 		must(t, s.Remove())
 		s.unpack(bad, good)

@@ -67,7 +67,7 @@ func TestAThousandInstallsAreEachUpgraded(t *testing.T) {
 		h := newWholeHost(t)
 		paths := manyInstalls(t, h.name, thousand)
 		h.serve(source, "--canary", "0")
-		eventually(t, "a thousand installs are ready", func() bool { return countInstalls(h.status()) == thousand })
+		eventually(t, "a thousand installs are ready", func() bool { return countInstalls(h.status().Status) == thousand })
 		const replaced = 10
 		for _, path := range paths[:replaced] {
 			content, err := os.ReadFile(path)

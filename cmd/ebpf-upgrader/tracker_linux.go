@@ -83,7 +83,7 @@ func (h *host) counters() func() (control.Tracker, error) {
 	return func() (control.Tracker, error) {
 		s, err := h.tracker.Stats()
 		return control.Tracker{
-			Entries: s.Entries, Capacity: s.Capacity,
+			Entries: s.Entries, Capacity: s.Capacity, Outside: s.Outside,
 			LostMapFull: s.LostMapFull, LostRingFull: s.LostRingFull, Missed: s.Missed,
 			UnreadableArgs: s.UnreadableArgs, Resyncs: s.Resyncs,
 			AuditMissing: s.AuditMissing, AuditExtra: s.AuditExtra,

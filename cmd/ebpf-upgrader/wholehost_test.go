@@ -82,13 +82,13 @@ func (h *wholeHost) start(s *scene, uid uint32, n int) []*testfleet.Server {
 	return servers
 }
 
-func (h *wholeHost) status() upgrade.Status {
+func (h *wholeHost) status() control.Status {
 	h.t.Helper()
 	status, err := h.client(h.t).Status(within(h.t))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return status.Status
+	return status
 }
 
 // knows waits until the service has looked at so many installs, and they are ready.
