@@ -15,6 +15,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/tracker"
 )
 
 // BenchmarkPrograms says what the programs cost processes that are no servers, as the kernel counts
@@ -42,6 +44,58 @@ func BenchmarkPrograms(b *testing.B) {
 			measure(b, "signal_generate", func() error { return stranger.Process.Signal(sig) })
 		})
 	}
+}
+
+// BenchmarkGate says what the gate costs each signal between processes that are no servers: the nanoseconds of a run, how
+// many times those of an empty program at the same place, and how many runs a signal makes. SIGCHLD comes from the
+// kernel and makes none.
+func BenchmarkGate(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		act  func(*process) error
+	}{
+		{"kill-0", func(p *process) error { return p.Process.Signal(syscall.Signal(0)) }},
+		{"SIGTERM", func(p *process) error { return p.Process.Signal(syscall.SIGTERM) }},
+		{"SIGUSR1", func(p *process) error { return p.Process.Signal(syscall.SIGUSR1) }},
+		{"SIGCHLD", func(*process) error { return exec.Command("/bin/true").Run() }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s, g := newGate(b, nil)
+			if g == nil || g.Way() != "fmod_ret" {
+				b.Skip("the kernel takes no gate by fmod_ret")
+			}
+			stranger := s.spawn("sh", "no", "server")
+			stranger.run(b, `trap "" TERM; echo ready; read -r line`)
+			if _, err := stranger.stdout.ReadString('\n'); err != nil {
+				b.Fatal(err)
+			}
+			measureGate(b, g, func() error { return c.act(stranger) })
+		})
+	}
+}
+
+// measureGate has an empty program run after the gate.
+func measureGate(b *testing.B, g *tracker.Gate, act func() error) {
+	b.Helper()
+	empty, detach := attachEmptyTo(b, ebpf.AttachModifyReturn, "security_task_kill")
+	defer detach()
+	stop, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = stop.Close() }()
+	gateBefore, emptyBefore := runs(b, g.Program()), runs(b, empty)
+	for b.Loop() {
+		if err := act(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var gate, none runTime
+	gate.add(runs(b, g.Program()), gateBefore)
+	none.add(runs(b, empty), emptyBefore)
+	b.ReportMetric(gate.each(), "ns/run")
+	b.ReportMetric(none.each(), "ns/empty")
+	b.ReportMetric(float64(gate.count)/float64(b.N), "runs/op")
 }
 
 // arguments are so many bytes, each argument with its NUL: the name of a compiler, unless there is room for no
@@ -108,15 +162,20 @@ func attachEmptyFirst(b *testing.B, tracepoint string) pair {
 // attachEmpty attaches a program that does nothing.
 func attachEmpty(b *testing.B, tracepoint string) (program *ebpf.Program, detach func()) {
 	b.Helper()
+	return attachEmptyTo(b, ebpf.AttachTraceRawTp, tracepoint)
+}
+
+func attachEmptyTo(b *testing.B, kind ebpf.AttachType, place string) (program *ebpf.Program, detach func()) {
+	b.Helper()
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "empty", Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: tracepoint,
+		Name: "empty", Type: ebpf.Tracing, AttachType: kind, AttachTo: place,
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = program.Close() })
-	attached, err := link.AttachTracing(link.TracingOptions{Program: program})
+	attached, err := link.AttachTracing(link.TracingOptions{Program: program, AttachType: kind})
 	if err != nil {
 		b.Fatal(err)
 	}

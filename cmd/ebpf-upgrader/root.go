@@ -95,7 +95,7 @@ Exit codes:
   0  done, also when there was nothing to do
   1  failure, also when a server died of an upgrade
   2  usage
-  3  the source asked for cannot be used here, or no service runs
+  3  the source or the gate asked for cannot be used here, or no service runs
   4  a round ended with servers still outdated
 
 Every flag can also be given in the environment: --install-path as
