@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -61,11 +62,19 @@ func ways() []way {
 }
 
 // EnableGate loads and attaches the gate, and proves that it refuses. It is closed with the Tracker, or before by
-// [Gate.Close]; it is to be called once. It fails with [ErrGateUnavailable], which leaves the Tracker as it is.
+// [Gate.Close]. It is to be called once, and not beside Close; before [Tracker.Seed] it takes a fiftieth of the time,
+// because the kernel's type information is still at hand. It fails with [ErrGateUnavailable], which leaves the Tracker
+// as it is.
 func (t *Tracker) EnableGate() (*Gate, error) {
 	if t.cfg.Signal == 0 {
 		return nil, fmt.Errorf("%w: no signal is configured", ErrGateUnavailable)
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.types == nil {
+		t.types = btf.NewCache()
+	}
+	defer func() { t.types = nil }()
 	var refused []error
 	for _, w := range ways() {
 		g, err := t.gateBy(w)
@@ -104,7 +113,7 @@ func (g *Gate) load(w way) error {
 	}
 	spec.Maps[gen.GateMapServers].MaxEntries = t.capacity
 	spec.Maps[gen.GateMapLines].MaxEntries = t.objects.Lines.MaxEntries()
-	all, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+	all, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: t.types, MapReplacements: map[string]*ebpf.Map{
 		gen.GateMapServers: t.objects.Servers, gen.GateMapLines: t.objects.Lines,
 	}})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
@@ -86,7 +87,7 @@ func loaded(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
 	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be
 	// raised, loading fails and says so.
 	_ = rlimit.RemoveMemlock()
-	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries}
+	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache()}
 	if err := t.load(spec); err != nil {
 		return nil, errors.Join(unavailable(err), t.Close())
 	}
@@ -186,7 +187,7 @@ func padded(s string, size uint32) []byte {
 }
 
 func (t *Tracker) load(spec *ebpf.CollectionSpec) error {
-	if err := spec.LoadAndAssign(&t.objects, nil); err != nil {
+	if err := spec.LoadAndAssign(&t.objects, &ebpf.CollectionOptions{Cache: t.types}); err != nil {
 		return err
 	}
 	marks, err := t.objects.Lines.Memory()

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
@@ -46,6 +47,8 @@ type Tracker struct {
 	next follower
 
 	mu sync.Mutex // guards the rest, and makes one scan of two that are asked for at once
+	// types is the kernel's type information as far as it was decoded, kept from the tracker's load to the gate's.
+	types *btf.Cache
 	// healed is the loss that was made up for by the last scan.
 	healed uint64
 	// overflow says that some who were seeded did not fit: until they do, only a scan knows them.
@@ -102,6 +105,7 @@ func (t *Tracker) lost() (uint64, error) {
 func (t *Tracker) Seed(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.types = nil // megabytes
 	_, err := t.resyncLocked(ctx)
 	return err
 }
