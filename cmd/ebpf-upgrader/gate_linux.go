@@ -127,11 +127,11 @@ func (h *host) gateStatus() (control.Gate, error) {
 		if h.gate.why != nil {
 			why = h.gate.why
 		}
-		return control.Gate{Reason: why.Error()}, nil
+		return control.Gate{Reason: why.Error(), Latest: []control.Refusal{}}, nil
 	}
 	stats, err := h.gate.Stats()
 	refusals, err2 := h.gate.Refusals()
-	g := control.Gate{Active: true, Way: h.gate.Way(), Refused: stats.Refused, Missed: stats.Missed}
+	g := control.Gate{Active: true, Way: h.gate.Way(), Refused: stats.Refused, Missed: stats.Missed, Latest: []control.Refusal{}}
 	for _, r := range refusals[:min(len(refusals), mostRefusals)] {
 		g.Latest = append(g.Latest, control.Refusal{Sender: r.Sender, Target: r.Target, Count: r.Count, Last: r.Last})
 	}

@@ -137,7 +137,7 @@ func TestGateService_Siblings_RefusedAndTold(t *testing.T) {
 	g := s.status(c).Gate
 	table, metrics := statusTable(t, service.socket), service.get(t, "/metrics")
 	if !closed {
-		if g.Active || !strings.Contains(g.Reason, "fmod_ret: ") || !strings.Contains(service.messages.String(), "no gate") ||
+		if g.Active || g.Latest == nil || !strings.Contains(g.Reason, "fmod_ret: ") || !strings.Contains(service.messages.String(), "no gate") ||
 			!strings.Contains(rowOf(t, table, "gate"), "none (") || !strings.Contains(metrics, "ebpf_upgrader_gate_active 0\n") {
 			t.Errorf("without a gate: %+v\n%s\n%s", g, table, service.messages)
 		}

@@ -143,7 +143,7 @@ func sourceLine(s control.Status) string {
 func gateLine(s control.Status, now time.Time) string {
 	g := s.Gate
 	if !g.Active {
-		return fmt.Sprintf("none (%s): %s", g.Reason, withoutGate)
+		return fmt.Sprintf("none (%s): the servers' own signals are not refused", g.Reason)
 	}
 	line := fmt.Sprintf("active (%s): %d of the servers' own signals refused", g.Way, g.Refused)
 	if len(g.Latest) > 0 {
