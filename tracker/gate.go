@@ -48,8 +48,9 @@ type way struct {
 	attach        func(*ebpf.Program) (link.Link, error)
 }
 
-// ways are tried in this order. The first needs no `lsm=` at boot. Under the second no run is left out: the kernel
-// guards a program of the first against recursion (bpf_prog_check_recur in kernel/bpf/, Linux 6.1).
+// ways are tried in this order. The first needs no `lsm=` at boot. Under the second no run is left out since Linux 6.2: the
+// kernel guards tracing programs against recursion, and LSM programs no more (bpf_prog_check_recur in
+// include/linux/bpf_verifier.h).
 func ways() []way {
 	return []way{
 		{"fmod_ret", gen.GateProgGateFmodRet, func(p *ebpf.Program) (link.Link, error) {

@@ -20,7 +20,7 @@ type GateStats struct {
 	// Refused counts signals that were refused.
 	Refused uint64
 	// Missed counts signals that passed unseen, because the program was interrupted on the same CPU by a task that
-	// sent one (since Linux 5.12; 0 under lsm, which has no such guard).
+	// sent one (the guard of Linux 5.12 and later; none under lsm since 6.2).
 	Missed uint64
 }
 
