@@ -6,6 +6,7 @@
 //	GET  /v1/status    what the service does now: [Status]
 //	GET  /v1/servers   every server with its verdict and its place in the rollout
 //	GET  /v1/rollouts  the latest rollouts, the one under way last
+//	GET  /v1/gate      whether the gate stands before a process: [Covered]; ?pid=PID
 //	GET  /v1/events    what happened, as JSON lines of [Event]; ?from=SEQ&follow=true
 //	POST /v1/trigger   look now: [TriggerRequest]
 //	POST /v1/pause     ask nobody until a resume

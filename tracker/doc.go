@@ -13,6 +13,9 @@
 // asked twice may get the second signal while it execs, and die of it. So [Tracker.Trace] is to
 // be asked right before a signal is sent. It is optional, see [Tracker.WatchesSignals].
 //
+// [Tracker.EnableGate] adds a program that refuses that signal between tracked processes. It is an object of its own: a
+// kernel that refuses it loses nothing else.
+//
 // A Tracker owns everything that it loaded; Close detaches it. All methods are safe for concurrent
 // use, but Next is for one goroutine.
 //
