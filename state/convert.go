@@ -48,9 +48,7 @@ func (g groupLine) group() rollout.Group {
 
 func newInstall(i selector.Install) install {
 	to := install{Path: text(i.Path), Image: i.Image, State: text(i.State), Detail: text(i.Detail), Script: i.Script}
-	if !i.Modified.IsZero() {
-		to.Modified = &[2]int64{i.Modified.Unix(), int64(i.Modified.Nanosecond())}
-	}
+	to.Size, to.Modified, to.Born, to.Changed = i.Size, fileTime(i.Modified), fileTime(i.Born), fileTime(i.Changed)
 	for _, path := range i.Interpreters {
 		to.Interpreters = append(to.Interpreters, text(path))
 	}
@@ -62,13 +60,26 @@ func (i install) install() selector.Install {
 		Path: string(i.Path), Image: i.Image, State: selector.State(i.State), Detail: string(i.Detail),
 		Script: i.Script,
 	}
-	if i.Modified != nil {
-		to.Modified = time.Unix(i.Modified[0], i.Modified[1])
-	}
+	to.Size, to.Modified, to.Born, to.Changed = i.Size, timeOf(i.Modified), timeOf(i.Born), timeOf(i.Changed)
 	for _, path := range i.Interpreters {
 		to.Interpreters = append(to.Interpreters, string(path))
 	}
 	return to
+}
+
+// fileTime is nil for the zero time, and timeOf its inverse.
+func fileTime(t time.Time) *[2]int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return &[2]int64{t.Unix(), int64(t.Nanosecond())}
+}
+
+func timeOf(at *[2]int64) time.Time {
+	if at == nil {
+		return time.Time{}
+	}
+	return time.Unix(at[0], at[1])
 }
 
 func newServer(s rollout.MemberSnapshot, now clock) *serverLine {

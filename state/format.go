@@ -77,8 +77,11 @@ type groupLine struct {
 type install struct {
 	Path text `json:"path"`
 	selector.Image
-	// Modified is in seconds and nanoseconds: file systems know years that RFC 3339 does not.
+	Size int64 `json:"size"`
+	// Modified, Born and Changed are in seconds and nanoseconds: file systems know years that RFC 3339 does not.
 	Modified     *[2]int64 `json:"modified"`
+	Born         *[2]int64 `json:"born"`
+	Changed      *[2]int64 `json:"changed"`
 	Script       bool      `json:"script"`
 	State        text      `json:"state"`
 	Detail       text      `json:"detail"`
@@ -268,8 +271,10 @@ func (r *rolloutLine) check() error {
 	if r.Number == 0 {
 		return errors.New("rollout 0")
 	}
-	if m := r.Install.Modified; m != nil && (m[1] < 0 || m[1] >= int64(time.Second)) {
-		return fmt.Errorf("modified at %d ns of a second", m[1])
+	for _, m := range []*[2]int64{r.Install.Modified, r.Install.Born, r.Install.Changed} {
+		if m != nil && (m[1] < 0 || m[1] >= int64(time.Second)) {
+			return fmt.Errorf("a time of the installed file at %d ns of a second", m[1])
+		}
 	}
 	return checkMoments(r.Started)
 }

@@ -17,7 +17,7 @@ func (s *Service) installed(ctx context.Context, found Found) {
 	if p == nil { // given up meanwhile
 		return
 	}
-	known := p.ahead && sameFile(found.Install, p.install) && found.Install.State == p.install.State
+	known := p.ahead && found.Install.SameFile(p.install) && found.Install.State == p.install.State
 	p.install, p.ahead = found.Install, false
 	if known {
 		return
@@ -50,7 +50,7 @@ func (s *Service) lookAheadAt(path string) {
 // lookAhead does not wait until it is told what stands at a place.
 func (s *Service) lookAhead(p *place) {
 	found := s.check(p)
-	if found.State == selector.StateReady && !sameFile(found, p.install) {
+	if found.State == selector.StateReady && !found.SameFile(p.install) {
 		now := time.Now()
 		p.install, p.ahead, p.doubt = found, true, selector.Install{}
 		s.attach(p, now)
@@ -67,7 +67,7 @@ func (s *Service) lookBehind(p *place, now time.Time) {
 	}
 	found, before := s.check(p), p.doubt
 	p.doubt = found
-	if found.State != selector.StateReady || sameFile(found, p.install) || !sameFile(found, before) {
+	if found.State != selector.StateReady || found.SameFile(p.install) || !found.SameFile(before) {
 		s.places.lookBehind(p, now.Add(candidatesRetry))
 		return
 	}
@@ -95,7 +95,7 @@ func (s *Service) attach(p *place, now time.Time) {
 		return
 	}
 	to := s.rollouts[p.install.Image]
-	if to == nil || !sameFile(to.Install(), p.install) { // an inode number may be used again
+	if to == nil || !p.install.SameFile(to.Install()) { // an inode number may be used again
 		to = s.begin(p.install, now)
 	}
 	s.touch(to)
@@ -231,10 +231,4 @@ func (s *Service) report(r *attached) rollout.Report {
 		report.Phase = rollout.PhaseIdle
 	}
 	return report
-}
-
-// sameFile reports whether two looks found the same file with the same content. An inode number alone
-// may be that of a file that came later.
-func sameFile(a, b selector.Install) bool {
-	return a.SameFile(b)
 }
