@@ -40,7 +40,10 @@ to status, events, pause, resume and trigger meanwhile.`,
   ebpf-upgrader run --user alice --user bob --no-containers
   ebpf-upgrader run --install-path /usr/local/bin/rag-rat --canary 3 --max-in-flight 10%`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.opts.isSet = cmd.Flags().Changed
+			return a.serve(cmd.Context())
+		},
 	}
 	f := cmd.Flags()
 	a.opts.addInstallPaths(f)
@@ -131,6 +134,9 @@ func (a *app) serveLocked(stop context.Context) error {
 	defer h.closeSource()
 	if err := a.enableGate(h); err != nil {
 		return err
+	}
+	if !h.gate.closed() {
+		a.hurry()
 	}
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package testfleet
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+)
+
+// machineCode is a program, and what an ELF header says of its machine.
+type machineCode struct {
+	machine elf.Machine
+	text    []byte
+}
+
+// exiting calls exit_group(code).
+func exiting(code byte) (machineCode, error) {
+	switch runtime.GOARCH {
+	case "amd64": // mov edi, code; mov eax, 231; syscall
+		return machineCode{elf.EM_X86_64, []byte{0xbf, code, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 0x05}}, nil
+	case "arm64": // mov x0, code; mov x8, 94; svc 0
+		mov := 0xd2800000 | uint32(code)<<5
+		return machineCode{elf.EM_AARCH64, []byte{byte(mov), byte(mov >> 8), byte(mov >> 16), byte(mov >> 24), 0xc8, 0x0b, 0x80, 0xd2, 0x01, 0, 0, 0xd4}}, nil
+	}
+	return machineCode{}, fmt.Errorf("no program that exits is known for %s", runtime.GOARCH)
+}
+
+// hanging calls pause() for ever.
+func hanging() (machineCode, error) {
+	if runtime.GOARCH == "amd64" { // mov eax, 34; syscall; jmp to the start
+		return machineCode{elf.EM_X86_64, []byte{0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7}}, nil
+	}
+	return machineCode{}, fmt.Errorf("no program that hangs is known for %s", runtime.GOARCH)
+}
+
+// ReplaceExiting installs a static program that ends at once with an exit code: a binary that can be exec'd, and kills every
+// session.
+func (i *Install) ReplaceExiting(code byte) error {
+	p, err := exiting(code)
+	if err != nil {
+		return err
+	}
+	return i.replaceWith(p)
+}
+
+// ReplaceHanging installs a static program that does nothing, for ever.
+func (i *Install) ReplaceHanging() error {
+	p, err := hanging()
+	if err != nil {
+		return err
+	}
+	return i.replaceWith(p)
+}
+
+func (i *Install) replaceWith(p machineCode) error {
+	const headers, base = 64 + 56, 0x400000
+	size := uint64(headers + len(p.text))
+	header := elf.Header64{
+		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+		Type:  uint16(elf.ET_EXEC), Machine: uint16(p.machine), Version: uint32(elf.EV_CURRENT),
+		Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
+	}
+	segment := elf.Prog64{
+		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 4096,
+	}
+	var file bytes.Buffer
+	for _, part := range []any{header, segment, p.text} {
+		if err := binary.Write(&file, binary.LittleEndian, part); err != nil {
+			return err
+		}
+	}
+	return i.replace(func(f *os.File) error {
+		_, err := f.Write(file.Bytes())
+		return err
+	})
+}
