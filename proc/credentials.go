@@ -25,14 +25,17 @@ func (r *reader) readEarly() error {
 	return nil
 }
 
-// credentials are those of the status, with the user who accounts for them and what capabilities count for.
+// credentials are those of the status, with the user who accounts for them and what capabilities count for. In our own
+// user namespace they count for nothing: of another user than root they come from the file of a program, and whoever
+// may run that could use them to find out about the files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
 	c.Owner = r.fs.owner(r.at(), s)
 	if !c.Passes {
 		return c
 	}
-	if users, err := namespace(r.at(), "ns/user"); err == nil && users == r.fs.users {
+	if users, err := namespace(r.at(), "ns/user"); err != nil || users == r.fs.users {
+		c.Passes = false
 		return c
 	}
 	var failed, alsoFailed error

@@ -139,6 +139,7 @@ type said struct {
 	// variable is its value, or the beginning of one that is longer than any path.
 	variable         string
 	variableSet, cut bool
+	dataDir          string
 	// cmdline and environ say why there is none.
 	cmdline, environ error
 }
@@ -184,15 +185,15 @@ func (s *said) read(dir int, q Query, buf []byte) {
 
 func (s *said) readEnvironment(dir int, name string, buf []byte) error {
 	const longest = unix.PathMax - 1
-	environ, err := readFile(dir, "environ", buf, func(b []byte) bool {
-		_, _, whole := variableIn(b, name)
-		return whole
-	})
+	environ, err := readFile(dir, "environ", buf, func(b []byte) bool { return saysAll(b, name) })
 	if err != nil {
 		return err
 	}
 	value, found, _ := variableIn(environ, name)
 	s.variable, s.variableSet, s.cut = string(value[:min(len(value), longest)]), found, len(value) > longest
+	if found {
+		s.dataDir = dataDirectory(environ)
+	}
 	return nil
 }
 
@@ -214,7 +215,7 @@ func (r *reader) readEnvironment() error {
 	if r.said.environ != nil {
 		return r.said.environ
 	}
-	r.p.Variable, r.p.VariableSet = r.said.variable, r.said.variableSet
+	r.p.Variable, r.p.VariableSet, r.p.DataDir = r.said.variable, r.said.variableSet, r.said.dataDir
 	if r.said.cut {
 		r.p.TargetProblem = "file name too long"
 	}

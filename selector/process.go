@@ -86,9 +86,9 @@ type Credentials struct {
 	// namespace that another user than root made, that user's. Whoever has a range of subordinate ids,
 	// as for rootless containers, is one user all the same.
 	Owner uint32
-	// Passes says that the process passes directories and files whatever their modes: CAP_DAC_OVERRIDE or
-	// CAP_DAC_READ_SEARCH. In a user namespace of its own that counts only for files whose user and group have
-	// numbers there: those in Users and InGroups. Elsewhere these are empty.
+	// Passes says that the process searches directories whatever their modes, by CAP_DAC_OVERRIDE or
+	// CAP_DAC_READ_SEARCH in a user namespace of its own. That counts for those whose user and group have numbers
+	// there: those in Users and InGroups.
 	Passes          bool
 	Users, InGroups []Range
 	// Changed says that real, effective, saved and file system id are not all the same, of the user or
@@ -146,6 +146,9 @@ type Process struct {
 	// Variable is the value of the upgrade variable; VariableSet tells an empty one from none.
 	Variable    string
 	VariableSet bool
+	// DataDir is the directory of the index that the process shares with others of its user, from its environment. It
+	// is empty where the environment does not say it, and relative where it is there. No file was looked up for it.
+	DataDir string
 	// Target is the file that Variable names, resolved in the process's own root. TargetProblem
 	// says why there is none.
 	Target        File
@@ -158,9 +161,6 @@ type Process struct {
 	Path string
 	// View is what the process sees of the files of the host.
 	View View
-	// DataDir is where the server keeps the index that it shares with others, as its environment says; empty where that
-	// does not tell.
-	DataDir string
 	// Container is what the process runs in: the id that the container runtime gave it, or the name of
 	// its PID namespace, as "pid:[number]", if that is not the reader's. It is empty on the host
 	// itself. Users with a control group of their own can choose it freely.
@@ -219,8 +219,7 @@ func (c Credentials) MaySearch(dir File) bool {
 
 // passes follows capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12).
 func (c Credentials) passes(f File) bool {
-	inOwn := len(c.Users) == 0 && len(c.InGroups) == 0
-	return c.Passes && (inOwn || within(c.Users, f.UID) && within(c.InGroups, f.GID))
+	return c.Passes && within(c.Users, f.UID) && within(c.InGroups, f.GID)
 }
 
 // permitted asks the execute bits of the mode.
