@@ -152,7 +152,7 @@ func (s *Service) see(v view, now time.Time) {
 		s.touch(r)
 		before := r.Member(pid)
 		wasCarried := before != nil && before.IsCarried()
-		r.Observe(v.process, v.decision, k.rank, now)
+		r.Observe(v.process, v.decision, s.rankOf(k, r, v), now)
 		m := r.Member(pid)
 		if wasCarried && m == nil {
 			s.disown(before)
@@ -169,6 +169,15 @@ func (s *Service) see(v view, now time.Time) {
 		return
 	}
 	s.planUnasked(r, v, now)
+}
+
+// rankOf is where a server goes in a rollout that may not have it yet.
+func (s *Service) rankOf(k *known, r *attached, v view) rollout.Rank {
+	isNew := r.Member(k.PID) == nil && v.decision.Verdict == selector.Outdated
+	if s.cfg.Prefers != nil && isNew && r.LacksCanary(rollout.GroupOf(v.process)) && s.cfg.Prefers(v.process) {
+		return rollout.RankCanary
+	}
+	return k.rank
 }
 
 // planUnasked plans the next look at one that was not asked. r is nil where there is no rollout.

@@ -51,6 +51,9 @@ type ServiceConfig struct {
 	// Audit, if any, is called before each of these looks, and once soon after the start, to put the
 	// source right.
 	Audit func(ctx context.Context) error
+	// Prefers, if any, reports whether an outdated server is to be the canary of its group. It must not wait for a file
+	// system.
+	Prefers func(selector.Process) bool
 	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal  journal
 	Saved    *Saved

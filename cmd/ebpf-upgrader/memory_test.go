@@ -5,8 +5,6 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/lock"
 )
 
 // TestProcessesThatHoldTheirMemoryDelayNobodyElse: more of them than threads may wait for. It runs alone, as all do
@@ -51,8 +50,8 @@ func TestWhatNeverAnswersHoldsUpNoStart(t *testing.T) {
 			s.his.allUpgraded(s.servers)
 			must(t, service.Process.Signal(unix.SIGTERM))
 			eventually(t, "the service has let go", func() bool {
-				_, err := os.Stat(s.socket)
-				return errors.Is(err, fs.ErrNotExist)
+				held, err := lock.AcquireHost(filepath.Dir(s.socket), "")
+				return err == nil && held.Release() == nil
 			})
 		}
 		allUnharmed(t, s.untouched)

@@ -5,6 +5,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -52,7 +54,7 @@ func TestBadBinary_Hangs_CostsTheCanary(t *testing.T) {
 		must(t, s.ReplaceHanging())
 		eventually(t, "a server runs the installed file", func() bool { return s.running(fleet) > 0 })
 		s.remains(c, 3*time.Second, "while the canary hangs", func(r rollout.Report) bool {
-			return r.Servers[rollout.Settling] == 1 && r.Servers[rollout.Pending] == 9
+			return r.Servers[rollout.Settling]+r.Servers[rollout.Signalled] == 1 && r.Servers[rollout.Pending] == 9
 		})
 		if n := s.running(fleet); n != 1 {
 			t.Errorf("%d servers run the binary that hangs, want the canary", n)
@@ -62,10 +64,10 @@ func TestBadBinary_Hangs_CostsTheCanary(t *testing.T) {
 
 // running counts the servers that run the installed file.
 func (s *scene) running(servers []*testfleet.Server) (n int) {
-	image, err := s.Image()
+	installed, err := os.Stat(s.Path())
 	must(s.t, err)
 	for _, server := range servers {
-		if server.Image() == image {
+		if exe, err := os.Stat(fmt.Sprintf("/proc/%d/exe", server.PID())); err == nil && os.SameFile(exe, installed) {
 			n++
 		}
 	}
@@ -120,7 +122,7 @@ func TestGroup_FollowsItsCanary_OthersWaitForHold(t *testing.T) {
 		s := newScene(t)
 		s.startFleet(2, ofGroup("/small"))
 		large := s.startFleet(3, ofGroup("/large"))
-		c := s.serve(source, "--hold", "1s").client(t)
+		c := s.serve(source, "--hold", "1s", "--group-hold", "300ms").client(t)
 		from := s.status(c).Events + 1
 		s.replace()
 		s.phase(c, rollout.PhaseComplete)
@@ -147,5 +149,21 @@ func TestGroup_FollowsItsCanary_OthersWaitForHold(t *testing.T) {
 		if d := first.Sub(armed); d < time.Second {
 			t.Errorf("another group followed %s after the first canary was armed, want the hold time of 1 s", d)
 		}
+	})
+}
+
+// TestNoGate_CanaryChosen_WatchesTheInstall: it is the one that would fire the servers' own trigger.
+func TestNoGate_CanaryChosen_WatchesTheInstall(t *testing.T) {
+	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
+		s := newScene(t)
+		others := s.startFleet(4, nil)
+		watching := s.start(func(o *testfleet.Options) { o.Behaviour.WatchDir = s.Dir() })
+		others = append(others, s.startFleet(4, nil)...)
+		c := s.serve(source, "--gate", "off").client(t)
+		must(t, s.ReplaceExiting(1))
+		s.phase(c, rollout.PhaseHalted)
+		requireDead(t, []*testfleet.Server{watching}, 1)
+		requireDead(t, others, 0)
 	})
 }

@@ -150,6 +150,9 @@ func (a *app) serveLocked(stop context.Context) error {
 	}
 	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
 	cfg.Journal, cfg.Saved = journal, saved
+	if !h.gate.closed() {
+		cfg.Prefers = h.watchesInstall
+	}
 	seen := keeper{
 		observers{serviceLog{a.log}, feed, counts},
 		h.gate, len(a.opts.installPaths) == 0,

@@ -40,6 +40,8 @@ type group struct {
 	isOpen bool
 	// proofs is how many members were armed for the group's hold time.
 	proofs int
+	// hasCanary says that it has, or had, a member of rank RankCanary.
+	hasCanary bool
 	// members, pending, active and overdue count its members: all, those in two kinds of states, and those that run the
 	// new image without a handler for too long.
 	members, pending, active, overdue int
@@ -74,8 +76,16 @@ func (r *Rollout) group(key Group) *group {
 func (r *Rollout) insert(m *Member) {
 	if r.members[m.PID] != m {
 		r.members[m.PID] = m
-		r.group(m.Group).members++
+		g := r.group(m.Group)
+		g.members++
+		g.hasCanary = g.hasCanary || m.rank == RankCanary
 	}
+}
+
+// LacksCanary reports whether a group that is closed has no member of rank [RankCanary].
+func (r *Rollout) LacksCanary(key Group) bool {
+	g := r.groups[key]
+	return g == nil || !g.isOpen && !g.hasCanary
 }
 
 // remove ends the membership. A group without members is forgotten.

@@ -71,15 +71,17 @@ type Rank int8
 
 // The ranks, in order.
 const (
+	// RankCanary: to be the canary of its group.
+	RankCanary Rank = iota - 2
 	// RankFirst: upgraded in the last rollout.
-	RankFirst Rank = iota - 1
+	RankFirst
 	// RankUsual: nothing is known.
 	RankUsual
 	// RankLast: timed out in the last rollout.
 	RankLast
 )
 
-// Rank is the one that the member's state earns it in the next rollout.
+// NextRank is the one that the member's state earns it in the next rollout.
 func (m *Member) NextRank() Rank {
 	switch m.State {
 	case Upgraded:

@@ -47,6 +47,8 @@ type Behaviour struct {
 	ChildExecs Duration `json:"child_execs,omitzero"`
 	// OutliveStdin goes on serving when stdin ends.
 	OutliveStdin bool `json:"outlive_stdin,omitzero"`
+	// WatchDir has the server hold an inotify watch on that directory, as one does that fires the servers' own trigger.
+	WatchDir string `json:"watch_dir,omitzero"`
 	// Later replaces this Behaviour as a whole from generation Later.From on.
 	Later *Behaviour `json:"later,omitzero"`
 	// From is the first generation of a Later Behaviour, at least 1; it means nothing elsewhere.

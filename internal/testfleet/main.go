@@ -94,6 +94,9 @@ func newServing(text string) *serving {
 func (s *serving) run() {
 	s.reportStart()
 	b := s.behaviour
+	if b.WatchDir != "" {
+		s.watch(b.WatchDir)
+	}
 	if b.End != nil {
 		s.endAfter(*b.End)
 	}
@@ -251,4 +254,15 @@ func (s *serving) crash() {
 func (s *serving) exit(code int, why string) {
 	s.report(Event{Kind: Exiting, Why: why})
 	unix.Exit(code)
+}
+
+// watch holds an inotify watch until the process execs.
+func (s *serving) watch(dir string) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+	if err == nil {
+		_, err = unix.InotifyAddWatch(fd, dir, unix.IN_MOVED_TO)
+	}
+	if err != nil {
+		s.exit(exitBroken, err.Error())
+	}
 }
