@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+
+package outcome
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// State is what a server of a version does with SIGUSR1.
+type State struct {
+	Version string `json:"version"`
+	// Where is with or without a configuration.
+	Where string `json:"where"`
+	// Before and After initialize.
+	Before string `json:"before"`
+	After  string `json:"after"`
+}
+
+// The tables stand between these lines.
+const (
+	begin = "<!-- ragrat: written by make test-rag-rat -->\n"
+	end   = "<!-- ragrat: end -->\n"
+)
+
+var errNoPlace = errors.New("the comments are missing between which the tables stand")
+
+// Write puts the tables into a document.
+func Write(path string, states []State, results []Result) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(old), begin)
+	_, behind, ends := strings.Cut(rest, end)
+	if !begins || !ends {
+		return fmt.Errorf("write %s: %w", path, errNoPlace)
+	}
+	text := fmt.Sprintf("Measured on %s.\n\n%s\n%s", time.Now().UTC().Format(time.DateOnly), stateTable(states), Table(results))
+	return os.WriteFile(path, []byte(before+begin+text+end+behind), 0o644)
+}
+
+func stateTable(states []State) string {
+	var b strings.Builder
+	b.WriteString("| rag-rat | configuration | before `initialize` | after |\n|---|---|---|---|\n")
+	for _, s := range states {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", s.Version, s.Where, s.Before, s.After)
+	}
+	return b.String()
+}
+
+// Table has a row for each scenario, mode and version, with the least and the most of its rounds.
+func Table(results []Result) string {
+	var b strings.Builder
+	b.WriteString("| scenario | installed | mode | sessions | lost | of them silent | upgraded | missed | calls | calls lost | calls refused | last exec | rollout |\n" +
+		"|" + strings.Repeat("---|", 13) + "\n")
+	for _, rounds := range grouped(results) {
+		r := rounds[0]
+		of := func(get func(Result) int) string { return spread(rounds, get) }
+		fmt.Fprintf(&b, "| %s | %s | %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+			r.Scenario, r.what(), r.Mode, r.Sessions, of(Result.LostSessions), of(func(r Result) int { return r.Silent }),
+			of(func(r Result) int { return r.Upgraded }), of(func(r Result) int { return r.Missed }),
+			of(func(r Result) int { return r.Calls }), of(func(r Result) int { return r.Lost }),
+			of(func(r Result) int { return r.Refused }), lastExec(rounds), phases(rounds))
+	}
+	return b.String()
+}
+
+func (r Result) what() string {
+	if r.From == r.To {
+		return r.From
+	}
+	return r.From + ", then " + r.To
+}
+
+// grouped are the rounds of each scenario, mode and version, in the order in which they came.
+func grouped(results []Result) [][]Result {
+	type key struct {
+		scenario, from, to string
+		mode               Mode
+	}
+	at := make(map[key]int)
+	var groups [][]Result
+	for _, r := range results {
+		k := key{r.Scenario, r.From, r.To, r.Mode}
+		i, known := at[k]
+		if !known {
+			i = len(groups)
+			at[k] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], r)
+	}
+	return groups
+}
+
+func spread(rounds []Result, get func(Result) int) string {
+	least, most := get(rounds[0]), get(rounds[0])
+	for _, r := range rounds {
+		least, most = min(least, get(r)), max(most, get(r))
+	}
+	return bounds(least, most)
+}
+
+func lastExec(rounds []Result) string {
+	var most time.Duration
+	for _, r := range rounds {
+		most = max(most, r.LastExec)
+	}
+	if most == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f s", most.Seconds())
+}
+
+func phases(rounds []Result) string {
+	var words []string
+	for _, r := range rounds {
+		if r.Phase != "" && (len(words) == 0 || words[len(words)-1] != r.Phase) {
+			words = append(words, r.Phase)
+		}
+	}
+	if len(words) == 0 {
+		return "–"
+	}
+	return strings.Join(words, "; ")
+}

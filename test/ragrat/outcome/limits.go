@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+package outcome
+
+import "fmt"
+
+// limit is what a scenario may cost in a mode. What stands in no row is reported and not limited.
+type limit struct {
+	scenarios []string
+	modes     []Mode
+	// least and most are bounds of the lost sessions.
+	least, most int
+	// missed is the bound of the servers that stay on the old file.
+	missed int
+	// phase is how the rollout must end, empty for any.
+	phase string
+}
+
+// unlimited is a bound that holds always.
+const unlimited = 1 << 30
+
+// limits is the one place where they stand.
+func limits() []limit {
+	withService := []Mode{Hurry, Gate}
+	return []limit{
+		{scenarios: []string{"good-1w", "good-5w"}, modes: withService},
+		{scenarios: []string{"good-2w", "newer-1w", "newer-2w", "newer-5w"}, modes: []Mode{Gate}},
+		// Without the gate one worktree is protected: the canary is the server that would signal the others.
+		{scenarios: []string{"exit1-1w"}, modes: []Mode{Hurry}, most: 1, missed: unlimited},
+		{
+			scenarios: []string{"exit1-1w", "exit1-2w", "exit1-5w", "exit0-2w", "hang-2w", "nolib-2w"}, modes: []Mode{Gate},
+			least: 1, most: 1, missed: unlimited, phase: "halted",
+		},
+		{scenarios: []string{"truncated-2w"}, modes: []Mode{Gate}, most: 1, missed: unlimited},
+		{
+			scenarios: []string{"no-initialize", "no-config", "no-variable", "two-users-shared-good", "two-users-own-good"},
+			modes:     []Mode{Gate},
+		},
+		{scenarios: []string{"two-users-shared-exit1", "two-users-own-exit1"}, modes: []Mode{Gate}, least: 1, most: 2, missed: unlimited},
+		{scenarios: []string{"restarted-good", "killed-good", "paused-good"}, modes: []Mode{Gate}},
+	}
+}
+
+// Broken says in a line for each what does not keep its limit.
+func Broken(results []Result) []string {
+	var lines []string
+	for _, r := range results {
+		for _, l := range limits() {
+			if l.holdsFor(r) {
+				lines = append(lines, l.broken(r)...)
+			}
+		}
+	}
+	return lines
+}
+
+func (l limit) holdsFor(r Result) bool {
+	for _, s := range l.scenarios {
+		for _, m := range l.modes {
+			if s == r.Scenario && m == r.Mode {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (l limit) broken(r Result) []string {
+	var lines []string
+	say := func(format string, args ...any) {
+		lines = append(lines, fmt.Sprintf("%s, %s, %s to %s: ", r.Scenario, r.Mode, r.From, r.To)+fmt.Sprintf(format, args...))
+	}
+	if n := r.LostSessions(); n < l.least || n > l.most {
+		say("%d of %d sessions lost, want %s", n, r.Sessions, bounds(l.least, l.most))
+	}
+	if r.Missed > l.missed {
+		say("%d servers missed, want %s", r.Missed, bounds(0, l.missed))
+	}
+	if l.phase != "" && r.Phase != l.phase {
+		say("the rollout is %q, want %q", r.Phase, l.phase)
+	}
+	return lines
+}
+
+func bounds(least, most int) string {
+	if least == most {
+		return fmt.Sprint(most)
+	}
+	return fmt.Sprintf("%d to %d", least, most)
+}

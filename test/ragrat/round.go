@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"ebpf-upgrader/test/ragrat/outcome"
+)
+
+// versions are the binaries of a scenario: the one that runs, and the newer one, which not every scenario has.
+type versions struct{ from, to, fromPath, toPath string }
+
+// round plays a scenario once. A service's log is part of the error.
+func (c *command) round(ctx context.Context, s scenario, v versions, mode outcome.Mode) (r outcome.Result, err error) {
+	w, err := newWorld(ctx, s, c.pace, c.program, v.fromPath, mode)
+	defer func() { err = errors.Join(err, w.close()) }()
+	if err != nil {
+		return r, err
+	}
+	if err := w.people(ctx); err != nil {
+		return r, err
+	}
+	text, err := s.lands.bytes(v.fromPath, v.toPath)
+	if err != nil {
+		return r, err
+	}
+	calls, stop := context.WithCancel(ctx)
+	defer stop()
+	var callers sync.WaitGroup
+	for _, session := range w.sessions {
+		if session.kind == usual {
+			callers.Go(func() { session.callOn(calls, w.pace) })
+		}
+	}
+	if err := w.land(ctx, text); err != nil {
+		return r, err
+	}
+	if err := w.watch(ctx); err != nil {
+		return r, err
+	}
+	stop()
+	callers.Wait()
+	r = w.result(ctx)
+	r.Mode, r.From, r.To = mode, v.from, string(s.lands)
+	if s.lands.good() {
+		r.To = v.to
+	}
+	return r, nil
+}
+
+// land installs the file for each user, while what is to happen to the service happens.
+func (w *world) land(ctx context.Context, text []byte) error {
+	if err := w.before(ctx); err != nil {
+		return err
+	}
+	w.landed = time.Now()
+	for _, path := range w.installed {
+		uid := uint32(0)
+		for _, u := range w.users {
+			if u.installed == path && !w.sharedFile {
+				uid = u.uid
+			}
+		}
+		if err := put(path, text, uid); err != nil {
+			return err
+		}
+		fresh, err := imageAt(path)
+		if err != nil {
+			return err
+		}
+		w.fresh[path] = fresh
+	}
+	return nil
+}
+
+func (w *world) before(ctx context.Context) error {
+	if w.service == nil || w.event != paused {
+		return nil
+	}
+	return w.service.client().Pause(ctx)
+}
+
+// after is what happens to the service once the file has landed.
+func (w *world) after(ctx context.Context) error {
+	if w.service == nil || w.event == "" {
+		return nil
+	}
+	if w.event == paused {
+		if err := sleep(ctx, 3*time.Second); err != nil {
+			return err
+		}
+		return w.service.client().Resume(ctx)
+	}
+	if err := sleep(ctx, 200*time.Millisecond); err != nil {
+		return err
+	}
+	sig := syscall.SIGTERM
+	if w.event == killed {
+		sig = syscall.SIGKILL
+	}
+	if err := w.service.end(sig, w.pace); err != nil {
+		return err
+	}
+	return w.service.start(ctx, w.pace)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// watch looks at the servers until nothing has happened for long enough.
+func (w *world) watch(ctx context.Context) error {
+	acted := make(chan error, 1)
+	go func() { acted <- w.after(ctx) }()
+	last, acting := time.Now(), true
+	for acting || time.Since(last) < w.quiet {
+		select {
+		case err := <-acted:
+			if err != nil {
+				return err
+			}
+			last, acting = time.Now(), false
+		default:
+		}
+		for _, s := range w.sessions {
+			if s.look() {
+				last = time.Now()
+			}
+		}
+		if err := sleep(ctx, w.look); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look reports whether something has happened to the server since the last look.
+func (s *session) look() bool {
+	if !s.endAt.IsZero() {
+		return false
+	}
+	if s.gone() {
+		s.endAt = time.Now()
+		return true
+	}
+	now, err := imageAt(fmt.Sprintf("/proc/%d/exe", s.pid()))
+	if err != nil || now == s.last {
+		return false // one that ends just now is seen at the next look
+	}
+	s.last, s.execAt = now, time.Now()
+	return true
+}
+
+// result counts. Sessions that had ended before the file landed do not count.
+func (w *world) result(ctx context.Context) outcome.Result {
+	r := outcome.Result{Scenario: w.name}
+	useful := make([]bool, len(w.sessions))
+	var asked sync.WaitGroup
+	for i, s := range w.sessions {
+		if s.client != nil {
+			asked.Go(func() { useful[i] = s.answers(w.pace) })
+		}
+	}
+	asked.Wait()
+	ends := make(map[string]int)
+	for i, s := range w.sessions {
+		s.look()
+		if !s.endAt.IsZero() && s.first == (image{}) {
+			continue
+		}
+		r.Sessions++
+		r.Calls += int(s.calls.Load())
+		r.Lost += int(s.lost.Load())
+		r.Refused += int(s.refused.Load())
+		r.LastExec = max(r.LastExec, s.execAt.Sub(w.landed))
+		upgraded := s.last == w.fresh[w.installOf(i)]
+		switch {
+		case !s.endAt.IsZero():
+			r.Dead++
+			ends[s.end]++
+		case s.client != nil && s.kind != unconfigured && !useful[i]:
+			r.Silent++
+		case upgraded:
+			r.Upgraded++
+		case s.kind == usual && w.lands.good():
+			r.Missed++
+		}
+	}
+	r.LastExec = max(r.LastExec, 0).Round(10 * time.Millisecond)
+	r.Ends = counted(ends)
+	if w.service != nil {
+		r.Phase = w.service.phase(ctx, w.installed)
+	}
+	return r
+}
+
+// installOf is the installed file of a session by its number.
+func (w *world) installOf(i int) string { return w.users[i%len(w.users)].installed }
+
+func counted(all map[string]int) string {
+	var words []string
+	for what, n := range all {
+		words = append(words, fmt.Sprintf("%d: %s", n, what))
+	}
+	slices.Sort(words)
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ebpf-upgrader/test/ragrat/outcome"
+)
+
+// states reads what servers of a version do with SIGUSR1 before and after initialize, with and without a
+// configuration.
+func (c *command) states(ctx context.Context, version, binary string) ([]outcome.State, error) {
+	dir, err := os.MkdirTemp("", "ragrat-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	u, err := c.alone(dir, binary)
+	if err != nil {
+		return nil, err
+	}
+	worktree, err := u.worktree(ctx, "worktree", ownIndex)
+	if err != nil {
+		return nil, err
+	}
+	var states []outcome.State
+	for _, where := range []struct {
+		name, dir string
+	}{{"with a configuration", worktree}, {"without", u.home}} {
+		before, after, err := c.stateIn(ctx, u, where.dir)
+		if err != nil {
+			return nil, err
+		}
+		states = append(states, outcome.State{Version: version, Where: where.name, Before: string(before), After: string(after)})
+	}
+	return states, nil
+}
+
+// alone is a user with a file.
+func (c *command) alone(dir, binary string) (*user, error) {
+	u, err := newUser(dir, 0, "")
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(binary)
+	return u, errors.Join(err, os.Chmod(dir, 0o755), put(filepath.Clean(u.installed), text, u.uid))
+}
+
+// stateIn waits a moment for a handler, since one that comes late is not there when it is needed, and goes on.
+func (c *command) stateIn(ctx context.Context, u *user, dir string) (before, after disposition, err error) {
+	s, err := u.start(dir, usual)
+	if err != nil {
+		return "", "", err
+	}
+	defer s.stop()
+	before = c.dispositionWithin(ctx, s)
+	if before == ended {
+		return before, ended, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	if err := s.connect(ctx); err != nil {
+		if s.gone() {
+			return before, ended, nil
+		}
+		return "", "", err
+	}
+	return before, c.dispositionWithin(ctx, s), nil
+}
+
+// dispositionWithin is what a server does with the signal once it has had the time of some calls to start.
+func (c *command) dispositionWithin(ctx context.Context, s *session) disposition {
+	for deadline := time.Now().Add(c.timeout); time.Now().Before(deadline) && ctx.Err() == nil; {
+		switch {
+		case s.gone():
+			return ended
+		case dispositionOf(s.pid()) == caught:
+			return caught
+		}
+		_ = sleep(ctx, c.look)
+	}
+	if s.gone() {
+		return ended
+	}
+	return dispositionOf(s.pid())
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"ebpf-upgrader/test/ragrat/outcome"
+)
+
+// world is one round of a scenario: users, their worktrees, sessions in them, and perhaps a service.
+type world struct {
+	scenario
+	pace
+	dir      string
+	users    []*user
+	sessions []*session
+	service  *service
+	// installed are the paths of the files, one for each user that has one.
+	installed []string
+	// landed is when the new files stood there, and fresh which they are.
+	landed time.Time
+	fresh  map[string]image
+}
+
+// newWorld makes everything but the sessions. The caller must close it, also after an error.
+func newWorld(ctx context.Context, s scenario, p pace, program, binary string, mode outcome.Mode) (*world, error) {
+	w := &world{scenario: s, pace: p, fresh: make(map[string]image)}
+	var err error
+	if w.dir, err = os.MkdirTemp("", "ragrat-"); err != nil {
+		return w, err
+	}
+	if err := os.Chmod(w.dir, 0o755); err != nil {
+		return w, err
+	}
+	if err := w.addUsers(binary); err != nil {
+		return w, err
+	}
+	if mode == outcome.Alone {
+		return w, nil
+	}
+	if w.service, err = newService(program, filepath.Join(w.dir, "service"), mode, w.users); err != nil {
+		return w, err
+	}
+	return w, w.service.start(ctx, p)
+}
+
+func (w *world) addUsers(binary string) error {
+	text, err := os.ReadFile(binary)
+	if err != nil {
+		return err
+	}
+	shared := ""
+	if w.sharedFile {
+		shared = filepath.Join(w.dir, "bin", "rag-rat")
+		if err := os.Mkdir(filepath.Dir(shared), 0o755); err != nil {
+			return err
+		}
+		w.installed = []string{shared}
+		if err := put(shared, text, 0); err != nil {
+			return err
+		}
+	}
+	for i := range max(w.scenario.users, 1) {
+		u, err := newUser(w.dir, i, shared)
+		if err != nil {
+			return err
+		}
+		w.users = append(w.users, u)
+		if shared != "" {
+			continue
+		}
+		w.installed = append(w.installed, u.installed)
+		if err := put(u.installed, text, u.uid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) close() error {
+	var stopped sync.WaitGroup
+	for _, s := range w.sessions {
+		if s != nil {
+			stopped.Go(s.stop)
+		}
+	}
+	stopped.Wait()
+	var err error
+	if w.service != nil {
+		err = w.service.end(syscall.SIGTERM, w.pace)
+	}
+	return errors.Join(err, os.RemoveAll(w.dir))
+}
+
+// people makes the worktrees and starts the sessions, until each is ready for an upgrade.
+func (w *world) people(ctx context.Context) error {
+	var dirs []string
+	for n := range max(w.worktrees, 1) {
+		for _, u := range w.users {
+			dir, err := u.worktree(ctx, fmt.Sprintf("worktree-%d", n), w.index)
+			if err != nil {
+				return err
+			}
+			dirs = append(dirs, dir)
+		}
+	}
+	// The usual ones first: one that lacks something and is elected signals nobody.
+	w.sessions = make([]*session, sessions)
+	for _, only := range [][]kind{{usual}, {uninitialized, unconfigured, unarmed}} {
+		if err := w.start(dirs, only); err != nil {
+			return err
+		}
+		if err := w.ready(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts the sessions of some kinds. Each has its place among all, so that worktrees and users have as many.
+func (w *world) start(dirs []string, only []kind) error {
+	for i, k := range w.kinds() {
+		if !slices.Contains(only, k) {
+			continue
+		}
+		u, dir := w.users[i%len(w.users)], dirs[i%len(dirs)]
+		if k == unconfigured {
+			dir = u.home
+		}
+		var err error
+		if w.sessions[i], err = u.start(dir, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready waits until each session has been answered and can be upgraded, and each worktree has a server that would
+// signal the others.
+func (w *world) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+	errs := make([]error, len(w.sessions))
+	var all sync.WaitGroup
+	for i, s := range w.sessions {
+		if s != nil && s.kind != uninitialized && s.client == nil {
+			all.Go(func() { errs[i] = s.begin(ctx) })
+		}
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, s := range w.sessions {
+		if s == nil {
+			continue
+		}
+		var err error
+		if s.first, err = imageAt(fmt.Sprintf("/proc/%d/exe", s.pid())); err != nil && !s.gone() {
+			return err
+		}
+		s.last = s.first
+	}
+	return w.elected(ctx)
+}
+
+// begin initializes the session, and waits until a call was answered and the server is armed.
+func (s *session) begin(ctx context.Context) error {
+	if err := s.connect(ctx); err != nil {
+		if s.gone() && s.kind == unconfigured {
+			return nil // some versions end without a configuration
+		}
+		return err
+	}
+	if s.kind != usual {
+		return nil
+	}
+	a, err := s.call(ctx)
+	if a != answered {
+		return fmt.Errorf("the first call of %d: %w", s.pid(), err)
+	}
+	return until(ctx, fmt.Sprintf("server %d has no handler for SIGUSR1", s.pid()), func() bool {
+		return dispositionOf(s.pid()) == caught
+	})
+}
+
+// elected waits for the servers that watch the folders of the installed files.
+func (w *world) elected(ctx context.Context) error {
+	for _, path := range w.installed {
+		dir, err := imageAt(filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		want := len(w.users) * max(w.worktrees, 1) / len(w.installed)
+		if err := until(ctx, fmt.Sprintf("fewer than %d servers watch %s", want, filepath.Dir(path)), func() bool {
+			n := 0
+			for _, s := range w.sessions {
+				if s != nil && watches(s.pid(), dir) {
+					n++
+				}
+			}
+			return n >= want
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// until waits for something, and says what did not happen.
+func until(ctx context.Context, what string, happened func() bool) error {
+	for !happened() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
