@@ -14,7 +14,7 @@ BASE_IMAGE    ?= docker.io/library/golang:1.26-bookworm
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## Build bin/ebpf-upgrader
@@ -38,6 +38,12 @@ WITHIN ?= 10m
 .PHONY: test-kernels
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
 	$(GO) run ./internal/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
+
+# VERSIONS="0.3.2 0.24.1" takes these, from old to new, and RUN='exit1-.*' scenarios of these names only
+# (go run ./test/ragrat -list shows them). A run of all writes the document.
+.PHONY: test-rag-rat
+test-rag-rat: build ## Upgrade real rag-rat servers (as root, needs cargo, git and gcc; builds them once)
+	$(GO) run ./test/ragrat -docs docs/RAGRAT.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(MODES),-mode "$(MODES)")
 
 # SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
 .PHONY: chaos

@@ -30,7 +30,15 @@ type command struct {
 	rounds          int
 	build, prebuilt bool
 	json            bool
+	// whole says that nothing is left out, so that the document may be written.
+	whole bool
 }
+
+// What is chosen where nothing else is.
+const (
+	allModes    = "alone service hurry gate"
+	allVersions = "0.3.2 0.21.1 0.24.1"
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,8 +75,8 @@ func parse(args []string) (*command, error) {
 	f := flag.NewFlagSet("ragrat", flag.ContinueOnError)
 	f.BoolVar(&g.list, "list", false, "show the scenarios, and end")
 	f.StringVar(&g.run, "run", "", "a regular expression: the scenarios whose whole name it matches; all without")
-	f.StringVar(&g.modes, "mode", "alone service hurry gate", "what stands beside the servers' own trigger")
-	f.StringVar(&g.versions, "versions", "0.3.2 0.21.1 0.24.1", "the versions, from old to new; each is installed over the one before it")
+	f.StringVar(&g.modes, "mode", allModes, "what stands beside the servers' own trigger")
+	f.StringVar(&g.versions, "versions", allVersions, "the versions, from old to new; each is installed over the one before it")
 	f.StringVar(&g.dir, "dir", "", "a folder with VERSION/bin/rag-rat for each version; nothing is built then")
 	f.StringVar(&c.program, "program", "bin/ebpf-upgrader", "the program under test")
 	f.StringVar(&c.docs, "docs", "", "the document whose tables a run of all scenarios writes")

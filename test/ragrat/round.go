@@ -128,7 +128,7 @@ func (w *world) watch(ctx context.Context) error {
 	acted := make(chan error, 1)
 	go func() { acted <- w.after(ctx) }()
 	last, acting := time.Now(), true
-	for acting || time.Since(last) < w.quiet {
+	for acting || time.Since(last) < w.enough() {
 		select {
 		case err := <-acted:
 			if err != nil {
@@ -147,6 +147,17 @@ func (w *world) watch(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// enough is how long nothing must happen until nothing will. Where every server runs the file or has ended, a
+// signal that was sent late is all that can come.
+func (w *world) enough() time.Duration {
+	for i, s := range w.sessions {
+		if s.kind == usual && s.endAt.IsZero() && s.last != w.fresh[w.installOf(i)] {
+			return w.quiet
+		}
+	}
+	return w.late
 }
 
 // look reports whether something has happened to the server since the last look.

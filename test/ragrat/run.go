@@ -44,6 +44,7 @@ func (c *command) take(g given) error {
 	if g.slower < 1 || c.rounds < 1 {
 		return errors.New("-slower, -rounds: want 1 or more")
 	}
+	c.whole = g.run == "" && g.modes == allModes && g.versions == allVersions
 	c.pace, c.prebuilt = usualPace().times(g.slower), g.dir != ""
 	c.cache = published.Cache{Dir: g.dir, Log: os.Stderr}
 	if g.dir == "" {
@@ -174,7 +175,7 @@ func limitsOf(results []outcome.Result) error {
 
 // write writes the document after a run of everything.
 func (c *command) write(states []outcome.State, results []outcome.Result) error {
-	if c.docs == "" || len(c.scenarios) < len(scenarios()) {
+	if c.docs == "" || !c.whole {
 		return nil
 	}
 	return outcome.Write(c.docs, states, results)
