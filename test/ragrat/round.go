@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,26 +21,64 @@ import (
 // versions are the binaries of a scenario: the one that runs, and the newer one, which not every scenario has.
 type versions struct{ from, to, fromPath, toPath string }
 
-// round plays a scenario once. A service's log is part of the error.
-func (c *command) round(ctx context.Context, s scenario, v versions, mode outcome.Mode) (r outcome.Result, err error) {
+// play plays a scenario some times: with the same sessions where they can be upgraded again, else with others.
+func (c *command) play(ctx context.Context, s scenario, v versions, mode outcome.Mode) ([]outcome.Result, error) {
+	worlds, rounds := c.rounds, 1
+	if s.lands == sameVersion && s.event == "" {
+		worlds, rounds = 1, c.rounds
+	}
+	var results []outcome.Result
+	for range worlds {
+		some, err := c.playIn(ctx, s, v, mode, rounds)
+		results = append(results, some...)
+		if err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// playIn plays the rounds of one world.
+func (c *command) playIn(ctx context.Context, s scenario, v versions, mode outcome.Mode, rounds int) (results []outcome.Result, err error) {
 	w, err := newWorld(ctx, s, c.pace, c.program, v.fromPath, mode)
 	defer func() { err = errors.Join(err, w.close()) }()
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	if err := w.people(ctx); err != nil {
-		return r, err
+		return nil, err
 	}
 	text, err := s.lands.bytes(v.fromPath, v.toPath)
 	if err != nil {
+		return nil, err
+	}
+	for range rounds {
+		r, err := w.round(ctx, text)
+		if err != nil {
+			return results, err
+		}
+		r.Mode, r.From, r.To = mode, v.from, string(s.lands)
+		if s.lands.good() {
+			r.To = v.to
+		}
+		c.say(r)
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// round has agents call while a file lands, and counts.
+func (w *world) round(ctx context.Context, text []byte) (r outcome.Result, err error) {
+	if err := w.elected(ctx); err != nil {
 		return r, err
 	}
 	calls, stop := context.WithCancel(ctx)
 	defer stop()
 	var callers sync.WaitGroup
-	for _, session := range w.sessions {
-		if session.kind == usual {
-			callers.Go(func() { session.callOn(calls, w.pace) })
+	for _, s := range w.sessions {
+		s.begins()
+		if s.kind == usual {
+			callers.Go(func() { s.callOn(calls, w.pace) })
 		}
 	}
 	if err := w.land(ctx, text); err != nil {
@@ -50,12 +89,16 @@ func (c *command) round(ctx context.Context, s scenario, v versions, mode outcom
 	}
 	stop()
 	callers.Wait()
-	r = w.result(ctx)
-	r.Mode, r.From, r.To = mode, v.from, string(s.lands)
-	if s.lands.good() {
-		r.To = v.to
+	return w.result(ctx), nil
+}
+
+// begins forgets what was counted in the round before. A server that has ended by now is not part of this one.
+func (s *session) begins() {
+	s.absent = s.gone()
+	s.execAt = time.Time{}
+	for _, count := range []*atomic.Int64{&s.calls, &s.lost, &s.refused} {
+		count.Store(0)
 	}
-	return r, nil
 }
 
 // land installs the file for each user, while what is to happen to the service happens.
@@ -152,8 +195,8 @@ func (w *world) watch(ctx context.Context) error {
 // enough is how long nothing must happen until nothing will. Where every server runs the file or has ended, a
 // signal that was sent late is all that can come.
 func (w *world) enough() time.Duration {
-	for i, s := range w.sessions {
-		if s.kind == usual && s.endAt.IsZero() && s.last != w.fresh[w.installOf(i)] {
+	for _, s := range w.sessions {
+		if s.kind == usual && !s.gone() && s.last != w.fresh[s.installed] {
 			return w.quiet
 		}
 	}
@@ -177,13 +220,13 @@ func (s *session) look() bool {
 	return true
 }
 
-// result counts. Sessions that had ended before the file landed do not count.
+// result counts.
 func (w *world) result(ctx context.Context) outcome.Result {
 	r := outcome.Result{Scenario: w.name}
 	useful := make([]bool, len(w.sessions))
 	var asked sync.WaitGroup
 	for i, s := range w.sessions {
-		if s.client != nil {
+		if s.client != nil && !s.absent {
 			asked.Go(func() { useful[i] = s.answers(w.pace) })
 		}
 	}
@@ -191,7 +234,7 @@ func (w *world) result(ctx context.Context) outcome.Result {
 	ends := make(map[string]int)
 	for i, s := range w.sessions {
 		s.look()
-		if !s.endAt.IsZero() && s.first == (image{}) {
+		if s.absent {
 			continue
 		}
 		r.Sessions++
@@ -199,7 +242,7 @@ func (w *world) result(ctx context.Context) outcome.Result {
 		r.Lost += int(s.lost.Load())
 		r.Refused += int(s.refused.Load())
 		r.LastExec = max(r.LastExec, s.execAt.Sub(w.landed))
-		upgraded := s.last == w.fresh[w.installOf(i)]
+		upgraded := s.last == w.fresh[s.installed]
 		switch {
 		case !s.endAt.IsZero():
 			r.Dead++
@@ -219,9 +262,6 @@ func (w *world) result(ctx context.Context) outcome.Result {
 	}
 	return r
 }
-
-// installOf is the installed file of a session by its number.
-func (w *world) installOf(i int) string { return w.users[i%len(w.users)].installed }
 
 func counted(all map[string]int) string {
 	var words []string

@@ -77,7 +77,7 @@ func (c *command) run(ctx context.Context) error {
 		}
 		states = append(states, found...)
 	}
-	results, err := c.play(ctx, paths)
+	results, err := c.playAll(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ func (c *command) binaries(ctx context.Context) ([]string, error) {
 	return paths, nil
 }
 
-// play plays every scenario in every mode with every version that it is for.
-func (c *command) play(ctx context.Context, paths []string) ([]outcome.Result, error) {
+// playAll plays every scenario in every mode with every version that it is for.
+func (c *command) playAll(ctx context.Context, paths []string) ([]outcome.Result, error) {
 	var results []outcome.Result
 	for i := range c.versions {
 		v := versions{from: c.versions[i], to: c.versions[i], fromPath: paths[i]}
@@ -134,34 +134,34 @@ func (c *command) modesOf(ctx context.Context, s scenario, v versions) ([]outcom
 		if mode == outcome.Alone && s.event != "" {
 			continue // there is nothing that it could happen to
 		}
-		for range c.rounds {
-			r, err := c.round(ctx, s, v, mode)
-			if errors.Is(err, errNoGate) && len(c.modes) > 1 {
-				fmt.Fprintln(os.Stderr, "ragrat: without the mode gate:", err)
-				c.modes = slices.DeleteFunc(c.modes, func(m outcome.Mode) bool { return m == mode })
-				break
-			}
-			if err != nil {
-				return results, fmt.Errorf("%s, %s, %s: %w", s.name, mode, v.from, err)
-			}
-			c.say(r)
-			results = append(results, r)
+		some, err := c.play(ctx, s, v, mode)
+		results = append(results, some...)
+		switch {
+		case errors.Is(err, errNoGate) && len(c.modes) > 1:
+			fmt.Fprintln(os.Stderr, "ragrat: without the mode gate:", err)
+			c.modes = slices.DeleteFunc(c.modes, func(m outcome.Mode) bool { return m == mode })
+		case err != nil:
+			return results, fmt.Errorf("%s, %s, %s: %w", s.name, mode, v.from, err)
 		}
 	}
 	return results, nil
 }
 
-// say tells a result at once.
+// say tells a result at once. In the emulated machine it has the form of a test's, with the figures as JSON behind.
 func (c *command) say(r outcome.Result) {
 	if !c.json {
 		fmt.Println(r)
 		return
 	}
+	verdict := "PASS"
+	if len(outcome.Broken([]outcome.Result{r})) > 0 {
+		verdict = "FAIL"
+	}
 	text, err := json.Marshal(r)
 	if err != nil { // every field is a plain value
 		text = []byte(err.Error())
 	}
-	fmt.Printf("%s\n", text)
+	fmt.Printf("--- %s: %s/%s %s\n", verdict, r.Scenario, r.Mode, text)
 }
 
 // limitsOf says in a line each which limits were broken.

@@ -38,17 +38,20 @@ const protocol = "2025-06-18"
 
 // session is one agent with its server.
 type session struct {
-	kind   kind
-	cmd    *exec.Cmd
-	client *mcp.ClientSession
-	stdin  io.WriteCloser
-	stdout io.ReadCloser
+	kind      kind
+	installed string
+	cmd       *exec.Cmd
+	client    *mcp.ClientSession
+	stdin     io.WriteCloser
+	stdout    io.ReadCloser
 	// ended is closed when the server has, and end says how.
 	ended chan struct{}
 	end   string
 
-	// first is the file that it ran when it was ready, and last the one that it ran when it was looked at last.
-	first, last image
+	// last is the file that it ran when it was looked at last.
+	last image
+	// absent: it had ended before the round began.
+	absent bool
 	// execAt and endAt are when that was seen.
 	execAt, endAt time.Time
 
@@ -57,7 +60,7 @@ type session struct {
 
 // start starts a server of a user. The caller must stop it.
 func (u *user) start(dir string, k kind) (*session, error) {
-	s := &session{kind: k, ended: make(chan struct{})}
+	s := &session{kind: k, installed: u.installed, ended: make(chan struct{})}
 	s.cmd = u.command(context.Background(), dir, u.installed, "mcp")
 	if k != unarmed {
 		s.cmd.Env = append(s.cmd.Env, "RAG_RAT_UPGRADE_BIN="+u.installed)

@@ -121,7 +121,7 @@ func (w *world) people(ctx context.Context) error {
 		if err := w.start(dirs, only); err != nil {
 			return err
 		}
-		if err := w.ready(ctx); err != nil {
+		if err := errors.Join(w.ready(ctx), w.elected(ctx)); err != nil {
 			return err
 		}
 	}
@@ -146,8 +146,7 @@ func (w *world) start(dirs []string, only []kind) error {
 	return nil
 }
 
-// ready waits until each session has been answered and can be upgraded, and each worktree has a server that would
-// signal the others.
+// ready waits until each session that has begun has been answered.
 func (w *world) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
@@ -167,15 +166,14 @@ func (w *world) ready(ctx context.Context) error {
 			continue
 		}
 		var err error
-		if s.first, err = imageAt(fmt.Sprintf("/proc/%d/exe", s.pid())); err != nil && !s.gone() {
+		if s.last, err = imageAt(fmt.Sprintf("/proc/%d/exe", s.pid())); err != nil && !s.gone() {
 			return err
 		}
-		s.last = s.first
 	}
-	return w.elected(ctx)
+	return nil
 }
 
-// begin initializes the session, and waits until a call was answered and the server is armed.
+// begin initializes the session, and waits until a call was answered.
 func (s *session) begin(ctx context.Context) error {
 	if err := s.connect(ctx); err != nil {
 		if s.gone() && s.kind == unconfigured {
@@ -186,31 +184,34 @@ func (s *session) begin(ctx context.Context) error {
 	if s.kind != usual {
 		return nil
 	}
-	a, err := s.call(ctx)
-	if a != answered {
+	if a, err := s.call(ctx); a != answered {
 		return fmt.Errorf("the first call of %d: %w", s.pid(), err)
 	}
-	return until(ctx, fmt.Sprintf("server %d has no handler for SIGUSR1", s.pid()), func() bool {
-		return dispositionOf(s.pid()) == caught
-	})
+	return nil
 }
 
-// elected waits for the servers that watch the folders of the installed files.
+// elected waits until each worktree with a usual session has a server that watches the folder of the installed
+// file, and until the usual sessions are armed again.
 func (w *world) elected(ctx context.Context) error {
-	for _, path := range w.installed {
-		dir, err := imageAt(filepath.Dir(path))
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+	for _, s := range w.sessions {
+		if s == nil || s.kind != usual || s.gone() {
+			continue
+		}
+		dir, err := imageAt(filepath.Dir(s.installed))
 		if err != nil {
 			return err
 		}
-		want := len(w.users) * max(w.worktrees, 1) / len(w.installed)
-		if err := until(ctx, fmt.Sprintf("fewer than %d servers watch %s", want, filepath.Dir(path)), func() bool {
-			n := 0
-			for _, s := range w.sessions {
-				if s != nil && watches(s.pid(), dir) {
-					n++
-				}
-			}
-			return n >= want
+		if err := until(ctx, fmt.Sprintf("server %d has no handler for SIGUSR1", s.pid()), func() bool {
+			return s.gone() || dispositionOf(s.pid()) == caught
+		}); err != nil {
+			return err
+		}
+		if err := until(ctx, fmt.Sprintf("no server in %s watches %s", s.cmd.Dir, filepath.Dir(s.installed)), func() bool {
+			return s.gone() || slices.ContainsFunc(w.sessions, func(other *session) bool {
+				return other != nil && other.cmd.Dir == s.cmd.Dir && watches(other.pid(), dir)
+			})
 		}); err != nil {
 			return err
 		}
