@@ -13,8 +13,9 @@ type pace struct {
 	// quiet is how long nothing must have happened for a scenario to be over. It is longer than all times of the
 	// service but that of a retry.
 	quiet time.Duration
-	// late is how long after an exec a signal of the servers' own trigger may come: it waits 2 s at most.
-	late time.Duration
+	// gathers is how long the servers' own trigger gathers events before it fires, and late how long after an exec
+	// its signal may come.
+	gathers, late time.Duration
 	// patience is how long anything else is waited for.
 	patience time.Duration
 	// look is the time between two looks at the servers.
@@ -23,7 +24,7 @@ type pace struct {
 
 func usualPace() pace {
 	return pace{
-		pause: 300 * time.Millisecond, timeout: 5 * time.Second, quiet: 8 * time.Second, late: 3 * time.Second,
+		pause: 300 * time.Millisecond, timeout: 5 * time.Second, quiet: 8 * time.Second, gathers: 2 * time.Second, late: 3 * time.Second,
 		patience: time.Minute, look: 10 * time.Millisecond,
 	}
 }
@@ -32,7 +33,7 @@ func usualPace() pace {
 func (p pace) times(n int) pace {
 	d := time.Duration(n)
 	return pace{
-		pause: p.pause * d, timeout: p.timeout * d, quiet: p.quiet * min(d, 4), late: p.late * d,
+		pause: p.pause * d, timeout: p.timeout * d, quiet: p.quiet * min(d, 4), gathers: p.gathers, late: p.late * d,
 		patience: p.patience * d, look: p.look * d,
 	}
 }

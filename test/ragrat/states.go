@@ -67,10 +67,12 @@ func (c *command) stateIn(ctx context.Context, u *user, dir string) (before, aft
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
 	if err := s.connect(ctx); err != nil {
-		if s.gone() {
+		select {
+		case <-s.ended:
 			return before, ended, nil
+		case <-ctx.Done():
+			return "", "", err
 		}
-		return "", "", err
 	}
 	return before, c.dispositionWithin(ctx, s), nil
 }

@@ -125,7 +125,8 @@ func (w *world) people(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	// The servers' own trigger gathers events for that long. Those of the starts are not of the install.
+	return sleep(ctx, w.gathers)
 }
 
 // start starts the sessions of some kinds. Each has its place among all, so that worktrees and users have as many.
@@ -176,10 +177,15 @@ func (w *world) ready(ctx context.Context) error {
 // begin initializes the session, and waits until a call was answered.
 func (s *session) begin(ctx context.Context) error {
 	if err := s.connect(ctx); err != nil {
-		if s.gone() && s.kind == unconfigured {
-			return nil // some versions end without a configuration
+		if s.kind != unconfigured {
+			return err
 		}
-		return err
+		select { // some versions end without a configuration
+		case <-s.ended:
+			return nil
+		case <-ctx.Done():
+			return err
+		}
 	}
 	if s.kind != usual {
 		return nil
