@@ -77,8 +77,8 @@ func telling(output string) string {
 
 func tail(text []byte) []byte { return text[max(0, len(text)-4<<10):] }
 
-// writeInitramfs packs the programs, what they expect, and the plan.
-func writeInitramfs(path string, tools, programs map[string]string, plan guest.Plan) error {
+// writeInitramfs packs the programs, what they expect, files by their paths, and the plan.
+func writeInitramfs(path string, tools, programs, files map[string]string, plan guest.Plan) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -95,6 +95,7 @@ func writeInitramfs(path string, tools, programs map[string]string, plan guest.P
 		}
 		a.copy(at, from)
 	}
+	a.addAll(files)
 	text, err := json.Marshal(plan)
 	a.file(strings.TrimPrefix(guest.PlanFile, "/"), text)
 	return errors.Join(err, a.close(), f.Close())

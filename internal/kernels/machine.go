@@ -22,7 +22,7 @@ type machine struct {
 
 // newMachine builds the programs and fetches the packages: all first, so that one that is missing is told at
 // once. The caller must close it.
-func newMachine(ctx context.Context, cache string, chosen []kernel) (*machine, error) {
+func newMachine(ctx context.Context, cache string, chosen []kernel, build buildFunc) (*machine, error) {
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		return nil, errors.New("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
 	}
@@ -35,7 +35,7 @@ func newMachine(ctx context.Context, cache string, chosen []kernel) (*machine, e
 		return nil, err
 	}
 	m := &machine{work: work, kept: filepath.Join(cache, "failed")}
-	if err := m.prepare(ctx, packages{cache}, chosen); err != nil {
+	if err := m.prepare(ctx, packages{cache}, chosen, build); err != nil {
 		m.close()
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func newMachine(ctx context.Context, cache string, chosen []kernel) (*machine, e
 
 func (m *machine) close() { _ = os.RemoveAll(m.work) }
 
-func (m *machine) prepare(ctx context.Context, p packages, chosen []kernel) (err error) {
+func (m *machine) prepare(ctx context.Context, p packages, chosen []kernel, build buildFunc) (err error) {
 	if m.programs, err = build(ctx, m.work); err != nil {
 		return err
 	}
@@ -65,34 +65,44 @@ func (m *machine) prepare(ctx context.Context, p packages, chosen []kernel) (err
 	return nil
 }
 
-// build makes static programs of what is tested.
-func build(ctx context.Context, work string) (map[string]string, error) {
-	programs := make(map[string]string)
-	do := func(name string, args ...string) error {
-		programs[name] = filepath.Join(work, name)
-		// Without the tables for debuggers: the tests install copies of themselves, which takes long there.
-		flags := []string{args[0], "-ldflags=-s -w", "-o", programs[name]}
-		cmd := exec.CommandContext(ctx, "go", append(flags, args[1:]...)...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
-		}
-		return nil
+// buildFunc makes the programs of a machine in a folder, and answers with their paths by their names.
+type buildFunc func(ctx context.Context, work string) (map[string]string, error)
+
+// builder makes static programs.
+type builder struct {
+	work     string
+	programs map[string]string
+}
+
+func (b builder) do(ctx context.Context, name string, args ...string) error {
+	b.programs[name] = filepath.Join(b.work, name)
+	// Without the tables for debuggers: the tests install copies of themselves, which takes long there.
+	flags := []string{args[0], "-ldflags=-s -w", "-o", b.programs[name]}
+	cmd := exec.CommandContext(ctx, "go", append(flags, args[1:]...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 	}
+	return nil
+}
+
+// buildTests makes programs of what is tested.
+func buildTests(ctx context.Context, work string) (map[string]string, error) {
+	b := builder{work: work, programs: make(map[string]string)}
 	err := errors.Join(
-		do("init", "build", "./internal/kernels/guest/init"),
-		do("true", "build", "./internal/kernels/guest/true"),
-		do("sleep", "build", "./internal/kernels/guest/sleep"),
-		do("facilities", "build", "./internal/kernels/guest/facilities"),
-		do("ebpf-upgrader", "build", "./cmd/ebpf-upgrader"),
+		b.do(ctx, "init", "build", "./internal/kernels/guest/init"),
+		b.do(ctx, "true", "build", "./internal/kernels/guest/true"),
+		b.do(ctx, "sleep", "build", "./internal/kernels/guest/sleep"),
+		b.do(ctx, "facilities", "build", "./internal/kernels/guest/facilities"),
+		b.do(ctx, "ebpf-upgrader", "build", "./cmd/ebpf-upgrader"),
 	)
 	for name, pkg := range map[string]string{
 		"tracker": "./tracker", "fallback": "./fallback", "proc": "./proc", "pidfd": "./pidfd",
 		"testfleet": "./internal/testfleet", "cmd": "./cmd/ebpf-upgrader",
 	} {
-		err = errors.Join(err, do(name+".test", "test", "-c", pkg))
+		err = errors.Join(err, b.do(ctx, name+".test", "test", "-c", pkg))
 	}
-	return programs, err
+	return b.programs, err
 }
 
 // twice tests a kernel again where something failed, and tells both: the emulation can stand still for longer
@@ -134,7 +144,7 @@ func (m *machine) test(ctx context.Context, k kernel) row {
 	defer cancel()
 	begin := time.Now()
 	initramfs, plan := filepath.Join(m.work, "initramfs"), planFor(k)
-	if err := writeInitramfs(initramfs, m.tools, m.programs, plan); err != nil {
+	if err := writeInitramfs(initramfs, m.tools, m.programs, nil, plan); err != nil {
 		return newRow(k, nil, err)
 	}
 	said := filepath.Join(m.work, "console")

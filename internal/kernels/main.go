@@ -20,8 +20,9 @@ import (
 
 // options are what the command line says.
 type options struct {
-	cache, only, docs, readme string
-	within                    time.Duration
+	cache, only, docs, readme, mode string
+	within                          time.Duration
+	real                            bool
 }
 
 func main() {
@@ -32,6 +33,8 @@ func main() {
 	flag.StringVar(&o.docs, "docs", "", "the document of the tables: a run of all kernels writes it, with -only it is compared")
 	flag.StringVar(&o.readme, "readme", "", "the document of the short table, likewise")
 	flag.DurationVar(&o.within, "within", 0, "how long the kernels may take in all; as long as they like without")
+	flag.BoolVar(&o.real, "servers", false, "have real rag-rat servers upgraded instead of running the tests")
+	flag.StringVar(&o.mode, "mode", "gate", "with -servers: what stands beside their own trigger, as in test/ragrat")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -50,7 +53,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	m, err := newMachine(ctx, o.cache, chosen)
+	if o.real {
+		return o.playServers(ctx, chosen)
+	}
+	m, err := newMachine(ctx, o.cache, chosen, buildTests)
 	if err != nil {
 		return err
 	}

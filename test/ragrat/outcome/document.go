@@ -20,27 +20,55 @@ type State struct {
 	After  string `json:"after"`
 }
 
-// The tables stand between these lines.
-const (
-	begin = "<!-- ragrat: written by make test-rag-rat -->\n"
-	end   = "<!-- ragrat: end -->\n"
+// place is where tables stand in a document: between two lines.
+type place struct{ begin, end string }
+
+var (
+	measured  = place{"<!-- ragrat: written by make test-rag-rat -->\n", "<!-- ragrat: end -->\n"}
+	onKernels = place{"<!-- ragrat: written by make test-kernels -->\n", "<!-- ragrat: end of kernels -->\n"}
 )
 
 var errNoPlace = errors.New("the comments are missing between which the tables stand")
 
-// Write puts the tables into a document.
-func Write(path string, states []State, results []Result) error {
+func (p place) write(path, text string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, begins := strings.Cut(string(old), begin)
-	_, behind, ends := strings.Cut(rest, end)
+	before, rest, begins := strings.Cut(string(old), p.begin)
+	_, behind, ends := strings.Cut(rest, p.end)
 	if !begins || !ends {
 		return fmt.Errorf("write %s: %w", path, errNoPlace)
 	}
-	text := fmt.Sprintf("Measured on %s.\n\n%s\n%s", time.Now().UTC().Format(time.DateOnly), stateTable(states), Table(results))
-	return os.WriteFile(path, []byte(before+begin+text+end+behind), 0o644)
+	return os.WriteFile(path, []byte(before+p.begin+text+p.end+behind), 0o644)
+}
+
+// Write puts the tables into a document.
+func Write(path string, states []State, results []Result) error {
+	return measured.write(path, fmt.Sprintf("Measured on %s.\n\n%s\n%s", today(), stateTable(states), Table(results)))
+}
+
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
+
+// OnKernel is a result on a kernel that was booted for it.
+type OnKernel struct {
+	Kernel string
+	Result
+}
+
+// WriteKernels puts a table for each kernel into a document.
+func WriteKernels(path string, rows []OnKernel) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Measured on %s.\n", today())
+	for len(rows) > 0 {
+		var results []Result
+		name := rows[0].Kernel
+		for len(rows) > 0 && rows[0].Kernel == name {
+			results, rows = append(results, rows[0].Result), rows[1:]
+		}
+		fmt.Fprintf(&b, "\nLinux %s:\n\n%s", name, Table(results))
+	}
+	return onKernels.write(path, b.String())
 }
 
 func stateTable(states []State) string {
@@ -60,8 +88,8 @@ func Table(results []Result) string {
 	for _, rounds := range grouped(results) {
 		r := rounds[0]
 		of := func(get func(Result) int) string { return spread(rounds, get) }
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
-			r.Scenario, r.what(), r.Mode, r.Sessions, of(Result.LostSessions), of(func(r Result) int { return r.Silent }),
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+			r.Scenario, r.what(), r.Mode, of(func(r Result) int { return r.Sessions }), of(Result.LostSessions), of(func(r Result) int { return r.Silent }),
 			of(func(r Result) int { return r.Upgraded }), of(func(r Result) int { return r.Missed }),
 			of(func(r Result) int { return r.Calls }), of(func(r Result) int { return r.Lost }),
 			of(func(r Result) int { return r.Refused }), lastExec(rounds), phases(rounds))

@@ -41,6 +41,15 @@ func limits() []limit {
 	}
 }
 
+// Limited are the scenarios that have a limit in some mode.
+func Limited() []string {
+	var names []string
+	for _, l := range limits() {
+		names = append(names, l.scenarios...)
+	}
+	return names
+}
+
 // Broken says in a line for each what does not keep its limit.
 func Broken(results []Result) []string {
 	var lines []string
@@ -74,7 +83,7 @@ func (l limit) broken(r Result) []string {
 		say("%d of %d sessions lost, want %s", n, r.Sessions, bounds(l.least, l.most))
 	}
 	if r.Missed > l.missed {
-		say("%d servers missed, want %s", r.Missed, bounds(0, l.missed))
+		say("servers missed: %d, want %s", r.Missed, bounds(0, l.missed))
 	}
 	if l.phase != "" && r.Phase != l.phase {
 		say("the rollout is %q, want %q", r.Phase, l.phase)
