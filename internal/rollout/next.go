@@ -13,12 +13,13 @@ import (
 // Permission says whether a pending member may be signalled, as far as the rollout does not know.
 type Permission uint8
 
+// The permissions.
 const (
-	// Refuse: not now; an event will say when.
+	// Refuse says: not now; an event will say when.
 	Refuse Permission = iota
-	// Later: not now, and nothing will say when.
+	// Later says: not now, and nothing will say when.
 	Later
-	// Allow: now.
+	// Allow says: now.
 	Allow
 )
 

@@ -212,7 +212,7 @@ func (r *Rollout) Left(m *Member, now time.Time) {
 }
 
 // SetArming says whether a skipped server has just started and may still arm itself.
-func (r *Rollout) SetArming(pid selector.PID, isArming bool) { //nolint:revive // a fact, no switch between two functions
+func (r *Rollout) SetArming(pid selector.PID, isArming bool) {
 	m := r.members[pid]
 	switch {
 	case m == nil:

@@ -111,7 +111,7 @@ func (r Report) Behind() int {
 }
 
 // Report says how far the rollout has come. isPaused says that an operator paused the service.
-func (r *Rollout) Report(isPaused bool) Report { //nolint:revive // the state of the service, no switch between two functions
+func (r *Rollout) Report(isPaused bool) Report {
 	counts := make(map[State]int)
 	for state, n := range r.counts {
 		if n > 0 {
