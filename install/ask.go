@@ -27,23 +27,44 @@ func noAnswer(way Way) selector.Install {
 // Check says what stands at the end of a way now, without waiting for it to come to rest. It blocks no
 // longer than a second, and has no error: what cannot be looked at is unready, with the reason. A
 // thread that waits for a file system ends when that answers.
+//
+// It opens the file and its interpreters, which servers that watch their folder take for an install.
 func Check(way Way) selector.Install {
 	way = way.absolute()
-	i, ok := within(answerWithin, func() selector.Install { return check(way) })
+	return inTime(way, func() selector.Install { return check(way, newAnswers()) })
+}
+
+// Glance is Check without an open: what the files have in them is not asked, and Interpreters are not known.
+func Glance(way Way) selector.Install {
+	way = way.absolute()
+	return inTime(way, func() selector.Install {
+		return along(way, nil, func(s sight) selector.Install { return s.glance(way.Path) })
+	})
+}
+
+func inTime(way Way, ask func() selector.Install) selector.Install {
+	i, ok := within(answerWithin, ask)
 	if !ok {
 		return noAnswer(way)
 	}
 	return i
 }
 
-func check(way Way) selector.Install {
+func check(way Way, a *answers) selector.Install {
+	return along(way, a, func(s sight) selector.Install {
+		i, _ := s.look(way.Path)
+		return i
+	})
+}
+
+// along looks from the root of a way.
+func along(way Way, a *answers, look func(sight) selector.Install) selector.Install {
 	root, err := way.open()
 	if err != nil {
 		return rootless(way.Path, err)
 	}
 	defer func() { _ = unix.Close(root) }()
-	i, _ := look(root, way.Path)
-	return i
+	return look(way.sight(root, a))
 }
 
 // within is what ask says, if it does so in time.
@@ -90,7 +111,7 @@ func (w *Watcher) check() *answer {
 	a := &answer{known: make(chan struct{}), install: noAnswer(w.way)}
 	w.checked = a
 	go func() {
-		w.owner.do(w.stop, func() { a.install = check(w.way) })
+		w.owner.do(w.stop, func() { a.install = check(w.way, w.hub.answers) })
 		w.mu.Lock()
 		w.checked = nil
 		w.mu.Unlock()

@@ -7,6 +7,7 @@ package install
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,10 @@ var errTooLong = errors.New("the way is too long")
 
 // walk is the state of going along a path, component by component.
 type walk struct {
-	root   int
+	root int
+	asks bool
+	// who are those that may search all folders so far, where that is asked.
+	who    []selector.Credentials
 	points map[string]*point
 	here   string // a directory, by a path without symbolic links
 	rest   []string
@@ -50,8 +54,10 @@ type walk struct {
 // chain walks a path from the root through every symbolic link, and gives the places that it came
 // through, by their own paths. Where it ends early (something is missing or may not be read, or the
 // links go round) the last directory is the one where that would have to change.
-func chain(root int, path string) (map[string]*point, error) {
-	w := walk{root: root, points: make(map[string]*point), here: "/", rest: components(path)}
+//
+// A folder that the users of the way may not search ends it, too: its own mode would have to change.
+func chain(s *sight, path string) (map[string]*point, error) {
+	w := walk{root: s.root, asks: s.asks, who: s.who, points: make(map[string]*point), here: "/", rest: components(path)}
 	w.arrive("/")
 	for range longestWalk {
 		if len(w.rest) == 0 || !w.step() {
@@ -76,6 +82,7 @@ func components(path string) []string {
 // place is what stands somewhere on the way.
 type place struct {
 	kind   uint32 // as in st_mode
+	file   selector.File
 	image  selector.Image
 	target string // of a symbolic link
 }
@@ -91,15 +98,16 @@ func (w *walk) at(path string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	p := place{kind: uint32(s.Mode) & unix.S_IFMT, image: identity(&s)}
+	p := place{kind: uint32(s.Mode) & unix.S_IFMT, image: imageOfStat(&s)}
+	p.file = selector.File{Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
 	if p.kind == unix.S_IFLNK {
 		p.target, err = readLink(fd)
 	}
 	return p, err
 }
 
-// identity is the file that was looked at, with the device number as stat(2) gives it.
-func identity(s *unix.Statx_t) selector.Image {
+// imageOfStat is the file that was looked at, with the device number as stat(2) gives it.
+func imageOfStat(s *unix.Statx_t) selector.Image {
 	return selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino}
 }
 
@@ -121,6 +129,10 @@ func (w *walk) step() bool {
 	full := filepath.Join(w.here, name)
 	found, err := w.at(full)
 	if err == nil && found.kind == unix.S_IFDIR && len(w.rest) > 0 {
+		if !w.search(found.file) {
+			p.names[name], p.leaf = true, true
+			return false
+		}
 		w.here = full
 		w.point(full).image = found.image
 		return true
@@ -132,6 +144,15 @@ func (w *walk) step() bool {
 	p.leaf = true
 	w.end(full, found, err)
 	return false
+}
+
+// search keeps those that may search a folder, and reports whether there are any.
+func (w *walk) search(dir selector.File) bool {
+	if !w.asks {
+		return true
+	}
+	w.who = slices.DeleteFunc(slices.Clone(w.who), func(c selector.Credentials) bool { return !c.MaySearch(dir) })
+	return len(w.who) > 0
 }
 
 func (w *walk) followLink(target string) bool {

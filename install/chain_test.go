@@ -39,7 +39,7 @@ func chainOf(t *testing.T, path string) map[string]*point {
 	root, err := (&Way{}).open()
 	must(t, err)
 	defer func() { must(t, unix.Close(root)) }()
-	points, err := chain(root, path)
+	points, err := chain(&sight{root: root}, path)
 	must(t, err)
 	return points
 }

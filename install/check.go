@@ -6,7 +6,6 @@ package install
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -43,24 +42,12 @@ func (m moment) time() time.Time {
 	return time.Unix(m.sec, int64(m.nsec))
 }
 
-// look says what stands at a path below root, and gives the mark of the file that it looked at; the
-// zero mark when there is none. It blocks for as long as a file system does.
-func look(root int, path string) (selector.Install, mark) {
-	i := selector.Install{Path: path}
-	fd, m, err := openPath(root, path)
-	if err != nil {
-		i.State, i.Detail = stateOf(err), plain(err)
-		return i, m
-	}
-	defer func() { _ = unix.Close(fd) }()
+// isRegular reports whether m is that of a regular file, which the others have no change time for.
+func (m mark) isRegular() bool { return m.ctime != (moment{}) }
+
+func identify(i *selector.Install, m mark) {
 	i.Image, i.Size = m.Image, m.size
 	i.Modified, i.Changed, i.Born = m.mtime.time(), m.ctime.time(), m.btime.time()
-	i.Interpreters, i.Script, err = ready(root, fd)
-	i.State = selector.StateReady
-	if err != nil {
-		i.State, i.Detail = selector.StateUnready, plain(err)
-	}
-	return i, m
 }
 
 // rootless is what stands where nobody can look.
@@ -83,20 +70,6 @@ func plain(err error) string {
 	return err.Error()
 }
 
-// openPath opens a path without opening what stands there.
-func openPath(root int, path string) (int, mark, error) {
-	fd, err := openBelow(root, path, 0, 0)
-	if err != nil {
-		return -1, mark{}, err
-	}
-	s, err := statOf(fd)
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, mark{}, err
-	}
-	return fd, markFrom(&s), nil
-}
-
 // statOf asks for the birth time as well, which fstat(2) does not have.
 func statOf(fd int) (unix.Statx_t, error) {
 	var s unix.Statx_t
@@ -105,7 +78,7 @@ func statOf(fd int) (unix.Statx_t, error) {
 }
 
 func markFrom(s *unix.Statx_t) mark {
-	m := mark{Image: identity(s)}
+	m := mark{Image: imageOfStat(s)}
 	if s.Mode&unix.S_IFMT != unix.S_IFREG {
 		return m
 	}
@@ -119,41 +92,6 @@ func markFrom(s *unix.Statx_t) mark {
 // deepestScript is how many scripts may stand in one chain: exec_binprm in fs/exec.c gives up when it
 // would rewrite the program for the sixth time (Linux 6.12).
 const deepestScript = 5
-
-// ready says why the file that fd leads to cannot be exec'd. When it can, it answers with the paths
-// that the kernel opens besides, which lead from the same root.
-func ready(root, fd int) (interpreters []string, isScript bool, err error) {
-	next, isScript, err := examine(fd)
-	first := isScript
-	for scripts := 1; err == nil && next != ""; scripts++ {
-		if isScript && scripts > deepestScript {
-			return nil, first, errors.New("too many scripts whose interpreter is a script")
-		}
-		interpreters = append(interpreters, next)
-		if isScript {
-			next, isScript, err = examineAt(root, next, examine)
-		} else {
-			next, _, err = examineAt(root, next, examineLoader)
-		}
-	}
-	switch {
-	case err == nil:
-		return interpreters, first, nil
-	case len(interpreters) == 0:
-		return nil, first, err
-	}
-	return nil, first, fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
-}
-
-// examineAt examines the file that a path leads to, from a root.
-func examineAt(root int, path string, examine func(fd int) (string, bool, error)) (string, bool, error) {
-	fd, err := openBelow(root, path, 0, 0)
-	if err != nil {
-		return "", false, err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return examine(fd)
-}
 
 // examine checks one file, and names the file that is opened next to exec it: "" when there is none.
 func examine(fd int) (next string, isScript bool, err error) {
@@ -190,17 +128,12 @@ func examineLoader(fd int) (string, bool, error) {
 // openProgram opens a file that may be exec'd as far as its metadata go, for reading, once it is known
 // that this has no effect. What is opened is what fd leads to, whatever has become of its path.
 func openProgram(fd int) (*os.File, int64, error) {
-	var s unix.Stat_t
-	if err := unix.Fstat(fd, &s); err != nil {
+	s, err := statOf(fd)
+	if err != nil {
 		return nil, 0, err
 	}
-	switch {
-	case s.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return nil, 0, errors.New("is a directory")
-	case s.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, 0, errors.New("is not a regular file")
-	case s.Mode&0o111 == 0:
-		return nil, 0, errors.New("is not executable")
+	if err := openable(uint32(s.Mode)); err != nil {
+		return nil, 0, err
 	}
 	f, err := openForReading(reopen(fd))
 	if err != nil {
@@ -211,6 +144,19 @@ func openProgram(fd int) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	return sized(f)
+}
+
+// openable says why a file of that mode is not opened.
+func openable(mode uint32) error {
+	switch {
+	case mode&unix.S_IFMT == unix.S_IFDIR:
+		return errors.New("is a directory")
+	case mode&unix.S_IFMT != unix.S_IFREG:
+		return errors.New("is not a regular file")
+	case mode&0o111 == 0:
+		return errors.New("is not executable")
+	}
+	return nil
 }
 
 // openForReading does not wait for who has a lease on the file. The file itself waits: one that does not is
@@ -260,7 +206,7 @@ func notBeingWritten(f *os.File) error {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		return errors.New("is open for writing")
+		return errWritten
 	case err != nil:
 		return nil //nolint:nilerr // cannot be told, as above
 	}

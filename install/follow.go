@@ -40,7 +40,7 @@ func (w *Watcher) walk() (map[string]*point, error) {
 	if w.unseen != nil {
 		return map[string]*point{}, w.unseen
 	}
-	return chain(w.root, w.way.Path)
+	return chain(&w.sight, w.way.Path)
 }
 
 // watch reports whether it could watch everything that it has to.

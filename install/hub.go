@@ -34,6 +34,7 @@ type Hub struct {
 	pace    pace
 	notify  *notifier
 	started time.Time
+	answers *answers
 
 	mu       sync.Mutex // guards the rest
 	watchers map[*Watcher]bool
@@ -53,7 +54,7 @@ func NewHub(settle time.Duration) *Hub { return newHub(settle, usualPace()) }
 
 func newHub(settle time.Duration, p pace) *Hub {
 	h := &Hub{
-		settle: settle, pace: p, notify: newNotifier(), started: time.Now(),
+		settle: settle, pace: p, notify: newNotifier(), started: time.Now(), answers: newAnswers(),
 		watchers: make(map[*Watcher]bool), owners: make(map[uint32]*tenant),
 	}
 	go h.notify.read()

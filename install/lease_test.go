@@ -105,10 +105,10 @@ func TestWithoutALeaseTheRestIsStillChecked(t *testing.T) {
 	putMode(t, hidden, static().bytes(), 0o711)
 	must(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
 	asNobody(t, func() {
-		requireReady(t, check(Way{Path: path}))
-		requireUnready(t, check(Way{Path: cut}), "is truncated")
-		requireUnready(t, check(Way{Path: hidden}), "permission denied")
-		requireUnready(t, check(Way{Path: filepath.Join(dir, "closed", "file")}), "permission denied")
+		requireReady(t, check(Way{Path: path}, newAnswers()))
+		requireUnready(t, check(Way{Path: cut}, newAnswers()), "is truncated")
+		requireUnready(t, check(Way{Path: hidden}, newAnswers()), "permission denied")
+		requireUnready(t, check(Way{Path: filepath.Join(dir, "closed", "file")}, newAnswers()), "permission denied")
 		f, err := os.Open(path)
 		if err == nil {
 			_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)

@@ -35,7 +35,7 @@ func following(t *testing.T, path string) *quiet {
 func unbegun(t *testing.T, way Way) *quiet {
 	t.Helper()
 	h := &Hub{
-		settle: shortSettle, pace: eventsOnly(), notify: newNotifier(), started: time.Now(),
+		settle: shortSettle, pace: eventsOnly(), notify: newNotifier(), started: time.Now(), answers: newAnswers(),
 		watchers: make(map[*Watcher]bool), owners: make(map[uint32]*tenant),
 	}
 	t.Cleanup(h.Close)

@@ -18,24 +18,29 @@ import (
 // by the checks, which refuse a file that is still open for writing.
 const longestSettle = 4
 
-// Settled waits until the file at the end of a way has stood unchanged for settle, and at most four
-// times that, and then checks it. A file that was last changed longer ago is checked at once, and so is
-// what is no regular file or missing. It returns early when ctx ends.
+// Settled waits as [Rest] does, and then checks the file.
 func Settled(ctx context.Context, way Way, settle time.Duration) selector.Install {
+	Rest(ctx, way, settle)
+	return Check(way)
+}
+
+// Rest waits until the file at the end of a way has stood unchanged for settle, and at most four
+// times that. A file that was last changed longer ago is not waited for, and neither is
+// what is no regular file or missing. It returns early when ctx ends. It opens nothing.
+func Rest(ctx context.Context, way Way, settle time.Duration) {
 	way = way.absolute()
 	limit := time.Now().Add(longestSettle * settle)
 	for m := settling(way); m != (mark{}); {
 		wait := min(m.restless(settle, time.Now()), time.Until(limit))
 		if wait <= 0 || !sleep(ctx, wait) {
-			break
+			return
 		}
 		now := settling(way)
 		if now == m {
-			break
+			return
 		}
 		m = now
 	}
-	return Check(way)
 }
 
 // settling is the zero mark also where the file system does not answer in time.
@@ -46,7 +51,8 @@ func settling(way Way) mark {
 			return mark{}
 		}
 		defer func() { _ = unix.Close(root) }()
-		return markOf(root, way.Path)
+		s := way.sight(root, nil)
+		return s.markOf(way.Path)
 	})
 	return m
 }
@@ -59,16 +65,6 @@ func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
 		return settle
 	}
 	return settle - age
-}
-
-// markOf is the zero mark where there is nothing, or nothing that can be looked at.
-func markOf(root int, path string) mark {
-	fd, m, err := openPath(root, path)
-	if err != nil {
-		return mark{}
-	}
-	_ = unix.Close(fd)
-	return m
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

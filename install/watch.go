@@ -41,6 +41,7 @@ type Watcher struct {
 	// root is the root directory, while a file system is asked, and unseen why there is none.
 	root   int
 	unseen error
+	sight  sight
 	// points is the way as it is watched.
 	points map[string]*point
 	// restless is when the first change was seen that was not told yet, and latest when the last
@@ -55,6 +56,8 @@ type Watcher struct {
 	// around are the marks of the interpreters that told names.
 	around   []mark
 	lastLook time.Time
+	// reopened is when a file that was open for writing was opened once more.
+	reopened time.Time
 	// looks is how many of them nothing gave reason for.
 	looks int
 }
@@ -120,6 +123,7 @@ func (w *Watcher) ask(act func(now time.Time)) bool {
 	return w.owner.do(w.stop, func() {
 		if w.root, w.unseen = w.way.open(); w.unseen == nil {
 			defer func() { _ = unix.Close(w.root) }()
+			w.sight = w.way.sight(w.root, w.hub.answers)
 		}
 		act(time.Now())
 	})
@@ -152,7 +156,15 @@ func (w *Watcher) begin(now time.Time) {
 
 func (w *Watcher) happened(now time.Time) {
 	w.follow()
+	w.reopen(now)
 	w.changed(now)
+}
+
+// reopen has a file that was open for writing opened once more: who wrote to it may have closed it, which its mark does
+// not tell.
+func (w *Watcher) reopen(now time.Time) {
+	w.reopened = now
+	w.hub.answers.closed(w.mark())
 }
 
 func (w *Watcher) changed(now time.Time) {
@@ -228,6 +240,9 @@ const thoroughly = 10
 func (w *Watcher) lookUnasked(now time.Time) {
 	w.lastLook = now
 	w.looks++
+	if w.blind.Load() && now.Sub(w.reopened) >= w.pace.idle {
+		w.reopen(now)
+	}
 	thorough := w.looks%thoroughly == 0
 	if !thorough && w.hears() && w.isAsTold() {
 		return
@@ -270,14 +285,14 @@ func (w *Watcher) look() (selector.Install, mark) {
 	if w.unseen != nil {
 		return rootless(w.way.Path, w.unseen), mark{}
 	}
-	return look(w.root, w.way.Path)
+	return w.sight.look(w.way.Path)
 }
 
 func (w *Watcher) mark() mark {
 	if w.unseen != nil {
 		return mark{}
 	}
-	return markOf(w.root, w.way.Path)
+	return w.sight.markOf(w.way.Path)
 }
 
 // interpreters are the marks of what is opened besides the file that was told.
@@ -287,7 +302,7 @@ func (w *Watcher) interpreters() []mark {
 		if w.unseen != nil {
 			return nil
 		}
-		marks = append(marks, markOf(w.root, path))
+		marks = append(marks, w.sight.markOf(path))
 	}
 	return marks
 }

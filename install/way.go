@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
 )
 
 // Way says how to get to an installed file.
@@ -23,6 +25,10 @@ type Way struct {
 	// Owner is the user on whose behalf the file is looked at. A file system that does not answer, or a
 	// file that never comes to rest, holds up that user's ways only.
 	Owner uint32
+	// Who gives the credentials of processes on whose behalf the file is looked at: one of them at least must be
+	// able to search the folders on the way. Where it gives none, nothing is looked at. nil asks for no permission, as
+	// for a path that the operator named.
+	Who func() []selector.Credentials
 }
 
 // open opens the root. The caller closes it.

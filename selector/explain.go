@@ -93,7 +93,11 @@ func readReady(r Rule, p Process) string {
 	if _, detail := checkReady(r, p); detail != "" {
 		return detail
 	}
-	return fmt.Sprintf("%q can be exec'd by uid %d", r.Install.Path, p.Credentials.UID)
+	can := fmt.Sprintf("%q can be exec'd by uid %d", r.Install.Path, p.Credentials.UID)
+	if r.Install.Detail != "" { // the content was not read, say
+		can += " (" + r.Install.Detail + ")"
+	}
+	return can
 }
 
 func readHandler(r Rule, p Process) string {

@@ -43,7 +43,7 @@ type Install struct {
 	// Changed is when content or metadata were last changed. It is no part of the identity of the file.
 	Changed time.Time `json:"changed,omitzero"`
 	State   State     `json:"state"`
-	// Detail says why it is not ready.
+	// Detail says why it is not ready or, where it is, that its content was not read.
 	Detail string `json:"detail"`
 	// Script says that it is one: what a process runs after its exec is another file then.
 	Script bool `json:"-"`
@@ -145,7 +145,7 @@ func (r Rule) Judge(p Process) Decision {
 		}
 		stale = stale || c.needs == FactImage
 	}
-	return Decision{Verdict: Outdated, Stale: true}
+	return Decision{Outdated, r.Install.Detail, true}
 }
 
 // lacks reports whether f could not be read, or was not read because stat, the first of all, could

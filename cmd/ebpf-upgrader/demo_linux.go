@@ -109,6 +109,7 @@ func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet 
 	defer cancel()
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
+	watched.serve(h)
 	show := newDemoScreen(ctx, a.stdout, fleet.Servers())
 	cfg := a.serviceConfig(ctx, h, watched, func(upgrade.Kind) {})
 	cfg.Observer = show

@@ -68,7 +68,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	defer h.close()
 	rule := a.opts.rule()
 	if path := a.opts.installPath(); path != "" {
-		rule.Install = install.Check(install.Way{Path: path})
+		rule.Install = install.Glance(install.Way{Path: path})
 	}
 	process, err := h.Inspect(selector.PID(pid), rule, time.Time{})
 	switch {

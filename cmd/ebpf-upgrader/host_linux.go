@@ -32,6 +32,8 @@ type host struct {
 	scanned func(time.Duration)
 	// begun waits for a scan that has begun already; nil is that none has.
 	begun func() ([]selector.PID, error)
+	// learn, if there is one, is told of each process that was looked at.
+	learn func(selector.Process)
 }
 
 // scan walks over /proc, or takes the walk that has begun.
@@ -103,13 +105,17 @@ func (h *host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (s
 func (h *host) Unchanged(p selector.Process) bool { return h.procfs.Unchanged(p) }
 
 func (h *host) inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
-	return h.procfs.Inspect(pid, proc.Query{
+	p, err := h.procfs.Inspect(pid, proc.Query{
 		Pattern:      rule.Pattern,
 		Variable:     rule.Variable,
 		Signal:       h.signal,
 		Interpreters: rule.Install.Interpreters,
 		Since:        since,
 	})
+	if err == nil && h.learn != nil {
+		h.learn(p)
+	}
+	return p, err
 }
 
 // User tells whose a process is.

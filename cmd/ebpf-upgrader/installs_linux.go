@@ -21,6 +21,7 @@ import (
 type installs struct {
 	hub    *install.Hub
 	procfs *proc.FS
+	rights rightsOf
 	found  chan upgrade.Found
 	// news says that something is pending.
 	news chan struct{}
@@ -45,6 +46,12 @@ func watchInstalls(ctx context.Context, procfs *proc.FS, settle time.Duration) *
 }
 
 func (i *installs) close() { i.hub.Close() }
+
+// serve has the processes that h looks at reach their installs, and what they would exec opened once.
+func (i *installs) serve(h *host) {
+	h.learn = i.rights.learn
+	h.targets.check = i.hub.Checker().Check
+}
 
 // watching is how the installs are watched.
 func (i *installs) watching() control.Watching {
@@ -163,6 +170,9 @@ func (i *installs) tell(ctx context.Context) {
 // way is how to get to a place.
 func (i *installs) way(p upgrade.Place) install.Way {
 	way := install.Way{Path: p.Path, Owner: p.Owner}
+	if p.View != (selector.View{}) { // else the operator named it
+		way.Who = func() []selector.Credentials { return i.rights.of(p.Owner) }
+	}
 	if p.View != (selector.View{}) && p.View != i.procfs.View() {
 		way.Root = func() (int, error) { return i.root(p.View) }
 	}
@@ -192,7 +202,8 @@ func (i *installs) root(v selector.View) (int, error) {
 	return -1, failure
 }
 
-// compared compares each process with what it names itself, for commands that look once.
+// compared compares each process with what it names itself, for commands that look once. It opens no file: an open
+// fires the trigger of the servers that watch it.
 type compared struct {
 	procfs *proc.FS
 	mu     sync.Mutex
@@ -234,13 +245,21 @@ func (c *compared) Of(p selector.Process) selector.Install {
 func (c *compared) Since(selector.Process) time.Time { return time.Time{} }
 
 func (c *compared) check(p selector.Process) selector.Install {
-	way := install.Way{Path: p.Path, Owner: p.Credentials.Owner}
-	if p.View != c.procfs.View() {
-		way.Root = func() (int, error) { return c.procfs.OpenRoot(p.Identity, p.View) }
-	}
-	found := install.Check(way)
+	found := install.Glance(wayOf(c.procfs, p))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all = append(c.all, found)
 	return found
+}
+
+// wayOf is how to get to what a process names, with no more rights than it has.
+func wayOf(procfs *proc.FS, p selector.Process) install.Way {
+	way := install.Way{
+		Path: p.Path, Owner: p.Credentials.Owner,
+		Who: func() []selector.Credentials { return []selector.Credentials{p.Credentials} },
+	}
+	if p.View != procfs.View() {
+		way.Root = func() (int, error) { return procfs.OpenRoot(p.Identity, p.View) }
+	}
+	return way
 }

@@ -20,7 +20,7 @@ func newList(a *app) *cobra.Command {
 		Short: "Show every server with its verdict",
 		Long: `Shows every server of this host, whether it would be signalled, and if not why. Each
 is compared with the binary that it names itself, or with that of --install-path.
-Sends nothing.`,
+Sends nothing, and opens no binary: what it has in it is not checked.`,
 		Example: `  ebpf-upgrader list
   ebpf-upgrader list --user alice --no-containers
   ebpf-upgrader list --install-path /usr/local/bin/rag-rat -o json | jq '.servers[].verdict'`,
@@ -62,7 +62,7 @@ func (a *app) list(ctx context.Context) error {
 // survey compares with the install that was given, or each server with what it names.
 func (a *app) survey(ctx context.Context, h *host, pids []selector.PID) upgrade.Report {
 	if path := a.opts.installPath(); path != "" {
-		return a.upgrader(h).Survey(ctx, upgrade.One{Install: install.Check(install.Way{Path: path})}, pids)
+		return a.upgrader(h).Survey(ctx, upgrade.One{Install: install.Glance(install.Way{Path: path})}, pids)
 	}
 	return a.upgrader(h).Survey(ctx, newCompared(h.procfs), pids)
 }

@@ -140,6 +140,7 @@ func (a *app) serveLocked(stop context.Context) error {
 	}
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
+	watched.serve(h)
 	journal, saved, err := a.openState()
 	if err != nil {
 		return err

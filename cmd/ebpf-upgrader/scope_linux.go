@@ -15,6 +15,8 @@ import (
 // named, which is all that anybody else checks. It is safe for concurrent use.
 type targets struct {
 	procfs *proc.FS
+	// check opens nothing, until it is set to what does so once for each file.
+	check func(install.Way) selector.Install
 
 	mu sync.Mutex
 	// slow are the users whose file systems are not asked again before that.
@@ -29,7 +31,7 @@ const (
 )
 
 func newTargets(procfs *proc.FS) *targets {
-	return &targets{procfs: procfs, slow: make(map[uint32]time.Time)}
+	return &targets{procfs: procfs, check: install.Glance, slow: make(map[uint32]time.Time)}
 }
 
 // matters reports whether it has to be known if the target can be exec'd.
@@ -46,12 +48,8 @@ func (t *targets) problem(p selector.Process) string {
 	case t.isSlow(owner):
 		return "files of its user took too long"
 	}
-	way := install.Way{Path: p.Path, Owner: owner}
-	if p.View != t.procfs.View() {
-		way.Root = func() (int, error) { return t.procfs.OpenRoot(p.Identity, p.View) }
-	}
 	begin := time.Now()
-	found := install.Check(way)
+	found := t.check(wayOf(t.procfs, p))
 	t.took(owner, time.Since(begin))
 	switch {
 	case found.State != selector.StateReady:

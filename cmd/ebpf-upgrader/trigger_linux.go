@@ -62,7 +62,9 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := errors.Join(a.needSelf(), a.needWait(flags)); err != nil {
 		return err
 	}
-	installed := install.Settled(ctx, install.Way{Path: a.opts.installPath()}, a.opts.settle)
+	way := install.Way{Path: a.opts.installPath()}
+	install.Rest(ctx, way, a.opts.settle)
+	installed := install.Glance(way) // a service that does it has opened the file already
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
@@ -71,7 +73,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	case installed.State != selector.StateReady:
 		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
 	case a.opts.dryRun:
-		return a.triggerAlone(ctx, installed)
+		return a.triggerAlone(ctx, installed, install.Glance)
 	}
 	held, err := lock.Acquire(a.opts.runPath(), a.opts.installPath(), "")
 	if err != nil {
@@ -81,7 +83,14 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := a.servedAlready(); err != nil {
 		return err
 	}
-	return a.triggerAlone(ctx, installed)
+	checker := install.NewChecker()
+	if installed = checker.Check(way); installed.State != selector.StateReady {
+		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
+	}
+	if a.opts.wait {
+		return a.waitAlone(ctx, checker)
+	}
+	return a.triggerAlone(ctx, installed, checker.Check)
 }
 
 // needWait turns down limits that would hold nobody back, because nobody waits.
@@ -136,10 +145,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	return a.told(ctx, report.Only(upgrade.IsServer), len(report.Plan))
 }
 
-func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
-	if a.opts.wait {
-		return a.waitAlone(ctx)
-	}
+func (a *app) triggerAlone(ctx context.Context, installed selector.Install, check func(install.Way) selector.Install) error {
 	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err
@@ -149,6 +155,7 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install) erro
 	if err != nil {
 		return err
 	}
+	h.targets.check = check
 	round := a.upgrader(h).Round
 	if a.opts.dryRun {
 		round = a.upgrader(h).Survey

@@ -14,6 +14,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/install"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -35,8 +36,8 @@ func (a *app) newWaiter(done func()) *waiter {
 	return &waiter{progress: newProgress(a.stderr), servers: make(map[selector.PID]rollout.Member), done: done}
 }
 
-// waitAlone runs a service until its rollout is over.
-func (a *app) waitAlone(ctx context.Context) error {
+// waitAlone runs a service until its rollout is over. checker has opened the install.
+func (a *app) waitAlone(ctx context.Context, checker *install.Checker) error {
 	h, err := a.openHost(ctx)
 	if err != nil {
 		return err
@@ -46,6 +47,8 @@ func (a *app) waitAlone(ctx context.Context) error {
 	defer stop()
 	watched := watchInstalls(serving, h.procfs, a.opts.settle)
 	defer watched.close()
+	watched.serve(h)
+	watched.hub.Remember(checker.Answers())
 	w := a.newWaiter(stop)
 	cfg := a.serviceConfig(serving, h, watched, func(upgrade.Kind) {})
 	cfg.Observer = w
