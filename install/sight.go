@@ -121,8 +121,8 @@ func (s *sight) ready(fd int, m mark, i *selector.Install) error {
 	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
 }
 
-// question is what is to be known of a file: as a program or, where loader says so, as the interpreter of an ELF.
-func (s *sight) examine(fd int, m mark, loader bool) (next string, isScript bool, err error) { //nolint:revive // as in question
+// examine is what is to be known of a file: as a program or, where loader says so, as the interpreter of an ELF.
+func (s *sight) examine(fd int, m mark, loader bool) (next string, isScript bool, err error) {
 	as := examine
 	if loader {
 		as = examineLoader
@@ -134,7 +134,7 @@ func (s *sight) examine(fd int, m mark, loader bool) (next string, isScript bool
 }
 
 // examineAt examines the file that a path leads to, and gives what decides whether a user may exec it.
-func (s *sight) examineAt(path string, loader bool) (next string, isScript bool, f selector.File, err error) { //nolint:revive // as in question
+func (s *sight) examineAt(path string, loader bool) (next string, isScript bool, f selector.File, err error) {
 	fd, m, f, err := s.openPath(path)
 	if err != nil {
 		return "", false, f, err

@@ -66,7 +66,7 @@ func watchedBy(process, list int, name string, dir selector.Image, buf []byte) (
 	link := make([]byte, 32)
 	n, err := unix.Readlinkat(list, name, link)
 	if err != nil || string(link[:n]) != "anon_inode:inotify" {
-		return false, nil
+		return false, nil // closed
 	}
 	text, err := readFile(process, "fdinfo/"+name, buf, all)
 	switch {
