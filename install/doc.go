@@ -13,6 +13,10 @@
 // it is known to be a regular one: never a FIFO, a device or anything else that an open could change or
 // wait for. Nothing stays open between two looks, so that no mount is held busy.
 //
+// A file is opened once for each content, which its inode, size and times tell: an open has the servers that watch the
+// file signalled by their own trigger. A [Checker] keeps the answers, which can outlive the process. [Glance] opens
+// nothing. [Way.Who] keeps files from being opened or watched for a user who could not reach them.
+//
 // [Check] looks once, [Settled] waits for a file to come to rest, and a [Hub] watches any number of
 // ways, for any number of users, with one inotify instance. None of them has an error for what stands
 // there: that is the State of the install, with the reason in plain words. None of them waits for a file

@@ -279,30 +279,3 @@ func (w *Watcher) tell(i selector.Install, m mark) {
 		w.report(i)
 	}
 }
-
-// look is what stands there, where there is a root to look from.
-func (w *Watcher) look() (selector.Install, mark) {
-	if w.unseen != nil {
-		return rootless(w.way.Path, w.unseen), mark{}
-	}
-	return w.sight.look(w.way.Path)
-}
-
-func (w *Watcher) mark() mark {
-	if w.unseen != nil {
-		return mark{}
-	}
-	return w.sight.markOf(w.way.Path)
-}
-
-// interpreters are the marks of what is opened besides the file that was told.
-func (w *Watcher) interpreters() []mark {
-	marks := make([]mark, 0, len(w.told.Interpreters))
-	for _, path := range w.told.Interpreters {
-		if w.unseen != nil {
-			return nil
-		}
-		marks = append(marks, w.sight.markOf(path))
-	}
-	return marks
-}
