@@ -14,7 +14,7 @@ BASE_IMAGE    ?= docker.io/library/golang:1.26-bookworm
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-21s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## Build bin/ebpf-upgrader
@@ -44,6 +44,11 @@ test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86
 .PHONY: test-rag-rat
 test-rag-rat: build ## Upgrade real rag-rat servers (as root, needs cargo, git and gcc; builds them once)
 	$(GO) run ./test/ragrat -docs docs/RAGRAT.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(MODES),-mode "$(MODES)")
+
+# KERNELS=6.1 boots that only, and compares with the limits instead of writing the document.
+.PHONY: test-rag-rat-kernels
+test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated, with the gate
+	$(GO) run ./internal/kernels -servers -docs docs/RAGRAT.md $(if $(KERNELS),-only $(KERNELS)) $(if $(MODES),-mode "$(MODES)")
 
 # SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
 .PHONY: chaos

@@ -27,6 +27,7 @@ type command struct {
 	modes           []outcome.Mode
 	scenarios       []scenario
 	program, docs   string
+	kept            *kept
 	rounds          int
 	build, prebuilt bool
 	json            bool
@@ -66,6 +67,7 @@ var errSkipped = errors.New("skipped")
 // given are the flags that must be looked at first.
 type given struct {
 	list                      bool
+	results                   string
 	run, modes, versions, dir string
 	slower                    int
 }
@@ -80,6 +82,7 @@ func parse(args []string) (*command, error) {
 	f.StringVar(&g.dir, "dir", "", "a folder with VERSION/bin/rag-rat for each version; nothing is built then")
 	f.StringVar(&c.program, "program", "bin/ebpf-upgrader", "the program under test")
 	f.StringVar(&c.docs, "docs", "", "the document whose tables a run of all scenarios writes")
+	f.StringVar(&g.results, "results", "", "a file that keeps the results; what stands in it is not played again")
 	f.IntVar(&c.rounds, "rounds", 1, "how often each scenario is played")
 	f.IntVar(&g.slower, "slower", 1, "how many times as slow as usual the machine is")
 	f.BoolVar(&c.build, "build", false, "build the versions, and end")

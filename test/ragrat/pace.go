@@ -29,11 +29,12 @@ func usualPace() pace {
 	}
 }
 
-// times makes it slower.
+// times makes it slower. Agents pause for longer still: ten of them keep two emulated processors busy otherwise, and
+// servers that are never idle are never upgraded.
 func (p pace) times(n int) pace {
 	d := time.Duration(n)
 	return pace{
-		pause: p.pause * d, timeout: p.timeout * d, quiet: p.quiet * min(d, 4), gathers: p.gathers, late: p.late * d,
+		pause: p.pause * d * min(d, 3), timeout: p.timeout * d, quiet: p.quiet * min(d, 4), gathers: p.gathers, late: p.late * d,
 		patience: p.patience * d, look: p.look * d,
 	}
 }

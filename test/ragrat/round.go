@@ -21,13 +21,24 @@ import (
 // versions are the binaries of a scenario: the one that runs, and the newer one, which not every scenario has.
 type versions struct{ from, to, fromPath, toPath string }
 
+// installed is what lands, in a word: a version, or what a binary does instead.
+func (v versions) installed(s scenario) string {
+	if s.lands.good() {
+		return v.to
+	}
+	return string(s.lands)
+}
+
 // play plays a scenario some times: with the same sessions where they can be upgraded again, else with others.
 func (c *command) play(ctx context.Context, s scenario, v versions, mode outcome.Mode) ([]outcome.Result, error) {
 	worlds, rounds := c.rounds, 1
 	if s.lands == sameVersion && s.event == "" {
 		worlds, rounds = 1, c.rounds
 	}
-	var results []outcome.Result
+	results := c.kept.of(s.name, mode, v.from, v.installed(s))
+	if len(results) > 0 {
+		return results, nil
+	}
 	for range worlds {
 		some, err := c.playIn(ctx, s, v, mode, rounds)
 		results = append(results, some...)
@@ -57,12 +68,12 @@ func (c *command) playIn(ctx context.Context, s scenario, v versions, mode outco
 		if err != nil {
 			return results, err
 		}
-		r.Mode, r.From, r.To = mode, v.from, string(s.lands)
-		if s.lands.good() {
-			r.To = v.to
-		}
+		r.Mode, r.From, r.To = mode, v.from, v.installed(s)
 		c.say(r)
 		results = append(results, r)
+		if err := c.kept.add(r); err != nil {
+			return results, err
+		}
 	}
 	return results, nil
 }
@@ -171,7 +182,7 @@ func (w *world) watch(ctx context.Context) error {
 	acted := make(chan error, 1)
 	go func() { acted <- w.after(ctx) }()
 	last, acting := time.Now(), true
-	for acting || time.Since(last) < w.enough() {
+	for acting || time.Since(last) < w.enough() || w.unfinished(ctx) && time.Since(last) < 4*w.quiet {
 		select {
 		case err := <-acted:
 			if err != nil {
@@ -201,6 +212,15 @@ func (w *world) enough() time.Duration {
 		}
 	}
 	return w.late
+}
+
+// unfinished says that the service is in the middle of a rollout, and servers are left.
+func (w *world) unfinished(ctx context.Context) bool {
+	if w.service == nil || w.enough() == w.late {
+		return false
+	}
+	phase := w.service.phase(ctx, w.installed)
+	return strings.Contains(phase, "canary") || strings.Contains(phase, "rolling")
 }
 
 // look reports whether something has happened to the server since the last look.

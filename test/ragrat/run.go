@@ -44,6 +44,9 @@ func (c *command) take(g given) error {
 	if g.slower < 1 || c.rounds < 1 {
 		return errors.New("-slower, -rounds: want 1 or more")
 	}
+	if c.kept, err = openKept(g.results); err != nil {
+		return err
+	}
 	c.whole = g.run == "" && g.modes == allModes && g.versions == allVersions
 	c.pace, c.prebuilt = usualPace().times(g.slower), g.dir != ""
 	c.cache = published.Cache{Dir: g.dir, Log: os.Stderr}
@@ -81,7 +84,7 @@ func (c *command) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.write(states, results), limitsOf(results))
+	return errors.Join(c.write(states), limitsOf(results))
 }
 
 // binaries are the versions' paths. What is not there is built.
@@ -173,10 +176,10 @@ func limitsOf(results []outcome.Result) error {
 	return errors.Join(errs...)
 }
 
-// write writes the document after a run of everything.
-func (c *command) write(states []outcome.State, results []outcome.Result) error {
-	if c.docs == "" || !c.whole {
+// write writes the document after a run of everything, or of what the file of results lacked.
+func (c *command) write(states []outcome.State) error {
+	if c.docs == "" || !c.whole && c.kept.file == nil {
 		return nil
 	}
-	return outcome.Write(c.docs, states, results)
+	return outcome.Write(c.docs, states, c.kept.sorted())
 }

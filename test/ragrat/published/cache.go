@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-//go:build linux
-
 // Package published builds published versions of rag-rat from their crates, once each, into a cache folder.
 package published
 
