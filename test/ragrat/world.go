@@ -155,7 +155,7 @@ func (w *world) ready(ctx context.Context) error {
 	var all sync.WaitGroup
 	for i, s := range w.sessions {
 		if s != nil && s.kind != uninitialized && s.client == nil {
-			all.Go(func() { errs[i] = s.begin(ctx) })
+			all.Go(func() { errs[i] = w.begin(ctx, s) })
 		}
 	}
 	all.Wait()
@@ -175,7 +175,7 @@ func (w *world) ready(ctx context.Context) error {
 }
 
 // begin initializes the session, and waits until a call was answered.
-func (s *session) begin(ctx context.Context) error {
+func (w *world) begin(ctx context.Context, s *session) error {
 	if err := s.connect(ctx); err != nil {
 		if s.kind != unconfigured {
 			return err
@@ -190,10 +190,15 @@ func (s *session) begin(ctx context.Context) error {
 	if s.kind != usual {
 		return nil
 	}
-	if a, err := s.call(ctx); a != answered {
-		return fmt.Errorf("the first call of %d: %w", s.pid(), err)
+	for { // ten that start at a time find the index locked
+		a, err := s.call(ctx)
+		if a == answered {
+			return nil
+		}
+		if s.gone() || sleep(ctx, w.pause) != nil {
+			return fmt.Errorf("the first call of %d: %w", s.pid(), err)
+		}
 	}
-	return nil
 }
 
 // elected waits until each worktree with a usual session has a server that watches the folder of the installed
