@@ -62,7 +62,7 @@ func main() {
 }
 
 // errSkipped means that there are no servers to test with.
-var errSkipped = errors.New("skipped")
+var errSkipped = errors.New("not run")
 
 // given are the flags that must be looked at first.
 type given struct {

@@ -62,15 +62,18 @@ func words(text string) []string {
 }
 
 func (c *command) run(ctx context.Context) error {
-	paths, err := c.binaries(ctx)
-	if err != nil || c.build {
-		return err
-	}
 	switch {
+	case c.build:
+		_, err := c.binaries(ctx)
+		return err
 	case runtime.GOARCH != "amd64":
 		return fmt.Errorf("%w: the binaries that fail are made for amd64 only", errSkipped)
 	case os.Getuid() != 0:
 		return fmt.Errorf("%w: needs root, for servers of users of their own", errSkipped)
+	}
+	paths, err := c.binaries(ctx)
+	if err != nil {
+		return err
 	}
 	var states []outcome.State
 	for i, version := range c.versions {
