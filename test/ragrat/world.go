@@ -115,10 +115,15 @@ func (w *world) people(ctx context.Context) error {
 			dirs = append(dirs, dir)
 		}
 	}
-	// The usual ones first: one that lacks something and is elected signals nobody.
 	w.sessions = make([]*session, sessions)
-	for _, only := range [][]kind{{usual}, {uninitialized, unconfigured, unarmed}} {
-		if err := w.start(dirs, only); err != nil {
+	for _, turn := range []func(i int, k kind) bool{
+		// The one that starts first in a worktree is elected to signal the others.
+		func(i int, k kind) bool { return i < len(dirs) && k == usual },
+		func(i int, k kind) bool { return i >= len(dirs) && k == usual },
+		// One that lacks something and is elected would signal none.
+		func(_ int, k kind) bool { return k != usual },
+	} {
+		if err := w.start(dirs, turn); err != nil {
 			return err
 		}
 		if err := errors.Join(w.ready(ctx), w.elected(ctx)); err != nil {
@@ -129,10 +134,10 @@ func (w *world) people(ctx context.Context) error {
 	return sleep(ctx, w.gathers)
 }
 
-// start starts the sessions of some kinds. Each has its place among all, so that worktrees and users have as many.
-func (w *world) start(dirs []string, only []kind) error {
+// start starts the sessions whose turn it is. Each has its place among all, so that worktrees and users have as many.
+func (w *world) start(dirs []string, turn func(i int, k kind) bool) error {
 	for i, k := range w.kinds() {
-		if !slices.Contains(only, k) {
+		if !turn(i, k) {
 			continue
 		}
 		u, dir := w.users[i%len(w.users)], dirs[i%len(dirs)]
