@@ -46,9 +46,9 @@ func BenchmarkPrograms(b *testing.B) {
 	}
 }
 
-// BenchmarkGate says what the gate costs each signal between processes that are no servers: the nanoseconds of a run, how
-// many times those of an empty program at the same place, and how many runs a signal makes. SIGCHLD comes from the
-// kernel and makes none.
+// BenchmarkGate says what the gate costs each signal between processes that are no servers: the nanoseconds of a run, and
+// those of an empty program at the same place, and how many runs a signal makes. SIGCHLD comes from the kernel and
+// makes none: what runs beside it are the runtime's own signals.
 func BenchmarkGate(b *testing.B) {
 	for _, c := range []struct {
 		name string
