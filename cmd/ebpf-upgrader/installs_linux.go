@@ -25,6 +25,8 @@ type installs struct {
 	found  chan upgrade.Found
 	// news says that something is pending.
 	news chan struct{}
+	// told is called after each look, and does not wait.
+	told func()
 
 	mu       sync.Mutex // guards the rest
 	watchers map[upgrade.Place]*install.Watcher
@@ -37,7 +39,7 @@ type installs struct {
 // watchInstalls begins to watch. What is found is told until ctx ends.
 func watchInstalls(ctx context.Context, procfs *proc.FS, settle time.Duration) *installs {
 	i := &installs{
-		hub: install.NewHub(settle), procfs: procfs, found: make(chan upgrade.Found), news: make(chan struct{}, 1),
+		hub: install.NewHub(settle), procfs: procfs, found: make(chan upgrade.Found), news: make(chan struct{}, 1), told: func() {},
 		watchers: make(map[upgrade.Place]*install.Watcher), pending: make(map[upgrade.Place]selector.Install),
 		seen: make(map[selector.View]map[selector.Identity]bool),
 	}
@@ -134,6 +136,7 @@ func (i *installs) put(p upgrade.Place, found selector.Install) {
 	i.mu.Lock()
 	i.pending[p] = found
 	i.mu.Unlock()
+	i.told()
 	select {
 	case i.news <- struct{}{}:
 	default:

@@ -146,6 +146,11 @@ func (a *app) serveLocked(stop context.Context) error {
 		return err
 	}
 	defer func() { _ = journal.Close() }()
+	kept, err := a.keepOpened(ctx, watched)
+	if err != nil {
+		return err
+	}
+	defer kept()
 	if pidNamespace() != hostNamespace {
 		a.yield()
 	}
