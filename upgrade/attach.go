@@ -101,8 +101,8 @@ func (s *Service) attach(p *place, now time.Time) {
 	s.touch(to)
 	if p.rollout != to {
 		s.join(p, to)
+		s.countEarlyDeaths(p, now)
 	}
-	s.countEarlyDeaths(p, now)
 }
 
 // join brings a place from the rollout that it had, if any, to another.

@@ -49,10 +49,11 @@ func (f *foreignSignal) isDeath(exit rollout.Exit, now time.Time) bool {
 	return !f.at.IsZero() && now.Sub(f.at) < foreignWithin && (f.isExeced || !exit.IsClean())
 }
 
-// noteForeignDeath takes the end of a server that no rollout has. When it died after a signal of another sender, that
-// counts against the file at its place, which may not have settled yet.
+// noteForeignDeath takes the end of a server of which its rollout, if any, waits for nothing: it was up to date. When it died after a signal of another
+// sender, a new file has landed, which has not settled yet. The death counts against that file once it has. Servers of other installs have a place as well
+// where the operator named it; their verdict tells them apart.
 func (s *Service) noteForeignDeath(k *known, exit rollout.Exit, now time.Time) {
-	if k.home == nil || !k.foreign.isDeath(exit, now) {
+	if k.home == nil || !armed(k.Verdict) || !k.foreign.isDeath(exit, now) {
 		return
 	}
 	d := rollout.Death{
@@ -60,10 +61,6 @@ func (s *Service) noteForeignDeath(k *known, exit rollout.Exit, now time.Time) {
 	}
 	k.home.deaths = append(k.home.deaths, d)
 	k.home.deaths = k.home.deaths[max(0, len(k.home.deaths)-maxEarlyDeaths):]
-	if k.home.rollout != nil && k.home.ready() {
-		s.countEarlyDeaths(k.home, now)
-		s.touch(k.home.rollout)
-	}
 }
 
 // maxEarlyDeaths bounds what is kept of servers that died before the file at their place had settled.

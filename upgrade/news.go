@@ -57,11 +57,12 @@ func (s *Service) ended(pid selector.PID, exit rollout.Exit) {
 	}
 	now := time.Now()
 	r, m := s.rolloutOf(pid), s.member(pid)
+	isCurrent := m == nil || m.State == rollout.Upgraded
 	if r != nil {
 		r.Ended(pid, exit, now)
 		s.touch(r)
 	}
-	if m == nil {
+	if isCurrent {
 		s.noteForeignDeath(k, exit, now)
 	}
 	delete(s.known, pid)
