@@ -23,6 +23,8 @@ type known struct {
 	home *place
 	// before is the rollout that an earlier process asked it in, until it can be told where it belongs.
 	before *attached
+	// inExecAt is when it was last seen inside an exec.
+	inExecAt time.Time
 	// rank is where it goes in the next rollout.
 	rank rollout.Rank
 	// foreign is the last signal of another sender.
@@ -85,6 +87,9 @@ func (s *Service) meet(v view, now time.Time) *known {
 	k.layout = v.process.Layout
 	if v.process.Catches {
 		k.foreign.armed()
+	}
+	if v.process.MidExec {
+		k.inExecAt = now
 	}
 	if v.process.Forked || v.process.MidExec {
 		k.layout = selector.Layout{}

@@ -75,12 +75,16 @@ func (s *Service) turn(now time.Time) (first *rollout.Member, wake time.Time) {
 	return first, wake
 }
 
+// execGrace is for how long a server is left alone that was seen inside an exec. A thread whose exec waits for others shows
+// in /proc; once it goes on it shows as running, and a signal then would meet the new image without a handler.
+const execGrace = 2 * time.Second
+
 // permission says whether a pending member may be signalled, as far as its place and its user are concerned.
 func (s *Service) permission(m *rollout.Member, now time.Time) rollout.Permission {
 	switch {
 	case !s.home(m.PID).asks():
 		return rollout.Refuse
-	case s.alone.has(s.known[m.PID], now), !s.acts.rest(m.UID, now).IsZero():
+	case s.alone.has(s.known[m.PID], now), !s.acts.rest(m.UID, now).IsZero(), now.Sub(s.known[m.PID].inExecAt) < execGrace:
 		return rollout.Later
 	}
 	return rollout.Allow
@@ -124,7 +128,7 @@ func (s *Service) ask(ctx context.Context, m *rollout.Member) {
 	switch {
 	case d.err != nil:
 		r.Refused(m, d.err, now)
-		s.agenda.at(m.PID, now.Add(s.cfg.Limits.RetryAfter))
+		s.agenda.at(m.PID, s.retryAt(home, d.err, now))
 		s.cfg.Observer.Refused(*m, d.err)
 	case d.process.StartTime != 0 && d.process.Identity != m.Identity():
 		s.see(d.view, now) // the next owner of the number, which was not sent anything
@@ -139,6 +143,18 @@ func (s *Service) ask(ctx context.Context, m *rollout.Member) {
 		s.see(d.view, now)
 	}
 	d.release()
+}
+
+// retryAt is when a server is inspected again that was refused the signal.
+func (s *Service) retryAt(home *place, err error, now time.Time) time.Time {
+	if !errors.Is(err, ErrUnseen) {
+		return now.Add(s.cfg.Limits.RetryAfter)
+	}
+	at := home.told.Add(othersAct)
+	if soon := now.Add(firstLook); at.Before(soon) {
+		return soon
+	}
+	return at
 }
 
 // canaryVanished inspects the canaries that are to be waited for no longer, before another goes in their place:
