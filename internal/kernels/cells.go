@@ -18,6 +18,7 @@ const (
 	headWithout  = "taken away"
 	headSource   = "servers are found by"
 	headSignals  = "signals of others seen"
+	headGate     = "gate"
 	headExits    = "exit codes by"
 	headCache    = "look-ups in the cache"
 	headRights   = "rights given up"
@@ -30,7 +31,7 @@ const (
 
 // factHeads are the headings of the first table, testHeads of the second, and shortHeads of the README's.
 func factHeads() []string {
-	return []string{headKernel, headRelease, headWithout, headSource, headSignals, headExits, headCache, headRights, headFirst}
+	return []string{headKernel, headRelease, headWithout, headSource, headSignals, headGate, headExits, headCache, headRights, headFirst}
 }
 
 func testHeads() []string {
@@ -42,13 +43,13 @@ func testHeads() []string {
 }
 
 func shortHeads() []string {
-	return []string{headKernel, headSource, headSignals, headRights, headPassed}
+	return []string{headKernel, headSource, headSignals, headGate, headRights, headPassed}
 }
 
 func (r row) cells() cells {
 	c := cells{
 		headKernel: r.name, headRelease: r.found["kernel"], headWithout: r.without, headSource: r.source,
-		headSignals: r.facilities.Signals, headExits: r.facilities.Exits, headCache: r.facilities.Cache,
+		headSignals: r.facilities.Signals, headGate: r.facilities.Gate, headExits: r.facilities.Exits, headCache: r.facilities.Cache,
 		headRights: r.rights(), headFirst: r.earlier(),
 	}
 	for _, g := range groups() {
@@ -104,7 +105,7 @@ func plain(text string) string {
 // short are the cells of the README: answers without their reasons, and all tests in one number.
 func (c cells) short() cells {
 	s := cells{headKernel: c[headKernel], headSource: c[headSource], headPassed: c.passed()}
-	for _, head := range []string{headSignals, headRights} {
+	for _, head := range []string{headSignals, headGate, headRights} {
 		s[head], _, _ = strings.Cut(c[head], ":")
 	}
 	return s

@@ -76,6 +76,8 @@ What the program uses where it is to be had, and does without elsewhere:
 %[3]s
 - Signals of others are seen by a program on tp_btf/signal_generate: a server that somebody else has just
   asked is not asked again. A signal was sent to a server, and showed in the map.
+- The gate is a program on fmod_ret/security_task_kill or, where that is refused, on lsm/task_kill: it refuses
+  SIGUSR1 from one server to another. One server sent it to another, and the call failed.
 - The code with which a server ended that its parent has reaped is told by the pidfd (since Linux 6.15), and
   before by /proc only, as long as it is a zombie.
 - Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no

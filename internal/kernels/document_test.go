@@ -54,6 +54,7 @@ func TestADifferenceIsToldInALineWithKernelAndHeading(t *testing.T) {
 	}{
 		headSource:  {"proc", true, true},
 		headSignals: {"no: why", true, true},
+		headGate:    {"no: why", true, true},
 		headExits:   {"/proc", true, false},
 		headRights:  {"no", true, true},
 		"tracker":   {"2", true, true},

@@ -30,6 +30,7 @@ func ofTracker() []group {
 		{title: "leader first", binary: "tracker", tests: "^TestAServerWhoseLeaderExitedFirst"},
 		{title: "fork, daemon", binary: "tracker", tests: "^(TestAForkInherits|TestADaemon)"},
 		{title: "PID namespace", binary: "tracker", tests: "^(TestInAPIDNamespace|TestOnlyWhatIsVisible)"},
+		{title: "gate tests", binary: "tracker", tests: "^TestGate_", env: []string{"REQUIRE_GATE=1"}},
 	}
 }
 
@@ -48,6 +49,7 @@ func groups() []group {
 		anywhere("facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target|AProcessIsUnchanged)"),
 		anywhere("pidfd", "pidfd", "."),
 		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
+		group{title: "gate of the service", binary: "cmd", tests: "^(TestGate|TestFullMap)", env: []string{"REQUIRE_GATE=1"}},
 		group{title: "both sources", binary: "cmd", tests: "^TestBothSourcesGiveTheSameAnswer$", env: []string{"PATH=" + ownSleep + ":/bin"}},
 		group{
 			title: "delivery", binary: "cmd",

@@ -16,7 +16,7 @@ import (
 func seen(t *testing.T, k kernel) []guest.Result {
 	t.Helper()
 	source, demo := row{kernel: k}.wantedSource()
-	facilities, err := json.MarshalIndent(guest.Facilities{Signals: "yes", Exits: "pidfd", Cache: "yes"}, "", "  ")
+	facilities, err := json.MarshalIndent(guest.Facilities{Signals: "yes", Gate: "yes (fmod_ret)", Exits: "pidfd", Cache: "yes"}, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,9 @@ type Result struct {
 type Facilities struct {
 	// Signals says whether the signals of other senders are seen: "yes" or "no".
 	Signals string
+	// Gate says whether the gate refuses a signal of one server to another: "yes" with what its program is attached to,
+	// or "no".
+	Gate string
 	// Exits says what tells how a process ended: "pidfd", whoever reaped it, or "/proc", until then.
 	Exits string
 	// Cache says whether files are looked up in the kernel's cache first: "yes" or "no".

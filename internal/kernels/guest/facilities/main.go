@@ -33,8 +33,9 @@ func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var f guest.Facilities
-	var errs [3]error
+	var errs [4]error
 	f.Signals, errs[0] = signals(ctx)
+	f.Gate, errs[3] = gate(ctx)
 	f.Exits, errs[1] = exits(ctx)
 	f.Cache, errs[2] = cache()
 	if err := errors.Join(errs[:]...); err != nil {
@@ -48,7 +49,7 @@ func main() {
 
 // shell runs a script under a name of its own, with an argument, until its input ends. It has exec'd and set its
 // traps when shell returns.
-func shell(name, script, arg string) (cmd *exec.Cmd, end io.Closer, err error) {
+func shell(name, script, arg string) (cmd *exec.Cmd, end io.WriteCloser, err error) {
 	cmd = exec.Command("/bin/sh")
 	cmd.Args = []string{name, "-c", script, arg}
 	stdin, err := cmd.StdinPipe()
@@ -66,14 +67,19 @@ func shell(name, script, arg string) (cmd *exec.Cmd, end io.Closer, err error) {
 	return cmd, stdin, err
 }
 
-// signals has a process that looks like a server get a signal, and looks whether the tracker saw it.
-func signals(ctx context.Context) (string, error) {
-	const name = "facilities-server"
-	t, err := tracker.Open(ctx, tracker.Config{
+// open opens a tracker for servers of a name.
+func open(ctx context.Context, name string) (*tracker.Tracker, error) {
+	return tracker.Open(ctx, tracker.Config{
 		Pattern: selector.Pattern{Names: []string{name}, Subcommand: "mcp"},
 		Signal:  syscall.SIGUSR1,
 		Seed:    func(context.Context) ([]selector.PID, error) { return nil, nil },
 	})
+}
+
+// signals has a process that looks like a server get a signal, and looks whether the tracker saw it.
+func signals(ctx context.Context) (string, error) {
+	const name = "facilities-server"
+	t, err := open(ctx, name)
 	if errors.Is(err, tracker.ErrUnavailable) {
 		return "no: " + err.Error(), nil
 	}
