@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -70,6 +71,9 @@ func (c *command) playIn(ctx context.Context, s scenario, v versions, mode outco
 		}
 		r.Mode, r.From, r.To = mode, v.from, v.installed(s)
 		c.say(r)
+		if len(outcome.Broken([]outcome.Result{r})) > 0 && w.service != nil {
+			fmt.Fprintf(os.Stderr, "the service said:\n%s", w.service.log())
+		}
 		results = append(results, r)
 		if err := c.kept.add(r); err != nil {
 			return results, err

@@ -145,6 +145,15 @@ func (s *service) lastWords() string {
 	return string(lines[len(lines)-1])
 }
 
+// log is what it said.
+func (s *service) log() string {
+	text, err := os.ReadFile(s.path("log"))
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return string(text)
+}
+
 // end ends it by a signal.
 func (s *service) end(sig syscall.Signal, p pace) error {
 	if s.cmd == nil {
