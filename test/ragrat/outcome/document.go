@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -45,7 +46,20 @@ func (p place) write(path, text string) error {
 
 // Write puts the tables into a document.
 func Write(path string, states []State, results []Result) error {
-	return measured.write(path, fmt.Sprintf("Measured on %s.\n\n%s\n%s", today(), stateTable(states), Table(results)))
+	return measured.write(path, fmt.Sprintf("Measured on %s%s.\n\n%s\n%s", today(), machine(), stateTable(states), Table(results)))
+}
+
+// machine says where it was measured. Other work on the same processors delays a signal more than anything else.
+func machine() string {
+	text := fmt.Sprintf(" on %d processors", runtime.NumCPU())
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		text += ", Linux " + strings.TrimSpace(string(release))
+	}
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fields := strings.Fields(string(load))
+		text += fmt.Sprintf(", load average %s at the end", fields[min(2, len(fields)-1)])
+	}
+	return text
 }
 
 func today() string { return time.Now().UTC().Format(time.DateOnly) }
