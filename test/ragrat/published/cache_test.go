@@ -14,7 +14,8 @@ import (
 )
 
 // cargo puts a program into PATH that stands for cargo: it answers metadata with a source of SQLite that is one
-// line long, and does as install says for install. Building rag-rat itself takes minutes.
+// line long, and does as install says for install. Building rag-rat itself takes minutes. The C compiler is one that
+// does nothing, since not every machine has one.
 func cargo(t *testing.T, install string) (calls string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -23,7 +24,10 @@ func cargo(t *testing.T, install string) (calls string) {
 	metadata := `{"packages":[{"name":"libsqlite3-sys","manifest_path":"` + filepath.Join(dir, "Cargo.toml") + `"}]}`
 	script := "#!/bin/sh\ncase $1 in\nmetadata) echo '" + metadata + "' ;;\ninstall)\n echo $* >>" + calls +
 		"\n while [ $1 != --root ]; do shift; done\n " + install + "\n;;\nesac\n"
-	for path, text := range map[string]string{filepath.Join(dir, "cargo"): script, source: "int sqlite3_one;\n"} {
+	for path, text := range map[string]string{
+		filepath.Join(dir, "cargo"): script, source: "int sqlite3_one;\n",
+		filepath.Join(dir, "gcc"): "#!/bin/sh\n", filepath.Join(dir, "ar"): "#!/bin/sh\n",
+	} {
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
 			t.Fatal(err)
 		}
