@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -97,16 +98,17 @@ func stateTable(states []State) string {
 // Table has a row for each scenario, mode and version, with the least and the most of its rounds.
 func Table(results []Result) string {
 	var b strings.Builder
-	b.WriteString("| scenario | installed | mode | sessions | lost | of them silent | upgraded | missed | calls | calls lost | calls refused | last exec | rollout |\n" +
-		"|" + strings.Repeat("---|", 13) + "\n")
+	b.WriteString("| scenario | installed | mode | sessions | lost | of them silent | upgraded | missed | calls | calls lost | calls refused | last exec | rollout | ended by |\n" +
+		"|" + strings.Repeat("---|", 14) + "\n")
 	for _, rounds := range grouped(results) {
 		r := rounds[0]
 		of := func(get func(Result) int) string { return spread(rounds, get) }
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
 			r.Scenario, r.what(), r.Mode, of(func(r Result) int { return r.Sessions }), of(Result.LostSessions), of(func(r Result) int { return r.Silent }),
 			of(func(r Result) int { return r.Upgraded }), of(func(r Result) int { return r.Missed }),
 			of(func(r Result) int { return r.Calls }), of(func(r Result) int { return r.Lost }),
-			of(func(r Result) int { return r.Refused }), lastExec(rounds), phases(rounds))
+			of(func(r Result) int { return r.Refused }), lastExec(rounds),
+			said(rounds, func(r Result) string { return r.Phase }), said(rounds, func(r Result) string { return r.Ends }))
 	}
 	return b.String()
 }
@@ -158,11 +160,12 @@ func lastExec(rounds []Result) string {
 	return fmt.Sprintf("%.2f s", most.Seconds())
 }
 
-func phases(rounds []Result) string {
+// said are the words of the rounds, each once.
+func said(rounds []Result, get func(Result) string) string {
 	var words []string
 	for _, r := range rounds {
-		if r.Phase != "" && (len(words) == 0 || words[len(words)-1] != r.Phase) {
-			words = append(words, r.Phase)
+		if word := get(r); word != "" && !slices.Contains(words, word) {
+			words = append(words, word)
 		}
 	}
 	if len(words) == 0 {
