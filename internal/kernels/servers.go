@@ -139,6 +139,9 @@ func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extr
 			err = errors.Join(err, fmt.Errorf("%s: %s\n%s", s.Name, s.Failure, tail([]byte(s.Output))))
 		}
 	}
+	if err != nil {
+		err = fmt.Errorf("%w\nall that it said: %s", err, m.keep(row{kernel: k, console: console}, 1))
+	}
 	return results, err
 }
 

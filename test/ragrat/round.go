@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -72,7 +73,7 @@ func (c *command) playIn(ctx context.Context, s scenario, v versions, mode outco
 		r.Mode, r.From, r.To = mode, v.from, v.installed(s)
 		c.say(r)
 		if len(outcome.Broken([]outcome.Result{r})) > 0 && w.service != nil {
-			fmt.Fprintf(os.Stderr, "the service said:\n%s", w.service.log())
+			w.explain(ctx)
 		}
 		results = append(results, r)
 		if err := c.kept.add(r); err != nil {
@@ -105,6 +106,28 @@ func (w *world) round(ctx context.Context, text []byte) (r outcome.Result, err e
 	stop()
 	callers.Wait()
 	return w.result(ctx), nil
+}
+
+// explain writes what the service said, and what it knows of the servers that run another file.
+func (w *world) explain(ctx context.Context) {
+	fmt.Fprintf(os.Stderr, "the service said:\n%s", w.service.log())
+	known, err := w.service.client().Servers(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	for _, s := range w.sessions {
+		if s.gone() || s.last == w.fresh[s.installed] {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "server %d in %s runs %v, SIGUSR1: %s; the service knows", s.pid(), s.cmd.Dir, s.last, dispositionOf(s.pid()))
+		for _, k := range known {
+			if int(k.PID) == s.pid() {
+				text, err := json.Marshal(k)
+				fmt.Fprintf(os.Stderr, " %s %v", text, err)
+			}
+		}
+		fmt.Fprintln(os.Stderr)
+	}
 }
 
 // begins forgets what was counted in the round before. A server that has ended by now is not part of this one.
