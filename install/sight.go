@@ -98,7 +98,7 @@ func (s *sight) look(path string) (selector.Install, mark) {
 // ready says why the file that fd leads to cannot be exec'd. When it can, i has the paths that the kernel opens
 // besides, which lead from the same root, and the files there.
 func (s *sight) ready(fd int, m mark, i *selector.Install) error {
-	next, isScript, err := s.examine(fd, m, false)
+	next, isScript, err := s.examine(fd, question{mark: m})
 	i.Script = isScript
 	var interpreters []string
 	var programs []selector.File
@@ -121,16 +121,16 @@ func (s *sight) ready(fd int, m mark, i *selector.Install) error {
 	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
 }
 
-// examine is what is to be known of a file: as a program or, where loader says so, as the interpreter of an ELF.
-func (s *sight) examine(fd int, m mark, loader bool) (next string, isScript bool, err error) {
+// examine answers a question about the file that fd leads to, and opens it only where the answer is not known.
+func (s *sight) examine(fd int, q question) (next string, isScript bool, err error) {
 	as := examine
-	if loader {
+	if q.loader {
 		as = examineLoader
 	}
-	if !m.isRegular() { // it is not opened
+	if !q.isRegular() { // it is not opened
 		return as(fd)
 	}
-	return s.answers.ask(question{m, loader}, s.owner, func() (string, bool, error) { return as(fd) })
+	return s.answers.ask(q, s.owner, func() (string, bool, error) { return as(fd) })
 }
 
 // examineAt examines the file that a path leads to, and gives what decides whether a user may exec it.
@@ -145,7 +145,7 @@ func (s *sight) examineAt(path string, loader bool) (next string, isScript bool,
 		return "", false, f, err
 	}
 	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
-	next, isScript, err = s.examine(fd, m, loader)
+	next, isScript, err = s.examine(fd, question{m, loader})
 	return next, isScript, f, err
 }
 
