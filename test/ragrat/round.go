@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
@@ -178,12 +179,16 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// decided is how long a service may take to come to the end of a rollout although nothing happens: a server that hangs
+// halts its group after two minutes.
+const decided = rollout.ArmTimeout + 20*time.Second
+
 // watch looks at the servers until nothing has happened for long enough.
 func (w *world) watch(ctx context.Context) error {
 	acted := make(chan error, 1)
 	go func() { acted <- w.after(ctx) }()
 	last, acting := time.Now(), true
-	for acting || time.Since(last) < w.enough() || w.unfinished(ctx) && time.Since(last) < 4*w.quiet {
+	for acting || time.Since(last) < w.enough() || w.unfinished(ctx) && time.Since(last) < decided {
 		select {
 		case err := <-acted:
 			if err != nil {
