@@ -43,12 +43,12 @@ test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86
 # (go run ./test/ragrat -list shows them). A run of all writes the document.
 .PHONY: test-rag-rat
 test-rag-rat: build ## Upgrade real rag-rat servers (as root, needs cargo, git and gcc; builds them once)
-	$(GO) run ./test/ragrat -docs docs/RAGRAT.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(MODES),-mode "$(MODES)")
+	$(GO) run ./test/ragrat -docs docs/RAGRAT.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(MODES),-mode "$(MODES)") $(if $(TRIES),-tries $(TRIES))
 
-# KERNELS=6.1 boots that only, and compares with the limits instead of writing the document.
+# KERNELS=6.1 boots that only, and writes no document unless WRITE=1 says so.
 .PHONY: test-rag-rat-kernels
 test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated, with the gate
-	$(GO) run ./internal/kernels -servers -docs docs/RAGRAT.md $(if $(KERNELS),-only $(KERNELS)) $(if $(MODES),-mode "$(MODES)")
+	$(GO) run ./internal/kernels -servers $(if $(KERNELS),-only $(KERNELS) $(if $(WRITE),-docs docs/RAGRAT.md),-docs docs/RAGRAT.md) $(if $(MODES),-mode "$(MODES)")
 
 # SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
 .PHONY: chaos

@@ -30,7 +30,7 @@ func main() {
 	cache, _ := os.UserCacheDir()
 	flag.StringVar(&o.cache, "cache", filepath.Join(cache, "ebpf-upgrader-kernels"), "the folder for what is downloaded")
 	flag.StringVar(&o.only, "only", "", "names of kernels, separated by commas; all without")
-	flag.StringVar(&o.docs, "docs", "", "the document of the tables: a run of all kernels writes it, with -only it is compared")
+	flag.StringVar(&o.docs, "docs", "", "the document of the tables: a run of all kernels writes it, with -only it is compared; with -servers it is written")
 	flag.StringVar(&o.readme, "readme", "", "the document of the short table, likewise")
 	flag.DurationVar(&o.within, "within", 0, "how long the kernels may take in all; as long as they like without")
 	flag.BoolVar(&o.real, "servers", false, "have real rag-rat servers upgraded instead of running the tests")

@@ -64,7 +64,7 @@ func (o options) playServers(ctx context.Context, chosen []kernel) error {
 		}
 		fmt.Printf("%s took %s\n", k.name, time.Since(begin).Round(time.Second))
 	}
-	if o.only == "" && o.docs != "" {
+	if o.docs != "" {
 		errs = append(errs, outcome.WriteKernels(o.docs, rows))
 	}
 	return errors.Join(errs...)

@@ -28,7 +28,7 @@ type command struct {
 	scenarios       []scenario
 	program, docs   string
 	kept            *kept
-	rounds          int
+	rounds, tries   int
 	build, prebuilt bool
 	json            bool
 	// whole says that nothing is left out, so that the document may be written.
@@ -37,7 +37,7 @@ type command struct {
 
 // What is chosen where nothing else is.
 const (
-	allModes    = "alone service hurry gate"
+	allModes    = "alone hurry gate"
 	allVersions = "0.3.2 0.21.1 0.24.1"
 )
 
@@ -84,6 +84,7 @@ func parse(args []string) (*command, error) {
 	f.StringVar(&c.docs, "docs", "", "the document whose tables a run of all scenarios writes")
 	f.StringVar(&g.results, "results", "", "a file that keeps the results; what stands in it is not played again")
 	f.IntVar(&c.rounds, "rounds", 1, "how often each scenario is played")
+	f.IntVar(&c.tries, "tries", 1, "how often a scenario is tried without the gate before a broken limit counts")
 	f.IntVar(&g.slower, "slower", 1, "how many times as slow as usual the machine is")
 	f.BoolVar(&c.build, "build", false, "build the versions, and end")
 	f.BoolVar(&c.json, "json", false, "write the results as JSON, one in a line")

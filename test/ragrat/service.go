@@ -62,14 +62,10 @@ func modeFlags(program string, mode outcome.Mode) ([]string, error) {
 	case mode == outcome.Gate:
 		return []string{"--gate", "on"}, nil
 	}
-	var flags []string
 	if knows {
-		flags = []string{"--gate", "off"}
+		return []string{"--gate", "off"}, nil
 	}
-	if mode == outcome.Hurry {
-		flags = append(flags, "--settle", "100ms", "--hold", "300ms")
-	}
-	return flags, nil
+	return nil, nil
 }
 
 func (s *service) path(name string) string { return filepath.Join(s.dir, name) }

@@ -16,16 +16,14 @@ type Mode string
 const (
 	// Alone is without a service.
 	Alone Mode = "alone"
-	// Service is the service with its default values and without the gate.
-	Service Mode = "service"
-	// Hurry is the service without the gate, with times that are shorter than those of the servers' own trigger.
+	// Hurry is the service without the gate, whose default times are shorter than those of the servers' own trigger.
 	Hurry Mode = "hurry"
 	// Gate is the service with its default values and the gate.
 	Gate Mode = "gate"
 )
 
 // Modes are all of them.
-func Modes() []Mode { return []Mode{Alone, Service, Hurry, Gate} }
+func Modes() []Mode { return []Mode{Alone, Hurry, Gate} }
 
 // Result is what one round of a scenario led to. Calls are those of clients between the install and the end.
 type Result struct {
