@@ -13,7 +13,7 @@ import (
 )
 
 // SchemaVersion is raised when a field of the answers changes its meaning or goes away.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // Status is the answer to /v1/status.
 type Status struct {

@@ -9,7 +9,7 @@ import (
 )
 
 // SchemaVersion is raised when a field of [Report] changes its meaning or goes away.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // Source says where the candidates came from.
 type Source string

@@ -18,7 +18,7 @@ const garbage = 50 // percent
 // ask the runtime for it for hours. Loading the programs takes 3 MiB, and a rollout of a thousand servers as much.
 const rest = 10 * time.Second
 
-// frugal is observers after whom memory is given back.
+// frugal gives memory back after its observers were called.
 type frugal struct {
 	upgrade.Observer
 	later *time.Timer

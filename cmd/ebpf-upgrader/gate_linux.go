@@ -35,7 +35,7 @@ var (
 // withoutGate is what protects servers where there is no gate.
 const withoutGate = "the servers' own signals reach all of a user's servers at once: a bad binary may end them all"
 
-// enableGate is called before anybody is seeded, so that no candidate is tracked without being covered. It fails only
+// enableGate is called before the tracker is seeded, so that no candidate is tracked without being covered. It fails only
 // where the gate is demanded.
 func (a *app) enableGate(h *host) error {
 	switch {
