@@ -83,7 +83,7 @@ What the program uses where it is to be had, and does without elsewhere:
 - Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no
   goroutine that waits for a file system.
 - Rights given up: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
-- What fails is tried twice more, and then at another boot: an emulated machine can stand still for longer than a
+- What fails is tried twice more, and then at up to two other boots: an emulated machine can stand still for longer than a
   test waits. The last column says what failed before it went well.
 
 How many tests passed:

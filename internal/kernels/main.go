@@ -63,7 +63,7 @@ func run(ctx context.Context, o options) error {
 	defer m.close()
 	var rows []row
 	for _, k := range chosen {
-		r := m.twice(ctx, k)
+		r := m.persist(ctx, k)
 		if ctx.Err() != nil {
 			return fmt.Errorf("test %s: %w", k.name, ctx.Err())
 		}

@@ -51,7 +51,7 @@ func (o options) playServers(ctx context.Context, chosen []kernel) error {
 	var rows []outcome.OnKernel
 	for _, k := range chosen {
 		begin := time.Now()
-		results, err := m.serversOn(ctx, k, o.servers(), extra)
+		results, err := m.persistServers(ctx, k, o.servers(), extra)
 		for _, r := range results {
 			fmt.Printf("%-12s %v\n", k.name, r)
 			rows = append(rows, outcome.OnKernel{Kernel: k.name, Result: r})
@@ -115,6 +115,20 @@ func libraries(ctx context.Context, program string) (map[string]string, error) {
 	return found, nil
 }
 
+// errMachine means that the emulated machine did not come to the end: nothing is known of the servers then.
+var errMachine = errors.New("the machine failed")
+
+// persistServers boots a kernel again where the machine fails. A limit that is broken is not tried again.
+func (m *machine) persistServers(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]outcome.Result, error) {
+	for boot := 1; ; boot++ {
+		results, err := m.serversOn(ctx, k, plan, extra)
+		if !errors.Is(err, errMachine) || ctx.Err() != nil || boot == boots || len(outcome.Broken(results)) > 0 {
+			return results, err
+		}
+		fmt.Printf("%s: %v\nonce more:\n", k.name, err)
+	}
+}
+
 // serversOn boots one kernel. The results are those that were told, also after an error.
 func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]outcome.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
@@ -130,7 +144,7 @@ func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extr
 		err = fmt.Errorf("%d of %d steps did not run", len(plan.Steps)-len(steps), len(plan.Steps))
 	}
 	if err != nil {
-		err = fmt.Errorf("%w\n%s", err, tail(console))
+		err = fmt.Errorf("%w: %w\n%s", errMachine, err, tail(console))
 	}
 	var results []outcome.Result
 	for _, s := range steps {
