@@ -57,7 +57,8 @@ func (s *Service) noteForeignDeath(k *known, exit rollout.Exit, now time.Time) {
 		return
 	}
 	d := rollout.Death{
-		Identity: k.identity(), UID: k.UID, Detail: exit.Describe(s.cfg.Upgrader.cfg.Signal), Sender: k.foreign.sender,
+		Identity: k.identity(), UID: k.UID, Detail: exit.Describe(s.cfg.Upgrader.cfg.Signal), Sender: k.foreign.sender, SentAt: k.foreign.at,
+		IsUnhandled: exit.IsUnhandled(s.cfg.Upgrader.cfg.Signal),
 	}
 	k.home.deaths = append(k.home.deaths, d)
 	k.home.deaths = k.home.deaths[max(0, len(k.home.deaths)-maxEarlyDeaths):]
@@ -66,10 +67,13 @@ func (s *Service) noteForeignDeath(k *known, exit rollout.Exit, now time.Time) {
 // maxEarlyDeaths bounds what is kept of servers that died before the file at their place had settled.
 const maxEarlyDeaths = 64
 
-// countEarlyDeaths has the rollout of a place count the servers that died of its file before it had settled.
+// countEarlyDeaths has the rollout of a place count the servers that died of its file before it had settled. Those that were
+// signalled before the file came there died of the one before, which another has replaced.
 func (s *Service) countEarlyDeaths(p *place, now time.Time) {
 	for _, d := range p.deaths {
-		p.rollout.AddDeath(d, now)
+		if !d.SentAt.Before(p.install.Changed) {
+			p.rollout.AddDeath(d, now)
+		}
 	}
 	p.deaths = nil
 }

@@ -50,6 +50,24 @@ func TestForeignSignal_DeathBeforeSettled_HaltsTheFile(t *testing.T) {
 	})
 }
 
+func TestForeignSignal_DeathOfReplacedFile_CountsNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"] = at("/a", oldImage)
+		w.begin(1, "/a", 1)
+		w.begin(2, "/a", 1)
+		w.serve(t, 0)
+		w.pass(time.Second)
+		w.dieOfAnother(1) // of a file that is replaced before it has settled
+		w.pass(100 * time.Millisecond)
+		good := at("/a", newImage)
+		good.Changed = time.Now()
+		w.land(good)
+		w.pass(time.Second)
+		requireAsked(t, w, 2, 1, "for the file that replaced the one of which 1 died")
+	})
+}
+
 func TestForeignSignal_DeathAtOtherInstall_CountsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -65,7 +66,10 @@ func (m *model) dice(n int) int {
 }
 
 func (m *model) fail(format string, args ...any) {
-	for _, step := range m.steps {
+	m.own.Lock()
+	steps := slices.Clone(m.steps)
+	m.own.Unlock()
+	for _, step := range steps {
 		m.t.Log(step)
 	}
 	m.stop()

@@ -58,7 +58,7 @@ func (m *model) checkCanary(p *selector.Process, image selector.Image) {
 		}
 		proven[f.group] = proven[f.group] || f.proves(image, m.limits.GroupHold)
 		isUserProven = isUserProven || f.proves(image, m.limits.Hold)
-		isUnderWay = isUnderWay || f.group != group && f.target == image && f.runs == image && !f.proves(image, m.limits.Hold)
+		isUnderWay = isUnderWay || f.group != group && f.target == image && m.files[f.path].Image == image && f.runs == image && !f.proves(image, m.limits.Hold)
 	}
 	if proven[group] || m.proven[image] != nil && m.proven[image][group] {
 		m.remember(image, group)

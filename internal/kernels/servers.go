@@ -131,7 +131,7 @@ func (m *machine) persistServers(ctx context.Context, k kernel, plan guest.Plan,
 
 // serversOn boots one kernel. The results are those that were told, also after an error.
 func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]outcome.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	ctx, cancel := context.WithTimeout(ctx, 2*longest)
 	defer cancel()
 	initramfs, said := filepath.Join(m.work, "initramfs"), filepath.Join(m.work, "console")
 	if err := writeInitramfs(initramfs, m.tools, m.programs, extra, plan); err != nil {

@@ -21,8 +21,8 @@ func (e Exit) isExecFailure() bool {
 	return e.Known && e.Status.Exited() && e.Status.ExitStatus() == codeExecFailed
 }
 
-// isUnhandled reports whether the server died of the signal itself.
-func (e Exit) isUnhandled(signal syscall.Signal) bool {
+// IsUnhandled reports whether the server died of the signal itself.
+func (e Exit) IsUnhandled(signal syscall.Signal) bool {
 	return e.Known && e.Status.Signaled() && e.Status.Signal() == signal
 }
 
@@ -37,7 +37,7 @@ func (r *Rollout) stepOf(m *Member, e Exit) Step {
 	switch {
 	case !m.State.Kept() || m.State == Upgraded:
 		return Ended
-	case e.isExecFailure(), e.isUnhandled(r.cfg.Signal):
+	case e.isExecFailure(), e.IsUnhandled(r.cfg.Signal):
 		return Died
 	case m.State == Settling && m.ArmedAt.IsZero():
 		return Died
@@ -57,7 +57,7 @@ func (e Exit) Describe(signal syscall.Signal) string {
 		return "ended unseen"
 	case e.isExecFailure():
 		return fmt.Sprintf("exit code %d: its exec failed", codeExecFailed)
-	case e.isUnhandled(signal):
+	case e.IsUnhandled(signal):
 		return "the signal to upgrade ended it: it had no handler"
 	case e.Status.Signaled():
 		return "signal: " + e.Status.Signal().String()

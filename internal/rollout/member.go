@@ -62,6 +62,8 @@ type Member struct {
 	gone bool
 	// isArming says that it has just started, and is inspected until it is armed.
 	isArming bool
+	// isUnhandled says that the signal itself ended it.
+	isUnhandled bool
 	// isOverdue says that it was not armed within [ArmTimeout] after its exec.
 	isOverdue bool
 }

@@ -190,6 +190,7 @@ func (r *Rollout) Ended(pid selector.PID, exit Exit, now time.Time) {
 	}
 	r.prove(r.group(m.Group), now) // what it has proven until now stays so
 	s := r.stepOf(m, exit)
+	m.isUnhandled = exit.IsUnhandled(r.cfg.Signal)
 	if m.State == Signalled || m.State == Settling || s == Died {
 		m.Detail = exit.Describe(r.cfg.Signal)
 		if s == Died && m.State == Settling && m.ArmedAt.IsZero() && exit.IsClean() {

@@ -141,7 +141,7 @@ func (r *Rollout) phase(isPaused bool) Phase {
 }
 
 func (r *Rollout) deaths() int {
-	n := 0
+	n := r.strays
 	for _, u := range r.users {
 		n += u.deaths
 	}

@@ -42,8 +42,9 @@ type Rollout struct {
 	// counts has the members by state, and those that have ended.
 	counts map[State]int
 	arming int
-	// foreign counts deaths after signals of other senders, by sender.
+	// foreign counts deaths after signals of other senders, by sender, and strays those of them that the signal itself ended.
 	foreign map[selector.PID]int
+	strays  int
 }
 
 // New begins a rollout of an installed file.
@@ -162,6 +163,10 @@ func (r *Rollout) died(m *Member) {
 	if m.ByOther {
 		r.foreign[m.Sender]++
 	}
+	if m.ByOther && m.isUnhandled {
+		r.strays++ // the sender's fault: it says nothing of the file
+		return
+	}
 	u := r.user(m.UID)
 	u.deaths++
 	u.isFailed = u.isFailed || !u.isProven
@@ -176,15 +181,18 @@ type Death struct {
 	selector.Identity
 	UID    uint32
 	Detail string
-	// Sender sent the signal; 0: unknown.
+	// Sender sent the signal; 0: unknown. SentAt is when.
 	Sender selector.PID
+	SentAt time.Time
+	// IsUnhandled says that the signal itself ended it.
+	IsUnhandled bool
 }
 
 // AddDeath counts the death of a server that the rollout did not have, after the signal of another sender.
 func (r *Rollout) AddDeath(d Death, now time.Time) {
 	m := &Member{
 		PID: d.PID, StartTime: d.StartTime, UID: d.UID, Rollout: r.number, Since: now, Detail: d.Detail,
-		ByOther: true, Sender: d.Sender, Group: Group{User: d.UID}, State: Crashed,
+		ByOther: true, Sender: d.Sender, isUnhandled: d.IsUnhandled, Group: Group{User: d.UID}, State: Crashed,
 	}
 	r.counts[Crashed]++
 	r.died(m)

@@ -374,6 +374,22 @@ func TestForeignSignal_Deaths_AreNamedNeverComplete(t *testing.T) {
 	}
 }
 
+// TestForeignSignal_EndsServer_HaltsNot: the signal met an exec, which is the sender's fault.
+func TestForeignSignal_EndsServer_HaltsNot(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.start(1, 1, "/d")
+	h.start(2, 1, "/d")
+	h.SentByOther(h.Member(1), 4242, h.now, h.now)
+	h.exec(1, newImage)
+	h.exit(1, syscall.WaitStatus(syscall.SIGUSR1))
+	h.pass(time.Second)
+	h.want("after the other sender's signal ended one", 2)
+	if r := h.Report(false); r.Deaths != 1 || len(r.Foreign) != 1 || len(r.Halts) != 0 {
+		t.Errorf("the rollout is %+v, want the death told, and no halt", r)
+	}
+}
+
 func TestSelf_OthersPending_GoesLast(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(h *host) { h.cfg.Limits.Canary, h.cfg.Self = 0, 1 })
