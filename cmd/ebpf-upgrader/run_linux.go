@@ -118,7 +118,7 @@ func (o *options) served() string {
 }
 
 func (a *app) serveLocked(stop context.Context) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // what ends is asked before who is behind
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // outlives stop: the service still says which servers are behind
 	defer cancel()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbage)
