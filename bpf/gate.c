@@ -35,6 +35,12 @@ const volatile __u32 gate_signal;
  */
 volatile __u32 prober;
 
+/*
+ * The gate is open for good. Detaching is not enough: a process that user space forks at that moment holds a copy of
+ * the link's descriptor until it execs.
+ */
+volatile __u32 closed;
+
 /* volatile, so that the compiler keeps them where user space looks. */
 volatile __u64 refused;
 volatile __u64 proofs;
@@ -101,7 +107,7 @@ static __always_inline int judge(struct task_struct *target, int sig)
 
 	if (sig == 0)
 		return prove(target);
-	if ((__u32)sig != gate_signal)
+	if ((__u32)sig != gate_signal || closed)
 		return 0;
 	from = current_tgid();
 	if (!from || !is_covered(from))

@@ -46,6 +46,7 @@ const (
 	GateMapServers      = "servers"
 	GateProgGateFmodRet = "gate_fmod_ret"
 	GateProgGateLsm     = "gate_lsm"
+	GateVarClosed       = "closed"
 	GateVarGateSignal   = "gate_signal"
 	GateVarPidNamespace = "pid_namespace"
 	GateVarProber       = "prober"
@@ -112,6 +113,7 @@ type GateMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GateVariableSpecs struct {
+	Closed       *ebpf.VariableSpec `ebpf:"closed"`
 	GateSignal   *ebpf.VariableSpec `ebpf:"gate_signal"`
 	PidNamespace *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Prober       *ebpf.VariableSpec `ebpf:"prober"`
@@ -156,6 +158,7 @@ func (m *GateMaps) Close() error {
 //
 // It can be passed to LoadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GateVariables struct {
+	Closed       *ebpf.Variable `ebpf:"closed"`
 	GateSignal   *ebpf.Variable `ebpf:"gate_signal"`
 	PidNamespace *ebpf.Variable `ebpf:"pid_namespace"`
 	Prober       *ebpf.Variable `ebpf:"prober"`

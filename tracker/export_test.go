@@ -7,9 +7,11 @@ package tracker
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 )
 
 // OpenWithoutSignals is Open on a kernel that refuses to attach the program for signals: in its
@@ -88,3 +90,16 @@ var ErrNeverRuns = errNeverRuns
 
 // Program is the gate's program.
 func (g *Gate) Program() *ebpf.Program { return g.program }
+
+// KeepAttached is another reference to the program's attachment, as a child has between its fork and its exec.
+func (g *Gate) KeepAttached() (io.Closer, error) {
+	l, ok := g.owned[0].(link.Link)
+	if !ok {
+		return nil, errors.New("the gate is not attached")
+	}
+	info, err := l.Info()
+	if err != nil {
+		return nil, err
+	}
+	return link.NewFromID(info.ID)
+}

@@ -206,6 +206,9 @@ func (g *Gate) Close() error {
 		g.use.Lock()
 		defer g.use.Unlock()
 		var errs []error
+		if g.objects.Closed != nil { // else it was never loaded
+			errs = append(errs, g.objects.Closed.Set(uint32(1)))
+		}
 		for _, c := range g.owned {
 			errs = append(errs, c.Close())
 		}

@@ -202,6 +202,7 @@ func TestGate_Seeded_Covers(t *testing.T) {
 	}
 }
 
+// TestGate_Closed_Passes: also while a child that is yet to exec keeps the program attached.
 func TestGate_Closed_Passes(t *testing.T) {
 	t.Parallel()
 	s, g := newGate(t, nil)
@@ -210,6 +211,11 @@ func TestGate_Closed_Passes(t *testing.T) {
 	}
 	a, b := s.candidate(), s.candidate()
 	s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
+	child, err := g.KeepAttached()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close() //nolint:errcheck // nothing is lost with it
 	if err := errors.Join(g.Close(), g.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +223,7 @@ func TestGate_Closed_Passes(t *testing.T) {
 	if covers, err := g.Covers(b.pid()); covers || err != nil || g.Active() {
 		t.Errorf("a closed gate covers: %t, %v, and is active: %t", covers, err, g.Active())
 	}
-	_, err := g.Stats()
+	_, err = g.Stats()
 	_, err2 := g.Refusals()
 	if !errors.Is(err, tracker.ErrClosed) || !errors.Is(err2, tracker.ErrClosed) {
 		t.Errorf("Stats and Refusals fail with %v and %v, want ErrClosed", err, err2)

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,12 +26,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/control"
-	"ebpf-upgrader/fallback"
+	chaoswitness "ebpf-upgrader/internal/chaos/witness"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/testfleet"
-	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
-	"ebpf-upgrader/tracker"
 )
 
 // client asks a service once it listens.
@@ -359,13 +358,16 @@ func TestASecondServiceIsTurnedDownAndATriggerHandedOver(t *testing.T) {
 // TestBesideASecondSenderOursKillsNobody: the servers' own trigger fires at random up to 3 s after each of
 // three installs. It knows no more than /proc, where a server that is in the middle of its exec looks
 // like before; so it may kill, and nobody can help that. Ours must not: it sees the other's signals. Who
-// sent the last signal to a server that died of one is witnessed by a tracker of the test's own.
+// sent the last signal that took effect in a server that died is told by a program of the test's own.
 func TestBesideASecondSenderOursKillsNobody(t *testing.T) {
 	needRoot(t)
 	own, program := build(t, "../../internal/testfleet/owntrigger"), build(t, ".")
 	s := newScene(t)
 	fleet := s.startFleet(30, nil)
-	last := witnessed(t)
+	watch, err := chaoswitness.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := newService(t)
 	p.start(t, program, append(p.args(s.Path(), "bpf"), "--max-failures", "100"))
 	ours := s.status(p.client(t)).PID
@@ -380,11 +382,15 @@ func TestBesideASecondSenderOursKillsNobody(t *testing.T) {
 		}
 		others.Wait()
 	}
+	records, err := watch.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, server := range fleet {
 		select {
 		case <-server.Exited():
-			if sender := last(server.PID()); sender == ours {
-				t.Errorf("server %d died of our signal: %v", server.PID(), server.ExitState())
+			if of := endOf(server.PID(), records); killedBy(of, ours) {
+				t.Errorf("server %d died of our signal (%v): %+v", server.PID(), server.ExitState(), of)
 			}
 		default:
 			s.upgraded(server)
@@ -393,48 +399,27 @@ func TestBesideASecondSenderOursKillsNobody(t *testing.T) {
 	t.Logf("%d of %d servers died of the other sender's signals", dead(fleet), len(fleet))
 }
 
-// witnessed answers with who sent a server the last signal that the kernel saw.
-func witnessed(t *testing.T) (last func(selector.PID) selector.PID) {
-	t.Helper()
-	tracked, err := tracker.Open(within(t), tracker.Config{
-		Pattern: selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}, Signal: syscall.SIGUSR1, RingBytes: 4 << 20,
-		Seed: func(context.Context) ([]selector.PID, error) { return fallbackCandidates(t) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	senders := make(map[selector.PID]selector.PID)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for e, err := tracked.Next(); err == nil; e, err = tracked.Next() {
-			if e.Kind == tracker.Signal {
-				mu.Lock()
-				senders[e.PID] = e.Sender
-				mu.Unlock()
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		_ = tracked.Close()
-		<-done
-	})
-	return func(pid selector.PID) selector.PID {
-		mu.Lock()
-		defer mu.Unlock()
-		return senders[pid]
-	}
+// endOf is what was seen of a process, in the order of time.
+func endOf(pid selector.PID, records []chaoswitness.Record) []chaoswitness.Record {
+	of := slices.DeleteFunc(slices.Clone(records), func(r chaoswitness.Record) bool { return selector.PID(r.Process) != pid })
+	slices.SortStableFunc(of, func(a, b chaoswitness.Record) int { return cmp.Compare(a.At, b.At) })
+	return of
 }
 
-// fallbackCandidates is the seed of a tracker.
-func fallbackCandidates(t *testing.T) ([]selector.PID, error) {
-	fs, err := proc.NewFS("/proc")
-	if err != nil {
-		return nil, err
+// killedBy reports whether the last signal that took effect is ours, and no other sender's came right before it: between
+// our last look and our signal nothing can help.
+func killedBy(of []chaoswitness.Record, ours selector.PID) bool {
+	const tooClose = uint64(20 * time.Millisecond)
+	var last, other chaoswitness.Record
+	for _, r := range of {
+		if r.Kind != chaoswitness.Signalled || !r.Delivered() {
+			continue
+		}
+		if last = r; selector.PID(r.Sender) != ours {
+			other = r
+		}
 	}
-	defer func() { _ = fs.Close() }()
-	return fallback.New(fs, selector.Pattern{Names: []string{testfleet.Name}, Subcommand: "mcp"}).Candidates(within(t))
+	return selector.PID(last.Sender) == ours && (other.At == 0 || last.At-other.At > tooClose)
 }
 
 // TestAThousandServersAreUpgradedAndEachAskedOnce also logs the time from the canary's confirmation to
