@@ -221,10 +221,22 @@ func (s *Service) plan(m *rollout.Member) {
 	}
 }
 
+// watchQuiet has those watched that are yet to be signalled, so that it is known of an idle one when its turn comes.
+func (s *Service) watchQuiet(m *rollout.Member) {
+	switch {
+	case s.cfg.Quiet == nil:
+	case m.State == rollout.Pending:
+		s.cfg.Quiet.Begin(m.Identity(), m.UID)
+	default:
+		s.cfg.Quiet.Forget(m.PID)
+	}
+}
+
 // moved takes a change of a member's state.
 func (s *Service) moved(m rollout.Member, from rollout.State) {
 	s.note(&m)
 	s.cfg.Observer.Moved(m, from)
+	s.watchQuiet(&m)
 	switch m.State {
 	case rollout.Signalled, rollout.TimedOut:
 		s.plan(&m)

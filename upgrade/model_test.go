@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/upgrade"
@@ -48,6 +49,10 @@ type model struct {
 	// proven are the groups that were seen to be open, by image, and lived the users one of whose servers was upgraded.
 	proven map[selector.Image]map[rollout.Group]bool
 	lived  map[selector.Image]map[uint32]bool
+	// busy says of servers since when and until when they do something without a pause; landed is when the file at a path
+	// came there.
+	busy   map[selector.PID]span
+	landed map[string]time.Time
 	// paths are what servers may name; there is one where the operator says which.
 	paths []string
 }
@@ -98,6 +103,7 @@ func (m *model) signalled(pid selector.PID) {
 		m.broken("%d was sent the signal twice within %s", pid, time.Since(at))
 	}
 	m.checkCanary(p, install.Image)
+	m.checkQuiet(p)
 	m.asked[pid] = time.Now()
 	m.fate[pid] = &fate{group: rollout.GroupOf(*p), target: install.Image, path: p.Path, sent: time.Now()}
 	m.note("%d is sent the signal", pid)
@@ -123,15 +129,17 @@ func (m *model) react(p selector.Process) {
 		delay = 40 * time.Second
 	}
 	time.Sleep(delay)
-	m.exec(p.Identity)
+	m.exec(p)
 }
 
-// exec is from the signal to the armed server on what is installed then.
-func (m *model) exec(id selector.Identity) {
+// exec is from the signal to the armed server on what is installed then. A second signal does nothing: the first has led
+// to an exec since.
+func (m *model) exec(was selector.Process) {
+	id := was.Identity
 	var crash, lives bool
 	m.change(func() {
 		p := m.processes[id.PID]
-		if lives = p != nil && p.Identity == id; !lives {
+		if lives = p != nil && p.Identity == id && p.Image == was.Image; !lives {
 			return
 		}
 		p.Image, p.Catches = m.files[p.Path].Image, false
@@ -166,7 +174,12 @@ func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
 			delete(m.processes, id.PID)
 			delete(m.asked, id.PID)
 			m.clean[id.PID] = status == 0 && !lost && !m.fate[id.PID].hasJustExeced()
-			delete(m.fate, id.PID)
+			if f := m.fate[id.PID]; f != nil {
+				f.isGone = true
+				if f.proves(f.runs, m.limits.GroupHold) {
+					m.remember(f.runs, f.group) // what it has proven stays so
+				}
+			}
 			m.note("%d ends with %#x", id.PID, status)
 		}
 	})
@@ -174,6 +187,7 @@ func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
 		e := upgrade.Event{Kind: upgrade.Ended, PID: id.PID, At: time.Now(), Exit: rollout.Exit{Known: true, Status: status}}
 		time.Sleep(time.Duration(m.dice(3)*m.dice(300)) * time.Millisecond) // it is gone before that is told
 		m.send(e, lost)
+		m.change(func() { delete(m.fate, id.PID) })
 	}
 }
 
@@ -215,6 +229,7 @@ func (m *model) Moved(member rollout.Member, from rollout.State) {
 		if member.State == rollout.Upgraded {
 			m.noteLived(member)
 		}
+		m.checkWaited(member, from)
 		if member.State == rollout.Crashed && m.clean[member.PID] {
 			m.broken("%d is said to have died (%s) although its session ended", member.PID, member.Detail)
 		}
@@ -229,7 +244,7 @@ func (m *model) Rollout(r rollout.Report) {
 
 // step lets one thing happen.
 func (m *model) step() {
-	switch m.dice(12) {
+	switch m.dice(14) {
 	case 0, 1:
 		m.land(m.dice(4) == 0)
 	case 2:
@@ -244,6 +259,8 @@ func (m *model) step() {
 		m.secondSender()
 	case 6:
 		_ = m.service.Resume(m.ctx)
+	case 7, 8:
+		m.occupy()
 	}
 	m.pass(time.Duration(m.dice(4000)) * time.Millisecond)
 }
@@ -253,7 +270,7 @@ func (m *model) land(bad bool) {
 	i := ready(selector.Image{Dev: 1, Ino: m.ino})
 	i.Path = m.paths[m.dice(len(m.paths))]
 	m.note("%s lands at %s, bad: %t", i.Image, i.Path, bad)
-	m.change(func() { m.bad[i.Image] = bad })
+	m.change(func() { m.bad[i.Image], m.landed[i.Path] = bad, time.Now() })
 	m.world.land(i)
 }
 
@@ -324,6 +341,7 @@ func (m *model) run() {
 	cfg := upgrade.ServiceConfig{
 		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.world, Events: m.events,
 		ScanEvery: 10 * time.Minute, Observer: m, Journal: &journal{m.world}, Saved: m.saved,
+		Quiet: quiet.New(m, quietFor),
 	}
 	if !m.learned {
 		cfg.Paths = m.paths
@@ -349,6 +367,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 				asked: make(map[selector.PID]time.Time), bad: make(map[selector.Image]bool),
 				clean: make(map[selector.PID]bool), fate: make(map[selector.PID]*fate),
 				proven: make(map[selector.Image]map[rollout.Group]bool), lived: make(map[selector.Image]map[uint32]bool),
+				busy: make(map[selector.PID]span), landed: make(map[string]time.Time),
 				halted: make(map[selector.Image]bool), paths: []string{usual},
 			}
 			if m.learned = seed%2 == 1; m.learned {

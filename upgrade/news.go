@@ -66,6 +66,9 @@ func (s *Service) ended(pid selector.PID, exit rollout.Exit) {
 		s.noteForeignDeath(k, exit, now)
 	}
 	delete(s.known, pid)
+	if s.cfg.Quiet != nil {
+		s.cfg.Quiet.Forget(pid)
+	}
 	s.release(k.UID)
 	if k.before != nil {
 		s.parted(k.before)

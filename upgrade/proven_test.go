@@ -21,6 +21,8 @@ type fate struct {
 	at       time.Time
 	armed    time.Time
 	isExeced bool
+	// isGone says that it has ended, of which the service is yet to be told.
+	isGone bool
 }
 
 func (m *model) fateOf(p *selector.Process) *fate {
@@ -42,6 +44,11 @@ func (f *fate) hasJustExeced() bool {
 	return f != nil && f.isExeced && time.Since(f.at) < 2*time.Second
 }
 
+// isSurprise reports whether a server that timed out has exec'd after all, of which the service may not know yet.
+func (f *fate) isSurprise(l rollout.Limits) bool {
+	return f.isExeced && f.at.Sub(f.sent) >= l.ConfirmTimeout-2*time.Second && f.hasJustExeced()
+}
+
 // proves reports whether a server has proven the image for its group.
 func (f *fate) proves(image selector.Image, hold time.Duration) bool {
 	return f.runs == image && !f.armed.IsZero() && time.Since(f.armed) >= hold
@@ -58,7 +65,7 @@ func (m *model) checkCanary(p *selector.Process, image selector.Image) {
 		}
 		proven[f.group] = proven[f.group] || f.proves(image, m.limits.GroupHold)
 		isUserProven = isUserProven || f.proves(image, m.limits.Hold)
-		isUnderWay = isUnderWay || f.group != group && f.target == image && m.files[f.path].Image == image && f.runs == image && !f.proves(image, m.limits.Hold)
+		isUnderWay = isUnderWay || !f.isGone && !f.isSurprise(m.limits) && f.group != group && f.target == image && m.files[f.path].Image == image && f.runs == image && !f.proves(image, m.limits.Hold)
 	}
 	if proven[group] || m.proven[image] != nil && m.proven[image][group] {
 		m.remember(image, group)
@@ -66,7 +73,8 @@ func (m *model) checkCanary(p *selector.Process, image selector.Image) {
 	}
 	for _, f := range m.fate {
 		isOpen := proven[f.group] || m.proven[image] != nil && m.proven[image][f.group]
-		if f.group.User != group.User || f.target != image || m.files[f.path].Image != image || f.isExeced || isOpen {
+		if f.group.User != group.User || f.target != image || m.files[f.path].Image != image || f.isExeced || f.isGone || isOpen ||
+			time.Since(f.sent) >= m.limits.ConfirmTimeout {
 			continue
 		}
 		unproven++

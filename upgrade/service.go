@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -54,6 +55,8 @@ type ServiceConfig struct {
 	// Prefers, if any, reports whether an outdated server is to be the canary of its group. It must not wait for a file
 	// system.
 	Prefers func(selector.Process) bool
+	// Quiet, if any, tells when a server can be signalled without losing a request.
+	Quiet *quiet.Watcher
 	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal  journal
 	Saved    *Saved

@@ -86,8 +86,16 @@ func (s *Service) permission(m *rollout.Member, now time.Time) rollout.Permissio
 		return rollout.Refuse
 	case s.alone.has(s.known[m.PID], now), !s.acts.rest(m.UID, now).IsZero(), now.Sub(s.known[m.PID].inExecAt) < execGrace:
 		return rollout.Later
+	case s.cfg.Quiet == nil:
+		return rollout.Allow
 	}
-	return rollout.Allow
+	switch s.cfg.Quiet.Judge(m.Identity(), m.UID) {
+	case selector.IdleYes:
+		return rollout.Allow
+	case selector.IdleNo:
+		return rollout.Busy
+	}
+	return rollout.Later // it has just been begun with, so that this is soon known
 }
 
 var always = func() chan struct{} {

@@ -18,6 +18,9 @@ const (
 	hurriedSettle    = 100 * time.Millisecond
 	hurriedGroupHold = 200 * time.Millisecond
 	hurriedHold      = 300 * time.Millisecond
+	hurriedQuiet     = 100 * time.Millisecond
+	// hurriedQuietBy is from when the file has settled: 400 to 450 ms after the install.
+	hurriedQuietBy = 300 * time.Millisecond
 )
 
 // hurry gives the times that the operator has not set the values for a service without a gate.
@@ -30,13 +33,15 @@ func (a *app) hurry() {
 		{"settle", &a.opts.settle, hurriedSettle},
 		{"group-hold", &a.opts.limits.GroupHold, hurriedGroupHold},
 		{"hold", &a.opts.limits.Hold, hurriedHold},
+		{"quiet", &a.opts.quiet, hurriedQuiet},
+		{"quiet-within", &a.opts.limits.QuietBy, hurriedQuietBy},
 	} {
 		if !a.opts.isSet(d.flag) {
 			*d.value = d.short
 		}
 	}
 	a.log.Info("hurrying, to be through before the servers' own trigger fires",
-		"settle", a.opts.settle, "group_hold", a.opts.limits.GroupHold, "hold", a.opts.limits.Hold)
+		"settle", a.opts.settle, "group_hold", a.opts.limits.GroupHold, "hold", a.opts.limits.Hold, "quiet", a.opts.quiet)
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h.

@@ -42,6 +42,7 @@ type options struct {
 	dryRun      bool
 	all         bool
 	limits      rollout.Limits
+	quiet       time.Duration
 	socket      string
 	runDir      string
 	stateDir    string
@@ -110,6 +111,8 @@ func (o *options) addLimits(f *pflag.FlagSet, canary int) {
 	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for one that neither execs nor ends")
 	f.DurationVar(&l.GroupHold, "group-hold", l.GroupHold, "how long a canary must be armed before the others that share its index follow")
 	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after it was armed to count as upgraded, and before other groups of its user follow")
+	f.DurationVar(&o.quiet, "quiet", 200*time.Millisecond, "how long a server must be idle before it is signalled, so that no request is lost (0: whether it is idle does not matter)")
+	f.DurationVar(&l.QuietWithin, "quiet-within", l.QuietWithin, "how long a busy server is waited for")
 	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long an exec is waited for after the signal")
 	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays on its binary")
 	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how often a server that stays on its binary is signalled for one install")
@@ -267,6 +270,10 @@ func (o *options) checkLimits() error {
 		return usageError("--group-hold %s: must not be negative", l.GroupHold)
 	case l.Hold < 0:
 		return usageError("--hold %s: must not be negative", l.Hold)
+	case o.quiet < 0:
+		return usageError("--quiet %s: must not be negative", o.quiet)
+	case l.QuietWithin < 0:
+		return usageError("--quiet-within %s: must not be negative", l.QuietWithin)
 	case l.Canary < 0:
 		return usageError("--canary %d: must not be negative", l.Canary)
 	case l.MaxAttempts < 1:

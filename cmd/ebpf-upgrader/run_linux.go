@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/lock"
 	"ebpf-upgrader/metrics"
@@ -182,7 +183,7 @@ func (a *app) serveLocked(stop context.Context) error {
 // others to exec. That its signals may be seen here is not enough, because it may scan, and not see those of here.
 func (a *app) yield() {
 	host, l := rollout.DefaultLimits(), &a.opts.limits
-	l.Yield = host.CanaryTimeout + 2*host.Hold + time.Second
+	l.Yield = host.QuietWithin + host.CanaryTimeout + 2*host.Hold + time.Second
 	l.RetryAfter += l.Yield
 }
 
@@ -270,6 +271,9 @@ func (a *app) serviceConfig(ctx context.Context, h *host, watched *installs, cou
 		MaxPlacesPerUser: a.opts.maxInstalls,
 		ScanEvery:        a.opts.scanEvery,
 		Observer:         serviceLog{a.log},
+	}
+	if a.opts.quiet > 0 {
+		cfg.Quiet = quiet.New(h.procfs, a.opts.quiet)
 	}
 	if h.tracker != nil {
 		cfg.Events = events(ctx, h.tracker, count, func(err error) { a.log.Error("the tracker ended", "because", err) })

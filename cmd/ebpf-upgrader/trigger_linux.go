@@ -101,7 +101,7 @@ func (a *app) needWait(flags *pflag.FlagSet) error {
 	if a.opts.wait {
 		return nil
 	}
-	for _, flag := range []string{"canary", "max-in-flight", "max-failures", "max-attempts", "group-hold", "hold", "canary-timeout", "confirm-timeout"} {
+	for _, flag := range []string{"canary", "max-in-flight", "max-failures", "max-attempts", "group-hold", "hold", "quiet", "quiet-within", "canary-timeout", "confirm-timeout"} {
 		if flags.Changed(flag) {
 			return usageError("--%s needs --wait: without it, every server is signalled at once", flag)
 		}

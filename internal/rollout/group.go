@@ -47,6 +47,8 @@ type group struct {
 	members, pending, active, overdue int
 	// flight has the members that are signalled or settling, but for those that were carried over.
 	flight map[selector.PID]*Member
+	// isWaiting says that a member is waited for that is busy.
+	isWaiting bool
 	// queue has the pending members, and others, in order if isSorted.
 	queue    []*Member
 	isSorted bool
@@ -157,7 +159,13 @@ func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission
 		}
 		switch allows(m) {
 		case Allow:
+			m.Overran = false
 			return m, time.Time{}
+		case Busy:
+			if m.Overran = !r.waitFor(m, g, now); m.Overran {
+				return m, time.Time{}
+			}
+			wake = earliest(wake, now.Add(checkEvery))
 		case Later:
 			wake = earliest(wake, now.Add(checkEvery))
 		}

@@ -33,6 +33,12 @@ type Limits struct {
 	InFlight InFlight
 	// MaxFailures is how many deaths halt the rollout for a user.
 	MaxFailures int
+	// QuietWithin is how long a busy server that could be signalled is waited for. One whose group is open is waited for no
+	// longer than [quietWithinOpen]: a migrated index may refuse its calls.
+	QuietWithin time.Duration
+	// QuietBy is how long after the beginning of the rollout the wait ends at the latest, if it began before, and that of a
+	// canary that could go first does not begin. 0: no such limit.
+	QuietBy time.Duration
 	// Yield is how long a server that could be signalled is left to another sender that sees more of the host. 0: not at
 	// all.
 	Yield time.Duration
@@ -44,6 +50,9 @@ const DefaultRetryAfter = 60 * time.Second
 // ArmTimeout is how long a server that runs the new image may take to arm itself. The migration of an index takes seconds
 // to minutes.
 const ArmTimeout = 2 * time.Minute
+
+// quietWithinOpen bounds [Limits.QuietWithin] in a group whose canary has exec'd.
+const quietWithinOpen = 2 * time.Second
 
 const (
 	// maxCanaries is how many canaries of one user may be unproven at a time when they are dormant or busy.
@@ -66,6 +75,7 @@ func DefaultLimits() Limits {
 		RetryAfter:     DefaultRetryAfter,
 		MaxAttempts:    3,
 		MaxFailures:    1,
+		QuietWithin:    5 * time.Second,
 	}
 }
 

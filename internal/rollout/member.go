@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"encoding/json"
 	"time"
 
 	"ebpf-upgrader/selector"
@@ -43,6 +44,11 @@ type Member struct {
 	Sender  selector.PID `json:"sender,omitzero"`
 	// ArmedAt is when it was found armed after its exec; zero: not yet.
 	ArmedAt time.Time `json:"armed_at,omitzero"`
+	// BusySince is since when it could be signalled and is waited for because it is busy; zero: not at all.
+	BusySince time.Time `json:"busy_since,omitzero"`
+	// Waited is for how long it was waited for so before its last signal, and Overran says that it was still busy then.
+	Waited  Seconds `json:"waited_seconds,omitzero"`
+	Overran bool    `json:"overran,omitzero"`
 	// Canary says that it was signalled while its group was closed.
 	Canary bool `json:"canary"`
 	// Group is what it shares with others.
@@ -66,6 +72,20 @@ type Member struct {
 	isUnhandled bool
 	// isOverdue says that it was not armed within [ArmTimeout] after its exec.
 	isOverdue bool
+}
+
+// Seconds is a duration that is a number of seconds in JSON.
+type Seconds time.Duration
+
+// MarshalJSON writes the number of seconds.
+func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
+
+// UnmarshalJSON reads it.
+func (s *Seconds) UnmarshalJSON(text []byte) error {
+	var seconds float64
+	err := json.Unmarshal(text, &seconds)
+	*s = Seconds(seconds * float64(time.Second))
+	return err
 }
 
 // Rank orders the members of a group. Equal ranks go by PID.

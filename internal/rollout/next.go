@@ -19,6 +19,8 @@ const (
 	Refuse Permission = iota
 	// Later says: not now, and nothing will say when.
 	Later
+	// Busy says: not now, as long as the limits let a busy server wait. Nothing will say when.
+	Busy
 	// Allow says: now.
 	Allow
 )
@@ -95,7 +97,9 @@ func (r *Rollout) prove(g *group, now time.Time) (next time.Time) {
 			next = earliest(next, end)
 		}
 	}
-	g.isOpen = proofs >= l.Canary
+	if g.isOpen = proofs >= l.Canary; g.isOpen {
+		g.stopWaiting()
+	}
 	return next
 }
 
@@ -106,11 +110,11 @@ func (r *Rollout) isProof(m *Member, now time.Time) bool {
 
 // nextCanary is the member that may be the next canary of a user some of whose groups are closed.
 func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permission) (m *Member, wake time.Time) {
-	if isFree, at := r.mayTry(u, now); !isFree {
-		return nil, at
-	}
-	if isFree, at := r.mayBegin(u, now); !isFree {
-		return nil, at
+	for _, mayGo := range []func(*user, time.Time) (bool, time.Time){r.mayTry, r.mayBegin} {
+		if isFree, at := mayGo(u, now); !isFree {
+			u.stopWaiting()
+			return nil, at
+		}
 	}
 	closed := slices.DeleteFunc(slices.Clone(u.groups), func(g *group) bool {
 		return g.isOpen || g.pending == 0 || g.overdue > 0

@@ -142,6 +142,10 @@ func (r *Rollout) Sent(m *Member, ran selector.Image, before, now time.Time) {
 	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed = false, 0, now, false, false
 	m.Canary = !g.isOpen
 	m.Attempts++
+	m.Waited = 0
+	if !m.BusySince.IsZero() {
+		m.Waited = Seconds(now.Sub(m.BusySince))
+	}
 	if m.Canary {
 		if u.firstAt.IsZero() {
 			u.firstAt = now

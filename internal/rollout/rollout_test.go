@@ -30,11 +30,13 @@ type host struct {
 	sent   []selector.PID
 	live   map[selector.PID]*selector.Process
 	script bool
+	// busy has those that are not idle.
+	busy map[selector.PID]bool
 }
 
 func newHost(t *testing.T, change func(*host)) *host {
 	t.Helper()
-	h := &host{t: t, now: time.Unix(1000, 0), live: make(map[selector.PID]*selector.Process)}
+	h := &host{t: t, now: time.Unix(1000, 0), live: make(map[selector.PID]*selector.Process), busy: make(map[selector.PID]bool)}
 	h.cfg = rollout.Config{Limits: rollout.DefaultLimits(), Signal: syscall.SIGUSR1, SeesExec: true}
 	if change != nil {
 		change(h)
@@ -85,11 +87,18 @@ func (h *host) exit(pid selector.PID, status syscall.WaitStatus) {
 	h.Ended(pid, rollout.Exit{Known: true, Status: status}, h.now)
 }
 
+func (h *host) allows(m *rollout.Member) rollout.Permission {
+	if h.busy[m.PID] {
+		return rollout.Busy
+	}
+	return rollout.Allow
+}
+
 // pass moves the clock in steps of 10 ms, signals whatever may be signalled, and inspects the servers that settle.
 func (h *host) pass(d time.Duration) {
 	for end := h.now.Add(d); ; h.now = h.now.Add(10 * time.Millisecond) {
 		for {
-			ready, _ := h.Next(h.now, func(*rollout.Member) rollout.Permission { return rollout.Allow })
+			ready, _ := h.Next(h.now, h.allows)
 			if len(ready) == 0 {
 				break
 			}

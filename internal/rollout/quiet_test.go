@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+
+package rollout_test
+
+import (
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// wantWaited compares how long a signalled server was waited for, and whether it was still busy then.
+func (h *host) wantWaited(pid selector.PID, waited time.Duration, overran bool) {
+	h.t.Helper()
+	m := h.Member(pid)
+	if got := time.Duration(m.Waited); got != waited || m.Overran != overran || !m.BusySince.IsZero() {
+		h.t.Errorf("%d was waited for %s, overran: %t, busy since %s; want %s, %t, not", pid, got, m.Overran, m.BusySince, waited, overran)
+	}
+}
+
+func TestQuiet_Busy_WaitsUntilTheLimit(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.start(1, 1, "/d")
+	h.busy[1] = true
+	h.pass(4900 * time.Millisecond)
+	h.want("before the limit")
+	if m := h.Member(1); h.now.Sub(m.BusySince) != 4900*time.Millisecond {
+		t.Errorf("busy since %s", m.BusySince)
+	}
+	h.pass(100 * time.Millisecond)
+	h.want("at the limit", 1)
+	h.wantWaited(1, 5*time.Second, true)
+}
+
+func TestQuiet_BecomesIdle_IsSignalledAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.start(1, 1, "/d")
+	h.busy[1] = true
+	h.pass(time.Second)
+	h.busy[1] = false
+	h.pass(10 * time.Millisecond)
+	h.want("idle", 1)
+	h.wantWaited(1, time.Second, false)
+}
+
+func TestQuiet_IdleServer_IsCanaryBeforeBusyOne(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	for pid := range selector.PID(3) {
+		h.start(pid+1, 1, "/d")
+	}
+	h.busy[1], h.busy[2] = true, true
+	h.pass(10 * time.Millisecond)
+	h.want("one is idle", 3)
+	h.wantWaited(3, 0, false)
+}
+
+func TestQuiet_OpenGroup_WaitsTwoSecondsAnew(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	for pid := range selector.PID(2) {
+		h.start(pid+1, 1, "/d")
+	}
+	h.busy[1], h.busy[2] = true, true
+	h.pass(3 * time.Second) // both are waited for
+	h.busy[2] = false
+	h.pass(10 * time.Millisecond)
+	h.want("one is idle", 2)
+	h.exec(2, newImage)
+	h.arm(2)
+	h.pass(2290 * time.Millisecond) // the hold time of the group, and 1.99 s
+	h.want("the other is still busy", 2)
+	h.pass(20 * time.Millisecond)
+	h.want("after 2 s", 2, 1)
+	h.wantWaited(1, 2*time.Second, true)
+}
+
+func TestQuiet_Hurry_EndsByThen(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, func(h *host) {
+		h.cfg.Limits.QuietBy, h.cfg.Limits.GroupHold = 300*time.Millisecond, 100*time.Millisecond
+	})
+	for pid := range selector.PID(3) {
+		h.start(pid+1, 1, "/d")
+		h.busy[pid+1] = true
+	}
+	h.pass(0)
+	h.want("the canary is not waited for", 1)
+	h.exec(1, newImage)
+	h.arm(1)
+	h.pass(290 * time.Millisecond)
+	h.want("the others are", 1)
+	h.pass(10 * time.Millisecond)
+	h.want("until then", 1, 2, 3)
+	h.start(4, 1, "/d")
+	h.busy[4] = true
+	h.pass(1990 * time.Millisecond)
+	h.want("one that came later is waited for as ever", 1, 2, 3)
+	h.pass(10 * time.Millisecond)
+	h.want("and not for longer", 1, 2, 3, 4)
+}
+
+func TestQuiet_Busy_IsToldOnce(t *testing.T) {
+	t.Parallel()
+	told := 0
+	h := newHost(t, func(h *host) {
+		h.cfg.Moved = func(m rollout.Member, _ rollout.State) {
+			if !m.BusySince.IsZero() {
+				told++
+			}
+		}
+	})
+	h.start(1, 1, "/d")
+	h.busy[1] = true
+	h.pass(time.Second)
+	if told != 1 {
+		t.Errorf("that it is busy was told %d times, want once", told)
+	}
+}
