@@ -28,8 +28,9 @@ type Metrics struct {
 	current  *current
 
 	events, rounds, refused, outcomes *prometheus.CounterVec
-	sent, installs, troubles          prometheus.Counter
+	sent, overran, installs, troubles prometheus.Counter
 	roundTook, scanTook, upgradeTook  prometheus.Histogram
+	waited                            prometheus.Histogram
 	// number is that of the latest rollout that was counted.
 	number atomic.Uint64
 }
@@ -48,19 +49,21 @@ func New(version, revision string) *Metrics {
 		outcomes: counters("upgrades_total", "Servers that came into a state that ends an attempt or a rollout for them.", "outcome"),
 
 		sent:     counter("signals_sent_total", "Signals that this program sent to servers."),
+		overran:  counter("signals_busy_total", "Signals to servers that were still busy after the longest wait for a quiet moment."),
 		installs: counter("install_changes_total", "Installs that a rollout began for, that at the start included."),
 		troubles: counter("troubles_total", "Errors that the service went on after."),
 
 		roundTook:   histogram("round_duration_seconds", "How long looks at all servers, or at some, took.", lookBuckets()),
 		scanTook:    histogram("scan_duration_seconds", "How long walks through /proc took.", lookBuckets()),
 		upgradeTook: histogram("upgrade_duration_seconds", "From the signal to the server's exec.", upgradeBuckets()),
+		waited:      histogram("quiet_wait_seconds", "How long servers were waited for that could be signalled, because they were busy.", waitBuckets()),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(version, revision), m.current,
-		m.events, m.rounds, m.refused, m.outcomes, m.sent, m.installs, m.troubles,
-		m.roundTook, m.scanTook, m.upgradeTook,
+		m.events, m.rounds, m.refused, m.outcomes, m.sent, m.overran, m.installs, m.troubles,
+		m.roundTook, m.scanTook, m.upgradeTook, m.waited,
 	)
 	m.showZeros()
 	return m
@@ -74,6 +77,9 @@ func lookBuckets() []float64 {
 func upgradeBuckets() []float64 {
 	return []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 }
+
+// waitBuckets begin with those that were idle.
+func waitBuckets() []float64 { return []float64{0, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5} }
 
 // The reasons for which a signal is refused.
 const (
@@ -147,6 +153,10 @@ func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 	case rollout.Signalled:
 		if !member.ByOther {
 			m.sent.Inc()
+			m.waited.Observe(time.Duration(member.Waited).Seconds())
+			if member.Overran {
+				m.overran.Inc()
+			}
 		}
 	case rollout.Settling:
 		if !member.SignalledAt.IsZero() {

@@ -67,7 +67,7 @@ func everything(t *testing.T) (lines []string) {
 			names[name] = true
 		}
 	}
-	if want := 33; len(names) != want {
+	if want := 35; len(names) != want {
 		t.Errorf("%d metrics, want %d: %v", len(names), want, slices.Sorted(maps.Keys(names)))
 	}
 	return lines

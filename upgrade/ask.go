@@ -129,6 +129,7 @@ func (s *Service) Servers(ctx context.Context) (servers []ServerStatus, err erro
 			status := ServerStatus{Server: k.Server}
 			if m := s.member(pid); m != nil {
 				copied := *m
+				copied.Detail = cmp.Or(m.Busy(time.Now()), m.Detail)
 				status.Rollout = &copied
 			}
 			servers = append(servers, status)

@@ -95,7 +95,7 @@ func (s *Service) permission(m *rollout.Member, now time.Time) rollout.Permissio
 	case selector.IdleNo:
 		return rollout.Busy
 	}
-	return rollout.Later // it has just been begun with, so that this is soon known
+	return rollout.Unsure
 }
 
 var always = func() chan struct{} {

@@ -13,6 +13,7 @@ import (
 
 	"ebpf-upgrader/control"
 	"ebpf-upgrader/install"
+	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/selector"
 )
 
@@ -51,6 +52,12 @@ type explanation struct {
 	// Gate is where the process stands: behind the gate of a running service, outside of it, or empty where there is no
 	// gate that could be asked.
 	Gate string `json:"gate"`
+	// Idle says whether a server that would be signalled is idle: "yes" or "no", by its threads alone where its reads and
+	// writes cannot be read. It is empty for any other.
+	Idle      string `json:"idle"`
+	IsCounted bool   `json:"io_counted"`
+	// Waits says for how long the service has waited for it because it is busy; empty: it does not.
+	Waits string `json:"waits"`
 }
 
 func (a *app) explain(ctx context.Context, arg string) error {
@@ -80,9 +87,49 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	if a.opts.installPath() == "" {
 		rule.Install = newCompared(h.procfs).Of(process)
 	}
-	return a.printExplanation(explanation{
-		1, selector.PID(pid), rule.Install, rule.Explain(process), rule.Judge(process), a.behindGate(ctx, selector.PID(pid)),
-	})
+	e := explanation{
+		SchemaVersion: 1, PID: selector.PID(pid), Install: rule.Install, Checks: rule.Explain(process), Decision: rule.Judge(process),
+		Gate: a.behindGate(ctx, selector.PID(pid)),
+	}
+	if e.Verdict == selector.Outdated {
+		e.Idle, e.IsCounted = idleness(h, process)
+		e.Waits = a.waitOf(ctx, process.Identity)
+	}
+	return a.printExplanation(e)
+}
+
+// idleFor is the default of --quiet.
+const idleFor = 200 * time.Millisecond
+
+// idleness watches a process for as long as it must be idle.
+func idleness(h *host, p selector.Process) (idle string, isCounted bool) {
+	a, err := h.procfs.Activity(p.PID)
+	if err != nil {
+		return "", false
+	}
+	w := quiet.New(h.procfs, idleFor)
+	w.Begin(p.Identity, p.Credentials.Owner)
+	time.Sleep(idleFor)
+	if w.Judge(p.Identity, p.Credentials.Owner) == selector.IdleYes {
+		return "yes", a.IsCounted
+	}
+	return "no", a.IsCounted
+}
+
+// waitOf asks a service, if one runs and answers, for how long it has waited for a process.
+func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
+	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	defer cancel()
+	servers, err := control.NewClient(a.opts.socketPath()).Servers(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, s := range servers {
+		if s.PID == id.PID && s.StartTime == id.StartTime && s.Rollout != nil {
+			return s.Rollout.Busy(time.Now())
+		}
+	}
+	return ""
 }
 
 // The places of a process.
@@ -131,6 +178,25 @@ func (a *app) printExplanation(e explanation) error {
 	case outsideOfGate:
 		gate = "; it is outside of the service's gate"
 	}
-	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s%s\n", e.PID, e.Verdict, would, gate)
+	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s%s%s\n", e.PID, e.Verdict, would, idleClause(e), gate)
 	return err
+}
+
+func idleClause(e explanation) string {
+	clause := ""
+	switch e.Idle {
+	case "yes":
+		clause = ", and is idle"
+	case "no":
+		clause = " as soon as it is idle"
+	default:
+		return ""
+	}
+	if !e.IsCounted {
+		clause += " (its reads and writes cannot be read: told by its threads)"
+	}
+	if e.Waits != "" {
+		clause += "; the service waits for it: " + e.Waits
+	}
+	return clause
 }

@@ -34,6 +34,11 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	if left := s.AloneUntil.Sub(now); left > 0 {
 		row("", "an earlier service may have asked some, and could not keep that: those that ran before this one wait for %s", left.Round(time.Second))
 	}
+	for _, r := range s.Rollouts {
+		if w := r.Waits; w.Servers > 0 {
+			row("waits", "%s: %d busy, the longest for %.1f s: signalled as soon as idle, at the latest after --quiet-within", r.Install.Path, w.Servers, now.Sub(w.Since).Seconds())
+		}
+	}
 	for _, line := range haltLines(s.Status) {
 		row("halted", "%s", line)
 	}

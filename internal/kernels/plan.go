@@ -46,7 +46,7 @@ func groups() []group {
 	scan.except = "^TestProcessesThatHoldTheirMemory" // Debian's cloud kernels have FUSE as a module, the guest has none
 	return append(append([]group{rest}, ofTracker()...),
 		scan,
-		anywhere("facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target|AProcessIsUnchanged)"),
+		anywhere("facts", "proc", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target|AProcessIsUnchanged|Activity)"),
 		anywhere("pidfd", "pidfd", "."),
 		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
 		group{title: "gate of the service", binary: "cmd", tests: "^(TestGate|TestFullMap)", env: []string{"REQUIRE_GATE=1"}},

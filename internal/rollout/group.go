@@ -166,6 +166,11 @@ func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission
 				return m, time.Time{}
 			}
 			wake = earliest(wake, now.Add(checkEvery))
+		case Unsure:
+			if r.mustGo(g, now) {
+				return m, time.Time{}
+			}
+			wake = earliest(wake, now.Add(checkEvery))
 		case Later:
 			wake = earliest(wake, now.Add(checkEvery))
 		}

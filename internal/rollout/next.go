@@ -19,6 +19,8 @@ const (
 	Refuse Permission = iota
 	// Later says: not now, and nothing will say when.
 	Later
+	// Unsure says: not now, for it is soon known whether it is busy. Nothing will say when.
+	Unsure
 	// Busy says: not now, as long as the limits let a busy server wait. Nothing will say when.
 	Busy
 	// Allow says: now.

@@ -138,14 +138,11 @@ func (r *Rollout) note(m *Member, d selector.Decision) { m.Verdict, m.Detail = d
 func (r *Rollout) Sent(m *Member, ran selector.Image, before, now time.Time) {
 	u, g := r.user(m.UID), r.group(m.Group)
 	r.prove(g, now)
-	m.ran, m.before, m.Detail = ran, before, ""
+	m.ran, m.before = ran, before
+	m.noteWait(now)
 	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed = false, 0, now, false, false
 	m.Canary = !g.isOpen
 	m.Attempts++
-	m.Waited = 0
-	if !m.BusySince.IsZero() {
-		m.Waited = Seconds(now.Sub(m.BusySince))
-	}
 	if m.Canary {
 		if u.firstAt.IsZero() {
 			u.firstAt = now

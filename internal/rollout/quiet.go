@@ -2,12 +2,15 @@
 
 package rollout
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // waitFor has a busy member that could be signalled wait for a quiet moment, and reports whether it is to wait on.
 func (r *Rollout) waitFor(m *Member, g *group, now time.Time) bool {
 	if m.BusySince.IsZero() {
-		m.BusySince = now
+		m.BusySince, m.Detail = now, "busy"
 		g.isWaiting = true
 		if now.Before(r.quietEnd(m, g)) {
 			r.cfg.Moved(*m, m.State)
@@ -27,10 +30,16 @@ func (r *Rollout) quietEnd(m *Member, g *group) time.Time {
 	switch {
 	case l.QuietBy == 0 || !m.BusySince.Before(hurry):
 		return end
-	case !g.isOpen && l.Canary > 0:
-		return m.BusySince // the others need the time
+	case r.mustGo(g, m.BusySince):
+		return m.BusySince
 	}
 	return earliest(end, hurry)
+}
+
+// mustGo reports whether a canary of a group cannot be waited for: the others need what time there is.
+func (r *Rollout) mustGo(g *group, now time.Time) bool {
+	l := r.cfg.Limits
+	return l.QuietBy > 0 && !g.isOpen && l.Canary > 0 && now.Before(r.started.Add(l.QuietBy))
 }
 
 // stopWaiting has the pending members of a group wait anew when they can be signalled again.
@@ -40,7 +49,9 @@ func (g *group) stopWaiting() {
 	}
 	g.isWaiting = false
 	for _, m := range g.queue {
-		m.BusySince = time.Time{}
+		if !m.BusySince.IsZero() {
+			m.BusySince, m.Detail = time.Time{}, ""
+		}
 	}
 }
 
@@ -51,4 +62,51 @@ func (u *user) stopWaiting() {
 			g.stopWaiting()
 		}
 	}
+}
+
+// Busy says for how long a pending member has been waited for that is busy; it is empty for any other.
+func (m *Member) Busy(now time.Time) string {
+	if m.BusySince.IsZero() {
+		return ""
+	}
+	return "busy for " + tenths(now.Sub(m.BusySince))
+}
+
+// noteWait keeps how long a member was waited for that is signalled now.
+func (m *Member) noteWait(now time.Time) {
+	m.Waited, m.Detail = 0, ""
+	if m.BusySince.IsZero() {
+		return
+	}
+	waited := now.Sub(m.BusySince)
+	m.Waited, m.Detail = Seconds(waited), "idle after "+tenths(waited)
+	if m.Overran {
+		m.Detail = fmt.Sprintf("still busy after %s", tenths(waited))
+	}
+}
+
+// tenths is precise enough for a person.
+func tenths(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+// Waits is how many members are busy and waited for, and since when the longest.
+type Waits struct {
+	Servers int       `json:"servers"`
+	Since   time.Time `json:"since"`
+}
+
+// waits counts the pending members that are busy.
+func (r *Rollout) waits() Waits {
+	var w Waits
+	for _, g := range r.groups {
+		if !g.isWaiting {
+			continue
+		}
+		for _, m := range g.queue {
+			if r.isQueued(m, g) && !m.BusySince.IsZero() {
+				w.Servers++
+				w.Since = earliest(w.Since, m.BusySince)
+			}
+		}
+	}
+	return w
 }

@@ -120,3 +120,21 @@ func TestQuiet_Busy_IsToldOnce(t *testing.T) {
 		t.Errorf("that it is busy was told %d times, want once", told)
 	}
 }
+
+func TestQuiet_Unsure_WaitsUnlessInAHurry(t *testing.T) {
+	t.Parallel()
+	for _, by := range []time.Duration{0, 300 * time.Millisecond} {
+		h := newHost(t, func(h *host) { h.cfg.Limits.QuietBy = by })
+		h.start(1, 1, "/d")
+		h.unsure[1] = true
+		h.pass(200 * time.Millisecond)
+		if by > 0 {
+			h.want("in a hurry", 1)
+			continue
+		}
+		h.want("not in a hurry")
+		h.unsure[1] = false
+		h.pass(0)
+		h.want("when it is known", 1)
+	}
+}

@@ -58,6 +58,8 @@ type Report struct {
 	Halts []Halt `json:"halts"`
 	// Foreign counts the deaths after signals of other senders.
 	Foreign []ForeignDeaths `json:"foreign"`
+	// Waits says which servers could be signalled, and are waited for because they are busy.
+	Waits Waits `json:"waits,omitzero"`
 	// Superseded says that another binary has landed since.
 	Superseded bool `json:"superseded"`
 }
@@ -120,7 +122,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 	}
 	return Report{
 		Number: r.number, Install: r.install, Started: r.started, Phase: r.phase(isPaused),
-		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(),
+		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(),
 	}
 }
 

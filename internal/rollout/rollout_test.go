@@ -31,12 +31,13 @@ type host struct {
 	live   map[selector.PID]*selector.Process
 	script bool
 	// busy has those that are not idle.
-	busy map[selector.PID]bool
+	busy   map[selector.PID]bool
+	unsure map[selector.PID]bool
 }
 
 func newHost(t *testing.T, change func(*host)) *host {
 	t.Helper()
-	h := &host{t: t, now: time.Unix(1000, 0), live: make(map[selector.PID]*selector.Process), busy: make(map[selector.PID]bool)}
+	h := &host{t: t, now: time.Unix(1000, 0), live: make(map[selector.PID]*selector.Process), busy: make(map[selector.PID]bool), unsure: make(map[selector.PID]bool)}
 	h.cfg = rollout.Config{Limits: rollout.DefaultLimits(), Signal: syscall.SIGUSR1, SeesExec: true}
 	if change != nil {
 		change(h)
@@ -88,7 +89,10 @@ func (h *host) exit(pid selector.PID, status syscall.WaitStatus) {
 }
 
 func (h *host) allows(m *rollout.Member) rollout.Permission {
-	if h.busy[m.PID] {
+	switch {
+	case h.unsure[m.PID]:
+		return rollout.Unsure
+	case h.busy[m.PID]:
 		return rollout.Busy
 	}
 	return rollout.Allow

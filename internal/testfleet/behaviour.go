@@ -47,6 +47,8 @@ type Behaviour struct {
 	ChildExecs Duration `json:"child_execs,omitzero"`
 	// OutliveStdin goes on serving when stdin ends.
 	OutliveStdin bool `json:"outlive_stdin,omitzero"`
+	// Busy names a file that a server of generation 0 reads every 20 ms, until the file is gone.
+	Busy string `json:"busy,omitempty"`
 	// WatchDir has the server hold an inotify watch on that directory, as one does that fires the servers' own trigger.
 	WatchDir string `json:"watch_dir,omitzero"`
 	// Later replaces this Behaviour as a whole from generation Later.From on.

@@ -106,6 +106,9 @@ func (s *serving) run() {
 	if b.Stuck != "" && s.Generation == 0 {
 		go s.getStuck(b.Stuck)
 	}
+	if b.Busy != "" && s.Generation == 0 {
+		go keepBusy(b.Busy)
+	}
 	if !b.OutliveStdin && !s.Daemon {
 		s.session = newSession(s, func() { s.exit(0, "stdin ended") })
 		s.session.start()
@@ -154,6 +157,17 @@ func (s *serving) getStuck(file string) {
 		s.exit(exitBroken, err.Error())
 	}
 	_, _ = unix.Read(fd, make([]byte, 1))
+}
+
+// keepBusy reads a file as long as it is there.
+func keepBusy(file string) {
+	const pause = 20 * time.Millisecond
+	for {
+		if _, err := os.ReadFile(file); err != nil {
+			return
+		}
+		time.Sleep(pause)
+	}
 }
 
 // arm waits for the time to arm, and installs the handler; nil is that there will be none.

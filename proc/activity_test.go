@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package proc_test
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os/exec"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/proc"
+	"ebpf-upgrader/selector"
+)
+
+// echo is cat between two pipes.
+type echo struct {
+	pid selector.PID
+	in  io.WriteCloser
+	out *bufio.Reader
+	end func()
+}
+
+func startEcho(t *testing.T) *echo {
+	t.Helper()
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	e := &echo{selector.PID(cmd.Process.Pid), in, bufio.NewReader(out), func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	}}
+	t.Cleanup(e.end)
+	return e
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// line sends one there and back.
+func (e *echo) line(t *testing.T) {
+	t.Helper()
+	_, err := io.WriteString(e.in, "line\n")
+	must(t, err)
+	_, err = e.out.ReadString('\n')
+	must(t, err)
+}
+
+// settled is its activity once it waits for the next line.
+func (e *echo) settled(t *testing.T, fs *proc.FS) selector.Activity {
+	t.Helper()
+	e.line(t)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		runs, err := fs.Runs(e.pid)
+		must(t, err)
+		a, err := fs.Activity(e.pid)
+		must(t, err)
+		if !runs {
+			return a
+		}
+		if time.Now().After(end) {
+			t.Fatal("cat still runs 10 s after it has answered")
+		}
+	}
+}
+
+func TestActivity_NothingDone_StaysEqual(t *testing.T) {
+	t.Parallel()
+	fs, e := open(t), startEcho(t)
+	before := e.settled(t, fs)
+	if after, err := fs.Activity(e.pid); err != nil || after != before || !before.IsCounted {
+		t.Errorf("a process that waits has done %+v, then %+v, %v", before, after, err)
+	}
+	e.line(t)
+	after, err := fs.Activity(e.pid)
+	must(t, err)
+	want := before
+	want.Reads, want.Writes, want.BytesRead, want.BytesWritten = want.Reads+1, want.Writes+1, want.BytesRead+5, want.BytesWritten+5
+	if after != want {
+		t.Errorf("a line of 5 bytes that was echoed leads from %+v to %+v", before, after)
+	}
+}
+
+func TestActivity_ThreadRuns_IsTold(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	cmd := exec.Command("sh", "-c", "while :; do :; done")
+	must(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	pid := selector.PID(cmd.Process.Pid)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		runs, err := fs.Runs(pid)
+		must(t, err)
+		if runs {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("a loop without a pause does not run")
+		}
+	}
+}
+
+func TestActivity_ProcessEnded_IsGone(t *testing.T) {
+	t.Parallel()
+	fs, e := open(t), startEcho(t)
+	e.end()
+	if _, err := fs.Activity(e.pid); !errors.Is(err, proc.ErrGone) {
+		t.Errorf("Activity of a process that has ended: %v", err)
+	}
+	if _, err := fs.Runs(e.pid); !errors.Is(err, proc.ErrGone) {
+		t.Errorf("Runs of a process that has ended: %v", err)
+	}
+}
+
+func BenchmarkActivity(b *testing.B) {
+	fs, err := proc.NewFS("/proc")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = fs.Close() }()
+	cmd := exec.Command("sleep", "infinity")
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	for b.Loop() {
+		if _, err := fs.Activity(selector.PID(cmd.Process.Pid)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
