@@ -8,7 +8,6 @@ import (
 	"errors"
 	"time"
 
-	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -16,6 +15,15 @@ import (
 // source gives the PIDs of all processes that may be servers: too many, never too few.
 type source interface {
 	Candidates(ctx context.Context) ([]selector.PID, error)
+}
+
+// idleness tells which processes are idle. None of its methods waits for another process.
+type idleness interface {
+	// Begin begins to watch a process of a user, and Forget ends that.
+	Begin(id selector.Identity, uid uint32)
+	Forget(pid selector.PID)
+	// Judge says whether it is idle now.
+	Judge(id selector.Identity, uid uint32) selector.Idleness
 }
 
 const (
@@ -56,7 +64,7 @@ type ServiceConfig struct {
 	// system.
 	Prefers func(selector.Process) bool
 	// Quiet, if any, tells when a server can be signalled without losing a request.
-	Quiet *quiet.Watcher
+	Quiet idleness
 	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal  journal
 	Saved    *Saved
