@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ func newDemo(a *app) *cobra.Command {
 		Long: `Makes a temporary install, starts servers of its own that upgrade themselves as the
 real ones do, starts the service beside them, and installs two binaries by rename.
 With the good one the servers turn from old to new: the canary alone, then all others.
+One is busy, as with a call of its agent, and is waited for until it is idle.
 The bad one exits at once: it costs the canary, and the others go on serving.
 Touches nothing else, and cleans up.`,
 		Args: cobra.NoArgs,
@@ -76,16 +78,40 @@ func (a *app) demo(ctx context.Context, servers int) (err error) {
 		return err
 	}
 	a.opts.installPaths, a.opts.names = []string{binary.Path()}, []string{demoName}
-	path := binary.Path()
-	fleet, err := testfleet.StartFleet(ctx, servers, testfleet.Options{Binary: path, UpgradeBin: &path, Argv0: demoName})
+	busy := 0
+	if servers > 1 {
+		busy = 1
+	}
+	fleet, err := startDemoServers(ctx, servers-busy, binary.Path(), "")
 	if err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, fleet.StopAll()) }()
-	if err := fleet.AwaitArmed(ctx, 0); err != nil {
+	call := filepath.Join(dir, "call")
+	if err := os.WriteFile(call, nil, 0o600); err != nil {
+		return fmt.Errorf("keep a server busy: %w", err)
+	}
+	caller, err := startDemoServers(ctx, busy, binary.Path(), call)
+	if err != nil {
 		return interrupted(ctx, err)
 	}
-	return interrupted(ctx, a.demoUpgrade(ctx, binary, fleet, own))
+	defer func() { err = errors.Join(err, caller.StopAll()) }()
+	show := newDemoScreen(ctx, a.stdout, append(fleet.Servers(), caller.Servers()...), call)
+	return interrupted(ctx, a.demoUpgrade(ctx, binary, show, own))
+}
+
+// startDemoServers starts some that are busy as long as a file is there, unless its name is empty.
+func startDemoServers(ctx context.Context, n int, path, call string) (*testfleet.Fleet, error) {
+	fleet, err := testfleet.StartFleet(ctx, n, testfleet.Options{
+		Binary: path, UpgradeBin: &path, Argv0: demoName, Behaviour: testfleet.Behaviour{Busy: call},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := fleet.AwaitArmed(ctx, 0); err != nil {
+		return nil, errors.Join(err, fleet.StopAll())
+	}
+	return fleet, nil
 }
 
 // interrupted makes one clear error of whatever an interruption broke.
@@ -99,7 +125,7 @@ func interrupted(ctx context.Context, err error) error {
 // demoPatience is how long the demo waits for the last server.
 const demoPatience = 60 * time.Second
 
-func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet *testfleet.Fleet, own string) error {
+func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, show *demoScreen, own string) error {
 	h, err := a.openHost(ctx)
 	if err != nil {
 		return err
@@ -110,7 +136,7 @@ func (a *app) demoUpgrade(ctx context.Context, binary *testfleet.Install, fleet 
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
 	watched.serve(h)
-	show := newDemoScreen(ctx, a.stdout, fleet.Servers())
+	show.ctx = ctx
 	cfg := a.serviceConfig(ctx, h, watched, func(upgrade.Kind) {})
 	cfg.Observer = show
 	served := make(chan error, 1)

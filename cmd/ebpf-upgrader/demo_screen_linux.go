@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -25,7 +26,11 @@ type demoScreen struct {
 	servers  []*testfleet.Server
 	news     chan demoNews
 
+	// call is the file that keeps a server busy.
+	call string
+
 	states  map[selector.PID]rollout.State
+	busy    map[selector.PID]bool
 	rollout rollout.Report
 	drawn   bool
 	// last is when the last server exec'd.
@@ -39,10 +44,10 @@ type demoNews struct {
 	at      time.Time
 }
 
-func newDemoScreen(ctx context.Context, out io.Writer, servers []*testfleet.Server) *demoScreen {
+func newDemoScreen(ctx context.Context, out io.Writer, servers []*testfleet.Server, call string) *demoScreen {
 	return &demoScreen{
-		ctx: ctx, out: out, terminal: isTerminal(out), servers: servers,
-		news: make(chan demoNews), states: make(map[selector.PID]rollout.State),
+		ctx: ctx, out: out, terminal: isTerminal(out), servers: servers, call: call,
+		news: make(chan demoNews), states: make(map[selector.PID]rollout.State), busy: make(map[selector.PID]bool),
 	}
 }
 
@@ -76,6 +81,7 @@ func (d *demoScreen) take(n demoNews) {
 		d.rollout = *n.rollout
 	} else {
 		d.states[n.member.PID] = n.member.State
+		d.wait(n.member)
 		if n.member.State == rollout.Settling && n.member.ArmedAt.IsZero() {
 			d.last = n.at
 		}
@@ -86,12 +92,25 @@ func (d *demoScreen) take(n demoNews) {
 		d.draw()
 	case n.rollout != nil:
 		fmt.Fprintf(d.out, "  %s\n", phaseWords[n.rollout.Phase])
+	case d.busy[n.member.PID]:
+		fmt.Fprintf(d.out, "    server %d: busy, and waited for\n", n.member.PID)
 	case n.member.State != rollout.Pending && n.member.State != rollout.None:
 		line := fmt.Sprintf("    server %d: %s", n.member.PID, n.member.State)
 		if n.member.Detail != "" {
 			line += " (" + n.member.Detail + ")"
 		}
 		fmt.Fprintln(d.out, line)
+	}
+}
+
+// callTakes is how long the call of the busy server goes on after it is waited for.
+const callTakes = time.Second
+
+// wait notes whether a server is waited for, and ends its call some time later.
+func (d *demoScreen) wait(m *rollout.Member) {
+	d.busy[m.PID] = m.State == rollout.Pending && !m.BusySince.IsZero()
+	if d.busy[m.PID] {
+		time.AfterFunc(callTakes, func() { _ = os.Remove(d.call) }) // the folder goes with the demo
 	}
 }
 
@@ -117,15 +136,18 @@ func (d *demoScreen) draw() {
 		if i%demoWidth == 0 {
 			row.WriteString("\r  ")
 		}
-		row.WriteString(markOf(d.states[s.PID()]))
+		row.WriteString(markOf(d.states[s.PID()], d.busy[s.PID()]))
 		if i%demoWidth == demoWidth-1 || i == len(d.servers)-1 {
 			row.WriteString("\n")
 		}
 	}
-	fmt.Fprintf(d.out, "%s  %-30s (o old, > signalled, + new, * upgraded, x dead)\x1b[K\n", row.String(), phaseWords[d.rollout.Phase])
+	fmt.Fprintf(d.out, "%s  %-30s (o old, ~ busy, > signalled, + new, * upgraded, x dead)\x1b[K\n", row.String(), phaseWords[d.rollout.Phase])
 }
 
-func markOf(s rollout.State) string {
+func markOf(s rollout.State, isBusy bool) string {
+	if isBusy {
+		return "~"
+	}
 	switch s {
 	case rollout.Signalled:
 		return ">"
