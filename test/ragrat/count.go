@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
@@ -22,11 +23,11 @@ func (s *session) look() bool {
 	if !s.endAt.IsZero() {
 		return false
 	}
-	if s.gone() {
+	if s.Gone() {
 		s.endAt = time.Now()
 		return true
 	}
-	now, err := imageAt(fmt.Sprintf("/proc/%d/exe", s.pid()))
+	now, err := agents.ImageAt(fmt.Sprintf("/proc/%d/exe", s.PID()))
 	if err != nil || now == s.last {
 		return false // one that ends just now is seen at the next look
 	}
@@ -40,7 +41,7 @@ func (w *world) result(ctx context.Context) outcome.Result {
 	useful := make([]bool, len(w.sessions))
 	var asked sync.WaitGroup
 	for i, s := range w.sessions {
-		if s.client != nil && !s.absent {
+		if s.Connected() && !s.absent {
 			asked.Go(func() { useful[i] = s.answers(w.pace) })
 		}
 	}
@@ -56,12 +57,12 @@ func (w *world) result(ctx context.Context) outcome.Result {
 		r.Lost += int(s.lost.Load())
 		r.Refused += int(s.refused.Load())
 		r.LastExec = max(r.LastExec, s.execAt.Sub(w.landed))
-		upgraded := s.last == w.fresh[s.installed]
+		upgraded := s.last == w.fresh[s.Installed]
 		switch {
 		case !s.endAt.IsZero():
 			r.Dead++
-			ends[s.end]++
-		case s.client != nil && s.kind != unconfigured && !useful[i]:
+			ends[s.End]++
+		case s.Connected() && s.kind != unconfigured && !useful[i]:
 			r.Silent++
 		case upgraded:
 			r.Upgraded++
@@ -72,7 +73,7 @@ func (w *world) result(ctx context.Context) outcome.Result {
 	r.LastExec = max(r.LastExec, 0).Round(10 * time.Millisecond)
 	r.Ends = counted(ends)
 	if w.service != nil {
-		r.Phase = w.service.phase(ctx, w.installed)
+		r.Phase = w.service.Phase(ctx, w.installed)
 	}
 	return r
 }
@@ -88,18 +89,18 @@ func counted(all map[string]int) string {
 
 // explain writes what the service said, and what it knows of the servers that run another file.
 func (w *world) explain(ctx context.Context) {
-	fmt.Fprintf(os.Stderr, "the service said:\n%s", w.service.log())
-	known, err := w.service.client().Servers(ctx)
+	fmt.Fprintf(os.Stderr, "the service said:\n%s", w.service.Log())
+	known, err := w.service.Client().Servers(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	for _, s := range w.sessions {
-		if s.gone() || s.last == w.fresh[s.installed] {
+		if s.Gone() || s.last == w.fresh[s.Installed] {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "server %d in %s runs %v, SIGUSR1: %s; the service knows", s.pid(), s.cmd.Dir, s.last, dispositionOf(s.pid()))
+		fmt.Fprintf(os.Stderr, "server %d in %s runs %v, SIGUSR1: %s; the service knows", s.PID(), s.Dir, s.last, agents.DispositionOf(s.PID()))
 		for _, k := range known {
-			if int(k.PID) == s.pid() {
+			if int(k.PID) == s.PID() {
 				text, err := json.Marshal(k)
 				fmt.Fprintf(os.Stderr, " %s %v", text, err)
 			}

@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
 )
 
 // lands is what is installed in the middle of a scenario.
@@ -59,28 +57,4 @@ func (l lands) bytes(from, to string) ([]byte, error) {
 		return bytes.Replace(text, needed, other, 1), nil
 	}
 	return append(text, "another file"...), nil
-}
-
-// put writes a file beside path and renames it to path, as cargo install does. It belongs to the user uid.
-func put(path string, text []byte, uid uint32) error {
-	fresh := filepath.Join(filepath.Dir(path), ".fresh")
-	if err := os.WriteFile(fresh, text, 0o755); err != nil {
-		return err
-	}
-	if err := os.Chown(fresh, int(uid), int(uid)); err != nil {
-		return err
-	}
-	return os.Rename(fresh, path)
-}
-
-// image is which file something is.
-type image struct{ dev, ino uint64 }
-
-// imageAt is the file at a path, of which a process's exe is one, too.
-func imageAt(path string) (image, error) {
-	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
-		return image{}, fmt.Errorf("stat %s: %w", path, err)
-	}
-	return image{st.Dev, st.Ino}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
@@ -107,7 +108,7 @@ func (w *world) round(ctx context.Context, text []byte) (r outcome.Result, err e
 
 // begins forgets what was counted in the round before. A server that has ended by now is not part of this one.
 func (s *session) begins() {
-	s.absent = s.gone()
+	s.absent = s.Gone()
 	s.execAt = time.Time{}
 	for _, count := range []*atomic.Int64{&s.calls, &s.lost, &s.refused} {
 		count.Store(0)
@@ -123,14 +124,14 @@ func (w *world) land(ctx context.Context, text []byte) error {
 	for _, path := range w.installed {
 		uid := uint32(0)
 		for _, u := range w.users {
-			if u.installed == path && !w.sharedFile {
-				uid = u.uid
+			if u.Installed == path && !w.sharedFile {
+				uid = u.UID
 			}
 		}
-		if err := put(path, text, uid); err != nil {
+		if err := agents.Put(path, text, uid); err != nil {
 			return err
 		}
-		fresh, err := imageAt(path)
+		fresh, err := agents.ImageAt(path)
 		if err != nil {
 			return err
 		}
@@ -143,7 +144,7 @@ func (w *world) before(ctx context.Context) error {
 	if w.service == nil || w.event != paused {
 		return nil
 	}
-	return w.service.client().Pause(ctx)
+	return w.service.Client().Pause(ctx)
 }
 
 // after is what happens to the service once the file has landed.
@@ -155,7 +156,7 @@ func (w *world) after(ctx context.Context) error {
 		if err := sleep(ctx, 3*time.Second); err != nil {
 			return err
 		}
-		return w.service.client().Resume(ctx)
+		return w.service.Client().Resume(ctx)
 	}
 	if err := sleep(ctx, 200*time.Millisecond); err != nil {
 		return err
@@ -164,10 +165,10 @@ func (w *world) after(ctx context.Context) error {
 	if w.event == killed {
 		sig = syscall.SIGKILL
 	}
-	if err := w.service.end(sig, w.pace); err != nil {
+	if err := w.service.End(sig); err != nil {
 		return err
 	}
-	return w.service.start(ctx, w.pace)
+	return w.service.Start(ctx)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -213,7 +214,7 @@ func (w *world) watch(ctx context.Context) error {
 // signal that was sent late is all that can come.
 func (w *world) enough() time.Duration {
 	for _, s := range w.sessions {
-		if s.kind == usual && !s.gone() && s.last != w.fresh[s.installed] {
+		if s.kind == usual && !s.Gone() && s.last != w.fresh[s.Installed] {
 			return w.quiet
 		}
 	}
@@ -225,6 +226,6 @@ func (w *world) unfinished(ctx context.Context) bool {
 	if w.service == nil || w.enough() == w.late {
 		return false
 	}
-	phase := w.service.phase(ctx, w.installed)
+	phase := w.service.Phase(ctx, w.installed)
 	return strings.Contains(phase, "canary") || strings.Contains(phase, "rolling")
 }

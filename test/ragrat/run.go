@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 	"ebpf-upgrader/test/ragrat/published"
 )
@@ -143,7 +144,7 @@ func (c *command) modesOf(ctx context.Context, s scenario, v versions) ([]outcom
 		some, err := c.persist(ctx, s, v, mode)
 		results = append(results, some...)
 		switch {
-		case errors.Is(err, errNoGate) && len(c.modes) > 1:
+		case errors.Is(err, agents.ErrNoGate) && len(c.modes) > 1:
 			fmt.Fprintln(os.Stderr, "ragrat: without the mode gate:", err)
 			c.modes = slices.DeleteFunc(c.modes, func(m outcome.Mode) bool { return m == mode })
 		case err != nil:

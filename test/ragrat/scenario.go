@@ -7,6 +7,8 @@ package main
 import (
 	"fmt"
 	"regexp"
+
+	"ebpf-upgrader/test/ragrat/agents"
 )
 
 // event is what happens to the service while the new file lands.
@@ -28,7 +30,7 @@ type scenario struct {
 	users      int
 	sharedFile bool
 	// index is where the worktrees have theirs.
-	index index
+	index agents.Index
 	// odd is the kind of every third session; the others are usual.
 	odd kind
 	// event happens to the service, if there is one.
@@ -44,38 +46,38 @@ func scenarios() []scenario {
 	for _, n := range []int{1, 2, 5} {
 		all = append(all, scenario{
 			name: fmt.Sprintf("good-%dw", n), about: fmt.Sprintf("another file of the same version, %s", worktrees(n)),
-			lands: sameVersion, worktrees: n, index: ownIndex,
+			lands: sameVersion, worktrees: n, index: agents.OwnIndex,
 		})
 	}
 	for _, n := range []int{1, 2, 5} {
 		all = append(all, scenario{
 			name: fmt.Sprintf("newer-%dw", n), about: fmt.Sprintf("a newer version, %s with one index", worktrees(n)),
-			lands: newerVersion, worktrees: n, index: usersIndex,
+			lands: newerVersion, worktrees: n, index: agents.UsersIndex,
 		})
 	}
 	for _, n := range []int{1, 2, 5} {
 		all = append(all, scenario{
 			name: fmt.Sprintf("exit1-%dw", n), about: fmt.Sprintf("a binary that exits with 1, %s", worktrees(n)),
-			lands: exit1, worktrees: n, index: ownIndex,
+			lands: exit1, worktrees: n, index: agents.OwnIndex,
 		})
 	}
 	return append(all,
-		scenario{name: "exit0-2w", about: "a binary that exits with 0, 2 worktrees", lands: exit0, worktrees: 2, index: ownIndex},
-		scenario{name: "hang-2w", about: "a binary that hangs, 2 worktrees", lands: hang, worktrees: 2, index: ownIndex},
-		scenario{name: "truncated-2w", about: "half a binary, 2 worktrees", lands: truncated, worktrees: 2, index: ownIndex},
-		scenario{name: "nolib-2w", about: "a binary that lacks a library, 2 worktrees", lands: noLibrary, worktrees: 2, index: ownIndex},
-		scenario{name: "no-initialize", about: "good; every third server has no `initialize` yet", lands: sameVersion, worktrees: 2, odd: uninitialized, index: ownIndex},
-		scenario{name: "no-config", about: "good; every third server has no configuration", lands: sameVersion, worktrees: 2, odd: unconfigured, index: ownIndex},
-		scenario{name: "no-variable", about: "good; every third server lacks the variable", lands: sameVersion, worktrees: 2, odd: unarmed, index: ownIndex},
-		scenario{name: "two-users-shared-good", about: "good; two users with one file", lands: sameVersion, users: 2, sharedFile: true, index: ownIndex},
-		scenario{name: "two-users-shared-exit1", about: "exits with 1; two users with one file", lands: exit1, users: 2, sharedFile: true, index: ownIndex},
-		scenario{name: "two-users-own-good", about: "good; two users with a file each", lands: sameVersion, users: 2, index: ownIndex},
-		scenario{name: "two-users-own-exit1", about: "exits with 1; two users with a file each", lands: exit1, users: 2, index: ownIndex},
-		scenario{name: "restarted-good", about: "good; the service is restarted 0.2 s later", lands: sameVersion, worktrees: 2, event: restarted, index: ownIndex},
-		scenario{name: "killed-good", about: "good; the service is killed 0.2 s later and started again", lands: sameVersion, worktrees: 2, event: killed, index: ownIndex},
-		scenario{name: "paused-good", about: "good; the service is paused, and resumes after 3 s", lands: sameVersion, worktrees: 2, event: paused, index: ownIndex},
-		scenario{name: "killed-exit1", about: "exits with 1; the service is killed 0.2 s later and started again", lands: exit1, worktrees: 2, event: killed, index: ownIndex},
-		scenario{name: "paused-exit1", about: "exits with 1; the service is paused, and resumes after 3 s", lands: exit1, worktrees: 2, event: paused, index: ownIndex},
+		scenario{name: "exit0-2w", about: "a binary that exits with 0, 2 worktrees", lands: exit0, worktrees: 2, index: agents.OwnIndex},
+		scenario{name: "hang-2w", about: "a binary that hangs, 2 worktrees", lands: hang, worktrees: 2, index: agents.OwnIndex},
+		scenario{name: "truncated-2w", about: "half a binary, 2 worktrees", lands: truncated, worktrees: 2, index: agents.OwnIndex},
+		scenario{name: "nolib-2w", about: "a binary that lacks a library, 2 worktrees", lands: noLibrary, worktrees: 2, index: agents.OwnIndex},
+		scenario{name: "no-initialize", about: "good; every third server has no `initialize` yet", lands: sameVersion, worktrees: 2, odd: uninitialized, index: agents.OwnIndex},
+		scenario{name: "no-config", about: "good; every third server has no configuration", lands: sameVersion, worktrees: 2, odd: unconfigured, index: agents.OwnIndex},
+		scenario{name: "no-variable", about: "good; every third server lacks the variable", lands: sameVersion, worktrees: 2, odd: unarmed, index: agents.OwnIndex},
+		scenario{name: "two-users-shared-good", about: "good; two users with one file", lands: sameVersion, users: 2, sharedFile: true, index: agents.OwnIndex},
+		scenario{name: "two-users-shared-exit1", about: "exits with 1; two users with one file", lands: exit1, users: 2, sharedFile: true, index: agents.OwnIndex},
+		scenario{name: "two-users-own-good", about: "good; two users with a file each", lands: sameVersion, users: 2, index: agents.OwnIndex},
+		scenario{name: "two-users-own-exit1", about: "exits with 1; two users with a file each", lands: exit1, users: 2, index: agents.OwnIndex},
+		scenario{name: "restarted-good", about: "good; the service is restarted 0.2 s later", lands: sameVersion, worktrees: 2, event: restarted, index: agents.OwnIndex},
+		scenario{name: "killed-good", about: "good; the service is killed 0.2 s later and started again", lands: sameVersion, worktrees: 2, event: killed, index: agents.OwnIndex},
+		scenario{name: "paused-good", about: "good; the service is paused, and resumes after 3 s", lands: sameVersion, worktrees: 2, event: paused, index: agents.OwnIndex},
+		scenario{name: "killed-exit1", about: "exits with 1; the service is killed 0.2 s later and started again", lands: exit1, worktrees: 2, event: killed, index: agents.OwnIndex},
+		scenario{name: "paused-exit1", about: "exits with 1; the service is paused, and resumes after 3 s", lands: exit1, worktrees: 2, event: paused, index: agents.OwnIndex},
 	)
 }
 

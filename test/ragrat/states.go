@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
@@ -26,14 +27,14 @@ func (c *command) states(ctx context.Context, version, binary string) ([]outcome
 	if err != nil {
 		return nil, err
 	}
-	worktree, err := u.worktree(ctx, "worktree", ownIndex)
+	worktree, err := u.Worktree(ctx, "worktree", agents.OwnIndex)
 	if err != nil {
 		return nil, err
 	}
 	var states []outcome.State
 	for _, where := range []struct {
 		name, dir string
-	}{{"with a configuration", worktree}, {"without", u.home}} {
+	}{{"with a configuration", worktree}, {"without", u.Home}} {
 		before, after, err := c.stateIn(ctx, u, where.dir)
 		if err != nil {
 			return nil, err
@@ -44,32 +45,32 @@ func (c *command) states(ctx context.Context, version, binary string) ([]outcome
 }
 
 // alone is a user with a file.
-func (c *command) alone(dir, binary string) (*user, error) {
-	u, err := newUser(dir, 0, "")
+func (c *command) alone(dir, binary string) (*agents.User, error) {
+	u, err := agents.NewUser(dir, 0, "")
 	if err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(binary)
-	return u, errors.Join(err, os.Chmod(dir, 0o755), put(filepath.Clean(u.installed), text, u.uid))
+	return u, errors.Join(err, os.Chmod(dir, 0o755), agents.Put(filepath.Clean(u.Installed), text, u.UID))
 }
 
 // stateIn waits a moment for a handler, since one that comes late is not there when it is needed, and goes on.
-func (c *command) stateIn(ctx context.Context, u *user, dir string) (before, after disposition, err error) {
-	s, err := u.start(dir, usual)
+func (c *command) stateIn(ctx context.Context, u *agents.User, dir string) (before, after agents.Disposition, err error) {
+	s, err := start(u, dir, usual)
 	if err != nil {
 		return "", "", err
 	}
-	defer s.stop()
+	defer s.Stop()
 	before = c.dispositionWithin(ctx, s)
-	if before == ended {
-		return before, ended, nil
+	if before == agents.Exited {
+		return before, agents.Exited, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	if err := s.connect(ctx); err != nil {
+	if err := s.Connect(ctx); err != nil {
 		select {
-		case <-s.ended:
-			return before, ended, nil
+		case <-s.Ended:
+			return before, agents.Exited, nil
 		case <-ctx.Done():
 			return "", "", err
 		}
@@ -78,18 +79,18 @@ func (c *command) stateIn(ctx context.Context, u *user, dir string) (before, aft
 }
 
 // dispositionWithin is what a server does with the signal once it has had the time of some calls to start.
-func (c *command) dispositionWithin(ctx context.Context, s *session) disposition {
+func (c *command) dispositionWithin(ctx context.Context, s *session) agents.Disposition {
 	for deadline := time.Now().Add(c.timeout); time.Now().Before(deadline) && ctx.Err() == nil; {
 		switch {
-		case s.gone():
-			return ended
-		case dispositionOf(s.pid()) == caught:
-			return caught
+		case s.Gone():
+			return agents.Exited
+		case agents.DispositionOf(s.PID()) == agents.Caught:
+			return agents.Caught
 		}
 		_ = sleep(ctx, c.look)
 	}
-	if s.gone() {
-		return ended
+	if s.Gone() {
+		return agents.Exited
 	}
-	return dispositionOf(s.pid())
+	return agents.DispositionOf(s.PID())
 }

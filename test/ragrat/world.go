@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
@@ -23,19 +24,19 @@ type world struct {
 	scenario
 	pace
 	dir      string
-	users    []*user
+	users    []*agents.User
 	sessions []*session
-	service  *service
+	service  *agents.Service
 	// installed are the paths of the files, one for each user that has one.
 	installed []string
 	// landed is when the new files stood there, and fresh which they are.
 	landed time.Time
-	fresh  map[string]image
+	fresh  map[string]agents.Image
 }
 
 // newWorld makes everything but the sessions. The caller must close it, also after an error.
 func newWorld(ctx context.Context, s scenario, p pace, program, binary string, mode outcome.Mode) (*world, error) {
-	w := &world{scenario: s, pace: p, fresh: make(map[string]image)}
+	w := &world{scenario: s, pace: p, fresh: make(map[string]agents.Image)}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "ragrat-"); err != nil {
 		return w, err
@@ -49,10 +50,14 @@ func newWorld(ctx context.Context, s scenario, p pace, program, binary string, m
 	if mode == outcome.Alone {
 		return w, nil
 	}
-	if w.service, err = newService(program, filepath.Join(w.dir, "service"), mode, w.users); err != nil {
+	flags, err := modeFlags(program, mode)
+	if err != nil {
 		return w, err
 	}
-	return w, w.service.start(ctx, p)
+	if w.service, err = agents.NewService(program, filepath.Join(w.dir, "service"), p.patience, flags, w.users); err != nil {
+		return w, err
+	}
+	return w, w.service.Start(ctx)
 }
 
 func (w *world) addUsers(binary string) error {
@@ -67,12 +72,12 @@ func (w *world) addUsers(binary string) error {
 			return err
 		}
 		w.installed = []string{shared}
-		if err := put(shared, text, 0); err != nil {
+		if err := agents.Put(shared, text, 0); err != nil {
 			return err
 		}
 	}
 	for i := range max(w.scenario.users, 1) {
-		u, err := newUser(w.dir, i, shared)
+		u, err := agents.NewUser(w.dir, i, shared)
 		if err != nil {
 			return err
 		}
@@ -80,8 +85,8 @@ func (w *world) addUsers(binary string) error {
 		if shared != "" {
 			continue
 		}
-		w.installed = append(w.installed, u.installed)
-		if err := put(u.installed, text, u.uid); err != nil {
+		w.installed = append(w.installed, u.Installed)
+		if err := agents.Put(u.Installed, text, u.UID); err != nil {
 			return err
 		}
 	}
@@ -92,13 +97,13 @@ func (w *world) close() error {
 	var stopped sync.WaitGroup
 	for _, s := range w.sessions {
 		if s != nil {
-			stopped.Go(s.stop)
+			stopped.Go(s.Stop)
 		}
 	}
 	stopped.Wait()
 	var err error
 	if w.service != nil {
-		err = w.service.end(syscall.SIGTERM, w.pace)
+		err = w.service.End(syscall.SIGTERM)
 	}
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
@@ -108,7 +113,7 @@ func (w *world) people(ctx context.Context) error {
 	var dirs []string
 	for n := range max(w.worktrees, 1) {
 		for _, u := range w.users {
-			dir, err := u.worktree(ctx, fmt.Sprintf("worktree-%d", n), w.index)
+			dir, err := u.Worktree(ctx, fmt.Sprintf("worktree-%d", n), w.index)
 			if err != nil {
 				return err
 			}
@@ -142,10 +147,10 @@ func (w *world) start(dirs []string, turn func(i int, k kind) bool) error {
 		}
 		u, dir := w.users[i%len(w.users)], dirs[i%len(dirs)]
 		if k == unconfigured {
-			dir = u.home
+			dir = u.Home
 		}
 		var err error
-		if w.sessions[i], err = u.start(dir, k); err != nil {
+		if w.sessions[i], err = start(u, dir, k); err != nil {
 			return err
 		}
 	}
@@ -159,7 +164,7 @@ func (w *world) ready(ctx context.Context) error {
 	errs := make([]error, len(w.sessions))
 	var all sync.WaitGroup
 	for i, s := range w.sessions {
-		if s != nil && s.kind != uninitialized && s.client == nil {
+		if s != nil && s.kind != uninitialized && !s.Connected() {
 			all.Go(func() { errs[i] = w.begin(ctx, s) })
 		}
 	}
@@ -172,7 +177,7 @@ func (w *world) ready(ctx context.Context) error {
 			continue
 		}
 		var err error
-		if s.last, err = imageAt(fmt.Sprintf("/proc/%d/exe", s.pid())); err != nil && !s.gone() {
+		if s.last, err = agents.ImageAt(fmt.Sprintf("/proc/%d/exe", s.PID())); err != nil && !s.Gone() {
 			return err
 		}
 	}
@@ -181,12 +186,12 @@ func (w *world) ready(ctx context.Context) error {
 
 // begin initializes the session, and waits until a call was answered.
 func (w *world) begin(ctx context.Context, s *session) error {
-	if err := s.connect(ctx); err != nil {
+	if err := s.Connect(ctx); err != nil {
 		if s.kind != unconfigured {
 			return err
 		}
 		select { // some versions end without a configuration
-		case <-s.ended:
+		case <-s.Ended:
 			return nil
 		case <-ctx.Done():
 			return err
@@ -196,12 +201,12 @@ func (w *world) begin(ctx context.Context, s *session) error {
 		return nil
 	}
 	for { // ten that start at a time find the index locked
-		a, err := s.call(ctx)
-		if a == answered {
+		a, err := s.Call(ctx)
+		if a == agents.Answered {
 			return nil
 		}
-		if s.gone() || sleep(ctx, w.pause) != nil {
-			return fmt.Errorf("the first call of %d: %w", s.pid(), err)
+		if s.Gone() || sleep(ctx, w.pause) != nil {
+			return fmt.Errorf("the first call of %d: %w", s.PID(), err)
 		}
 	}
 }
@@ -212,21 +217,21 @@ func (w *world) elected(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	for _, s := range w.sessions {
-		if s == nil || s.kind != usual || s.gone() {
+		if s == nil || s.kind != usual || s.Gone() {
 			continue
 		}
-		dir, err := imageAt(filepath.Dir(s.installed))
+		dir, err := agents.ImageAt(filepath.Dir(s.Installed))
 		if err != nil {
 			return err
 		}
-		if err := until(ctx, fmt.Sprintf("server %d has no handler for SIGUSR1", s.pid()), func() bool {
-			return s.gone() || dispositionOf(s.pid()) == caught
+		if err := until(ctx, fmt.Sprintf("server %d has no handler for SIGUSR1", s.PID()), func() bool {
+			return s.Gone() || agents.DispositionOf(s.PID()) == agents.Caught
 		}); err != nil {
 			return err
 		}
-		if err := until(ctx, fmt.Sprintf("no server in %s watches %s", s.cmd.Dir, filepath.Dir(s.installed)), func() bool {
-			return s.gone() || slices.ContainsFunc(w.sessions, func(other *session) bool {
-				return other != nil && other.cmd.Dir == s.cmd.Dir && watches(other.pid(), dir)
+		if err := until(ctx, fmt.Sprintf("no server in %s watches %s", s.Dir, filepath.Dir(s.Installed)), func() bool {
+			return s.Gone() || slices.ContainsFunc(w.sessions, func(other *session) bool {
+				return other != nil && other.Dir == s.Dir && agents.Watches(other.PID(), dir)
 			})
 		}); err != nil {
 			return err

@@ -32,26 +32,29 @@ var (
 
 var errNoPlace = errors.New("the comments are missing between which the tables stand")
 
-func (p place) write(path, text string) error {
+func (p place) write(path, text string) error { return Insert(path, p.begin, p.end, text) }
+
+// Insert writes a text between two lines of a document.
+func Insert(path, begin, end, text string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, begins := strings.Cut(string(old), p.begin)
-	_, behind, ends := strings.Cut(rest, p.end)
+	before, rest, begins := strings.Cut(string(old), begin)
+	_, behind, ends := strings.Cut(rest, end)
 	if !begins || !ends {
 		return fmt.Errorf("write %s: %w", path, errNoPlace)
 	}
-	return os.WriteFile(path, []byte(before+p.begin+text+p.end+behind), 0o644)
+	return os.WriteFile(path, []byte(before+begin+text+end+behind), 0o644)
 }
 
 // Write puts the tables into a document.
 func Write(path string, states []State, results []Result) error {
-	return measured.write(path, fmt.Sprintf("Measured on %s%s.\n\n%s\n%s", today(), machine(), stateTable(states), Table(results)))
+	return measured.write(path, fmt.Sprintf("Measured on %s%s.\n\n%s\n%s", Today(), Machine(), stateTable(states), Table(results)))
 }
 
-// machine says where it was measured. Other work on the same processors delays a signal more than anything else.
-func machine() string {
+// Machine says where it was measured. Other work on the same processors delays a signal more than anything else.
+func Machine() string {
 	text := fmt.Sprintf(" on %d processors", runtime.NumCPU())
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		text += ", Linux " + strings.TrimSpace(string(release))
@@ -63,7 +66,8 @@ func machine() string {
 	return text
 }
 
-func today() string { return time.Now().UTC().Format(time.DateOnly) }
+// Today is the date, in UTC.
+func Today() string { return time.Now().UTC().Format(time.DateOnly) }
 
 // OnKernel is a result on a kernel that was booted for it.
 type OnKernel struct {
@@ -74,7 +78,7 @@ type OnKernel struct {
 // WriteKernels puts a table for each kernel into a document.
 func WriteKernels(path string, rows []OnKernel) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s.\n", today())
+	fmt.Fprintf(&b, "Measured on %s.\n", Today())
 	for len(rows) > 0 {
 		var results []Result
 		name := rows[0].Kernel

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package main
+package agents
 
 import (
 	"fmt"
@@ -13,21 +13,22 @@ import (
 	"syscall"
 )
 
-// disposition is what a process does with SIGUSR1.
-type disposition string
+// Disposition is what a process does with SIGUSR1.
+type Disposition string
 
+// What a process can do with it.
 const (
-	caught  disposition = "handler"
-	ignored disposition = "ignored"
-	fatal   disposition = "fatal"
-	ended   disposition = "the server exits"
+	Caught  Disposition = "handler"
+	Ignored Disposition = "ignored"
+	Fatal   Disposition = "fatal"
+	Exited  Disposition = "the server exits"
 )
 
-// dispositionOf reads SigCgt and SigIgn of a process (proc_pid_status(5)).
-func dispositionOf(pid int) disposition {
+// DispositionOf reads SigCgt and SigIgn of a process (proc_pid_status(5)).
+func DispositionOf(pid int) Disposition {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return ended
+		return Exited
 	}
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -37,17 +38,17 @@ func dispositionOf(pid int) disposition {
 		}
 		switch name {
 		case "SigCgt":
-			return caught
+			return Caught
 		case "SigIgn":
-			return ignored
+			return Ignored
 		}
 	}
-	return fatal
+	return Fatal
 }
 
-// watches says whether a process watches a folder through inotify, as the server of a worktree does that has
+// Watches says whether a process watches a folder through inotify, as the server of a worktree does that has
 // been elected to signal the others (proc_pid_fdinfo(5)).
-func watches(pid int, dir image) bool {
+func Watches(pid int, dir Image) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	want := fmt.Sprintf(" ino:%x ", dir.ino)
 	for _, file := range files {

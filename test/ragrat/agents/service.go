@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package main
+package agents
 
 import (
 	"bytes"
@@ -21,57 +21,35 @@ import (
 	"time"
 
 	"ebpf-upgrader/control"
-	"ebpf-upgrader/test/ragrat/outcome"
 )
 
-// service is the program under test, as a process, for some users.
-type service struct {
+// Service is the program under test, as a process, for some users.
+type Service struct {
 	program, dir string
 	args         []string
-	cmd          *exec.Cmd
-	ended        chan struct{}
+	// patience is how long a start or an end is waited for.
+	patience time.Duration
+	cmd      *exec.Cmd
+	ended    chan struct{}
 }
 
-// errNoGate means that the gate cannot be had: the program has none, or the kernel refuses it.
-var errNoGate = errors.New("no gate")
+// ErrNoGate means that the gate cannot be had: the program has none, or the kernel refuses it.
+var ErrNoGate = errors.New("no gate")
 
-// newService prepares a service in a folder of its own: others may run on this host.
-func newService(program, dir string, mode outcome.Mode, users []*user) (*service, error) {
-	s := &service{program: program, dir: dir}
-	flags, err := modeFlags(program, mode)
-	if err != nil {
-		return nil, err
-	}
+// NewService prepares a service with flags of its own in a folder of its own: others may run on this host.
+func NewService(program, dir string, patience time.Duration, flags []string, users []*User) (*Service, error) {
+	s := &Service{program: program, dir: dir, patience: patience}
 	s.args = append([]string{"run", "--run-dir", s.path("run"), "--state-dir", s.path("state")}, flags...)
 	for _, u := range users {
-		s.args = append(s.args, "--user", strconv.Itoa(int(u.uid)))
+		s.args = append(s.args, "--user", strconv.Itoa(int(u.UID)))
 	}
 	return s, os.MkdirAll(dir, 0o700)
 }
 
-// modeFlags are what makes a service one of the mode.
-func modeFlags(program string, mode outcome.Mode) ([]string, error) {
-	help, err := exec.Command(program, "run", "--help").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("ask %s for its flags: %w: make build", program, err)
-	}
-	knows := strings.Contains(string(help), "--gate ")
-	switch {
-	case mode == outcome.Gate && !knows:
-		return nil, fmt.Errorf("%w: %s run has no --gate", errNoGate, program)
-	case mode == outcome.Gate:
-		return []string{"--gate", "on"}, nil
-	}
-	if knows {
-		return []string{"--gate", "off"}, nil
-	}
-	return nil, nil
-}
+func (s *Service) path(name string) string { return filepath.Join(s.dir, name) }
 
-func (s *service) path(name string) string { return filepath.Join(s.dir, name) }
-
-// start starts it and waits until it serves.
-func (s *service) start(ctx context.Context, p pace) error {
+// Start starts it and waits until it serves.
+func (s *Service) Start(ctx context.Context) error {
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -88,11 +66,11 @@ func (s *service) start(ctx context.Context, p pace) error {
 		_ = cmd.Wait() // what it said is in the log
 		close(ended)
 	}(s.cmd, s.ended)
-	return s.ready(ctx, p)
+	return s.ready(ctx)
 }
 
-func (s *service) ready(ctx context.Context, p pace) error {
-	deadline := time.After(p.patience)
+func (s *Service) ready(ctx context.Context) error {
+	deadline := time.After(s.patience)
 	for {
 		if s.answersReady(ctx) {
 			return nil
@@ -103,17 +81,17 @@ func (s *service) ready(ctx context.Context, p pace) error {
 		case <-s.ended:
 			words := s.lastWords()
 			if slices.Contains(s.args, "on") {
-				return fmt.Errorf("%w: %s", errNoGate, words)
+				return fmt.Errorf("%w: %s", ErrNoGate, words)
 			}
 			return fmt.Errorf("await the service: it has ended: %s", words)
 		case <-deadline:
-			return fmt.Errorf("await the service: not ready within %s: %s", p.patience, s.lastWords())
-		case <-time.After(p.look):
+			return fmt.Errorf("await the service: not ready within %s: %s", s.patience, s.lastWords())
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-func (s *service) answersReady(ctx context.Context) bool {
+func (s *Service) answersReady(ctx context.Context) bool {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -132,17 +110,17 @@ func (s *service) answersReady(ctx context.Context) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-func (s *service) socket() string { return filepath.Join(s.dir, "run", "control.sock") }
+func (s *Service) socket() string { return filepath.Join(s.dir, "run", "control.sock") }
 
 // lastWords is the last line of its log.
-func (s *service) lastWords() string {
+func (s *Service) lastWords() string {
 	text, _ := os.ReadFile(s.path("log"))
 	lines := bytes.Split(bytes.TrimSpace(text), []byte{'\n'})
 	return string(lines[len(lines)-1])
 }
 
-// log is what it said.
-func (s *service) log() string {
+// Log is what it said.
+func (s *Service) Log() string {
 	text, err := os.ReadFile(s.path("log"))
 	if err != nil {
 		return err.Error() + "\n"
@@ -150,8 +128,8 @@ func (s *service) log() string {
 	return string(text)
 }
 
-// end ends it by a signal.
-func (s *service) end(sig syscall.Signal, p pace) error {
+// End ends it by a signal.
+func (s *Service) End(sig syscall.Signal) error {
 	if s.cmd == nil {
 		return nil
 	}
@@ -159,19 +137,19 @@ func (s *service) end(sig syscall.Signal, p pace) error {
 	select {
 	case <-s.ended:
 		return nil
-	case <-time.After(p.patience):
+	case <-time.After(s.patience):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
-		return fmt.Errorf("end the service: it did not within %s of %s", p.patience, sig)
+		return fmt.Errorf("end the service: it did not within %s of %s", s.patience, sig)
 	}
 }
 
-// client talks to the service.
-func (s *service) client() *control.Client { return control.NewClient(s.socket()) }
+// Client talks to the service.
+func (s *Service) Client() *control.Client { return control.NewClient(s.socket()) }
 
-// phase is how far the rollouts of the installed files have come: the word of the service, several if they differ.
-func (s *service) phase(ctx context.Context, installed []string) string {
-	rollouts, err := s.client().Rollouts(ctx)
+// Phase is how far the rollouts of the installed files have come: the word of the service, several if they differ.
+func (s *Service) Phase(ctx context.Context, installed []string) string {
+	rollouts, err := s.Client().Rollouts(ctx)
 	if err != nil {
 		return err.Error()
 	}

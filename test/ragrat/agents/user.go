@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package main
+package agents
 
 import (
 	"context"
@@ -21,55 +21,56 @@ import (
 // of its user: as root they would signal those of the whole host.
 const firstUser = 30001
 
-// user has servers: a home, an installed file, and the worktrees that the servers serve.
-type user struct {
-	uid uint32
-	// home is theirs alone. installed may be another user's file, too.
-	home, installed string
+// User has servers: a home, an installed file, and the worktrees that the servers serve.
+type User struct {
+	UID uint32
+	// Home is theirs alone. Installed may be another user's file, too.
+	Home, Installed string
 }
 
-// newUser makes a home in the folder dir. The caller puts a file at installed.
-func newUser(dir string, number int, installed string) (*user, error) {
-	u := &user{uid: uint32(firstUser + number), home: filepath.Join(dir, fmt.Sprintf("user-%d", number)), installed: installed}
-	if u.installed == "" {
-		u.installed = filepath.Join(u.home, ".cargo", "bin", "rag-rat")
+// NewUser makes a home in the folder dir. The caller puts a file at Installed.
+func NewUser(dir string, number int, installed string) (*User, error) {
+	u := &User{UID: uint32(firstUser + number), Home: filepath.Join(dir, fmt.Sprintf("user-%d", number)), Installed: installed}
+	if u.Installed == "" {
+		u.Installed = filepath.Join(u.Home, ".cargo", "bin", "rag-rat")
 	}
-	return u, errors.Join(os.MkdirAll(filepath.Join(u.home, ".cargo", "bin"), 0o755), u.own(u.home))
+	return u, errors.Join(os.MkdirAll(filepath.Join(u.Home, ".cargo", "bin"), 0o755), u.Own(u.Home))
 }
 
-// own gives a folder and all that is in it to the user.
-func (u *user) own(dir string) error {
+// Own gives a folder and all that is in it to the user.
+func (u *User) Own(dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(path, int(u.uid), int(u.uid)))
+		return errors.Join(err, os.Lchown(path, int(u.UID), int(u.UID)))
 	})
 }
 
-// command runs a program as the user, in the folder dir.
-func (u *user) command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
+// Command runs a program as the user, in the folder dir.
+func (u *User) Command(ctx context.Context, dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
-	cmd.Env = []string{"HOME=" + u.home, "PATH=" + os.Getenv("PATH"), "RAG_RAT_ALLOW_MIGRATE=1"}
+	cmd.Env = []string{"HOME=" + u.Home, "PATH=" + os.Getenv("PATH"), "RAG_RAT_ALLOW_MIGRATE=1"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: u.uid, Gid: u.uid},
+		Credential: &syscall.Credential{Uid: u.UID, Gid: u.UID},
 		Setpgid:    true, // an interrupt of this program is not one of theirs
 	}
 	cmd.WaitDelay = time.Second
 	return cmd
 }
 
-// index is the line of a configuration that says where it lies.
-type index string
+// Index is the line of a configuration that says where it lies.
+type Index string
 
+// Where an index can lie.
 const (
-	// ownIndex: each worktree has one. A change of its schema concerns the servers of the worktree only.
-	ownIndex index = "database = \".rag-rat/index.sqlite\"\n"
-	// usersIndex: all worktrees of a user have one, as they do without that line.
-	usersIndex index = ""
+	// OwnIndex: each worktree has one. A change of its schema concerns the servers of the worktree only.
+	OwnIndex Index = "database = \".rag-rat/index.sqlite\"\n"
+	// UsersIndex: all worktrees of a user have one, as they do without that line.
+	UsersIndex Index = ""
 )
 
-// worktree makes a repository with a few documents and an index of them.
-func (u *user) worktree(ctx context.Context, name string, where index) (string, error) {
-	dir := filepath.Join(u.home, name)
+// Worktree makes a repository with a few documents and an index of them.
+func (u *User) Worktree(ctx context.Context, name string, where Index) (string, error) {
+	dir := filepath.Join(u.Home, name)
 	config := "[index]\nroot = \".\"\n" + string(where) + "\n[target_bindings]\nmarkdown = [\"docs\"]\n"
 	files := map[string]string{"rag-rat.toml": config, ".gitignore": ".rag-rat\n"}
 	for i, text := range documents() {
@@ -81,17 +82,17 @@ func (u *user) worktree(ctx context.Context, name string, where index) (string, 
 			return "", err
 		}
 	}
-	if err := u.own(dir); err != nil {
+	if err := u.Own(dir); err != nil {
 		return "", err
 	}
 	if err := u.repository(ctx, dir); err != nil {
 		return "", err
 	}
-	return dir, said(u.command(ctx, dir, u.installed, "index"))
+	return dir, said(u.Command(ctx, dir, u.Installed, "index"))
 }
 
 // repository makes a folder one of git, where there is git: the servers need none.
-func (u *user) repository(ctx context.Context, dir string) error {
+func (u *User) repository(ctx context.Context, dir string) error {
 	git, err := exec.LookPath("git")
 	if err != nil {
 		return nil //nolint:nilerr // the emulated machine has none
@@ -101,7 +102,7 @@ func (u *user) repository(ctx context.Context, dir string) error {
 		{"add", "."},
 		{"-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "Add documents"},
 	} {
-		if err := said(u.command(ctx, dir, git, args...)); err != nil {
+		if err := said(u.Command(ctx, dir, git, args...)); err != nil {
 			return err
 		}
 	}
