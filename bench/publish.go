@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -31,7 +32,23 @@ func (r *results) publish(dir string) error {
 	if dir != "results" || err != nil {
 		return err
 	}
-	return errors.Join(os.WriteFile("../docs/BENCHMARKS.md", []byte(r.document()), 0o644), r.writeReadme("../README.md"))
+	return errors.Join(r.writeDocument("../docs/BENCHMARKS.md"), r.writeReadme("../README.md"))
+}
+
+// tail is the line from which on the document belongs to others.
+const tail = "<!-- bench: what make bench writes ends here -->\n"
+
+// writeDocument writes the document, and leaves what stands from the tail on.
+func (r *results) writeDocument(path string) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, others, found := strings.Cut(string(old), tail)
+	if !found {
+		return fmt.Errorf("%s: %w", path, errNoMarks)
+	}
+	return os.WriteFile(path, []byte(r.document()+"\n"+tail+others), 0o644)
 }
 
 // chart draws the series against x, on logarithmic axes.
