@@ -61,6 +61,12 @@ chaos: build ## Let the service run among faults of all kinds for three minutes 
 bench: build ## Measure what the documents claim, beside what people use today (as root)
 	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH)) $(if $(WITHOUT_TOOLS),-without-tools)
 
+# RUN='bursts/.*' measures rows of these names only (cd bench && go run ./sessions -list shows them), UPGRADES=20 fewer
+# upgrades of each. What RESULTS=file has is not measured again; the document is written once it has all rows.
+.PHONY: bench-sessions
+bench-sessions: build ## Count the calls that real agents lose in upgrades (as root, needs cargo, git and gcc)
+	cd bench && $(GO) run ./sessions -docs ../docs/BENCHMARKS.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(UPGRADES),-upgrades $(UPGRADES)) $(if $(SERVICE_FLAGS),-service-flags "$(SERVICE_FLAGS)") $(if $(RESULTS),-results $(abspath $(RESULTS)))
+
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)
 	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \
