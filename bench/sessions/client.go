@@ -68,7 +68,7 @@ func (c *client) callOnce() {
 	c.calling = begin
 	c.mu.Unlock()
 	answer, err := c.Call(ctx)
-	gone := c.Gone()
+	gone := c.Gone() || answer == agents.Broken && c.ends()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calling = time.Time{}
@@ -84,6 +84,16 @@ func (c *client) callOnce() {
 		fmt.Fprintln(os.Stderr, "sessions: a call failed:", err)
 	default:
 		c.tally.worst = max(c.tally.worst, time.Since(begin))
+	}
+}
+
+// ends says that the server does: its pipes are closed before it is known to have ended.
+func (c *client) ends() bool {
+	select {
+	case <-c.Ended:
+		return true
+	case <-time.After(time.Second):
+		return false
 	}
 }
 
