@@ -26,6 +26,8 @@ const (
 	looks = 10 * time.Millisecond
 	// gathers is how long the servers' own trigger gathers events, and longer than a signal of it comes late.
 	gathers = 2500 * time.Millisecond
+	// user is the number of a user that test/ragrat does not use: the servers' own trigger signals all of a user's.
+	user = 100
 )
 
 // setting is what a row is measured with.
@@ -66,7 +68,7 @@ func newWorld(ctx context.Context, r row, s setting) (*world, error) {
 	if err := errors.Join(os.Chmod(w.dir, 0o755), os.Mkdir(filepath.Dir(installed), 0o755)); err != nil {
 		return w, err
 	}
-	if w.user, err = agents.NewUser(w.dir, 0, installed); err != nil {
+	if w.user, err = agents.NewUser(w.dir, user, installed); err != nil {
 		return w, err
 	}
 	if err := errors.Join(w.user.Own(filepath.Dir(installed)), agents.Put(installed, s.from, w.user.UID)); err != nil {
