@@ -26,7 +26,8 @@ func limits() []limit {
 		{prefix: "bursts/", lost: 0.02, refused: -1},
 		{prefix: "every-0.3s/", lost: 0.02, refused: -1},
 		{prefix: "hardly/", lost: 0, refused: -1},
-		{part: "/one-index/new-schema/", lost: -1, refused: 1},
+		{prefix: "bursts/", part: "/one-index/new-schema/", lost: -1, refused: 1},
+		{prefix: "every-0.3s/", part: "/one-index/new-schema/", lost: -1, refused: 1},
 	}
 }
 

@@ -87,6 +87,8 @@ func TestBroken_OnLimit_SaysNothing(t *testing.T) {
 		{figures{Row: "bursts/pipe/one-index/same-schema/service-in-hurry", Upgrades: 20, Lost: 20}, ""},
 		{figures{Row: "bursts/pipe/one-index/new-schema/service", Upgrades: 200, Refused: 20, WorstRefused: 1}, ""},
 		{figures{Row: "bursts/pipe/one-index/new-schema/service", Upgrades: 200, WorstRefused: 2}, "2 calls refused in a round, want at most 1"},
+		{figures{Row: "every-0.3s/socket/one-index/new-schema/service", Upgrades: 200, WorstRefused: 3}, "3 calls refused in a round, want at most 1"},
+		{figures{Row: "no-pause/pipe/one-index/new-schema/service", Upgrades: 24, WorstRefused: 11}, ""},
 		{figures{Row: "hardly/pipe/one-index/same-schema/service", Upgrades: 20, Ended: 1}, "1 sessions ended, want 0"},
 		{figures{Row: "hardly/pipe/one-index/same-schema/service", Upgrades: 20, Missed: 1}, "1 servers were not upgraded, want 0"},
 	} {
