@@ -3,6 +3,7 @@
 package upgrade_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,4 +104,41 @@ func TestForeignSignal_ArmedAfterExec_IsNoDeathLater(t *testing.T) {
 			t.Errorf("the install has %d deaths, want none", i.Deaths)
 		}
 	})
+}
+
+// hangOfAnother has another sender signal a server, which execs the file that has just landed and hangs there.
+func (w *world) hangOfAnother(pid selector.PID, image selector.Image) {
+	w.events <- upgrade.Event{Kind: upgrade.AskedByOther, PID: pid, At: time.Now(), Sender: 4242}
+	w.pass(10 * time.Millisecond)
+	w.change(func() { w.processes[pid].Image, w.processes[pid].Catches = image, false })
+	w.events <- upgrade.Event{Kind: upgrade.Execed, PID: pid, At: time.Now()}
+	w.pass(time.Second)
+}
+
+// TestForeignSignal_HangsBeforeSettled_Halts: the servers' own trigger is quicker than the file settles. What the file
+// before was decides whether a server was signalled for that, in vain.
+func TestForeignSignal_HangsBeforeSettled_Halts(t *testing.T) {
+	for name, before := range map[string]selector.Image{"up to date": oldImage, "signalled in vain": {Dev: 1, Ino: 15}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newHost()
+				w.limits.Canary = 1
+				w.files["/a"] = at("/a", before)
+				w.begin(1, "/a", 1)
+				w.serve(t, 0)
+				w.pass(time.Second)
+				w.change(func() { w.files["/a"] = at("/a", newImage) }) // it is told once it has settled
+				w.hangOfAnother(1, newImage)
+				w.land(at("/a", newImage))
+				w.begin(2, "/a", 1)
+				w.events <- upgrade.Event{Kind: upgrade.Execed, PID: 2, At: time.Now()}
+				w.pass(rollout.ArmTimeout + time.Second)
+				r := w.status(t).Rollouts[0]
+				if r.Phase != rollout.PhaseHalted || len(r.Halts) != 1 || !strings.Contains(r.Halts[0].Reason, "process 4242") {
+					t.Errorf("the rollout is %+v, want it halted after a signal of 4242", r)
+				}
+				requireAsked(t, w, 2, 0, "while the only server of the new file hangs")
+			})
+		})
+	}
 }

@@ -152,6 +152,9 @@ func (s *Service) see(v view, now time.Time) {
 		s.touch(r)
 		before := r.Member(pid)
 		wasCarried := before != nil && before.IsCarried()
+		if k.foreign.isExeced && r.Led(v.process, v.decision, k.foreign.sender, k.foreign.at, now) {
+			k.foreign = foreignSignal{} // an operator may end the wait for it for good
+		}
 		r.Observe(v.process, v.decision, s.rankOf(k, r, v), now)
 		m := r.Member(pid)
 		if wasCarried && m == nil {

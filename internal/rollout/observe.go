@@ -16,6 +16,9 @@ func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, no
 		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner}
 	}
 	m.gone = false
+	if m.State == Pending && r.Led(p, d, 0, now, now) {
+		return
+	}
 	switch m.State {
 	case None, Pending, Skipped:
 		m.ran = p.Image

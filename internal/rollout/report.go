@@ -80,11 +80,16 @@ type ForeignDeaths struct {
 
 // String says it in a sentence.
 func (f ForeignDeaths) String() string {
+	return fmt.Sprintf("%d died after signals of %s", f.Deaths, describeSender(f.Sender))
+}
+
+// describeSender names another sender; 0 is one that is not known.
+func describeSender(sender selector.PID) string {
 	from := "another sender"
-	if f.Sender != 0 {
-		from = fmt.Sprintf("process %d", f.Sender)
+	if sender != 0 {
+		from = fmt.Sprintf("process %d", sender)
 	}
-	return fmt.Sprintf("%d died after signals of %s, the servers' own trigger as a rule", f.Deaths, from)
+	return from + ", the servers' own trigger as a rule"
 }
 
 // Total is how many servers the rollout has or had.
@@ -198,8 +203,11 @@ func (r *Rollout) halts() []Halt {
 			all = append(all, Halt{uid, u.why})
 		}
 		for _, g := range u.groups {
-			if g.overdue > 0 && !u.isHalted {
-				all = append(all, Halt{uid, fmt.Sprintf("a server that runs the new image is not armed after %s", ArmTimeout)})
+			if u.isHalted {
+				break
+			}
+			for _, reason := range g.overdueReasons() {
+				all = append(all, Halt{uid, reason})
 			}
 		}
 	}

@@ -100,6 +100,8 @@ const (
 	TurnedDown
 	// FoundCurrent: it was judged to run the installed image, or not to need it any more.
 	FoundCurrent
+	// FoundUnarmed: another sender's signal led it to the installed image, where it is not armed yet.
+	FoundUnarmed
 	// Sent: the signal was sent, by this service or by another sender.
 	Sent
 	// Execed: it has exec'd.
@@ -122,6 +124,7 @@ var stepWords = [...]string{
 	FoundOutdated: "found outdated",
 	TurnedDown:    "turned down",
 	FoundCurrent:  "found current",
+	FoundUnarmed:  "found unarmed in the installed image",
 	Sent:          "signal sent",
 	Execed:        "exec",
 	Strayed:       "exec of another file",
@@ -152,10 +155,12 @@ func Transitions() []Transition {
 	return []Transition{
 		{None, FoundOutdated, Pending},
 		{None, TurnedDown, Skipped},
+		{None, FoundUnarmed, Settling}, // by another sender
 
 		{Pending, Sent, Signalled},
 		{Pending, TurnedDown, Skipped},
 		{Pending, FoundCurrent, None},
+		{Pending, FoundUnarmed, Settling}, // by another sender
 		{Pending, Ended, Exited},
 
 		{Skipped, FoundOutdated, Pending},
@@ -178,6 +183,7 @@ func Transitions() []Transition {
 		{TimedOut, FoundOutdated, Pending}, // the retry time has passed
 		{TimedOut, Sent, Signalled},        // by another sender
 		{TimedOut, FoundCurrent, None},
+		{TimedOut, FoundUnarmed, Settling}, // by another sender, for this file while it had not settled
 		{TimedOut, Execed, Settling},
 		{TimedOut, Ended, Exited},
 		{TimedOut, Died, Crashed},

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+
+package rollout_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// lead has a server exec the installed image after a signal of process 4242 that the rollout could not note. It hangs there.
+func (h *host) lead(pid selector.PID, user uint32) *selector.Process {
+	p := &selector.Process{
+		Identity: selector.Identity{PID: pid, StartTime: uint64(pid)}, Image: newImage, DataDir: "/d",
+		Credentials: selector.Credentials{Owner: user},
+	}
+	h.live[pid] = p
+	h.Led(*p, selector.Decision{Verdict: selector.UpToDate}, 4242, h.now, h.now)
+	h.observe(pid)
+	return p
+}
+
+func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.lead(1, 1)
+	h.lead(2, 1)
+	h.start(3, 1, "/d")
+	h.start(4, 2, "/d") // another user: its own proof
+	h.pass(time.Second)
+	h.exec(4, newImage)
+	h.arm(4)
+	h.pass(rollout.ArmTimeout - 2*time.Second)
+	h.want("before the time is over", 4)
+	if r := h.Report(false); r.Phase.IsOver() {
+		t.Errorf("the rollout is %+v while two servers are not armed", r)
+	}
+	h.pass(2 * time.Second)
+	r := h.wantPhase("after two minutes", rollout.PhaseHalted)
+	want := []rollout.Halt{{UID: 1, Reason: "servers that run the new image after signals of process 4242, " +
+		"the servers' own trigger as a rule, are not armed after 2m0s: 2"}}
+	if diff := cmp.Diff(want, r.Halts); diff != "" {
+		t.Errorf("the reasons differ (-want +got):\n%s", diff)
+	}
+	h.pass(time.Hour)
+	h.want("while they hang", 4)
+	h.arm(1)
+	h.arm(2)
+	h.pass(300 * time.Millisecond)
+	h.want("after they are armed after all", 4, 3)
+}
+
+// TestForeignSignal_AllHang_IsNeverComplete: none is left that could be the canary.
+func TestForeignSignal_AllHang_IsNeverComplete(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.lead(1, 1)
+	h.pass(time.Minute)
+	h.wantPhase("while it may arm itself", rollout.PhaseCanary)
+	h.pass(2 * time.Minute)
+	h.wantPhase("after two minutes", rollout.PhaseHalted)
+	h.Resume(h.now)
+	h.observe(1)
+	h.wantPhase("after an operator accepted that", rollout.PhaseComplete)
+}
+
+// TestUnseenSignal_PendingHangs_HaltsItsGroup: in the scan nothing tells of another sender's signal.
+func TestUnseenSignal_PendingHangs_HaltsItsGroup(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, func(h *host) { h.cfg.SeesExec = false })
+	h.start(1, 1, "/d")
+	h.live[1].Image, h.live[1].Catches = newImage, false
+	h.observe(1)
+	h.pass(rollout.ArmTimeout + time.Second)
+	r := h.wantPhase("after two minutes", rollout.PhaseHalted)
+	want := "servers that run the new image after signals of another sender, the servers' own trigger as a rule, are not armed after 2m0s: 1"
+	if len(r.Halts) != 1 || r.Halts[0].Reason != want {
+		t.Errorf("the reasons are %v, want %q", r.Halts, want)
+	}
+}
+
+func TestForeignSignal_ExitsUnarmed_IsADeath(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.lead(1, 1)
+	h.start(2, 1, "/d")
+	h.exit(1, 0)
+	h.pass(time.Minute)
+	h.want("after the death", []selector.PID{}...)
+	r := h.wantPhase("after it", rollout.PhaseHalted)
+	if len(r.Foreign) != 1 || r.Foreign[0] != (rollout.ForeignDeaths{Sender: 4242, Deaths: 1}) {
+		t.Errorf("the deaths of other senders are %v", r.Foreign)
+	}
+}
+
+// TestLed_OtherServers_AreNone: of one that is armed, or runs another file, or is none, nothing is waited for.
+func TestLed_OtherServers_AreNone(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	for _, c := range []struct {
+		p selector.Process
+		v selector.Verdict
+	}{
+		{selector.Process{Image: newImage, Catches: true}, selector.UpToDate},
+		{selector.Process{Image: otherImage}, selector.UpToDate},
+		{selector.Process{Image: newImage}, selector.NotOurs},
+	} {
+		if c.p.PID = 1; h.Led(c.p, selector.Decision{Verdict: c.v}, 4242, h.now, h.now) || !h.IsEmpty() {
+			t.Errorf("%s, %+v is waited for", c.v, c.p)
+		}
+	}
+}
