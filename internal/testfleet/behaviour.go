@@ -20,6 +20,8 @@ type Behaviour struct {
 	NeverArm bool `json:"never_arm,omitzero"`
 	// Ignore absorbs every signal and upgrades never.
 	Ignore bool `json:"ignore,omitzero"`
+	// Execs names the file that it execs instead of the one that its variable names.
+	Execs string `json:"execs,omitempty"`
 	// Drain is the time between the signal and the exec.
 	Drain Duration `json:"drain,omitzero"`
 	// DrainLimit is how long running calls of the session are waited for, 30 s by default.

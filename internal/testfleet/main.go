@@ -224,9 +224,10 @@ func (s *serving) drain(arrived <-chan os.Signal) {
 
 // exec replaces the image, or ends the process.
 func (s *serving) exec() {
-	s.report(Event{Kind: Exec, Path: s.target, Thread: unix.Gettid()})
-	err := syscall.Exec(s.target, os.Args, s.next().environ())
-	s.report(Event{Kind: ExecFailed, Path: s.target, Why: err.Error()})
+	path := cmp.Or(s.behaviour.Execs, s.target)
+	s.report(Event{Kind: Exec, Path: path, Thread: unix.Gettid()})
+	err := syscall.Exec(path, os.Args, s.next().environ())
+	s.report(Event{Kind: ExecFailed, Path: path, Why: err.Error()})
 	unix.Exit(exitExecFailed)
 }
 
