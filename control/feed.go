@@ -34,6 +34,8 @@ type Event struct {
 	Servers int             `json:"servers,omitzero"`
 	Planned int             `json:"planned,omitzero"`
 	Detail  string          `json:"detail,omitzero"`
+	Sender  selector.PID    `json:"sender,omitzero"`
+	Count   uint64          `json:"count,omitzero"`
 	// Lost is how many events before this one are not kept any more.
 	Lost uint64 `json:"lost,omitzero"`
 }
@@ -51,6 +53,8 @@ const (
 	EventRound EventKind = "round"
 	// EventRefused: PID was not sent the signal although it was due; Detail says why.
 	EventRefused EventKind = "refused"
+	// EventGate: the gate refused Count signals of Sender to PID since the last such event of the two.
+	EventGate EventKind = "gate-refused"
 	// EventTrouble: the service goes on after the error in Detail.
 	EventTrouble EventKind = "trouble"
 	// EventLost: the reader was too slow, or asked for what is not kept any more.
@@ -67,6 +71,9 @@ type Feed struct {
 	last uint64
 	// grown is closed, and made anew, with each event.
 	grown chan struct{}
+
+	refusals sync.Mutex // guards told, and is taken before mu
+	told     map[route]uint64
 }
 
 // NewFeed returns a Feed without events.

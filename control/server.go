@@ -52,7 +52,7 @@ type Config struct {
 	Feed    *Feed
 	// Tracker reads the counters of the kernel's side.
 	Tracker func() (Tracker, error)
-	// Gate reads what the gate refused.
+	// Gate reads what the gate refused, and hands it to [Feed.GateRefused].
 	Gate func() (Gate, error)
 	// Covers says whether there is a gate, and whether it stands before a process.
 	Covers func(selector.PID) (active, covers bool, err error)
@@ -234,6 +234,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	default:
 		refuse(w, http.StatusTooManyRequests, "too many follow the events already")
 		return
+	}
+	if s.cfg.Gate != nil {
+		_, _ = s.cfg.Gate() // which tells the feed of what is new; status says what fails
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	to := http.NewResponseController(w)

@@ -80,7 +80,9 @@ func (g gate) end() error {
 // served that a server names: only where the operator named them is a server of another one left out for good.
 type keeper struct {
 	upgrade.Observer
-	gate    gate
+	gate gate
+	// refused is told of what the gate counts.
+	refused *refusals
 	learned bool
 	trouble func(error)
 }
@@ -90,6 +92,9 @@ func (k keeper) Round(reason upgrade.Reason, r upgrade.Report, took time.Duratio
 	k.Observer.Round(reason, r, took)
 	if !k.gate.closed() {
 		return
+	}
+	if err := k.refused.look(); err != nil {
+		k.Observer.Trouble(err)
 	}
 	began := time.Now().Add(-took)
 	for i := range r.Servers {
@@ -130,11 +135,9 @@ func (h *host) gateStatus() (control.Gate, error) {
 		return control.Gate{Reason: why.Error(), Latest: []control.Refusal{}}, nil
 	}
 	stats, err := h.gate.Stats()
-	refusals, err2 := h.gate.Refusals()
+	refusals, err2 := h.refusals.read()
 	g := control.Gate{Active: true, Way: h.gate.Way(), Refused: stats.Refused, Missed: stats.Missed, Latest: []control.Refusal{}}
-	for _, r := range refusals[:min(len(refusals), mostRefusals)] {
-		g.Latest = append(g.Latest, control.Refusal{Sender: r.Sender, Target: r.Target, Count: r.Count, Last: r.Last})
-	}
+	g.Latest = append(g.Latest, refusals[:min(len(refusals), mostRefusals)]...)
 	return g, errors.Join(err, err2)
 }
 

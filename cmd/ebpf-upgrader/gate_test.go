@@ -130,8 +130,13 @@ func TestGateService_Siblings_RefusedAndTold(t *testing.T) {
 	service := s.serve("bpf", "--name", name)
 	c := service.client(t)
 	a, b := newSibling(t, name), newSibling(t, name)
+	told := followRefusals(t, c)
 	if got := a.refused(b); got != closed {
 		t.Errorf("a signal of one server to another is refused: %t, want %t", got, closed)
+	}
+	if closed {
+		newSibling(t, name) // which is inspected
+		told(a, b)
 	}
 	requireExplained(t, service.socket, a.pid(), closed)
 	g := s.status(c).Gate
@@ -153,6 +158,9 @@ func TestGateService_Siblings_RefusedAndTold(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %q", want)
 		}
+	}
+	if _, events, _ := command(t, "events", "--socket", service.socket); !strings.Contains(events, fmt.Sprintf("gate: 1 signals of %d to %d refused\n", a.pid(), b.pid())) {
+		t.Errorf("the events lack the refusal:\n%s", events)
 	}
 	if !strings.Contains(service.messages.String(), "gate active") {
 		t.Errorf("nothing is logged:\n%s", service.messages)
@@ -196,25 +204,6 @@ func TestGateService_NotServed_Passes(t *testing.T) {
 	s.serve("bpf", "--user", "65534", "--name", name).client(t)
 	a, b := newSibling(t, name), newSibling(t, name)
 	eventually(t, "the servers of another user are taken out of the gate", func() bool { return !a.refused(b) })
-}
-
-// opens counts how often a file is opened, other than to look at its attributes.
-func opens(t *testing.T, path string) (count func() int) {
-	t.Helper()
-	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	must(t, err)
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	_, err = unix.InotifyAddWatch(fd, path, unix.IN_CLOSE)
-	must(t, err)
-	return func() (n int) {
-		buf := make([]byte, unix.SizeofInotifyEvent)
-		for {
-			if got, err := unix.Read(fd, buf); err != nil || got <= 0 {
-				return n
-			}
-			n++
-		}
-	}
 }
 
 // TestGateService_Stop_FiresTriggers: once for servers that would have had their turn, and never for those that a death

@@ -27,7 +27,9 @@ type host struct {
 	// tracker is nil where the scan is the source.
 	tracker *tracker.Tracker
 	gate    gate
-	signal  syscall.Signal
+	// refusals are what the gate counts.
+	refusals *refusals
+	signal   syscall.Signal
 	// scanned is told how long each scan took.
 	scanned func(time.Duration)
 	// begun waits for a scan that has begun already; nil is that none has.

@@ -7,6 +7,8 @@ package main
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"ebpf-upgrader/internal/rollout"
 )
 
@@ -32,4 +34,23 @@ func TestRestart_FileUnchanged_IsNotOpenedAgain(t *testing.T) {
 		s.replace()
 		s.phase(service.client(t), rollout.PhaseComplete)
 	})
+}
+
+// opens counts how often a file is opened, other than to look at its attributes.
+func opens(t *testing.T, path string) (count func() int) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	must(t, err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_CLOSE)
+	must(t, err)
+	return func() (n int) {
+		buf := make([]byte, unix.SizeofInotifyEvent)
+		for {
+			if got, err := unix.Read(fd, buf); err != nil || got <= 0 {
+				return n
+			}
+			n++
+		}
+	}
 }

@@ -186,6 +186,8 @@ func eventLine(e control.Event) string {
 		line += fmt.Sprintf("round (%s): %d looked at, %d to be asked", e.Reason, e.Servers, e.Planned)
 	case control.EventRefused:
 		line += fmt.Sprintf("server %d: not asked", e.PID)
+	case control.EventGate:
+		line += fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
 	case control.EventLost:
 		line += fmt.Sprintf("%d events are not kept any more", e.Lost)
 	default:

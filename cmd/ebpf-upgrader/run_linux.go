@@ -136,6 +136,7 @@ func (a *app) serveLocked(stop context.Context) error {
 	if err := a.enableGate(h); err != nil {
 		return err
 	}
+	h.refusals = &refusals{gate: h.gate, feed: feed}
 	if !h.gate.closed() {
 		a.hurry()
 	}
@@ -162,7 +163,7 @@ func (a *app) serveLocked(stop context.Context) error {
 	}
 	seen := keeper{
 		observers{serviceLog{a.log}, feed, counts},
-		h.gate, len(a.opts.installPaths) == 0,
+		h.gate, h.refusals, len(a.opts.installPaths) == 0,
 		func(err error) { a.log.Warn("the gate covers one too many", "because", err) },
 	}
 	cfg.Observer = frugal{seen, time.AfterFunc(rest, debug.FreeOSMemory)}
