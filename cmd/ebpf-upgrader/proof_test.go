@@ -50,7 +50,7 @@ func TestBadBinary_Hangs_CostsTheCanary(t *testing.T) {
 		t.Parallel()
 		s := newScene(t)
 		fleet := s.startFleet(10, nil)
-		c := s.serve(source, "--canary-timeout", "100ms", "--group-hold", "10ms", "--hold", "20ms").client(t)
+		c := s.serve(source, "--canary-timeout", "1s", "--group-hold", "10ms", "--hold", "20ms").client(t)
 		must(t, s.ReplaceHanging())
 		eventually(t, "a server runs the installed file", func() bool { return s.running(fleet) > 0 })
 		s.remains(c, 3*time.Second, "while the canary hangs", func(r rollout.Report) bool {

@@ -114,3 +114,21 @@ func TestLed_OtherServers_AreNone(t *testing.T) {
 		}
 	}
 }
+
+func TestResume_CanaryHangs_IsNotWaitedForAgain(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	for pid := range selector.PID(3) {
+		h.start(pid+1, 1, "/d")
+	}
+	h.pass(0)
+	h.exec(1, newImage) // and hangs
+	h.pass(rollout.ArmTimeout + time.Second)
+	h.wantPhase("the canary hangs", rollout.PhaseHalted)
+	h.Resume(h.now)
+	h.pass(20 * time.Second)
+	h.want("after the resume", 1, 2, 3)
+	if m := h.Member(1); m != nil && m.State == rollout.Settling {
+		t.Errorf("the server that hangs is waited for: %+v", *m)
+	}
+}

@@ -247,6 +247,9 @@ func (r *Rollout) Resume(now time.Time) {
 	for _, m := range maps.Clone(r.members) {
 		if m.isOverdue {
 			m.Detail = "not armed, and resumed by an operator"
+			if !r.install.Script {
+				m.ran = r.install.Image // else the next inspection would take it for one that has just exec'd
+			}
 			r.step(m, Strayed, now)
 		}
 	}
