@@ -75,10 +75,11 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 	return a, nil
 }
 
-// Runs reports whether a thread of a process runs, waits for a processor, or is in uninterruptible sleep: it does
-// something. It fails with [ErrGone] when there is no such process. Of a process with more than 1,024 threads it asks
-// as many.
-func (fs *FS) Runs(pid selector.PID) (bool, error) {
+// Works reports whether a thread of a process does something: it runs, waits for a processor, is in uninterruptible sleep,
+// or sleeps in a system call in which no thread waits for work, as that which opens a file. Where the kernel does not tell
+// the system calls, the states have to do: see [FS.Inspect]. Works fails with [ErrGone] when there is no such process. Of a
+// process with more than 1,024 threads it asks as many.
+func (fs *FS) Works(pid selector.PID) (bool, error) {
 	task, err := fs.openOf(pid, "task")
 	if err != nil {
 		return false, fmt.Errorf("read what %d does: %w", pid, err)
@@ -92,8 +93,7 @@ func (fs *FS) Runs(pid selector.PID) (bool, error) {
 			return false, fmt.Errorf("read what %d does: %w", pid, gone(err))
 		}
 		for _, tid := range tids {
-			s, err := fs.stat(task, tid.String()+"/stat", *buf)
-			if err == nil && (s.state == 'R' || s.state == 'D') {
+			if fs.threadWorks(task, tid, *buf) {
 				return true, nil
 			}
 			if asked++; asked == mostThreads {
@@ -102,4 +102,28 @@ func (fs *FS) Runs(pid selector.PID) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func (fs *FS) threadWorks(task int, tid selector.PID, buf []byte) bool {
+	s, err := fs.stat(task, tid.String()+"/stat", buf)
+	switch {
+	case err != nil || s.exited():
+		return false
+	case s.state == 'R' || s.state == 'D':
+		return true
+	}
+	number, err := syscallOf(task, tid)
+	return err == nil && number >= 0 && !waitsForWork(number)
+}
+
+// waitsForWork reports whether a thread that sleeps in a system call waits to be given something to do. Sockets are not among
+// them: a thread that waits for one has asked for something.
+func waitsForWork(number int) bool {
+	switch number {
+	case unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_PPOLL, unix.SYS_PSELECT6, unix.SYS_NANOSLEEP,
+		unix.SYS_CLOCK_NANOSLEEP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_RT_SIGSUSPEND, unix.SYS_RESTART_SYSCALL, unix.SYS_READ,
+		unix.SYS_READV, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_IO_URING_ENTER:
+		return true
+	}
+	return waitsForWorkHere(number)
 }

@@ -8,9 +8,15 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
@@ -60,18 +66,14 @@ func (e *echo) line(t *testing.T) {
 func (e *echo) settled(t *testing.T, fs *proc.FS) selector.Activity {
 	t.Helper()
 	e.line(t)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		runs, err := fs.Runs(e.pid)
+	await(t, "cat waits for the next line", func() bool {
+		works, err := fs.Works(e.pid)
 		must(t, err)
-		a, err := fs.Activity(e.pid)
-		must(t, err)
-		if !runs {
-			return a
-		}
-		if time.Now().After(end) {
-			t.Fatal("cat still runs 10 s after it has answered")
-		}
-	}
+		return !works
+	})
+	a, err := fs.Activity(e.pid)
+	must(t, err)
+	return a
 }
 
 func TestActivity_NothingDone_StaysEqual(t *testing.T) {
@@ -101,14 +103,49 @@ func TestActivity_ThreadRuns_IsTold(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	pid := selector.PID(cmd.Process.Pid)
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		runs, err := fs.Runs(pid)
+	await(t, "a loop without a pause runs", func() bool {
+		works, err := fs.Works(pid)
 		must(t, err)
-		if runs {
-			return
-		}
+		return works
+	})
+}
+
+// TestActivity_ThreadOpensPipe_IsTold: the open sleeps until there is a writer, and neither reads nor writes.
+func TestActivity_ThreadOpensPipe_IsTold(t *testing.T) {
+	t.Parallel()
+	fs, pipe := open(t), filepath.Join(t.TempDir(), "pipe")
+	must(t, unix.Mkfifo(pipe, 0o600))
+	cmd := exec.Command("cat", pipe)
+	must(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	pid := selector.PID(cmd.Process.Pid)
+	await(t, "cat sleeps in the open", func() bool {
+		text, err := os.ReadFile("/proc/" + pid.String() + "/syscall")
+		must(t, err)
+		return strings.HasPrefix(string(text), strconv.Itoa(unix.SYS_OPENAT)+" ")
+	})
+	if works, err := fs.Works(pid); err != nil || !works {
+		t.Errorf("a process that waits for an open does something: %t, %v", works, err)
+	}
+	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	must(t, err)
+	defer writer.Close() //nolint:errcheck // nothing was written
+	await(t, "cat waits for something to read", func() bool {
+		works, err := fs.Works(pid)
+		must(t, err)
+		return !works
+	})
+}
+
+// await polls until something is so.
+func await(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("a loop without a pause does not run")
+			t.Fatalf("after 10 s it is not so: %s", what)
 		}
 	}
 }
@@ -120,8 +157,8 @@ func TestActivity_ProcessEnded_IsGone(t *testing.T) {
 	if _, err := fs.Activity(e.pid); !errors.Is(err, proc.ErrGone) {
 		t.Errorf("Activity of a process that has ended: %v", err)
 	}
-	if _, err := fs.Runs(e.pid); !errors.Is(err, proc.ErrGone) {
-		t.Errorf("Runs of a process that has ended: %v", err)
+	if _, err := fs.Works(e.pid); !errors.Is(err, proc.ErrGone) {
+		t.Errorf("Works of a process that has ended: %v", err)
 	}
 }
 

@@ -59,31 +59,38 @@ func (r *reader) readExecs() error {
 //
 // A thread that runs says "running" in place of a number. It does not wait, so its exec is over soon.
 func (r *reader) inExec(task int, tid selector.PID) (in, told bool) {
+	number, err := syscallOf(task, tid)
+	if err != nil {
+		return false, errors.Is(err, ErrGone) && r.hasSyscall(task)
+	}
+	// A process of another architecture, as a 32-bit one on a 64-bit kernel, is no server of ours.
+	return number == unix.SYS_EXECVE || number == unix.SYS_EXECVEAT, true
+}
+
+// syscallOf is the number of the system call that a thread sleeps in, -1 if it runs or sleeps in none.
+func syscallOf(task int, tid selector.PID) (int, error) {
 	path := make([]byte, 0, 32) // a number, a slash and a short name
 	path = append(strconv.AppendInt(path, int64(tid), 10), "/syscall"...)
 	var text [64]byte // the number comes first
 	fd, err := openFile(task, string(path))
 	if err != nil {
-		return false, errors.Is(err, ErrGone) && r.hasSyscall(task)
+		return -1, err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	n, err := readOnce(fd, text[:])
 	if err != nil {
-		return false, errors.Is(err, ErrGone)
+		return -1, err
 	}
-	number, _, _ := bytes.Cut(text[:n], []byte{' '})
-	return isExec(number), true
+	word, _, _ := bytes.Cut(text[:n], []byte{' '})
+	number, err := strconv.Atoi(string(word))
+	if err != nil {
+		return -1, nil // "running"
+	}
+	return number, nil
 }
 
 // hasSyscall tells a thread that has ended from a kernel without the file.
 func (r *reader) hasSyscall(task int) bool {
 	_, err := statAt(task, "../syscall", unix.AT_SYMLINK_NOFOLLOW)
 	return err == nil
-}
-
-// isExec compares with the numbers of this architecture. A process of another one, as a 32-bit one on a 64-bit kernel,
-// is no server of ours.
-func isExec(number []byte) bool {
-	n, err := strconv.Atoi(string(number))
-	return err == nil && (n == unix.SYS_EXECVE || n == unix.SYS_EXECVEAT)
 }

@@ -45,8 +45,8 @@ func (m *model) Activity(pid selector.PID) (selector.Activity, error) {
 	return selector.Activity{IsCounted: true, Reads: uint64(now.Sub(s.from))}, nil
 }
 
-// Runs is false: the counters tell everything here.
-func (*model) Runs(selector.PID) (bool, error) { return false, nil }
+// Works is false: the counters tell everything here.
+func (*model) Works(selector.PID) (bool, error) { return false, nil }
 
 // checkQuiet holds a signal to a server that is busy against how long it can have been waited for.
 func (m *model) checkQuiet(p *selector.Process) {

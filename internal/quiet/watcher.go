@@ -13,8 +13,8 @@ type Reader interface {
 	// Activity reads what a process has done. It fails when the process is gone, and is not counted where the kernel
 	// does not tell.
 	Activity(pid selector.PID) (selector.Activity, error)
-	// Runs reports whether a thread of the process is running or in uninterruptible sleep.
-	Runs(pid selector.PID) (bool, error)
+	// Works reports whether a thread of the process does something, by what the kernel says of its threads.
+	Works(pid selector.PID) (bool, error)
 }
 
 const (
@@ -113,7 +113,7 @@ func (w *Watcher) judge(v *watch, now time.Time) selector.Idleness {
 	}
 	isLong := now.Sub(v.since) >= w.after
 	if isLong || !a.IsCounted {
-		runs, err := w.reader.Runs(v.id.PID)
+		runs, err := w.reader.Works(v.id.PID)
 		switch {
 		case err != nil:
 			return selector.IdleYes

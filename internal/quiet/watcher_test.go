@@ -36,7 +36,7 @@ func (p *processes) Activity(pid selector.PID) (selector.Activity, error) {
 	return a, nil
 }
 
-func (p *processes) Runs(pid selector.PID) (bool, error) { return p.runs[pid], nil }
+func (p *processes) Works(pid selector.PID) (bool, error) { return p.runs[pid], nil }
 
 func id(pid selector.PID) selector.Identity {
 	return selector.Identity{PID: pid, StartTime: uint64(pid)}
@@ -98,7 +98,7 @@ func TestWatcher_BegunBefore_IsIdleAtOnce(t *testing.T) {
 	})
 }
 
-func TestWatcher_ThreadRuns_IsBusy(t *testing.T) {
+func TestWatcher_ThreadWorks_IsBusy(t *testing.T) {
 	for name, counted := range map[string]bool{"with counters": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
