@@ -136,7 +136,7 @@ func (d *demoScreen) draw() {
 		if i%demoWidth == 0 {
 			row.WriteString("\r  ")
 		}
-		row.WriteString(markOf(d.states[s.PID()], d.busy[s.PID()]))
+		row.WriteString(d.markOf(s.PID()))
 		if i%demoWidth == demoWidth-1 || i == len(d.servers)-1 {
 			row.WriteString("\n")
 		}
@@ -144,11 +144,11 @@ func (d *demoScreen) draw() {
 	fmt.Fprintf(d.out, "%s  %-30s (o old, ~ busy, > signalled, + new, * upgraded, x dead)\x1b[K\n", row.String(), phaseWords[d.rollout.Phase])
 }
 
-func markOf(s rollout.State, isBusy bool) string {
-	if isBusy {
+func (d *demoScreen) markOf(pid selector.PID) string {
+	if d.busy[pid] {
 		return "~"
 	}
-	switch s {
+	switch d.states[pid] {
 	case rollout.Signalled:
 		return ">"
 	case rollout.Settling:
