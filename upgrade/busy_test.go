@@ -10,7 +10,7 @@ import (
 )
 
 // quietFor is how long a server of the model must be idle.
-const quietFor = 200 * time.Millisecond
+const quietFor = 100 * time.Millisecond
 
 // longestOpen is how long a busy server of a group whose canary has exec'd is waited for. The others wait for longer.
 const longestOpen = 2 * time.Second

@@ -98,18 +98,15 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	return a.printExplanation(e)
 }
 
-// idleFor is the default of --quiet.
-const idleFor = 200 * time.Millisecond
-
 // idleness watches a process for as long as it must be idle.
 func idleness(h *host, p selector.Process) (idle string, isCounted bool) {
 	a, err := h.procfs.Activity(p.PID)
 	if err != nil {
 		return "", false
 	}
-	w := quiet.New(h.procfs, idleFor)
+	w := quiet.New(h.procfs, defaultQuiet)
 	w.Begin(p.Identity, p.Credentials.Owner)
-	time.Sleep(idleFor)
+	time.Sleep(defaultQuiet)
 	if w.Judge(p.Identity, p.Credentials.Owner) == selector.IdleYes {
 		return "yes", a.IsCounted
 	}

@@ -18,7 +18,6 @@ const (
 	hurriedSettle    = 100 * time.Millisecond
 	hurriedGroupHold = 200 * time.Millisecond
 	hurriedHold      = 300 * time.Millisecond
-	hurriedQuiet     = 100 * time.Millisecond
 	// hurriedQuietBy is from when the file has settled: 400 to 450 ms after the install.
 	hurriedQuietBy = 300 * time.Millisecond
 )
@@ -33,7 +32,6 @@ func (a *app) hurry() {
 		{"settle", &a.opts.settle, hurriedSettle},
 		{"group-hold", &a.opts.limits.GroupHold, hurriedGroupHold},
 		{"hold", &a.opts.limits.Hold, hurriedHold},
-		{"quiet", &a.opts.quiet, hurriedQuiet},
 		{"quiet-within", &a.opts.limits.QuietBy, hurriedQuietBy},
 	} {
 		if !a.opts.isSet(d.flag) {
@@ -41,7 +39,7 @@ func (a *app) hurry() {
 		}
 	}
 	a.log.Info("hurrying, to be through before the servers' own trigger fires",
-		"settle", a.opts.settle, "group_hold", a.opts.limits.GroupHold, "hold", a.opts.limits.Hold, "quiet", a.opts.quiet)
+		"settle", a.opts.settle, "group_hold", a.opts.limits.GroupHold, "hold", a.opts.limits.Hold, "quiet_by", a.opts.limits.QuietBy)
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h.

@@ -99,6 +99,9 @@ func (o *options) addSelf(f *pflag.FlagSet) {
 	f.Lookup("self").DefValue = "0" // keeps this run's number out of help and manual pages
 }
 
+// defaultQuiet is shorter than the pause of a client that calls every 0.3 s by more than an exec takes.
+const defaultQuiet = 100 * time.Millisecond
+
 func (o *options) addSettle(f *pflag.FlagSet) {
 	f.DurationVar(&o.settle, "settle", 500*time.Millisecond, "how long a new binary must stand unchanged")
 }
@@ -111,7 +114,7 @@ func (o *options) addLimits(f *pflag.FlagSet, canary int) {
 	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for one that neither execs nor ends")
 	f.DurationVar(&l.GroupHold, "group-hold", l.GroupHold, "how long a canary must be armed before the others that share its index follow")
 	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after it was armed to count as upgraded, and before other groups of its user follow")
-	f.DurationVar(&o.quiet, "quiet", 200*time.Millisecond, "how long a server must be idle before it is signalled, so that no request is lost (0: whether it is idle does not matter)")
+	f.DurationVar(&o.quiet, "quiet", defaultQuiet, "how long a server must be idle before it is signalled, so that no request is lost (0: whether it is idle does not matter)")
 	f.DurationVar(&l.QuietWithin, "quiet-within", l.QuietWithin, "how long a busy server is waited for")
 	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long an exec is waited for after the signal")
 	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays on its binary")

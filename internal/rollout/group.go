@@ -165,12 +165,12 @@ func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission
 			if m.Overran = !r.waitFor(m, g, now); m.Overran {
 				return m, time.Time{}
 			}
-			wake = earliest(wake, now.Add(checkEvery))
+			wake = earliest(wake, now.Add(sampleEvery))
 		case Unsure:
 			if r.mustGo(g, now) {
 				return m, time.Time{}
 			}
-			wake = earliest(wake, now.Add(checkEvery))
+			wake = earliest(wake, now.Add(sampleEvery))
 		case Later:
 			wake = earliest(wake, now.Add(checkEvery))
 		}

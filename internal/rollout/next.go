@@ -30,6 +30,9 @@ const (
 // checkEvery is the time between two questions about members that may be allowed later.
 const checkEvery = 50 * time.Millisecond
 
+// sampleEvery is the same for members that are busy, or that may be.
+const sampleEvery = 25 * time.Millisecond
+
 // Next lists members that may be signalled now, at most one for each user. wake is when there may be another although
 // nothing happens; zero: not at all. allows is asked for pending members in their order.
 func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []*Member, wake time.Time) {
