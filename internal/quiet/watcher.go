@@ -20,15 +20,15 @@ type Reader interface {
 const (
 	// samples is how often a process is sampled within the time that it must be idle for.
 	samples = 4
-	// share is which part of a core the samples of one user's processes may take: one in so many.
-	share = 100
+	// share is which part of a core the samples of one user's processes may take: one part in so many.
+	share = 200
 	// fresh is how old a sample may be that says that a process is idle.
 	fresh = 2 * time.Millisecond
 )
 
 // Watcher samples processes that wait to be signalled. Only [Watcher.Begin] and [Watcher.Judge] read anything, and Judge
 // reads a process no more often than the time in question asks for: with many processes of one user less often, so that
-// they take no more than a hundredth of a core. It is not safe for concurrent use.
+// they take no more than half a hundredth of a core. It is not safe for concurrent use.
 type Watcher struct {
 	reader Reader
 	after  time.Duration
@@ -56,14 +56,18 @@ func New(reader Reader, after time.Duration) *Watcher {
 
 // Begin watches a process of a user, and takes the first sample. It does nothing for one that is watched.
 func (w *Watcher) Begin(id selector.Identity, uid uint32) {
-	if v := w.of[id.PID]; v != nil && v.id == id {
-		return
+	if v := w.of[id.PID]; v == nil || v.id != id {
+		w.begin(id, uid)
 	}
+}
+
+func (w *Watcher) begin(id selector.Identity, uid uint32) *watch {
 	w.Forget(id.PID)
 	v := &watch{id: id, uid: uid}
 	w.of[id.PID] = v
 	w.perUser[uid]++
-	w.sample(v)
+	w.sample(v, time.Now())
+	return v
 }
 
 // Forget ends the watch of a process.
@@ -81,19 +85,20 @@ func (w *Watcher) Forget(pid selector.PID) {
 // Judge says whether a process is idle now. One that is gone is idle: the signal finds that out. The answer is
 // [selector.IdleYes] only where a sample was taken right before.
 func (w *Watcher) Judge(id selector.Identity, uid uint32) selector.Idleness {
-	w.Begin(id, uid)
 	v := w.of[id.PID]
+	if v == nil || v.id != id {
+		v = w.begin(id, uid)
+	}
 	now := time.Now()
 	isStale := v.verdict == selector.IdleYes && now.Sub(v.taken) > fresh
 	if isStale || !now.Before(v.next) {
-		w.sample(v)
+		w.sample(v, now)
 	}
 	return v.verdict
 }
 
 // sample reads a process, and judges.
-func (w *Watcher) sample(v *watch) {
-	start := time.Now()
+func (w *Watcher) sample(v *watch, start time.Time) {
 	v.verdict = w.judge(v, start)
 	v.taken = time.Now()
 	pace := v.taken.Sub(start) * share * time.Duration(w.perUser[v.uid])

@@ -149,6 +149,7 @@ func (r *Rollout) regroup(m *Member, key Group) {
 // first is the first pending member of a group that is allowed. wake is when another one may be although nothing happens.
 func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission) (first *Member, wake time.Time) {
 	r.sort(g)
+	waiting := 0
 	for _, m := range g.queue {
 		if !r.isQueued(m, g) || r.isSelfTooEarly(m) {
 			continue
@@ -165,15 +166,18 @@ func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission
 			if m.Overran = !r.waitFor(m, g, now); m.Overran {
 				return m, time.Time{}
 			}
-			wake = earliest(wake, now.Add(sampleEvery))
+			waiting++
 		case Unsure:
 			if r.mustGo(g, now) {
 				return m, time.Time{}
 			}
-			wake = earliest(wake, now.Add(sampleEvery))
+			waiting++
 		case Later:
 			wake = earliest(wake, now.Add(checkEvery))
 		}
+	}
+	if waiting > 0 {
+		wake = earliest(wake, now.Add(max(sampleEvery, time.Duration(waiting)*sampleEach)))
 	}
 	return nil, wake
 }

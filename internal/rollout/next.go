@@ -30,8 +30,12 @@ const (
 // checkEvery is the time between two questions about members that may be allowed later.
 const checkEvery = 50 * time.Millisecond
 
-// sampleEvery is the same for members that are busy, or that may be.
-const sampleEvery = 25 * time.Millisecond
+// sampleEvery is the same for members that are busy, or that may be; sampleEach is that time for each of many, so that the
+// questions alone cost nothing that counts.
+const (
+	sampleEvery = 25 * time.Millisecond
+	sampleEach  = 250 * time.Microsecond
+)
 
 // Next lists members that may be signalled now, at most one for each user. wake is when there may be another although
 // nothing happens; zero: not at all. allows is asked for pending members in their order.

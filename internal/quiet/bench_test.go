@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package quiet_test
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/quiet"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/proc"
+	"ebpf-upgrader/selector"
+)
+
+// never has processes look busy whose activity is read as ever.
+type never struct {
+	*proc.FS
+	reads uint64
+}
+
+func (n *never) Activity(pid selector.PID) (selector.Activity, error) {
+	a, err := n.FS.Activity(pid)
+	n.reads++
+	a.Reads = n.reads
+	return a, err
+}
+
+// BenchmarkThousandWait has a rollout of a thousand processes of one user that may be signalled and are never idle, and
+// reports which share of a core it takes to wait for them.
+func BenchmarkThousandWait(b *testing.B) {
+	fs, err := proc.NewFS("/proc")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = fs.Close() }()
+	limits := rollout.DefaultLimits()
+	limits.Canary, limits.QuietWithin = 0, time.Hour
+	r := rollout.New(rollout.Config{Limits: limits}, 1, selector.Install{}, time.Now())
+	for range 1000 {
+		cmd := exec.Command("sleep", "infinity")
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}()
+		p := selector.Process{Identity: selector.Identity{PID: selector.PID(cmd.Process.Pid)}}
+		r.Observe(p, selector.Decision{Verdict: selector.Outdated, Stale: true}, rollout.RankUsual, time.Now())
+	}
+	w := quiet.New(&never{FS: fs}, 100*time.Millisecond)
+	for b.Loop() {
+		start, used := time.Now(), processorTime(b)
+		for time.Since(start) < 5*time.Second {
+			ready, wake := r.Next(time.Now(), func(m *rollout.Member) rollout.Permission {
+				if w.Judge(m.Identity(), m.UID) == selector.IdleUnknown {
+					return rollout.Unsure
+				}
+				return rollout.Busy
+			})
+			if len(ready) > 0 {
+				b.Fatal("a process that is never idle may be signalled")
+			}
+			time.Sleep(time.Until(wake))
+		}
+		b.ReportMetric(100*(processorTime(b)-used).Seconds()/time.Since(start).Seconds(), "%core")
+	}
+}
+
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
