@@ -33,8 +33,14 @@ type Watcher struct {
 	reader Reader
 	after  time.Duration
 	of     map[selector.PID]*watch
-	// perUser counts the processes that are watched.
-	perUser map[uint32]int
+	users  map[uint32]*user
+}
+
+// user is one that has processes that are watched.
+type user struct {
+	processes int
+	// cost is what a sample takes, as far as it is known.
+	cost time.Duration
 }
 
 // watch is what is known of one process.
@@ -51,7 +57,7 @@ type watch struct {
 
 // New returns a Watcher that takes a process for idle that has done nothing for that long.
 func New(reader Reader, after time.Duration) *Watcher {
-	return &Watcher{reader: reader, after: after, of: make(map[selector.PID]*watch), perUser: make(map[uint32]int)}
+	return &Watcher{reader: reader, after: after, of: make(map[selector.PID]*watch), users: make(map[uint32]*user)}
 }
 
 // Begin watches a process of a user, and takes the first sample. It does nothing for one that is watched.
@@ -65,7 +71,12 @@ func (w *Watcher) begin(id selector.Identity, uid uint32) *watch {
 	w.Forget(id.PID)
 	v := &watch{id: id, uid: uid}
 	w.of[id.PID] = v
-	w.perUser[uid]++
+	u := w.users[uid]
+	if u == nil {
+		u = &user{}
+		w.users[uid] = u
+	}
+	u.processes++
 	w.sample(v, time.Now())
 	return v
 }
@@ -77,8 +88,10 @@ func (w *Watcher) Forget(pid selector.PID) {
 		return
 	}
 	delete(w.of, pid)
-	if w.perUser[v.uid]--; w.perUser[v.uid] == 0 {
-		delete(w.perUser, v.uid)
+	if u := w.users[v.uid]; u.processes > 1 {
+		u.processes--
+	} else {
+		delete(w.users, v.uid)
 	}
 }
 
@@ -101,8 +114,15 @@ func (w *Watcher) Judge(id selector.Identity, uid uint32) selector.Idleness {
 func (w *Watcher) sample(v *watch, start time.Time) {
 	v.verdict = w.judge(v, start)
 	v.taken = time.Now()
-	pace := v.taken.Sub(start) * share * time.Duration(w.perUser[v.uid])
-	v.next = start.Add(max(w.after/samples, pace))
+	u := w.users[v.uid]
+	u.pay(v.taken.Sub(start))
+	v.next = start.Add(max(w.after/samples, u.cost*share*time.Duration(u.processes)))
+}
+
+// pay takes what a sample took. The cost rises slowly: one sample may take long because the processor was taken away.
+func (u *user) pay(took time.Duration) {
+	const usual = 10 * time.Microsecond
+	u.cost = min(took, max(usual, u.cost+u.cost/4))
 }
 
 // judge reads the threads, which costs more than the rest, only where the answer depends on them.

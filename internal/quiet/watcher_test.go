@@ -132,6 +132,25 @@ func TestWatcher_NumberUsedAgain_BeginsAnew(t *testing.T) {
 	})
 }
 
+// TestWatcher_OneSlowSample_DelaysNothing: the processor was taken away.
+func TestWatcher_OneSlowSample_DelaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcesses()
+		w := quiet.New(p, after)
+		for pid := range selector.PID(100) {
+			p.activity[pid] = selector.Activity{IsCounted: true}
+			w.Begin(id(pid), 1)
+		}
+		p.takes = 100 * time.Millisecond
+		w.Begin(id(100), 1)
+		p.takes = 0
+		p.activity[100] = selector.Activity{IsCounted: true}
+		w.Forget(100)
+		w.Begin(id(100), 1)
+		want(t, "after a slow sample", judge(w, 100, 2*after), selector.IdleUnknown, selector.IdleYes)
+	})
+}
+
 func TestWatcher_ThousandBusy_TakesNextToNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, start := newProcesses(), time.Now()

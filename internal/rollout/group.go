@@ -158,17 +158,12 @@ func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission
 			wake = earliest(wake, end)
 			continue
 		}
-		switch allows(m) {
+		switch says := allows(m); says {
 		case Allow:
 			m.Overran = false
 			return m, time.Time{}
-		case Busy:
-			if m.Overran = !r.waitFor(m, g, now); m.Overran {
-				return m, time.Time{}
-			}
-			waiting++
-		case Unsure:
-			if r.mustGo(g, now) {
+		case Busy, Unsure:
+			if m.Overran = !r.waitFor(m, g, now, says); m.Overran {
 				return m, time.Time{}
 			}
 			waiting++

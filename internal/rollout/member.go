@@ -54,6 +54,8 @@ type Member struct {
 	// Group is what it shares with others.
 	Group Group `json:"-"`
 
+	// waitsSince is since when it is waited for because it is busy, or may be.
+	waitsSince time.Time
 	// rank says who goes first in a group: lower ranks do.
 	rank Rank
 	// ran is what it ran when it was signalled, or inspected last before.

@@ -7,31 +7,37 @@ import (
 	"time"
 )
 
-// waitFor has a busy member that could be signalled wait for a quiet moment, and reports whether it is to wait on.
-func (r *Rollout) waitFor(m *Member, g *group, now time.Time) bool {
-	if m.BusySince.IsZero() {
-		m.BusySince, m.Detail = now, "busy"
-		g.isWaiting = true
-		if now.Before(r.quietEnd(m, g)) {
+// waitFor has a member that could be signalled wait for a quiet moment, and reports whether it is to wait on. It is told
+// once that the member is busy.
+func (r *Rollout) waitFor(m *Member, g *group, now time.Time, says Permission) bool {
+	g.isWaiting = true
+	if m.waitsSince.IsZero() {
+		m.waitsSince = now
+	}
+	isWaiting := now.Before(r.quietEnd(m, g))
+	if says == Busy && m.BusySince.IsZero() {
+		m.BusySince = m.waitsSince
+		if isWaiting {
+			m.Detail = "busy"
 			r.cfg.Moved(*m, m.State)
 		}
 	}
-	return now.Before(r.quietEnd(m, g))
+	return isWaiting
 }
 
-// quietEnd is until when a busy member is waited for.
+// quietEnd is until when a member is waited for.
 func (r *Rollout) quietEnd(m *Member, g *group) time.Time {
 	l := r.cfg.Limits
 	within := l.QuietWithin
 	if g.isOpen && l.Canary > 0 {
 		within = min(within, quietWithinOpen)
 	}
-	end, hurry := m.BusySince.Add(within), r.started.Add(l.QuietBy)
+	end, hurry := m.waitsSince.Add(within), r.started.Add(l.QuietBy)
 	switch {
-	case l.QuietBy == 0 || !m.BusySince.Before(hurry):
+	case l.QuietBy == 0 || !m.waitsSince.Before(hurry):
 		return end
-	case r.mustGo(g, m.BusySince):
-		return m.BusySince
+	case r.mustGo(g, m.waitsSince):
+		return m.waitsSince
 	}
 	return earliest(end, hurry)
 }
@@ -49,6 +55,7 @@ func (g *group) stopWaiting() {
 	}
 	g.isWaiting = false
 	for _, m := range g.queue {
+		m.waitsSince = time.Time{}
 		if !m.BusySince.IsZero() {
 			m.BusySince, m.Detail = time.Time{}, ""
 		}

@@ -133,8 +133,9 @@ func TestQuiet_Unsure_WaitsUnlessInAHurry(t *testing.T) {
 			continue
 		}
 		h.want("not in a hurry")
-		h.unsure[1] = false
-		h.pass(0)
-		h.want("when it is known", 1)
+		h.pass(4790 * time.Millisecond)
+		h.want("not for 4.99 s")
+		h.pass(10 * time.Millisecond)
+		h.want("nor for ever", 1)
 	}
 }

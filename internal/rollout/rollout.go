@@ -130,7 +130,7 @@ func (r *Rollout) step(m *Member, s Step, now time.Time) {
 	if from == Settling && (to == Upgraded || r.isProof(m, now)) {
 		r.group(m.Group).proofs++
 	}
-	m.State, m.Since, m.BusySince = to, now, time.Time{}
+	m.State, m.Since, m.BusySince, m.waitsSince = to, now, time.Time{}, time.Time{}
 	if to == Settling {
 		m.ArmedAt = time.Time{}
 	} else {
