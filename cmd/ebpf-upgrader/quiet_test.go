@@ -53,7 +53,7 @@ func TestQuiet_BusyServer_IsWaitedFor(t *testing.T) {
 			m = s.member(p, busy)
 			return !m.BusySince.IsZero() && time.Since(m.BusySince) > time.Second
 		})
-		if n := busy.Signals(); n != 0 || m.State != rollout.Pending || !strings.HasPrefix(m.Detail, "busy for 1.") {
+		if n := busy.Signals(); n != 0 || m.State != rollout.Pending || !strings.HasPrefix(m.Detail, "busy for ") {
 			t.Errorf("while it is busy it has %d signals, and the service says %+v", n, m)
 		}
 		s.wantShown(p, busy)
@@ -69,7 +69,7 @@ func TestQuiet_BusyServer_IsWaitedFor(t *testing.T) {
 func (s *scene) wantShown(p *service, busy *testfleet.Server) {
 	s.t.Helper()
 	code, said, stderr := command(s.t, "status", "--socket", p.socket)
-	if code != 0 || !strings.Contains(said, "waits") || !strings.Contains(said, "1 busy, the longest for 1.") {
+	if code != 0 || !strings.Contains(said, "waits") || !strings.Contains(said, "1 busy, the longest for ") {
 		s.t.Errorf("status ends with %d and says\n%s%s", code, said, stderr)
 	}
 	code, said, stderr = command(s.t, "explain", busy.PID().String(), "--socket", p.socket)
