@@ -176,7 +176,11 @@ func eventLine(e control.Event) string {
 	line := fmt.Sprintf("%6d  %s  ", e.Seq, e.Time.Local().Format("15:04:05.000"))
 	switch e.Kind {
 	case control.EventServer:
-		line += fmt.Sprintf("server %d: %s -> %s", e.PID, e.From, e.State)
+		line += fmt.Sprintf("server %d: ", e.PID)
+		if *e.From != *e.State {
+			line += e.From.String() + " -> "
+		}
+		line += e.State.String()
 		if e.ByOther && *e.State == rollout.Signalled {
 			line += ", by somebody else"
 		}
