@@ -23,6 +23,7 @@ type options struct {
 	cache, only, docs, readme, mode string
 	within                          time.Duration
 	real                            bool
+	triggers                        int
 }
 
 func main() {
@@ -35,6 +36,7 @@ func main() {
 	flag.DurationVar(&o.within, "within", 0, "how long the kernels may take in all; as long as they like without")
 	flag.BoolVar(&o.real, "servers", false, "have real rag-rat servers upgraded instead of running the tests")
 	flag.StringVar(&o.mode, "mode", "gate", "with -servers: what stands beside their own trigger, as in test/ragrat")
+	flag.IntVar(&o.triggers, "triggers", 0, "with -servers: measure what the servers' own trigger costs in so many worktrees instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

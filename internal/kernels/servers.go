@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,9 +24,18 @@ import (
 // realVersion is the rag-rat whose servers are upgraded on other kernels: the smallest.
 const realVersion = "0.3.2"
 
+// stepTriggers measures, and has figures of its own.
+const stepTriggers = "triggers"
+
 // servers are the steps that play scenarios of test/ragrat, each once but the good one.
 func (o options) servers() guest.Plan {
 	var plan guest.Plan
+	if o.triggers > 0 {
+		return guest.Plan{Steps: []guest.Step{{Name: stepTriggers, Args: []string{
+			"/bin/ragrat", "-dir", "/rag-rat", "-versions", realVersion, "-program", "/bin/ebpf-upgrader",
+			"-slower", "6", "-mode", o.mode, "-triggers", strconv.Itoa(o.triggers),
+		}}}}
+	}
 	for _, name := range []string{"exit1-2w", "exit0-2w", "hang-2w", "no-initialize", "good-5w"} {
 		rounds := "1"
 		if name == "good-5w" {
@@ -149,6 +159,9 @@ func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extr
 	var results []outcome.Result
 	for _, s := range steps {
 		results = append(results, told(s.Output)...)
+		if s.Name == stepTriggers {
+			fmt.Print(s.Output)
+		}
 		if s.Failure != "" {
 			err = errors.Join(err, fmt.Errorf("%s: %s\n%s", s.Name, s.Failure, tail([]byte(s.Output))))
 		}

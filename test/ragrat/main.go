@@ -22,13 +22,15 @@ import (
 // command is what the command line says.
 type command struct {
 	pace
-	cache           published.Cache
-	versions        []string
-	modes           []outcome.Mode
-	scenarios       []scenario
-	program, docs   string
-	kept            *kept
-	rounds, tries   int
+	cache         published.Cache
+	versions      []string
+	modes         []outcome.Mode
+	scenarios     []scenario
+	program, docs string
+	kept          *kept
+	rounds, tries int
+	// crowd is the host on which triggers are measured, if there are worktrees.
+	crowd           crowd
 	build, prebuilt bool
 	json            bool
 	// whole says that nothing is left out, so that the document may be written.
@@ -42,6 +44,10 @@ const (
 )
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == refusing {
+		fmt.Fprintln(os.Stderr, "ragrat:", startRefusing(os.Args[2:]))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c, err := parse(os.Args[1:])
@@ -86,6 +92,11 @@ func parse(args []string) (*command, error) {
 	f.IntVar(&c.rounds, "rounds", 1, "how often each scenario is played")
 	f.IntVar(&c.tries, "tries", 1, "how often a scenario is tried without the gate before a broken limit counts")
 	f.IntVar(&g.slower, "slower", 1, "how many times as slow as usual the machine is")
+	f.IntVar(&c.crowd.worktrees, "triggers", 0, "measure what the servers' own trigger costs in so many worktrees, and end")
+	f.IntVar(&c.crowd.processes, "processes", 0, "with -triggers: how many idle processes there are besides")
+	f.BoolVar(&c.crowd.own, "own", false, "with -triggers: they belong to the servers' user, not to root")
+	f.BoolVar(&c.crowd.apart, "apart", false, "with -triggers: each worktree has a data directory of its own")
+	f.StringVar(&c.crowd.flags, "service", "", "with -triggers: flags of the service, as in '--settle 200ms'")
 	f.BoolVar(&c.build, "build", false, "build the versions, and end")
 	f.BoolVar(&c.json, "json", false, "write the results as JSON, one in a line")
 	if err := f.Parse(args); err != nil {

@@ -76,6 +76,9 @@ func (c *command) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.crowd.worktrees > 0 {
+		return c.triggers(ctx, paths[0])
+	}
 	var states []outcome.State
 	for i, version := range c.versions {
 		found, err := c.states(ctx, version, paths[i])

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 
@@ -29,15 +30,25 @@ type scenario struct {
 	// users is their number, 1 if it is 0. They share one installed file, or each has one.
 	users      int
 	sharedFile bool
+	// firstUser is the number of the first, from 0.
+	firstUser int
 	// index is where the worktrees have theirs.
 	index agents.Index
 	// odd is the kind of every third session; the others are usual.
 	odd kind
 	// event happens to the service, if there is one.
 	event event
+	// agents is how many there are, the usual number if it is 0.
+	agents int
+	// standIn: a filter of system calls stands in for the gate, and the service has the times that it has with one.
+	standIn bool
+	// ownData: each worktree has a data directory of its own.
+	ownData bool
+	// flags are the service's, besides those of its mode.
+	flags []string
 }
 
-// sessions is how many agents there are, of all users.
+// sessions is how many agents there usually are, of all users.
 const sessions = 10
 
 // scenarios are all of them, in the order of the tables.
@@ -111,7 +122,7 @@ func choose(pattern string) ([]scenario, error) {
 
 // kinds are those of the sessions, in the order in which they start.
 func (s scenario) kinds() []kind {
-	all := make([]kind, sessions)
+	all := make([]kind, cmp.Or(s.agents, sessions))
 	for i := range all {
 		if i%3 == 2 {
 			all[i] = s.odd

@@ -33,6 +33,8 @@ type session struct {
 
 	// last is the file that it ran when it was looked at last.
 	last agents.Image
+	// used is its processor time when that was asked for last.
+	used time.Duration
 	// absent: it had ended before the round began.
 	absent bool
 	// execAt and endAt are when that was seen.

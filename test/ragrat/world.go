@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -54,6 +55,10 @@ func newWorld(ctx context.Context, s scenario, p pace, program, binary string, m
 	if err != nil {
 		return w, err
 	}
+	if w.standIn {
+		flags = append(flags, "--settle", "500ms", "--group-hold", "300ms", "--hold", "2s", "--quiet-within", "5s")
+	}
+	flags = append(flags, s.flags...)
 	if w.service, err = agents.NewService(program, filepath.Join(w.dir, "service"), p.patience, flags, w.users); err != nil {
 		return w, err
 	}
@@ -77,10 +82,11 @@ func (w *world) addUsers(binary string) error {
 		}
 	}
 	for i := range max(w.scenario.users, 1) {
-		u, err := agents.NewUser(w.dir, i, shared)
+		u, err := agents.NewUser(w.dir, w.firstUser+i, shared)
 		if err != nil {
 			return err
 		}
+		u.Prepare = w.prepare
 		w.users = append(w.users, u)
 		if shared != "" {
 			continue
@@ -91,6 +97,16 @@ func (w *world) addUsers(binary string) error {
 		}
 	}
 	return nil
+}
+
+// prepare is for the command of each server.
+func (w *world) prepare(server *exec.Cmd) {
+	if w.ownData {
+		server.Env = append(server.Env, "RAG_RAT_DATA_DIR="+filepath.Join(server.Dir, ".rag-rat", "data"))
+	}
+	if w.standIn {
+		refuse(server)
+	}
 }
 
 func (w *world) close() error {
@@ -120,7 +136,7 @@ func (w *world) people(ctx context.Context) error {
 			dirs = append(dirs, dir)
 		}
 	}
-	w.sessions = make([]*session, sessions)
+	w.sessions = make([]*session, len(w.kinds()))
 	for _, turn := range []func(i int, k kind) bool{
 		// The one that starts first in a worktree is elected to signal the others.
 		func(i int, k kind) bool { return i < len(dirs) && k == usual },

@@ -43,6 +43,9 @@ func (u *User) Start(dir string, how Stdio, env ...string) (*Session, error) {
 	s := &Session{Installed: u.Installed, Dir: dir, Ended: make(chan struct{})}
 	s.cmd = u.Command(context.Background(), dir, u.Installed, "mcp")
 	s.cmd.Env = append(s.cmd.Env, env...)
+	if u.Prepare != nil {
+		u.Prepare(s.cmd)
+	}
 	log, err := os.OpenFile(filepath.Join(u.Home, "stderr"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err

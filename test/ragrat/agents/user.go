@@ -26,6 +26,8 @@ type User struct {
 	UID uint32
 	// Home is theirs alone. Installed may be another user's file, too.
 	Home, Installed string
+	// Prepare changes the command of a server before it is started, unless it is nil.
+	Prepare func(server *exec.Cmd)
 }
 
 // NewUser makes a home in the folder dir. The caller puts a file at Installed.
@@ -66,6 +68,9 @@ const (
 	OwnIndex Index = "database = \".rag-rat/index.sqlite\"\n"
 	// UsersIndex: all worktrees of a user have one, as they do without that line.
 	UsersIndex Index = ""
+	// CalmIndex: a server does not index again. 0.3.2 does for ever otherwise: it opens the documents for that, and an open
+	// is a reason to index again.
+	CalmIndex = OwnIndex + "\n[watch]\ndebounce_ms = 86400000\nmax_latency_ms = 86400000\n"
 )
 
 // Worktree makes a repository with a few documents and an index of them.
