@@ -92,7 +92,7 @@ func parse(args []string) (*command, error) {
 	f.IntVar(&c.rounds, "rounds", 1, "how often each scenario is played")
 	f.IntVar(&c.tries, "tries", 1, "how often a scenario is tried without the gate before a broken limit counts")
 	f.IntVar(&g.slower, "slower", 1, "how many times as slow as usual the machine is")
-	f.IntVar(&c.crowd.worktrees, "triggers", 0, "measure what the servers' own trigger costs in so many worktrees, and end")
+	f.IntVar(&c.crowd.worktrees, "triggers", 0, "measure what the servers' own trigger costs in so many worktrees, with the first version, and end")
 	f.IntVar(&c.crowd.processes, "processes", 0, "with -triggers: how many idle processes there are besides")
 	f.BoolVar(&c.crowd.own, "own", false, "with -triggers: they belong to the servers' user, not to root")
 	f.BoolVar(&c.crowd.apart, "apart", false, "with -triggers: each worktree has a data directory of its own")

@@ -45,6 +45,9 @@ func (c *command) take(g given) error {
 	if g.slower < 1 || c.rounds < 1 || c.tries < 1 {
 		return errors.New("-slower, -rounds, -tries: want 1 or more")
 	}
+	if err := c.crowd.check(); err != nil {
+		return err
+	}
 	if c.kept, err = openKept(g.results); err != nil {
 		return err
 	}

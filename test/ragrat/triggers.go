@@ -32,6 +32,17 @@ type crowd struct {
 	flags string
 }
 
+// check is for what a command line may say.
+func (c crowd) check() error {
+	switch {
+	case c.worktrees < 0 || c.processes < 0:
+		return errors.New("-triggers, -processes: want 0 or more")
+	case c.worktrees == 0 && c != (crowd{}):
+		return errors.New("-processes, -own, -apart, -service: say how many worktrees there are (-triggers)")
+	}
+	return nil
+}
+
 // measured is what the servers' own trigger cost in a phase.
 type measured struct {
 	what string

@@ -69,3 +69,16 @@ func TestOpens_WalkAndExec_AreCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestCrowd_WithoutWorktrees_IsAnError(t *testing.T) {
+	for _, c := range []crowd{{worktrees: -1}, {worktrees: 1, processes: -1}, {processes: 1}, {own: true}, {apart: true}, {flags: "--settle 1s"}} {
+		if c.check() == nil {
+			t.Errorf("%+v is no error", c)
+		}
+	}
+	for _, c := range []crowd{{}, {worktrees: 1}, {worktrees: 1, processes: 1, own: true}} {
+		if err := c.check(); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
