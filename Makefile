@@ -46,7 +46,7 @@ test-rag-rat: build ## Upgrade real rag-rat servers (as root, needs cargo, git a
 	$(GO) run ./test/ragrat -docs docs/RAGRAT.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(MODES),-mode "$(MODES)") $(if $(TRIES),-tries $(TRIES))
 
 # WORKTREES=20 and PROCESSES=0 take other numbers; OWN=1 has the processes belong to the servers' user, APART=1 gives each
-# worktree a data directory, SERVICE='--settle 200ms' gives the service flags. The figures are in docs/RAGRAT.md.
+# worktree a data directory, SERVICE='--settle 500ms' gives the service flags. The figures are in docs/RAGRAT.md.
 .PHONY: bench-triggers
 bench-triggers: build ## Measure what the servers' own trigger costs, refused (as root, needs cargo, git and gcc)
 	$(GO) run ./test/ragrat -triggers $(or $(WORKTREES),100) -processes $(or $(PROCESSES),20000) -versions 0.3.2 -mode $(or $(MODE),hurry) $(if $(OWN),-own) $(if $(APART),-apart) $(if $(SERVICE),-service '$(SERVICE)')

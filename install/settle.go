@@ -13,9 +13,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// longestSettle is how many settle times a file that keeps changing is waited for: 2 s for the usual
-// 500 ms, after which the servers' own trigger would have fired, too. What it is by then is decided
-// by the checks, which refuse a file that is still open for writing.
+// longestSettle is how many settle times a file that keeps changing is waited for: 0.8 s for the usual
+// 200 ms. What it is by then is decided by the checks, which refuse a file that is still open for writing.
 const longestSettle = 4
 
 // Settled waits as [Rest] does, and then checks the file.

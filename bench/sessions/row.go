@@ -142,7 +142,7 @@ func (r row) environment() []string {
 // flags are the service's. Where it stands for one with the gate it has that one's times.
 func (r row) flags() []string {
 	if r.way == service {
-		return []string{"--gate", "off", "--settle", "500ms", "--group-hold", "300ms", "--hold", "2s", "--quiet-within", "5s"}
+		return []string{"--gate", "off", "--settle", "200ms", "--group-hold", "300ms", "--hold", "2s", "--quiet-within", "5s"}
 	}
 	return []string{"--gate", "off"}
 }

@@ -96,7 +96,7 @@ func parse(args []string) (*command, error) {
 	f.IntVar(&c.crowd.processes, "processes", 0, "with -triggers: how many idle processes there are besides")
 	f.BoolVar(&c.crowd.own, "own", false, "with -triggers: they belong to the servers' user, not to root")
 	f.BoolVar(&c.crowd.apart, "apart", false, "with -triggers: each worktree has a data directory of its own")
-	f.StringVar(&c.crowd.flags, "service", "", "with -triggers: flags of the service, as in '--settle 200ms'")
+	f.StringVar(&c.crowd.flags, "service", "", "with -triggers: flags of the service, as in '--settle 500ms'")
 	f.BoolVar(&c.build, "build", false, "build the versions, and end")
 	f.BoolVar(&c.json, "json", false, "write the results as JSON, one in a line")
 	if err := f.Parse(args); err != nil {

@@ -56,7 +56,7 @@ func newWorld(ctx context.Context, s scenario, p pace, program, binary string, m
 		return w, err
 	}
 	if w.standIn {
-		flags = append(flags, "--settle", "500ms", "--group-hold", "300ms", "--hold", "2s", "--quiet-within", "5s")
+		flags = append(flags, "--settle", "200ms", "--group-hold", "300ms", "--hold", "2s", "--quiet-within", "5s")
 	}
 	flags = append(flags, s.flags...)
 	if w.service, err = agents.NewService(program, filepath.Join(w.dir, "service"), p.patience, flags, w.users); err != nil {
