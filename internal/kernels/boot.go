@@ -39,9 +39,11 @@ func boot(ctx context.Context, kernel, initramfs, console string) error {
 // emulation's own, and every walk through five levels of page tables instead of four.
 const processor = "max,erms=off,fsrm=off,la57=off,avx=off,avx2=off"
 
-// kernelLine has a kernel whose processors stand still for two minutes say where they stand, and end. What keeps
+// kernelLine has a kernel whose processors stand still for two minutes say where they stand, and end, and one of which a
+// processor stays in one place for 40 s, which RCU notices (sysctl.* on the line: Linux 5.8). What keeps
 // attackers away costs an emulated processor more than a real one, and tests nothing of ours.
 const kernelLine = "console=ttyS0 panic=-1 loglevel=5 watchdog_thresh=60 softlockup_panic=1 softlockup_all_cpu_backtrace=1 " +
+	"sysctl.kernel.panic_on_rcu_stall=1 rcupdate.rcu_cpu_stall_timeout=40 " +
 	"mitigations=off init_on_alloc=0 audit=0 apparmor=0"
 
 // parse finds on a console what the first process said of its steps. It answers with those that can be read,
