@@ -37,7 +37,7 @@ test: ## Run all tests (as root including those of the kernel program)
 WITHIN ?= 10m
 .PHONY: test-kernels
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
-	$(GO) run ./internal/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
+	$(GO) run ./test/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
 
 # VERSIONS="0.3.2 0.24.1" takes these, from old to new, and RUN='exit1-.*' scenarios of these names only
 # (go run ./test/ragrat -list shows them). A run of all writes the document.
@@ -54,12 +54,12 @@ bench-triggers: build ## Measure what the servers' own trigger costs, refused (a
 # KERNELS=6.1 boots that only, and writes no document unless WRITE=1 says so.
 .PHONY: test-rag-rat-kernels
 test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated, with the gate
-	$(GO) run ./internal/kernels -servers $(if $(KERNELS),-only $(KERNELS) $(if $(WRITE),-docs docs/RAGRAT.md),-docs docs/RAGRAT.md) $(if $(MODES),-mode "$(MODES)")
+	$(GO) run ./test/kernels -servers $(if $(KERNELS),-only $(KERNELS) $(if $(WRITE),-docs docs/RAGRAT.md),-docs docs/RAGRAT.md) $(if $(MODES),-mode "$(MODES)")
 
 # SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
 .PHONY: chaos
 chaos: build ## Let the service run among faults of all kinds for three minutes (as root)
-	$(GO) run ./internal/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
+	$(GO) run ./test/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
 
 # BENCH=find,rollout,start,cost measures those only, and leaves the other results as they are. It needs pgrep, lsof,
 # needrestart, forkstat and bpftrace to compare with; WITHOUT_TOOLS=1 goes without, and the document says so.
@@ -77,7 +77,7 @@ bench-sessions: build ## Count the calls that real agents lose in upgrades (as r
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)
 	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \
 		{ echo "generate: install clang, llvm and libbpf's headers: apt-get install clang llvm libbpf-dev" >&2; exit 1; }
-	$(GO) generate ./gen ./internal/chaos/witness
+	$(GO) generate ./gen ./test/chaos/witness
 
 .PHONY: lint
 lint: ## Check the style

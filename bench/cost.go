@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/selector"
-	"ebpf-upgrader/upgrade"
 )
 
 // costServers are the servers of the host on which the service is watched.
@@ -56,7 +56,7 @@ func serveAtRest(ctx context.Context) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.until(ctx, "found them up to date", func(s upgrade.Status) bool { return s.Verdicts[selector.UpToDate] >= costServers })
+	err = d.until(ctx, "found them up to date", func(s controller.Status) bool { return s.Verdicts[selector.UpToDate] >= costServers })
 	if err == nil {
 		err = pause(ctx, atRest)
 	}

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/install"
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
-	"ebpf-upgrader/upgrade"
 )
 
 // The names of the series.
@@ -64,7 +64,7 @@ func findOn(ctx context.Context, o options, n, k int) ([]Measure, error) {
 		return nil, err
 	}
 	defer s.close()
-	procfs, err := proc.NewFS("/proc")
+	procfs, err := procfs.NewFS("/proc")
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +116,10 @@ func everybody(found, want int) error {
 }
 
 // ours are the ways of this program to find the servers.
-func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tracker.Tracker, procfs *proc.FS) []candidate {
-	u := upgrade.New(upgrade.Config{
+func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tracker.Tracker, procfs *procfs.FS) []candidate {
+	u := controller.New(controller.Config{
 		Rule:   selector.Rule{Pattern: pattern, Variable: variable, Signal: "SIGUSR1"},
-		Signal: syscall.SIGUSR1, Source: upgrade.SourceBPF, Inspector: inspector{procfs},
+		Signal: syscall.SIGUSR1, Source: controller.SourceBPF, Inspector: inspector{procfs},
 		// No Pin: a plan needs none, and asking for one without would panic.
 	})
 	return []candidate{
@@ -136,7 +136,7 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 			if err != nil {
 				return err
 			}
-			report := u.Survey(ctx, upgrade.One{Install: install.Check(install.Way{Path: s.install})}, pids)
+			report := u.Survey(ctx, controller.One{Install: install.Check(install.Way{Path: s.install})}, pids)
 			return everybody(len(report.Plan), k)
 		}},
 	}
@@ -150,10 +150,10 @@ func cmpErr(errs ...error) error {
 	return errs[i]
 }
 
-type inspector struct{ procfs *proc.FS }
+type inspector struct{ procfs *procfs.FS }
 
 func (i inspector) Inspect(pid selector.PID, rule selector.Rule, _ time.Time) (selector.Process, error) {
-	return i.procfs.Inspect(pid, proc.Query{Pattern: rule.Pattern, Variable: rule.Variable, Signal: syscall.SIGUSR1})
+	return i.procfs.Inspect(pid, procfs.Query{Pattern: rule.Pattern, Variable: rule.Variable, Signal: syscall.SIGUSR1})
 }
 
 func (i inspector) Unchanged(p selector.Process) bool { return i.procfs.Unchanged(p) }

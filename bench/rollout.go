@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"time"
 
-	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
-	"ebpf-upgrader/upgrade"
 )
 
 // lastUpgraded is the name of the time until the last server is.
@@ -68,8 +68,8 @@ func rolloutOf(ctx context.Context, o options, k int) (signals, execs []time.Dur
 	return signals, execs, nil
 }
 
-func done(k int) func(upgrade.Status) bool {
-	return func(s upgrade.Status) bool {
+func done(k int) func(controller.Status) bool {
+	return func(s controller.Status) bool {
 		return len(s.Rollouts) == 1 && s.Rollouts[0].Phase == rollout.PhaseComplete && s.Rollouts[0].Servers[rollout.Upgraded] == k
 	}
 }

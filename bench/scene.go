@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/test/testfleet"
 )
 
 // serverName is nobody else's: other servers on this machine are neither counted nor signalled.

@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"ebpf-upgrader/control"
-	"ebpf-upgrader/upgrade"
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
 )
 
 // daemon is the service as a process of its own.
@@ -39,7 +39,7 @@ func serve(ctx context.Context, args ...string) (*daemon, error) {
 		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("start the service: %w: make build makes it", err)
 	}
-	if err := d.until(ctx, "answers", func(upgrade.Status) bool { return true }); err != nil {
+	if err := d.until(ctx, "answers", func(controller.Status) bool { return true }); err != nil {
 		d.stop()
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (d *daemon) start() error {
 }
 
 // until polls.
-func (d *daemon) until(ctx context.Context, what string, holds func(upgrade.Status) bool) error {
+func (d *daemon) until(ctx context.Context, what string, holds func(controller.Status) bool) error {
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		if s, err := d.client.Status(ctx); err == nil && holds(s.Status) {
 			d.started = s.Started

@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -27,7 +27,7 @@ func starts(ctx context.Context, o options) ([]Measure, error) {
 		return nil, err
 	}
 	defer s.close()
-	procfs, err := proc.NewFS("/proc")
+	procfs, err := procfs.NewFS("/proc")
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ebpf-upgrader/internal/testfleet"
+	"ebpf-upgrader/test/testfleet"
 )
 
 const (

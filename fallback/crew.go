@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 )
 
@@ -51,7 +51,7 @@ type reader struct {
 	// step is even between two processes and odd while one is read; leftBehind says that nobody waits.
 	step atomic.Int64
 	// thread is that of the reader, and pid what he reads.
-	thread atomic.Pointer[proc.Thread]
+	thread atomic.Pointer[procfs.Thread]
 	pid    atomic.Int32
 
 	pids  []selector.PID

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 )
 
 // TestProcessesThatHoldTheirMemoryHoldUpNoScan: nobody waits for them but as many threads as a user may hold up,

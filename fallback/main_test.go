@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/internal/testfleet"
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 )
 
 // roleVariable makes the test binary one of the processes below.
@@ -119,7 +119,7 @@ func pattern() selector.Pattern {
 
 func scanner(t testing.TB) *fallback.Scanner {
 	t.Helper()
-	fs, err := proc.NewFS("/proc")
+	fs, err := procfs.NewFS("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}

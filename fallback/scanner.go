@@ -15,18 +15,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 )
 
 // Scanner walks one /proc for processes of one pattern. It is safe for concurrent use.
 type Scanner struct {
-	procfs  *proc.FS
+	procfs  *procfs.FS
 	pattern selector.Pattern
 }
 
 // New returns a Scanner over procfs, which must stay open as long as it is used.
-func New(procfs *proc.FS, p selector.Pattern) *Scanner {
+func New(procfs *procfs.FS, p selector.Pattern) *Scanner {
 	return &Scanner{procfs: procfs, pattern: p}
 }
 
@@ -78,7 +78,7 @@ func (s *Scanner) list(ctx context.Context, take func([]selector.PID)) error {
 		return fmt.Errorf("scan: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	for some, err := range proc.NumbersInParts(fd) {
+	for some, err := range procfs.NumbersInParts(fd) {
 		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return fmt.Errorf("scan: %w", err)
 		}
@@ -93,7 +93,7 @@ const firstRead = 4 << 10
 // mayBeServer says what the answer to a read of a command line makes of a process.
 func (s *Scanner) mayBeServer(pid selector.PID, cmdline []byte, err error) bool {
 	switch {
-	case errors.Is(err, proc.ErrGone):
+	case errors.Is(err, procfs.ErrGone):
 		return false // processes end, also while they are listed
 	case err != nil:
 		return true

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/internal/testfleet"
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 )
 
 func candidates(t testing.TB, s *fallback.Scanner) []selector.PID {
@@ -185,7 +185,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 
 func TestProcThatCannotBeReadIsAnError(t *testing.T) {
 	t.Parallel()
-	fs, err := proc.NewFS("/proc")
+	fs, err := procfs.NewFS("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 	"ebpf-upgrader/tracker"
 )
 

@@ -19,9 +19,9 @@ import (
 	"time"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/internal/testfleet"
-	"ebpf-upgrader/proc"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 	"ebpf-upgrader/tracker"
 )
 
@@ -77,7 +77,7 @@ func newScene(t testing.TB, change func(*scene, *tracker.Config)) *scene {
 
 func (s *scene) scanFor(pattern selector.Pattern) func(context.Context) ([]selector.PID, error) {
 	s.t.Helper()
-	procfs, err := proc.NewFS("/proc")
+	procfs, err := procfs.NewFS("/proc")
 	if err != nil {
 		s.t.Fatal(err)
 	}

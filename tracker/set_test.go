@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 	"ebpf-upgrader/tracker"
 )
 

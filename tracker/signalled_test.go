@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 	"ebpf-upgrader/tracker"
 )
 

@@ -5,15 +5,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"ebpf-upgrader/internal/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr, ownProcess)
-	stop()
-	os.Exit(code)
-}
+func main() { os.Exit(cli.Main()) }

@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/internal/rollout"
-	"ebpf-upgrader/proc"
 	"ebpf-upgrader/selector"
 )
 
 // never has processes look busy whose activity is read as ever.
 type never struct {
-	*proc.FS
+	*procfs.FS
 	reads uint64
 }
 
@@ -32,7 +32,7 @@ func (n *never) Activity(pid selector.PID) (selector.Activity, error) {
 // BenchmarkThousandWait has a rollout of a thousand processes of one user that may be signalled and are never idle, and
 // reports which share of a core it takes to wait for them.
 func BenchmarkThousandWait(b *testing.B) {
-	fs, err := proc.NewFS("/proc")
+	fs, err := procfs.NewFS("/proc")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/testfleet"
 	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
+	"ebpf-upgrader/test/testfleet"
 )
 
 // crowd is the host on which triggers are measured.

@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"ebpf-upgrader/control"
+	"ebpf-upgrader/internal/control"
 )
 
 // Service is the program under test, as a process, for some users.

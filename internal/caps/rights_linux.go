@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+
+package caps
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
+)
+
+// Right is one capability.
+type Right struct {
+	value cap.Value
+	// Name is that of capabilities(7).
+	Name string
+	// Lack says what cannot be done without it.
+	Lack string
+	// ForTracker says that only loading and attaching the tracker needs it: until then, or for as long as
+	// the kernel asks for it at each look at a map.
+	ForTracker bool
+}
+
+// All are the capabilities that suffice for the whole work on a host with other users. CAP_LEASE, which
+// tells whether another user's file is open for writing, is kept where it is there, and not missed.
+func All() []Right {
+	return []Right{
+		{cap.BPF, "CAP_BPF", "the tracker cannot be loaded, /proc is scanned", true},
+		{cap.PERFMON, "CAP_PERFMON", "the tracker cannot be attached, /proc is scanned", true},
+		{cap.SYS_PTRACE, "CAP_SYS_PTRACE", "the image and root of other users' servers cannot be seen: they are not upgraded", false},
+		{cap.DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH", "other users' environments and homes cannot be read: their servers are not upgraded", false},
+		{cap.KILL, "CAP_KILL", "other users' servers cannot be signalled", false},
+	}
+}
+
+// Has reports whether the process has a right. CAP_SYS_ADMIN stands for what the tracker needs, which was
+// split off from it in Linux 5.8 (commits a17b53c4a4b5 and 980737282232).
+func (r Right) Has() bool {
+	return effective(r.value) || r.ForTracker && effective(cap.SYS_ADMIN)
+}
+
+// Keep gives up every capability but those that needed says yes to, and CAP_LEASE. No program that this
+// process may ever exec gets more than it has itself (PR_SET_NO_NEW_PRIVS). It concerns all threads, and
+// cannot be undone.
+func Keep(needed func(Right) bool) error {
+	kept := []cap.Value{cap.LEASE}
+	for _, r := range All() {
+		if !needed(r) {
+			continue
+		}
+		kept = append(kept, r.value)
+		if r.ForTracker && !effective(r.value) {
+			kept = append(kept, cap.SYS_ADMIN)
+		}
+	}
+	next := cap.NewSet()
+	for _, v := range kept {
+		if !effective(v) {
+			continue
+		}
+		for _, flag := range []cap.Flag{cap.Permitted, cap.Effective} {
+			if err := next.SetFlag(flag, true, v); err != nil {
+				return fmt.Errorf("keep %s: %w", v, err)
+			}
+		}
+	}
+	// The ambient set follows: what leaves the permitted or the inheritable set leaves it, too
+	// (cap_capset in security/commoncap.c, Linux 6.12).
+	if err := next.SetProc(); err != nil {
+		return fmt.Errorf("give up capabilities: %w", err)
+	}
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("set no-new-privileges: %w", errno)
+	}
+	return nil
+}
+
+func effective(v cap.Value) bool {
+	on, err := cap.GetProc().GetFlag(cap.Effective, v)
+	return err == nil && on
+}

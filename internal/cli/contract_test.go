@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
+)
+
+// TestBothSourcesGiveTheSameAnswer compares the tracker with the scan over servers with every
+// fault, while processes come and go beside them.
+func TestBothSourcesGiveTheSameAnswer(t *testing.T) {
+	needRoot(t)
+	s := newScene(t)
+	missing := "/nowhere/rag-rat"
+	var mine []selector.PID
+	for _, change := range []func(*testfleet.Options){
+		nil,
+		func(o *testfleet.Options) { o.Behaviour.NeverArm = true },
+		func(o *testfleet.Options) { o.UpgradeBin = nil },
+		func(o *testfleet.Options) { o.UpgradeBin = &missing },
+		func(o *testfleet.Options) { o.Behaviour.LeaderExits = true },
+		func(o *testfleet.Options) { o.Credential = &testfleet.Credential{UID: 4321, GID: 4321} },
+		func(o *testfleet.Options) { o.Args = []string{strings.Repeat("x", 20000)} },
+		func(o *testfleet.Options) { o.Argv0 = s.Path() + "/." },
+	} {
+		mine = append(mine, s.start(change).PID())
+	}
+	stop := churn(t)
+	defer stop()
+	s.replace()
+	for range 10 {
+		bpf := only(s.report(exitOK, "list", "bpf"), mine)
+		proc := only(s.report(exitOK, "list", "proc"), mine)
+		if len(bpf) != len(mine) {
+			t.Fatalf("the tracker knows %d of %d servers", len(bpf), len(mine))
+		}
+		if diff := cmp.Diff(proc, bpf, cmp.AllowUnexported(controller.Server{}), ignoreAge); diff != "" {
+			t.Fatalf("the sources differ (-proc +bpf):\n%s", diff)
+		}
+	}
+}
+
+var ignoreAge = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".age" }, cmp.Ignore())
+
+func only(r controller.Report, pids []selector.PID) []controller.Server {
+	return r.Only(func(s controller.Server) bool { return slices.Contains(pids, s.PID) }).Servers
+}
+
+// churn starts and ends processes until it is stopped: some with the servers' name, some not.
+func churn(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, name := range []string{"rag-rat", "sleep"} {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				cmd := exec.CommandContext(ctx, "sleep", "0.01")
+				cmd.Args[0] = name
+				_ = cmd.Run() // its end is all that matters
+			}
+		})
+	}
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled has the number of a server that is
+// about to be signalled go to another outdated server with a handler, right after the first was
+// pinned: even one that would be signalled for its own sake must not get the other's signal.
+func TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled(t *testing.T) {
+	const name = "TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled"
+	if os.Getenv("IN_PID_NAMESPACE") == "" {
+		needRoot(t)
+		inPIDNamespace(t, name)
+		return
+	}
+	s := newScene(t)
+	first := s.start(nil)
+	s.replace()
+	a := &app{opts: options{source: "proc", names: []string{"rag-rat"}, subcommand: "mcp", variable: "RAG_RAT_UPGRADE_BIN", signal: "SIGUSR1"}}
+	h, err := a.openProc()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	var second *testfleet.Server
+	u := controller.New(controller.Config{
+		Rule: a.opts.rule(), Signal: h.signal, Source: controller.SourceProc, Inspector: h,
+		Pin: func(pid selector.PID) (controller.Target, error) {
+			target, err := pin(pid)
+			_ = first.Stop()
+			second = startWithNumber(s, pid)
+			return target, err
+		},
+	})
+	r := u.Round(t.Context(), controller.One{Install: install.Check(install.Way{Path: s.Path()})}, []selector.PID{first.PID()})
+	if len(r.Plan) != 1 || len(r.Sent) != 0 {
+		t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, first.PID())
+	}
+	unharmed(t, second)
+}
+
+// startWithNumber starts servers from the old file until one has the number pid.
+func startWithNumber(s *scene, pid selector.PID) *testfleet.Server {
+	s.t.Helper()
+	for range 1000 {
+		last := (pid - 1).String()
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(last), 0); err != nil {
+			s.t.Fatal(err)
+		}
+		server := s.start(func(o *testfleet.Options) { o.Binary = thisBinary(s.t) })
+		if server.PID() == pid {
+			return server
+		}
+		_ = server.Stop()
+	}
+	s.t.Fatalf("number %d was not used again in 1000 starts", pid)
+	return nil
+}
+
+// inPIDNamespace runs one test of this binary in a PID namespace with its own /proc.
+func inPIDNamespace(t *testing.T, name string) {
+	t.Helper()
+	inNamespaces(t, name, "mount -t proc proc /proc", unix.CLONE_NEWPID)
+}
+
+// inNamespaces runs one test of this binary with a /run of its own, in a mount namespace and whatever else
+// flags say, which prepare makes ready.
+func inNamespaces(t *testing.T, name, prepare string, flags uintptr, env ...string) {
+	t.Helper()
+	script := prepare + ` && mount -t tmpfs -o mode=755 tmpfs /run && exec "$0" "$@"`
+	cmd := exec.Command("sh", "-c", script, thisBinary(t), "-test.run=^"+name+"$", "-test.v")
+	cmd.Env = append(append(os.Environ(), "IN_PID_NAMESPACE=1"), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: flags | unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS,
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+name) {
+		t.Errorf("in its own namespaces: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/tracker"
+)
+
+// checkGate closes the gate for a moment. The service works without: the exit code does not depend on it.
+func checkGate(t *tracker.Tracker) finding {
+	g, err := t.EnableGate()
+	if err != nil {
+		return finding{"gate", false, err.Error(), whatGateNeeds() + "; until then " + withoutGate}
+	}
+	return finding{"gate", true, "refuses the servers' own signals, by " + g.Way(), ""}
+}
+
+// Linux 6.4 is the first whose ftrace on arm64 has direct calls, which BPF trampolines need (commit 2aa6ac03516d).
+var oldestArm64Gate = [2]int{6, 4}
+
+// whatGateNeeds is the first of what can be told from here that the kernel lacks.
+func whatGateNeeds() string {
+	lsms, err := os.ReadFile("/sys/kernel/security/lsm")
+	switch {
+	case runtime.GOARCH == "arm64" && olderThan(oldestArm64Gate):
+		return "use Linux 6.4 or later on arm64"
+	case runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64":
+		return "use a kernel with BPF trampolines for this architecture"
+	case err == nil && !slices.Contains(strings.Split(strings.TrimSpace(string(lsms)), ","), "bpf"):
+		return "use a kernel with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, or with CONFIG_BPF_LSM and lsm=" +
+			strings.TrimSpace(string(lsms)) + ",bpf at boot"
+	}
+	return "use a kernel that permits BPF programs to change return values (CONFIG_SECURITY, CONFIG_BPF_LSM with bpf in lsm= at " +
+		"boot, or CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)"
+}
+
+func olderThan(oldest [2]int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	major, minor, ok := versionOf(unix.ByteSliceToString(u.Release[:]))
+	return ok && (major < oldest[0] || major == oldest[0] && minor < oldest[1])
+}

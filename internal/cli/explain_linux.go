@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/quiet"
+	"ebpf-upgrader/selector"
+)
+
+func newExplain(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain PID",
+		Short: "Show each check of one process, in order, with what was read",
+		Example: `  ebpf-upgrader explain 812
+  ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
+		Args: onePID,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.explain(cmd.Context(), args[0]) },
+	}
+	f := cmd.Flags()
+	a.opts.addInstallPath(f)
+	a.opts.addRule(f)
+	a.opts.addSelection(f)
+	a.addAskFlags(f)
+	a.opts.addOutput(f)
+	return cmd
+}
+
+func onePID(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError("explain takes one process number, as in: explain 812")
+	}
+	return nil
+}
+
+// explanation is what explain prints as JSON.
+type explanation struct {
+	SchemaVersion int              `json:"schema_version"`
+	PID           selector.PID     `json:"pid"`
+	Install       selector.Install `json:"install"`
+	Checks        []selector.Check `json:"checks"`
+	selector.Decision
+	// Gate is where the process stands: behind the gate of a running service, outside of it, or empty where there is no
+	// gate that could be asked.
+	Gate string `json:"gate"`
+	// Idle says whether a server that would be signalled is idle: "yes" or "no", by its threads alone where its reads and
+	// writes cannot be read. It is empty for any other.
+	Idle      string `json:"idle"`
+	IsCounted bool   `json:"io_counted"`
+	// Waits says for how long the service has waited for it because it is busy; empty: it does not.
+	Waits string `json:"waits"`
+}
+
+func (a *app) explain(ctx context.Context, arg string) error {
+	pid, err := strconv.ParseInt(arg, 10, 32)
+	if err != nil || pid <= 0 {
+		return usageError("%q is not a process number", arg)
+	}
+	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
+		return err
+	}
+	h, err := a.openProc()
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	rule := a.opts.rule()
+	if path := a.opts.installPath(); path != "" {
+		rule.Install = install.Glance(install.Way{Path: path})
+	}
+	process, err := h.Inspect(selector.PID(pid), rule, time.Time{})
+	switch {
+	case errors.Is(err, selector.ErrGone):
+		return fmt.Errorf("explain %d: no such process", pid)
+	case err != nil:
+		return fmt.Errorf("explain %d: %w", pid, err)
+	}
+	if a.opts.installPath() == "" {
+		rule.Install = newCompared(h.procfs).Of(process)
+	}
+	e := explanation{
+		SchemaVersion: 1, PID: selector.PID(pid), Install: rule.Install, Checks: rule.Explain(process), Decision: rule.Judge(process),
+		Gate: a.behindGate(ctx, selector.PID(pid)),
+	}
+	if e.Verdict == selector.Outdated {
+		e.Idle, e.IsCounted = idleness(h, process)
+		e.Waits = a.waitOf(ctx, process.Identity)
+	}
+	return a.printExplanation(e)
+}
+
+// idleness watches a process for as long as it must be idle.
+func idleness(h *host, p selector.Process) (idle string, isCounted bool) {
+	a, err := h.procfs.Activity(p.PID)
+	if err != nil {
+		return "", false
+	}
+	w := quiet.New(h.procfs, defaultQuiet)
+	w.Begin(p.Identity, p.Credentials.Owner)
+	time.Sleep(defaultQuiet)
+	if w.Judge(p.Identity, p.Credentials.Owner) == selector.IdleYes {
+		return "yes", a.IsCounted
+	}
+	return "no", a.IsCounted
+}
+
+// waitOf asks a service, if one runs and answers, for how long it has waited for a process.
+func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
+	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	defer cancel()
+	servers, err := control.NewClient(a.opts.socketPath()).Servers(ctx)
+	if err != nil {
+		return ""
+	}
+	for _, s := range servers {
+		if s.PID == id.PID && s.StartTime == id.StartTime && s.Rollout != nil {
+			return s.Rollout.Busy(time.Now())
+		}
+	}
+	return ""
+}
+
+// The places of a process.
+const (
+	behindGate    = "behind"
+	outsideOfGate = "outside"
+)
+
+// behindGate asks a service, if one runs and answers.
+func (a *app) behindGate(ctx context.Context, pid selector.PID) string {
+	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	defer cancel()
+	covered, err := control.NewClient(a.opts.socketPath()).Gate(ctx, pid)
+	switch {
+	case err != nil || !covered.Active:
+		return ""
+	case covered.Covers:
+		return behindGate
+	}
+	return outsideOfGate
+}
+
+func (a *app) printExplanation(e explanation) error {
+	if a.opts.output == "json" {
+		return printJSON(a.stdout, e)
+	}
+	table := newColumns(a.stdout)
+	for _, c := range e.Checks {
+		mark := "ok"
+		if !c.Passed {
+			mark = "no"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", mark, c.Name, printable(c.Read))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	would := "would not be signalled"
+	if e.Verdict == selector.Outdated {
+		would = "would be signalled"
+	}
+	gate := ""
+	switch e.Gate {
+	case behindGate:
+		gate = "; signals of other servers to it are refused by the service's gate"
+	case outsideOfGate:
+		gate = "; it is outside of the service's gate"
+	}
+	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s%s%s\n", e.PID, e.Verdict, would, idleClause(e), gate)
+	return err
+}
+
+func idleClause(e explanation) string {
+	clause := ""
+	switch e.Idle {
+	case "yes":
+		clause = ", and is idle"
+	case "no":
+		clause = " as soon as it is idle"
+	default:
+		return ""
+	}
+	if !e.IsCounted {
+		clause += " (its reads and writes cannot be read: told by its threads)"
+	}
+	if e.Waits != "" {
+		clause += "; the service waits for it: " + e.Waits
+	}
+	return clause
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
+)
+
+func TestAPathThatLeadsToNoProgramHarmsNobody(t *testing.T) {
+	t.Parallel()
+	for name, lay := range map[string]func(t *testing.T, dir string) (path string){
+		"a device without end": func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "zero")
+			must(t, unix.Mknod(path, unix.S_IFCHR|0o777, int(unix.Mkdev(1, 5))))
+			neverOpened(t, path)
+			return path
+		},
+		"a FIFO": func(t *testing.T, dir string) string {
+			path := filepath.Join(dir, "fifo")
+			must(t, unix.Mkfifo(path, 0o777))
+			neverOpened(t, path)
+			return path
+		},
+		"the image of whoever looks":      func(*testing.T, string) string { return "/proc/self/exe" },
+		"the device of all zeros":         func(*testing.T, string) string { return "/dev/zero" },
+		"a file system without an answer": func(t *testing.T, _ string) string { return mounted(t, testfleet.MountSilent) + "/rag-rat" },
+		"a file that cannot be read": func(t *testing.T, _ string) string {
+			return filepath.Join(mounted(t, testfleet.MountMute), testfleet.Mute)
+		},
+		"links in a circle": func(t *testing.T, dir string) string {
+			must(t, os.Symlink("b", filepath.Join(dir, "a")))
+			must(t, os.Symlink("a", filepath.Join(dir, "b")))
+			return filepath.Join(dir, "a")
+		},
+		"4 KiB":                func(*testing.T, string) string { return "/" + strings.Repeat("a/", 2047) + "b" },
+		"more than the kernel": func(*testing.T, string) string { return strings.Repeat("/a", 1<<15) },
+		"a folder":             func(_ *testing.T, dir string) string { return dir },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			underSiege(t, func(t *testing.T, s *siege) { s.hostileServer(lay(t, s.folder())) })
+		})
+	}
+}
+
+// mounted mounts a file system for as long as the test takes.
+func mounted(t *testing.T, mount func(dir string) (release func() error, err error)) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.Chmod(dir, 0o755))
+	release, err := mount(dir)
+	must(t, err)
+	t.Cleanup(func() { must(t, release()) })
+	return dir
+}
+
+// neverOpened fails the test if somebody opens the file before it ends, other than to look at its
+// attributes.
+func neverOpened(t *testing.T, path string) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	must(t, err)
+	_, err = unix.InotifyAddWatch(fd, path, unix.IN_OPEN|unix.IN_ACCESS)
+	must(t, err)
+	t.Cleanup(func() {
+		if n, err := unix.Read(fd, make([]byte, 4<<10)); n > 0 {
+			t.Errorf("%s was opened", path)
+		} else if !errors.Is(err, unix.EAGAIN) {
+			t.Errorf("cannot tell whether %s was opened: %v", path, err)
+		}
+		must(t, unix.Close(fd))
+	})
+}
+
+// TestAPathThatLeadsOutOfItsRootIsNotFollowed: neither by "..", nor by links, nor through /proc.
+func TestAPathThatLeadsOutOfItsRootIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	underSiege(t, func(t *testing.T, s *siege) {
+		outside := filepath.Join(newScene(t).Dir(), "secret")
+		must(t, os.WriteFile(outside, []byte("#!/bin/sh\n"), 0o755))
+		c := newContainer(t)
+		own := c.install("/opt")
+		link := "/opt/link"
+		must(t, os.Symlink("../../../../../.."+outside, filepath.Join(c.root, link)))
+		c.run("rm", "-rf", filepath.Dir(outside)) // in the container's copy
+		neverOpened(t, outside)
+		for _, path := range []string{"/../../../.." + outside, link, "/proc/1/root" + outside, "/proc/self/root/.." + outside} {
+			s.untouched = append(s.untouched, own.start(func(o *testfleet.Options) {
+				o.Binary, o.UpgradeBin, o.Argv0, o.Enter = c.inside(own.Path()), &path, s.name, c.enter
+			}))
+		}
+	})
+}
+
+// TestControlCharactersReachNoTerminal has an install, arguments and an environment of them.
+func TestControlCharactersReachNoTerminal(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	const nasty = "a\nFAKE \x1b[2J\x1b]0;x\x07\r\x7f\u009b\u202e\xffb"
+	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
+		var server *testfleet.Server
+		var odd *scene
+		s := besiege(t, source, func(t *testing.T, s *siege) {
+			dir := filepath.Join(s.folder(), nasty)
+			must(t, os.Mkdir(dir, 0o755))
+			odd = sceneIn(t, dir)
+			server = odd.start(func(o *testfleet.Options) {
+				o.Argv0, o.Args, o.Credential = s.name, []string{nasty}, &testfleet.Credential{UID: hostile, GID: hostile}
+			})
+		})
+		odd.replace() // it may be as odd as it likes: it is an install
+		odd.upgraded(server)
+		must(t, odd.ReplaceNotExecutable(thisBinary(t))) // which makes the reasons show it, too
+		for _, args := range [][]string{
+			{"status", "--socket", s.socket},
+			{"events", "--socket", s.socket},
+			{"list", "--name", s.name},
+			{"explain", "--name", s.name, server.PID().String()},
+			{"trigger", "--dry-run", "--settle", "1ms", "--name", s.name, "--scope", "any", "--install-path", odd.Path()},
+		} {
+			_, stdout, stderr := command(t, args...)
+			isPlain(t, args[0], stdout+stderr)
+			_, stdout, stderr = command(t, append(args, "-o", "json")...)
+			isPlain(t, args[0]+" -o json", stdout+stderr)
+			for decoder := json.NewDecoder(strings.NewReader(stdout)); decoder.More(); {
+				if err := decoder.Decode(new(map[string]any)); err != nil {
+					t.Errorf("%s: %v", args[0], err)
+					break
+				}
+			}
+		}
+		s.stop()
+		isPlain(t, "the log", s.messages.String())
+	})
+}
+
+// isPlain says that text holds nothing but lines of what can be printed, none of which another one made.
+func isPlain(t *testing.T, what, text string) {
+	t.Helper()
+	if text == "" {
+		t.Errorf("%s says nothing", what)
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "FAKE") {
+			t.Errorf("%s has a line of somebody else's: %q", what, line)
+		}
+		for _, r := range line {
+			if !strconv.IsPrint(r) {
+				t.Errorf("%s has %q in %q", what, r, line)
+				break
+			}
+		}
+	}
+}
+
+func TestAFolderWithAMillionEntriesHarmsNobody(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	dir := newScene(t).Dir()
+	must(t, unix.Mount("many", dir, "tmpfs", 0, "nr_inodes=0,size=100%"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	install := sceneIn(t, dir)
+	for i := range 1_000_000 {
+		must(t, os.Link(install.Path(), filepath.Join(dir, strconv.Itoa(i))))
+	}
+	t.Run("", func(t *testing.T) { // returns when both are done
+		underSiege(t, func(t *testing.T, s *siege) {
+			server := s.hostileServer(install.Path())
+			s.untouched = nil
+			t.Cleanup(func() { unharmedButForHisOwn(t, server) })
+		})
+	})
+}
+
+// unharmedButForHisOwn allows for signals for the install that the server names.
+func unharmedButForHisOwn(t *testing.T, server *testfleet.Server) {
+	t.Helper()
+	select {
+	case <-server.Exited():
+		t.Errorf("server %d has ended: %v", server.PID(), server.ExitState())
+	default:
+	}
+}
+
+// TestThousandsOfServersOfOneUserDelayNobodyElse is not parallel, so that it measures the service.
+func TestThousandsOfServersOfOneUserDelayNobodyElse(t *testing.T) {
+	needRoot(t)
+	withEachSource(t, func(t *testing.T, source string) {
+		s := besiege(t, source, func(t *testing.T, s *siege) {
+			his := s.home(hostile)
+			crowd, err := testfleet.StartCrowd(5000, testfleet.CrowdOptions{
+				Dir: his.Dir(), UpgradeBin: his.Path(), Every: 1, Argv0: s.name,
+				Credential: &testfleet.Credential{UID: hostile, GID: hostile},
+			})
+			must(t, err)
+			t.Cleanup(func() { must(t, crowd.Stop()) })
+		})
+		eventually(t, "those over the limit of 5000 are told", func() bool {
+			return s.status().Verdicts[selector.OverLimit] == 5000-controller.DefaultMaxPerUser
+		})
+		if _, stdout, _ := command(t, "status", "--socket", s.socket); !strings.Contains(stdout, selector.OverLimit.String()) {
+			t.Errorf("status does not say that some are not looked at:\n%s", stdout)
+		}
+	})
+}
+
+// TestAProcessThatRewritesWhatItSaysHarmsNobody: in turns it names its own install and the victim's, and
+// is a server and none. Whatever it is asked then, it was ready for.
+func TestAProcessThatRewritesWhatItSaysHarmsNobody(t *testing.T) {
+	t.Parallel()
+	underSiege(t, func(t *testing.T, s *siege) {
+		mine := s.home(hostile)
+		length := max(len(mine.Path()), len(s.his.Path()))
+		s.liar("liar", asLong(mine.Path(), length), asLong(s.his.Path(), length), 0)
+		mine.replace()
+	})
+}
+
+// asLong is the same absolute path, of that length.
+func asLong(path string, length int) string { return strings.Repeat("/", length-len(path)) + path }
+
+// TestAProcessThatChangesItsMountNamespaceHarmsNobody does so without a pause, also between the look at
+// it and the signal.
+func TestAProcessThatChangesItsMountNamespaceHarmsNobody(t *testing.T) {
+	t.Parallel()
+	underSiege(t, func(t *testing.T, s *siege) {
+		mine := s.home(hostile)
+		s.liar("wanderer", mine.Path(), "", unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
+		mine.replace()
+	})
+}
+
+// TestASetuidServerIsNotSignalled: whoever starts it says what it would exec with rights that he does not
+// have.
+func TestASetuidServerIsNotSignalled(t *testing.T) {
+	t.Parallel()
+	withEachSource(t, func(t *testing.T, source string) {
+		needRoot(t)
+		t.Parallel()
+		s := besiege(t, source, func(t *testing.T, s *siege) {
+			program := sceneIn(t, setuidFolder(t))
+			must(t, os.Chmod(program.Path(), 0o755|os.ModeSetuid))
+			newer := s.home(hostile).Path()
+			server := program.start(func(o *testfleet.Options) {
+				o.Argv0, o.UpgradeBin, o.Credential = s.name, &newer, &testfleet.Credential{UID: hostile, GID: hostile}
+			})
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.PID()))
+			if must(t, err); !strings.Contains(string(status), "Uid:\t6666\t0\t") {
+				t.Fatalf("it is not setuid:\n%s", status)
+			}
+			s.untouched = append(s.untouched, server)
+		})
+		if n := s.status().Verdicts[selector.Setuid]; n != 1 {
+			t.Errorf("%d servers are said to be setuid, want 1", n)
+		}
+	})
+}
+
+// setuidFolder is not where temporary files are, which may be mounted nosuid.
+func setuidFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "ebpf-upgrader-test-")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
+// TestNothingThatAProcessNamesIsExecuted: the interpreters, libraries and search paths of an environment
+// are what needrestart was made to run as root by (CVE-2024-48990, 48991, 48992 and 11003).
+func TestNothingThatAProcessNamesIsExecuted(t *testing.T) {
+	t.Parallel()
+	underSiege(t, func(t *testing.T, s *siege) {
+		dir := s.folder()
+		trace := filepath.Join(dir, "was-executed")
+		script := []byte("#!/bin/sh\necho \"$0\" >>" + trace + "\n")
+		names := []string{"rag-rat", "python3", "ruby", "perl", "ld.so", "importlib/__init__.so"}
+		must(t, os.Mkdir(filepath.Join(dir, "importlib"), 0o755))
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			must(t, os.WriteFile(path+".new", script, 0o755))
+			must(t, os.Rename(path+".new", path))
+		}
+		path := filepath.Join(dir, "rag-rat")
+		s.untouched = append(s.untouched, s.home(hostile).start(func(o *testfleet.Options) {
+			o.Argv0, o.UpgradeBin, o.Credential = s.name, &path, &testfleet.Credential{UID: hostile, GID: hostile}
+			o.Behaviour.NeverArm = true // or it would exec that itself
+			o.Env = []string{
+				"PATH=" + dir, "PYTHONPATH=" + dir, "RUBYLIB=" + dir, "PERL5LIB=" + dir, "LD_LIBRARY_PATH=" + dir,
+			}
+		}))
+		t.Cleanup(func() {
+			if what, err := os.ReadFile(trace); err == nil {
+				t.Errorf("was executed: %s", what)
+			}
+		})
+	})
+}
+
+// TestServersThatDieOnPurposeHaltTheirUserOnly: those of the hostile user run the victim's install.
+func TestServersThatDieOnPurposeHaltTheirUserOnly(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
+		h := newWholeHost(t)
+		shared := newScene(t)
+		for range 3 {
+			shared.start(func(o *testfleet.Options) {
+				o.Argv0, o.Credential = h.name, &testfleet.Credential{UID: hostile, GID: hostile}
+				o.Behaviour.Later = &testfleet.Behaviour{From: 1, End: &testfleet.End{Code: 1}}
+			})
+		}
+		his := h.start(shared, victim, 5)
+		h.serve(source, "--max-failures", "1")
+		h.knows(2)
+		shared.replace()
+		shared.allUpgraded(his)
+		askedOnce(t, his)
+	})
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/selector"
+)
+
+func newList(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show every server with its verdict",
+		Long: `Shows every server of this host, whether it would be signalled, and if not why. Each
+is compared with the binary that it names itself, or with that of --install-path.
+Sends nothing, and opens no binary: what it has in it is not checked.`,
+		Example: `  ebpf-upgrader list
+  ebpf-upgrader list --user alice --no-containers
+  ebpf-upgrader list --install-path /usr/local/bin/rag-rat -o json | jq '.servers[].verdict'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context()) },
+	}
+	a.addRoundFlags(cmd)
+	cmd.Flags().BoolVar(&a.opts.all, "all", false, "show the processes that were looked at and turned down, too")
+	return cmd
+}
+
+func (a *app) list(ctx context.Context) error {
+	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
+		return err
+	}
+	h, err := a.openHostOnce(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	candidates := h.Candidates
+	if a.opts.all {
+		candidates = h.scanner.All
+	}
+	pids, err := candidates(ctx)
+	if err != nil {
+		return err
+	}
+	report := a.survey(ctx, h, pids)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	if !a.opts.all {
+		report = report.Only(controller.IsServer)
+	}
+	return a.printListed(report)
+}
+
+// survey compares with the install that was given, or each server with what it names.
+func (a *app) survey(ctx context.Context, h *host, pids []selector.PID) controller.Report {
+	if path := a.opts.installPath(); path != "" {
+		return a.upgrader(h).Survey(ctx, controller.One{Install: install.Glance(install.Way{Path: path})}, pids)
+	}
+	return a.upgrader(h).Survey(ctx, newCompared(h.procfs), pids)
+}
+
+func (a *app) printListed(r controller.Report) error {
+	if a.opts.output == "json" {
+		return printJSON(a.stdout, r)
+	}
+	r.Plan = nil // a list promises no delivery
+	if err := printServers(a.stdout, r); err != nil {
+		return err
+	}
+	if len(r.Servers) > 0 {
+		fmt.Fprintln(a.stdout)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", summary(r), installsLine(r.Installs), r.Source)
+	return err
+}
+
+func installsLine(installs []selector.Install) string {
+	if len(installs) == 1 {
+		return "install: " + installLine(installs[0])
+	}
+	return fmt.Sprintf("%d installs", len(installs))
+}
+
+func installLine(i selector.Install) string {
+	line := fmt.Sprintf("%s %s", i.Image, i.State)
+	if i.Detail != "" {
+		line += " (" + printable(i.Detail) + ")"
+	}
+	return line
+}

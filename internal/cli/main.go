@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+
+// Package cli is the command line: flags, commands, tables and exit codes.
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Main runs the program with the arguments, streams and signals of this process, and returns its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr, ownProcess)
+}

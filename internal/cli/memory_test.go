@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/lock"
+	"ebpf-upgrader/test/testfleet"
+)
+
+// TestProcessesThatHoldTheirMemoryDelayNobodyElse: more of them than threads may wait for. It runs alone, as all do
+// that hold memory: to the others' services they could be servers.
+func TestProcessesThatHoldTheirMemoryDelayNobodyElse(t *testing.T) {
+	underSiege(t, func(t *testing.T, s *siege) { holdMemory(t, 6, s.name) })
+}
+
+// TestWhatNeverAnswersHoldsUpNoStart: a service that starts gives up rights on all of its threads, and one of them that
+// waits for somebody's memory or file system gives up nothing until it has an answer. Nor does such a thread end with
+// the service, but what the service held is free for the next.
+func TestWhatNeverAnswersHoldsUpNoStart(t *testing.T) {
+	needRoot(t)
+	withEachSource(t, func(t *testing.T, source string) {
+		s := &siege{wholeHost: newWholeHost(t)}
+		s.his = s.home(victim)
+		s.servers = s.start(s.his, victim, 3)
+		var services []*exec.Cmd
+		t.Cleanup(func() {
+			for _, service := range services {
+				_ = service.Wait() // not before the file systems are gone
+			}
+		})
+		holdMemory(t, 6, s.name)
+		s.hostileServer(filepath.Join(mounted(t, testfleet.MountMute), testfleet.Mute))
+		s.hostileServer(filepath.Join(mounted(t, testfleet.MountSilent), "rag-rat"))
+		for range 2 {
+			s.his.replace()
+			service := exec.Command(thisBinary(t), s.args(source)...)
+			service.Env = append(os.Environ(), asProgram+"=1")
+			must(t, service.Start())
+			t.Cleanup(func() { _ = service.Process.Kill() })
+			services = append(services, service)
+			s.his.allUpgraded(s.servers)
+			must(t, service.Process.Signal(unix.SIGTERM))
+			eventually(t, "the service has let go", func() bool {
+				held, err := lock.AcquireHost(filepath.Dir(s.socket), "")
+				return err == nil && held.Release() == nil
+			})
+		}
+		allUnharmed(t, s.untouched)
+	})
+}
+
+// holdMemory starts processes that have their memory held until the test ends.
+func holdMemory(t *testing.T, n int, name string) {
+	t.Helper()
+	dir := t.TempDir()
+	release, err := testfleet.MountMute(dir)
+	must(t, err)
+	var held []*testfleet.Held
+	t.Cleanup(func() {
+		must(t, release()) // first: they end only then
+		for _, h := range held {
+			h.Stop()
+		}
+	})
+	for range n {
+		h, err := testfleet.StartHeld(filepath.Join(dir, testfleet.Mute), name, "mcp")
+		held = append(held, h)
+		must(t, err)
+	}
+}
+
+func TestProcessesThatShowATerabyteDelayNobodyElse(t *testing.T) {
+	t.Parallel()
+	underSiege(t, func(_ *testing.T, s *siege) {
+		for range 20 {
+			s.liar("endless", s.his.Path(), s.his.Path(), 0)
+		}
+	})
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ebpf-upgrader/internal/install"
+)
+
+// Each open of an installed file fires the trigger of the servers that watch its folder. What the opens have told is
+// therefore kept in a file: a service that is started anew opens none of these files again, unless they have changed.
+
+const (
+	// openedName is the file in the state directory.
+	openedName = "opened.json"
+	// openedMost bounds what is read of it: 4,096 answers with a path each.
+	openedMost = 32 << 20
+	// openedDelay is the time between an open and its note. An install that is younger has just fired the trigger itself.
+	openedDelay = 500 * time.Millisecond
+)
+
+// opened keeps the answers of a hub.
+type opened struct {
+	path string
+	hub  *install.Hub
+	news chan struct{}
+}
+
+func newOpened(dir string, hub *install.Hub) *opened {
+	return &opened{filepath.Join(dir, openedName), hub, make(chan struct{}, 1)}
+}
+
+// remember takes what an earlier service has kept. It is called before the first install is watched. Without the file, or
+// with one that cannot be read, each file is opened once more.
+func (o *opened) remember() error {
+	file, err := os.Open(o.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	var answers []install.Answer
+	if err := json.NewDecoder(io.LimitReader(file, openedMost)).Decode(&answers); err != nil {
+		return fmt.Errorf("read %q: %w", o.path, err)
+	}
+	o.hub.Remember(answers)
+	return nil
+}
+
+// changed notes that files may have been opened. It does not wait.
+func (o *opened) changed() {
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+// keep writes the answers after each change, and when ctx ends. The first failure of several is told.
+func (o *opened) keep(ctx context.Context, failed func(error)) {
+	hasFailed := false
+	for ctx.Err() == nil {
+		select {
+		case <-o.news:
+			delayed, cancel := context.WithTimeout(ctx, openedDelay)
+			<-delayed.Done()
+			cancel()
+		case <-ctx.Done():
+		}
+		err := o.write()
+		if err != nil && !hasFailed {
+			failed(err)
+		}
+		hasFailed = err != nil
+	}
+}
+
+// keepOpened takes what an earlier service has opened, and keeps what this one opens until done is called.
+func (a *app) keepOpened(ctx context.Context, watched *installs) (done func(), err error) {
+	dir, err := a.opts.statePath()
+	if err != nil {
+		return nil, err
+	}
+	o := newOpened(dir, watched.hub)
+	if err := o.remember(); err != nil {
+		a.log.Warn("installed files are opened once more", "because", err)
+	}
+	watched.told = o.changed
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		o.keep(ctx, func(err error) { a.log.Warn("what was opened is not kept", "because", err) })
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}, nil
+}
+
+// write replaces the file at once.
+func (o *opened) write() error {
+	text, err := json.Marshal(o.hub.Answers())
+	if err != nil {
+		return err
+	}
+	next := o.path + ".new"
+	if err := os.WriteFile(next, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, o.path)
+}

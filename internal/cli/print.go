@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/selector"
+)
+
+// printable keeps text that a process chose, which may hold anything, from moving the cursor or
+// starting a new line.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}
+
+// escaped writes JSON such that it, too, holds nothing but what can be printed: encoding/json leaves some
+// control characters as they are, and those that turn the direction of text. Each Write must be whole
+// characters, as those of encoding/json and log/slog are.
+type escaped struct{ io.Writer }
+
+func (e escaped) Write(p []byte) (int, error) {
+	text := make([]byte, 0, len(p))
+	for _, r := range string(p) {
+		if r < utf8.RuneSelf && r != 0x7f || strconv.IsPrint(r) {
+			text = utf8.AppendRune(text, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			text = fmt.Appendf(text, `\u%04x`, unit)
+		}
+	}
+	if _, err := e.Writer.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(escaped{w})
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// columns is a table that lines them up. Nothing of it is written before Flush, and then all at once: a tabwriter alone
+// makes a system call for each cell.
+type columns struct {
+	*tabwriter.Writer
+	out *bufio.Writer
+}
+
+func newColumns(w io.Writer) columns {
+	out := bufio.NewWriter(w)
+	return columns{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), out}
+}
+
+// Flush writes the table.
+func (c columns) Flush() error { return errors.Join(c.Writer.Flush(), c.out.Flush()) }
+
+// printServers writes a table of the report's servers, if there are any. The columns "delivery",
+// "container" and "install" are there only where they tell something.
+func printServers(w io.Writer, r controller.Report) error {
+	if len(r.Servers) == 0 {
+		return nil
+	}
+	deliveries := deliveriesOf(r)
+	contained := slices.ContainsFunc(r.Servers, func(s controller.Server) bool { return s.Container != "" })
+	table := newColumns(w)
+	row := func(pid, uid, container, verdict, delivery, installed, rest string) {
+		cells := []string{pid, uid}
+		if contained {
+			cells = append(cells, container)
+		}
+		cells = append(cells, verdict)
+		if len(deliveries) > 0 {
+			cells = append(cells, delivery)
+		}
+		if len(r.Installs) != 1 {
+			cells = append(cells, installed)
+		}
+		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
+	}
+	row("PID", "UID", "CONTAINER", "VERDICT", "DELIVERY", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
+	for _, s := range r.Servers {
+		row(s.PID.String(), strconv.Itoa(int(s.UID)), containerName(s.Container), s.Verdict.String(), printable(deliveries[s.PID]),
+			cut(printable(s.UpgradeBin), widestPath), fmt.Sprintf("%s\t%s\t%s", s.Image, shortened(s.Args), printable(s.Detail)))
+	}
+	return table.Flush()
+}
+
+// containerName is as much of an id as people use.
+func containerName(id string) string {
+	const usual = 12
+	if id == "" {
+		return "-"
+	}
+	if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
+		return id[:usual]
+	}
+	return cut(printable(id), widestArguments)
+}
+
+// deliveriesOf says for each planned process what became of its delivery.
+func deliveriesOf(r controller.Report) map[selector.PID]string {
+	deliveries := make(map[selector.PID]string, len(r.Plan))
+	for _, pid := range r.Plan {
+		deliveries[pid] = "planned"
+	}
+	for _, pid := range r.Sent {
+		deliveries[pid] = "sent"
+	}
+	for _, f := range r.Failed {
+		deliveries[f.PID] = f.Error
+	}
+	return deliveries
+}
+
+// widestArguments keeps a row of the table on one line of a usual terminal.
+const widestArguments = 40
+
+func shortened(args []string) string {
+	return cut(printable(strings.Join(args, " ")), widestArguments)
+}
+
+// widestPath is a path of a home folder with some to spare.
+const widestPath = 60
+
+func cut(text string, widest int) string {
+	if runes := []rune(text); len(runes) > widest {
+		return string(runes[:widest-1]) + "…"
+	}
+	return text
+}
+
+// summary counts the verdicts in one line.
+func summary(r controller.Report) string {
+	counts := make(map[selector.Verdict]int)
+	for _, s := range r.Servers {
+		counts[s.Verdict]++
+	}
+	return inWords(counts)
+}
+
+func inWords(counts map[selector.Verdict]int) string {
+	var parts []string
+	for _, v := range selector.Verdicts() {
+		if n := counts[v]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, v))
+		}
+	}
+	if len(parts) == 0 {
+		return "no servers"
+	}
+	return strings.Join(parts, ", ")
+}

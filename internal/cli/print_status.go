@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+)
+
+// printStatus fills one screen.
+func printStatus(w io.Writer, s control.Status, now time.Time) error {
+	table := newColumns(w)
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(table, "%s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	row("service", "process %d, version %s, up %s", s.PID, s.Version, since(s.Started, now))
+	row("source", "%s", sourceLine(s))
+	row("gate", "%s", gateLine(s, now))
+	row("serves", "%s", servesLine(s))
+	row("sees", "%s", seesLine(s))
+	row("servers", "%s", inWords(s.Verdicts))
+	if s.Paused {
+		row("", "paused by an operator: ebpf-upgrader resume")
+	}
+	if left := s.AloneUntil.Sub(now); left > 0 {
+		row("", "an earlier service may have asked some, and could not keep that: those that ran before this one wait for %s", left.Round(time.Second))
+	}
+	for _, r := range s.Rollouts {
+		if w := r.Waits; w.Servers > 0 {
+			row("waits", "%s: %d busy, the longest for %.1f s: signalled as soon as idle, at the latest after --quiet-within", r.Install.Path, w.Servers, now.Sub(w.Since).Seconds())
+		}
+	}
+	for _, line := range haltLines(s.Status) {
+		row("halted", "%s", line)
+	}
+	if w := s.Watching; w.Polled+w.Stuck > 0 {
+		row("watches", "%d of %d installs are looked at every 2 s for want of watches; %d look-ups hang", w.Polled, w.Places, w.Stuck)
+	}
+	if t := s.Tracker; t != nil {
+		row("map", "%d of %d entries; %d lost, %d scans, audits found %d missing and %d extra",
+			t.Entries, t.Capacity, t.Lost(), t.Resyncs, t.AuditMissing, t.AuditExtra)
+	}
+	if err := table.Flush(); err != nil || len(s.Installs) == 0 {
+		return err
+	}
+	return printInstalls(w, s.Status, now)
+}
+
+// mostHalts keeps the reasons on the screen.
+const mostHalts = 8
+
+// haltLines say which users' servers are not signalled any more, and why, and which deaths follow from other senders.
+func haltLines(s controller.Status) []string {
+	var lines []string
+	for _, r := range s.Rollouts {
+		for _, h := range r.Halts {
+			lines = append(lines, fmt.Sprintf("%s, uid %d: %s", r.Install.Path, h.UID, h.Reason))
+		}
+		for _, f := range r.Foreign {
+			lines = append(lines, fmt.Sprintf("%s: %s", r.Install.Path, f))
+		}
+	}
+	for _, i := range s.Installs {
+		if i.Deaths > 0 {
+			lines = append(lines, fmt.Sprintf("%s: %d died after signals of other senders, of a file that never settled", i.Path, i.Deaths))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	if more := len(lines) - mostHalts; more > 0 {
+		lines = append(lines[:mostHalts], fmt.Sprintf("and %d more", more))
+	}
+	return append(lines, "waits for a newer binary, or: ebpf-upgrader resume")
+}
+
+// mostInstalls keeps the table of installs on the screen.
+const mostInstalls = 24
+
+// printInstalls writes a row for each install: those whose rollout is farthest from its end first.
+func printInstalls(w io.Writer, s controller.Status, now time.Time) error {
+	rollouts := make(map[uint64]rollout.Report)
+	for _, r := range s.Rollouts {
+		rollouts[r.Number] = r
+	}
+	slices.SortStableFunc(s.Installs, func(a, b controller.InstallStatus) int {
+		return slices.Index(byDistance, rollouts[a.Rollout].Phase) - slices.Index(byDistance, rollouts[b.Rollout].Phase)
+	})
+	fmt.Fprintln(w)
+	table := newColumns(w)
+	fmt.Fprintln(table, "INSTALL\tUID\tCONTAINER\tIMAGE\tSERVERS\tROLLOUT")
+	for _, i := range s.Installs[:min(len(s.Installs), mostInstalls)] {
+		uid := strconv.Itoa(int(i.UID))
+		if !s.Learned {
+			uid = "any"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", cut(printable(i.Path), widestPath), uid, containerName(i.Container),
+			installLine(i.Install), i.Servers, rolloutLine(rollouts[i.Rollout], now))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if more := len(s.Installs) - mostInstalls; more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more: status -o json\n", more)
+		return err
+	}
+	return nil
+}
+
+// servesLine says which installs are served.
+func servesLine(s control.Status) string {
+	if s.Learned {
+		return "every install that a server names"
+	}
+	return "the installs that were given"
+}
+
+// seesLine says whose processes are served.
+func seesLine(s control.Status) string {
+	if s.PIDNamespace != hostNamespace {
+		return "the processes of " + s.PIDNamespace + ", not the host"
+	}
+	return "the processes of the host"
+}
+
+func since(t, now time.Time) string { return now.Sub(t).Round(time.Second).String() }
+
+func sourceLine(s control.Status) string {
+	switch {
+	case s.Source == controller.SourceProc:
+		return "scan of /proc"
+	case s.WatchesSignals:
+		return "eBPF; the signals of other senders are seen"
+	}
+	return "eBPF"
+}
+
+// gateLine says what the gate refused, or why there is none.
+func gateLine(s control.Status, now time.Time) string {
+	g := s.Gate
+	if !g.Active {
+		return fmt.Sprintf("none (%s): the servers' own signals are not refused", g.Reason)
+	}
+	line := fmt.Sprintf("active (%s): %d of the servers' own signals refused", g.Way, g.Refused)
+	if len(g.Latest) > 0 {
+		last := g.Latest[0]
+		line += fmt.Sprintf(", the last from %d to %d %s ago", last.Sender, last.Target, since(last.Last, now))
+	}
+	if t := s.Tracker; t != nil && t.Outside > 0 {
+		line += fmt.Sprintf("; %d servers are outside: raise --max-entries", t.Outside)
+	}
+	if g.Missed > 0 {
+		line += fmt.Sprintf("; %d passed unseen", g.Missed)
+	}
+	return line
+}
+
+func rolloutLine(r rollout.Report, now time.Time) string {
+	if r.Number == 0 {
+		return string(rollout.PhaseIdle)
+	}
+	return fmt.Sprintf("%d, %s, begun %s ago: %s", r.Number, r.Phase, since(r.Started, now), outcomes(r))
+}
+
+// eventLine is one event for a person to read.
+func eventLine(e control.Event) string {
+	line := fmt.Sprintf("%6d  %s  ", e.Seq, e.Time.Local().Format("15:04:05.000"))
+	switch e.Kind {
+	case control.EventServer:
+		line += fmt.Sprintf("server %d: ", e.PID)
+		if *e.From != *e.State {
+			line += e.From.String() + " -> "
+		}
+		line += e.State.String()
+		if e.ByOther && *e.State == rollout.Signalled {
+			line += ", by somebody else"
+		}
+	case control.EventRollout:
+		line += fmt.Sprintf("rollout %d of %s: %s", e.Rollout, e.Path, e.Phase)
+	case control.EventRound:
+		line += fmt.Sprintf("round (%s): %d looked at, %d to be asked", e.Reason, e.Servers, e.Planned)
+	case control.EventRefused:
+		line += fmt.Sprintf("server %d: not asked", e.PID)
+	case control.EventGate:
+		line += fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
+	case control.EventLost:
+		line += fmt.Sprintf("%d events are not kept any more", e.Lost)
+	default:
+		line += string(e.Kind)
+	}
+	if e.Detail != "" {
+		line += " (" + e.Detail + ")"
+	}
+	return line
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+	"golang.org/x/term"
+)
+
+// The exit codes.
+const (
+	exitOK       = 0 // done, also when there was nothing to do
+	exitFailure  = 1
+	exitUsage    = 2
+	exitNoSource = 3 // the source of candidates is not to be had, or no service runs
+	exitBehind   = 4 // a round ended with servers still outdated
+)
+
+// exitError is an error that ends the program with a code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exitWith(code int, err error) error { return &exitError{code, err} }
+
+func usageError(format string, args ...any) error {
+	return exitWith(exitUsage, fmt.Errorf(format, args...))
+}
+
+// app is what every command works with.
+type app struct {
+	stdout, stderr io.Writer
+	opts           options
+	log            *slog.Logger
+	// started says that a command got past its flags: errors from then on are not about usage.
+	started bool
+	// scanned, if any, is told how long each scan took.
+	scanned func(time.Duration)
+	// ownProcess says that nobody else needs what this process may do.
+	ownProcess bool
+}
+
+// ownProcess is for a process in which the program is all that runs.
+func ownProcess(a *app) { a.ownProcess = true }
+
+// run is the whole program: it carries out the command in args and answers with the exit code.
+// Data goes to stdout, messages to stderr. When ctx ends, the command comes to its end early.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
+	a := &app{stdout: stdout, stderr: stderr, log: newLogger(stderr)}
+	for _, set := range how {
+		set(a)
+	}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(stderr, "ebpf-upgrader: %s\n", printable(text))
+	}
+	var exit *exitError
+	switch {
+	case errors.As(err, &exit):
+		return exit.code
+	case !a.started:
+		return exitUsage
+	}
+	return exitFailure
+}
+
+const about = `Signals every hot-upgradable server of this host that runs an older binary than the
+installed one, so that it replaces itself. A server is signalled only if it was
+started for that binary, runs another one, and catches the signal.`
+
+const exitCodes = `
+Exit codes:
+  0  done, also when there was nothing to do
+  1  failure, also when a server died of an upgrade
+  2  usage
+  3  the source or the gate asked for cannot be used here, or no service runs
+  4  a round ended with servers still outdated
+
+Every flag can also be given in the environment: --install-path as
+EBPF_UPGRADER_INSTALL_PATH, and so on.
+`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:               "ebpf-upgrader",
+		Short:             "Upgrade the hot-upgradable servers of this host when a new binary lands",
+		Long:              about,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              cobra.NoArgs,
+		PersistentPreRunE: a.prepare,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
+	root.AddCommand(newVersion(a), newMan(root))
+	addCommands(root, a)
+	return root
+}
+
+// prepare takes what the environment says for flags that were not given, and checks the values.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	if err := fromEnvironment(cmd.Flags()); err != nil {
+		return err
+	}
+	if err := a.opts.check(); err != nil {
+		return err
+	}
+	a.started = true
+	return nil
+}
+
+// newLogger writes text for a person and JSON for a program.
+func newLogger(stderr io.Writer) *slog.Logger {
+	if isTerminal(stderr) {
+		return slog.New(slog.NewTextHandler(stderr, nil))
+	}
+	return slog.New(slog.NewJSONHandler(escaped{stderr}, nil))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// version is set by the linker in releases.
+var version = "devel"
+
+func newVersion(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.stdout, "ebpf-upgrader %s %s %s/%s\n",
+				fullVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// fullVersion is the version with the commit, where that is known.
+func fullVersion() string {
+	if r := revision(); r != "" {
+		return version + " (" + r + ")"
+	}
+	return version
+}
+
+// revision is the commit that the binary was built from, where the toolchain noted it.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return ""
+}
+
+func newMan(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:    "man FOLDER",
+		Short:  "Write the manual pages into FOLDER",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			header := &doc.GenManHeader{Title: "EBPF-UPGRADER", Section: "8", Source: "ebpf-upgrader", Manual: "System Administration"}
+			root.DisableAutoGenTag = true
+			return doc.GenManTree(root, header, args[0])
+		},
+	}
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
+)
+
+// asProgram makes the test binary be the program itself, for tests that need it as a process.
+const asProgram = "EBPF_UPGRADER_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	testfleet.Main()
+	if os.Getenv(asProgram) != "" {
+		_ = os.Unsetenv(asProgram)
+		os.Exit(Main())
+	}
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what must happen. It is long because the machine may be
+// busy; a test that passes does not wait for it.
+const patience = time.Minute
+
+// needRoot is for what only root can set up. CI runs as root, where it must not be skipped.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		t.Fatal("needs root")
+	}
+	t.Skip("needs root")
+}
+
+// withEachSource runs a test once with the kernel's tracker and once with the scan.
+func withEachSource(t *testing.T, test func(t *testing.T, source string)) {
+	t.Helper()
+	t.Run("bpf", func(t *testing.T) {
+		needRoot(t)
+		test(t, "bpf")
+	})
+	t.Run("proc", func(t *testing.T) { test(t, "proc") })
+}
+
+// scene is an install with real servers.
+type scene struct {
+	*testfleet.Install
+	t *testing.T
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	// Not t.TempDir, whose parent only its owner may enter: some servers belong to other users.
+	dir, err := os.MkdirTemp("", "ebpf-upgrader-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return sceneIn(t, dir)
+}
+
+func sceneIn(t *testing.T, dir string) *scene {
+	t.Helper()
+	install, err := testfleet.NewInstall(dir, thisBinary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &scene{install, t}
+}
+
+func thisBinary(t *testing.T) string {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// start starts an armed server of this install and waits until it is armed, if it ever will be.
+func (s *scene) start(change func(*testfleet.Options)) *testfleet.Server {
+	s.t.Helper()
+	path := s.Path()
+	options := testfleet.Options{Binary: path, UpgradeBin: &path}
+	if change != nil {
+		change(&options)
+	}
+	server, err := testfleet.Start(within(s.t), options)
+	if err != nil {
+		s.t.Fatalf("start a server: %v", err)
+	}
+	s.t.Cleanup(func() { _ = server.Stop() })
+	await := server.AwaitArmed
+	if options.Behaviour.NeverArm || options.UpgradeBin == nil || *options.UpgradeBin == "" {
+		await = server.AwaitGeneration
+	}
+	if err := await(within(s.t), 0); err != nil {
+		s.t.Fatalf("server %d did not come up: %v", server.PID(), err)
+	}
+	return server
+}
+
+// replace installs a new binary by rename.
+func (s *scene) replace() {
+	s.t.Helper()
+	if err := s.Replace(thisBinary(s.t)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// command runs the program in this process, and answers with its exit code and what it wrote.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, messages bytes.Buffer
+	code = run(within(t), args, &out, &messages)
+	return code, out.String(), messages.String()
+}
+
+// report runs a command that answers with a report, and takes it apart.
+func (s *scene) report(wantCode int, name, source string, args ...string) controller.Report {
+	s.t.Helper()
+	all := append([]string{name, "--install-path", s.Path(), "--source", source, "-o", "json"}, args...)
+	code, stdout, stderr := command(s.t, all...)
+	if code != wantCode {
+		s.t.Fatalf("%v: exit code %d, want %d\n%s%s", all, code, wantCode, stdout, stderr)
+	}
+	var r controller.Report
+	if stdout == "" {
+		return r
+	}
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		s.t.Fatalf("%v: %v\n%s", all, err, stdout)
+	}
+	return r
+}
+
+// trigger makes one round; settled says that the install need not be waited for.
+func (s *scene) trigger(wantCode int, source string, args ...string) controller.Report {
+	s.t.Helper()
+	return s.report(wantCode, "trigger", source, append([]string{"--settle", "1ms"}, args...)...)
+}
+
+// service is a service of this program that runs in this process.
+type service struct {
+	socket, stateDir string
+	// messages is what it writes, if it runs in this process.
+	messages *syncBuffer
+	// stop ends it as an operator does, and waits for its end.
+	stop func()
+	// kill ends one that is a process of its own.
+	kill func()
+}
+
+// newService is one that has yet to be started.
+func newService(t *testing.T) *service {
+	t.Helper()
+	// Not t.TempDir: the path of a socket must be short.
+	dir, err := os.MkdirTemp("", "ebpf-upgrader-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return &service{socket: filepath.Join(dir, "s"), stateDir: filepath.Join(dir, "state")}
+}
+
+// serve runs the service on this install until the test ends.
+func (s *scene) serve(source string, args ...string) *service {
+	s.t.Helper()
+	return serveAt(s.t, s.Path(), source, args...)
+}
+
+func serveAt(t *testing.T, path, source string, args ...string) *service {
+	t.Helper()
+	return newService(t).again(t, path, source, args...)
+}
+
+// again runs a service on what s has left.
+func (s *service) again(t *testing.T, path, source string, args ...string) *service {
+	t.Helper()
+	next := &service{socket: s.socket, stateDir: s.stateDir}
+	next.serve(t, append(next.args(path, source), args...))
+	return next
+}
+
+func (s *service) serve(t *testing.T, all []string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan int)
+	messages := &syncBuffer{}
+	s.messages = messages
+	go func() { done <- run(ctx, all, messages, messages) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if code := <-done; code != exitOK || t.Failed() {
+			t.Errorf("%v ended with %d:\n%s", all, code, messages)
+		}
+	})
+	t.Cleanup(s.stop)
+}
+
+// args are those of a service that loses no time.
+func (s *service) args(path, source string) []string {
+	return []string{
+		"run", "--install-path", path, "--source", source, "--settle", "20ms", "--scan-every", "200ms",
+		"--hold", "200ms", "--socket", s.socket, "--state-dir", s.stateDir,
+	}
+}
+
+// syncBuffer takes what several goroutines write.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// upgraded waits until a server runs the image that is installed now.
+func (s *scene) upgraded(server *testfleet.Server) {
+	s.t.Helper()
+	want, err := s.Image()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = server.Await(within(s.t), func(testfleet.Event) bool { return server.Image() == want })
+	if err != nil {
+		s.t.Fatalf("server %d was not upgraded to %s: %v; it got %d signals and runs %s",
+			server.PID(), want, err, server.Signals(), server.Image())
+	}
+}
+
+// unharmed says that a server got no signal, lives, and was not exec'd.
+func unharmed(t *testing.T, server *testfleet.Server) {
+	t.Helper()
+	select {
+	case <-server.Exited():
+		t.Errorf("server %d has ended: %v", server.PID(), server.ExitState())
+	default:
+	}
+	if n := server.Signals(); n != 0 || server.Generation() != 0 {
+		t.Errorf("server %d got %d signals and is of generation %d, want neither", server.PID(), n, server.Generation())
+	}
+}
+
+func verdictOf(t *testing.T, r controller.Report, pid selector.PID) selector.Decision {
+	t.Helper()
+	i := slices.IndexFunc(r.Servers, func(s controller.Server) bool { return s.PID == pid })
+	if i < 0 {
+		t.Fatalf("%d is not in the report: %+v", pid, r.Servers)
+	}
+	return r.Servers[i].Decision
+}
+
+// eventually polls for what no event tells of.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("within %s: not %s", patience, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func exists(pid selector.PID) bool {
+	_, err := os.Stat(filepath.Join("/proc", strconv.Itoa(int(pid))))
+	return err == nil
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/control"
+)
+
+// plain is a user who has no rights over others.
+const plain = 4321
+
+// ownFolders gives a user the folders that his session would, and is the environment that names them.
+func ownFolders(t *testing.T, uid int) (runtime string, env []string) {
+	t.Helper()
+	var dirs [3]string
+	for i := range dirs {
+		dirs[i] = newScene(t).Dir()
+		must(t, os.Chown(dirs[i], uid, uid))
+		must(t, os.Chmod(dirs[i], 0o700))
+	}
+	return dirs[0], []string{"XDG_RUNTIME_DIR=" + dirs[0], "XDG_STATE_HOME=" + dirs[1], "HOME=" + dirs[2], "PATH=" + os.Getenv("PATH")}
+}
+
+// programAs is this program as a process of a user.
+func programAs(t *testing.T, uid uint32, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(newScene(t).Path(), args...) // which everybody may read
+	cmd.Env = append(env, asProgram+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	return cmd
+}
+
+// background runs a service as a process of its own until the test ends.
+func background(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	messages := &syncBuffer{}
+	cmd.Stdout, cmd.Stderr = messages, messages
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%v said:\n%s", cmd.Args, messages)
+		}
+	})
+}
+
+// turnedDown says that a command did nothing, because the process with that number serves the host.
+func turnedDown(t *testing.T, cmd *exec.Cmd, pid int) {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	must(t, cmd.Start())
+	late := time.AfterFunc(patience/2, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	_ = cmd.Wait()
+	last := stderr.String()[strings.LastIndexByte(strings.TrimSpace(stderr.String()), '\n')+1:]
+	if cmd.ProcessState.ExitCode() != exitFailure || !strings.Contains(last, fmt.Sprintf("process %d serves the whole host", pid)) {
+		t.Errorf("%v ended with %d, %q, want it turned down", cmd.Args[1:], cmd.ProcessState.ExitCode(), &stderr)
+	}
+}
+
+// hostService is one of root's, where everybody looks for it.
+func hostService(t *testing.T) *wholeHost {
+	t.Helper()
+	h := newWholeHost(t)
+	h.socket = filepath.Join("/run", ownFolder, "control.sock")
+	return h
+}
+
+// TestAUsersServiceLeavesTheHostToThatOfRoot, which it cannot lock out and cannot ask.
+func TestAUsersServiceLeavesTheHostToThatOfRoot(t *testing.T) {
+	const name = "TestAUsersServiceLeavesTheHostToThatOfRoot"
+	if os.Getenv("IN_PID_NAMESPACE") == "" {
+		t.Parallel()
+		needRoot(t)
+		inNamespaces(t, name, "true", 0)
+		return
+	}
+	h := hostService(t)
+	s := h.home(plain)
+	servers := h.start(s, plain, 2)
+	runtime, env := ownFolders(t, plain)
+	own := []string{"--name", h.name, "--source", "proc", "--settle", "20ms"}
+	background(t, programAs(t, plain, env, append([]string{"run", "--scan-every", "200ms", "--hold", "200ms"}, own...)...))
+	his := (&service{socket: filepath.Join(runtime, ownFolder, "control.sock")}).client(t)
+
+	h.serve("proc")
+	must(t, h.client(t).Pause(within(t)))
+	s.replace()
+	eventually(t, "the user's service has tried to ask somebody, and did not", func() bool {
+		refused := false
+		must(t, his.Events(within(t), 0, false, func(e control.Event) error {
+			refused = refused || e.Kind == control.EventRefused
+			return nil
+		}))
+		return refused
+	})
+	allUnharmed(t, servers)
+	_, elsewhere := ownFolders(t, plain)
+	turnedDown(t, programAs(t, plain, elsewhere, append([]string{"run"}, own...)...), os.Getpid())
+	turnedDown(t, programAs(t, plain, elsewhere, append([]string{"trigger", "--install-path", s.Path()}, own...)...), os.Getpid())
+	allUnharmed(t, servers)
+	must(t, h.client(t).Resume(within(t)))
+	s.allUpgraded(servers)
+	askedOnce(t, servers)
+
+	h.stop()
+	s.replace()
+	s.allUpgraded(servers) // by the user's own
+}
+
+// TestAServiceOfSomeUsersTurnsNobodyElseDown: it does not serve them.
+func TestAServiceOfSomeUsersTurnsNobodyElseDown(t *testing.T) {
+	const name = "TestAServiceOfSomeUsersTurnsNobodyElseDown"
+	if os.Getenv("IN_PID_NAMESPACE") == "" {
+		t.Parallel()
+		needRoot(t)
+		inNamespaces(t, name, "true", 0)
+		return
+	}
+	h := hostService(t)
+	s := h.home(plain)
+	servers := h.start(s, plain, 1)
+	h.serve("proc", "--user", "6001")
+	_ = h.client(t)
+	s.replace()
+	_, env := ownFolders(t, plain)
+	trigger := programAs(t, plain, env, "trigger", "--install-path", s.Path(), "--name", h.name, "--source", "proc", "--settle", "1ms")
+	if out, err := trigger.CombinedOutput(); err != nil {
+		t.Errorf("trigger: %v\n%s", err, out)
+	}
+	s.allUpgraded(servers)
+	askedOnce(t, servers)
+}
+
+// TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown: its /run is another one than the host's.
+func TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown(t *testing.T) {
+	const name = "TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown"
+	if os.Getenv("IN_PID_NAMESPACE") == "" {
+		t.Parallel()
+		needRoot(t)
+		inPIDNamespace(t, name) // in which this is the first process, as the host's is on a host
+		return
+	}
+	h := hostService(t)
+	s := newScene(t)
+	servers := h.start(s, 0, 2)
+	h.serve("proc", "--canary", "0")
+	must(t, h.client(t).Pause(within(t)))
+	s.replace()
+	for _, args := range [][]string{{"run"}, {"trigger", "--install-path", s.Path(), "--settle", "1ms"}} {
+		script := append([]string{"-c", `mount -t tmpfs tmpfs /run && exec "$0" "$@"`, s.Path()}, args...)
+		cmd := exec.Command("sh", append(script, "--name", h.name, "--source", "proc")...)
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+		turnedDown(t, cmd, os.Getpid())
+	}
+	allUnharmed(t, servers)
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"errors"
+	"testing"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/tracker"
+)
+
+// endsWith is a stream of one event and an error.
+type endsWith struct {
+	err  error
+	told bool
+}
+
+func (s *endsWith) Next() (tracker.Event, error) {
+	if s.told {
+		return tracker.Event{}, s.err
+	}
+	s.told = true
+	return tracker.Event{Kind: tracker.Exec, PID: 1}, nil
+}
+
+// TestWhyTheTrackerEndedIsTold, unless it was closed.
+func TestWhyTheTrackerEndedIsTold(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for _, c := range []struct{ err, want error }{{broken, broken}, {tracker.ErrClosed, nil}} {
+		var told error
+		got := 0
+		for range events(within(t), &endsWith{err: c.err}, func(controller.Kind) {}, func(err error) { told = err }) {
+			got++
+		}
+		if got != 1 || !errors.Is(told, c.want) {
+			t.Errorf("after %d events and %v, %v was told, want %v", got, c.err, told, c.want)
+		}
+	}
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/lock"
+	"ebpf-upgrader/selector"
+)
+
+func newTrigger(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "trigger --install-path PATH",
+		Short: "Signal every outdated server now",
+		Long: `Makes one round now: finds the servers, verifies each, and signals those that are
+outdated, --self last. With --wait it follows each server until it is known what
+became of it. Where a service serves the install already, it is asked to do this.`,
+		Example: `  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --dry-run
+  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --wait
+  ebpf-upgrader trigger --install-path ~/.cargo/bin/rag-rat -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.trigger(cmd.Context(), cmd.Flags()) },
+	}
+	a.addRoundFlags(cmd)
+	f := cmd.Flags()
+	a.opts.addRunDir(f)
+	a.opts.addSettle(f)
+	a.opts.addLimits(f, 0)
+	f.BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
+	f.BoolVar(&a.opts.wait, "wait", false, "follow the rollout to its end, and say what became of each server")
+	f.BoolVar(&a.opts.noService, "no-service", false, "fail where a service serves the install, instead of asking it")
+	return cmd
+}
+
+// addRoundFlags adds the flags of the commands that judge servers.
+func (a *app) addRoundFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	a.opts.addInstallPath(f)
+	a.opts.addRule(f)
+	a.opts.addSelection(f)
+	a.opts.addSelf(f)
+	a.opts.addSource(f)
+	a.opts.addOutput(f)
+}
+
+func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
+	if err := a.onePath(); err != nil {
+		return err
+	}
+	if problem := a.opts.installProblem(); problem != "" {
+		return a.nothingToDo(selector.Install{Path: a.opts.installPath(), State: selector.StateMissing, Detail: problem})
+	}
+	if err := errors.Join(a.needSelf(), a.needWait(flags)); err != nil {
+		return err
+	}
+	way := install.Way{Path: a.opts.installPath()}
+	install.Rest(ctx, way, a.opts.settle)
+	installed := install.Glance(way) // a service that does it has opened the file already
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case installed.State == selector.StateMissing:
+		return a.nothingToDo(installed)
+	case installed.State != selector.StateReady:
+		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
+	case a.opts.dryRun:
+		return a.triggerAlone(ctx, installed, install.Glance)
+	}
+	held, err := lock.Acquire(a.opts.runPath(), a.opts.installPath(), "")
+	if err != nil {
+		return a.handOver(ctx, flags, err)
+	}
+	defer func() { _ = held.Release() }()
+	if err := a.servedAlready(); err != nil {
+		return err
+	}
+	checker := install.NewChecker()
+	if installed = checker.Check(way); installed.State != selector.StateReady {
+		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
+	}
+	if a.opts.wait {
+		return a.waitAlone(ctx, checker)
+	}
+	return a.triggerAlone(ctx, installed, checker.Check)
+}
+
+// needWait turns down limits that would hold nobody back, because nobody waits.
+func (a *app) needWait(flags *pflag.FlagSet) error {
+	if a.opts.wait && a.opts.dryRun {
+		return usageError("--wait and --dry-run do not go together")
+	}
+	if a.opts.wait {
+		return nil
+	}
+	for _, flag := range []string{"canary", "max-in-flight", "max-failures", "max-attempts", "group-hold", "hold", "quiet", "quiet-within", "canary-timeout", "confirm-timeout"} {
+		if flags.Changed(flag) {
+			return usageError("--%s needs --wait: without it, every server is signalled at once", flag)
+		}
+	}
+	return nil
+}
+
+// handOver lets the service do it that holds the lock.
+func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
+	var holder *lock.HeldError
+	switch {
+	case !errors.As(locked, &holder):
+		return locked
+	case holder.Note == "":
+		return fmt.Errorf("install %q is being upgraded by process %d", a.opts.installPath(), holder.PID)
+	case a.opts.noService:
+		return fmt.Errorf("install %q is served by process %d: leave out --no-service to ask it", a.opts.installPath(), holder.PID)
+	}
+	for _, flag := range []string{"scope", "user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
+		if flags.Changed(flag) {
+			return usageError("--%s: process %d serves the install with its own: leave the flag out, or stop the service", flag, holder.PID)
+		}
+	}
+	client := control.NewClient(holder.Note)
+	request := control.TriggerRequest{InstallPath: a.opts.installPath()}
+	if flags.Changed("self") {
+		request.Self = selector.PID(a.opts.self)
+	}
+	before, err := client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	report, err := client.Trigger(ctx, request)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
+	if a.opts.wait {
+		return a.waitForService(ctx, client, before.Events+1)
+	}
+	return a.told(ctx, report.Only(controller.IsServer), len(report.Plan))
+}
+
+func (a *app) triggerAlone(ctx context.Context, installed selector.Install, check func(install.Way) selector.Install) error {
+	h, err := a.openHostOnce(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	candidates, err := h.Candidates(ctx)
+	if err != nil {
+		return err
+	}
+	h.targets.check = check
+	round := a.upgrader(h).Round
+	if a.opts.dryRun {
+		round = a.upgrader(h).Survey
+	}
+	return a.told(ctx, round(ctx, controller.One{Install: installed}, candidates).Only(controller.IsServer), 0)
+}
+
+// told prints what a round did. Those that a service will ask in their turn are not behind.
+func (a *app) told(ctx context.Context, report controller.Report, toCome int) error {
+	if err := a.printTriggered(report); err != nil {
+		return err
+	}
+	switch behind := report.Behind() - toCome; {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case behind > 0 && !a.opts.dryRun:
+		return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", behind))
+	}
+	return nil
+}
+
+func (a *app) printTriggered(r controller.Report) error {
+	if a.opts.output == "json" {
+		return printJSON(a.stdout, r)
+	}
+	if err := printServers(a.stdout, r); err != nil {
+		return err
+	}
+	if len(r.Servers) > 0 {
+		fmt.Fprintln(a.stdout)
+	}
+	last := fmt.Sprintf("%d of %d planned signals sent", len(r.Sent), len(r.Plan))
+	switch {
+	case a.opts.dryRun:
+		last = fmt.Sprintf("%d signals planned, none sent", len(r.Plan))
+	case len(r.Sent) == 0 && len(r.Plan) > 0:
+		last = fmt.Sprintf("%d to be signalled in turn", len(r.Plan))
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, summary(r), r.Source)
+	return err
+}
+
+// nothingToDo says why there is nobody to be signalled. That is no failure: an install that is not
+// there is outdated for nobody.
+func (a *app) nothingToDo(installed selector.Install) error {
+	why := installed.Detail
+	if a.opts.installProblem() == "" {
+		why = fmt.Sprintf("install %q: %s", installed.Path, installed.Detail)
+	}
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: nothing to do: %s\n", printable(why))
+	if a.opts.output != "json" {
+		return nil
+	}
+	return printJSON(a.stdout, controller.New(controller.Config{
+		Self: selector.PID(a.opts.self), Source: controller.SourceProc,
+	}).Survey(context.Background(), controller.One{Install: installed}, nil))
+}

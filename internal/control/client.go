@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+var (
+	// ErrNoService means that nobody listens on the socket.
+	ErrNoService = errors.New("no service runs")
+	// ErrDenied means that the service, or its socket, does not let this user do that.
+	ErrDenied = errors.New("not permitted")
+)
+
+// Client asks the service on a socket.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// NewClient returns a Client that connects when it is asked something.
+func NewClient(path string) *Client {
+	c := &Client{path: path}
+	c.http.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+	}
+	return c
+}
+
+// Status asks what the service does.
+func (c *Client) Status(ctx context.Context) (status Status, err error) {
+	return status, c.get(ctx, "status", &status)
+}
+
+// Servers asks for every server.
+func (c *Client) Servers(ctx context.Context) ([]controller.ServerStatus, error) {
+	var servers Servers
+	err := c.get(ctx, "servers", &servers)
+	return servers.Servers, err
+}
+
+// Rollouts asks for the latest rollouts.
+func (c *Client) Rollouts(ctx context.Context) ([]rollout.Report, error) {
+	var rollouts Rollouts
+	err := c.get(ctx, "rollouts", &rollouts)
+	return rollouts.Rollouts, err
+}
+
+// Gate asks whether the gate stands before a process.
+func (c *Client) Gate(ctx context.Context, pid selector.PID) (covered Covered, err error) {
+	return covered, c.get(ctx, fmt.Sprintf("gate?pid=%d", pid), &covered)
+}
+
+// Trigger lets the service look now.
+func (c *Client) Trigger(ctx context.Context, request TriggerRequest) (report controller.Report, err error) {
+	return report, c.post(ctx, "trigger", request, &report)
+}
+
+// Pause lets the service ask nobody.
+func (c *Client) Pause(ctx context.Context) error {
+	return c.post(ctx, "pause", struct{}{}, &struct{}{})
+}
+
+// Resume lets it go on.
+func (c *Client) Resume(ctx context.Context) error {
+	return c.post(ctx, "resume", struct{}{}, &struct{}{})
+}
+
+// Events hands each event from number from on to take, and with follow those that are to come, until
+// take fails, ctx ends, or the service does.
+func (c *Client) Events(ctx context.Context, from uint64, follow bool, take func(Event) error) error {
+	query := url.Values{"from": {strconv.FormatUint(from, 10)}, "follow": {strconv.FormatBool(follow)}}
+	body, err := c.do(ctx, http.MethodGet, "events?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	decoder := json.NewDecoder(body)
+	for {
+		var e Event
+		err := decoder.Decode(&e)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read events: %w", err)
+		}
+		if err := take(e); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) get(ctx context.Context, what string, into any) error {
+	return c.decode(ctx, http.MethodGet, what, nil, into)
+}
+
+func (c *Client) post(ctx context.Context, what string, request, into any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", what, err)
+	}
+	return c.decode(ctx, http.MethodPost, what, body, into)
+}
+
+func (c *Client) decode(ctx context.Context, method, what string, request []byte, into any) error {
+	body, err := c.do(ctx, method, what, request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("read %s: %w", what, err)
+	}
+	return nil
+}
+
+// do asks, and gives the answer's body if it is one. The caller must close it.
+func (c *Client) do(ctx context.Context, method, what string, request []byte) (io.ReadCloser, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://service/v1/"+what, bytes.NewReader(request))
+	if err != nil {
+		return nil, fmt.Errorf("ask for %s: %w", what, err)
+	}
+	response, err := c.http.Do(r)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTDIR):
+		return nil, fmt.Errorf("ask the service on %s: %w", c.path, ErrNoService)
+	case errors.Is(err, unix.EACCES):
+		return nil, fmt.Errorf("ask the service on %s: %w", c.path, ErrDenied)
+	case err != nil:
+		return nil, fmt.Errorf("ask the service on %s: %w", c.path, cause(errors.Unwrap(err)))
+	case response.StatusCode == http.StatusOK:
+		return response.Body, nil
+	}
+	defer func() { _ = response.Body.Close() }()
+	var p problem
+	_ = json.NewDecoder(io.LimitReader(response.Body, mostBody)).Decode(&p)
+	if response.StatusCode == http.StatusForbidden {
+		return nil, fmt.Errorf("%w: %s", ErrDenied, p.Error)
+	}
+	return nil, fmt.Errorf("the service says: %s", p.Error)
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// steered is what the requests reach: the rollouts behind it are tested where they are made.
+type steered struct {
+	status  controller.Status
+	self    selector.PID
+	paused  atomic.Int32
+	resumed int
+}
+
+func (s *steered) Status(context.Context) (controller.Status, error) { return s.status, nil }
+
+func (s *steered) Servers(context.Context) ([]controller.ServerStatus, error) {
+	return []controller.ServerStatus{{Server: controller.Server{PID: 7}, Rollout: &rollout.Member{PID: 7, State: rollout.Crashed}}}, nil
+}
+
+func (s *steered) Rollouts(context.Context) ([]rollout.Report, error) {
+	return s.status.Rollouts, nil
+}
+
+func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (controller.Report, error) {
+	s.self = self
+	return controller.Report{Plan: []selector.PID{7}}, nil
+}
+
+func (s *steered) Pause(context.Context) error  { s.paused.Add(1); return nil }
+func (s *steered) Resume(context.Context) error { s.resumed++; return nil }
+
+type scene struct {
+	*control.Client
+	socket string
+	feed   *control.Feed
+	of     *steered
+}
+
+func serve(t testing.TB) *scene {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "control-test-") // the path of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	s := &scene{socket: filepath.Join(dir, "s"), feed: control.NewFeed(), of: &steered{}}
+	s.of.status = controller.Status{
+		Source: controller.SourceBPF, Installs: []controller.InstallStatus{{Install: selector.Install{Path: "/bin/rag-rat"}}},
+		Verdicts: map[selector.Verdict]int{selector.UpToDate: 3},
+		Rollouts: []rollout.Report{{Number: 2, Phase: rollout.PhaseHalted, Servers: map[rollout.State]int{rollout.Crashed: 1}}},
+	}
+	l, err := control.Listen(s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := control.NewServer(control.Config{Service: s.of, Feed: s.feed, Info: control.Info{PID: 12}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- server.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+	s.Client = control.NewClient(s.socket)
+	return s
+}
+
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestEveryQuestionIsAnswered(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	status, err := s.Status(within(t))
+	if err != nil || status.PID != 12 || status.Rollouts[0].Phase != rollout.PhaseHalted || status.Rollouts[0].Servers[rollout.Crashed] != 1 ||
+		status.Verdicts[selector.UpToDate] != 3 || status.SchemaVersion != control.SchemaVersion {
+		t.Errorf("Status = %+v, %v", status, err)
+	}
+	servers, err := s.Servers(within(t))
+	if err != nil || len(servers) != 1 || servers[0].Rollout.State != rollout.Crashed {
+		t.Errorf("Servers = %+v, %v", servers, err)
+	}
+	rollouts, err := s.Rollouts(within(t))
+	if err != nil || len(rollouts) != 1 || rollouts[0].Number != 2 {
+		t.Errorf("Rollouts = %+v, %v", rollouts, err)
+	}
+	report, err := s.Trigger(within(t), control.TriggerRequest{InstallPath: "/bin/rag-rat", Self: 9})
+	if err != nil || len(report.Plan) != 1 || s.of.self != 9 {
+		t.Errorf("Trigger = %+v, %v; self is %d", report, err, s.of.self)
+	}
+	if err := errors.Join(s.Pause(within(t)), s.Resume(within(t))); err != nil || s.of.paused.Load() != 1 || s.of.resumed != 1 {
+		t.Errorf("Pause and Resume: %v, %+v", err, s.of)
+	}
+}
+
+func TestATriggerForAnotherInstallIsTurnedDown(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	if _, err := s.Trigger(within(t), control.TriggerRequest{InstallPath: "/elsewhere"}); err == nil {
+		t.Error("Trigger = nil for an install that the service does not watch")
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	t.Parallel()
+	_, err := control.NewClient(filepath.Join(t.TempDir(), "s")).Status(within(t))
+	if !errors.Is(err, control.ErrNoService) {
+		t.Errorf("Status = %v, want ErrNoService", err)
+	}
+}
+
+func TestASocketThatAKilledServiceLeftIsReplacedAndOneInUseIsNot(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	if _, err := control.Listen(s.socket); !errors.Is(err, control.ErrInUse) {
+		t.Errorf("Listen = %v, want ErrInUse", err)
+	}
+	stale := s.socket + "2"
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	again, err := control.Listen(stale)
+	if err != nil {
+		t.Fatalf("Listen = %v on a socket that nobody listens on", err)
+	}
+	defer func() { _ = again.Close() }()
+	info, err := os.Stat(stale)
+	if err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket's mode is %v, %v; want 0660", info.Mode(), err)
+	}
+}
+
+func TestEventsAreToldInOrderAndFollowed(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	for range 3 {
+		s.feed.Trouble(errors.New("x"))
+	}
+	var got []uint64
+	ctx, cancel := context.WithCancel(within(t))
+	err := s.Events(ctx, 2, true, func(e control.Event) error {
+		got = append(got, e.Seq)
+		switch e.Seq {
+		case 3:
+			s.feed.Trouble(errors.New("the fourth"))
+		case 4:
+			cancel()
+		}
+		return nil
+	})
+	if fmt.Sprint(got) != "[2 3 4]" {
+		t.Errorf("told %v, %v; want 2 to 4", got, err)
+	}
+}
+
+// TestAReaderThatIsTooLateIsToldWhatItLost: only the latest events are kept.
+func TestAReaderThatIsTooLateIsToldWhatItLost(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	const all = 10_000
+	for range all {
+		s.feed.Trouble(errors.New("x"))
+	}
+	var lost, told uint64
+	next := uint64(1)
+	err := s.Events(within(t), 1, false, func(e control.Event) error {
+		if e.Kind == control.EventLost {
+			lost += e.Lost
+			next = e.Seq + 1
+			return nil
+		}
+		if e.Seq != next {
+			return fmt.Errorf("event %d comes where %d should", e.Seq, next)
+		}
+		told++
+		next++
+		return nil
+	})
+	if err != nil || lost == 0 || lost+told != all {
+		t.Errorf("told %d and lost %d of %d, %v", told, lost, all, err)
+	}
+}
+
+// TestAClientThatDoesNotReadHoldsNobodyUp: it asks for a stream and leaves it.
+func TestAClientThatDoesNotReadHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	conn, err := net.Dial("unix", s.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for range 20_000 {
+		s.feed.Trouble(errors.New(strings.Repeat("x", 1000)))
+	}
+	if _, err := s.Status(within(t)); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s to tell 20,000 events", took)
+	}
+}
+
+// raw asks without the client, which would not ask like this.
+func raw(t *testing.T, s *scene, method, path string, body io.Reader) int {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", s.socket)
+	}}}
+	request, err := http.NewRequestWithContext(within(t), method, "http://service"+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+func TestBadRequestsAreTurnedDown(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	cases := map[string]struct {
+		method, path string
+		body         io.Reader
+		want         int
+	}{
+		"no such page":         {http.MethodGet, "/v2/status", nil, http.StatusNotFound},
+		"wrong method":         {http.MethodGet, "/v1/pause", nil, http.StatusMethodNotAllowed},
+		"no number":            {http.MethodGet, "/v1/events?from=x", nil, http.StatusBadRequest},
+		"no JSON":              {http.MethodPost, "/v1/trigger", strings.NewReader("x"), http.StatusBadRequest},
+		"an unknown field":     {http.MethodPost, "/v1/trigger", strings.NewReader(`{"y":1}`), http.StatusBadRequest},
+		"a body of a megabyte": {http.MethodPost, "/v1/trigger", bytes.NewReader(bytes.Repeat([]byte{' '}, 1<<20)), http.StatusBadRequest},
+		"nothing":              {http.MethodPost, "/v1/trigger", nil, http.StatusOK},
+		"health":               {http.MethodGet, "/healthz", nil, http.StatusOK},
+		"readiness":            {http.MethodGet, "/readyz", nil, http.StatusOK},
+	}
+	for name, c := range cases {
+		if got := raw(t, s, c.method, c.path, c.body); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// TestTooManyClientsAreTurnedAway and do not take the place of those who come when they have gone.
+func TestTooManyClientsAreTurnedAway(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	var conns []net.Conn
+	for range 400 {
+		conn, err := net.Dial("unix", s.socket)
+		if err != nil {
+			break
+		}
+		conns = append(conns, conn)
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		_, err := s.Status(within(t))
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the others have gone: %v", err)
+		}
+	}
+}
+
+// FuzzConnection writes anything at all to a connection: it is answered or closed, and the next one is
+// served as ever.
+func FuzzConnection(f *testing.F) {
+	for _, request := range []string{
+		"GET /v1/status HTTP/1.1\r\nHost: service\r\n\r\n",
+		"GET /v1/events?from=18446744073709551615&follow=true HTTP/1.1\r\nHost: service\r\n\r\n",
+		"POST /v1/trigger HTTP/1.1\r\nHost: service\r\nContent-Length: 42\r\n\r\n{\"install_path\":\"/bin/rag-rat\",\"self\":1}",
+		"POST /v1/pause HTTP/1.1\r\nHost: service\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{",
+		"POST /v1/resume HTTP/1.0\r\n\r\nGET /v1/../metrics HTTP/1.0\r\n\r\n",
+	} {
+		f.Add([]byte(request))
+	}
+	s := serve(f)
+	f.Fuzz(func(t *testing.T, request []byte) {
+		conn, err := net.Dial("unix", s.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write(request) // it may have been turned down halfway
+		_ = conn.(*net.UnixConn).CloseWrite()
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q: neither answered nor closed", request)
+		}
+		if _, err := s.Status(within(t)); err != nil {
+			t.Errorf("after %q: %v", request, err)
+		}
+	})
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"sync"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// Event is one line of /v1/events. Fields that its Kind does not name are left out.
+type Event struct {
+	// Seq counts from 1 without gaps since the service started.
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"`
+	Kind EventKind `json:"kind"`
+
+	PID     selector.PID      `json:"pid,omitzero"`
+	UID     *uint32           `json:"uid,omitempty"`
+	From    *rollout.State    `json:"from,omitempty"`
+	State   *rollout.State    `json:"state,omitempty"`
+	ByOther bool              `json:"by_other,omitzero"`
+	Attempt int               `json:"attempt,omitzero"`
+	Rollout uint64            `json:"rollout,omitzero"`
+	Phase   rollout.Phase     `json:"phase,omitzero"`
+	Image   *selector.Image   `json:"image,omitempty"`
+	Path    string            `json:"path,omitzero"`
+	Reason  controller.Reason `json:"reason,omitzero"`
+	Servers int               `json:"servers,omitzero"`
+	Planned int               `json:"planned,omitzero"`
+	Detail  string            `json:"detail,omitzero"`
+	Sender  selector.PID      `json:"sender,omitzero"`
+	Count   uint64            `json:"count,omitzero"`
+	// Lost is how many events before this one are not kept any more.
+	Lost uint64 `json:"lost,omitzero"`
+}
+
+// EventKind says what an Event is about.
+type EventKind string
+
+// The kinds of events.
+const (
+	// EventServer: the server PID went From one State to another. It has UID, Rollout, Attempt, Detail.
+	EventServer EventKind = "server"
+	// EventRollout: Rollout came into Phase, for Image at Path; superseded if Detail says so.
+	EventRollout EventKind = "rollout"
+	// EventRound: Servers were looked at for Reason, of which Planned are to be asked.
+	EventRound EventKind = "round"
+	// EventRefused: PID was not sent the signal although it was due; Detail says why.
+	EventRefused EventKind = "refused"
+	// EventGate: the gate refused Count signals of Sender to PID since the last such event of the two.
+	EventGate EventKind = "gate-refused"
+	// EventTrouble: the service goes on after the error in Detail.
+	EventTrouble EventKind = "trouble"
+	// EventLost: the reader was too slow, or asked for what is not kept any more.
+	EventLost EventKind = "lost"
+)
+
+// eventsKept is how many events a reader can be behind.
+const eventsKept = 8192
+
+// Feed keeps the latest events for those who read them. It is an [controller.Observer] that never waits.
+type Feed struct {
+	mu   sync.Mutex // guards the rest
+	ring []Event
+	last uint64
+	// grown is closed, and made anew, with each event.
+	grown chan struct{}
+
+	refusals sync.Mutex // guards told, and is taken before mu
+	told     map[route]uint64
+}
+
+// NewFeed returns a Feed without events.
+func NewFeed() *Feed { return &Feed{grown: make(chan struct{})} }
+
+func (f *Feed) add(e Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last++
+	e.Seq, e.Time = f.last, time.Now()
+	if len(f.ring) < eventsKept {
+		f.ring = append(f.ring, e)
+	} else {
+		f.ring[(f.last-1)%eventsKept] = e
+	}
+	close(f.grown)
+	f.grown = make(chan struct{})
+}
+
+// batch is how many events are copied at a time.
+const batch = 256
+
+// read gives events from seq on, and what to wait for when there are none. A number that is not kept
+// any more, or that was never given, is answered with an event that says so, and the oldest ones.
+func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	oldest := f.last - uint64(len(f.ring)) + 1
+	if seq < oldest || seq > f.last+1 {
+		lost := Event{Seq: oldest - 1, Time: time.Now(), Kind: EventLost}
+		if seq < oldest {
+			lost.Lost = oldest - max(seq, 1)
+		} else {
+			lost.Detail = "the service has started anew"
+		}
+		if seq != 0 || oldest > 1 { // 0 asks for all that is kept
+			events = append(events, lost)
+		}
+		seq = oldest
+	}
+	for ; seq <= f.last && len(events) < batch; seq++ {
+		events = append(events, f.ring[(seq-1)%eventsKept])
+	}
+	return events, seq, f.grown
+}
+
+// Last is the number of the latest event.
+func (f *Feed) Last() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last
+}
+
+// Round implements [controller.Observer].
+func (f *Feed) Round(reason controller.Reason, r controller.Report, _ time.Duration) {
+	if reason == controller.ReasonServer && len(r.Plan) == 0 {
+		return // a look at a server that has just started
+	}
+	e := Event{Kind: EventRound, Reason: reason, Servers: len(r.Servers), Planned: len(r.Plan)}
+	if len(r.Installs) == 1 {
+		e.Detail = r.Installs[0].Detail
+	}
+	f.add(e)
+}
+
+// Rollout implements [controller.Observer].
+func (f *Feed) Rollout(r rollout.Report) {
+	e := Event{Kind: EventRollout, Rollout: r.Number, Phase: r.Phase, Image: &r.Install.Image, Path: r.Install.Path}
+	if r.Superseded {
+		e.Detail = "superseded"
+	}
+	f.add(e)
+}
+
+// Moved implements [controller.Observer].
+func (f *Feed) Moved(m rollout.Member, from rollout.State) {
+	f.add(Event{
+		Kind: EventServer, PID: m.PID, UID: &m.UID, From: &from, State: &m.State,
+		ByOther: m.ByOther, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
+	})
+}
+
+// Refused implements [controller.Observer].
+func (f *Feed) Refused(m rollout.Member, err error) {
+	f.add(Event{Kind: EventRefused, PID: m.PID, UID: &m.UID, Detail: err.Error()})
+}
+
+// Trouble implements [controller.Observer].
+func (f *Feed) Trouble(err error) { f.add(Event{Kind: EventTrouble, Detail: err.Error()}) }

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+const (
+	// answerTimeout is how long the service is given to come to a request: its longest step is a round
+	// over everybody.
+	answerTimeout = 10 * time.Second
+	// writeTimeout is how long a client is given to take what it asked for.
+	writeTimeout = 5 * time.Second
+	// mostBody is far more than the largest request that makes sense.
+	mostBody = 64 << 10
+	// mostStreams is how many may follow the events at a time.
+	mostStreams = 32
+)
+
+// service is what the requests are about; [controller.Service] is one.
+type service interface {
+	Status(ctx context.Context) (controller.Status, error)
+	Servers(ctx context.Context) ([]controller.ServerStatus, error)
+	Rollouts(ctx context.Context) ([]rollout.Report, error)
+	Trigger(ctx context.Context, path string, self selector.PID) (controller.Report, error)
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+}
+
+// Config is what a [Server] works with. Tracker, Gate, Covers and Metrics may be
+// left out.
+type Config struct {
+	Service service
+	Info    Info
+	Feed    *Feed
+	// Tracker reads the counters of the kernel's side.
+	Tracker func() (Tracker, error)
+	// Gate reads what the gate refused, and hands it to [Feed.GateRefused].
+	Gate func() (Gate, error)
+	// Covers says whether there is a gate, and whether it stands before a process.
+	Covers func(selector.PID) (active, covers bool, err error)
+	// Watching reads how the installs are watched.
+	Watching func() Watching
+	// Metrics answers to /metrics.
+	Metrics http.Handler
+}
+
+// Server answers requests. Make one with [NewServer], and then Serve each listener.
+type Server struct {
+	cfg     Config
+	streams chan struct{}
+}
+
+// NewServer returns a Server that has yet to Serve.
+func NewServer(cfg Config) *Server {
+	return &Server{cfg: cfg, streams: make(chan struct{}, mostStreams)}
+}
+
+// Serve answers to everything on a unix socket until ctx ends; the listener is closed then.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", allow(reader, s.status))
+	mux.HandleFunc("GET /v1/servers", allow(reader, s.servers))
+	mux.HandleFunc("GET /v1/rollouts", allow(reader, s.rollouts))
+	mux.HandleFunc("GET /v1/events", allow(reader, s.events))
+	mux.HandleFunc("GET /v1/gate", allow(reader, s.gate))
+	mux.HandleFunc("POST /v1/trigger", allow(operator, s.trigger))
+	mux.HandleFunc("POST /v1/pause", allow(operator, s.pause))
+	mux.HandleFunc("POST /v1/resume", allow(operator, s.resume))
+	s.handlePublic(mux)
+	return s.serve(ctx, l, mux)
+}
+
+// ServePublic answers to /metrics, /healthz and /readyz only, to anybody.
+func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	s.handlePublic(mux)
+	return s.serve(ctx, l, mux)
+}
+
+func (s *Server) handlePublic(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.HandleFunc("GET /readyz", s.health) // nobody listens here before the source is attached and seeded
+	if s.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", s.cfg.Metrics)
+	}
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           http.MaxBytesHandler(handler, mostBody),
+		ConnContext:       withRole,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadTimeout:       writeTimeout,
+		IdleTimeout:       writeTimeout,
+		WriteTimeout:      answerTimeout + writeTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          nil,
+		ReadHeaderTimeout: writeTimeout,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	err := server.Serve(&limited{Listener: l})
+	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", l.Addr(), err)
+}
+
+// health reports whether the service comes to its requests.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+	defer cancel()
+	if _, err := s.cfg.Service.Status(ctx); err != nil {
+		refuse(w, http.StatusServiceUnavailable, "the service does not answer")
+		return
+	}
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) {
+		status, err := s.cfg.Service.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all := Status{SchemaVersion: SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
+		if s.cfg.Tracker != nil {
+			counters, err := s.cfg.Tracker()
+			if err != nil {
+				return nil, err
+			}
+			all.Tracker = &counters
+		}
+		if s.cfg.Gate != nil {
+			if all.Gate, err = s.cfg.Gate(); err != nil {
+				return nil, err
+			}
+		}
+		if s.cfg.Watching != nil {
+			all.Watching = s.cfg.Watching()
+		}
+		return all, nil
+	})
+}
+
+func (s *Server) servers(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) {
+		servers, err := s.cfg.Service.Servers(ctx)
+		return Servers{SchemaVersion, servers}, err
+	})
+}
+
+func (s *Server) rollouts(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) {
+		rollouts, err := s.cfg.Service.Rollouts(ctx)
+		return Rollouts{SchemaVersion, rollouts}, err
+	})
+}
+
+func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
+	var request TriggerRequest
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil && !errors.Is(err, io.EOF) {
+		refuse(w, http.StatusBadRequest, "read request: "+err.Error())
+		return
+	}
+	answer(w, r, func(ctx context.Context) (any, error) {
+		status, err := s.cfg.Service.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !serves(status, request.InstallPath) {
+			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, paths(status), request.InstallPath)
+		}
+		return s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
+	})
+}
+
+// serves reports whether a service can be asked for the install at path: one that learns them from the
+// servers can for any.
+func serves(status controller.Status, path string) bool {
+	return path == "" || status.Learned ||
+		slices.ContainsFunc(status.Installs, func(i controller.InstallStatus) bool { return i.Path == path })
+}
+
+func paths(status controller.Status) string {
+	var quoted []string
+	for _, i := range status.Installs {
+		quoted = append(quoted, strconv.Quote(i.Path))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+var errWrongInstall = errors.New("wrong install")
+
+func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Pause(ctx) })
+}
+
+func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Resume(ctx) })
+}
+
+// events streams until it has told everything or, with follow, until somebody goes.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	from, err := sequence(r.FormValue("from"))
+	follow, err2 := strconv.ParseBool(r.FormValue("follow"))
+	if err != nil || err2 != nil && r.FormValue("follow") != "" {
+		refuse(w, http.StatusBadRequest, "from must be a number, follow true or false")
+		return
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		refuse(w, http.StatusTooManyRequests, "too many follow the events already")
+		return
+	}
+	if s.cfg.Gate != nil {
+		_, _ = s.cfg.Gate() // which tells the feed of what is new; status says what fails
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	to := http.NewResponseController(w)
+	_ = to.SetReadDeadline(time.Time{})
+	for {
+		events, next, grown := s.cfg.Feed.read(from)
+		from = next
+		if !send(w, to, events) || !follow && len(events) < batch {
+			return
+		}
+		if len(events) > 0 {
+			continue
+		}
+		select {
+		case <-grown:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func sequence(text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+// send reports whether the client took the events.
+func send(w io.Writer, to *http.ResponseController, events []Event) bool {
+	_ = to.SetWriteDeadline(time.Now().Add(writeTimeout))
+	encoder := json.NewEncoder(w)
+	for _, e := range events {
+		if encoder.Encode(e) != nil {
+			return false
+		}
+	}
+	return to.Flush() == nil
+}
+
+// answer gives what get got, or says why there is nothing.
+func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+	defer cancel()
+	got, err := get(ctx)
+	switch {
+	case errors.Is(err, errWrongInstall):
+		refuse(w, http.StatusConflict, err.Error())
+	case err != nil:
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+	default:
+		writeJSON(w, http.StatusOK, got)
+	}
+}
+
+func refuse(w http.ResponseWriter, code int, why string) { writeJSON(w, code, problem{why}) }
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone is no error of ours
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/selector"
+)
+
+// crowd starts servers of user 1 that run the old image, with an install for each.
+func (w *world) crowd(n int, install func(i int) selector.Image) {
+	for i := range n {
+		path := fmt.Sprintf("/%d", i)
+		w.files[path] = at(path, install(i))
+		w.begin(selector.PID(1000+i), path, 1)
+	}
+}
+
+func (w *world) slowLooks(takes func(selector.Process) time.Duration) {
+	w.change(func() { w.slowLook = takes })
+}
+
+func another(i int) selector.Image { return selector.Image{Dev: 1, Ino: uint64(1000 + i)} }
+
+// TestAUserWhoseFilesAreSlowHoldsNobodyUp: whether one is still ready is asked before each delivery.
+func TestAUserWhoseFilesAreSlowHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.slowCheck = func(p controller.Place) (time.Duration, bool) { return 100 * time.Millisecond, p.Owner == 1 }
+		w.crowd(200, another)
+		w.files["/b"] = at("/b", oldImage)
+		w.begin(7, "/b", 2)
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		go w.land(at("/b", newImage))
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "a second after its install, beside slow files")
+	})
+}
+
+func TestATriggerDoesNotWaitForTheFilesOfOneUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		for i := range 200 { // each sees another file at the path
+			w.begin(selector.PID(1000+i), "/a", 1)
+			w.processes[selector.PID(1000+i)].View = selector.View{Mounts: uint64(i + 1)}
+		}
+		w.files["/a"] = at("/a", oldImage)
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.change(func() {
+			w.slowCheck = func(controller.Place) (time.Duration, bool) { return 100 * time.Millisecond, false }
+		})
+		start := time.Now()
+		_, err := w.service.Trigger(t.Context(), "/a", 0)
+		if took := time.Since(start); err != nil || took > time.Second {
+			t.Errorf("the answer came after %s, %v; want it within a second", took, err)
+		}
+	})
+}
+
+// TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp: thousands of them exec without end.
+func TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", newImage)
+		for i := range 3000 {
+			w.begin(selector.PID(1000+i), "/a", 1)
+			w.change(func() { w.processes[selector.PID(1000+i)].Image = newImage })
+		}
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(p selector.Process) time.Duration {
+			if p.Credentials.Owner == 1 {
+				return 100 * time.Millisecond
+			}
+			return 0
+		})
+		for i := range 3000 {
+			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+		}
+		w.pass(500 * time.Millisecond)
+		w.begin(7, "/b", 2)
+		go func() { w.events <- controller.Event{Kind: controller.Execed, PID: 7} }()
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "a second after its exec, beside slow processes")
+	})
+}
+
+// TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp: each is read once more before it is asked.
+func TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.crowd(200, func(int) selector.Image { return oldImage })
+		w.files["/b"] = at("/b", oldImage)
+		w.begin(7, "/b", 2)
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(p selector.Process) time.Duration {
+			if p.Credentials.Owner == 1 {
+				return 100 * time.Millisecond
+			}
+			return 0
+		})
+		for i := range 200 {
+			go w.land(at(fmt.Sprintf("/%d", i), another(i)))
+		}
+		w.pass(500 * time.Millisecond)
+		go w.land(at("/b", newImage))
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "a second after its install, beside slow servers")
+	})
+}
+
+// TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond: a user who means well waits for nothing that
+// can be felt.
+func TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"] = at("/a", newImage)
+		w.begin(1, "/a", 1)
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return 100 * time.Microsecond })
+		for i := range 1000 {
+			w.begin(selector.PID(1000+i), "/a", 1)
+		}
+		for i := range 1000 {
+			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+		}
+		w.pass(1100 * time.Millisecond)
+		for i := range 1000 {
+			requireAsked(t, w, selector.PID(1000+i), 1, "a second after a thousand have exec'd")
+		}
+	})
+}
+
+// TestLossesWithoutEndDoNotKeepTheServiceFromItsWork: somebody forks and forks.
+func TestLossesWithoutEndDoNotKeepTheServiceFromItsWork(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration
+		most  int
+	}{"rounds that take no time": {0, 41}, "rounds that take 100 ms": {100 * time.Millisecond, 10}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.limits.Canary = 0
+				w.start(7, newImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(time.Minute)
+				w.slowLooks(func(selector.Process) time.Duration { return c.takes })
+				before := w.lossRounds()
+				for range 10 * 100 {
+					w.events <- controller.Event{Kind: controller.Lost}
+					w.pass(10 * time.Millisecond)
+				}
+				if n := w.lossRounds() - before; n < 5 || n > c.most {
+					t.Errorf("%d rounds were made in 10 s of losses, want 5 to %d", n, c.most)
+				}
+				w.start(8, oldImage) // whose exec is lost as well
+				w.pass(2 * time.Second)
+				w.events <- controller.Event{Kind: controller.Lost}
+				w.pass(2 * time.Second)
+				requireAsked(t, w, 8, 1, "after the last loss")
+			})
+		})
+	}
+}
+
+func (w *world) lossRounds() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.rounds {
+		if r == controller.ReasonLoss {
+			n++
+		}
+	}
+	return n
+}
+
+// TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses: a round that is to come stops nobody.
+func TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, newImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return time.Second })
+		w.events <- controller.Event{Kind: controller.Lost}
+		w.pass(time.Millisecond)
+		w.slowLooks(nil)
+		w.events <- controller.Event{Kind: controller.Lost} // whose round waits for 10 s
+		w.start(8, oldImage)
+		w.events <- controller.Event{Kind: controller.Execed, PID: 8}
+		w.pass(100 * time.Millisecond)
+		requireAsked(t, w, 8, 1, "while a round is to come")
+	})
+}
+
+// TestLooksDoNotHoldUpDeliveries of the same user: those that have exec'd already are looked at meanwhile.
+func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", oldImage)
+		for i := range 1000 {
+			w.begin(selector.PID(1000+i), "/a", 1)
+			w.change(func() { w.processes[selector.PID(1000+i)].Image = newImage })
+		}
+		for i := range 100 {
+			w.begin(selector.PID(1+i), "/b", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return 5 * time.Millisecond })
+		for i := range 1000 {
+			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+		}
+		w.pass(100 * time.Millisecond)
+		go w.land(at("/b", newImage))
+		w.pass(12 * time.Second)
+		for i := range 100 {
+			requireAsked(t, w, selector.PID(1+i), 1, "beside a thousand looks")
+		}
+	})
+}
+
+// TestALookAtEverybodyLeavesTimeForOthers: one user has processes by the thousand that answer as late as is waited
+// for. They are looked at all the same, in his time.
+func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
+	const many = 1000
+	for name, begin := range map[string]func(t *testing.T, w *world){
+		"at the start": func(t *testing.T, w *world) { w.serve(t, 0) },
+		"after a loss": func(t *testing.T, w *world) {
+			w.serveQuietly(t, 0)
+			w.events <- controller.Event{Kind: controller.Lost}
+		},
+		"at an audit": func(t *testing.T, w *world) {
+			w.serveQuietly(t, time.Hour)
+			w.change(func() { w.restless = true })
+			w.pass(time.Hour - time.Minute)
+		},
+		"at a trigger": func(t *testing.T, w *world) {
+			w.serveQuietly(t, 0)
+			start := time.Now()
+			report, err := w.service.Trigger(t.Context(), "", 0)
+			if took := time.Since(start); err != nil || took > time.Second {
+				t.Errorf("the answer came after %s, %v; want it within a second", took, err)
+			}
+			if len(report.Servers) != many+1 || report.Behind() == 0 {
+				t.Errorf("%d servers are told, %d of which may be behind; want %d, and some", len(report.Servers), report.Behind(), many+1)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newHost()
+				w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", newImage)
+				w.begin(1, "/b", 2)
+				for i := range many {
+					w.begin(selector.PID(1000+i), "/a", 1)
+					w.change(func() { w.processes[selector.PID(1000+i)].Image = newImage })
+				}
+				w.slowLooks(func(p selector.Process) time.Duration {
+					if p.Credentials.Owner == 1 {
+						return 30 * time.Millisecond
+					}
+					return 0
+				})
+				begin(t, w)
+				w.begin(7, "/b", 2)
+				go func() { w.events <- controller.Event{Kind: controller.Execed, PID: 7} }()
+				w.pass(time.Second)
+				requireAsked(t, w, 7, 1, "a second after its exec")
+				w.pass(10 * time.Minute)
+				w.change(func() {
+					for i := range many {
+						if pid := selector.PID(1000 + i); w.looks[pid] == 0 {
+							t.Fatalf("%d was not looked at in 10 minutes", pid)
+						}
+					}
+				})
+			})
+		})
+	}
+}
+
+// serveQuietly serves, and does not know a slow look for the first minute.
+func (w *world) serveQuietly(t *testing.T, scanEvery time.Duration) {
+	t.Helper()
+	slow := w.slowLook
+	w.slowLooks(nil)
+	w.serve(t, scanEvery)
+	w.pass(time.Minute)
+	w.change(func() { clear(w.looks) })
+	w.slowLooks(slow)
+}
+
+// TestWhoMustRestIsLookedAtInTheEnd: finding out whose a process is takes time as well, and is paid off.
+func TestWhoMustRestIsLookedAtInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 1000
+		w := newHost()
+		w.files["/a"] = at("/a", newImage)
+		w.begin(1, "/a", 1)
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return 2 * time.Millisecond })
+		w.change(func() { w.slowUser = 20 * time.Microsecond })
+		for i := range many {
+			w.begin(selector.PID(1000+i), "/a", 1)
+		}
+		for i := range many {
+			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+		}
+		w.pass(time.Minute)
+		for i := range many {
+			requireAsked(t, w, selector.PID(1000+i), 1, "a minute after a thousand slow ones have exec'd")
+		}
+	})
+}

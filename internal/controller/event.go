@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+
+package controller
+
+import (
+	"fmt"
+	"time"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// Kind says what became of a process.
+type Kind uint8
+
+// The kinds of events. The zero Kind is none.
+const (
+	// Execed: a server has exec'd, and is one (again).
+	Execed Kind = iota + 1
+	// Became: a server has exec'd something that is none, as a script that execs the server is.
+	Became
+	// Forked: a server made a child that has not exec'd.
+	Forked
+	// Ended: a server exited.
+	Ended
+	// AskedByOther: somebody else sent a server the signal.
+	AskedByOther
+	// Lost: something happened that was not seen; PID means nothing.
+	Lost
+)
+
+var kindWords = [...]string{
+	Execed:       "exec",
+	Became:       "became",
+	Forked:       "fork",
+	Ended:        "exit",
+	AskedByOther: "signal",
+	Lost:         "lost",
+}
+
+// Kinds lists every kind.
+func Kinds() []Kind {
+	all := make([]Kind, 0, len(kindWords)-1)
+	for k := Execed; int(k) < len(kindWords); k++ {
+		all = append(all, k)
+	}
+	return all
+}
+
+// String is the kind's word, as it stands in logs and metrics.
+func (k Kind) String() string {
+	if k > 0 && int(k) < len(kindWords) {
+		return kindWords[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Event is a hint that it is time to look at a process.
+type Event struct {
+	Kind Kind
+	PID  selector.PID
+	// At is when the kernel saw it, no earlier than it happened and by the clock of [time.Now]; zero where
+	// that is not known. Events may be read late, and out of turn with Lost.
+	At time.Time
+	// Exit is how it ended, for Ended.
+	Exit rollout.Exit
+	// Sender sent the signal, for AskedByOther; 0: not known.
+	Sender selector.PID
+}
+
+// late reports whether an event is of a time that is over: an exec from before the server was asked is not
+// what it was asked for, a signal from before it was found outdated was for what it execs by then, and an end from
+// before the process began is that of another with its number.
+func (s *Service) late(e Event) bool {
+	k, m := s.known[e.PID], s.member(e.PID)
+	switch e.Kind {
+	case Execed, Became:
+		return k != nil && k.replaced || m != nil && !e.At.IsZero() && e.At.Before(m.SignalledAfter())
+	case AskedByOther:
+		return m != nil && !e.At.IsZero() && e.At.Before(m.Since)
+	case Ended:
+		return k != nil && !e.At.IsZero() && e.At.Before(k.born)
+	}
+	return false
+}
+
+// Reason says why a round was made.
+type Reason string
+
+// The reasons, as they stand in logs and metrics.
+const (
+	ReasonInstall Reason = "install" // another binary stands at the path, or the service started
+	ReasonServer  Reason = "server"  // servers started, or it is time to look at some again
+	ReasonLoss    Reason = "loss"    // events were lost
+	ReasonScan    Reason = "scan"    // the regular look at everybody
+	ReasonRetry   Reason = "retry"   // the last round could not be made
+	ReasonTrigger Reason = "trigger" // an operator asked for it
+)
+
+// Reasons lists every reason.
+func Reasons() []Reason {
+	return []Reason{ReasonInstall, ReasonServer, ReasonLoss, ReasonScan, ReasonRetry, ReasonTrigger}
+}
+
+// Observer is told what the service does. It is called by the goroutine of [Service.Run], which
+// waits for it.
+type Observer interface {
+	// Round tells of a look at all servers, or at some, after it was made: report has their verdicts,
+	// and in Plan everybody whose turn is to come. An install that is not ready is told as a round
+	// without servers.
+	Round(reason Reason, report Report, took time.Duration)
+	// Rollout tells that a rollout has begun, has come into another phase, or was superseded.
+	Rollout(r rollout.Report)
+	// Moved tells that a server has come into another state.
+	Moved(m rollout.Member, from rollout.State)
+	// Refused tells that a server was not sent the signal although it was due.
+	Refused(m rollout.Member, err error)
+	// Trouble tells of an error that the service goes on after.
+	Trouble(err error)
+}

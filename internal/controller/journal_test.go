@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// TestABarOutlivesTheService although the rollout goes on for another user, and has come into no other phase.
+func TestABarOutlivesTheService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/shared"] = at("/shared", oldImage)
+		for pid := selector.PID(1); pid <= 3; pid++ {
+			w.begin(pid, "/shared", 1)
+		}
+		w.begin(4, "/shared", 2)
+		w.limits.InFlight = rollout.InFlight{Servers: 1}
+		w.onSignal = func(pid selector.PID) {
+			if pid == 1 {
+				go w.answer(*w.processes[pid], true)
+			}
+		}
+		stop := w.serve(t, 0)
+		w.pass(time.Second)
+		w.land(at("/shared", newImage))
+		w.pass(10 * time.Second)
+		if len(w.processes) != 3 {
+			t.Fatalf("%d live, want 3", len(w.processes))
+		}
+		stop()
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		requireAsked(t, w, 2, 0, "after a restart: another of its user died")
+	})
+}
+
+// TestWhoWasNotBarredIsNotBarredByARestart: one death of his was less than it takes.
+func TestWhoWasNotBarredIsNotBarredByARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.limits.MaxFailures = 2
+		w.files["/shared"] = at("/shared", oldImage)
+		for pid := selector.PID(1); pid <= 6; pid++ {
+			w.begin(pid, "/shared", uint32(pid%2))
+		}
+		dies := map[selector.PID]bool{1: true, 3: true, 2: true} // two of user 1, one of user 0
+		w.onSignal = func(pid selector.PID) {
+			if dies[pid] {
+				go w.answer(*w.processes[pid], true)
+			}
+		}
+		w.limits.InFlight = rollout.InFlight{Servers: 1}
+		stop := w.serve(t, 0)
+		w.pass(time.Second)
+		w.land(at("/shared", newImage))
+		w.pass(20 * time.Second)
+		stop()
+		w.serve(t, 0)
+		w.pass(time.Second)
+		r := w.status(t).Rollouts[0]
+		if r.Deaths != 3 || len(r.Halts) != 1 || r.Halts[0].UID != 1 {
+			t.Errorf("after a restart the rollout is %+v, want it halted for user 1", r)
+		}
+	})
+}
+
+// TestAWitnessThatFailsIsNobodyWhoSawNothing: somebody else may have asked the server.
+func TestAWitnessThatFailsIsNobodyWhoSawNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.blind = errors.New("the map cannot be read")
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 0, "while the witness fails")
+		if w.refusals != 1 {
+			t.Errorf("%d refusals were told, want 1", w.refusals)
+		}
+		report := w.upgrader().Round(t.Context(), controller.One{Install: ready(newImage)}, []selector.PID{7})
+		if len(report.Sent) != 0 || len(report.Failed) != 1 {
+			t.Errorf("a round sent %v and failed with %v, want one failure", report.Sent, report.Failed)
+		}
+		w.change(func() { w.blind = nil })
+		w.pass(w.limits.RetryAfter)
+		requireAsked(t, w, 7, 1, "after the witness is back")
+	})
+}
+
+// TestDelivery_ServerUnseen_WaitsForOthers: another sender may be acting on an install that was just told.
+func TestDelivery_ServerUnseen_WaitsForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.traces[7] = controller.Trace{Unseen: true}
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 0, "right after the install")
+		if w.refusals != 1 {
+			t.Errorf("%d refusals were told, want 1", w.refusals)
+		}
+		w.pass(w.limits.RetryAfter)
+		requireAsked(t, w, 7, 1, "when other senders have acted")
+	})
+}
+
+// TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce: it exec'd the binary before, and nothing tells of that.
+func TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce(t *testing.T) {
+	for name, brief := range map[string]bool{"in the scan": true, "when the event was lost": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.brief = brief
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(time.Second)
+				newer := selector.Image{Dev: 1, Ino: 21}
+				w.land(ready(newer))
+				w.pass(100 * time.Millisecond)
+				w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
+				if !brief {
+					w.events <- controller.Event{Kind: controller.Lost}
+				}
+				w.pass(2 * time.Second)
+				requireAsked(t, w, 7, 2, "after it exec'd the one before")
+			})
+		})
+	}
+}
+
+// TestNothingIsCompleteWhileACarriedServerIsToBeJudged: it has exec'd, and is looked at a moment later.
+func TestNothingIsCompleteWhileACarriedServerIsToBeJudged(t *testing.T) {
+	for name, runs := range map[string]selector.Image{"another file": newImage, "the same behind a script": oldImage} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(time.Second)
+				w.land(ready(selector.Image{Dev: 1, Ino: 21}))
+				w.pass(100 * time.Millisecond)
+				w.change(func() { w.processes[7].Image = runs })
+				w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+				w.pass(time.Second)
+				requireAsked(t, w, 7, 2, "after it exec'd the one before")
+				if slices.Contains(w.phases, rollout.PhaseComplete) {
+					t.Errorf("the phases were %v", w.phases)
+				}
+			})
+		})
+	}
+}
+
+// TestACarriedServerThatIsFoundCurrentIsForgotten by the journal, too.
+func TestACarriedServerThatIsFoundCurrentIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		newer := selector.Image{Dev: 1, Ino: 21}
+		w.land(ready(newer))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { w.processes[7].Image = newer })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.pass(time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, r := range w.saved.Rollouts {
+			if len(r.Members) > 0 {
+				t.Errorf("these are kept: %+v", r.Members)
+			}
+		}
+	})
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// TestChildrenOfAServerTakeNoRoomOfServers: it runs git, of whose end nobody tells.
+func TestChildrenOfAServerTakeNoRoomOfServers(t *testing.T) {
+	for name, fixed := range map[string]bool{"learned": false, "named by the operator": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newHost()
+				w.learned, w.maxPerUser = !fixed, 5
+				w.files[usual] = at(usual, newImage)
+				w.begin(1, usual, 1)
+				w.change(func() { w.processes[1].Image = newImage })
+				w.serve(t, 0)
+				w.pass(time.Minute)
+				for pid := range selector.PID(20) {
+					w.begin(100+pid, usual, 1)
+					w.change(func() { w.processes[100+pid].Named = false })
+					w.events <- controller.Event{Kind: controller.Forked, PID: 100 + pid}
+					w.events <- controller.Event{Kind: controller.Became, PID: 100 + pid}
+					w.pass(100 * time.Millisecond)
+					w.change(func() { delete(w.processes, 100+pid) })
+				}
+				w.begin(2, usual, 1)
+				w.events <- controller.Event{Kind: controller.Execed, PID: 2}
+				w.pass(time.Second)
+				requireAsked(t, w, 2, 1, "after its user's other server ran git twenty times")
+			})
+		})
+	}
+}
+
+// TestTheDeadTakeNoRoomOfTheLiving: their ends were lost.
+func TestTheDeadTakeNoRoomOfTheLiving(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.maxPerUser = 5
+		w.files["/a"] = at("/a", oldImage)
+		for pid := range selector.PID(5) {
+			w.begin(10+pid, "/a", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.change(func() { clear(w.processes) })
+		for pid := range selector.PID(5) {
+			w.begin(20+pid, "/a", 1)
+		}
+		w.events <- controller.Event{Kind: controller.Lost}
+		w.pass(0)
+		if s := w.status(t); s.Verdicts[selector.UpToDate] != 5 || s.Verdicts[selector.OverLimit] != 0 {
+			t.Errorf("the verdicts are %v, want 5 up to date", s.Verdicts)
+		}
+	})
+}
+
+// TestAServerOnItsWayThroughAScriptHasNotLeft although it is no candidate meanwhile.
+func TestAServerOnItsWayThroughAScriptHasNotLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limits.Canary = 1
+		w.start(7, oldImage) // the canary, which does nothing for a second
+		w.start(8, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { w.unlisted = 8 })
+		w.events <- controller.Event{Kind: controller.Became, PID: 8}
+		w.events <- controller.Event{Kind: controller.Lost}
+		w.pass(100 * time.Millisecond)
+		if left := w.status(t).Rollouts[0].Servers[rollout.Exited]; left != 0 {
+			t.Errorf("%d are said to have left", left)
+		}
+	})
+}
+
+// TestAnInstallThatNobodyNamesMakesRoomForAnother before its time, where a user has as many as he may.
+func TestAnInstallThatNobodyNamesMakesRoomForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.maxPlaces = 2
+		w.serve(t, 0)
+		for i, path := range []string{"/a", "/b", "/c", "/d"} {
+			w.files[path] = at(path, newImage)
+			pid := selector.PID(i + 1)
+			w.begin(pid, path, 1)
+			w.events <- controller.Event{Kind: controller.Execed, PID: pid}
+			w.pass(time.Second)
+			requireAsked(t, w, pid, 1, "at "+path)
+			w.change(func() { delete(w.processes, pid) })
+			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: quits}
+		}
+		if len(w.forgot) != 2 || w.forgot[0].Path != "/a" || w.forgot[1].Path != "/b" {
+			t.Errorf("these were forgotten: %v; want /a, and then /b", w.forgot)
+		}
+	})
+}
+
+// TestOneThatEndedIsNotOverTheLimitAnyMore: there is an event for each end.
+func TestOneThatEndedIsNotOverTheLimitAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.maxPerUser = 1
+		w.files["/a"] = at("/a", oldImage)
+		w.begin(1, "/a", 1)
+		w.begin(2, "/a", 1)
+		w.serve(t, 0)
+		w.pass(time.Second)
+		for _, pid := range []selector.PID{1, 2} {
+			w.change(func() { delete(w.processes, pid) })
+			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: quits}
+		}
+		if s := w.status(t); s.Verdicts[selector.OverLimit] != 0 {
+			t.Errorf("the verdicts are %v after all have ended", s.Verdicts)
+		}
+	})
+}
+
+// TestSelfDoesNotWaitForThoseWhoAreNotAskedAnyMore.
+func TestSelfDoesNotWaitForThoseWhoAreNotAskedAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/shared"] = at("/shared", oldImage)
+		w.limits.Canary = 1
+		for pid := selector.PID(1); pid <= 3; pid++ { // one dies, which halts the rollout for user 1
+			w.begin(pid, "/shared", 1)
+		}
+		w.begin(9, "/shared", 2)
+		w.onSignal = func(pid selector.PID) { go w.answer(*w.processes[pid], pid == 1) }
+		w.serve(t, 0)
+		w.pass(time.Second)
+		_ = w.service.Pause(t.Context())
+		w.land(at("/shared", newImage))
+		_, err := w.service.Trigger(t.Context(), "", 9)
+		if err := errors.Join(err, w.service.Resume(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		requireAsked(t, w, 2, 0, "after another of its user died")
+		requireAsked(t, w, 9, 1, "as self, behind those who are not asked")
+	})
+}
+
+var errFull = errors.New("no space left on device")
+
+func TestAPauseThatIsNotKeptIsSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.change(func() { w.unsaved = errFull })
+		if err := w.service.Pause(t.Context()); !errors.Is(err, errFull) {
+			t.Errorf("Pause = %v, want that it is not kept", err)
+		}
+		if err := w.service.Resume(t.Context()); !errors.Is(err, errFull) {
+			t.Errorf("Resume = %v, want that it is not kept", err)
+		}
+		w.change(func() { w.unsaved = nil })
+		if err := w.service.Pause(t.Context()); err != nil {
+			t.Errorf("Pause = %v once it can be kept", err)
+		}
+	})
+}

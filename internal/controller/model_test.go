@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/quiet"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// model lets chance happen to a world: installs, servers that exec, stay, crash, leave and start, lost
+// events, second senders, restarts of the service. Each signal is held against the rules when it is
+// sent.
+type model struct {
+	*world
+	t      *testing.T
+	chance *rand.Rand
+
+	own   sync.Mutex // guards chance and steps
+	steps []string
+
+	ctx  context.Context
+	stop func()
+	next selector.PID
+	ino  uint64
+	// asked is for what and when each was sent the last signal of ours; it dies with an exec.
+	asked map[selector.PID]time.Time
+	// clean are those whose session ended, of which an event tells.
+	clean map[selector.PID]bool
+	// bad are images whose servers crash at the start.
+	bad map[selector.Image]bool
+	// quiet says that no events are lost any more: a server whose end nobody saw counts as dead.
+	quiet bool
+	// halted are the rollouts of which the service told that they halted, and nothing since, by image.
+	halted map[selector.Image]bool
+	// fate is what became of each since our last signal; see proven_test.go.
+	fate map[selector.PID]*fate
+	// proven are the groups that were seen to be open, by image, and lived the users one of whose servers was upgraded.
+	proven map[selector.Image]map[rollout.Group]bool
+	lived  map[selector.Image]map[uint32]bool
+	// busy says of servers since when and until when they do something without a pause; landed is when the file at a path
+	// came there.
+	busy   map[selector.PID]span
+	landed map[string]time.Time
+	// paths are what servers may name; there is one where the operator says which.
+	paths []string
+}
+
+func (m *model) note(format string, args ...any) {
+	m.own.Lock()
+	defer m.own.Unlock()
+	m.steps = append(m.steps, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// dice is a number below n.
+func (m *model) dice(n int) int {
+	m.own.Lock()
+	defer m.own.Unlock()
+	return m.chance.IntN(n)
+}
+
+func (m *model) fail(format string, args ...any) {
+	m.own.Lock()
+	steps := slices.Clone(m.steps)
+	m.own.Unlock()
+	for _, step := range steps {
+		m.t.Log(step)
+	}
+	m.stop()
+	m.pass(time.Hour)
+	m.t.Fatalf(format, args...)
+}
+
+// signalled is called for each signal, with the world locked.
+func (m *model) signalled(pid selector.PID) {
+	p := m.processes[pid]
+	if p == nil {
+		return
+	}
+	install := m.files[p.Path]
+	switch {
+	case !p.Catches:
+		m.broken("%d was sent the signal without a handler", pid)
+	case m.halted[install.Image]:
+		m.broken("%d was sent the signal although the rollout had halted", pid)
+	case install.State != selector.StateReady:
+		m.broken("%d was sent the signal although the install is %s", pid, install.State)
+	case p.Image == install.Image:
+		m.broken("%d was sent the signal although it runs the installed image", pid)
+	}
+	if at, asked := m.asked[pid]; asked && time.Since(at) < m.limits.RetryAfter {
+		m.broken("%d was sent the signal twice within %s", pid, time.Since(at))
+	}
+	m.checkCanary(p, install.Image)
+	m.checkQuiet(p)
+	m.asked[pid] = time.Now()
+	m.fate[pid] = &fate{group: rollout.GroupOf(*p), target: install.Image, path: p.Path, sent: time.Now()}
+	m.note("%d is sent the signal", pid)
+	go m.react(*p)
+}
+
+func (m *model) broken(format string, args ...any) {
+	m.note("BROKEN: "+format, args...)
+	m.t.Errorf(format, args...)
+}
+
+// react is what a server makes of the signal, as chance has it.
+func (m *model) react(p selector.Process) {
+	what, delay := m.dice(20), time.Duration(m.dice(3000))*time.Millisecond
+	switch what {
+	case 0: // has no session
+		return
+	case 1: // its session ends meanwhile
+		time.Sleep(delay)
+		m.end(p.Identity, 0)
+		return
+	case 2: // waits longer than anybody
+		delay = 40 * time.Second
+	}
+	time.Sleep(delay)
+	m.exec(p)
+}
+
+// exec is from the signal to the armed server on what is installed then. A second signal does nothing: the first has led
+// to an exec since.
+func (m *model) exec(was selector.Process) {
+	id := was.Identity
+	var crash, lives bool
+	m.change(func() {
+		p := m.processes[id.PID]
+		if lives = p != nil && p.Identity == id && p.Image == was.Image; !lives {
+			return
+		}
+		p.Image, p.Catches = m.files[p.Path].Image, false
+		delete(m.asked, id.PID)
+		m.traces[id.PID] = controller.Trace{Exec: uint64(time.Now().UnixNano())}
+		crash = m.bad[p.Image]
+		m.fateOf(p).execed(p.Image)
+		m.note("%d execs %s", id.PID, p.Image)
+	})
+	if !lives {
+		return
+	}
+	m.tell(controller.Event{Kind: controller.Execed, PID: id.PID, At: time.Now()})
+	time.Sleep(5 * time.Millisecond)
+	if crash {
+		m.end(id, 1<<8)
+		return
+	}
+	m.change(func() {
+		if p := m.processes[id.PID]; p != nil && p.Identity == id {
+			p.Catches = true
+			m.fateOf(p).armed = time.Now()
+		}
+	})
+}
+
+func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
+	lives, lost := false, m.loses()
+	m.change(func() {
+		p := m.processes[id.PID]
+		if lives = p != nil && p.Identity == id; lives {
+			delete(m.processes, id.PID)
+			delete(m.asked, id.PID)
+			m.clean[id.PID] = status == 0 && !lost && !m.fate[id.PID].hasJustExeced()
+			if f := m.fate[id.PID]; f != nil {
+				f.isGone = true
+				if f.proves(f.runs, m.limits.GroupHold) {
+					m.remember(f.runs, f.group) // what it has proven stays so
+				}
+			}
+			m.note("%d ends with %#x", id.PID, status)
+		}
+	})
+	if lives {
+		e := controller.Event{Kind: controller.Ended, PID: id.PID, At: time.Now(), Exit: rollout.Exit{Known: true, Status: status}}
+		time.Sleep(time.Duration(m.dice(3)*m.dice(300)) * time.Millisecond) // it is gone before that is told
+		m.send(e, lost)
+		m.change(func() { delete(m.fate, id.PID) })
+	}
+}
+
+// loses is true for every tenth event.
+func (m *model) loses() (lost bool) {
+	lost = m.dice(10) == 0
+	m.change(func() { lost = lost && !m.quiet })
+	return lost
+}
+
+func (m *model) tell(e controller.Event) { m.send(e, m.loses()) }
+
+// send tells of an event, or a moment later that one was lost. Every other one says when it was, and some of
+// these wait behind others.
+func (m *model) send(e controller.Event, lost bool) {
+	if m.dice(2) == 0 {
+		e.At = time.Time{}
+	}
+	switch {
+	case lost:
+		time.Sleep(10 * time.Millisecond)
+		e = controller.Event{Kind: controller.Lost}
+	case m.dice(3) == 0 && !e.At.IsZero():
+		time.Sleep(time.Duration(m.dice(1000)) * time.Millisecond)
+	}
+	m.mu.Lock()
+	events, ended := m.events, m.ctx.Done()
+	m.mu.Unlock()
+	select {
+	case events <- e:
+	case <-ended:
+	}
+}
+
+func (m *model) Moved(member rollout.Member, from rollout.State) {
+	m.world.Moved(member, from)
+	m.note("%d: %s -> %s %s (rollout %d)", member.PID, from, member.State, member.Detail, member.Rollout)
+	m.change(func() {
+		if member.State == rollout.Upgraded {
+			m.noteLived(member)
+		}
+		m.checkWaited(member, from)
+		if member.State == rollout.Crashed && m.clean[member.PID] {
+			m.broken("%d is said to have died (%s) although its session ended", member.PID, member.Detail)
+		}
+	})
+}
+
+func (m *model) Rollout(r rollout.Report) {
+	m.world.Rollout(r)
+	m.change(func() { m.halted[r.Install.Image] = r.Phase == rollout.PhaseHalted && !r.Superseded })
+	m.note("rollout %d is %s: %v", r.Number, r.Phase, r.Servers)
+}
+
+// step lets one thing happen.
+func (m *model) step() {
+	switch m.dice(14) {
+	case 0, 1:
+		m.land(m.dice(4) == 0)
+	case 2:
+		m.begin()
+	case 3:
+		m.leave()
+	case 4:
+		m.note("the service is started anew")
+		m.stop()
+		m.run()
+	case 5:
+		m.secondSender()
+	case 6:
+		_ = m.service.Resume(m.ctx)
+	case 7, 8:
+		m.occupy()
+	}
+	m.pass(time.Duration(m.dice(4000)) * time.Millisecond)
+}
+
+func (m *model) land(bad bool) {
+	m.ino++
+	i := ready(selector.Image{Dev: 1, Ino: m.ino})
+	i.Path = m.paths[m.dice(len(m.paths))]
+	m.note("%s lands at %s, bad: %t", i.Image, i.Path, bad)
+	m.change(func() { m.bad[i.Image], m.landed[i.Path] = bad, time.Now() })
+	m.world.land(i)
+}
+
+func (m *model) begin() {
+	m.appear()
+	m.tell(controller.Event{Kind: controller.Execed, PID: m.next})
+}
+
+// appear starts a server of any of two users, with any of the installs.
+func (m *model) appear() {
+	m.next++
+	m.start(m.next, oldImage)
+	path, user := m.paths[m.dice(len(m.paths))], uint32(m.dice(2))
+	m.change(func() {
+		p := m.processes[m.next]
+		p.Variable, p.Path, p.Credentials.Owner = path, path, user
+		p.DataDir = []string{"/data/a", "/data/b"}[m.chance.IntN(2)]
+	})
+}
+
+// any is one of the living, or 0.
+func (m *model) any() (id selector.Identity) {
+	m.change(func() {
+		for pid := selector.PID(1); pid <= m.next; pid++ {
+			if p := m.processes[pid]; p != nil && (id.PID == 0 || m.dice(3) == 0) {
+				id = p.Identity
+			}
+		}
+	})
+	return id
+}
+
+func (m *model) leave() {
+	if id := m.any(); id.PID != 0 {
+		m.end(id, 0)
+	}
+}
+
+// secondSender is a server's own trigger: it looks before it sends, too.
+func (m *model) secondSender() {
+	id := m.any()
+	var p selector.Process
+	sends := false
+	m.change(func() {
+		found := m.processes[id.PID]
+		if sends = found != nil && found.Catches && found.Image != m.files[found.Path].Image; sends {
+			p = *found
+			trace := m.traces[id.PID]
+			sends = trace.Asked.IsZero()
+			trace.Asked = time.Now()
+			m.traces[id.PID] = trace
+		}
+	})
+	if sends {
+		m.note("somebody else sends %d the signal", id.PID)
+		m.change(func() { m.asked[id.PID] = time.Now() })
+		m.tell(controller.Event{Kind: controller.AskedByOther, PID: id.PID, At: time.Now()})
+		go m.react(p)
+	}
+}
+
+func (m *model) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.change(func() {
+		m.events, m.ctx = make(chan controller.Event), ctx
+		m.stopped, m.watched = make(chan struct{}), map[controller.Place]bool{}
+	})
+	cfg := controller.ServiceConfig{
+		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.world, Events: m.events,
+		ScanEvery: 10 * time.Minute, Observer: m, Journal: &journal{m.world}, Saved: m.saved,
+		Quiet: quiet.New(m, quietFor),
+	}
+	if !m.learned {
+		cfg.Paths = m.paths
+	}
+	m.service = controller.NewService(cfg)
+	done := make(chan error)
+	go func() { done <- m.service.Run(ctx) }()
+	m.stop = func() {
+		close(m.stopped)
+		cancel()
+		if err := <-done; err != nil {
+			m.t.Errorf("Run: %v", err)
+		}
+	}
+	synctest.Wait()
+}
+
+func TestWhateverHappensTheRulesHold(t *testing.T) {
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			m := &model{
+				world: newWorld(), t: t, chance: rand.New(rand.NewPCG(seed, 7)), ino: 20,
+				asked: make(map[selector.PID]time.Time), bad: make(map[selector.Image]bool),
+				clean: make(map[selector.PID]bool), fate: make(map[selector.PID]*fate),
+				proven: make(map[selector.Image]map[rollout.Group]bool), lived: make(map[selector.Image]map[uint32]bool),
+				busy: make(map[selector.PID]span), landed: make(map[string]time.Time),
+				halted: make(map[selector.Image]bool), paths: []string{usual},
+			}
+			if m.learned = seed%2 == 1; m.learned {
+				m.paths = []string{usual, "/home/a/rag-rat", "/home/b/rag-rat"}
+			}
+			m.onSignal = m.signalled
+			for i, path := range m.paths { // the last two lead to one file
+				m.files[path] = selector.Install{Path: path, State: selector.StateReady, Image: selector.Image{Dev: 1, Ino: m.ino + uint64(min(i, 1))}}
+			}
+			m.ino++
+			for range 6 {
+				m.appear()
+			}
+			m.run()
+			for range 40 {
+				m.step()
+				if t.Failed() {
+					m.fail("seed %d", seed)
+				}
+			}
+			m.settle(seed)
+			m.stop()
+			m.pass(time.Hour) // whoever is on his way comes home
+		})
+	}
+}
+
+// settle lands a good binary and waits: everybody must run it, but those who absorb every signal.
+func (m *model) settle(seed uint64) {
+	m.change(func() { m.quiet = true })
+	m.pass(time.Minute) // what was lost before is told
+	for _, path := range m.paths {
+		m.ino++
+		i := ready(selector.Image{Dev: 1, Ino: m.ino})
+		i.Path = path
+		m.note("%s lands at %s, and is good", i.Image, path)
+		m.world.land(i)
+	}
+	_ = m.service.Resume(m.ctx)
+	m.pass(20 * time.Minute)
+	status, err := m.service.Status(m.ctx)
+	if err != nil {
+		m.fail("seed %d: %v", seed, err)
+	}
+	for _, r := range status.Rollouts {
+		if r.Phase != rollout.PhaseComplete {
+			m.fail("seed %d: after quiet rollout %d is %+v", seed, r.Number, r)
+		}
+	}
+	servers, err := m.service.Servers(m.ctx)
+	if err != nil || len(servers) != len(m.processes) {
+		m.fail("seed %d: the service knows %d servers of %d, %v", seed, len(servers), len(m.processes), err)
+	}
+	for _, s := range servers {
+		absorbs := s.Rollout != nil && s.Rollout.State == rollout.GaveUp
+		p := m.processes[s.PID]
+		if install := m.files[p.Path]; p.Image != install.Image && !absorbs {
+			m.fail("seed %d: %d runs %s, %s is installed, and the service says %+v", seed, s.PID, p.Image, install.Image, s)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// last is the last step that was told of a server.
+func (w *world) last() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.moves[len(w.moves)-1]
+}
+
+func (w *world) requireLast(t *testing.T, want, when string) {
+	t.Helper()
+	if got := w.last(); got != want {
+		t.Errorf("%s: the last step is %q, want %q", when, got, want)
+	}
+}
+
+// quits is the end of a session.
+var quits = rollout.Exit{Known: true}
+
+// TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays: /proc has no process any more from the moment on
+// in which it begins to exit, and a guess would halt the rollout.
+func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
+	execs := func(w *world) {
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+	}
+	for name, c := range map[string]struct {
+		before  func(*world)
+		exit    rollout.Exit
+		outcome string
+	}{
+		"a clean one after the signal": {func(*world) {}, quits, "7 signalled exited"},
+		"a crash after the signal":     {func(*world) {}, rollout.Exit{Known: true, Status: 70 << 8}, "7 signalled crashed"},
+		"a clean one after the exec":   {execs, quits, "7 settling crashed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(100 * time.Millisecond)
+				c.before(w)
+				w.change(func() { delete(w.processes, 7) })
+				w.events <- controller.Event{Kind: controller.Lost} // and everybody is looked at
+				w.pass(1500 * time.Millisecond)
+				w.events <- controller.Event{Kind: controller.Ended, PID: 7, Exit: c.exit}
+				w.pass(time.Minute)
+				w.requireLast(t, c.outcome, "after the event")
+			})
+		})
+	}
+}
+
+func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { delete(w.processes, 7) })
+		w.events <- controller.Event{Kind: controller.Lost}
+		w.pass(1500 * time.Millisecond)
+		w.requireLast(t, "7 pending signalled", "while it may still be told")
+		w.pass(time.Second)
+		w.requireLast(t, "7 signalled crashed", "after that")
+	})
+}
+
+// TestNobodyTakesThePlaceOfACanaryThatDiedUnseen: the event of its end is lost, and nobody has said so yet.
+func TestNobodyTakesThePlaceOfACanaryThatDiedUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.requireLast(t, "7 pending signalled", "as the canary")
+		w.change(func() { delete(w.processes, 7) })
+		w.pass(time.Minute)
+		if n := w.asked(8); n != 0 {
+			t.Errorf("8 was asked %d times for a binary of which 7 died", n)
+		}
+	})
+}
+
+// TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays: the same without the kernel's events.
+func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.brief = true
+		w.start(7, oldImage)
+		w.serve(t, 10*time.Minute)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.change(func() { delete(w.processes, 7) })
+		w.pass(1500 * time.Millisecond) // it is looked at all the time
+		w.ended[7] <- quits
+		w.pass(time.Minute)
+		w.requireLast(t, "7 signalled crashed", "after the pin told: nothing shows that it did not exec before")
+	})
+}
+
+// TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown: neither is taken for the other.
+func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
+	for name, tell := range map[string]func(*world){
+		"by the event": func(w *world) { w.events <- controller.Event{Kind: controller.Ended, PID: 7, Exit: quits} },
+		"by nothing":   func(*world) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.limits.MaxFailures = 2
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.land(ready(newImage))
+				w.pass(100 * time.Millisecond)
+				w.change(func() { w.processes[7].StartTime++ })
+				w.events <- controller.Event{Kind: controller.Lost}
+				w.pass(100 * time.Millisecond)
+				requireAsked(t, w, 7, 1, "before the end of the first is known")
+				tell(w)
+				w.pass(10 * time.Second)
+				requireAsked(t, w, 7, 2, "once it is")
+				left := slices.Contains(w.moves, "7 signalled exited")
+				if told := name == "by the event"; left != told {
+					t.Errorf("the steps are %q", w.moves)
+				}
+			})
+		})
+	}
+}
+
+// TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother: the service was out of descriptors for a moment.
+func TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"] = at("/a", oldImage)
+		for pid := range selector.PID(3) {
+			w.begin(pid+7, "/a", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Second)
+		w.onSignal = func(pid selector.PID) {
+			w.fails = errors.New("too many open files")
+			go func() {
+				w.pass(500 * time.Millisecond)
+				w.change(func() { w.fails = nil })
+			}()
+		}
+		w.land(at("/a", newImage))
+		w.pass(100 * time.Millisecond)
+		w.events <- controller.Event{Kind: controller.Lost}
+		w.pass(100 * time.Millisecond)
+		if s := w.status(t); len(s.Installs) != 1 || s.Installs[0].Servers != 3 {
+			t.Errorf("meanwhile the installs are %+v", s.Installs)
+		}
+		w.onSignal = nil
+		w.pass(5 * time.Second)
+		for pid := range selector.PID(3) {
+			requireAsked(t, w, pid+7, 1, "after it could be read again")
+		}
+		if i := slices.IndexFunc(w.moves, func(m string) bool { return m[2:] == "notified died" || m[2:] == "pending left" }); i >= 0 {
+			t.Errorf("a living server is said to have ended: %q", w.moves)
+		}
+	})
+}
+
+// TestAnExecFromBeforeTheSignalIsNotTheUpgrade: its event waited behind thousands.
+func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		began := time.Now()
+		w.pass(time.Second)
+		script := ready(newImage)
+		script.Script = true
+		w.land(script)
+		asked := time.Now()
+		w.pass(time.Second)
+		for _, kind := range []controller.Kind{controller.Execed, controller.Became} {
+			w.events <- controller.Event{Kind: kind, PID: 7, At: began}
+			w.pass(time.Second)
+			w.requireLast(t, "7 pending signalled", "after an old event")
+		}
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7, At: asked} // the script leads to the same binary
+		w.pass(100 * time.Millisecond)
+		w.requireLast(t, "7 settling settling", "after an exec in the moment of the signal")
+	})
+}
+
+// TestASignalFromBeforeTheInstallIsNotForIt: somebody asked for what stood there before, the server exec'd that,
+// and both events waited behind thousands.
+func TestASignalFromBeforeTheInstallIsNotForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		if err := w.service.Pause(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		w.pass(time.Second)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		for _, kind := range []controller.Kind{controller.AskedByOther, controller.Execed} {
+			w.events <- controller.Event{Kind: kind, PID: 7, At: began}
+			w.pass(time.Second)
+			w.requireLast(t, "7 none pending", "after an old event")
+		}
+		w.events <- controller.Event{Kind: controller.AskedByOther, PID: 7, At: time.Now()}
+		w.pass(time.Second)
+		w.requireLast(t, "7 pending signalled", "after a signal")
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7, At: began}
+		w.pass(time.Second)
+		w.requireLast(t, "7 pending signalled", "after an exec from before the signal")
+	})
+}
+
+// TestAnOldExecIsAHintAllTheSame: the server may have exec'd again.
+func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		began := time.Now()
+		w.pass(time.Second)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7, At: began}
+		w.pass(time.Second)
+		w.requireLast(t, "7 settling settling", "after a look, armed")
+	})
+}
+
+// TestAnEndFromBeforeTheStartIsThatOfAnother: the number was used again before its event was read.
+func TestAnEndFromBeforeTheStartIsThatOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		before := time.Now()
+		w.pass(time.Second)
+		w.start(7, oldImage)
+		w.change(func() { w.processes[7].Age = 0 })
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(100 * time.Millisecond)
+		w.events <- controller.Event{Kind: controller.Ended, PID: 7, At: before, Exit: rollout.Exit{Known: true, Status: 1 << 8}}
+		w.pass(time.Second)
+		w.requireLast(t, "7 pending signalled", "after the end of another")
+		w.change(func() { delete(w.processes, 7) })
+		w.events <- controller.Event{Kind: controller.Ended, PID: 7, At: time.Now(), Exit: quits}
+		w.pass(time.Second)
+		w.requireLast(t, "7 signalled exited", "after its own")
+	})
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "after the install")
+		w.pass(rollout.DefaultRetryAfter - time.Second)
+		requireAsked(t, w, 7, 1, "before the retry time")
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 2, "after the retry time")
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.pass(10 * rollout.DefaultRetryAfter)
+		requireAsked(t, w, 7, 2, "after it has upgraded")
+	})
+}
+
+// TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave: it was stopped, or the machine slept, when it was
+// about to note the time of the next look.
+func TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.stall = 2 * w.limits.Hold
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(3 * w.stall)
+		requireAsked(t, w, 7, 1, "after the install")
+		w.change(func() { w.processes[7].Image = newImage })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.pass(3 * w.stall)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if last := w.moves[len(w.moves)-1]; last != "7 settling upgraded" {
+			t.Errorf("the last step was %q", last)
+		}
+	})
+}
+
+// TestAServerBehindAScriptIsAskedOnce: what it runs after its exec is not the installed file.
+func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limits.Canary = 0
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.serve(t, time.Minute)
+		script := ready(newImage)
+		script.Script = true
+		w.land(script)
+		w.pass(0)
+		w.change(func() { w.processes[7].Image = selector.Image{Dev: 1, Ino: 99} })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- controller.Event{Kind: controller.Execed, PID: 8} // the script leads to the same binary as before
+		w.pass(time.Hour)
+		requireAsked(t, w, 7, 1, "after an hour of scans")
+		requireAsked(t, w, 8, 1, "after an hour of scans")
+		script.Image.Ino = 21
+		w.land(script)
+		w.pass(0)
+		requireAsked(t, w, 7, 2, "after the next install")
+	})
+}
+
+func TestAServerIsAskedOnceItIsArmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.start(7, oldImage)
+		w.change(func() { w.processes[7].Catches = false })
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.pass(3 * time.Second)
+		requireAsked(t, w, 7, 0, "before it is armed")
+		w.change(func() { w.processes[7].Catches = true })
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "a second after it was armed")
+	})
+}
+
+func TestAServerThatNeverArmsIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.change(func() { w.processes[7].Catches = false })
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Minute)
+		after := len(w.rounds)
+		w.pass(time.Hour)
+		if len(w.rounds) != after {
+			t.Errorf("%d rounds in the hour after patience ended, want none", len(w.rounds)-after)
+		}
+		requireAsked(t, w, 7, 0, "without a handler")
+	})
+}
+
+// TestAServerThatCouldNotBeReadIsLookedAtAgain: the file system that has its binary was slow to answer,
+// when it was looked at or when its turn had come.
+func TestAServerThatCouldNotBeReadIsLookedAtAgain(t *testing.T) {
+	for name, readable := range map[string]int{"at the first look": 0, "when its turn had come": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.start(7, oldImage)
+				w.serve(t, 0)
+				w.change(func() {
+					w.looks[7] = 0
+					w.unread = func(looks int) bool { return looks > readable && looks < readable+5 }
+				})
+				w.land(ready(newImage))
+				w.pass(time.Second)
+				requireAsked(t, w, 7, 1, "a second after the install")
+			})
+		})
+	}
+}
+
+func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.start(7, oldImage)
+		born := time.Now()
+		w.change(func() { w.processes[7].Forked, w.processes[7].Age = true, 0 })
+		w.events <- controller.Event{Kind: controller.Forked, PID: 7}
+		w.pass(selector.ForkAge - time.Millisecond)
+		requireAsked(t, w, 7, 0, "while it may be about to exec")
+		w.change(func() { w.processes[7].Age = time.Since(born) + time.Millisecond })
+		w.pass(time.Millisecond)
+		requireAsked(t, w, 7, 1, "after it stayed")
+	})
+}
+
+func TestARenameBackAndForthAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "after the install")
+		w.land(ready(oldImage))
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7} // it found the old file at the path
+		w.pass(time.Second)
+		w.land(ready(newImage))
+		w.pass(0)
+		requireAsked(t, w, 7, 2, "after the file was renamed back")
+	})
+}
+
+func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limits.MaxFailures = 2 // nobody sees how the first one ends
+		w.start(7, oldImage)
+		w.serve(t, time.Second)
+		w.land(ready(newImage))
+		w.pass(0)
+		w.change(func() { w.processes[7].StartTime++ }) // without an event: it was lost
+		w.pass(4 * time.Second)
+		requireAsked(t, w, 7, 2, "after another server got its number")
+	})
+}
+
+func TestNobodyIsAskedForAnInstallThatIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, time.Second)
+		unready := ready(newImage)
+		unready.State = selector.StateUnready
+		w.land(unready)
+		w.pass(time.Minute)
+		requireAsked(t, w, 7, 0, "while it is not ready")
+		w.land(ready(newImage))
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "once it is ready")
+	})
+}
+
+func TestLostEventsLeadToARoundOverEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.start(7, oldImage)
+		w.events <- controller.Event{Kind: controller.Lost}
+		w.pass(0)
+		requireAsked(t, w, 7, 1, "after a loss")
+	})
+}
+
+func TestCandidatesThatCannotBeHadAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.down = errors.New("no candidates today")
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(10 * time.Second)
+		if w.troubles < 2 {
+			t.Errorf("%d troubles were told in 10 s, want several", w.troubles)
+		}
+		w.change(func() { w.down = nil })
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 1, "once the source answers")
+	})
+}
+
+func TestTheEndOfAnInputEndsTheService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		service := controller.NewService(controller.ServiceConfig{
+			Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Observer: w,
+		})
+		close(w.found)
+		if err := service.Run(t.Context()); !errors.Is(err, controller.ErrEnded) {
+			t.Errorf("Run = %v, want ErrEnded", err)
+		}
+	})
+}
+
+// TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall: the signal would reach it in the middle
+// of its exec. What it execs is what stands at the path by then.
+func TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		newer := selector.Image{Dev: 1, Ino: 21}
+		w.land(ready(newer))
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "while it is about to exec")
+		w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
+		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 2, "after it has exec'd the one before")
+	})
+}
+
+// TestAFileThatIsOpenedForWritingAgainIsNotAskedFor: no event tells that.
+func TestAFileThatIsOpenedForWritingAgainIsNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, time.Second)
+		w.land(ready(newImage))
+		w.change(func() { w.state = selector.StateUnready })
+		w.start(7, oldImage)
+		w.pass(10 * time.Second)
+		requireAsked(t, w, 7, 0, "while the file is open for writing")
+		w.change(func() { w.state = selector.StateReady })
+		w.pass(2 * time.Second)
+		requireAsked(t, w, 7, 1, "after it was closed")
+	})
+}
+
+// TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound: neither the seed nor an event had it.
+func TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.start(7, oldImage)
+		w.pass(selector.ForkAge + time.Second)
+		requireAsked(t, w, 7, 1, "after the first audit")
+	})
+}
+
+// TestHowAServerEndsCountsOnlyAfterItWasAsked: code 70 is that of a failed exec, which nobody asked the
+// second one for.
+func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.limits.Canary, w.limits.MaxFailures = 0, 2
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.change(func() { w.processes[8].Catches = false })
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(time.Second)
+		for _, pid := range []selector.PID{7, 8} {
+			w.change(func() { delete(w.processes, pid) })
+			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: rollout.Exit{Known: true, Status: 70 << 8}}
+		}
+		status, err := w.service.Status(t.Context())
+		counts := status.Rollouts[0].Servers
+		if err != nil || len(counts) != 2 || counts[rollout.Crashed] != 1 || counts[rollout.Exited] != 1 {
+			t.Errorf("the rollout has %v, %v; want one that died and one that left", counts, err)
+		}
+	})
+}
+
+// TestANumberThatIsUsedAgainBeforeItsTurn: what was planned for the one must not be sent to the other
+// before that is looked at in its own right.
+func TestANumberThatIsUsedAgainBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage) // the canary, which does nothing
+		w.start(8, oldImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(500 * time.Millisecond)
+		w.change(func() { w.processes[8].StartTime++ }) // without an event: it was lost
+		w.pass(30 * time.Second)
+		requireAsked(t, w, 8, 1, "after its turn")
+		status, err := w.service.Status(t.Context())
+		if counts := status.Rollouts[0].Servers; err != nil || counts[rollout.Exited] != 1 || counts[rollout.Signalled] != 2 {
+			t.Errorf("the rollout has %v, %v; want one that left and two that were asked", counts, err)
+		}
+	})
+}

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: MIT
+
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// world is a host without a kernel, so that hours of a service's life pass in no time: the tests
+// here are about when rounds are made and who is asked again. That the rounds are safe is proven on
+// real processes, by the tests of cmd/ebpf-upgrader.
+type world struct {
+	mu        sync.Mutex
+	processes map[selector.PID]*selector.Process
+	signals   map[selector.PID][]time.Time
+	traces    map[selector.PID]controller.Trace
+	ended     map[selector.PID]chan rollout.Exit
+	// down makes the source fail.
+	down error
+	// unlisted is no candidate.
+	unlisted selector.PID
+	// files are what stands at each path, and state what became of them without being told.
+	files map[string]selector.Install
+	state selector.State
+	// watched are the places that the service watches, and forgot those that it watched.
+	watched map[controller.Place]bool
+	forgot  []controller.Place
+	// stopped is closed when the service has come to its end.
+	stopped chan struct{}
+
+	found    chan controller.Found
+	events   chan controller.Event
+	rounds   []controller.Reason
+	phases   []rollout.Phase
+	moves    []string
+	troubles int
+	refusals int
+
+	service *controller.Service
+	limits  rollout.Limits
+	saved   *controller.Saved
+	// onSignal, if any, is told of each signal, with mu held.
+	onSignal func(selector.PID)
+	// brief makes the service follow its servers by itself.
+	brief bool
+	// learned lets the servers name the installs.
+	learned bool
+	// maxPerUser and maxPlaces are the limits of each user.
+	maxPerUser, maxPlaces int
+	// stall is for how long the service cannot go on after each step of a server.
+	stall time.Duration
+	// looks counts them, by process.
+	looks map[selector.PID]int
+	// unread, if any, says at which looks a process cannot be read.
+	unread func(looks int) bool
+	// unreadable is the same, of one.
+	unreadable func(pid selector.PID, looks int) bool
+	// secret has those of whom nothing is told but which processes they are.
+	secret map[selector.PID]bool
+	// restless has every process look as if it had exec'd since the last look.
+	restless bool
+	// reported is how many servers the last round told of.
+	reported int
+	// checks counts the looks at files.
+	checks int
+	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
+	fails error
+	// blind, if any, is why nobody knows who was sent a signal.
+	blind error
+	// unsaved, if any, is why nothing can be saved.
+	unsaved error
+	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
+	// whether the file is unready then.
+	slowCheck func(controller.Place) (time.Duration, bool)
+	slowLook  func(selector.Process) time.Duration
+	// slowUser is how long it takes to find out whose a process is.
+	slowUser time.Duration
+	// seers says of which views it is known who has them, and unsighted counts the places that were
+	// watched before.
+	seers     map[selector.View]bool
+	unsighted int
+}
+
+var (
+	oldImage = selector.Image{Dev: 1, Ino: 10}
+	newImage = selector.Image{Dev: 1, Ino: 20}
+)
+
+func newWorld() *world {
+	return &world{
+		processes: make(map[selector.PID]*selector.Process),
+		signals:   make(map[selector.PID][]time.Time),
+		files:     map[string]selector.Install{},
+		watched:   map[controller.Place]bool{},
+		looks:     map[selector.PID]int{},
+		seers:     map[selector.View]bool{},
+		secret:    map[selector.PID]bool{},
+		stopped:   make(chan struct{}),
+		found:     make(chan controller.Found),
+		events:    make(chan controller.Event),
+		ended:     make(map[selector.PID]chan rollout.Exit),
+		traces:    make(map[selector.PID]controller.Trace),
+		limits:    rollout.DefaultLimits(),
+	}
+}
+
+// usual is the path that servers name as a rule.
+const usual = "/bin/rag-rat"
+
+func ready(image selector.Image) selector.Install {
+	return selector.Install{Path: usual, Image: image, State: selector.StateReady}
+}
+
+// start adds a server that runs image and is armed.
+func (w *world) start(pid selector.PID, image selector.Image) {
+	w.change(func() {
+		w.processes[pid] = &selector.Process{
+			Identity: selector.Identity{PID: pid, StartTime: uint64(pid)},
+			Age:      time.Hour, Args: []string{"rag-rat", "mcp"}, Named: true, Subcommand: true,
+			Variable: usual, Path: usual, VariableSet: true, Image: image, Catches: true,
+		}
+		w.ended[pid] = make(chan rollout.Exit, 1)
+	})
+}
+
+func (w *world) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func (w *world) Candidates(context.Context) ([]selector.PID, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var pids []selector.PID
+	for pid := range w.processes {
+		if pid != w.unlisted {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, w.down
+}
+
+func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selector.Process, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p := w.processes[pid]; p != nil && w.slowLook != nil {
+		takes := w.slowLook(*p)
+		w.mu.Unlock()
+		time.Sleep(takes)
+		w.mu.Lock()
+	}
+	w.looks[pid]++
+	p, lives := w.processes[pid]
+	switch {
+	case w.fails != nil:
+		return selector.Process{}, w.fails
+	case !lives:
+		return selector.Process{}, selector.ErrGone
+	}
+	read := *p
+	if w.secret[pid] {
+		why := selector.Unreadable{Fact: selector.FactCmdline, Why: "held", Passing: true}
+		return selector.Process{Identity: p.Identity, Age: p.Age, Credentials: p.Credentials, Unreadable: why}, nil
+	}
+	if w.unread != nil && w.unread(w.looks[pid]) || w.unreadable != nil && w.unreadable(pid, w.looks[pid]) {
+		read.Unreadable = selector.Unreadable{Fact: selector.FactTarget, Why: "no answer"}
+	}
+	read.Layout = layout(p.Image)
+	read.Target = selector.File{Image: w.files[p.Path].Image, Mode: 0o100755}
+	return read, nil
+}
+
+func (w *world) Unchanged(p selector.Process) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, lives := w.processes[p.PID]
+	return lives && !w.restless && now.Identity == p.Identity && now.View == p.View && layout(now.Image) == p.Layout
+}
+
+// layout is where things stand in the memory of a process that runs image: another exec of the same does not show.
+func layout(image selector.Image) selector.Layout {
+	return selector.Layout{ArgStart: image.Dev, ArgEnd: image.Ino}
+}
+
+func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
+	w.mu.Lock()
+	takes := w.slowUser
+	w.mu.Unlock()
+	time.Sleep(takes)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p, lives := w.processes[pid]
+	if !lives {
+		return selector.Identity{}, 0, selector.ErrGone
+	}
+	return p.Identity, p.Credentials.Owner, nil
+}
+
+// target is one process of the world, pinned.
+type target struct {
+	w   *world
+	pid selector.PID
+}
+
+func (t target) Signal(syscall.Signal) error {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.w.signals[t.pid] = append(t.w.signals[t.pid], time.Now())
+	if t.w.onSignal != nil {
+		t.w.onSignal(t.pid)
+	}
+	return nil
+}
+
+func (target) Close() error { return nil }
+
+func (t target) Wait(ctx context.Context) (rollout.Exit, error) {
+	t.w.mu.Lock()
+	ended := t.w.ended[t.pid]
+	t.w.mu.Unlock()
+	select {
+	case exit := <-ended:
+		return exit, nil
+	case <-ctx.Done():
+		return rollout.Exit{}, ctx.Err()
+	}
+}
+
+func (w *world) Trace(pid selector.PID) (controller.Trace, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.traces[pid], w.blind
+}
+
+func (w *world) Round(reason controller.Reason, report controller.Report, _ time.Duration) {
+	w.change(func() {
+		w.rounds = append(w.rounds, reason)
+		w.reported = len(report.Servers)
+	})
+}
+
+func (w *world) Rollout(r rollout.Report) {
+	w.change(func() {
+		if !r.Superseded {
+			w.phases = append(w.phases, r.Phase)
+		}
+	})
+}
+
+func (w *world) Moved(m rollout.Member, from rollout.State) {
+	w.change(func() { w.moves = append(w.moves, fmt.Sprintf("%d %s %s", m.PID, from, m.State)) })
+	time.Sleep(w.stall)
+}
+
+func (w *world) Refused(rollout.Member, error) { w.change(func() { w.refusals++ }) }
+
+func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
+
+// land makes i what stands at its path, and tells the service, place by place.
+func (w *world) land(i selector.Install) {
+	var places []controller.Place
+	w.change(func() {
+		w.files[i.Path] = i
+		for p := range w.watched {
+			if p.Path == i.Path {
+				places = append(places, p)
+			}
+		}
+	})
+	for _, p := range places {
+		w.tellOf(p)
+	}
+}
+
+func (w *world) tellOf(p controller.Place) {
+	found := controller.Found{Place: p, Install: w.stands(p)}
+	if found.Install.State == "" {
+		return // nothing has landed yet
+	}
+	w.mu.Lock()
+	stopped := w.stopped
+	w.mu.Unlock()
+	select {
+	case w.found <- found:
+	case <-stopped:
+	}
+}
+
+func (w *world) Watch(p controller.Place) {
+	w.change(func() {
+		w.watched[p] = true
+		if !w.inSight(p.View) {
+			w.unsighted++
+		}
+	})
+	go w.tellOf(p)
+}
+
+// inSight reports whether the service has said who has that view.
+func (w *world) inSight(v selector.View) bool { return v == (selector.View{}) || w.seers[v] }
+
+func (w *world) Forget(p controller.Place) {
+	w.change(func() {
+		delete(w.watched, p)
+		w.forgot = append(w.forgot, p)
+	})
+}
+
+func (w *world) Found() <-chan controller.Found { return w.found }
+
+// Check finds what landed last, in the state that the test gave it, when the test lets it.
+func (w *world) Check(p controller.Place) selector.Install {
+	found := w.stands(p)
+	w.mu.Lock()
+	w.checks++
+	slow := w.slowCheck
+	w.mu.Unlock()
+	if slow == nil {
+		return found
+	}
+	takes, unready := slow(p)
+	time.Sleep(takes)
+	if unready {
+		found.State = selector.StateUnready
+	}
+	return found
+}
+
+func (w *world) stands(p controller.Place) selector.Install {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found := w.files[p.Path]
+	if w.state != "" {
+		found.State = w.state
+	}
+	return found
+}
+
+func (w *world) Sees(v selector.View, _ selector.Identity) {
+	w.change(func() { w.seers[v] = true })
+}
+
+func (w *world) Ended(selector.View, selector.Identity) {}
+
+func (w *world) asked(pid selector.PID) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.signals[pid])
+}
+
+func (w *world) upgrader() *controller.Upgrader { return w.upgraderFor(0) }
+
+func (w *world) upgraderFor(self selector.PID) *controller.Upgrader {
+	return controller.New(controller.Config{
+		Self:      self,
+		Rule:      selector.Rule{Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}},
+		Signal:    syscall.SIGUSR1,
+		Source:    controller.SourceBPF,
+		Inspector: w,
+		Witness:   w,
+		Pin:       func(pid selector.PID) (controller.Target, error) { return target{w, pid}, nil },
+	})
+}
+
+// serve runs a service over the world until the test ends, or until the function it answers with is
+// called.
+func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
+	t.Helper()
+	cfg := controller.ServiceConfig{
+		Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Events: w.events,
+		ScanEvery: scanEvery, Observer: w, Journal: &journal{w}, Saved: w.saved,
+		MaxPerUser: w.maxPerUser, MaxPlacesPerUser: w.maxPlaces,
+	}
+	if w.brief {
+		cfg.Events = nil
+	}
+	if w.learned {
+		cfg.Paths = nil
+	}
+	w.service = controller.NewService(cfg)
+	w.change(func() { w.stopped = make(chan struct{}) })
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.service.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		close(w.stopped)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	synctest.Wait()
+	return stop
+}
+
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func requireAsked(t *testing.T, w *world, pid selector.PID, want int, when string) {
+	t.Helper()
+	if got := w.asked(pid); got != want {
+		t.Fatalf("%s: %d was asked %d times, want %d", when, pid, got, want)
+	}
+}
+
+func TestASecondRoundAsksNobodyAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.start(8, newImage)
+		w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(0)
+		report, err := w.service.Trigger(t.Context(), "", 0)
+		if err != nil || len(report.Plan) != 0 || report.Behind() != 1 {
+			t.Errorf("the second round planned %v with %d behind, %v; want none, 1", report.Plan, report.Behind(), err)
+		}
+		w.pass(time.Second)
+		requireAsked(t, w, 7, 1, "after two rounds")
+	})
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
+)
+
+// mountSilent is a folder on a file system that never answers.
+func mountSilent(t *testing.T) string {
+	t.Helper()
+	needRoot(t)
+	dir := t.TempDir()
+	release, err := testfleet.MountSilent(dir)
+	must(t, err)
+	t.Cleanup(func() { must(t, release()) })
+	return dir
+}
+
+// TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly: one user names a hundred files there, another one
+// has his own looked at as ever.
+func TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly(t *testing.T) {
+	t.Parallel()
+	silent := mountSilent(t)
+	_, path := installed(t)
+	const hostile, other = 1001, 1002
+	h := newHub(shortSettle, eventsOnly())
+	var last *Watcher
+	for i := range 100 {
+		last = h.Watch(Way{Path: fmt.Sprintf("%s/%d", silent, i), Owner: hostile}, func(i selector.Install) {
+			t.Errorf("told of a file that cannot be seen: %+v", i)
+		})
+	}
+	w := &watched{said: make(chan selector.Install, 1)}
+	w.Watcher = h.Watch(Way{Path: path, Owner: other}, w.put)
+	awaitReady(t, w, imageOf(t, path))
+	awaitReady(t, w, replace(t, path, static().bytes()))
+	requireUnready(t, last.Check(), "the file system does not answer")
+	requireReady(t, w.Check())
+	eventually(t, "all that wait are shown", func() bool { return h.Stats().Stuck == 100 })
+	h.Close() // which does not wait
+	if s := h.Stats(); s.Ways != 0 {
+		t.Errorf("after the end: %+v", s)
+	}
+	requireUnready(t, Check(Way{Path: silent + "/prog"}), "the file system does not answer")
+	requireUnready(t, Settled(t.Context(), Way{Path: silent + "/prog"}, time.Second), "the file system does not answer")
+}
+
+// unpolledVariable has a test look at the file that it names, in a process that may stand still.
+const unpolledVariable = "INSTALL_UNPOLLED"
+
+// TestAFileThatNobodyPollsHoldsUpNobody: the Go runtime asks whether a file can be polled with all that it does
+// waiting for the answer. So those who look are another process: this one answers the kernel.
+func TestAFileThatNobodyPollsHoldsUpNobody(t *testing.T) {
+	if file := os.Getenv(unpolledVariable); file != "" {
+		lookBesideUnpolled(t, file)
+		return
+	}
+	t.Parallel()
+	needRoot(t)
+	dir := t.TempDir()
+	release, err := testfleet.MountUnpolled(dir)
+	must(t, err)
+	release = sync.OnceValue(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	self, err := os.Executable()
+	must(t, err)
+	cmd := exec.CommandContext(ctx, self, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), unpolledVariable+"="+filepath.Join(dir, testfleet.Unpolled))
+	cmd.Cancel = func() error { return errors.Join(cmd.Process.Kill(), release()) } // one that waits does not end before
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("who looks at it: %v\n%s", errors.Join(err, ctx.Err()), said)
+	}
+	must(t, release())
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(t, err)
+	if strings.Contains(string(mounts), dir) {
+		t.Error("it is still mounted")
+	}
+}
+
+// lookBesideUnpolled has one user name the file, and another one his own.
+func lookBesideUnpolled(t *testing.T, file string) {
+	_, path := installed(t)
+	h := newHub(shortSettle, eventsOnly())
+	watch := func(path string, owner uint32) *watched {
+		w := &watched{said: make(chan selector.Install, 1)}
+		w.Watcher = h.Watch(Way{Path: path, Owner: owner}, w.put)
+		return w
+	}
+	hostile, other := watch(file, 1001), watch(path, 1002)
+	awaitReady(t, other, imageOf(t, path))
+	for range 5 {
+		awaitReady(t, other, replace(t, path, static().bytes()))
+		eventually(t, "a check has its answer in time", func() bool { return other.Check().State == selector.StateReady })
+	}
+	awaitState(t, hostile, selector.StateReady, "") // so it was opened, and read
+	awaitReady(t, other, replace(t, path, static().bytes()))
+	h.Close()
+	if s := h.Stats(); s.Ways != 0 {
+		t.Errorf("after the end: %+v", s)
+	}
+}
+
+// TestWhoHasHisFilesLookedAtWithoutEndWaitsForIt: what the looks cost is counted against their owner.
+func TestWhoHasHisFilesLookedAtWithoutEndWaitsForIt(t *testing.T) {
+	t.Parallel()
+	o, stop := newOwner(), make(chan struct{})
+	if !o.afford(stop) {
+		t.Fatal("a new owner may not look")
+	}
+	if used := cost(func() { spin(5 * time.Millisecond) }); used < 4*time.Millisecond {
+		t.Errorf("5 ms of work cost %s", used)
+	}
+	o.spend(burst + time.Hour)
+	close(stop)
+	if o.afford(stop) {
+		t.Error("who has spent an hour too much may look at once")
+	}
+	if o.do(stop, func() { t.Error("looked") }) {
+		t.Error("who has spent an hour too much has looked")
+	}
+}
+
+// spin uses the processor for that long.
+func spin(d time.Duration) {
+	for begin := threadTime(); threadTime()-begin < d; {
+	}
+}

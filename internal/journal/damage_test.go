@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package journal_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/journal"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// TestATornFileIsUsedAsFarAsItGoes cuts the file at every byte.
+func TestATornFileIsUsedAsFarAsItGoes(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1, 2)))
+	must(t, f.Note(server(3)))
+	must(t, f.Note(server(4)))
+	path := theFile(t, dir)
+	content, err := os.ReadFile(path)
+	must(t, err)
+	for n := range len(content) + 1 {
+		must(t, os.WriteFile(path, content[:n], 0o600))
+		_, got := mustOpen(t, dir)
+		whole := bytes.Count(content[:n], []byte("\n"))
+		if whole < 2 {
+			if got != nil {
+				t.Fatalf("%d bytes without a service gave %+v", n, got)
+			}
+			continue
+		}
+		want := saved()
+		want.Rollouts = want.Rollouts[:min(2, whole-2)]
+		for pid := 1; pid <= whole-4; pid++ {
+			want.Rollouts[0].Members = append(want.Rollouts[0].Members, server(selector.PID(pid)))
+		}
+		check(t, got, want)
+	}
+	// A note after a torn one does not begin in the middle of its line.
+	must(t, os.WriteFile(path, content[:len(content)-5], 0o600))
+	f, _ = mustOpen(t, dir)
+	must(t, f.Note(server(5)))
+	_, got := mustOpen(t, dir)
+	check(t, got, saved(1, 2, 3, 5))
+}
+
+func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1, 2)))
+	path := theFile(t, dir)
+	raw, err := os.ReadFile(path)
+	must(t, err)
+	content := string(raw)
+	lines := strings.SplitAfter(content, "\n")
+	replace := func(from, to string) string {
+		if !strings.Contains(content, from) {
+			t.Fatalf("no %q in\n%s", from, content)
+		}
+		return strings.Replace(content, from, to, 1)
+	}
+	for name, content := range map[string]string{
+		"other version":         replace(`state":3`, `state":1`),
+		"other version's form":  `{"ebpf_upgrader_state":4,"more":true}` + "\n",
+		"other install":         replace(installPath, "/usr/bin/other"),
+		"text":                  "hello\nworld\n",
+		"text without an end":   "hello",
+		"zeros":                 strings.Repeat("\x00", 4096),
+		"garbage in the middle": lines[0] + lines[1] + "garbage\n" + lines[4],
+		"half a server":         lines[0] + lines[1] + `{"server":{"pid":1}}` + "\n" + lines[4],
+		"a field too many":      replace(`"pid":1,`, `"pid":1,"x":1,`),
+		"a field twice":         replace(`"pid":1,`, `"pid":1,"pid":1,`),
+		"other case":            replace(`"pid":1,`, `"PID":1,`),
+		"unknown state":         replace(`"state":"settling"`, `"state":"settlign"`),
+		"unknown verdict":       replace(`"verdict":"up-to-date"`, `"verdict":"fine"`),
+		"pid 0":                 replace(`"pid":1,`, `"pid":0,`),
+		"negative pid":          replace(`"pid":1,`, `"pid":-1,`),
+		"pid of 64 bits":        replace(`"pid":1,`, `"pid":4294967297,`),
+		"two services":          lines[0] + lines[1] + lines[1] + lines[2],
+		"no service":            lines[0] + lines[2] + lines[4],
+		"rollout 0":             replace(`"rollout":{"number":9223372036854775808`, `"rollout":{"number":0`),
+		"two in one line":       lines[0] + lines[1] + `{"server":null,"forget":0}` + "\n" + lines[4],
+		"two headers":           lines[0] + lines[0] + lines[1],
+		"empty line":            lines[0] + "\n" + lines[1],
+		"far future":            lines[0] + lines[1] + strings.Replace(lines[4], `"since":`, `"since":9`+strings.Repeat("0", 18-len("9"))+`1`, 1) + lines[5],
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, os.WriteFile(path, []byte(content), 0o600))
+			f, got, err := open(t, dir, installPath)
+			if !errors.Is(err, journal.ErrForeign) {
+				t.Fatalf("Open gave %+v, %v; want ErrForeign", got, err)
+			}
+			check(t, got, controller.Saved{Lacking: true})
+			if !strings.Contains(err.Error(), path) {
+				t.Errorf("%q does not name the file", err)
+			}
+			must(t, f.Save(saved(3)))
+			_, got = mustOpen(t, dir)
+			check(t, got, saved(3))
+		})
+	}
+}
+
+func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1)))
+	path := theFile(t, dir)
+	content, err := os.ReadFile(path)
+	must(t, err)
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	must(t, err)
+	other := bytes.Replace(content, bytes.TrimSpace(boot), []byte("00000000-0000-4000-8000-000000000000"), 1)
+	for what, left := range map[string][]byte{
+		"file": other, "file of another version": bytes.Replace(other, []byte(`state":3`), []byte(`state":1`), 1),
+	} {
+		must(t, os.WriteFile(path, left, 0o600))
+		must(t, os.Chmod(path, 0o400)) // which says that something is lacking in it
+		if _, got := mustOpen(t, dir); got != nil {
+			t.Errorf("another boot's %s gave %+v", what, got)
+		}
+		must(t, os.Chmod(path, 0o600))
+	}
+	f, _ = mustOpen(t, dir)
+	must(t, f.Note(server(1)))
+	_, got := mustOpen(t, dir)
+	check(t, got, controller.Saved{}) // and not the other boot's rollouts with it
+}
+
+func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
+	for name, plant := range map[string]func(path string) error{
+		"symbolic link": func(path string) error { return os.Symlink("/etc/passwd", path) },
+		"pipe":          func(path string) error { return unix.Mkfifo(path, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			f, _ := mustOpen(t, dir)
+			must(t, f.Save(saved()))
+			path := theFile(t, dir)
+			must(t, os.Remove(path))
+			must(t, plant(path))
+			f, got, err := open(t, dir, installPath)
+			if !errors.Is(err, journal.ErrForeign) {
+				t.Fatalf("Open gave %+v, %v; want ErrForeign", got, err)
+			}
+			check(t, got, controller.Saved{Lacking: true})
+			must(t, f.Save(saved(1)))
+			_, got = mustOpen(t, dir)
+			check(t, got, saved(1))
+		})
+	}
+}
+
+// serversOf are those of all rollouts.
+func serversOf(s controller.Saved) (all []rollout.MemberSnapshot) {
+	for _, r := range s.Rollouts {
+		all = append(all, r.Members...)
+	}
+	return all
+}
+
+func FuzzLoad(f *testing.F) {
+	dir := f.TempDir()
+	file, _, err := journal.Open(dir, installPath)
+	if err == nil {
+		err = file.Save(saved(1, 2, 3))
+	}
+	entries, _ := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		f.Fatal(err, entries)
+	}
+	name := entries[0].Name()
+	content, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content)
+	f.Add(content[:len(content)-7])
+	f.Add([]byte(""))
+	f.Add([]byte("\n"))
+	f.Add([]byte(`{"ebpf_upgrader_state":2}` + "\n"))
+	f.Add(bytes.Replace(content, []byte(`"since":`), []byte(`"since":-`), 1))
+	f.Add(bytes.ReplaceAll(content, []byte(`{"server":{`), []byte(`{"server":null,"rollout":{`)))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, got, err := journal.Open(dir, installPath)
+		if err != nil && (!cmp.Equal(got, &controller.Saved{Lacking: true}) || !errors.Is(err, journal.ErrForeign)) {
+			t.Fatalf("Open gave %+v, %v", got, err)
+		}
+		if err != nil || got == nil {
+			return
+		}
+		for _, s := range serversOf(*got) {
+			if s.PID <= 0 || s.Verdict.String() == "" || s.State < rollout.Signalled || s.State > rollout.GaveUp {
+				t.Fatalf("half a server: %+v", s)
+			}
+		}
+		if err := file.Save(*got); err != nil {
+			t.Fatal(err)
+		}
+		again, loaded, err := journal.Open(dir, installPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, loaded, same); diff != "" {
+			t.Fatalf("saved again, it differs:\n%s", diff)
+		}
+		_, _ = file.Close(), again.Close()
+	})
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package lock_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/lock"
+)
+
+// roleVariable makes the test binary one of the processes below.
+const roleVariable = "LOCK_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	role, argument, _ := strings.Cut(os.Getenv(roleVariable), "=")
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	dir, path, _ := strings.Cut(argument, "|")
+	var err error
+	if role == "hold" {
+		err = hold(dir, path)
+	} else {
+		err = contend(dir, path)
+	}
+	if err != nil {
+		fmt.Println("broken:", err)
+		os.Exit(1)
+	}
+}
+
+func play(t *testing.T, role, dir, path string) *exec.Cmd {
+	t.Helper()
+	c := exec.Command("/proc/self/exe")
+	c.Env = append(os.Environ(), roleVariable+"="+role+"="+dir+"|"+path)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return c
+}
+
+// wholeHost in place of a path is the lock on all of them.
+const wholeHost = "*"
+
+// hold keeps the lock until its input ends.
+func hold(dir, path string) error {
+	acquire := lock.Acquire
+	if path == wholeHost {
+		acquire = func(dir, _, note string) (*lock.Lock, error) {
+			l, err := lock.AcquireHost(dir, note)
+			if err == nil {
+				err = l.Announce([]string{"rag-rat"})
+			}
+			return l, err
+		}
+	}
+	l, err := acquire(dir, path, "socket of the other\n\"one\"")
+	if err != nil {
+		return err
+	}
+	fmt.Println("holds")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	return l.Release()
+}
+
+// holder starts a process that holds the lock.
+func holder(t *testing.T, dir, path string) *exec.Cmd {
+	t.Helper()
+	c := play(t, "hold", dir, path)
+	_, err := c.StdinPipe()
+	must(t, err)
+	out, err := c.StdoutPipe()
+	must(t, err)
+	must(t, c.Start())
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "holds\n" {
+		t.Fatalf("the holder said %q, %v", line, err)
+	}
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func refused(t *testing.T, dir, path string, pid int) {
+	t.Helper()
+	_, err := lock.Acquire(dir, path, "mine")
+	held, ok := errors.AsType[*lock.HeldError](err)
+	if !ok || held.PID != pid || held.Note != "socket of the other\n\"one\"" {
+		t.Fatalf("Acquire(%q) gave %#v; want that process %d holds it", path, err, pid)
+	}
+	if want := fmt.Sprintf("lock %q: held by process %d", path, pid); err.Error() != want {
+		t.Errorf("Acquire said %q, want %q", err, want)
+	}
+}
+
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v are left in the directory", entries, err)
+	}
+}
+
+func TestASecondProcessIsRefusedAndToldWhoHoldsIt(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "run", "locks"), filepath.Join(t.TempDir(), "not-there-yet")
+	c := holder(t, dir, path)
+	refused(t, dir, path, c.Process.Pid)
+	refused(t, dir, path, c.Process.Pid)
+	other, err := lock.Acquire(dir, path+"2", "")
+	must(t, err)
+	must(t, other.Release())
+
+	must(t, c.Process.Kill())
+	_ = c.Wait()
+	l, err := lock.Acquire(dir, path, "")
+	must(t, err)
+	must(t, l.Release())
+	must(t, l.Release())
+	empty(t, dir)
+}
+
+func TestTheHolderOfAMomentAgoIsNotTold(t *testing.T) {
+	dir, path := t.TempDir(), "/nowhere/binary"
+	must(t, os.Chmod(dir, 0o700))
+	first := holder(t, dir, path)
+	must(t, first.Process.Kill())
+	_ = first.Wait()
+	second := holder(t, dir, path) // finds the file of the first
+	refused(t, dir, path, second.Process.Pid)
+}
+
+func TestTwoWaysToAFileShareTheLock(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	must(t, err)
+	dir := filepath.Join(root, "locks")
+	must(t, os.MkdirAll(filepath.Join(root, "opt"), 0o755))
+	file, link := filepath.Join(root, "opt", "binary-1"), filepath.Join(root, "binary")
+	must(t, os.WriteFile(file, nil, 0o755))
+	must(t, os.Symlink("opt", filepath.Join(root, "dir")))
+	must(t, os.Symlink("opt/binary-1", link))
+	must(t, os.Symlink("binary", filepath.Join(root, "link-to-link")))
+	ways := []string{file, link, filepath.Join(root, "dir", "binary-1"), filepath.Join(root, "link-to-link")}
+	for _, way := range ways {
+		c := holder(t, dir, way)
+		for _, other := range ways {
+			refused(t, dir, other, c.Process.Pid)
+		}
+		must(t, c.Process.Kill())
+		_ = c.Wait()
+	}
+
+	// An install through a link turns the link; who holds it still does.
+	c := holder(t, dir, link)
+	must(t, os.WriteFile(file+"2", nil, 0o755))
+	must(t, os.Remove(link))
+	must(t, os.Symlink(file+"2", link))
+	refused(t, dir, link, c.Process.Pid)
+}
+
+func TestADirectoryThatOthersCanChangeIsRefused(t *testing.T) {
+	for _, mode := range []os.FileMode{0o777, 0o777 | os.ModeSticky, 0o770, 0o702} {
+		dir := t.TempDir()
+		must(t, os.Chmod(dir, mode))
+		if l, err := lock.Acquire(dir, "/nowhere/binary", ""); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("mode %v gave %v, %v", mode, l, err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		dir := t.TempDir()
+		must(t, os.Chown(dir, 65534, 65534))
+		if l, err := lock.Acquire(dir, "/nowhere/binary", ""); err == nil || !strings.Contains(err.Error(), "65534") {
+			t.Errorf("a directory of uid 65534 gave %v, %v", l, err)
+		}
+	}
+}
+
+func TestALockFileThatWasRemovedIsNotRemovedTwice(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
+	mine, err := lock.Acquire(dir, path, "")
+	must(t, err)
+	entries, err := filepath.Glob(filepath.Join(dir, "install-*"))
+	must(t, err)
+	must(t, os.Remove(entries[0])) // by somebody who should not
+	c := holder(t, dir, path)
+	must(t, mine.Release())
+	refused(t, dir, path, c.Process.Pid)
+}
+
+func TestWhoServesTheHostExcludesEverybodyElse(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
+	host := holder(t, dir, wholeHost)
+	refused(t, dir, path, host.Process.Pid)
+	_, err := lock.AcquireHost(dir, "mine")
+	if held, ok := errors.AsType[*lock.HeldError](err); !ok || held.PID != host.Process.Pid {
+		t.Errorf("a second lock on the host gave %v, want that process %d holds it", err, host.Process.Pid)
+	}
+	must(t, host.Process.Kill())
+	_ = host.Wait()
+	one := holder(t, dir, path)
+	two, err := lock.AcquireAll(dir, []string{path + "2", path + "3", path + "2"}, "")
+	must(t, err)
+	must(t, two.Release())
+	_, err = lock.AcquireHost(dir, "mine")
+	held, ok := errors.AsType[*lock.HeldError](err)
+	if !ok || held.PID != one.Process.Pid || held.Note != "socket of the other\n\"one\"" {
+		t.Errorf("the lock on the host beside one on an install gave %#v, want that process %d holds it", err, one.Process.Pid)
+	}
+	must(t, one.Process.Kill())
+	_ = one.Wait()
+	all, err := lock.AcquireHost(dir, "")
+	must(t, err)
+	must(t, all.Release())
+	must(t, os.RemoveAll(dir))
+}
+
+func TestOfSeveralInstallsAllAreLockedOrNone(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
+	c := holder(t, dir, path+"2")
+	_, err := lock.AcquireAll(dir, []string{path + "1", path + "2"}, "")
+	if held, ok := errors.AsType[*lock.HeldError](err); !ok || held.PID != c.Process.Pid {
+		t.Errorf("with one of two held: %v, want that process %d holds it", err, c.Process.Pid)
+	}
+	l, err := lock.Acquire(dir, path+"1", "")
+	must(t, err)
+	must(t, l.Release())
+}
+
+// contend takes and releases the lock often. Who is inside makes a file that nobody else may find.
+func contend(dir, path string) error {
+	inside := filepath.Join(filepath.Dir(dir), "inside")
+	deadline := time.Now().Add(60 * time.Second)
+	for done := 0; done < 10; {
+		l, err := lock.Acquire(dir, path, "contender")
+		if held, ok := errors.AsType[*lock.HeldError](err); ok {
+			if held.Note != "contender" && held.PID != 0 || time.Now().After(deadline) {
+				return fmt.Errorf("after %d times: %w, note %q", done, err, held.Note)
+			}
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.Mkdir(inside, 0o700); err != nil {
+			return fmt.Errorf("held twice: %w", err)
+		}
+		if err := errors.Join(os.Remove(inside), l.Release()); err != nil {
+			return err
+		}
+		done++
+	}
+	return nil
+}
+
+func TestNoTwoHoldItAtOnce(t *testing.T) {
+	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if i%5 != 0 {
+				if err := contend(dir, path); err != nil {
+					t.Error(err)
+				}
+			} else if out, err := play(t, "contend", dir, path).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	all.Wait()
+	empty(t, dir)
+}

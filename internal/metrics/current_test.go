@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+
+package metrics_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/metrics"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+func TestStatusIsFreshAtEachScrape(t *testing.T) {
+	m := metrics.New("", "")
+	status := controller.Status{
+		Verdicts: map[selector.Verdict]int{selector.Outdated: 3, selector.UpToDate: 2},
+		Installs: []controller.InstallStatus{{Install: ready}, {Install: ready}, {}},
+		Rollouts: []rollout.Report{
+			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1}},
+			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1}},
+		},
+	}
+	m.FollowStatus(func(context.Context) (controller.Status, error) { return status, nil })
+	want := make(map[string]string)
+	for _, v := range selector.Verdicts() {
+		want[fmt.Sprintf("servers{verdict=%q}", v)] = "0"
+	}
+	for _, p := range rollout.Phases() {
+		want[fmt.Sprintf("rollouts{phase=%q}", string(p))] = "0"
+	}
+	for _, s := range rollout.States() {
+		want[fmt.Sprintf("rollout_servers{state=%q}", s)] = "0"
+	}
+	maps.Copy(want, map[string]string{
+		`servers{verdict="outdated"}`:       "3",
+		`servers{verdict="up-to-date"}`:     "2",
+		`rollouts{phase="canary"}`:          "2",
+		`installs{state="ready"}`:           "2",
+		`rollout_servers{state="pending"}`:  "2",
+		`rollout_servers{state="settling"}`: "1",
+	})
+	requireValues(t, scrape(t, m), want)
+
+	status = controller.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseComplete}}}
+	requireValues(t, scrape(t, m), map[string]string{
+		`servers{verdict="outdated"}`:      "0",
+		`rollouts{phase="canary"}`:         "0",
+		`rollouts{phase="complete"}`:       "1",
+		`rollout_servers{state="pending"}`: "0",
+	})
+}
+
+func TestWatchingIsShown(t *testing.T) {
+	m := metrics.New("", "")
+	m.FollowWatching(func() metrics.Watching {
+		return metrics.Watching{Places: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
+	})
+	requireValues(t, scrape(t, m), map[string]string{
+		"watched_installs": "1", "inotify_watches": "2", "polled_installs": "3", "stuck_lookups": "4",
+		"refused_watches_total": "5", "inotify_overflows_total": "6",
+	})
+}
+
+func TestTrackerIsShownWhileThereIsOne(t *testing.T) {
+	m := metrics.New("", "")
+	requireAbsent(t, scrape(t, m), trackerNames...)
+	requireValues(t, scrape(t, m), map[string]string{`tracker_mode{mode="bpf"}`: "0", `tracker_mode{mode="proc"}`: "0"})
+
+	m.SetSource(controller.SourceBPF)
+	m.FollowTracker(tracker)
+	requireValues(t, scrape(t, m), map[string]string{
+		`tracker_mode{mode="bpf"}`:                "1",
+		`tracker_mode{mode="proc"}`:               "0",
+		`tracked_servers`:                         "1",
+		`map_entries`:                             "1",
+		`map_capacity`:                            "2",
+		`losses_total{kind="map-full"}`:           "3",
+		`losses_total{kind="ring-full"}`:          "4",
+		`losses_total{kind="missed"}`:             "5",
+		`unreadable_args_total`:                   "6",
+		`resyncs_total`:                           "7",
+		`audit_differences_total{kind="missing"}`: "8",
+		`audit_differences_total{kind="extra"}`:   "9",
+	})
+
+	m.SetSource(controller.SourceProc)
+	m.FollowTracker(nil)
+	requireAbsent(t, scrape(t, m), trackerNames...)
+	requireValues(t, scrape(t, m), map[string]string{
+		`tracker_mode{mode="bpf"}`:                                "0",
+		`tracker_mode{mode="proc"}`:                               "1",
+		`promhttp_metric_handler_errors_total{cause="gathering"}`: "0",
+	})
+}
+
+var trackerNames = []string{
+	"tracked_servers", "map_entries", "map_capacity", "losses_total", "unreadable_args_total",
+	"resyncs_total", "audit_differences_total",
+}
+
+func tracker() (metrics.Tracker, error) {
+	return metrics.Tracker{
+		Entries: 1, Capacity: 2, LostMapFull: 3, LostRingFull: 4, Missed: 5,
+		UnreadableArgs: 6, Resyncs: 7, AuditMissing: 8, AuditExtra: 9,
+	}, nil
+}
+
+// TestScrapeDoesWithoutWhatFails: a service that does not answer costs a scrape one second, and only
+// the metrics that it would have answered for.
+func TestScrapeDoesWithoutWhatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New("", "")
+		m.FollowTracker(func() (metrics.Tracker, error) { return metrics.Tracker{}, errOther })
+		m.FollowStatus(func(ctx context.Context) (controller.Status, error) {
+			<-ctx.Done()
+			return controller.Status{}, ctx.Err()
+		})
+		m.Trouble(errOther)
+		before := time.Now()
+		text := scrape(t, m)
+		if took := time.Since(before); took != time.Second {
+			t.Errorf("the scrape took %v, want 1s", took)
+		}
+		requireValues(t, text, map[string]string{"troubles_total": "1"})
+		requireAbsent(t, text, append(trackerNames, "servers", "rollouts", "rollout_servers")...)
+		again := scrape(t, m)
+		if want := `promhttp_metric_handler_errors_total{cause="gathering"} 1`; !strings.Contains(again, want) {
+			t.Errorf("the next scrape lacks %q", want)
+		}
+	})
+}
+
+// TestServiceIsNotHeldUpByAScrape: the service tells the observer something before it answers.
+func TestServiceIsNotHeldUpByAScrape(t *testing.T) {
+	m := metrics.New("", "")
+	requests := make(chan chan controller.Status)
+	m.FollowStatus(func(ctx context.Context) (controller.Status, error) {
+		answer := make(chan controller.Status)
+		select {
+		case requests <- answer:
+			return <-answer, nil
+		case <-ctx.Done():
+			return controller.Status{}, ctx.Err()
+		}
+	})
+	go func() {
+		for answer := range requests {
+			serve(m)
+			m.SetSource(controller.SourceProc)
+			m.FollowTracker(tracker)
+			answer <- controller.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseRolling}}}
+		}
+	}()
+	var scrapes sync.WaitGroup
+	for range 8 {
+		scrapes.Go(func() {
+			requireValues(t, scrape(t, m), map[string]string{`rollouts{phase="rolling"}`: "1"})
+		})
+	}
+	scrapes.Wait()
+	close(requests)
+	requireValues(t, scrapeWithoutStatus(t, m), map[string]string{`troubles_total`: "8", `tracked_servers`: "1"})
+}
+
+func scrapeWithoutStatus(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	m.FollowStatus(nil)
+	text := scrape(t, m)
+	requireAbsent(t, text, "servers", "rollouts", "rollout_servers")
+	return text
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package procfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+// Activity reads what a process has done, its threads and those that have ended together. It fails with [ErrGone] when there
+// is no such process, and is not counted where the kernel does not tell.
+//
+// It waits for no other process: the kernel takes a lock that an exec holds only between giving up the old memory and
+// setting up the new one (exec_update_lock; do_io_accounting in fs/proc/base.c and exec_mmap in fs/exec.c, Linux 5.10 and
+// 6.12).
+func (fs *FS) Activity(pid selector.PID) (selector.Activity, error) {
+	fd, err := fs.openOf(pid, "io")
+	if err == nil {
+		defer func() { _ = unix.Close(fd) }()
+	}
+	var text [512]byte // seven numbers with their names
+	n := 0
+	if err == nil {
+		n, err = readOnce(fd, text[:])
+	}
+	switch {
+	case errors.Is(err, ErrGone) && fs.hasIO():
+		return selector.Activity{}, fmt.Errorf("read what %d does: %w", pid, ErrGone)
+	case err != nil:
+		return selector.Activity{}, nil
+	}
+	return parseIO(text[:n])
+}
+
+// hasIO tells a process that has ended from a kernel without the file.
+func (fs *FS) hasIO() bool {
+	_, err := statAt(fs.Descriptor(), "self/io", 0)
+	return err == nil
+}
+
+// parseIO takes /proc/PID/io apart: a name, a colon and a number in each line (proc_pid_io(5)).
+func parseIO(text []byte) (a selector.Activity, err error) {
+	found := 0
+	for line := range bytes.Lines(text) {
+		name, value, _ := bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte(": "))
+		var number *uint64
+		switch string(name) {
+		case "rchar":
+			number = &a.BytesRead
+		case "wchar":
+			number = &a.BytesWritten
+		case "syscr":
+			number = &a.Reads
+		case "syscw":
+			number = &a.Writes
+		default:
+			continue
+		}
+		if *number, err = strconv.ParseUint(string(value), 10, 64); err != nil {
+			return a, fmt.Errorf("parse io: %w", err)
+		}
+		found++
+	}
+	if a.IsCounted = found == 4; !a.IsCounted {
+		return a, fmt.Errorf("parse io: %w", errMalformed)
+	}
+	return a, nil
+}
+
+// Works reports whether a thread of a process does something: it runs, waits for a processor, is in uninterruptible sleep,
+// or sleeps in a system call in which no thread waits for work, as that which opens a file. Where the kernel does not tell
+// the system calls, the states have to do: see [FS.Inspect]. Works fails with [ErrGone] when there is no such process. Of a
+// process with more than 1,024 threads it asks as many.
+func (fs *FS) Works(pid selector.PID) (bool, error) {
+	task, err := fs.openOf(pid, "task")
+	if err != nil {
+		return false, fmt.Errorf("read what %d does: %w", pid, err)
+	}
+	defer func() { _ = unix.Close(task) }()
+	buf := fs.buffers.Get().(*[]byte)
+	defer fs.buffers.Put(buf)
+	asked := 0
+	for tids, err := range NumbersInParts(task) {
+		if err != nil {
+			return false, fmt.Errorf("read what %d does: %w", pid, gone(err))
+		}
+		for _, tid := range tids {
+			if fs.threadWorks(task, tid, *buf) {
+				return true, nil
+			}
+			if asked++; asked == mostThreads {
+				return false, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+func (fs *FS) threadWorks(task int, tid selector.PID, buf []byte) bool {
+	s, err := fs.stat(task, tid.String()+"/stat", buf)
+	switch {
+	case err != nil || s.exited():
+		return false
+	case s.state == 'R' || s.state == 'D':
+		return true
+	}
+	number, err := syscallOf(task, tid)
+	return err == nil && number >= 0 && !waitsForWork(number)
+}
+
+// waitsForWork reports whether a thread that sleeps in a system call waits to be given something to do. Sockets are not among
+// them: a thread that waits for one has asked for something.
+func waitsForWork(number int) bool {
+	switch number {
+	case unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_PPOLL, unix.SYS_PSELECT6, unix.SYS_NANOSLEEP,
+		unix.SYS_CLOCK_NANOSLEEP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_RT_SIGSUSPEND, unix.SYS_RESTART_SYSCALL, unix.SYS_READ,
+		unix.SYS_READV, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_IO_URING_ENTER:
+		return true
+	}
+	return waitsForWorkHere(number)
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package procfs_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/procfs"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
+)
+
+func TestInspectReadsEveryFactOfAnArmedServer(t *testing.T) {
+	t.Parallel()
+	r := server(t, program{env: []string{variable + "=" + executable(t)}})
+	p := inspect(t, open(t), r)
+	self := imageOf(t, executable(t))
+	if p.PID != r.pid || p.StartTime == 0 || p.Age <= 0 || p.Age > time.Minute || p.Forked {
+		t.Errorf("identity %+v, age %s, forked %t", p.Identity, p.Age, p.Forked)
+	}
+	if !p.Named || !p.Subcommand || !slices.Equal(p.Args, []string{"rag-rat", "mcp"}) {
+		t.Errorf("arguments %q, named %t, subcommand %t", p.Args, p.Named, p.Subcommand)
+	}
+	if !p.VariableSet || p.Variable != executable(t) || p.Target.Image != self || p.TargetProblem != "" {
+		t.Errorf("variable %q leads to %s (%s), want %s", p.Variable, p.Target.Image, p.TargetProblem, self)
+	}
+	if p.Image != self || !p.Catches || p.Unreadable != (selector.Unreadable{}) {
+		t.Errorf("image %s, want %s; catches %t; unreadable %+v", p.Image, self, p.Catches, p.Unreadable)
+	}
+	if p.Credentials.UID != uint32(os.Geteuid()) || p.Credentials.GID != uint32(os.Getegid()) {
+		t.Errorf("credentials %+v, want those of this process", p.Credentials)
+	}
+}
+
+func TestReadingStopsAtArgumentsThatDoNotMatch(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	for _, args := range [][]string{{"other", "mcp"}, {"rag-rat", "index"}} {
+		r := server(t, program{args: args, env: []string{variable + "=/x"}})
+		p := inspect(t, fs, r)
+		if p.Subcommand || p.VariableSet || p.Image.Known() || p.Unreadable.Fact != "" {
+			t.Errorf("%q: read on: %+v", args, p)
+		}
+		if !slices.Equal(p.Args, args) || p.Credentials.UID != uint32(os.Geteuid()) {
+			t.Errorf("%q: arguments %q of uid %d", args, p.Args, p.Credentials.UID)
+		}
+	}
+}
+
+func TestServerWithoutAHandlerIsToldApart(t *testing.T) {
+	t.Parallel()
+	if p := inspect(t, open(t), server(t, program{role: "deaf"})); p.Catches {
+		t.Error("a process with SIG_DFL for SIGUSR1 is said to catch it")
+	}
+}
+
+func TestLeaderThatExitedFirstIsReadThroughItsOtherThreads(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	r := server(t, program{role: "leaderless", env: []string{variable + "=" + executable(t)}})
+	waitForLeader(t, r)
+	p := inspect(t, fs, r)
+	if !p.Named || !p.Subcommand || !p.VariableSet || !p.Target.Known() || !p.Catches ||
+		p.Image != imageOf(t, executable(t)) || p.PID != r.pid || p.Unreadable.Fact != "" {
+		t.Errorf("facts are missing: %+v", p)
+	}
+	if !fs.HidesCmdline(r.pid) {
+		t.Error("HidesCmdline says that it has no command line")
+	}
+}
+
+func waitForLeader(t *testing.T, r *running) {
+	t.Helper()
+	eventually(t, "the leader thread exits", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.pid))
+		return err == nil && strings.Contains(string(stat), ") Z ")
+	})
+}
+
+func TestZombieIsGone(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	r := server(t, program{})
+	_ = r.in.Close()
+	if err := unix.Waitid(unix.P_PID, int(r.pid), nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", r.pid)); err != nil {
+		t.Fatalf("it is no zombie: %v", err)
+	}
+	if p, err := fs.Inspect(r.pid, query()); !errors.Is(err, procfs.ErrGone) {
+		t.Errorf("Inspect = %+v, %v, want ErrGone", p, err)
+	}
+	if fs.HidesCmdline(r.pid) {
+		t.Error("HidesCmdline takes a zombie for a process")
+	}
+	if id, _, err := fs.User(r.pid); !errors.Is(err, procfs.ErrGone) {
+		t.Errorf("User takes a zombie for process %+v: %v", id, err)
+	}
+}
+
+func TestNumbersOfNoProcessAreGone(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	reaped := server(t, program{})
+	_ = reaped.in.Close()
+	_, _ = reaped.Wait()
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", server(t, program{}).pid))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("no second thread in %v: %v", threads, err)
+	}
+	thread, _ := strconv.Atoi(threads[1].Name())
+	for what, pid := range map[string]selector.PID{
+		"a reaped process": reaped.pid, "a second thread": selector.PID(thread),
+		"zero": 0, "a negative number": -1, "a number too large": 1<<31 - 1,
+	} {
+		if p, err := fs.Inspect(pid, query()); !errors.Is(err, procfs.ErrGone) {
+			t.Errorf("%s: Inspect(%d) = %+v, %v, want ErrGone", what, pid, p, err)
+		}
+	}
+}
+
+func TestForkThatHasNotExecdIsToldApart(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	parent := start(t, program{role: "fork"})
+	child, err := strconv.Atoi(parent.line(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+		_, _ = syscall.Wait4(child, nil, 0, nil)
+	})
+	p, err := fs.Inspect(selector.PID(child), query())
+	if err != nil || !p.Forked || !p.Subcommand {
+		t.Errorf("Inspect of the child = %+v, %v, want a fork with its parent's arguments", p, err)
+	}
+	if inspect(t, fs, parent).Forked {
+		t.Error("its parent, which has exec'd, is taken for a fork, too")
+	}
+}
+
+func TestArgumentsLongerThanTheBufferAreMatchedWhole(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	for _, length := range []int{4 << 10, 16 << 10, 100 << 10, 600 << 10} {
+		args := append([]string{"rag-rat"}, slices.Repeat([]string{strings.Repeat("x", 1023)}, length>>10)...)
+		p := inspect(t, fs, server(t, program{args: append(args, "mcp")}))
+		if !p.Named || !p.Subcommand {
+			t.Errorf("%d bytes of arguments: named %t, subcommand %t", length, p.Named, p.Subcommand)
+		}
+		if kept := len(strings.Join(p.Args, " ")); kept > 4<<10 {
+			t.Errorf("%d bytes of arguments: %d were kept", length, kept)
+		}
+	}
+}
+
+// TestSubcommandThatIsCutByTheBufferIsNone has an argument that begins with the subcommand where
+// the first read ends.
+func TestSubcommandThatIsCutByTheBufferIsNone(t *testing.T) {
+	t.Parallel()
+	const buffer = 16 << 10
+	filler := strings.Repeat("x", buffer-len("rag-rat\x00")-len("\x00mcp"))
+	p := inspect(t, open(t), server(t, program{args: []string{"rag-rat", filler, "mcpx"}}))
+	if !p.Named || p.Subcommand {
+		t.Errorf("named %t, subcommand %t, want the name only", p.Named, p.Subcommand)
+	}
+}
+
+func TestEnvironmentIsReadAsGetenvReadsIt(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	long := "FILLER=" + strings.Repeat("x", 100<<10)
+	for name, c := range map[string]struct {
+		env   []string
+		value string
+		set   bool
+	}{
+		"not set":                  {nil, "", false},
+		"empty":                    {[]string{variable + "="}, "", true},
+		"the first entry counts":   {[]string{variable + "=/a", variable + "=/b"}, "/a", true},
+		"a longer name":            {[]string{variable + "_2=/b", "X" + variable + "=/c"}, "", false},
+		"inside another value":     {[]string{"X=" + variable + "=/b"}, "", false},
+		"behind a long entry":      {[]string{long, variable + "=/a"}, "/a", true},
+		"a value with equal signs": {[]string{variable + "=/a=b="}, "/a=b=", true},
+	} {
+		p := inspect(t, fs, server(t, program{env: c.env}))
+		if p.Variable != c.value || p.VariableSet != c.set {
+			t.Errorf("%s: %q, set %t, want %q, %t", name, p.Variable, p.VariableSet, c.value, c.set)
+		}
+	}
+}
+
+func TestCredentialsAreTheOnesThatFilesAreOpenedWith(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	got := inspect(t, open(t), server(t, program{role: "user"})).Credentials
+	if got.UID != 22 || got.GID != 12 || !slices.Equal(got.Groups, []uint32{7, 8}) {
+		t.Errorf("credentials %+v, want the effective ones, 22, 12 and groups 7, 8", got)
+	}
+	if got.Owner != 21 || !got.Changed {
+		t.Errorf("credentials %+v, want the real user 21 as the owner, and that they were changed", got)
+	}
+}
+
+// TestASetuidProgramIsToldByItsCredentials runs a copy of this binary that belongs to root.
+func TestASetuidProgramIsToldByItsCredentials(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	path := publicCopy(t)
+	for setuid, mode := range map[bool]os.FileMode{false: 0o755, true: 0o755 | os.ModeSetuid} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}}
+		got := inspect(t, open(t), server(t, program{path: path, sys: nobody})).Credentials
+		if got.Owner != 65534 || got.Changed != setuid || (got.UID == 0) != setuid {
+			t.Errorf("setuid %t: %+v", setuid, got)
+		}
+	}
+}
+
+// publicCopy is a copy of this binary that everybody may exec, on a file system that is not mounted
+// nosuid, as that of temporary files may be.
+func publicCopy(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "proc-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "rag-rat")
+	install(t, path)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestImageSurvivesTheInstallOfAnother(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "rag-rat")
+	install(t, path)
+	old := imageOf(t, path)
+	r := server(t, program{path: path, env: []string{variable + "=" + path}})
+	install(t, path)
+	p := inspect(t, open(t), r)
+	if p.Image != old || p.Target.Image != imageOf(t, path) || p.Target.Image == old {
+		t.Errorf("runs %s, would run %s, want %s and %s", p.Image, p.Target.Image, old, imageOf(t, path))
+	}
+}
+
+// install puts a copy of this binary at path by rename.
+func install(t *testing.T, path string) {
+	t.Helper()
+	content, err := os.ReadFile(executable(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := testfleet.WriteProgram(path+".new", content); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFactsThatAUserMayNotReadAreNamed(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	r := server(t, program{env: []string{variable + "=" + executable(t)}})
+	p := seenBy(t, program{role: fmt.Sprintf("inspect as nobody=%d", r.pid)})
+	want := selector.Unreadable{Fact: selector.FactEnvironment, Why: "permission denied"}
+	if p.Unreadable != want || !p.Subcommand || p.VariableSet || p.Image.Known() {
+		t.Errorf("seen by nobody: %+v, want %+v and nothing after it", p, want)
+	}
+}
+
+// seenBy is what a process that looks at another prints.
+func seenBy(t *testing.T, looker program) (p selector.Process) {
+	t.Helper()
+	if line := start(t, looker).line(t); json.Unmarshal([]byte(line), &p) != nil {
+		t.Fatal(line)
+	}
+	return p
+}
+
+// TestNumberThatIsUsedAgainIsNotMixedUp gives a process the number of one whose directory is open.
+func TestNumberThatIsUsedAgainIsNotMixedUp(t *testing.T) {
+	needRoot(t)
+	fs := open(t)
+	eventually(t, "a number is used again", func() bool {
+		first := server(t, program{})
+		var before selector.Process
+		eventually(t, "a process grows two clock ticks old", func() bool { // start times are in ticks
+			before = inspect(t, fs, first)
+			return before.Age > 20*time.Millisecond
+		})
+		dir, err := unix.Open(fmt.Sprintf("/proc/%d", first.pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = unix.Close(dir) }()
+		_ = first.in.Close()
+		_, _ = first.Wait()
+		last := strconv.Itoa(int(first.pid) - 1)
+		if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(last), 0); err != nil {
+			t.Fatal(err)
+		}
+		second := server(t, program{})
+		if second.pid != first.pid {
+			return false // somebody else was quicker
+		}
+		if _, err := unix.Openat(dir, "stat", unix.O_RDONLY, 0); !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) {
+			t.Errorf("the first one's directory answers for the second: %v", err)
+		}
+		if after := inspect(t, fs, second); after.Identity == before.Identity {
+			t.Errorf("both are %+v", after.Identity)
+		}
+		return true
+	})
+}
+
+// TestProcessesThatComeAndGo inspects processes at every moment of their lives.
+func TestProcessesThatComeAndGo(t *testing.T) {
+	fs := open(t)
+	pipe(t) // with the first, or the first timer, Go's runtime opens two descriptors that it keeps
+	before := descriptors(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 25 {
+				liveShortly(t, fs)
+			}
+		})
+	}
+	wg.Wait()
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+func liveShortly(t *testing.T, fs *procfs.FS) {
+	p, err := os.StartProcess("/bin/sh", []string{"rag-rat", "-c", ":", "mcp"},
+		&os.ProcAttr{Env: []string{variable + "=/bin/sh"}})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	// StartProcess returns in the middle of the exec, before there are arguments.
+	for matched := false; ; {
+		got, err := fs.Inspect(selector.PID(p.Pid), query())
+		if errors.Is(err, procfs.ErrGone) {
+			break
+		}
+		if got.Unreadable.Fact != "" && os.Geteuid() != 0 {
+			continue // what others than root are refused while a process gives up its memory, or takes on new
+		}
+		if err != nil || got.Unreadable.Fact != "" || got.StartTime == 0 || matched && !whole(got) {
+			t.Errorf("Inspect = %+v, %v, after its arguments were seen: %t", got, err, matched)
+			break
+		}
+		matched = got.Subcommand
+	}
+	_, _ = p.Wait()
+}
+
+func whole(p selector.Process) bool { return p.Subcommand && p.Image.Known() }
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestOpeningWhatIsNoProcSaysSo(t *testing.T) {
+	t.Parallel()
+	file := executable(t)
+	for root, want := range map[string]string{
+		"/no/such/place": "no such file or directory",
+		file:             "not a directory",
+		t.TempDir():      "mount a proc file system there",
+	} {
+		fs, err := procfs.NewFS(root)
+		if err == nil {
+			_ = fs.Close()
+			t.Errorf("NewFS(%q) succeeds", root)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("NewFS(%q) = %v, want one line with %q", root, err, want)
+		}
+	}
+}
+
+func BenchmarkInspect(b *testing.B) {
+	fs := open(b)
+	r := server(b, program{env: []string{variable + "=" + executable(b)}})
+	b.ReportAllocs()
+	for b.Loop() {
+		if p := inspect(b, fs, r); !p.Catches {
+			b.Fatalf("not read to the end: %+v", p)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+
+package procfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"ebpf-upgrader/selector"
+)
+
+// stat holds the fields of /proc/PID/stat that are used here, by the names of proc_pid_stat(5).
+type stat struct {
+	state      byte
+	flags      uint64
+	numThreads int
+	startTime  uint64 // clock ticks after boot
+	// layout is read by parseWhole only.
+	layout selector.Layout
+}
+
+// Bits of flags, from include/linux/sched.h.
+const (
+	flagExiting      = 0x4      // PF_EXITING
+	flagForkNoExec   = 0x40     // PF_FORKNOEXEC: "Forked but didn't exec"
+	flagKernelThread = 0x200000 // PF_KTHREAD
+)
+
+func (s stat) forked() bool       { return s.flags&flagForkNoExec != 0 }
+func (s stat) kernelThread() bool { return s.flags&flagKernelThread != 0 }
+
+// exited reports that the thread has ended or is about to: it gives its memory back, and with it
+// what its files show, before it is a zombie (exit_mm in do_exit, kernel/exit.c, Linux 6.12).
+func (s stat) exited() bool { return exitedState(s.state) || s.flags&flagExiting != 0 }
+
+// lives reports whether any thread of the process does, when s is that of its leader.
+func (s stat) lives() bool { return !s.exited() || s.numThreads > 1 }
+
+func exitedState(letter byte) bool { return letter == 'Z' || letter == 'X' }
+
+var errMalformed = errors.New("malformed")
+
+// Positions among the fields after the name, the first of which proc_pid_stat(5) counts as field 3.
+const (
+	statState      = 0
+	statFlags      = 6
+	statNumThreads = 17
+	statStartTime  = 19
+	statCodeStart  = 23
+	statCodeEnd    = 24
+	statStack      = 25
+	statArgStart   = 45
+	statArgEnd     = 46
+	statEnvStart   = 47
+	statEnvEnd     = 48
+
+	// statUsed has a bit for each.
+	statUsed = 1<<statState | 1<<statFlags | 1<<statNumThreads | 1<<statStartTime | 1<<statCodeStart | 1<<statCodeEnd |
+		1<<statStack | 1<<statArgStart | 1<<statArgEnd | 1<<statEnvStart | 1<<statEnvEnd
+)
+
+// afterName is what follows the name in a stat line, which is free text and may hold anything, parentheses and
+// newlines included: it ends at the last parenthesis.
+func afterName(line []byte) ([]byte, error) {
+	end := bytes.LastIndexByte(line, ')')
+	if begin := bytes.IndexByte(line, '('); begin < 0 || end < begin {
+		return nil, fmt.Errorf("parse stat: %w", errMalformed)
+	}
+	return line[end+1:], nil
+}
+
+// parseStat takes a stat line apart, but for the layout, which lies behind everything else.
+func parseStat(line []byte) (stat, error) { return parseUntil(statStartTime, line) }
+
+// parseWhole takes a stat line apart. Where no arguments are shown, there is no layout: the reader may not see it,
+// the memory has been given back, or an exec has not put them there yet.
+func parseWhole(line []byte) (stat, error) {
+	s, err := parseUntil(statEnvEnd, line)
+	if s.layout.ArgEnd <= s.layout.ArgStart {
+		s.layout = selector.Layout{}
+	}
+	return s, err
+}
+
+func parseUntil(last int, line []byte) (stat, error) {
+	fields, err := afterName(line)
+	if err != nil {
+		return stat{}, err
+	}
+	var s stat
+	for position := 0; position <= last; position++ {
+		var field []byte
+		field, fields = nextField(fields)
+		if len(field) == 0 {
+			return stat{}, fmt.Errorf("parse stat: %w", errMalformed)
+		}
+		if uint64(statUsed)>>position&1 == 0 {
+			continue
+		}
+		if err := s.take(position, field); err != nil {
+			return stat{}, fmt.Errorf("parse stat, field %d: %w", position+3, err)
+		}
+	}
+	return s, nil
+}
+
+// nextField is what stands behind one space, which is all that the kernel puts between two fields. Most fields of
+// a line are only passed over, and bytes.FieldsSeq takes longer for that.
+func nextField(line []byte) (field, rest []byte) {
+	if len(line) == 0 || line[0] != ' ' {
+		return nil, nil
+	}
+	line = line[1:]
+	end := bytes.IndexByte(line, ' ')
+	if end < 0 {
+		return bytes.TrimSuffix(line, []byte{'\n'}), nil
+	}
+	return line[:end], line[end:]
+}
+
+func (s *stat) take(position int, field []byte) (err error) {
+	switch position {
+	case statState:
+		s.state = field[0]
+	case statFlags:
+		s.flags, err = strconv.ParseUint(string(field), 10, 64)
+	case statNumThreads:
+		s.numThreads, err = strconv.Atoi(string(field))
+	case statStartTime:
+		s.startTime, err = strconv.ParseUint(string(field), 10, 64)
+	default:
+		if place := s.place(position); place != nil {
+			*place, err = strconv.ParseUint(string(field), 10, 64)
+		}
+	}
+	return err
+}
+
+// place is the part of the layout that stands at a position, if any does.
+func (s *stat) place(position int) *uint64 {
+	switch position {
+	case statCodeStart:
+		return &s.layout.CodeStart
+	case statCodeEnd:
+		return &s.layout.CodeEnd
+	case statStack:
+		return &s.layout.Stack
+	case statArgStart:
+		return &s.layout.ArgStart
+	case statArgEnd:
+		return &s.layout.ArgEnd
+	case statEnvStart:
+		return &s.layout.EnvStart
+	case statEnvEnd:
+		return &s.layout.EnvEnd
+	}
+	return nil
+}
+
+// sameImage reports whether the stat line of a process says that it runs what it ran when its line was t, and that
+// this has its arguments where they belong.
+func (s stat) sameImage(t stat) bool {
+	return s.layout.Known() && s.layout == t.layout && s.startTime == t.startTime && s.forked() == t.forked()
+}

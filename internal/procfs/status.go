@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+
+package procfs
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"ebpf-upgrader/selector"
+)
+
+// status holds the fields of /proc/PID/status that are used here.
+type status struct {
+	state byte
+	// tgid is the process that the thread belongs to.
+	tgid        selector.PID
+	credentials selector.Credentials
+	// pids is how many numbers the thread has, one in each PID namespace from that of the proc file system down to
+	// its own; 0 is unknown, as where the kernel has no PID namespaces.
+	pids int
+	// caught is SigCgt: bit n-1 is set when signal n has a handler.
+	caught uint64
+}
+
+// capPassDirectories are CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of include/uapi/linux/capability.h.
+const capPassDirectories = 1<<1 | 1<<2
+
+// exited reports that the thread has ended: a zombie, or one that is being reaped.
+func (s status) exited() bool { return exitedState(s.state) }
+
+func (s status) catches(signal int) bool {
+	return signal >= 1 && signal <= 64 && s.caught&(1<<(signal-1)) != 0
+}
+
+// The fields that a status must have, as bits.
+const (
+	statusState = 1 << iota
+	statusTgid
+	statusUID
+	statusGID
+	statusGroups
+	statusCaught
+	statusAll = 1<<iota - 1
+)
+
+// parseStatus takes a status file apart. The name, on the first line, has its newlines escaped by
+// the kernel (proc_task_name in fs/proc/array.c, Linux 6.12), so no line can be forged.
+func parseStatus(text []byte) (status, error) {
+	var s status
+	seen := 0
+	for line := range bytes.Lines(text) {
+		key, value, _ := bytes.Cut(line, []byte{':'})
+		field, err := s.take(key, bytes.TrimSpace(value))
+		if err != nil {
+			return status{}, fmt.Errorf("parse status, %s: %w", key, err)
+		}
+		seen |= field
+	}
+	if seen != statusAll {
+		return status{}, fmt.Errorf("parse status: %w", errMalformed)
+	}
+	return s, nil
+}
+
+// take keeps one line and says which field it was, 0 for one that is not used.
+func (s *status) take(key, value []byte) (field int, err error) {
+	switch string(key) {
+	case "State":
+		s.state, err = stateLetter(value)
+		return statusState, err
+	case "Tgid":
+		tgid, err := strconv.ParseInt(string(value), 10, 32)
+		s.tgid = selector.PID(tgid)
+		return statusTgid, err
+	case "Uid":
+		ids, err := fourIDs(value)
+		s.credentials.UID, s.credentials.Owner = ids[3], ids[0]
+		s.credentials.Changed = s.credentials.Changed || !same(ids)
+		return statusUID, err
+	case "Gid":
+		ids, err := fourIDs(value)
+		s.credentials.GID = ids[3]
+		s.credentials.Changed = s.credentials.Changed || !same(ids)
+		return statusGID, err
+	case "Groups":
+		s.credentials.Groups, err = parseIDs(value)
+		return statusGroups, err
+	case "NSpid": // since Linux 4.1 (commit e4bc33245124, "/proc/PID/status: show all sets of pid according to ns")
+		for range bytes.FieldsSeq(value) {
+			s.pids++
+		}
+	case "CapEff":
+		effective, err := firstSignals(value)
+		s.credentials.Passes = effective&capPassDirectories != 0
+		return 0, err
+	case "SigCgt":
+		s.caught, err = firstSignals(value)
+		return statusCaught, err
+	}
+	return 0, nil
+}
+
+// stateLetter is the "S" of "S (sleeping)".
+func stateLetter(value []byte) (byte, error) {
+	if len(value) == 0 {
+		return 0, errMalformed
+	}
+	return value[0], nil
+}
+
+// firstSignals reads a set of signals up to the 64th. MIPS has 128, printed from the last to the
+// first.
+func firstSignals(value []byte) (uint64, error) {
+	const digits = 64 / 4
+	return strconv.ParseUint(string(value[max(0, len(value)-digits):]), 16, 64)
+}
+
+// fourIDs are real, effective, saved and file system id. The last is the one that the kernel checks when
+// a file is opened or exec'd.
+func fourIDs(value []byte) ([4]uint32, error) {
+	ids, err := parseIDs(value)
+	if err != nil || len(ids) != 4 {
+		return [4]uint32{}, errMalformed
+	}
+	return [4]uint32(ids), nil
+}
+
+func same(ids [4]uint32) bool { return ids == [4]uint32{ids[0], ids[0], ids[0], ids[0]} }
+
+func parseIDs(value []byte) ([]uint32, error) {
+	var ids []uint32
+	for field := range bytes.FieldsSeq(value) {
+		id, err := strconv.ParseUint(string(field), 10, 32)
+		if err != nil {
+			return nil, errMalformed
+		}
+		ids = append(ids, uint32(id))
+	}
+	return ids, nil
+}

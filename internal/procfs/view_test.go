@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package procfs_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/procfs"
+)
+
+// TestThePathIsThatFromTheRootOfTheProcess, whatever its working directory, and is left out where that
+// cannot be told.
+func TestThePathIsThatFromTheRootOfTheProcess(t *testing.T) {
+	t.Parallel()
+	fs, dir := open(t), t.TempDir()
+	here, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(here, "gone")
+	if err := os.Mkdir(gone, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ dir, value, path string }{
+		{here, "/some/where", "/some/where"},
+		{here, "bin/rag-rat", here + "/bin/rag-rat"},
+		{here, "../x", here + "/../x"},
+		{here, "", ""},
+		{here, long(4090), ""},
+		{gone, "x", ""},
+	} {
+		r := server(t, program{dir: c.dir, env: []string{variable + "=" + c.value}})
+		if c.dir == gone {
+			if err := os.Remove(gone); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := inspect(t, fs, r)
+		if p.Path != c.path || c.value != "" && p.View != fs.View() {
+			t.Errorf("%.40q in %q is %.80q in %+v, want %.80q in %+v", c.value, c.dir, p.Path, p.View, c.path, fs.View())
+		}
+	}
+}
+
+// TestTheRootOfAProcessIsOpenedAsLongAsItIsTheSame: not that of the next process with the number, and
+// not another one.
+func TestTheRootOfAProcessIsOpenedAsLongAsItIsTheSame(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	fs, root := open(t), t.TempDir()
+	inside := filepath.Join(root, "bin")
+	write(t, inside)
+	r := server(t, program{role: "chroot=" + root, env: []string{variable + "=/bin"}})
+	p := inspect(t, fs, r)
+	if p.View == fs.View() || p.View.Root != imageOf(t, root) || p.Path != "/bin" {
+		t.Fatalf("sees %q in %+v", p.Path, p.View)
+	}
+	fd, err := fs.OpenRoot(p.Identity, p.View)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var s unix.Stat_t
+	if err := unix.Fstatat(fd, "bin", &s, 0); err != nil || s.Ino != imageOf(t, inside).Ino {
+		t.Errorf("the file below the root is %d, %v", s.Ino, err)
+	}
+	if fd, err := fs.OpenRoot(p.Identity, fs.View()); err == nil {
+		t.Errorf("another root than its own was opened: %d", fd)
+	}
+	next := p.Identity
+	next.StartTime++
+	if fd, err := fs.OpenRoot(next, p.View); !errors.Is(err, procfs.ErrGone) {
+		t.Errorf("the root of another process with its number: %d, %v", fd, err)
+	}
+	if err := r.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = r.Wait()
+	if fd, err := fs.OpenRoot(p.Identity, p.View); !errors.Is(err, procfs.ErrGone) {
+		t.Errorf("the root of a process that has ended: %d, %v", fd, err)
+	}
+}
+
+// TestAProcessInItsOwnNamespacesIsToldAsSuch, and whoever made them accounts for it, whatever ids it has
+// there.
+func TestAProcessInItsOwnNamespacesIsToldAsSuch(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	fs := open(t)
+	r := server(t, program{
+		env: []string{variable + "=/bin/sh"},
+		sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS},
+	})
+	p := inspect(t, fs, r)
+	pids, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", r.pid))
+	if err != nil || p.Container != pids && len(p.Container) != 64 || p.Cgroup == "" {
+		t.Errorf("is in container %q, control group %q, %v; want %s", p.Container, p.Cgroup, err, pids)
+	}
+	if p.View.Mounts == fs.View().Mounts || p.View.Root != fs.View().Root {
+		t.Errorf("sees %+v, we see %+v", p.View, fs.View())
+	}
+}
+
+// TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird: who looks lives in a namespace of his own, and has the proc
+// file system of ours, in which we have one number as he would have in his.
+func TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	r := server(t, program{env: []string{variable + "=/bin/sh"}})
+	looker := program{
+		role: fmt.Sprintf("inspect=%d", r.pid), sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID},
+	}
+	pids, err := os.Readlink("/proc/self/ns/pid")
+	if p := seenBy(t, looker); err != nil || p.Container != pids && len(p.Container) != 64 {
+		t.Errorf("is in container %q, %v; want %s", p.Container, err, pids)
+	}
+}
+
+// TestWhoMadeAUserNamespaceAccountsForAllInIt: a user makes one, and has a process in it that is
+// another of his ids.
+func TestWhoMadeAUserNamespaceAccountsForAllInIt(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	const user, subordinate = 4242, 4300
+	maker := server(t, program{role: fmt.Sprintf("apart=%d", user)})
+	first := maker.line(t)
+	for _, ids := range []string{"uid_map", "gid_map"} {
+		ids = "/proc/" + first + "/" + ids
+		if err := os.WriteFile(ids, fmt.Appendf(nil, "0 %d 1\n1 %d 5\n", user, subordinate), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enter := []string{"nsenter", "--user", "--target", first, "-S", "1", "-G", "1", publicCopy(t), "mcp"}
+	r := server(t, program{path: "/usr/bin/nsenter", args: enter, env: []string{variable + "=/bin/sh"}})
+	fs := open(t)
+	id, owner, err := fs.User(r.pid)
+	if err != nil || owner != user || id.PID != r.pid {
+		t.Errorf("process %d of uid %d belongs to %d, %v, want %d", r.pid, subordinate, owner, err, user)
+	}
+	if p := inspect(t, fs, r); p.Credentials.Owner != user || p.Credentials.UID != subordinate {
+		t.Errorf("%+v, want owner %d, uid %d", p.Credentials, user, subordinate)
+	}
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package procfs
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+)
+
+// opening asks by opening a FIFO, which waits until somebody opens it for writing.
+type opening struct {
+	path string
+	fd   int
+}
+
+func newOpening(t *testing.T) opening {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(filepath.Dir(path), unix.O_PATH, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opening{path, fd}
+}
+
+func (o opening) ask() (selector.File, error) {
+	fd, err := unix.Open(o.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return selector.File{}, err
+	}
+	return selector.File{UID: 7}, unix.Close(fd)
+}
+
+func (o opening) release(t *testing.T) {
+	t.Helper()
+	fd, err := unix.Open(o.path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+}
+
+func about(pid selector.PID) question {
+	return question{id: selector.Identity{PID: pid}, name: "/file"}
+}
+
+func TestAnswerInTimeIsTaken(t *testing.T) {
+	t.Parallel()
+	var w waits
+	o := newOpening(t)
+	o.release(t)
+	for {
+		r, err := w.within(about(1), 7, time.Time{}, o.fd, o.ask)
+		if errors.Is(err, errNoAnswer) {
+			continue // on a machine as slow as that; the next look has it
+		}
+		if err != nil || r.err != nil || r.file.UID != 7 {
+			t.Errorf("within = %+v, %v", r, err)
+		}
+		break
+	}
+	if a := w.accounts[7]; a.stuck > 0 {
+		t.Errorf("%d stuck", a.stuck)
+	}
+}
+
+func TestALateAnswerIsForTheNextLook(t *testing.T) {
+	t.Parallel()
+	var w waits
+	o := newOpening(t)
+	if _, err := w.within(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errNoAnswer) {
+		t.Fatalf("within = %v, want no answer", err)
+	}
+	asked := func() (selector.File, error) { t.Error("asked again while it waits"); return selector.File{}, nil }
+	if _, err := w.within(about(1), 7, time.Time{}, descriptor(t), asked); !errors.Is(err, errNoAnswer) {
+		t.Errorf("asked again while it waits: %v", err)
+	}
+	o.release(t)
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		r, err := w.within(about(1), 7, time.Time{}, descriptor(t), asked)
+		if err == nil && r.err == nil && r.file.UID == 7 {
+			break
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("the answer is never taken: %v", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// TestALateAnswerToAnOldQuestionIsAskedForAnew: what was asked before an install may be of the file that it replaced.
+func TestALateAnswerToAnOldQuestionIsAskedForAnew(t *testing.T) {
+	t.Parallel()
+	var w waits
+	o := newOpening(t)
+	if _, err := w.within(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errNoAnswer) {
+		t.Fatalf("within = %v, want no answer", err)
+	}
+	since := time.Now()
+	o.release(t)
+	anew := func() (selector.File, error) { return selector.File{UID: 8}, nil }
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		r, err := w.within(about(1), 7, since, descriptor(t), anew)
+		switch {
+		case err == nil && r.file.UID == 8 && r.asked.After(since):
+			return
+		case err == nil:
+			t.Fatalf("got %+v, asked %s before it may have been", r.file, since.Sub(r.asked))
+		case time.Now().After(deadline):
+			t.Fatalf("it is never asked for anew: %v", err)
+		}
+	}
+}
+
+func descriptor(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// TestFileSystemsThatDoNotAnswerCostTheirUserOnly: four threads, and of the time a share.
+func TestFileSystemsThatDoNotAnswerCostTheirUserOnly(t *testing.T) {
+	t.Parallel()
+	var w waits
+	var last opening
+	for pid := range selector.PID(mostStuck) {
+		last = newOpening(t)
+		defer last.release(t)
+		if _, err := w.within(about(pid+1), 7, time.Time{}, last.fd, last.ask); !errors.Is(err, errNoAnswer) {
+			t.Fatalf("within = %v, want no answer", err)
+		}
+	}
+	refused := func() (selector.File, error) { t.Error("asked"); return selector.File{}, nil }
+	if _, err := w.within(about(1000), 7, time.Time{}, descriptor(t), refused); !errors.Is(err, errManyStuck) {
+		t.Errorf("within = %v, want a refusal", err)
+	}
+	other := about(1000)
+	if _, patience, err := w.begin(other, 8, time.Time{}, answerWithin); err != nil || patience != answerWithin {
+		t.Errorf("another user is given %s, %v", patience, err)
+	}
+	w.account(8).credit = -time.Hour
+	if _, patience, err := w.begin(other, 8, time.Time{}, answerWithin); err != nil || patience != 0 {
+		t.Errorf("who has had his share of the time is waited for %s, %v", patience, err)
+	}
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/chaos/witness"
+)
+
+// arena is where everything happens.
+type arena struct {
+	config
+	installs []*install
+	fleet    *fleet
+	children *starter
+	service  *service
+	result   result
+	mu       sync.Mutex // guards result in a storm
+}
+
+// asArena plays, and writes the result to stdout.
+func asArena(text string) error {
+	a := &arena{}
+	if err := json.Unmarshal([]byte(text), &a.config); err != nil {
+		return err
+	}
+	a.result = result{FewNumbers: a.FewNumbers, Limited: a.limited(), For: a.For, Installs: map[string]int{}}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	if err := a.play(ctx); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(a.result)
+}
+
+// choices are those of one phase: how many another one makes, which depends on time, does not matter.
+func (c config) choices(phase string) *rand.Rand {
+	name := fnv.New64a()
+	_, _ = fmt.Fprint(name, c.FewNumbers, phase)       // a hash takes everything
+	return rand.New(rand.NewPCG(c.Seed, name.Sum64())) //nolint:gosec // to be repeated, not to be secret
+}
+
+func (a *arena) play(ctx context.Context) (err error) {
+	if err := a.prepare(); err != nil {
+		return err
+	}
+	w, err := witness.Open()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		records, closing := w.Close()
+		if closing == nil {
+			a.judge(records)
+		}
+		err = errors.Join(err, closing)
+	}()
+	defer a.fleet.stop()
+	a.say("%d servers start", a.Servers)
+	if err := a.fleet.fill(ctx, a.choices("fill"), a.Servers); err != nil {
+		return err
+	}
+	if err = a.service.start(small); err == nil {
+		err = a.storms(ctx)
+	}
+	if err != nil && a.service.gone() { // what it broke, not we; the judge says how it ended
+		a.broken("the service is gone: %v", err)
+		err = nil
+	}
+	a.service.end(unix.SIGTERM)
+	return err
+}
+
+func (a *arena) storms(ctx context.Context) error {
+	if err := a.stormAndQuiet(ctx, "first", 5); err != nil {
+		return err
+	}
+	before, err := a.rest(ctx, patience/4, func(holdings) bool { return true })
+	if err != nil {
+		return err
+	}
+	if err := a.stormAndQuiet(ctx, "second", 0); err != nil {
+		return err
+	}
+	return a.seeksLeaks(ctx, before)
+}
+
+// judge says which rules were broken.
+func (a *arena) judge(records []witness.Record) {
+	j := judge{homes: a.fleet.homes(), instances: a.service.instances, broken: a.broken, result: &a.result}
+	j.records(records)
+	a.judgeLog()
+	a.result.Upgrades, a.result.Servers = a.fleet.upgrades(), len(a.fleet.all)
+	a.result.Instances, a.result.Losses = len(a.service.instances), a.service.losses
+}
+
+func (a *arena) judgeLog() {
+	log, err := os.Open(a.service.path("log"))
+	if err != nil {
+		return // it was never started
+	}
+	defer func() { _ = log.Close() }()
+	if found := alarms(log); len(found) > 0 {
+		a.broken("the service's log has %d alarms, the first of which is: %s", len(found), found[0])
+	}
+}
+
+// broken notes that a rule was broken, and says so at once.
+func (a *arena) broken(format string, args ...any) {
+	sentence := fmt.Sprintf(format, args...)
+	a.say("BROKEN: %s", sentence)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.result.Violations = append(a.result.Violations, sentence)
+}
+
+// say tells whoever waits.
+func (a *arena) say(format string, args ...any) {
+	where := "host's numbers"
+	if a.FewNumbers {
+		where = "few numbers"
+	}
+	fmt.Fprintf(os.Stderr, "%s (%s) %s\n", time.Now().Format(time.TimeOnly), where, fmt.Sprintf(format, args...))
+}
+
+// prepare makes the directories and the installs.
+func (a *arena) prepare() error {
+	crash := filepath.Join(a.Dir, "crasher")
+	if err := crasher(crash, a.Server); err != nil {
+		return err
+	}
+	a.children = newStarter()
+	a.service = &service{
+		children: a.children, program: a.Program, dir: filepath.Join(a.Dir, fmt.Sprintf("service-%t", a.FewNumbers)),
+		broken: a.broken, patience: 30 * time.Second,
+	}
+	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewNumbers))
+	// The state has little room, which is easily filled.
+	for dir, size := range map[string]string{a.service.path("state"): "256k", installs: "4g"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		mode := "0700"
+		if dir == installs {
+			mode = "0755"
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode="+mode+",size="+size); err != nil {
+			return fmt.Errorf("mount %q: %w", dir, err)
+		}
+	}
+	for n := range 4 {
+		in, err := newInstall(filepath.Join(installs, strconv.Itoa(n)), n%2 == 1, a.Server, crash)
+		if err != nil {
+			return err
+		}
+		a.installs = append(a.installs, in)
+	}
+	a.fleet = &fleet{server: a.Server, installs: a.installs}
+	return nil
+}
+
+// patience is how long a quiet may take.
+const patience = 2 * time.Minute
+
+// quiet installs a good file everywhere, and waits until all who are armed run it.
+func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
+	if err := a.fleet.fill(ctx, r, a.Servers); err != nil {
+		return err
+	}
+	for _, in := range a.installs {
+		if err := in.upgrade(); err != nil {
+			return err
+		}
+	}
+	begun := time.Now()
+	for {
+		q, behind := a.fleet.behind()
+		if len(behind) == 0 {
+			q.After = time.Since(begun).Round(time.Millisecond).String()
+			a.result.Quiets = append(a.result.Quiets, q)
+			return nil
+		}
+		if time.Since(begun) > patience {
+			a.broken("%s after the last install, %d servers do not run it: %s",
+				patience, len(behind), strings.Join(behind, "; "))
+			return nil
+		}
+		if !pause(ctx, r, 50*time.Millisecond, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// seeksLeaks compares what the last instance holds after the second quiet with what it held after the first.
+// What is being closed gets some time.
+func (a *arena) seeksLeaks(ctx context.Context, before holdings) error {
+	now, err := a.rest(ctx, patience/2, func(now holdings) bool { return len(now.more(before)) == 0 })
+	if err != nil {
+		return err
+	}
+	for _, leak := range now.more(before) {
+		a.broken("%s", leak)
+	}
+	a.result.Before, a.result.After = before, now
+	return nil
+}

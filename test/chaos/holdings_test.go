@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"ebpf-upgrader/test/testfleet"
+)
+
+func TestLeaks(t *testing.T) {
+	t.Parallel()
+	before := holdings{Descriptors: 30, Watches: 10, Goroutines: 20, Entries: 200, Said: 200, Outdated: 2}
+	for name, of := range map[string]struct {
+		change func(*holdings)
+		leaks  int
+	}{
+		"the same":                   {func(*holdings) {}, 0},
+		"fewer":                      {func(h *holdings) { h.Descriptors, h.Watches, h.Goroutines = 1, 1, 1 }, 0},
+		"more entries for more":      {func(h *holdings) { h.Entries, h.Said = 300, 300 }, 0},
+		"a descriptor":               {func(h *holdings) { h.Descriptors++ }, 1},
+		"a descriptor for one":       {func(h *holdings) { h.Descriptors++; h.Outdated++ }, 0},
+		"two for one":                {func(h *holdings) { h.Goroutines += 2; h.Outdated++ }, 1},
+		"a watch, which is for none": {func(h *holdings) { h.Watches++; h.Outdated++ }, 1},
+		"fewer outdated":             {func(h *holdings) { h.Outdated = 0 }, 0},
+		"an entry that is not told":  {func(h *holdings) { h.Entries++ }, 1},
+		"an entry for nobody":        {func(h *holdings) { h.Wrong = "[7]" }, 1},
+	} {
+		now := before
+		of.change(&now)
+		if leaks := now.more(before); len(leaks) != of.leaks {
+			t.Errorf("%s: %q, want %d", name, leaks, of.leaks)
+		}
+	}
+}
+
+func TestEntriesAreThoseWhoLookLikeServers(t *testing.T) {
+	t.Parallel()
+	set := func(pids ...int) map[int]bool {
+		all := map[int]bool{}
+		for _, pid := range pids {
+			all[pid] = true
+		}
+		return all
+	}
+	if wrong := difference(set(1, 2), set(2, 1), strconv.Itoa); wrong != "" {
+		t.Error(wrong)
+	}
+	want := "[\"3\"] look like no servers, and [\"1\"], which do, are lacking"
+	if wrong := difference(set(2, 3), set(1, 2), strconv.Itoa); wrong != want {
+		t.Errorf("%q, want %q", wrong, want)
+	}
+	if who, want := whoIs(os.Getpid()), fmt.Sprintf("%d (chaos.test) ", os.Getpid()); who[:len(who)-1] != want {
+		t.Errorf("this is %q, want %q and a letter", who, want)
+	}
+}
+
+// TestTheMapIsReadByItsNumber reads a map as that of a service is read.
+func TestTheMapIsReadByItsNumber(t *testing.T) {
+	if os.Getuid() != 0 {
+		if os.Getenv("REQUIRE_BPF") != "" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root")
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		t.Fatal(err)
+	}
+	got := map[int]bool{}
+	for n, name := range []string{"servers", "lines"} {
+		m, err := ebpf.NewMap(&ebpf.MapSpec{Name: name, Type: ebpf.Hash, KeySize: 4, ValueSize: 24, MaxEntries: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close() }()
+		for _, pid := range []uint32{1, 2} {
+			if err := m.Put(pid+uint32(n)*10, make([]byte, 24)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", m.FD()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := readMap(text, got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := map[int]bool{1: true, 2: true}; !maps.Equal(got, want) {
+		t.Errorf("keys %v, want %v", got, want)
+	}
+	if err := readMap([]byte("pos:\t0\nmap_id:\t2147483647\n"), got); err == nil {
+		t.Error("a map that is not there was read")
+	}
+}
+
+// TestWhatALeaderlessServerRunsCanBeTold: its main thread shows nothing.
+func TestWhatALeaderlessServerRunsCanBeTold(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	in, err := newInstall(dir+"/install", false, program, program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := in.path()
+	behaviour := testfleet.Behaviour{LeaderExits: true}
+	s, err := testfleet.Start(ctx, testfleet.Options{Binary: program, UpgradeBin: &path, Behaviour: behaviour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Stop() }()
+	if err := s.AwaitArmed(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil && ctx.Err() == nil; { // until the main thread has ended
+		_, err = imageAt("/proc/" + s.PID().String() + "/exe")
+	}
+	want, err := imageAt(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &member{s, in, behaviour}
+	if runs, _, err := m.images(); err != nil || runs != want {
+		t.Errorf("runs %v, %v, want %v", runs, err, want)
+	}
+	f := &fleet{living: []*member{m}}
+	if q, names := f.behind(); q.Held != 1 || q.Leaderless != 1 || len(names) != 1 {
+		t.Errorf("behind: %v, %q, want the one", q, names)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, names := f.behind(); len(names) != 1 {
+		t.Errorf("behind: %q, want the one of which nothing can be told", names)
+	}
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.images(); err == nil {
+		t.Error("what runs was told of who had ended")
+	}
+}

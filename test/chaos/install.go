@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/chaos/witness"
+	"ebpf-upgrader/test/testfleet"
+)
+
+// fate is what stands at the path of an install.
+type fate string
+
+const (
+	good      fate = "good"
+	truncated fate = "truncated"
+	foreign   fate = "of another architecture"
+	crashing  fate = "crashes at the start"
+	partial   fate = "half written"
+	missing   fate = "missing"
+)
+
+// install is a path at which servers find their successor.
+type install struct {
+	dir string
+	// linked is that the path leads through a symbolic link to one of several versions.
+	linked         bool
+	program, crash string
+
+	mu      sync.Mutex // guards history
+	history []change
+	version int
+}
+
+// change is when something else came to stand there: between the two times.
+type change struct {
+	before, after uint64
+	fate          fate
+}
+
+func newInstall(dir string, linked bool, program, crash string) (*install, error) {
+	i := &install{dir: dir, linked: linked, program: program, crash: crash}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return i, i.upgrade()
+}
+
+// path is what the servers' variable says.
+func (i *install) path() string {
+	if i.linked {
+		return filepath.Join(i.dir, "current", testfleet.Name)
+	}
+	return filepath.Join(i.dir, testfleet.Name)
+}
+
+// image is the file that is there now.
+func (i *install) image() (selector.Image, error) { return imageAt(i.path()) }
+
+func imageAt(path string) (selector.Image, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	return selector.Image{Dev: st.Dev, Ino: st.Ino}, err
+}
+
+// becomes notes what do changes.
+func (i *install) becomes(what fate, do func() error) error {
+	before := witness.Now()
+	i.mu.Lock()
+	i.history = append(i.history, change{before: before, after: ^uint64(0), fate: what})
+	n := len(i.history) - 1
+	i.mu.Unlock()
+	err := do()
+	i.mu.Lock()
+	i.history[n].after = witness.Now()
+	i.mu.Unlock()
+	return err
+}
+
+// during lists the changes that may have held at any time from one to the other.
+func (i *install) during(from, to uint64) []change {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var held []change
+	for n, c := range i.history {
+		end := ^uint64(0)
+		if n+1 < len(i.history) {
+			end = i.history[n+1].after
+		}
+		if c.before <= to && from <= end {
+			held = append(held, c)
+		}
+	}
+	return held
+}
+
+// told is what stood there in that time, as seen from its end.
+func (i *install) told(from, to uint64) string {
+	var told []string
+	for _, c := range i.during(from, to) {
+		told = append(told, fmt.Sprintf("%s since %s before", c.fate, time.Duration(to-min(c.before, to))))
+	}
+	return strings.Join(told, ", ")
+}
+
+// replace puts another file there at once, in the way that put does.
+func (i *install) replace(what fate, put func(*testfleet.Install, string) error, source string) error {
+	in, err := testfleet.NewInstall(i.staging(), source)
+	if err != nil {
+		return err
+	}
+	if err := put(in, source); err != nil {
+		return err
+	}
+	return i.becomes(what, func() error {
+		if i.linked {
+			return i.linkTo(in.Dir())
+		}
+		return os.Rename(in.Path(), i.path())
+	})
+}
+
+// keptVersions is how many are left in their directories.
+const keptVersions = 8
+
+// staging is an empty directory for the next version.
+func (i *install) staging() string {
+	i.version++
+	dir := func(n int) string { return filepath.Join(i.dir, fmt.Sprintf("v%d", n)) }
+	_ = os.RemoveAll(dir(i.version - keptVersions))
+	_ = os.Mkdir(dir(i.version), 0o755) // an install into what is not there fails
+	return dir(i.version)
+}
+
+// linkTo swaps the symbolic link.
+func (i *install) linkTo(dir string) error {
+	link := filepath.Join(i.dir, "current")
+	if err := os.Symlink(dir, link+".new"); err != nil {
+		return err
+	}
+	return os.Rename(link+".new", link)
+}
+
+// kinds of installs, by how often each happens.
+var kinds = []struct {
+	weight int
+	name   string
+	do     func(*install, context.Context, *rand.Rand) error
+}{
+	{8, "good", func(i *install, _ context.Context, _ *rand.Rand) error { return i.upgrade() }},
+	{2, "truncated", func(i *install, _ context.Context, _ *rand.Rand) error {
+		return i.replace(truncated, (*testfleet.Install).ReplaceTruncated, i.program)
+	}},
+	{2, "of another architecture", func(i *install, _ context.Context, _ *rand.Rand) error {
+		return i.replace(foreign, (*testfleet.Install).ReplaceOtherArch, i.program)
+	}},
+	{2, "crashing at the start", func(i *install, _ context.Context, _ *rand.Rand) error {
+		return i.replace(crashing, (*testfleet.Install).Replace, i.crash)
+	}},
+	{2, "slow to be written", (*install).writeSlowly},
+	{2, "renamed back and forth", (*install).backAndForth},
+	{2, "taken away and put back", (*install).takeAway},
+}
+
+func (i *install) upgrade() error { return i.replace(good, (*testfleet.Install).Replace, i.program) }
+
+// writeSlowly writes a good file in its place, in pieces.
+func (i *install) writeSlowly(ctx context.Context, r *rand.Rand) error {
+	path := i.path()
+	if i.linked {
+		path = filepath.Join(i.staging(), testfleet.Name)
+	}
+	content, err := os.ReadFile(i.program)
+	if err != nil {
+		return err
+	}
+	var f *os.File
+	err = i.becomes(partial, func() (err error) {
+		if !i.linked {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+		if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_CLOEXEC, 0o755); err != nil || !i.linked {
+			return err
+		}
+		return i.linkTo(filepath.Dir(path))
+	})
+	if f == nil {
+		return err
+	}
+	const pieces = 16
+	for n := range pieces {
+		_, wrote := f.Write(content[len(content)*n/pieces : len(content)*(n+1)/pieces])
+		err = errors.Join(err, wrote)
+		pause(context.WithoutCancel(ctx), r, 0, 100*time.Millisecond)
+	}
+	return errors.Join(err, i.becomes(good, f.Close))
+}
+
+// backAndForth swaps two good files, and stops anywhere.
+func (i *install) backAndForth(ctx context.Context, r *rand.Rand) error {
+	dir := i.staging()
+	other, err := testfleet.NewInstall(dir, i.program)
+	if err != nil {
+		return err
+	}
+	swap := func() error {
+		return unix.Renameat2(unix.AT_FDCWD, other.Path(), unix.AT_FDCWD, i.path(), unix.RENAME_EXCHANGE)
+	}
+	if i.now() != good {
+		if err := i.upgrade(); err != nil {
+			return err
+		}
+	}
+	for range 2 + r.IntN(6) {
+		if err := i.becomes(good, swap); err != nil {
+			return err
+		}
+		pause(ctx, r, 0, 300*time.Millisecond)
+	}
+	return nil
+}
+
+// takeAway leaves nothing there for a moment.
+func (i *install) takeAway(ctx context.Context, r *rand.Rand) error {
+	was, path := i.now(), i.path()
+	err := i.becomes(missing, func() error { return os.Rename(path, path+".away") })
+	pause(context.WithoutCancel(ctx), r, 0, time.Second)
+	return errors.Join(err, i.becomes(was, func() error { return os.Rename(path+".away", path) }))
+}
+
+// now is what stands there.
+func (i *install) now() fate {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.history[len(i.history)-1].fate
+}
+
+// entryOffset is where e_entry lies in a header of ELFCLASS64.
+const entryOffset = 24
+
+// crasher writes a program that the kernel execs, and that dies of its first instruction.
+func crasher(path, source string) error {
+	from, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	content, err := io.ReadAll(from)
+	if err != nil {
+		return err
+	}
+	binary.NativeEndian.PutUint64(content[entryOffset:], 0)
+	return testfleet.WriteProgram(path, content)
+}
+
+// pause waits for a while by chance, or for the end of ctx.
+func pause(ctx context.Context, r *rand.Rand, least, most time.Duration) bool {
+	t := time.NewTimer(least + time.Duration(r.Int64N(int64(most-least))))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

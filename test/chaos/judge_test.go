@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/chaos/witness"
+	"ebpf-upgrader/test/testfleet"
+)
+
+func TestMain(m *testing.M) {
+	testfleet.Main()
+	os.Exit(m.Run())
+}
+
+// The processes of the made-up histories, whose times are in milliseconds.
+const (
+	theService = 10
+	another    = 20
+	server     = 100
+	stranger   = 200
+)
+
+func ms(n int) uint64 { return uint64(n) * uint64(time.Millisecond) }
+
+// asks is a signal to a server that catches it.
+func asks(at int, sender int32) witness.Record {
+	return witness.Record{
+		At: ms(at), Kind: witness.Signalled, Process: server, Sender: sender, Detail: uint32(witness.Handled),
+	}
+}
+
+// hits is a signal to a server that does not.
+func hits(at int, sender int32) witness.Record {
+	r := asks(at, sender)
+	r.Detail = uint32(witness.Default)
+	return r
+}
+
+// tooMuch is a signal that comes while one is pending: TRACE_SIGNAL_ALREADY_PENDING.
+func tooMuch(at int, sender int32) witness.Record {
+	r := asks(at, sender)
+	r.Result = 2
+	return r
+}
+
+func execs(at int) witness.Record {
+	return witness.Record{At: ms(at), Kind: witness.Execed, Process: server}
+}
+
+func exits(at int, code uint32) witness.Record {
+	return witness.Record{At: ms(at), Kind: witness.Ended, Process: server, Detail: code << 8}
+}
+
+func diesOf(at int, sig syscall.Signal) witness.Record {
+	return witness.Record{At: ms(at), Kind: witness.Ended, Process: server, Detail: uint32(sig)}
+}
+
+// of is what happens to another process.
+func of(pid int32, r witness.Record) witness.Record {
+	r.Process = pid
+	return r
+}
+
+// becomes is that something else stands at the path.
+func becomes(at int, what fate) change { return change{ms(at), ms(at), what} }
+
+// history is made up: a server that is started at 0, of an install where a good file stands, among others
+// that are called the same.
+type history struct {
+	name    string
+	records []witness.Record
+	// changes of the install.
+	changes []change
+	home    home
+	service instance
+	// again is when the service is started a second time, or 0.
+	again int
+	// want is a part of what is said to be broken; nothing is that all rules hold.
+	want string
+	// counts is what the deaths are counted as, if that matters.
+	counts string
+}
+
+// judged is what is said of a history.
+func (h history) judged() (result, []string) {
+	in := &install{dir: "/installs/0", history: append([]change{becomes(0, good)}, h.changes...)}
+	h.home.install = in
+	homes := map[life]*home{{server, 0}: &h.home}
+	for pid := int32(server + 1); pid < stranger; pid++ {
+		homes[life{pid, 0}] = &home{install: in}
+	}
+	h.service.pid, h.service.to = theService, ^uint64(0)
+	instances := []*instance{&h.service}
+	if h.again > 0 {
+		h.service.to = ms(h.again)
+		instances = append(instances, &instance{pid: theService, span: span{ms(h.again), ^uint64(0)}})
+	}
+	var r result
+	var broken []string
+	j := judge{homes: homes, instances: instances, result: &r, broken: func(format string, args ...any) {
+		broken = append(broken, fmt.Sprintf(format, args...))
+	}}
+	j.records(append([]witness.Record{execs(0)}, h.records...))
+	return r, broken
+}
+
+func (h history) test(t *testing.T) {
+	r, broken := h.judged()
+	switch {
+	case h.want == "" && len(broken) > 0:
+		t.Errorf("broken: %q, want nothing", broken)
+	case h.want != "" && (len(broken) != 1 || !strings.Contains(broken[0], h.want)):
+		t.Errorf("broken: %q, want %q and nothing else", broken, h.want)
+	}
+	counts := fmt.Sprintf("%d: %d other's, %d judged", r.Deaths, r.DeathsByOthers, r.Judged)
+	for _, of := range []struct {
+		n    int
+		what string
+	}{{r.Canaries, "canary"}, {r.Overtaken, "overtaken"}, {r.Unseen, "unseen"}, {r.Races, "race"}} {
+		for range of.n {
+			counts += ", " + of.what
+		}
+	}
+	if h.counts != "" && counts != h.counts {
+		t.Errorf("deaths %q, want %q", counts, h.counts)
+	}
+}
+
+func test(t *testing.T, histories []history) {
+	t.Helper()
+	for _, h := range histories {
+		t.Run(h.name, h.test)
+	}
+}
+
+func TestWhoIsSignalledIsAServerWithAHandler(t *testing.T) {
+	t.Parallel()
+	test(t, []history{
+		{name: "armed", records: []witness.Record{asks(100, theService)}},
+		{name: "not armed", records: []witness.Record{hits(100, theService)}, want: "has no handler"},
+		{name: "not armed, by another", records: []witness.Record{hits(100, another)}},
+		{
+			name:    "about to exec for another",
+			records: []witness.Record{asks(100, another), execs(101), hits(119, theService)},
+		},
+		{
+			name:    "has exec'd for another",
+			records: []witness.Record{asks(100, another), execs(101), hits(121, theService)},
+			want:    "has no handler",
+		},
+		{
+			name:    "has exec'd for the service",
+			records: []witness.Record{asks(100, theService), execs(101), hits(110, theService)},
+			want:    "has no handler",
+		},
+		{name: "no server", records: []witness.Record{of(stranger, asks(100, theService))}, want: "is no server of the fleet"},
+		{name: "no server, by another", records: []witness.Record{of(stranger, asks(100, another))}},
+	})
+}
+
+func TestWhatIsAskedForCanBeExecd(t *testing.T) {
+	t.Parallel()
+	signal := []witness.Record{asks(1000, theService)}
+	test(t, []history{
+		{name: "crashing", records: signal, changes: []change{becomes(100, crashing)}},
+		{name: "truncated", records: signal, changes: []change{becomes(100, truncated)}, want: "could not be exec'd: truncated"},
+		{name: "truncated for a moment", records: signal, changes: []change{becomes(951, truncated)}},
+		{name: "truncated for longer", records: signal, changes: []change{becomes(949, truncated)}, want: "could not be exec'd"},
+		{
+			name: "truncated while the service was stopped", records: signal, changes: []change{becomes(500, truncated)},
+			service: instance{stopped: []span{{ms(450), ms(990)}}},
+		},
+		{
+			name: "truncated after the service was stopped", records: signal, changes: []change{becomes(700, truncated)},
+			service: instance{stopped: []span{{ms(450), ms(690)}}}, want: "could not be exec'd",
+		},
+		{name: "missing, by another", records: []witness.Record{asks(1000, another)}, changes: []change{becomes(100, missing)}},
+	})
+}
+
+func TestTheServiceLives(t *testing.T) {
+	t.Parallel()
+	ends := func(r witness.Record) []witness.Record { return []witness.Record{of(theService, r)} }
+	told := func(sig syscall.Signal) instance { return instance{asked: ms(100), with: sig} }
+	test(t, []history{
+		{name: "lives", records: ends(asks(100, another))},
+		{name: "ends when told", records: ends(exits(110, 0)), service: told(unix.SIGTERM)},
+		{name: "ends when told, after deaths", records: ends(exits(110, 1)), service: told(unix.SIGTERM)},
+		{name: "is killed", records: ends(diesOf(110, unix.SIGKILL)), service: told(unix.SIGKILL)},
+		{name: "hung", records: ends(exits(110, 2)), service: told(unix.SIGQUIT)},
+		{name: "panics", records: ends(exits(50, 2)), want: "ended by itself: exit code 2"},
+		{name: "gives up", records: ends(exits(50, 1)), want: "ended by itself: exit code 1"},
+		{name: "gave up before", records: ends(exits(99, 1)), service: told(unix.SIGTERM), want: "ended by itself"},
+		{name: "was out of memory", records: ends(diesOf(50, unix.SIGKILL)), want: "ended by itself: SIGKILL"},
+		{name: "panics when told", records: ends(exits(110, 2)), service: told(unix.SIGTERM), want: "told to end by SIGTERM, and ended by exit code 2"},
+		{name: "exits when killed", records: ends(exits(110, 1)), service: told(unix.SIGKILL), want: "told to end by SIGKILL, and ended by exit code 1"},
+		{name: "crashes", records: ends(diesOf(110, unix.SIGSEGV)), service: told(unix.SIGTERM), want: "ended by SIGSEGV"},
+		{name: "was not seen to end", service: told(unix.SIGTERM), want: "was not seen"},
+	})
+}
+
+func TestServersCountNoMoreThanWasSeen(t *testing.T) {
+	t.Parallel()
+	counts := func(generation, n int) map[int]int { return map[int]int{generation: n} }
+	asked := []witness.Record{asks(100, another), execs(200), asks(300, theService), asks(310, another)}
+	test(t, []history{
+		{name: "as many", records: asked, home: home{counted: map[int]int{0: 1, 1: 2}}},
+		{name: "fewer", records: asked, home: home{counted: counts(1, 1)}},
+		{name: "more", records: asked, home: home{counted: counts(1, 3)}, want: "counted 3 signals in generation 1, and 2 were seen"},
+		{name: "before the exec", records: asked, home: home{counted: counts(0, 2)}, want: "counted 2 signals in generation 0, and 1 were"},
+		{name: "after what was seen", records: asked, home: home{counted: counts(2, 1)}, want: "and 0 were seen"},
+		{
+			name: "while one was pending", records: []witness.Record{asks(100, another), tooMuch(100, theService)},
+			home: home{counted: counts(0, 2)}, want: "and 1 were seen",
+		},
+	})
+	// A daemon's life begins with a fork.
+	daemon := &home{install: &install{}, daemon: true, counted: counts(0, 1)}
+	for want, i := range []image{{}, {caught: []witness.Record{asks(100, another)}}} {
+		broken := 1
+		j := judge{
+			homes: map[life]*home{{server, 0}: daemon}, stories: map[life]*story{{server, 0}: {images: []image{i}}},
+			broken: func(string, ...any) { broken-- }, result: &result{},
+		}
+		j.counts()
+		if broken != want {
+			t.Errorf("a daemon that counted one of %d signals: %d", len(i.caught), broken)
+		}
+	}
+}

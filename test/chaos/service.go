@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/chaos/witness"
+)
+
+// span is a time in which something held.
+type span struct{ from, to uint64 }
+
+// instance is one run of the program under test.
+type instance struct {
+	span
+	pid int
+	// stopped is when it could not run.
+	stopped []span
+	// asked is when it was told to end, and with what; 0 is never. over says that its end was seen.
+	asked uint64
+	with  syscall.Signal
+	over  bool
+	// ended is closed when it has.
+	ended chan struct{}
+	// traces says that it has a kernel program.
+	traces bool
+}
+
+// starter starts children that die with this program: the kernel ties them to the thread that started them
+// (PR_SET_PDEATHSIG), so that is one which lives as long.
+type starter struct{ work chan func() }
+
+func newStarter() *starter {
+	s := &starter{make(chan func())}
+	go func() {
+		runtime.LockOSThread()
+		for work := range s.work {
+			work()
+		}
+	}()
+	return s
+}
+
+func (s *starter) start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	started := make(chan error)
+	s.work <- func() { started <- cmd.Start() }
+	return <-started
+}
+
+// service starts, stops and restarts the program under test. One goroutine uses it at a time.
+type service struct {
+	program, dir string
+	children     *starter
+	cmd          *exec.Cmd
+	instances    []*instance
+	broken       func(format string, args ...any)
+	losses       losses
+	// patience is how long an instance may take to end: it has nothing to wait for.
+	patience time.Duration
+}
+
+func (s *service) path(name string) string { return filepath.Join(s.dir, name) }
+
+// The sources that instances have. The small ones overflow: the one both its map and its ring, the other has
+// room in the map, so that it is seen whether entries stay there.
+var (
+	small     = []string{"--source", "bpf", "--ring-bytes", "4096", "--max-entries", "64"}
+	smallRing = []string{"--source", "bpf", "--ring-bytes", "4096"}
+	sources   = [][]string{small, smallRing, {"--source", "bpf"}, {"--source", "proc"}}
+)
+
+// start starts an instance, and waits until it answers.
+func (s *service) start(source []string) error {
+	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	s.cmd = exec.Command(s.program, append([]string{
+		"run", "--user", strconv.Itoa(fleetUser), "--run-dir", s.path("run"), "--state-dir", s.path("state"),
+		"--settle", "100ms", "--hold", "500ms", "--retry-after", "5s", "--confirm-timeout", "5s",
+		"--scan-every", "2s", "--audit-every", "10s",
+	}, source...)...)
+	s.cmd.Stderr = log
+	i := &instance{span: span{from: witness.Now()}, traces: slices.Contains(source, "bpf")}
+	if err := s.children.start(s.cmd); err != nil {
+		return err
+	}
+	i.pid = s.cmd.Process.Pid
+	s.begins(i)
+	return s.awaitReady()
+}
+
+// begins takes in an instance that was started, and waits for its end. The witness sees how it ended.
+func (s *service) begins(i *instance) {
+	i.to, i.ended = ^uint64(0), make(chan struct{})
+	s.instances = append(s.instances, i)
+	cmd := s.cmd
+	go func() {
+		defer close(i.ended)
+		_ = cmd.Wait()
+		i.to = witness.Now()
+	}()
+}
+
+func (s *service) awaitReady() error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		if _, err := s.get("/readyz"); err == nil {
+			return nil
+		}
+		if s.gone() {
+			return fmt.Errorf("await the service: it has ended: %s", s.lastWords())
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("await the service: not ready within a minute: %s", s.lastWords())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// lastWords is the end of its log.
+func (s *service) lastWords() string {
+	text, _ := os.ReadFile(s.path("log"))
+	lines := bytes.Split(bytes.TrimSpace(text), []byte{'\n'})
+	return string(bytes.Join(lines[max(0, len(lines)-5):], []byte("; ")))
+}
+
+func (s *service) current() *instance { return s.instances[len(s.instances)-1] }
+
+// gone says that the instance has ended although nobody told it to.
+func (s *service) gone() bool {
+	if len(s.instances) == 0 {
+		return false
+	}
+	i := s.current()
+	select {
+	case <-i.ended:
+		return i.asked == 0
+	default:
+		return false
+	}
+}
+
+// end ends the instance by a signal. One that does not end in time shows its stacks.
+func (s *service) end(sig syscall.Signal) {
+	if len(s.instances) == 0 {
+		return // it was never started
+	}
+	i := s.current()
+	if !s.gone() {
+		s.count(i)
+	}
+	i.asked = witness.Now()
+	for _, i.with = range []syscall.Signal{sig, unix.SIGQUIT, unix.SIGKILL} {
+		_ = s.cmd.Process.Signal(i.with)
+		select {
+		case <-i.ended:
+			return
+		case <-time.After(s.patience):
+			s.broken("the service did not end within %s of %s", s.patience, unix.SignalName(i.with))
+		}
+	}
+}
+
+// trouble stops it for a while or, so many times out of ten, ends it and starts it again, until ctx ends.
+func (s *service) trouble(ctx context.Context, r *rand.Rand, restarts int) error {
+	for pause(ctx, r, 500*time.Millisecond, 3*time.Second) {
+		if r.IntN(10) >= restarts {
+			i, from := s.current(), witness.Now()
+			_ = s.cmd.Process.Signal(unix.SIGSTOP)
+			if r.IntN(4) > 0 {
+				pause(ctx, r, 0, time.Second)
+			} else { // so that the ring overflows
+				pause(ctx, r, 3*time.Second, 5*time.Second)
+			}
+			_ = s.cmd.Process.Signal(unix.SIGCONT)
+			i.stopped = append(i.stopped, span{from, witness.Now()})
+			continue
+		}
+		sig := unix.SIGKILL
+		if r.IntN(2) == 0 {
+			sig = unix.SIGTERM
+		}
+		s.end(sig)
+		pause(ctx, r, 0, time.Second)
+		if err := s.start(sources[r.IntN(len(sources))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillDisk leaves no room for the state for a while, again and again until ctx ends.
+func (s *service) fillDisk(ctx context.Context, r *rand.Rand) error {
+	path := s.path("state/ballast")
+	for pause(ctx, r, time.Second, 4*time.Second) {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		block := make([]byte, 64<<10)
+		for err == nil {
+			_, err = f.Write(block)
+		}
+		_ = f.Close()
+		if !errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		pause(ctx, r, 0, 2*time.Second)
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func run(program string, args ...string) error { return exec.Command(program, args...).Run() }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// table is one of the documents' tables.
+func table(heads []string, rows []cells) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat("---|", len(heads)))
+	for _, row := range rows {
+		var texts []string
+		for _, head := range heads {
+			texts = append(texts, row[head])
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(texts, " | "))
+	}
+	return b.String()
+}
+
+// readTables finds the rows of all tables of kernels in a text, by the kernels' names. What several say of one
+// kernel is put together.
+func readTables(text string) map[string]cells {
+	all := make(map[string]cells)
+	var heads []string
+	for line := range strings.Lines(text) {
+		texts := split(line)
+		switch {
+		case texts == nil:
+			heads = nil
+		case heads == nil:
+			heads = texts
+		case heads[0] == headKernel && len(texts) == len(heads) && !strings.HasPrefix(texts[0], "---"):
+			row := all[texts[0]]
+			if row == nil {
+				row = make(cells)
+				all[texts[0]] = row
+			}
+			for i, head := range heads {
+				row[head] = texts[i]
+			}
+		}
+	}
+	return all
+}
+
+// split takes a line of a table apart; nil for any other.
+func split(line string) []string {
+	line, isRow := strings.CutPrefix(strings.TrimSpace(line), "|")
+	if !isRow {
+		return nil
+	}
+	texts := strings.Split(strings.TrimSuffix(line, "|"), "|")
+	for i := range texts {
+		texts[i] = strings.TrimSpace(texts[i])
+	}
+	return texts
+}
+
+func document(at time.Time, rows []cells) string {
+	return fmt.Sprintf(`# Kernels
+
+Written by %[1]smake test-kernels%[1]s on %[2]s, which boots kernels of Debian in an emulated machine and runs the tests
+in them; %[1]stest/kernels/kernels.txt%[1]s names the packages. Rows of a kernel with something taken away, its type
+information (btf) or the system call bpf(2), show that the program falls back by itself.
+
+What the program uses where it is to be had, and does without elsewhere:
+
+%[3]s
+- Signals of others are seen by a program on tp_btf/signal_generate: a server that somebody else has just
+  asked is not asked again. A signal was sent to a server, and showed in the map.
+- The gate is a program on fmod_ret/security_task_kill or, where that is refused, on lsm/task_kill: it refuses
+  SIGUSR1 from one server to another. One server sent it to another, and the call failed.
+- The code with which a server ended that its parent has reaped is told by the pidfd (since Linux 6.15), and
+  before by /proc only, as long as it is a zombie.
+- Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no
+  goroutine that waits for a file system.
+- Rights given up: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
+- What fails is tried twice more, and then at up to two other boots: an emulated machine can stand still for longer than a
+  test waits. The last column says what failed before it went well.
+
+How many tests passed:
+
+%[4]s`, "`", at.UTC().Format(time.DateOnly), table(factHeads(), rows), table(testHeads(), rows))
+}
+
+// writeDocument writes nothing without a path.
+func writeDocument(path string, at time.Time, rows []cells) error {
+	if path == "" {
+		return nil
+	}
+	return os.WriteFile(path, []byte(document(at, rows)), 0o644)
+}
+
+// The README's table stands between these lines.
+const (
+	readmeBegin = "<!-- kernels: written by make test-kernels -->\n"
+	readmeEnd   = "<!-- kernels: end -->\n"
+)
+
+var errNoPlace = errors.New("the comments are missing between which the table of kernels stands")
+
+// cutReadme is what stands before, between and behind the marks.
+func cutReadme(text string) (before, between, behind string, err error) {
+	before, rest, begins := strings.Cut(text, readmeBegin)
+	between, behind, ends := strings.Cut(rest, readmeEnd)
+	if !begins || !ends {
+		return "", "", "", errNoPlace
+	}
+	return before, between, behind, nil
+}
+
+func shortened(rows []cells) []cells {
+	var all []cells
+	for _, row := range rows {
+		all = append(all, row.short())
+	}
+	return all
+}
+
+// writeReadme replaces the table, without a path nothing.
+func writeReadme(path string, rows []cells) error {
+	if path == "" {
+		return nil
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, _, behind, err := cutReadme(string(old))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.WriteFile(path, []byte(before+readmeBegin+table(shortHeads(), shortened(rows))+readmeEnd+behind), 0o644)
+}
+
+// compareDocument holds what was seen against what stands in the document. It compares nothing without a path.
+func compareDocument(path string, seen []cells) error {
+	return compare(path, seen, slices.Concat(factHeads(), testHeads()), func(text string) (string, error) { return text, nil })
+}
+
+func compareReadme(path string, seen []cells) error {
+	return compare(path, shortened(seen), shortHeads(), func(text string) (string, error) {
+		_, between, _, err := cutReadme(text)
+		return between, err
+	})
+}
+
+// compare looks at the part of a file that has the tables, and says in one line what differs.
+func compare(path string, seen []cells, heads []string, part func(string) (string, error)) error {
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	tables, err := part(string(text))
+	if err != nil {
+		return fmt.Errorf("compare with %s: %w", path, err)
+	}
+	written := readTables(tables)
+	var all []string
+	for _, row := range seen {
+		if found := differences(written[row[headKernel]], row, heads); len(found) > 0 {
+			all = append(all, row[headKernel]+" ("+strings.Join(found, "; ")+")")
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is not true any more of %s: run make test-kernels", path, strings.Join(all, ", "))
+}
