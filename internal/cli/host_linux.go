@@ -14,7 +14,6 @@ import (
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/pidfd"
 	"ebpf-upgrader/internal/procfs"
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -123,20 +122,12 @@ func (h *host) inspect(pid selector.PID, rule selector.Rule, since time.Time) (s
 // User tells whose a process is.
 func (h *host) User(pid selector.PID) (selector.Identity, uint32, error) { return h.procfs.User(pid) }
 
-// pinned is a pidfd as the upgrader sees it.
-type pinned struct{ *pidfd.Handle }
-
 func pin(pid selector.PID) (controller.Target, error) {
 	handle, err := pidfd.Open(pid)
 	if err != nil {
 		return nil, err
 	}
-	return pinned{handle}, nil
-}
-
-func (p pinned) Wait(ctx context.Context) (rollout.Exit, error) {
-	status, known, err := p.Handle.Wait(ctx)
-	return rollout.Exit{Known: known, Status: status}, err
+	return handle, nil
 }
 
 // witness is the tracker as the upgrader sees it.

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -52,7 +50,7 @@ func events(ctx context.Context, from stream, count func(controller.Kind), faile
 			count(kinds[e.Kind])
 			event := controller.Event{Kind: kinds[e.Kind], PID: e.PID, At: e.At, Sender: e.Sender}
 			if e.Kind == tracker.Exit {
-				event.Exit = rollout.Exit{Known: true, Status: syscall.WaitStatus(e.ExitCode)}
+				event.Exit = selector.Exit{Known: true, Status: e.ExitCode}
 			}
 			select {
 			case events <- event:

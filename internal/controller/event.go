@@ -63,7 +63,7 @@ type Event struct {
 	// that is not known. Events may be read late, and out of turn with Lost.
 	At time.Time
 	// Exit is how it ended, for Ended.
-	Exit rollout.Exit
+	Exit selector.Exit
 	// Sender sent the signal, for AskedByOther; 0: not known.
 	Sender selector.PID
 }

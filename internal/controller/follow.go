@@ -5,14 +5,13 @@ package controller
 import (
 	"context"
 
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // end is how a followed process ended.
 type end struct {
 	pid  selector.PID
-	exit rollout.Exit
+	exit selector.Exit
 }
 
 // follows reports whether the service must find out by itself what becomes of those it asked.

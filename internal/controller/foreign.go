@@ -45,20 +45,20 @@ func (f *foreignSignal) armed() {
 
 // isDeath reports whether the end of a server is the doing of the signal. One that ends with status 0 before its exec ends
 // as sessions do.
-func (f *foreignSignal) isDeath(exit rollout.Exit, now time.Time) bool {
+func (f *foreignSignal) isDeath(exit selector.Exit, now time.Time) bool {
 	return !f.at.IsZero() && now.Sub(f.at) < foreignWithin && (f.isExeced || !exit.IsClean())
 }
 
 // noteForeignDeath takes the end of a server of which its rollout, if any, waits for nothing: it was up to date. When it died after a signal of another
 // sender, a new file has landed, which has not settled yet. The death counts against that file once it has. Servers of other installs have a place as well
 // where the operator named it; their verdict tells them apart.
-func (s *Service) noteForeignDeath(k *known, exit rollout.Exit, now time.Time) {
+func (s *Service) noteForeignDeath(k *known, exit selector.Exit, now time.Time) {
 	if k.home == nil || !armed(k.Verdict) || !k.foreign.isDeath(exit, now) {
 		return
 	}
 	d := rollout.Death{
-		Identity: k.identity(), UID: k.UID, Detail: exit.Describe(s.cfg.Upgrader.cfg.Signal), Sender: k.foreign.sender, SentAt: k.foreign.at,
-		IsUnhandled: exit.IsUnhandled(s.cfg.Upgrader.cfg.Signal),
+		Identity: k.identity(), UID: k.UID, Detail: rollout.DescribeExit(exit, s.cfg.Upgrader.cfg.Signal), Sender: k.foreign.sender, SentAt: k.foreign.at,
+		IsUnhandled: rollout.IsUnhandled(exit, s.cfg.Upgrader.cfg.Signal),
 	}
 	k.home.deaths = append(k.home.deaths, d)
 	k.home.deaths = k.home.deaths[max(0, len(k.home.deaths)-maxEarlyDeaths):]

@@ -19,7 +19,7 @@ func (w *world) dieOfAnother(pid selector.PID) {
 	w.pass(10 * time.Millisecond)
 	w.change(func() { delete(w.processes, pid) })
 	w.events <- controller.Event{
-		Kind: controller.Ended, PID: pid, At: time.Now(), Exit: rollout.Exit{Known: true, Status: 1 << 8},
+		Kind: controller.Ended, PID: pid, At: time.Now(), Exit: selector.Exit{Known: true, Status: 1 << 8},
 	}
 	w.pass(10 * time.Millisecond)
 }
@@ -98,7 +98,7 @@ func TestForeignSignal_ArmedAfterExec_IsNoDeathLater(t *testing.T) {
 		w.events <- controller.Event{Kind: controller.Execed, PID: 1, At: time.Now()}
 		w.pass(time.Second) // it is inspected, and armed
 		w.change(func() { delete(w.processes, 1) })
-		w.events <- controller.Event{Kind: controller.Ended, PID: 1, At: time.Now(), Exit: rollout.Exit{Known: true, Status: 1 << 8}}
+		w.events <- controller.Event{Kind: controller.Ended, PID: 1, At: time.Now(), Exit: selector.Exit{Known: true, Status: 1 << 8}}
 		w.pass(time.Second)
 		if i := w.status(t).Installs[0]; i.Deaths != 0 {
 			t.Errorf("the install has %d deaths, want none", i.Deaths)

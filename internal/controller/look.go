@@ -168,7 +168,7 @@ func (s *Service) see(v view, now time.Time) {
 		}
 	}
 	if !IsServer(k.Server) && s.member(pid) == nil { // of its end nobody would tell
-		s.ended(pid, rollout.Exit{})
+		s.ended(pid, selector.Exit{})
 		return
 	}
 	s.planUnasked(r, v, now)

@@ -184,7 +184,7 @@ func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
 		}
 	})
 	if lives {
-		e := controller.Event{Kind: controller.Ended, PID: id.PID, At: time.Now(), Exit: rollout.Exit{Known: true, Status: status}}
+		e := controller.Event{Kind: controller.Ended, PID: id.PID, At: time.Now(), Exit: selector.Exit{Known: true, Status: uint32(status)}}
 		time.Sleep(time.Duration(m.dice(3)*m.dice(300)) * time.Millisecond) // it is gone before that is told
 		m.send(e, lost)
 		m.change(func() { delete(m.fate, id.PID) })

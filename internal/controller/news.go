@@ -24,7 +24,7 @@ const (
 func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 	m := s.member(pid)
 	if m == nil || !m.State.Kept() {
-		s.ended(pid, rollout.Exit{})
+		s.ended(pid, selector.Exit{})
 		return false
 	}
 	k := s.known[pid]
@@ -34,7 +34,7 @@ func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 	s.rolloutOf(pid).Vanished(pid)
 	end := k.gone.Add(newsWithin)
 	if !now.Before(end) {
-		s.ended(pid, rollout.Exit{})
+		s.ended(pid, selector.Exit{})
 		return false
 	}
 	next := now.Add(newsRetry)
@@ -46,7 +46,7 @@ func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 }
 
 // ended takes the news that a process is gone.
-func (s *Service) ended(pid selector.PID, exit rollout.Exit) {
+func (s *Service) ended(pid selector.PID, exit selector.Exit) {
 	s.agenda.forget(pid)
 	s.lookedAt(pid)
 	delete(s.over, pid)

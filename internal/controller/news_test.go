@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/controller"
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -29,7 +28,7 @@ func (w *world) requireLast(t *testing.T, want, when string) {
 }
 
 // quits is the end of a session.
-var quits = rollout.Exit{Known: true}
+var quits = selector.Exit{Known: true}
 
 // TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays: /proc has no process any more from the moment on
 // in which it begins to exit, and a guess would halt the rollout.
@@ -40,11 +39,11 @@ func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		before  func(*world)
-		exit    rollout.Exit
+		exit    selector.Exit
 		outcome string
 	}{
 		"a clean one after the signal": {func(*world) {}, quits, "7 signalled exited"},
-		"a crash after the signal":     {func(*world) {}, rollout.Exit{Known: true, Status: 70 << 8}, "7 signalled crashed"},
+		"a crash after the signal":     {func(*world) {}, selector.Exit{Known: true, Status: 70 << 8}, "7 signalled crashed"},
 		"a clean one after the exec":   {execs, quits, "7 settling crashed"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -262,7 +261,7 @@ func TestAnEndFromBeforeTheStartIsThatOfAnother(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(100 * time.Millisecond)
-		w.events <- controller.Event{Kind: controller.Ended, PID: 7, At: before, Exit: rollout.Exit{Known: true, Status: 1 << 8}}
+		w.events <- controller.Event{Kind: controller.Ended, PID: 7, At: before, Exit: selector.Exit{Known: true, Status: 1 << 8}}
 		w.pass(time.Second)
 		w.requireLast(t, "7 pending signalled", "after the end of another")
 		w.change(func() { delete(w.processes, 7) })

@@ -172,7 +172,7 @@ func (w *world) answer(p selector.Process, dies bool) {
 	w.change(func() {
 		if dies {
 			delete(w.processes, p.PID)
-			event = controller.Event{Kind: controller.Ended, PID: p.PID, Exit: rollout.Exit{Known: true, Status: 70 << 8}}
+			event = controller.Event{Kind: controller.Ended, PID: p.PID, Exit: selector.Exit{Known: true, Status: 70 << 8}}
 			return
 		}
 		w.processes[p.PID].Image = w.files[p.Path].Image

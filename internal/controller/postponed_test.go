@@ -88,7 +88,7 @@ func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
 		"it has ended": func(w *world) {
 			for pid := first + 5; pid < first+many; pid++ {
 				w.change(func() { delete(w.processes, pid) })
-				w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: rollout.Exit{Known: true}}
+				w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: selector.Exit{Known: true}}
 			}
 		},
 		"it has ended unseen": func(w *world) {

@@ -216,7 +216,7 @@ func TestHowOneEndsWhoCannotBeReadCounts(t *testing.T) {
 
 // finish ends a process, and tells of it.
 func (w *world) finish(pid selector.PID, status syscall.WaitStatus) {
-	exit := rollout.Exit{Known: true, Status: status}
+	exit := selector.Exit{Known: true, Status: uint32(status)}
 	w.change(func() {
 		delete(w.processes, pid)
 		w.ended[pid] <- exit

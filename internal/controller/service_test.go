@@ -301,7 +301,7 @@ func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
 		w.pass(time.Second)
 		for _, pid := range []selector.PID{7, 8} {
 			w.change(func() { delete(w.processes, pid) })
-			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: rollout.Exit{Known: true, Status: 70 << 8}}
+			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: selector.Exit{Known: true, Status: 70 << 8}}
 		}
 		status, err := w.service.Status(t.Context())
 		counts := status.Rollouts[0].Servers

@@ -34,7 +34,7 @@ type inspector interface {
 type Target interface {
 	Signal(sig syscall.Signal) error
 	// Wait blocks until the process ends, and says how. It fails when ctx ends.
-	Wait(ctx context.Context) (rollout.Exit, error)
+	Wait(ctx context.Context) (selector.Exit, error)
 	Close() error
 }
 

@@ -24,7 +24,7 @@ type world struct {
 	processes map[selector.PID]*selector.Process
 	signals   map[selector.PID][]time.Time
 	traces    map[selector.PID]controller.Trace
-	ended     map[selector.PID]chan rollout.Exit
+	ended     map[selector.PID]chan selector.Exit
 	// down makes the source fail.
 	down error
 	// unlisted is no candidate.
@@ -108,7 +108,7 @@ func newWorld() *world {
 		stopped:   make(chan struct{}),
 		found:     make(chan controller.Found),
 		events:    make(chan controller.Event),
-		ended:     make(map[selector.PID]chan rollout.Exit),
+		ended:     make(map[selector.PID]chan selector.Exit),
 		traces:    make(map[selector.PID]controller.Trace),
 		limits:    rollout.DefaultLimits(),
 	}
@@ -129,7 +129,7 @@ func (w *world) start(pid selector.PID, image selector.Image) {
 			Age:      time.Hour, Args: []string{"rag-rat", "mcp"}, Named: true, Subcommand: true,
 			Variable: usual, Path: usual, VariableSet: true, Image: image, Catches: true,
 		}
-		w.ended[pid] = make(chan rollout.Exit, 1)
+		w.ended[pid] = make(chan selector.Exit, 1)
 	})
 }
 
@@ -225,7 +225,7 @@ func (t target) Signal(syscall.Signal) error {
 
 func (target) Close() error { return nil }
 
-func (t target) Wait(ctx context.Context) (rollout.Exit, error) {
+func (t target) Wait(ctx context.Context) (selector.Exit, error) {
 	t.w.mu.Lock()
 	ended := t.w.ended[t.pid]
 	t.w.mu.Unlock()
@@ -233,7 +233,7 @@ func (t target) Wait(ctx context.Context) (rollout.Exit, error) {
 	case exit := <-ended:
 		return exit, nil
 	case <-ctx.Done():
-		return rollout.Exit{}, ctx.Err()
+		return selector.Exit{}, ctx.Err()
 	}
 }
 

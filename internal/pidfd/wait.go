@@ -11,42 +11,43 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
 )
 
-// Wait blocks until the process ends, and says how, if that can be had: known is false where the
-// kernel is older than 6.15 and the parent was quicker to reap it. It fails when ctx ends. It does not
-// take up a thread, and may be called beside Signal and Close, once it runs.
-func (h *Handle) Wait(ctx context.Context) (status syscall.WaitStatus, known bool, err error) {
+// Wait blocks until the process ends, and returns how. The exit is unknown where the kernel is older than 6.15 and the
+// parent reaped the process first. Wait fails when ctx ends. It does not occupy a thread, and may be called beside Signal
+// and Close, once it runs.
+func (h *Handle) Wait(ctx context.Context) (exit selector.Exit, err error) {
 	f, err := h.pollable()
 	if err != nil {
-		return 0, false, err
+		return selector.Exit{}, err
 	}
 	defer func() { _ = f.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn, err := f.SyscallConn()
 	if err != nil {
-		return 0, false, wrap("await", h.pid, err)
+		return selector.Exit{}, wrap("await", h.pid, err)
 	}
 	waiting := conn.Read(func(fd uintptr) bool {
 		if !ended(fd) {
 			return false
 		}
-		status, known = h.exitStatus(fd)
+		exit = h.exitStatus(fd)
 		return true
 	})
 	if ctx.Err() != nil {
-		return 0, false, ctx.Err()
+		return selector.Exit{}, ctx.Err()
 	}
 	if waiting != nil {
-		return 0, false, wrap("await", h.pid, waiting)
+		return selector.Exit{}, wrap("await", h.pid, waiting)
 	}
-	return status, known, nil
+	return exit, nil
 }
 
 // pollable is a descriptor of its own that the Go runtime polls: a pidfd becomes readable when the
@@ -88,19 +89,19 @@ const (
 
 // exitStatus asks the pidfd, which knows once the process was reaped, and before that /proc, where it
 // is a zombie. It may become the one while the other is looked at.
-func (h *Handle) exitStatus(fd uintptr) (syscall.WaitStatus, bool) {
+func (h *Handle) exitStatus(fd uintptr) selector.Exit {
 	for range 3 {
 		i := info{mask: infoExit}
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, getInfo, uintptr(unsafe.Pointer(&i)))
 		if errno == 0 && i.mask&infoExit != 0 {
-			return syscall.WaitStatus(i.exitCode), true
+			return selector.Exit{Known: true, Status: uint32(i.exitCode)}
 		}
 		status, err := h.zombie()
 		if err == nil && unix.PidfdSendSignal(int(fd), 0, nil, 0) == nil { // the number is still its own
-			return status, true
+			return selector.Exit{Known: true, Status: status}
 		}
 	}
-	return 0, false
+	return selector.Exit{}
 }
 
 var errNoZombie = errors.New("not a zombie")
@@ -109,7 +110,7 @@ var errNoZombie = errors.New("not a zombie")
 // (proc_pid_stat(5)).
 const exitCodeField = 52 - 3
 
-func (h *Handle) zombie() (syscall.WaitStatus, error) {
+func (h *Handle) zombie() (uint32, error) {
 	stat, err := os.ReadFile("/proc/" + h.pid.String() + "/stat")
 	if err != nil {
 		return 0, fmt.Errorf("read how %d ended: %w", h.pid, err)
@@ -118,7 +119,7 @@ func (h *Handle) zombie() (syscall.WaitStatus, error) {
 }
 
 // zombieStatus is what a stat file says of how a process ended. The name in it is free text.
-func zombieStatus(stat []byte) (syscall.WaitStatus, error) {
+func zombieStatus(stat []byte) (uint32, error) {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) <= exitCodeField || string(fields[0]) != "Z" {
 		return 0, errNoZombie
@@ -127,5 +128,5 @@ func zombieStatus(stat []byte) (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, errNoZombie
 	}
-	return syscall.WaitStatus(code), nil
+	return uint32(code), nil
 }

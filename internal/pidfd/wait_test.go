@@ -37,10 +37,10 @@ func TestWaitSaysHowAProcessEnded(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			status, known, err := h.Wait(ctx)
+			exit, err := h.Wait(ctx)
 			// One that was reaped before anybody asked is known since Linux 6.15 only.
-			if err != nil || !known && !reaped || known && status != want {
-				t.Errorf("%s (reaped: %t): Wait = %#x, %t, %v; want %#x", script, reaped, status, known, err, want)
+			if err != nil || !exit.Known && !reaped || exit.Known && exit.Status != uint32(want) {
+				t.Errorf("%s (reaped: %t): Wait = %#x, %t, %v; want %#x", script, reaped, exit.Status, exit.Known, err, want)
 			}
 			if !reaped {
 				_ = cmd.Wait()
@@ -55,7 +55,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		_, _, err := h.Wait(ctx)
+		_, err := h.Wait(ctx)
 		done <- err
 	}()
 	cancel()

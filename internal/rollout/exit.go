@@ -5,44 +5,38 @@ package rollout
 import (
 	"fmt"
 	"syscall"
+
+	"ebpf-upgrader/selector"
 )
 
-// Exit is how a process ended. The zero Exit is unknown.
-type Exit struct {
-	Known bool
-	// Status is that of wait(2).
-	Status syscall.WaitStatus
-}
-
-// codeExecFailed is what a server exits with whose exec failed.
+// codeExecFailed is the exit code of a server whose exec failed.
 const codeExecFailed = 70
 
-func (e Exit) isExecFailure() bool {
-	return e.Known && e.Status.Exited() && e.Status.ExitStatus() == codeExecFailed
+func isExecFailure(e selector.Exit) bool {
+	code, exited := e.Code()
+	return exited && code == codeExecFailed
 }
 
-// IsUnhandled reports whether the server died of the signal itself.
-func (e Exit) IsUnhandled(signal syscall.Signal) bool {
-	return e.Known && e.Status.Signaled() && e.Status.Signal() == signal
+// IsUnhandled reports whether a server died of the signal itself, because it had no handler.
+func IsUnhandled(e selector.Exit, signal syscall.Signal) bool {
+	number, signaled := e.Signal()
+	return signaled && number == int(signal)
 }
 
-// IsClean reports whether a session could have ended like that.
-func (e Exit) IsClean() bool { return e.Known && e.Status.Exited() && e.Status.ExitStatus() == 0 }
-
-// stepOf says what an exit means for a server. One that was not signalled has exited. An exit of any status between the
-// exec and the moment when the server is armed again is a death: a binary that cannot speak the session's protocol exits
-// with 0. Until the hold time is over, every other status than 0 is one, and so is an exit that was not seen. Later only
-// those are that nothing else explains.
-func (r *Rollout) stepOf(m *Member, e Exit) Step {
+// stepOf is the step that an exit means for a server. A server that was not signalled has exited. An exit of any status
+// between the exec and the moment when the server is armed again is a death: a binary that cannot speak the session's
+// protocol exits with 0. Until the hold time is over, every status other than 0 is a death, and so is an unknown exit.
+// Later, only a failed exec and the signal itself are.
+func (r *Rollout) stepOf(m *Member, e selector.Exit) Step {
 	switch {
 	case !m.State.Kept() || m.State == Upgraded:
 		return Ended
-	case e.isExecFailure(), e.IsUnhandled(r.cfg.Signal):
+	case isExecFailure(e), IsUnhandled(e, r.cfg.Signal):
 		return Died
 	case m.State == Settling && m.ArmedAt.IsZero():
 		return Died
 	case m.State == Signalled && e.IsClean() && !r.cfg.SeesExec && !r.group(m.Group).isOpen:
-		// Without the kernel's events an exec that exits at once looks like a session that ends.
+		// Without the kernel's events, an exec that exits at once looks like a session that ends.
 		return Died
 	case m.State != Signalled && m.State != Settling, e.IsClean():
 		return Ended
@@ -50,17 +44,19 @@ func (r *Rollout) stepOf(m *Member, e Exit) Step {
 	return Died
 }
 
-// Describe puts an exit into words.
-func (e Exit) Describe(signal syscall.Signal) string {
+// DescribeExit puts an exit into words. signal is the one that makes a server upgrade.
+func DescribeExit(e selector.Exit, signal syscall.Signal) string {
+	code, exited := e.Code()
+	number, _ := e.Signal()
 	switch {
 	case !e.Known:
 		return "ended unseen"
-	case e.isExecFailure():
+	case isExecFailure(e):
 		return fmt.Sprintf("exit code %d: its exec failed", codeExecFailed)
-	case e.IsUnhandled(signal):
+	case IsUnhandled(e, signal):
 		return "the signal to upgrade ended it: it had no handler"
-	case e.Status.Signaled():
-		return "signal: " + e.Status.Signal().String()
+	case !exited:
+		return "signal: " + syscall.Signal(number).String()
 	}
-	return fmt.Sprintf("exit code %d", e.Status.ExitStatus())
+	return fmt.Sprintf("exit code %d", code)
 }

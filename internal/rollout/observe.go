@@ -187,16 +187,16 @@ func (r *Rollout) Vanished(pid selector.PID) {
 }
 
 // Ended takes the event that a process is gone.
-func (r *Rollout) Ended(pid selector.PID, exit Exit, now time.Time) {
+func (r *Rollout) Ended(pid selector.PID, exit selector.Exit, now time.Time) {
 	m := r.members[pid]
 	if m == nil {
 		return
 	}
 	r.prove(r.group(m.Group), now) // what it has proven until now stays so
 	s := r.stepOf(m, exit)
-	m.isUnhandled = exit.IsUnhandled(r.cfg.Signal)
+	m.isUnhandled = IsUnhandled(exit, r.cfg.Signal)
 	if m.State == Signalled || m.State == Settling || s == Died {
-		m.Detail = exit.Describe(r.cfg.Signal)
+		m.Detail = DescribeExit(exit, r.cfg.Signal)
 		if s == Died && m.State == Settling && m.ArmedAt.IsZero() && exit.IsClean() {
 			m.Detail += " before it was armed"
 		}

@@ -85,7 +85,7 @@ func (h *host) arm(pid selector.PID) {
 
 func (h *host) exit(pid selector.PID, status syscall.WaitStatus) {
 	delete(h.live, pid)
-	h.Ended(pid, rollout.Exit{Known: true, Status: status}, h.now)
+	h.Ended(pid, selector.Exit{Known: true, Status: uint32(status)}, h.now)
 }
 
 func (h *host) allows(m *rollout.Member) rollout.Permission {

@@ -138,11 +138,11 @@ func exitKnown(ctx context.Context, reap func(*exec.Cmd) error) (known bool, err
 	if err := reap(cmd); err != nil && !errors.As(err, &exit) {
 		return false, err
 	}
-	status, known, err := h.Wait(ctx)
-	if err == nil && known && status.ExitStatus() != code {
-		err = fmt.Errorf("exit status %d was told, want %d", status.ExitStatus(), code)
+	ended, err := h.Wait(ctx)
+	if got, _ := ended.Code(); err == nil && ended.Known && got != code {
+		err = fmt.Errorf("exit code %d is reported, want %d", got, code)
 	}
-	return known, err
+	return ended.Known, err
 }
 
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h.
