@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/gen"
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -136,6 +137,5 @@ func ended(pid selector.PID) bool {
 		return errors.Is(err, unix.ESRCH)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	return err == nil && n > 0
+	return sys.HasEnded(fd)
 }

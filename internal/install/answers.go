@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -212,7 +213,7 @@ func newAnswer(q question, r *reply) Answer {
 		Loader: q.loader, Next: []byte(r.next), Script: r.script, Written: errors.Is(r.err, errWritten),
 	}
 	if r.err != nil {
-		answer.Problem = plain(r.err)
+		answer.Problem = sys.ErrorText(r.err)
 	}
 	return answer
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -67,18 +68,18 @@ func along(way Way, a *answers, look func(sight) selector.Install) selector.Inst
 	return look(way.sight(root, a))
 }
 
-// within is what ask says, if it does so in time.
+// within returns what ask returns, if it does so in time.
 func within[T any](limit time.Duration, ask func() T) (answer T, ok bool) {
-	answers := make(chan T, 1)
-	go func() { answers <- ask() }()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case answer = <-answers:
-		return answer, true
-	case <-timer.C:
+	var late T
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		late = ask()
+	}()
+	if !sys.WaitFor(done, limit) {
 		return answer, false
 	}
+	return late, true
 }
 
 // answer is what a look says, once it is known.
@@ -90,15 +91,10 @@ type answer struct {
 // Check says what stands there now. It blocks no longer than 100 ms: what cannot be looked at by then
 // is unready, with that as the reason.
 func (w *Watcher) Check() selector.Install {
-	a := w.check()
-	timer := time.NewTimer(promptly)
-	defer timer.Stop()
-	select {
-	case <-a.known:
+	if a := w.check(); sys.WaitFor(a.known, promptly) {
 		return a.install
-	case <-timer.C:
-		return noAnswer(w.way)
 	}
+	return noAnswer(w.way)
 }
 
 // check joins a look that is under way: there is never more than one.

@@ -9,11 +9,11 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -52,7 +52,7 @@ func identify(i *selector.Install, m mark) {
 
 // rootless is what stands where nobody can look.
 func rootless(path string, err error) selector.Install {
-	return selector.Install{Path: path, State: selector.StateMissing, Detail: plain(err)}
+	return selector.Install{Path: path, State: selector.StateMissing, Detail: sys.ErrorText(err)}
 }
 
 func stateOf(err error) selector.State {
@@ -60,14 +60,6 @@ func stateOf(err error) selector.State {
 		return selector.StateMissing
 	}
 	return selector.StateUnready
-}
-
-// plain leaves the system's words of an error, and ours as they are.
-func plain(err error) string {
-	if errno := syscall.Errno(0); errors.As(err, &errno) {
-		return errno.Error()
-	}
-	return err.Error()
 }
 
 // statOf asks for the birth time as well, which fstat(2) does not have.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 // What is asked of a directory on the way: that it stays the one it is, and, where a name in it
@@ -268,8 +270,5 @@ func (n *notifier) close() {
 		defer close(closed)
 		_ = n.file.Close()
 	}()
-	select {
-	case <-closed:
-	case <-time.After(answerWithin):
-	}
+	sys.WaitFor(closed, answerWithin)
 }

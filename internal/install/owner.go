@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 const (
@@ -56,17 +58,7 @@ func (o *owner) do(stop <-chan struct{}, ask func()) bool {
 // afford waits until what was overspent is made up for.
 func (o *owner) afford(stop <-chan struct{}) bool {
 	debt := -o.spend(0)
-	if debt <= 0 {
-		return true
-	}
-	wait := time.NewTimer(time.Duration(float64(debt) / share))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return true
-	case <-stop:
-		return false
-	}
+	return debt <= 0 || !sys.WaitFor(stop, time.Duration(float64(debt)/share))
 }
 
 // spend takes what was used from the credit, and says what is left of it.

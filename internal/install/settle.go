@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -31,7 +32,7 @@ func Rest(ctx context.Context, way Way, settle time.Duration) {
 	limit := time.Now().Add(longestSettle * settle)
 	for m := settling(way); m != (mark{}); {
 		wait := min(m.restless(settle, time.Now()), time.Until(limit))
-		if wait <= 0 || !sleep(ctx, wait) {
+		if wait <= 0 || sys.WaitFor(ctx.Done(), wait) {
 			return
 		}
 		now := settling(way)
@@ -64,15 +65,4 @@ func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
 		return settle
 	}
 	return settle - age
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

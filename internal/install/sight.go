@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/reach"
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -83,14 +84,14 @@ func (s *sight) look(path string) (selector.Install, mark) {
 	i := selector.Install{Path: path}
 	fd, m, _, err := s.openPath(path)
 	if err != nil {
-		i.State, i.Detail = stateOf(err), plain(err)
+		i.State, i.Detail = stateOf(err), sys.ErrorText(err)
 		return i, m
 	}
 	defer func() { _ = unix.Close(fd) }()
 	identify(&i, m)
 	i.State = selector.StateReady
 	if err = s.ready(fd, m, &i); err != nil {
-		i.State, i.Detail = selector.StateUnready, plain(err)
+		i.State, i.Detail = selector.StateUnready, sys.ErrorText(err)
 	}
 	return i, m
 }
@@ -118,7 +119,7 @@ func (s *sight) ready(fd int, m mark, i *selector.Install) error {
 	case len(interpreters) == 0:
 		return err
 	}
-	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], plain(err))
+	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], sys.ErrorText(err))
 }
 
 // examine answers a question about the file that fd leads to, and opens it only where the answer is not known.
@@ -160,7 +161,7 @@ func (s *sight) glance(path string) selector.Install {
 	}
 	i.State, i.Detail = selector.StateReady, unread
 	if err != nil {
-		i.State, i.Detail = stateOf(err), plain(err)
+		i.State, i.Detail = stateOf(err), sys.ErrorText(err)
 	}
 	return i
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -131,17 +132,7 @@ func (w *Watcher) ask(act func(now time.Time)) bool {
 
 // rest lets events gather, and reports whether to go on.
 func (w *Watcher) rest() bool {
-	if w.pace.busy == 0 {
-		return true
-	}
-	timer := time.NewTimer(w.pace.busy)
-	defer timer.Stop()
-	select {
-	case <-w.stop:
-		return false
-	case <-timer.C:
-		return true
-	}
+	return w.pace.busy == 0 || !sys.WaitFor(w.stop, w.pace.busy)
 }
 
 // begin looks at what stands there before any event: as a change that may have settled long ago.

@@ -5,12 +5,12 @@
 package install
 
 import (
-	"errors"
 	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -50,25 +50,10 @@ func (w Way) absolute() Way {
 	return w
 }
 
-// races is how often a look-up is tried again that met a rename or a mount anywhere on the host
-// while it went through a "..": openat2(2) has it fail with EAGAIN then. An install is a rename.
-const races = 16
-
-// openBelow opens what stands at path without opening it as a file: O_PATH has no effect on it. The
-// way never leaves the root, and goes through no magic link of /proc. It tries again when a signal
-// came in between, as a slow file system lets it; the Go runtime sends itself many.
+// openBelow opens what stands at path below root with O_PATH. The path never leaves the root, and follows no magic link
+// of /proc.
 func openBelow(root int, path string, flags, resolve uint64) (int, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC | flags,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
-	}
-	for try := 1; ; try++ {
-		fd, err := unix.Openat2(root, path, &how)
-		raced := errors.Is(err, unix.EAGAIN) && try < races
-		if !raced && !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
+	return sys.OpenPath(root, path, flags, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS|resolve)
 }
 
 // reopen is a path to what fd leads to, for the system calls that want one.

@@ -5,7 +5,6 @@
 package pidfd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -35,7 +35,7 @@ func (h *Handle) Wait(ctx context.Context) (exit selector.Exit, err error) {
 		return selector.Exit{}, wrap("await", h.pid, err)
 	}
 	waiting := conn.Read(func(fd uintptr) bool {
-		if !ended(fd) {
+		if !sys.HasEnded(int(fd)) {
 			return false
 		}
 		exit = h.exitStatus(fd)
@@ -69,12 +69,6 @@ func (h *Handle) pollable() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-func ended(fd uintptr) bool {
-	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(poll, 0)
-	return err == nil && n > 0
-}
-
 // info is struct pidfd_info of include/uapi/linux/pidfd.h as of Linux 6.15, up to the exit code.
 type info struct {
 	mask, cgroup uint64
@@ -106,9 +100,11 @@ func (h *Handle) exitStatus(fd uintptr) selector.Exit {
 
 var errNoZombie = errors.New("not a zombie")
 
-// exitCodeField is where /proc/PID/stat has the exit code, counted from the state, which is field 3
-// (proc_pid_stat(5)).
-const exitCodeField = 52 - 3
+// Fields of /proc/PID/stat, as proc_pid_stat(5) counts.
+const (
+	stateField    = 3
+	exitCodeField = 52
+)
 
 func (h *Handle) zombie() (uint32, error) {
 	stat, err := os.ReadFile("/proc/" + h.pid.String() + "/stat")
@@ -118,13 +114,17 @@ func (h *Handle) zombie() (uint32, error) {
 	return zombieStatus(stat)
 }
 
-// zombieStatus is what a stat file says of how a process ended. The name in it is free text.
+// zombieStatus reads the exit status out of the stat line of a zombie.
 func zombieStatus(stat []byte) (uint32, error) {
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) <= exitCodeField || string(fields[0]) != "Z" {
+	state, err := sys.StatField(stat, stateField)
+	if err != nil || string(state) != "Z" {
 		return 0, errNoZombie
 	}
-	code, err := strconv.ParseUint(string(fields[exitCodeField]), 10, 32)
+	field, err := sys.StatField(stat, exitCodeField)
+	if err != nil {
+		return 0, errNoZombie
+	}
+	code, err := strconv.ParseUint(string(field), 10, 32)
 	if err != nil {
 		return 0, errNoZombie
 	}

@@ -19,7 +19,7 @@ func FuzzZombieStatus(f *testing.F) {
 		if strings.ContainsAny(state, ") \t\n\v\f\r\u0085\u00a0") || state == "" {
 			return
 		}
-		between := strings.Repeat(" 0", exitCodeField-1)
+		between := strings.Repeat(" 0", exitCodeField-stateField-1)
 		got, err := zombieStatus(fmt.Appendf(nil, "812 (%s) %s%s %d\n", name, state, between, code))
 		if zombie := state == "Z"; zombie != (err == nil) || zombie && uint32(got) != code {
 			t.Errorf("%q in state %q with code %d: %d, %v", name, state, code, got, err)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -70,7 +71,7 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 		found++
 	}
 	if a.IsCounted = found == 4; !a.IsCounted {
-		return a, fmt.Errorf("parse io: %w", errMalformed)
+		return a, fmt.Errorf("parse io: %w", sys.ErrMalformed)
 	}
 	return a, nil
 }

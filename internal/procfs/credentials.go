@@ -9,6 +9,7 @@ import (
 	"errors"
 	"strconv"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -56,7 +57,7 @@ func (r *reader) ids(file string) ([]selector.Range, error) {
 	for line := range bytes.Lines(text) {
 		fields := bytes.Fields(line)
 		if len(fields) != 3 {
-			return nil, errMalformed
+			return nil, sys.ErrMalformed
 		}
 		first, failed := strconv.ParseUint(string(fields[1]), 10, 32)
 		count, err := strconv.ParseUint(string(fields[2]), 10, 32)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -177,14 +178,6 @@ func (r *reader) read() error {
 // unreadable notes the first fact that could not be read.
 func (r *reader) unreadable(fact selector.Fact, err error) {
 	if r.p.Unreadable.Fact == "" {
-		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: plain(err), Passing: isPassing(err)}
+		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: sys.ErrorText(err), Passing: isPassing(err)}
 	}
-}
-
-// plain leaves the system's words of an error.
-func plain(err error) string {
-	if errno := syscall.Errno(0); errors.As(err, &errno) {
-		return errno.Error()
-	}
-	return err.Error()
 }

@@ -3,11 +3,10 @@
 package procfs
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"strconv"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -40,9 +39,7 @@ func (s stat) lives() bool { return !s.exited() || s.numThreads > 1 }
 
 func exitedState(letter byte) bool { return letter == 'Z' || letter == 'X' }
 
-var errMalformed = errors.New("malformed")
-
-// Positions among the fields after the name, the first of which proc_pid_stat(5) counts as field 3.
+// Positions of fields behind the name: the first is field 3 of proc_pid_stat(5).
 const (
 	statState      = 0
 	statFlags      = 6
@@ -61,16 +58,6 @@ const (
 		1<<statStack | 1<<statArgStart | 1<<statArgEnd | 1<<statEnvStart | 1<<statEnvEnd
 )
 
-// afterName is what follows the name in a stat line, which is free text and may hold anything, parentheses and
-// newlines included: it ends at the last parenthesis.
-func afterName(line []byte) ([]byte, error) {
-	end := bytes.LastIndexByte(line, ')')
-	if begin := bytes.IndexByte(line, '('); begin < 0 || end < begin {
-		return nil, fmt.Errorf("parse stat: %w", errMalformed)
-	}
-	return line[end+1:], nil
-}
-
 // parseStat takes a stat line apart, but for the layout, which lies behind everything else.
 func parseStat(line []byte) (stat, error) { return parseUntil(statStartTime, line) }
 
@@ -85,16 +72,16 @@ func parseWhole(line []byte) (stat, error) {
 }
 
 func parseUntil(last int, line []byte) (stat, error) {
-	fields, err := afterName(line)
+	fields, err := sys.StatFields(line)
 	if err != nil {
-		return stat{}, err
+		return stat{}, fmt.Errorf("parse stat: %w", err)
 	}
 	var s stat
 	for position := 0; position <= last; position++ {
 		var field []byte
-		field, fields = nextField(fields)
+		field, fields = sys.NextStatField(fields)
 		if len(field) == 0 {
-			return stat{}, fmt.Errorf("parse stat: %w", errMalformed)
+			return stat{}, fmt.Errorf("parse stat: %w", sys.ErrMalformed)
 		}
 		if uint64(statUsed)>>position&1 == 0 {
 			continue
@@ -104,20 +91,6 @@ func parseUntil(last int, line []byte) (stat, error) {
 		}
 	}
 	return s, nil
-}
-
-// nextField is what stands behind one space, which is all that the kernel puts between two fields. Most fields of
-// a line are only passed over, and bytes.FieldsSeq takes longer for that.
-func nextField(line []byte) (field, rest []byte) {
-	if len(line) == 0 || line[0] != ' ' {
-		return nil, nil
-	}
-	line = line[1:]
-	end := bytes.IndexByte(line, ' ')
-	if end < 0 {
-		return bytes.TrimSuffix(line, []byte{'\n'}), nil
-	}
-	return line[:end], line[end:]
 }
 
 func (s *stat) take(position int, field []byte) (err error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -58,7 +59,7 @@ func parseStatus(text []byte) (status, error) {
 		seen |= field
 	}
 	if seen != statusAll {
-		return status{}, fmt.Errorf("parse status: %w", errMalformed)
+		return status{}, fmt.Errorf("parse status: %w", sys.ErrMalformed)
 	}
 	return s, nil
 }
@@ -104,7 +105,7 @@ func (s *status) take(key, value []byte) (field int, err error) {
 // stateLetter is the "S" of "S (sleeping)".
 func stateLetter(value []byte) (byte, error) {
 	if len(value) == 0 {
-		return 0, errMalformed
+		return 0, sys.ErrMalformed
 	}
 	return value[0], nil
 }
@@ -121,7 +122,7 @@ func firstSignals(value []byte) (uint64, error) {
 func fourIDs(value []byte) ([4]uint32, error) {
 	ids, err := parseIDs(value)
 	if err != nil || len(ids) != 4 {
-		return [4]uint32{}, errMalformed
+		return [4]uint32{}, sys.ErrMalformed
 	}
 	return [4]uint32(ids), nil
 }
@@ -133,7 +134,7 @@ func parseIDs(value []byte) ([]uint32, error) {
 	for field := range bytes.FieldsSeq(value) {
 		id, err := strconv.ParseUint(string(field), 10, 32)
 		if err != nil {
-			return nil, errMalformed
+			return nil, sys.ErrMalformed
 		}
 		ids = append(ids, uint32(id))
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/reach"
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -46,7 +47,7 @@ func namespace(dir int, name string) (uint64, error) {
 	_, number, _ := bytes.Cut(link[:n], []byte{'['})
 	number, whole := bytes.CutSuffix(number, []byte{']'})
 	if !whole {
-		return 0, errMalformed
+		return 0, sys.ErrMalformed
 	}
 	return strconv.ParseUint(string(number), 10, 64)
 }
@@ -64,7 +65,7 @@ func (r *reader) readTarget() (err error) {
 	r.p.Path = r.path()
 	r.p.Target, err = r.resolve(r.p.Variable)
 	if isProblem(err) {
-		r.p.TargetProblem = plain(err)
+		r.p.TargetProblem = sys.ErrorText(err)
 		if isDenied(err) { // nothing is watched there for it
 			r.p.Path = ""
 		}
@@ -158,14 +159,10 @@ func (r *reader) resolve(name string) (selector.File, error) {
 	return r.lookUp(cwd, name, cmp.Or(r.p.Path, name))
 }
 
-// resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h, since Linux 5.12 (commit
-// 99668f618062). Older kernels refuse it with EINVAL, and every look-up takes the slow way.
-const resolveCached = 0x20
-
 // lookUp finds name below dir, which is full for the process. What the kernel has in its cache, on a file system with a
 // block device, is found at once. Everything else may be FUSE or a network's, and may never answer.
 func (r *reader) lookUp(dir int, name, full string) (selector.File, error) {
-	if f, err := r.early.lookUpNow(reach.From{Root: r.root, Dir: dir, Resolve: resolveCached}, name); err == nil || isProblem(err) {
+	if f, err := r.early.lookUpNow(reach.From{Root: r.root, Dir: dir, Resolve: sys.ResolveCached}, name); err == nil || isProblem(err) {
 		return f, err
 	}
 	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // who asks may be left behind with it
@@ -207,7 +204,7 @@ func (as searcher) lookUpNow(from reach.From, name string) (selector.File, error
 	if err != nil {
 		return selector.File{}, err
 	}
-	if from.Resolve&resolveCached != 0 && unix.Major(f.Dev) == 0 {
+	if from.Resolve&sys.ResolveCached != 0 && unix.Major(f.Dev) == 0 {
 		return selector.File{}, unix.EAGAIN
 	}
 	var mount unix.Statfs_t
@@ -224,24 +221,9 @@ func (as searcher) open(from reach.From, name string) (int, error) {
 	case as.UID != 0:
 		return reach.Follow(from, name, []selector.Credentials{as.Credentials})
 	case path.IsAbs(name):
-		return openat2(from.Root, name, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
+		return sys.OpenPath(from.Root, name, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
 	}
-	return openat2(from.Dir, name, unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
-}
-
-// races is how often a look-up is tried again that met a rename or a mount anywhere on the host
-// while it went through a "..": openat2(2) has it fail with EAGAIN then. An install is a rename.
-const races = 16
-
-func openat2(dir int, name string, resolve uint64) (int, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve}
-	for try := 1; ; try++ {
-		fd, err := unix.Openat2(dir, name, &how)
-		raced := errors.Is(err, unix.EAGAIN) && resolve&resolveCached == 0 && try < races
-		if !raced && !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
+	return sys.OpenPath(from.Dir, name, 0, unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
 }
 
 // statAt gives the device number as stat(2) does, from what the kernel has at hand: a file system is

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -112,14 +113,7 @@ func await(r *reply, patience time.Duration, do func()) bool {
 		defer close(r.known)
 		do()
 	}()
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	select {
-	case <-r.known:
-		return true
-	case <-limit.C:
-		return false
-	}
+	return sys.WaitFor(r.known, patience)
 }
 
 // begin gives the answer to a question that was asked before, but not before since, or how long to wait for it.

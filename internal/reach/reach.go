@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -175,7 +176,7 @@ func (w *walk) up() error {
 	if same, err := sameFile(at, w.from.Root); err != nil || same {
 		return err
 	}
-	fd, err := openat2(at, "..", unix.O_DIRECTORY, w.from.Resolve)
+	fd, err := sys.OpenPath(at, "..", unix.O_DIRECTORY, w.from.Resolve)
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func sameFile(a, b int) (bool, error) {
 
 // enter looks a name up in the last directory.
 func (w *walk) enter(name string) (int, error) {
-	fd, err := openat2(w.dirs[len(w.dirs)-1].fd, name, unix.O_NOFOLLOW, w.from.Resolve|unix.RESOLVE_BENEATH)
+	fd, err := sys.OpenPath(w.dirs[len(w.dirs)-1].fd, name, unix.O_NOFOLLOW, w.from.Resolve|unix.RESOLVE_BENEATH)
 	if err != nil {
 		return -1, err
 	}
@@ -253,15 +254,4 @@ func statOf(fd int) (unix.Statx_t, error) {
 	var s unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &s)
 	return s, err
-}
-
-// openat2 tries again when a signal came in between.
-func openat2(dir int, name string, flags, resolve uint64) (int, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: resolve}
-	for {
-		fd, err := unix.Openat2(dir, name, &how)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
 }
