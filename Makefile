@@ -22,7 +22,7 @@ build: ## Build bin/ebpf-upgrader
 
 .PHONY: demo
 demo: build ## Watch eight servers upgrade (as root through eBPF)
-	./bin/ebpf-upgrader demo
+	$(GO) run ./test/demo
 
 # The race detector needs a C compiler, which a fresh machine may lack.
 RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 && echo -race)

@@ -6,18 +6,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// addCommands adds each command with options of its own: the defaults of one are not those of another.
 func addCommands(root *cobra.Command, a *app) {
-	root.AddCommand(
-		newRun(a),
-		newTrigger(a),
-		newStatus(a),
-		newEvents(a),
-		newPause(a),
-		newResume(a),
-		newList(a),
-		newExplain(a),
-		newDoctor(a),
-		newDemo(a),
-		newDemoServer(),
-	)
+	for _, newCommand := range []func(*app) *cobra.Command{
+		newRun, newTrigger, newStatus, newEvents, newPause, newResume, newList, newExplain, newDoctor,
+	} {
+		own := *a
+		cmd := newCommand(&own)
+		cmd.PersistentPreRunE = own.prepare
+		root.AddCommand(cmd)
+	}
 }

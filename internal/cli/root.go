@@ -48,7 +48,7 @@ type app struct {
 	opts           options
 	log            *slog.Logger
 	// started says that a command got past its flags: errors from then on are not about usage.
-	started bool
+	started *bool
 	// scanned, if any, is told how long each scan took.
 	scanned func(time.Duration)
 	// ownProcess says that nobody else needs what this process may do.
@@ -61,7 +61,7 @@ func ownProcess(a *app) { a.ownProcess = true }
 // run is the whole program: it carries out the command in args and answers with the exit code.
 // Data goes to stdout, messages to stderr. When ctx ends, the command comes to its end early.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
-	a := &app{stdout: stdout, stderr: stderr, log: newLogger(stderr)}
+	a := &app{stdout: stdout, stderr: stderr, log: newLogger(stderr), started: new(bool)}
 	for _, set := range how {
 		set(a)
 	}
@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...fu
 	switch {
 	case errors.As(err, &exit):
 		return exit.code
-	case !a.started:
+	case !*a.started:
 		return exitUsage
 	}
 	return exitFailure
@@ -127,7 +127,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := a.opts.check(); err != nil {
 		return err
 	}
-	a.started = true
+	*a.started = true
 	return nil
 }
 

@@ -95,6 +95,7 @@ func buildTests(ctx context.Context, work string) (map[string]string, error) {
 		b.do(ctx, "sleep", "build", "./test/kernels/guest/sleep"),
 		b.do(ctx, "facilities", "build", "./test/kernels/guest/facilities"),
 		b.do(ctx, "ebpf-upgrader", "build", "./cmd/ebpf-upgrader"),
+		b.do(ctx, "demo", "build", "./test/demo"),
 	)
 	for name, pkg := range map[string]string{
 		"tracker": "./tracker", "fallback": "./fallback", "procfs": "./internal/procfs", "pidfd": "./internal/pidfd",

@@ -89,7 +89,7 @@ func planFor(k kernel) guest.Plan {
 		{Name: stepDoctor, Args: []string{"/bin/ebpf-upgrader", "doctor", "-o", "json"}},
 		{Name: stepSource, Args: []string{"/bin/ebpf-upgrader", "list", "-o", "json"}},
 		{Name: stepFacilities, Args: []string{"/bin/facilities"}},
-		{Name: stepDemo, Args: []string{"/bin/ebpf-upgrader", "demo"}},
+		{Name: stepDemo, Args: []string{"/bin/demo", "-program", "/bin/ebpf-upgrader"}},
 	}}
 	for _, g := range groups() {
 		if s, runs := g.step(k.without); runs {
