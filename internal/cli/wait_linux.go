@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
-
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/install"
@@ -183,28 +181,21 @@ func (w *waiter) Refused(m rollout.Member, err error) {
 // Trouble implements [controller.Observer].
 func (w *waiter) Trouble(err error) { w.say(err.Error()) }
 
-// progress shows how far a rollout has come: as a bar on a terminal, as lines elsewhere.
+// progress shows how far a rollout has come: as a line that is written again on a terminal, as lines elsewhere.
 type progress struct {
-	out   io.Writer
-	bar   *progressbar.ProgressBar // nil where there is no terminal
-	phase rollout.Phase
+	out      io.Writer
+	terminal bool
+	phase    rollout.Phase
 }
 
-func newProgress(out io.Writer) progress {
-	p := progress{out: out}
-	if isTerminal(out) {
-		p.bar = progressbar.NewOptions(1,
-			progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionSetWidth(30),
-			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(false))
-	}
-	return p
-}
+func newProgress(out io.Writer) progress { return progress{out: out, terminal: isTerminal(out)} }
+
+// toLineStart moves the cursor to the start of its line, and clears the line.
+const toLineStart = "\r\x1b[K"
 
 func (p *progress) show(r rollout.Report) {
-	if p.bar != nil {
-		p.bar.ChangeMax(max(1, r.Total()))
-		p.bar.Describe(string(r.Phase))
-		_ = p.bar.Set(r.Settled())
+	if p.terminal {
+		fmt.Fprintf(p.out, toLineStart+"%s: %d of %d", r.Phase, r.Settled(), r.Total())
 		return
 	}
 	if r.Phase != p.phase {
@@ -214,7 +205,7 @@ func (p *progress) show(r rollout.Report) {
 }
 
 func (p *progress) moved(m rollout.Member) {
-	if p.bar != nil || m.State == rollout.None {
+	if p.terminal || m.State == rollout.None {
 		return
 	}
 	line := fmt.Sprintf("server %d: %s", m.PID, m.State)
@@ -225,14 +216,13 @@ func (p *progress) moved(m rollout.Member) {
 }
 
 func (p *progress) say(line string) {
-	if p.bar != nil {
-		_ = p.bar.Clear()
-	}
+	p.finish()
 	fmt.Fprintln(p.out, printable(line))
 }
 
+// finish clears what is to be written again.
 func (p *progress) finish() {
-	if p.bar != nil {
-		_ = p.bar.Finish()
+	if p.terminal {
+		fmt.Fprint(p.out, toLineStart)
 	}
 }
