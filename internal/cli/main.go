@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // Main runs the program with the arguments, streams and signals of this process, and returns its exit code.
@@ -15,4 +17,9 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr, ownProcess)
+}
+
+// Command returns the whole command line, for what documents it.
+func Command() *cobra.Command {
+	return newRoot(&app{stdout: os.Stdout, stderr: os.Stderr, started: new(bool)})
 }

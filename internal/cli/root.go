@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 	"golang.org/x/term"
 )
 
@@ -114,7 +113,7 @@ func newRoot(a *app) *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
-	root.AddCommand(newVersion(a), newMan(root))
+	root.AddCommand(newVersion(a))
 	addCommands(root, a)
 	return root
 }
@@ -180,18 +179,4 @@ func revision() string {
 		}
 	}
 	return ""
-}
-
-func newMan(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:    "man FOLDER",
-		Short:  "Write the manual pages into FOLDER",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			header := &doc.GenManHeader{Title: "EBPF-UPGRADER", Section: "8", Source: "ebpf-upgrader", Manual: "System Administration"}
-			root.DisableAutoGenTag = true
-			return doc.GenManTree(root, header, args[0])
-		},
-	}
 }
