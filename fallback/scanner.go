@@ -19,45 +19,45 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Scanner walks one /proc for processes of one pattern. It is safe for concurrent use.
+// Scanner lists the processes of one /proc that match a pattern. It is safe for concurrent use.
 type Scanner struct {
 	procfs  *procfs.FS
 	pattern selector.Pattern
 }
 
-// New returns a Scanner over procfs, which must stay open as long as it is used.
+// New returns a Scanner over procfs, which must stay open while the Scanner is used.
 func New(procfs *procfs.FS, p selector.Pattern) *Scanner {
 	return &Scanner{procfs: procfs, pattern: p}
 }
 
-// All lists every process, ascending: nothing is read of any.
+// All lists every process in ascending order. It reads no process.
 func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 	var all []selector.PID
-	err := s.list(ctx, func(some []selector.PID) { all = append(all, some...) })
+	err := s.list(ctx, func(pids []selector.PID) { all = append(all, pids...) })
 	slices.Sort(all)
 	return all, err
 }
 
-// Candidates lists the processes whose command line matches the pattern, ascending, and those whose
-// command line cannot be had, or not soon. It fails only when /proc cannot be listed, or when ctx ends.
+// Candidates lists, in ascending order, the processes whose command line matches the pattern, and those whose command line
+// cannot be read, or not in time. It fails only when /proc cannot be listed, or when ctx ends.
 //
-// All cores read: the first processes while the kernel lists the others, which is a tenth of the time.
+// All cores read. The first processes are read while the kernel lists the others, which takes a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
-	listed, all := make(chan []selector.PID, 64), make(chan struct{})
-	c := &crew{scanner: s, listed: listed, readers: make(map[*reader]bool), held: make(map[uint32]time.Duration)}
+	listed, finished := make(chan []selector.PID, 64), make(chan struct{})
+	p := &pool{scanner: s, listed: listed, active: make(map[*reader]bool), spent: make(map[uint32]time.Duration)}
 	for range runtime.GOMAXPROCS(0) {
-		c.hire(ctx, nil)
+		p.spawn(ctx, nil)
 	}
 	go func() {
-		defer close(all)
-		c.left.Wait()
+		defer close(finished)
+		p.readers.Wait()
 	}()
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		c.watch(ctx, all)
+		p.watch(ctx, finished)
 	}()
-	err := s.list(ctx, func(some []selector.PID) { listed <- some })
+	err := s.list(ctx, func(pids []selector.PID) { listed <- pids })
 	close(listed)
 	<-watched
 	if err == nil && ctx.Err() != nil {
@@ -66,35 +66,35 @@ func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(c.found)
-	return c.found, nil
+	slices.Sort(p.found)
+	return p.found, nil
 }
 
-// list gives all processes to take, some at a time.
+// list passes all processes to take, in batches.
 func (s *Scanner) list(ctx context.Context, take func([]selector.PID)) error {
-	// A descriptor of its own, because a walk moves the position.
+	// A descriptor of its own, because listing moves the position.
 	fd, err := unix.Openat(s.procfs.Descriptor(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	for some, err := range procfs.NumbersInParts(fd) {
+	for pids, err := range procfs.PIDBatches(fd) {
 		if err = cmp.Or(err, ctx.Err()); err != nil {
 			return fmt.Errorf("scan: %w", err)
 		}
-		take(some)
+		take(pids)
 	}
 	return nil
 }
 
-// firstRead holds most command lines; a longer one takes another read.
+// firstRead is the buffer size of the first read, which holds most command lines. A longer one takes another read.
 const firstRead = 4 << 10
 
-// mayBeServer says what the answer to a read of a command line makes of a process.
+// mayBeServer reports whether a process may be a server, from the result of reading its command line.
 func (s *Scanner) mayBeServer(pid selector.PID, cmdline []byte, err error) bool {
 	switch {
 	case errors.Is(err, procfs.ErrGone):
-		return false // processes end, also while they are listed
+		return false // it ended after it was listed
 	case err != nil:
 		return true
 	case len(cmdline) == 0:

@@ -89,7 +89,7 @@ func (fs *FS) Works(pid selector.PID) (bool, error) {
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
 	asked := 0
-	for tids, err := range NumbersInParts(task) {
+	for tids, err := range PIDBatches(task) {
 		if err != nil {
 			return false, fmt.Errorf("read what %d does: %w", pid, gone(err))
 		}

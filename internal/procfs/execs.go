@@ -37,7 +37,7 @@ func (r *reader) readExecs() error {
 	}
 	defer func() { _ = unix.Close(task) }()
 	asked := 0
-	for tids, err := range NumbersInParts(task) {
+	for tids, err := range PIDBatches(task) {
 		if err != nil {
 			return gone(err)
 		}

@@ -86,16 +86,16 @@ func (w *waits) patience(q question, owner uint32) (time.Duration, error) {
 	return max(quick, patience), err
 }
 
-// Readable reports whether the memory of a process may be read by [FS.Cmdline] now: it may not while an
-// earlier read is given up, nor when too many of its user are.
-func (fs *FS) Readable(pid selector.PID) bool {
+// MayRead reports whether [FS.Cmdline] may read a process now. It may not while an earlier read of the process is stuck,
+// or while too many reads of its user are.
+func (fs *FS) MayRead(pid selector.PID) bool {
 	w := &fs.waits
 	if w.full.Load() == 0 && (w.held.Load() == 0 || !w.holds(pid)) {
 		return true
 	}
 	id, owner, err := fs.User(pid)
 	if err != nil {
-		return true // it has ended, which reading tells
+		return true // it has ended: the read reports that
 	}
 	_, err = w.patience(question{id: id, name: memory}, owner)
 	return err == nil
@@ -113,18 +113,20 @@ func (w *waits) holds(pid selector.PID) bool {
 	return false
 }
 
-// Slow notes that reading the memory of a process took that long. Reading that has not ended yet, and that
-// nobody waits for any more, ends with done; nil stands for one that has ended.
-func (fs *FS) Slow(pid selector.PID, took time.Duration, done chan struct{}) {
+// ChargeRead charges the user of a process for a read of its memory that took longer than 5 ms; isSlow is false for any
+// other read, and for a process that has ended. done is nil for a read that has ended. For a read that was given up, done
+// must be closed when it ends: until then the read counts as stuck.
+func (fs *FS) ChargeRead(pid selector.PID, took time.Duration, done chan struct{}) (user uint32, isSlow bool) {
 	if took <= quick {
-		return
+		return 0, false
 	}
 	id, owner, err := fs.User(pid)
 	if err != nil {
-		return
+		return 0, false
 	}
 	fs.waits.pay(owner, took)
 	if done != nil {
 		fs.waits.leave(question{id: id, name: memory}, owner, &reply{known: done}, 0)
 	}
+	return owner, true
 }

@@ -45,7 +45,7 @@ func (fs *FS) watches(process int, dir selector.Image) (bool, error) {
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
 	asked := 0
-	for descriptors, err := range NumbersInParts(list) {
+	for descriptors, err := range PIDBatches(list) {
 		if err != nil {
 			return false, gone(err)
 		}

@@ -19,14 +19,14 @@ const (
 	direntReclen = 16
 	direntName   = 19
 	// shortestEntry is the size of one whose name has up to four bytes.
-	shortestEntry = 24
+	minEntrySize = 24
 )
 
 // Numbers lists the entries of the directory fd that are numbers, which in /proc are the processes and
 // below task the threads. fd is read from its current position to the end.
-func Numbers(fd int) ([]selector.PID, error) {
+func PIDs(fd int) ([]selector.PID, error) {
 	var all []selector.PID
-	for some, err := range NumbersInParts(fd) {
+	for some, err := range PIDBatches(fd) {
 		if err != nil {
 			return nil, err
 		}
@@ -37,7 +37,7 @@ func Numbers(fd int) ([]selector.PID, error) {
 
 // NumbersInParts is Numbers for who begins with the first while the kernel lists the others: it answers with
 // some hundred at a time, each time in a slice of its own. An error is the last answer.
-func NumbersInParts(fd int) iter.Seq2[[]selector.PID, error] {
+func PIDBatches(fd int) iter.Seq2[[]selector.PID, error] {
 	return func(yield func([]selector.PID, error) bool) {
 		buf := make([]byte, 4<<10)
 		for {
@@ -46,7 +46,7 @@ func NumbersInParts(fd int) iter.Seq2[[]selector.PID, error] {
 				yield(nil, fmt.Errorf("list processes: %w", err))
 				return
 			}
-			if n == 0 || !yield(numbers(buf[:n]), nil) {
+			if n == 0 || !yield(parsePIDs(buf[:n]), nil) {
 				return
 			}
 		}
@@ -54,11 +54,11 @@ func NumbersInParts(fd int) iter.Seq2[[]selector.PID, error] {
 }
 
 // numbers are those among some entries.
-func numbers(entries []byte) []selector.PID {
-	pids := make([]selector.PID, 0, len(entries)/shortestEntry)
+func parsePIDs(entries []byte) []selector.PID {
+	pids := make([]selector.PID, 0, len(entries)/minEntrySize)
 	for len(entries) > direntName {
 		reclen := binary.NativeEndian.Uint16(entries[direntReclen:])
-		if pid := number(entries[direntName:reclen]); pid > 0 {
+		if pid := parsePID(entries[direntName:reclen]); pid > 0 {
 			pids = append(pids, pid)
 		}
 		entries = entries[reclen:]
@@ -67,7 +67,7 @@ func numbers(entries []byte) []selector.PID {
 }
 
 // number is the value of a NUL-terminated decimal, or 0 for anything else.
-func number(name []byte) selector.PID {
+func parsePID(name []byte) selector.PID {
 	var n selector.PID
 	for _, c := range name {
 		if c == 0 {
