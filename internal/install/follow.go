@@ -33,9 +33,6 @@ func (w *Watcher) follow() {
 	}
 }
 
-// hears reports whether what was watched last is all there is to be watched, and still is.
-func (w *Watcher) hears() bool { return !w.lost.Load() && !w.blind.Load() }
-
 func (w *Watcher) walk() (map[string]*point, error) {
 	if w.unseen != nil {
 		return map[string]*point{}, w.unseen

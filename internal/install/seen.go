@@ -20,15 +20,3 @@ func (w *Watcher) mark() mark {
 	}
 	return w.sight.markOf(w.way.Path)
 }
-
-// interpreters are the marks of what is opened besides the file that was told.
-func (w *Watcher) interpreters() []mark {
-	marks := make([]mark, 0, len(w.told.Interpreters))
-	for _, path := range w.told.Interpreters {
-		if w.unseen != nil {
-			return nil
-		}
-		marks = append(marks, w.sight.markOf(path))
-	}
-	return marks
-}

@@ -5,7 +5,6 @@
 package install
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -88,46 +87,5 @@ func TestWhatHasSettledBeforeTheStartIsToldAtOnce(t *testing.T) {
 			settle = 2 * patience // it may come from an image that was unpacked not long ago
 		}
 		awaitState(t, watchingWay(t, settle, eventsOnly(), Way{Path: path}), want, "")
-	}
-}
-
-// TestARegularLookWalksTheWayWhereThatMayHelp: of a thousand installs nearly all are ready, and heard of.
-func TestARegularLookWalksTheWayWhereThatMayHelp(t *testing.T) {
-	t.Parallel()
-	_, path := installed(t)
-	q := unbegun(t, Way{Path: path})
-	walked := func() bool {
-		q.points = nil
-		q.now(func(w *Watcher) { w.lookUnasked(time.Now()) })
-		return q.points != nil
-	}
-	if !walked() {
-		t.Error("not before anything was told")
-	}
-	q.now(func(w *Watcher) { w.tell(w.look()) })
-	walks := 0
-	for range 3 * thoroughly {
-		if walked() {
-			walks++
-		}
-	}
-	if walks != 3 {
-		t.Errorf("%d times in %d looks at a ready file, want 3", walks, 3*thoroughly)
-	}
-	if q.lost.Store(true); !walked() {
-		t.Error("not when a watch was lost")
-	}
-	if q.blind.Store(true); !walked() {
-		t.Error("not when a watch was refused")
-	}
-	must(t, os.Chmod(path, 0o644))
-	for range 2 {
-		if !walked() {
-			t.Error("not when the file had changed")
-		}
-	}
-	q.now(func(w *Watcher) { w.tell(w.look()) })
-	if !walked() {
-		t.Error("not when the file was told as unready")
 	}
 }

@@ -6,7 +6,6 @@ package install
 
 import (
 	"reflect"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,13 +53,9 @@ type Watcher struct {
 	told     selector.Install
 	toldMark mark
 	known    bool
-	// around are the marks of the interpreters that told names.
-	around   []mark
 	lastLook time.Time
 	// reopened is when a file that was open for writing was opened once more.
 	reopened time.Time
-	// looks is how many of them nothing gave reason for.
-	looks int
 }
 
 // Look has the way looked at soon, as after a change: its root can be opened again, say. It does not
@@ -221,35 +216,16 @@ func (w *Watcher) timePassed(now time.Time) {
 	w.tell(w.look())
 }
 
-// thoroughly is which of the looks that nothing gave reason for leaves out nothing. The others rely on the watches,
-// and walk the way only when something else stands at its end: what puts another folder on it without an
-// event (a mount) has another file there as a rule. Where the same one is seen through it, the watches stay in
-// the old folder until then, and what happens in the new one waits for the next look.
-const thoroughly = 10
-
-// lookUnasked catches what made no event.
+// lookUnasked catches what made no event, such as a mount over a directory of the path.
 func (w *Watcher) lookUnasked(now time.Time) {
 	w.lastLook = now
-	w.looks++
 	if w.blind.Load() && now.Sub(w.reopened) >= w.pace.idle {
 		w.reopen(now)
 	}
-	thorough := w.looks%thoroughly == 0
-	if !thorough && w.hears() && w.isAsTold() {
-		return
-	}
 	w.follow()
-	if !thorough && w.isAsTold() {
-		return
-	}
 	if i, m := w.look(); w.restless.IsZero() && !w.isTold(i, m) {
 		w.changed(now)
 	}
-}
-
-// isAsTold reports whether the ready file that was told still stands there, and what is opened besides.
-func (w *Watcher) isAsTold() bool {
-	return w.known && w.told.State == selector.StateReady && w.mark() == w.toldMark && slices.Equal(w.interpreters(), w.around)
 }
 
 func (w *Watcher) isTold(i selector.Install, m mark) bool {
@@ -260,10 +236,7 @@ func (w *Watcher) tell(i selector.Install, m mark) {
 	if w.isTold(i, m) {
 		return
 	}
-	w.told, w.toldMark, w.known, w.around = i, m, true, nil
-	if i.State == selector.StateReady {
-		w.around = w.interpreters()
-	}
+	w.told, w.toldMark, w.known = i, m, true
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.closed {
