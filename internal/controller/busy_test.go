@@ -46,7 +46,7 @@ func (m *model) Activity(pid selector.PID) (selector.Activity, error) {
 }
 
 // Works is false: the counters tell everything here.
-func (*model) Works(selector.PID) (bool, error) { return false, nil }
+func (*model) HasBusyThread(selector.PID) (bool, error) { return false, nil }
 
 // checkQuiet holds a signal to a server that is busy against how long it can have been waited for.
 func (m *model) checkQuiet(p *selector.Process) {

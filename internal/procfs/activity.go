@@ -80,7 +80,7 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 // or sleeps in a system call in which no thread waits for work, as that which opens a file. Where the kernel does not tell
 // the system calls, the states have to do: see [FS.Inspect]. Works fails with [ErrGone] when there is no such process. Of a
 // process with more than 1,024 threads it asks as many.
-func (fs *FS) Works(pid selector.PID) (bool, error) {
+func (fs *FS) HasBusyThread(pid selector.PID) (bool, error) {
 	task, err := fs.openOf(pid, "task")
 	if err != nil {
 		return false, fmt.Errorf("read what %d does: %w", pid, err)
@@ -88,16 +88,16 @@ func (fs *FS) Works(pid selector.PID) (bool, error) {
 	defer func() { _ = unix.Close(task) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	asked := 0
+	count := 0
 	for tids, err := range PIDBatches(task) {
 		if err != nil {
 			return false, fmt.Errorf("read what %d does: %w", pid, gone(err))
 		}
 		for _, tid := range tids {
-			if fs.threadWorks(task, tid, *buf) {
+			if fs.isThreadBusy(task, tid, *buf) {
 				return true, nil
 			}
-			if asked++; asked == mostThreads {
+			if count++; count == maxThreads {
 				return false, nil
 			}
 		}
@@ -105,26 +105,26 @@ func (fs *FS) Works(pid selector.PID) (bool, error) {
 	return false, nil
 }
 
-func (fs *FS) threadWorks(task int, tid selector.PID, buf []byte) bool {
+func (fs *FS) isThreadBusy(task int, tid selector.PID, buf []byte) bool {
 	s, err := fs.stat(task, tid.String()+"/stat", buf)
 	switch {
-	case err != nil || s.exited():
+	case err != nil || s.hasExited():
 		return false
 	case s.state == 'R' || s.state == 'D':
 		return true
 	}
 	number, err := syscallOf(task, tid)
-	return err == nil && number >= 0 && !waitsForWork(number)
+	return err == nil && number >= 0 && !isIdleSyscall(number)
 }
 
 // waitsForWork reports whether a thread that sleeps in a system call waits to be given something to do. Sockets are not among
 // them: a thread that waits for one has asked for something.
-func waitsForWork(number int) bool {
+func isIdleSyscall(number int) bool {
 	switch number {
 	case unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_PPOLL, unix.SYS_PSELECT6, unix.SYS_NANOSLEEP,
 		unix.SYS_CLOCK_NANOSLEEP, unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_RT_SIGSUSPEND, unix.SYS_RESTART_SYSCALL, unix.SYS_READ,
 		unix.SYS_READV, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_IO_URING_ENTER:
 		return true
 	}
-	return waitsForWorkHere(number)
+	return isArchIdleSyscall(number)
 }

@@ -63,11 +63,11 @@ func (e *echo) line(t *testing.T) {
 }
 
 // settled is its activity once it waits for the next line.
-func (e *echo) settled(t *testing.T, fs *procfs.FS) selector.Activity {
+func (e *echo) isDecided(t *testing.T, fs *procfs.FS) selector.Activity {
 	t.Helper()
 	e.line(t)
 	await(t, "cat waits for the next line", func() bool {
-		works, err := fs.Works(e.pid)
+		works, err := fs.HasBusyThread(e.pid)
 		must(t, err)
 		return !works
 	})
@@ -79,7 +79,7 @@ func (e *echo) settled(t *testing.T, fs *procfs.FS) selector.Activity {
 func TestActivity_NothingDone_StaysEqual(t *testing.T) {
 	t.Parallel()
 	fs, e := open(t), startEcho(t)
-	before := e.settled(t, fs)
+	before := e.isDecided(t, fs)
 	if after, err := fs.Activity(e.pid); err != nil || after != before || !before.IsCounted {
 		t.Errorf("a process that waits has done %+v, then %+v, %v", before, after, err)
 	}
@@ -104,7 +104,7 @@ func TestActivity_ThreadRuns_IsTold(t *testing.T) {
 	}()
 	pid := selector.PID(cmd.Process.Pid)
 	await(t, "a loop without a pause runs", func() bool {
-		works, err := fs.Works(pid)
+		works, err := fs.HasBusyThread(pid)
 		must(t, err)
 		return works
 	})
@@ -127,14 +127,14 @@ func TestActivity_ThreadOpensPipe_IsTold(t *testing.T) {
 		must(t, err)
 		return strings.HasPrefix(string(text), strconv.Itoa(unix.SYS_OPENAT)+" ")
 	})
-	if works, err := fs.Works(pid); err != nil || !works {
+	if works, err := fs.HasBusyThread(pid); err != nil || !works {
 		t.Errorf("a process that waits for an open does something: %t, %v", works, err)
 	}
 	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
 	must(t, err)
 	defer writer.Close() //nolint:errcheck // nothing was written
 	await(t, "cat waits for something to read", func() bool {
-		works, err := fs.Works(pid)
+		works, err := fs.HasBusyThread(pid)
 		must(t, err)
 		return !works
 	})
@@ -157,7 +157,7 @@ func TestActivity_ProcessEnded_IsGone(t *testing.T) {
 	if _, err := fs.Activity(e.pid); !errors.Is(err, procfs.ErrGone) {
 		t.Errorf("Activity of a process that has ended: %v", err)
 	}
-	if _, err := fs.Works(e.pid); !errors.Is(err, procfs.ErrGone) {
+	if _, err := fs.HasBusyThread(e.pid); !errors.Is(err, procfs.ErrGone) {
 		t.Errorf("Works of a process that has ended: %v", err)
 	}
 }

@@ -43,7 +43,7 @@ func TestTheControlGroupIsTheOneThatTellsMost(t *testing.T) {
 		"0::/system.slice/a.service\n":                                 "/system.slice/a.service",
 		"12:pids:/docker/x\n5:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n": "/docker/x",
 		"0::/a:b:c\n": "/a:b:c",
-		"0::/" + strings.Repeat("x", 5000) + "\n": "/" + strings.Repeat("x", longestName-1),
+		"0::/" + strings.Repeat("x", 5000) + "\n": "/" + strings.Repeat("x", maxContainerName-1),
 		"":           "",
 		"nonsense\n": "",
 	} {
@@ -57,7 +57,7 @@ func FuzzCgroup(f *testing.F) {
 	f.Add([]byte("0::/docker/x\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := cgroupOf(text)
-		if id := containerOf(path); len(path) > longestName || !strings.Contains(path, id) {
+		if id := containerOf(path); len(path) > maxContainerName || !strings.Contains(path, id) {
 			t.Errorf("%q gives %q, %q", text, path, id)
 		}
 	})

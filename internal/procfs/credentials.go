@@ -14,15 +14,15 @@ import (
 )
 
 // readEarly reads the credentials before the status is read for the handler: paths are followed with them.
-func (r *reader) readEarly() error {
-	if r.knows {
+func (r *reader) readEarlyCredentials() error {
+	if r.hasEarlyCredentials {
 		return nil
 	}
 	s, err := r.status()
 	if err != nil {
 		return err
 	}
-	r.early, r.knows = searcher{r.credentials(s)}, true
+	r.earlyCredentials, r.hasEarlyCredentials = searcher{r.credentials(s)}, true
 	return nil
 }
 
@@ -31,11 +31,11 @@ func (r *reader) readEarly() error {
 // may run that could use them to find out about the files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
-	c.Owner = r.fs.owner(r.at(), s)
+	c.Owner = r.fs.owner(r.base(), s)
 	if !c.Passes {
 		return c
 	}
-	if users, err := namespace(r.at(), "ns/user"); err != nil || users == r.fs.users {
+	if users, err := namespace(r.base(), "ns/user"); err != nil || users == r.fs.users {
 		c.Passes = false
 		return c
 	}
@@ -49,7 +49,7 @@ func (r *reader) credentials(s status) selector.Credentials {
 // ids are the numbers outside of a user namespace that have one in it: lines of a number inside, one outside and how
 // many follow each other, at most 340 (UID_GID_MAP_MAX_EXTENTS of include/linux/user_namespace.h, Linux 6.12).
 func (r *reader) ids(file string) ([]selector.Range, error) {
-	text, err := readFile(r.at(), file, make([]byte, bufferSize), all)
+	text, err := readFile(r.base(), file, make([]byte, bufferSize), all)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // longestPath is PATH_MAX without the NUL.
-const longestPath = 4095
+const maxPath = 4095
 
 // dataDirectory is where a server has the index that its user's sessions share, as rag-rat resolves it: what
 // RAG_RAT_DATA_DIR says, else rag-rat in XDG_DATA_HOME, else that in .local/share of HOME. An empty variable counts as
@@ -16,7 +16,7 @@ const longestPath = 4095
 func dataDirectory(environ []byte) string {
 	value := func(name string) string {
 		v, _, _ := variableIn(environ, name)
-		return string(v[:min(len(v), longestPath+1)])
+		return string(v[:min(len(v), maxPath+1)])
 	}
 	dir := value(dataVariable)
 	if dir == "" {
@@ -26,7 +26,7 @@ func dataDirectory(environ []byte) string {
 			dir = home + "/.local/share/rag-rat"
 		}
 	}
-	if dir == "" || len(dir) > longestPath {
+	if dir == "" || len(dir) > maxPath {
 		return ""
 	}
 	return strings.Clone(path.Clean(dir))
@@ -35,13 +35,13 @@ func dataDirectory(environ []byte) string {
 const dataVariable = "RAG_RAT_DATA_DIR"
 
 // longestBehind is how much of an environment is read for the data directory where the upgrade variable was found.
-const longestBehind = 128 << 10
+const maxEnvironForDataDir = 128 << 10
 
 // saysAll reports whether more of an environment would change neither the upgrade variable nor, within bounds, the data
 // directory.
-func saysAll(environ []byte, name string) bool {
+func hasAllVariables(environ []byte, name string) bool {
 	_, _, whole := variableIn(environ, name)
-	if !whole || len(environ) >= longestBehind {
+	if !whole || len(environ) >= maxEnvironForDataDir {
 		return whole
 	}
 	_, _, whole = variableIn(environ, dataVariable)

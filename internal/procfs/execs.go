@@ -16,7 +16,7 @@ import (
 
 // mostThreads bounds how many threads of a process are asked for their system call: 6 ms in all (`explain` of a process
 // with 1,000 sleeping threads against one with a single thread).
-const mostThreads = 1 << 10
+const maxThreads = 1 << 10
 
 // readExecs finds out whether a thread of the process is inside execve. An exec waits there for all other threads to
 // end (de_thread in fs/exec.c, Linux 6.12), which takes as long as one of them waits for a file system. Memory, image
@@ -28,7 +28,7 @@ func (r *reader) readExecs() error {
 	if !r.p.Target.Known() || r.p.TargetProblem != "" {
 		return nil
 	}
-	if f, err := statAt(r.at(), "exe", 0); err != nil || f.Image == r.p.Target.Image {
+	if f, err := statAt(r.base(), "exe", 0); err != nil || f.Image == r.p.Target.Image {
 		return gone(err)
 	}
 	task, err := unix.Openat(r.dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -36,14 +36,14 @@ func (r *reader) readExecs() error {
 		return gone(err)
 	}
 	defer func() { _ = unix.Close(task) }()
-	asked := 0
+	count := 0
 	for tids, err := range PIDBatches(task) {
 		if err != nil {
 			return gone(err)
 		}
 		for _, tid := range tids {
-			in, told := r.inExec(task, tid)
-			if asked++; in || !told || asked == mostThreads {
+			in, known := r.inExec(task, tid)
+			if count++; in || !known || count == maxThreads {
 				r.p.MidExec = in
 				return nil
 			}
@@ -58,7 +58,7 @@ func (r *reader) readExecs() error {
 // Such a process stays eligible: nothing would ever change that answer.
 //
 // A thread that runs says "running" in place of a number. It does not wait, so its exec is over soon.
-func (r *reader) inExec(task int, tid selector.PID) (in, told bool) {
+func (r *reader) inExec(task int, tid selector.PID) (in, known bool) {
 	number, err := syscallOf(task, tid)
 	if err != nil {
 		return false, errors.Is(err, ErrGone) && r.hasSyscall(task)

@@ -17,13 +17,13 @@ func (r *reader) readStat() error {
 	if err := r.openStat(r.dir); err != nil {
 		return err
 	}
-	r.p.StartTime, r.p.Forked = r.first.startTime, r.first.forked()
+	r.p.StartTime, r.p.Forked = r.first.startTime, r.first.isForked()
 	r.p.Age = age(r.first.startTime)
 	switch {
-	case !r.first.lives():
+	case !r.first.isAlive():
 		return ErrGone
-	case r.first.exited():
-		if err := r.turnToThread(); err != nil {
+	case r.first.hasExited():
+		if err := r.switchToThread(); err != nil {
 			return err
 		}
 	}
@@ -33,7 +33,7 @@ func (r *reader) readStat() error {
 
 // turnToThread goes on with a thread that lives. The leader has given its memory back, so where things stand there
 // is what the thread shows.
-func (r *reader) turnToThread() (err error) {
+func (r *reader) switchToThread() (err error) {
 	if r.thread, err = r.fs.livingThread(r.dir, r.buf); err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (r *reader) turnToThread() (err error) {
 	if err := r.openStat(r.thread); err != nil {
 		return err
 	}
-	if r.first.exited() {
+	if r.first.hasExited() {
 		return ErrGone
 	}
 	return nil
@@ -119,7 +119,7 @@ func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
 		return 0, gone(err)
 	}
 	s, err := fs.stat(thread, "stat", buf)
-	if err == nil && s.exited() {
+	if err == nil && s.hasExited() {
 		err = ErrGone
 	}
 	if err != nil {
@@ -130,10 +130,10 @@ func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
 }
 
 // longestArguments is how much text of a command line is kept to be shown.
-const longestArguments = 4 << 10
+const maxArguments = 4 << 10
 
 // said is what a process says of itself in its memory.
-type said struct {
+type argsAndEnv struct {
 	args              []string
 	named, subcommand bool
 	// variable is its value, or the beginning of one that is longer than any path.
@@ -147,76 +147,76 @@ type said struct {
 // readCmdline reads the arguments and, if they match, the environment: both in one go, because somebody else
 // has to do it, who may never come back.
 func (r *reader) readCmdline() error {
-	var what said
+	var got argsAndEnv
 	q, fs := r.q, r.fs
 	err := r.readMemory(func(dir int) {
 		buf := fs.buffers.Get().(*[]byte)
-		what.read(dir, q, *buf)
+		got.read(dir, q, *buf)
 		fs.buffers.Put(buf)
 	})
 	if err != nil {
 		return err
 	}
-	if what.cmdline != nil {
-		return what.cmdline
+	if got.cmdline != nil {
+		return got.cmdline
 	}
-	r.said = what
-	r.p.Args, r.p.Named, r.p.Subcommand = what.args, what.named, what.subcommand
+	r.memory = got
+	r.p.Args, r.p.Named, r.p.Subcommand = got.args, got.named, got.subcommand
 	switch {
-	case len(what.args) == 0 && !what.named:
-		return r.withoutCmdline()
-	case !what.named || !what.subcommand:
-		return errTurnedDown
+	case len(got.args) == 0 && !got.named:
+		return r.checkNoCmdline()
+	case !got.named || !got.subcommand:
+		return errNotMatching
 	}
 	return nil
 }
 
-func (s *said) read(dir int, q Query, buf []byte) {
-	cmdline, err := readFile(dir, "cmdline", buf, func(b []byte) bool { return settled(q.Pattern, b) })
-	if s.cmdline = err; err != nil {
+func (a *argsAndEnv) read(dir int, q Query, buf []byte) {
+	cmdline, err := readFile(dir, "cmdline", buf, func(b []byte) bool { return isDecided(q.Pattern, b) })
+	if a.cmdline = err; err != nil {
 		return
 	}
-	s.named, s.subcommand = q.Pattern.Match(cmdline)
-	s.args = selector.Arguments(cmdline[:min(len(cmdline), longestArguments)])
-	if s.named && s.subcommand {
-		s.environ = s.readEnvironment(dir, q.Variable, buf)
+	a.named, a.subcommand = q.Pattern.Match(cmdline)
+	a.args = selector.Arguments(cmdline[:min(len(cmdline), maxArguments)])
+	if a.named && a.subcommand {
+		a.environ = a.readEnvironment(dir, q.Variable, buf)
 	}
 }
 
-func (s *said) readEnvironment(dir int, name string, buf []byte) error {
+func (a *argsAndEnv) readEnvironment(dir int, name string, buf []byte) error {
 	const longest = unix.PathMax - 1
-	environ, err := readFile(dir, "environ", buf, func(b []byte) bool { return saysAll(b, name) })
+	environ, err := readFile(dir, "environ", buf, func(b []byte) bool { return hasAllVariables(b, name) })
 	if err != nil {
 		return err
 	}
 	value, found, _ := variableIn(environ, name)
-	s.variable, s.variableSet, s.cut = string(value[:min(len(value), longest)]), found, len(value) > longest
+	a.variable, a.variableSet, a.cut = string(value[:min(len(value), longest)]), found, len(value) > longest
 	if found {
-		s.dataDir = dataDirectory(environ)
+		a.dataDir = dataDirectory(environ)
 	}
 	return nil
 }
 
 // withoutCmdline turns down a process that shows no arguments, after a look at why it does not.
-func (r *reader) withoutCmdline() error {
+func (r *reader) checkNoCmdline() error {
 	s, err := r.readStatAgain()
 	if err != nil {
 		return err
 	}
-	if s.exited() {
+	if s.hasExited() {
 		return ErrGone
 	}
-	r.empty = !s.kernelThread()
-	return errTurnedDown
+	r.hasNoCmdline = !s.isKernelThread()
+	return errNotMatching
 }
 
 // readEnvironment takes what was read with the arguments.
 func (r *reader) readEnvironment() error {
-	if r.said.environ != nil {
-		return r.said.environ
+	if r.memory.environ != nil {
+		return r.memory.environ
 	}
-	r.p.Variable, r.p.VariableSet, r.p.DataDir = r.said.variable, r.said.variableSet, r.said.dataDir
-	if r.said.cut {
+	r.p.Variable, r.p.VariableSet, r.p.DataDir = r.memory.variable, r.memory.variableSet, r.memory.dataDir
+	if r.memory.cut {
 		r.p.TargetProblem = "file name too long"
 	}
 	return nil
@@ -226,12 +226,12 @@ func (r *reader) readEnvironment() error {
 // and even NFS takes that at its word (nfs_lookup_verify_inode in fs/nfs/dir.c, Linux 6.12, asks the
 // server only after ESTALE).
 func (r *reader) readImage() error {
-	f, err := statAt(r.at(), "exe", 0)
+	f, err := statAt(r.base(), "exe", 0)
 	if err != nil {
 		return gone(err)
 	}
 	r.p.Image = f.Image
-	return r.noteExec()
+	return r.detectExec()
 }
 
 // noteExec finds out whether the process is in the middle of an exec, or has exec'd since its first stat line was
@@ -246,12 +246,12 @@ func (r *reader) readImage() error {
 // After the image: the next image may have everything where the one before had it, where addresses are not
 // randomised, and only an exec that is under way can be told there. Arguments that are there after the image was
 // read say that what is read of the handlers after them is of that image or a later one, never of an earlier.
-func (r *reader) noteExec() error {
+func (r *reader) detectExec() error {
 	s, err := r.readStatAgain()
 	switch {
 	case err != nil:
 		return err
-	case s.exited():
+	case s.hasExited():
 		return ErrGone
 	}
 	r.p.MidExec = r.p.MidExec || !s.sameImage(r.first)
@@ -268,7 +268,7 @@ func (r *reader) readStatus() error {
 	case err != nil:
 		r.unreadable(selector.FactHandler, err)
 		return nil
-	case s.exited():
+	case s.hasExited():
 		return ErrGone
 	case s.tgid != r.p.PID:
 		return errThread
@@ -279,7 +279,7 @@ func (r *reader) readStatus() error {
 }
 
 func (r *reader) status() (status, error) {
-	text, err := readFile(r.at(), "status", r.buf, all)
+	text, err := readFile(r.base(), "status", r.buf, all)
 	if err != nil {
 		return status{}, err
 	}

@@ -31,8 +31,8 @@ type FS struct {
 	self        selector.View
 	pids, users uint64
 	// ours says that the proc file system is that of our own PID namespace.
-	ours  bool
-	waits waits
+	isOwnPIDNamespace bool
+	lookups           *lookups
 }
 
 // bufferSize holds stat and status whole, and the command line and environment of most processes.
@@ -44,7 +44,7 @@ func NewFS(root string) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", root, err)
 	}
-	fs := &FS{}
+	fs := &FS{lookups: newLookups()}
 	fs.root.Store(int32(fd))
 	fs.buffers.New = func() any {
 		b := make([]byte, bufferSize)
@@ -55,12 +55,12 @@ func NewFS(root string) (*FS, error) {
 		_ = fs.Close()
 		return nil, fmt.Errorf("open %q: it does not show this process: mount a proc file system there", root)
 	}
-	fs.knowSelf(buf)
+	fs.readSelf(buf)
 	return fs, nil
 }
 
 // knowSelf reads what others are compared with. Unknown compares unequal, which only costs a look more.
-func (fs *FS) knowSelf(buf []byte) {
+func (fs *FS) readSelf(buf []byte) {
 	fd := fs.Descriptor()
 	if root, view, err := openRoot(fd, "self/"); err == nil {
 		fs.self = view
@@ -73,7 +73,7 @@ func (fs *FS) knowSelf(buf []byte) {
 		return
 	}
 	s, err := parseStatus(text)
-	fs.ours = err == nil && s.pids == 1
+	fs.isOwnPIDNamespace = err == nil && s.pids == 1
 }
 
 // View is what this process sees of the files of the host.
@@ -127,7 +127,7 @@ func openFile(dir int, name string) (int, error) {
 // environment ten times as long as those of any server that was seen. The kernel lets both together be 6 MiB
 // (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c, Linux 6.12), and a process can have a terabyte
 // shown as one of them by prctl(PR_SET_MM), which is its way to cost us time.
-const longestFile = 1 << 20
+const maxFile = 1 << 20
 
 var errTooLong = errors.New("longer than 1 MiB")
 
@@ -138,10 +138,10 @@ var errTooLong = errors.New("longer than 1 MiB")
 func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	n, err := readOnce(fd, buf)
 	for err == nil && n == len(buf) && !enough(buf) {
-		if n >= longestFile {
+		if n >= maxFile {
 			return nil, errTooLong
 		}
-		buf = append(buf[:n:n], make([]byte, min(3*n, longestFile-n))...)
+		buf = append(buf[:n:n], make([]byte, min(3*n, maxFile-n))...)
 		var more int
 		more, err = readOnce(fd, buf[n:])
 		n += more
@@ -197,7 +197,7 @@ func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	cmdline, err := read(fd, buf, func(b []byte) bool { return settled(p, b) })
+	cmdline, err := read(fd, buf, func(b []byte) bool { return isDecided(p, b) })
 	_ = unix.Close(fd)
 	return cmdline, err
 }
@@ -213,5 +213,5 @@ func (fs *FS) HidesCmdline(pid selector.PID) bool {
 	if err != nil {
 		return !errors.Is(err, ErrGone)
 	}
-	return !s.kernelThread() && s.lives()
+	return !s.isKernelThread() && s.isAlive()
 }

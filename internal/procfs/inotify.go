@@ -16,7 +16,7 @@ import (
 )
 
 // mostDescriptors bounds how many descriptors of a process are asked whether they are inotify instances.
-const mostDescriptors = 4096
+const maxDescriptors = 4096
 
 // Watches reports whether a process has an inotify watch on a directory. It asks 4,096 of its descriptors at most.
 //
@@ -44,25 +44,25 @@ func (fs *FS) watches(process int, dir selector.Image) (bool, error) {
 	defer func() { _ = unix.Close(list) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	asked := 0
+	count := 0
 	for descriptors, err := range PIDBatches(list) {
 		if err != nil {
 			return false, gone(err)
 		}
 		for _, fd := range descriptors {
-			if asked++; asked > mostDescriptors {
+			if count++; count > maxDescriptors {
 				return false, nil
 			}
-			if found, err := watchedBy(process, list, fd.String(), dir, *buf); found || err != nil {
+			if found, err := isInotifyOn(process, list, fd.String(), dir, *buf); found || err != nil {
 				return found, err
 			}
 		}
 	}
-	return watchedBy(process, list, "0", dir, *buf) // which is no number of a process
+	return isInotifyOn(process, list, "0", dir, *buf) // which is no number of a process
 }
 
 // watchedBy asks one descriptor. One that has been closed meanwhile watches nothing.
-func watchedBy(process, list int, name string, dir selector.Image, buf []byte) (bool, error) {
+func isInotifyOn(process, list int, name string, dir selector.Image, buf []byte) (bool, error) {
 	link := make([]byte, 32)
 	n, err := unix.Readlinkat(list, name, link)
 	if err != nil || string(link[:n]) != "anon_inode:inotify" {

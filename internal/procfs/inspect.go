@@ -53,13 +53,13 @@ func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	r := reader{fs: fs, q: q, dir: dir, buf: *buf}
 	for range attempts {
 		r.p = selector.Process{Identity: selector.Identity{PID: pid}}
-		r.empty, r.unnamed, r.knows = false, false, false
+		r.hasNoCmdline, r.isContainerUnnamed, r.hasEarlyCredentials = false, false, false
 		err = r.read()
 		r.close()
 		switch {
-		case errors.Is(err, ErrGone) && !errors.Is(err, errThread) && r.lives():
+		case errors.Is(err, ErrGone) && !errors.Is(err, errThread) && r.isAlive():
 			// A leader that exits makes its files vanish, but the process lives on.
-		case err == nil && r.empty:
+		case err == nil && r.hasNoCmdline:
 			time.Sleep(execPause)
 		default:
 			return r.p, notFound(pid, err)
@@ -103,14 +103,14 @@ type reader struct {
 	// root is the root directory of the process, once its view was read.
 	root int
 	// early are the credentials as they were read before the target, if knows says so.
-	early searcher
-	knows bool
+	earlyCredentials    searcher
+	hasEarlyCredentials bool
 	// unnamed says that no runtime has named the container, if it is in one: its PID namespace has to tell.
-	unnamed bool
+	isContainerUnnamed bool
 	// said is what the process says of itself.
-	said said
+	memory argsAndEnv
 	// empty says that there is no command line although there should be one.
-	empty bool
+	hasNoCmdline bool
 }
 
 func (r *reader) close() {
@@ -123,12 +123,12 @@ func (r *reader) close() {
 }
 
 // lives reports whether the process is still there.
-func (r *reader) lives() bool {
+func (r *reader) isAlive() bool {
 	s, err := r.fs.stat(r.dir, "stat", r.buf)
-	return err == nil && s.lives()
+	return err == nil && s.isAlive()
 }
 
-func (r *reader) at() int {
+func (r *reader) base() int {
 	if r.thread != 0 {
 		return r.thread
 	}
@@ -136,7 +136,7 @@ func (r *reader) at() int {
 }
 
 // errTurnedDown ends the reading of a process that the pattern turns down.
-var errTurnedDown = errors.New("turned down")
+var errNotMatching = errors.New("turned down")
 
 func (r *reader) read() error {
 	for _, step := range []struct {
@@ -153,7 +153,7 @@ func (r *reader) read() error {
 	} {
 		err := step.read()
 		switch {
-		case errors.Is(err, errTurnedDown):
+		case errors.Is(err, errNotMatching):
 		case errors.Is(err, ErrGone):
 			return err
 		case err != nil:
@@ -167,7 +167,7 @@ func (r *reader) read() error {
 	if err := r.readStatus(); err != nil || !r.p.Image.Known() {
 		return err
 	}
-	err := r.noteExec()
+	err := r.detectExec()
 	if err != nil && !errors.Is(err, ErrGone) {
 		r.unreadable(selector.FactHandler, err)
 		return nil
@@ -178,6 +178,6 @@ func (r *reader) read() error {
 // unreadable notes the first fact that could not be read.
 func (r *reader) unreadable(fact selector.Fact, err error) {
 	if r.p.Unreadable.Fact == "" {
-		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: sys.ErrorText(err), Passing: isPassing(err)}
+		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: sys.ErrorText(err), Passing: isTemporary(err)}
 	}
 }

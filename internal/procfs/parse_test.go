@@ -45,7 +45,7 @@ func TestStatFlags(t *testing.T) {
 		0x40: {true, false}, 0x400000: {}, 0x200000: {false, true}, 0x200040: {true, true},
 	} {
 		s := stat{flags: flags}
-		if got := [2]bool{s.forked(), s.kernelThread()}; got != want {
+		if got := [2]bool{s.isForked(), s.isKernelThread()}; got != want {
 			t.Errorf("flags %#x: forked and kernel thread %v, want %v", flags, got, want)
 		}
 	}
@@ -54,7 +54,7 @@ func TestStatFlags(t *testing.T) {
 		false: {{state: 'Z', numThreads: 1}, {state: 'X'}, {state: 'Z'}},
 	} {
 		for _, s := range s {
-			if s.lives() != want {
+			if s.isAlive() != want {
 				t.Errorf("%+v lives: %t", s, !want)
 			}
 		}
@@ -244,7 +244,7 @@ func FuzzCmdline(f *testing.F) {
 	p := selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
 	f.Fuzz(func(t *testing.T, cmdline []byte, cut int) {
 		prefix := cmdline[:max(0, min(cut, len(cmdline)))]
-		if !settled(p, prefix) {
+		if !isDecided(p, prefix) {
 			return
 		}
 		named, subcommand := p.Match(prefix)
@@ -263,7 +263,7 @@ func TestForeignCommandLinesAreSettledAtTheirFirstArgument(t *testing.T) {
 		"": false, "\x00\x00": false, "rag-ra": false, "other": false, "other\x00": true, "\x00other\x00x": true,
 		"rag-rat\x00": false, "rag-rat\x00mcp": false, "rag-rat\x00mcp\x00": true, "rag-rat\x00x\x00": false,
 	} {
-		if settled(p, []byte(prefix)) != want {
+		if isDecided(p, []byte(prefix)) != want {
 			t.Errorf("settled(%q) = %t", prefix, !want)
 		}
 	}

@@ -27,17 +27,17 @@ const (
 	flagKernelThread = 0x200000 // PF_KTHREAD
 )
 
-func (s stat) forked() bool       { return s.flags&flagForkNoExec != 0 }
-func (s stat) kernelThread() bool { return s.flags&flagKernelThread != 0 }
+func (s stat) isForked() bool       { return s.flags&flagForkNoExec != 0 }
+func (s stat) isKernelThread() bool { return s.flags&flagKernelThread != 0 }
 
 // exited reports that the thread has ended or is about to: it gives its memory back, and with it
 // what its files show, before it is a zombie (exit_mm in do_exit, kernel/exit.c, Linux 6.12).
-func (s stat) exited() bool { return exitedState(s.state) || s.flags&flagExiting != 0 }
+func (s stat) hasExited() bool { return isExitState(s.state) || s.flags&flagExiting != 0 }
 
 // lives reports whether any thread of the process does, when s is that of its leader.
-func (s stat) lives() bool { return !s.exited() || s.numThreads > 1 }
+func (s stat) isAlive() bool { return !s.hasExited() || s.numThreads > 1 }
 
-func exitedState(letter byte) bool { return letter == 'Z' || letter == 'X' }
+func isExitState(letter byte) bool { return letter == 'Z' || letter == 'X' }
 
 // Positions of fields behind the name: the first is field 3 of proc_pid_stat(5).
 const (
@@ -86,14 +86,14 @@ func parseUntil(last int, line []byte) (stat, error) {
 		if uint64(statUsed)>>position&1 == 0 {
 			continue
 		}
-		if err := s.take(position, field); err != nil {
+		if err := s.setField(position, field); err != nil {
 			return stat{}, fmt.Errorf("parse stat, field %d: %w", position+3, err)
 		}
 	}
 	return s, nil
 }
 
-func (s *stat) take(position int, field []byte) (err error) {
+func (s *stat) setField(position int, field []byte) (err error) {
 	switch position {
 	case statState:
 		s.state = field[0]
@@ -104,15 +104,15 @@ func (s *stat) take(position int, field []byte) (err error) {
 	case statStartTime:
 		s.startTime, err = strconv.ParseUint(string(field), 10, 64)
 	default:
-		if place := s.place(position); place != nil {
-			*place, err = strconv.ParseUint(string(field), 10, 64)
+		if value := s.layoutField(position); value != nil {
+			*value, err = strconv.ParseUint(string(field), 10, 64)
 		}
 	}
 	return err
 }
 
 // place is the part of the layout that stands at a position, if any does.
-func (s *stat) place(position int) *uint64 {
+func (s *stat) layoutField(position int) *uint64 {
 	switch position {
 	case statCodeStart:
 		return &s.layout.CodeStart
@@ -135,5 +135,5 @@ func (s *stat) place(position int) *uint64 {
 // sameImage reports whether the stat line of a process says that it runs what it ran when its line was t, and that
 // this has its arguments where they belong.
 func (s stat) sameImage(t stat) bool {
-	return s.layout.Known() && s.layout == t.layout && s.startTime == t.startTime && s.forked() == t.forked()
+	return s.layout.Known() && s.layout == t.layout && s.startTime == t.startTime && s.isForked() == t.isForked()
 }

@@ -28,7 +28,7 @@ type status struct {
 const capPassDirectories = 1<<1 | 1<<2
 
 // exited reports that the thread has ended: a zombie, or one that is being reaped.
-func (s status) exited() bool { return exitedState(s.state) }
+func (s status) hasExited() bool { return isExitState(s.state) }
 
 func (s status) catches(signal int) bool {
 	return signal >= 1 && signal <= 64 && s.caught&(1<<(signal-1)) != 0
@@ -52,7 +52,7 @@ func parseStatus(text []byte) (status, error) {
 	seen := 0
 	for line := range bytes.Lines(text) {
 		key, value, _ := bytes.Cut(line, []byte{':'})
-		field, err := s.take(key, bytes.TrimSpace(value))
+		field, err := s.setField(key, bytes.TrimSpace(value))
 		if err != nil {
 			return status{}, fmt.Errorf("parse status, %s: %w", key, err)
 		}
@@ -65,7 +65,7 @@ func parseStatus(text []byte) (status, error) {
 }
 
 // take keeps one line and says which field it was, 0 for one that is not used.
-func (s *status) take(key, value []byte) (field int, err error) {
+func (s *status) setField(key, value []byte) (field int, err error) {
 	switch string(key) {
 	case "State":
 		s.state, err = stateLetter(value)
@@ -77,12 +77,12 @@ func (s *status) take(key, value []byte) (field int, err error) {
 	case "Uid":
 		ids, err := fourIDs(value)
 		s.credentials.UID, s.credentials.Owner = ids[3], ids[0]
-		s.credentials.Changed = s.credentials.Changed || !same(ids)
+		s.credentials.Changed = s.credentials.Changed || !allEqual(ids)
 		return statusUID, err
 	case "Gid":
 		ids, err := fourIDs(value)
 		s.credentials.GID = ids[3]
-		s.credentials.Changed = s.credentials.Changed || !same(ids)
+		s.credentials.Changed = s.credentials.Changed || !allEqual(ids)
 		return statusGID, err
 	case "Groups":
 		s.credentials.Groups, err = parseIDs(value)
@@ -92,11 +92,11 @@ func (s *status) take(key, value []byte) (field int, err error) {
 			s.pids++
 		}
 	case "CapEff":
-		effective, err := firstSignals(value)
+		effective, err := parseMask(value)
 		s.credentials.Passes = effective&capPassDirectories != 0
 		return 0, err
 	case "SigCgt":
-		s.caught, err = firstSignals(value)
+		s.caught, err = parseMask(value)
 		return statusCaught, err
 	}
 	return 0, nil
@@ -112,7 +112,7 @@ func stateLetter(value []byte) (byte, error) {
 
 // firstSignals reads a set of signals up to the 64th. MIPS has 128, printed from the last to the
 // first.
-func firstSignals(value []byte) (uint64, error) {
+func parseMask(value []byte) (uint64, error) {
 	const digits = 64 / 4
 	return strconv.ParseUint(string(value[max(0, len(value)-digits):]), 16, 64)
 }
@@ -127,7 +127,7 @@ func fourIDs(value []byte) ([4]uint32, error) {
 	return [4]uint32(ids), nil
 }
 
-func same(ids [4]uint32) bool { return ids == [4]uint32{ids[0], ids[0], ids[0], ids[0]} }
+func allEqual(ids [4]uint32) bool { return ids == [4]uint32{ids[0], ids[0], ids[0], ids[0]} }
 
 func parseIDs(value []byte) ([]uint32, error) {
 	var ids []uint32

@@ -5,4 +5,4 @@
 package procfs
 
 // waitsForWorkHere knows no more than all architectures have.
-func waitsForWorkHere(int) bool { return false }
+func isArchIdleSyscall(int) bool { return false }

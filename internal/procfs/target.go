@@ -5,12 +5,10 @@
 package procfs
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,44 +18,12 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// openRoot opens the root directory of the process whose files stand behind prefix below dir, and says what the
-// process sees. What was opened is looked at, not what a second look-up leads to: the process may change its root.
-func openRoot(dir int, prefix string) (fd int, v selector.View, err error) {
-	fd, err = unix.Openat(dir, prefix+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, selector.View{}, err
-	}
-	root, err := statAt(fd, "", unix.AT_EMPTY_PATH)
-	mounts, failed := namespace(dir, prefix+"ns/mnt")
-	if err := cmp.Or(err, failed); err != nil {
-		_ = unix.Close(fd)
-		return -1, selector.View{}, err
-	}
-	return fd, selector.View{Mounts: mounts, Root: root.Image}, nil
-}
-
-// namespace is the inode number of one, which no two have at the same time. The link says it, as "mnt:[4026531841]"
-// (ns_get_name in fs/nsfs.c, Linux 6.12); to follow it makes the inode, each time anew where nobody holds it.
-func namespace(dir int, name string) (uint64, error) {
-	link := make([]byte, 64)
-	n, err := unix.Readlinkat(dir, name, link)
-	if err != nil {
-		return 0, err
-	}
-	_, number, _ := bytes.Cut(link[:n], []byte{'['})
-	number, whole := bytes.CutSuffix(number, []byte{']'})
-	if !whole {
-		return 0, sys.ErrMalformed
-	}
-	return strconv.ParseUint(string(number), 10, 64)
-}
-
 // readTarget resolves what the variable names, in the root of the process.
 func (r *reader) readTarget() (err error) {
 	if r.p.Variable == "" || r.p.TargetProblem != "" {
 		return nil
 	}
-	root, view, err := openRoot(r.at(), "")
+	root, view, err := openRoot(r.base(), "")
 	if err != nil {
 		return gone(err)
 	}
@@ -90,7 +56,7 @@ func (r *reader) readInterpreters() error {
 		case err != nil:
 			return err
 		default:
-			why = r.early.WhyNotExec(f)
+			why = r.earlyCredentials.WhyNotExec(f)
 		}
 		if why != "" {
 			r.p.MissingInterpreter, r.p.InterpreterProblem = interpreter, why
@@ -110,7 +76,7 @@ func (r *reader) path() string {
 		return ""
 	}
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(r.at(), "cwd", buf)
+	n, err := unix.Readlinkat(r.base(), "cwd", buf)
 	if err != nil {
 		return ""
 	}
@@ -142,59 +108,59 @@ var errForeignRelative = errors.New("a relative path in another root")
 // resolve finds a file as the process would, with no more rights than it has. A relative path counts from its working
 // directory, whose parents are known only in our own root.
 func (r *reader) resolve(name string) (selector.File, error) {
-	if err := r.readEarly(); err != nil {
+	if err := r.readEarlyCredentials(); err != nil {
 		return selector.File{}, err
 	}
 	if path.IsAbs(name) {
-		return r.lookUp(r.root, name, name)
+		return r.lookup(r.root, name, name)
 	}
 	if r.p.View != r.fs.self {
 		return selector.File{}, errForeignRelative
 	}
-	cwd, err := unix.Openat(r.at(), "cwd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	cwd, err := unix.Openat(r.base(), "cwd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return selector.File{}, gone(err)
 	}
 	defer func() { _ = unix.Close(cwd) }()
-	return r.lookUp(cwd, name, cmp.Or(r.p.Path, name))
+	return r.lookup(cwd, name, cmp.Or(r.p.Path, name))
 }
 
 // lookUp finds name below dir, which is full for the process. What the kernel has in its cache, on a file system with a
 // block device, is found at once. Everything else may be FUSE or a network's, and may never answer.
-func (r *reader) lookUp(dir int, name, full string) (selector.File, error) {
-	if f, err := r.early.lookUpNow(reach.From{Root: r.root, Dir: dir, Resolve: sys.ResolveCached}, name); err == nil || isProblem(err) {
+func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
+	if f, err := r.earlyCredentials.lookupNow(reach.From{Root: r.root, Dir: dir, Resolve: sys.ResolveCached}, name); err == nil || isProblem(err) {
 		return f, err
 	}
 	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // who asks may be left behind with it
 	if err != nil {
 		return selector.File{}, err
 	}
-	q, as := question{r.p.Identity, r.p.View, full}, r.early
-	answer, err := r.fs.waits.within(q, as.Owner, r.q.Since, own, func() (selector.File, error) {
+	key, as := lookupKey{r.p.Identity, r.p.View, full}, r.earlyCredentials
+	found, err := r.fs.lookups.run(key, as.Owner, r.q.Since, own, func() (selector.File, error) {
 		if path.IsAbs(name) {
-			return as.lookUpNow(reach.From{Root: own}, name)
+			return as.lookupNow(reach.From{Root: own}, name)
 		}
-		root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // it shares ours
+		root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // the process shares ours
 		if err != nil {
 			return selector.File{}, err
 		}
 		defer func() { _ = unix.Close(root) }()
-		return as.lookUpNow(reach.From{Root: root, Dir: own}, name)
+		return as.lookupNow(reach.From{Root: root, Dir: own}, name)
 	})
 	if err != nil {
 		return selector.File{}, err
 	}
-	if r.p.Asked.IsZero() || answer.asked.Before(r.p.Asked) {
-		r.p.Asked = answer.asked
+	if r.p.Asked.IsZero() || found.started.Before(r.p.Asked) {
+		r.p.Asked = found.started
 	}
-	return answer.file, answer.err
+	return found.file, found.err
 }
 
 // searcher follows paths with the rights of a process.
 type searcher struct{ selector.Credentials }
 
 // lookUpNow fails with EAGAIN where from asks for the cache and it does not suffice.
-func (as searcher) lookUpNow(from reach.From, name string) (selector.File, error) {
+func (as searcher) lookupNow(from reach.From, name string) (selector.File, error) {
 	fd, err := as.open(from, name)
 	if err != nil {
 		return selector.File{}, err

@@ -25,7 +25,7 @@ func (fs *FS) Unchanged(p selector.Process) bool {
 	}
 	// Last, so that the view was that of this process, and not of the next one with its number.
 	s, err := fs.statOf(p.PID)
-	return err == nil && !s.exited() && s.sameImage(was)
+	return err == nil && !s.hasExited() && s.sameImage(was)
 }
 
 // sees reports whether the process with the number of p sees the files that p did.

@@ -131,8 +131,8 @@ func TestWhoMadeAUserNamespaceAccountsForAllInIt(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	const user, subordinate = 4242, 4300
-	maker := server(t, program{role: fmt.Sprintf("apart=%d", user)})
-	first := maker.line(t)
+	namespaceMaker := server(t, program{role: fmt.Sprintf("apart=%d", user)})
+	first := namespaceMaker.line(t)
 	for _, ids := range []string{"uid_map", "gid_map"} {
 		ids = "/proc/" + first + "/" + ids
 		if err := os.WriteFile(ids, fmt.Appendf(nil, "0 %d 1\n1 %d 5\n", user, subordinate), 0); err != nil {

@@ -14,7 +14,7 @@ type Reader interface {
 	// does not tell.
 	Activity(pid selector.PID) (selector.Activity, error)
 	// Works reports whether a thread of the process does something, by what the kernel says of its threads.
-	Works(pid selector.PID) (bool, error)
+	HasBusyThread(pid selector.PID) (bool, error)
 }
 
 const (
@@ -138,7 +138,7 @@ func (w *Watcher) judge(v *watch, now time.Time) selector.Idleness {
 	}
 	isLong := now.Sub(v.since) >= w.after
 	if isLong || !a.IsCounted {
-		runs, err := w.reader.Works(v.id.PID)
+		runs, err := w.reader.HasBusyThread(v.id.PID)
 		switch {
 		case err != nil:
 			return selector.IdleYes

@@ -36,7 +36,7 @@ func (p *processes) Activity(pid selector.PID) (selector.Activity, error) {
 	return a, nil
 }
 
-func (p *processes) Works(pid selector.PID) (bool, error) { return p.runs[pid], nil }
+func (p *processes) HasBusyThread(pid selector.PID) (bool, error) { return p.runs[pid], nil }
 
 func id(pid selector.PID) selector.Identity {
 	return selector.Identity{PID: pid, StartTime: uint64(pid)}

@@ -51,18 +51,18 @@ func (o opening) release(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Close(fd) })
 }
 
-func about(pid selector.PID) question {
-	return question{id: selector.Identity{PID: pid}, name: "/file"}
+func about(pid selector.PID) lookupKey {
+	return lookupKey{id: selector.Identity{PID: pid}, name: "/file"}
 }
 
 func TestAnswerInTimeIsTaken(t *testing.T) {
 	t.Parallel()
-	var w waits
+	l := newLookups()
 	o := newOpening(t)
 	o.release(t)
 	for {
-		r, err := w.within(about(1), 7, time.Time{}, o.fd, o.ask)
-		if errors.Is(err, errNoAnswer) {
+		r, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask)
+		if errors.Is(err, errFileTimeout) {
 			continue // on a machine as slow as that; the next look has it
 		}
 		if err != nil || r.err != nil || r.file.UID != 7 {
@@ -70,20 +70,20 @@ func TestAnswerInTimeIsTaken(t *testing.T) {
 		}
 		break
 	}
-	if a := w.accounts[7]; a.stuck > 0 {
-		t.Errorf("%d stuck", a.stuck)
+	if n := l.stuck[7]; n > 0 {
+		t.Errorf("%d stuck", n)
 	}
 }
 
 func TestALateAnswerIsForTheNextLook(t *testing.T) {
 	t.Parallel()
-	var w waits
+	l := newLookups()
 	o := newOpening(t)
-	if _, err := w.within(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errNoAnswer) {
+	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errFileTimeout) {
 		t.Fatalf("within = %v, want no answer", err)
 	}
-	asked := func() (selector.File, error) { t.Error("asked again while it waits"); return selector.File{}, nil }
-	if _, err := w.within(about(1), 7, time.Time{}, descriptor(t), asked); !errors.Is(err, errNoAnswer) {
+	count := func() (selector.File, error) { t.Error("asked again while it waits"); return selector.File{}, nil }
+	if _, err := l.run(about(1), 7, time.Time{}, descriptor(t), count); !errors.Is(err, errFileTimeout) {
 		t.Errorf("asked again while it waits: %v", err)
 	}
 	o.release(t)
@@ -91,7 +91,7 @@ func TestALateAnswerIsForTheNextLook(t *testing.T) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		r, err := w.within(about(1), 7, time.Time{}, descriptor(t), asked)
+		r, err := l.run(about(1), 7, time.Time{}, descriptor(t), count)
 		if err == nil && r.err == nil && r.file.UID == 7 {
 			break
 		}
@@ -106,9 +106,9 @@ func TestALateAnswerIsForTheNextLook(t *testing.T) {
 // TestALateAnswerToAnOldQuestionIsAskedForAnew: what was asked before an install may be of the file that it replaced.
 func TestALateAnswerToAnOldQuestionIsAskedForAnew(t *testing.T) {
 	t.Parallel()
-	var w waits
+	l := newLookups()
 	o := newOpening(t)
-	if _, err := w.within(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errNoAnswer) {
+	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errFileTimeout) {
 		t.Fatalf("within = %v, want no answer", err)
 	}
 	since := time.Now()
@@ -116,12 +116,12 @@ func TestALateAnswerToAnOldQuestionIsAskedForAnew(t *testing.T) {
 	anew := func() (selector.File, error) { return selector.File{UID: 8}, nil }
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		r, err := w.within(about(1), 7, since, descriptor(t), anew)
+		r, err := l.run(about(1), 7, since, descriptor(t), anew)
 		switch {
-		case err == nil && r.file.UID == 8 && r.asked.After(since):
+		case err == nil && r.file.UID == 8 && r.started.After(since):
 			return
 		case err == nil:
-			t.Fatalf("got %+v, asked %s before it may have been", r.file, since.Sub(r.asked))
+			t.Fatalf("got %+v, asked %s before it may have been", r.file, since.Sub(r.started))
 		case time.Now().After(deadline):
 			t.Fatalf("it is never asked for anew: %v", err)
 		}
@@ -140,25 +140,25 @@ func descriptor(t *testing.T) int {
 // TestFileSystemsThatDoNotAnswerCostTheirUserOnly: four threads, and of the time a share.
 func TestFileSystemsThatDoNotAnswerCostTheirUserOnly(t *testing.T) {
 	t.Parallel()
-	var w waits
+	l := newLookups()
 	var last opening
-	for pid := range selector.PID(mostStuck) {
+	for pid := range selector.PID(maxStuck) {
 		last = newOpening(t)
 		defer last.release(t)
-		if _, err := w.within(about(pid+1), 7, time.Time{}, last.fd, last.ask); !errors.Is(err, errNoAnswer) {
+		if _, err := l.run(about(pid+1), 7, time.Time{}, last.fd, last.ask); !errors.Is(err, errFileTimeout) {
 			t.Fatalf("within = %v, want no answer", err)
 		}
 	}
 	refused := func() (selector.File, error) { t.Error("asked"); return selector.File{}, nil }
-	if _, err := w.within(about(1000), 7, time.Time{}, descriptor(t), refused); !errors.Is(err, errManyStuck) {
+	if _, err := l.run(about(1000), 7, time.Time{}, descriptor(t), refused); !errors.Is(err, errTooManyStuck) {
 		t.Errorf("within = %v, want a refusal", err)
 	}
 	other := about(1000)
-	if _, patience, err := w.begin(other, 8, time.Time{}, answerWithin); err != nil || patience != answerWithin {
-		t.Errorf("another user is given %s, %v", patience, err)
+	if _, limit, err := l.admit(other, 8, time.Time{}, fileTimeout); err != nil || limit != fileTimeout {
+		t.Errorf("another user is given %s, %v", limit, err)
 	}
-	w.account(8).credit = -time.Hour
-	if _, patience, err := w.begin(other, 8, time.Time{}, answerWithin); err != nil || patience != 0 {
-		t.Errorf("who has had his share of the time is waited for %s, %v", patience, err)
+	l.charge(8, time.Hour)
+	if _, limit, err := l.admit(other, 8, time.Time{}, fileTimeout); err != nil || limit != 0 {
+		t.Errorf("who has had his share of the time is waited for %s, %v", limit, err)
 	}
 }
