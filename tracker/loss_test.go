@@ -68,7 +68,7 @@ func TestAFullRingIsCountedToldAndScannedForOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Kind == tracker.Lost {
+		if e.Kind == selector.EventLost {
 			return
 		}
 	}
@@ -106,7 +106,7 @@ func TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch {
-		case e.Kind == tracker.Lost:
+		case e.Kind == selector.EventLost:
 			if told++; told > 3 {
 				t.Fatalf("a loss was told %d times", told)
 			}

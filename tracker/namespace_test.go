@@ -69,9 +69,9 @@ func TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld(t *testing.T) {
 	enter(t, "^TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld$", pattern+"="+s.name)
 	other := own
 	for other == own {
-		other = s.awaitKind(tracker.Exec)
+		other = s.awaitKind(selector.EventExec)
 	}
-	s.await(tracker.Exit, other)
+	s.await(selector.EventExit, other)
 	if held := s.held(); !slices.Contains(held, own) || slices.Contains(held, other) {
 		t.Errorf("%v are held, want %d, and not %d, which ended inside", held, own, other)
 	}
@@ -93,7 +93,7 @@ func heldInside(t *testing.T, name string) {
 	if err := p.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	if e := s.await(tracker.Signal, p.pid()); e.Sender != selector.PID(os.Getpid()) {
+	if e := s.await(selector.EventSignal, p.pid()); e.Sender != selector.PID(os.Getpid()) {
 		t.Errorf("the signal came from %d, want %d", e.Sender, os.Getpid())
 	}
 	trace, err := s.Trace(p.pid())
@@ -103,7 +103,7 @@ func heldInside(t *testing.T, name string) {
 }
 
 // awaitKind reads events until one is of the kind.
-func (s *scene) awaitKind(kind tracker.Kind) selector.PID {
+func (s *scene) awaitKind(kind selector.EventKind) selector.PID {
 	s.t.Helper()
 	for {
 		e, err := s.Next()

@@ -194,7 +194,7 @@ func (s *scene) stats() tracker.Stats {
 
 // await reads events until one is of the kind and process, and fails on any of the kinds that must
 // not come before.
-func (s *scene) await(kind tracker.Kind, pid selector.PID, not ...tracker.Kind) tracker.Event {
+func (s *scene) await(kind selector.EventKind, pid selector.PID, not ...selector.EventKind) selector.Event {
 	s.t.Helper()
 	alarm := time.AfterFunc(patience, func() { _ = s.Close() })
 	defer alarm.Stop()
@@ -223,7 +223,7 @@ func (s *scene) awaitFork() selector.PID {
 		switch {
 		case err != nil:
 			s.t.Fatalf("no fork within %s: %v", patience, err)
-		case e.Kind == tracker.Fork:
+		case e.Kind == selector.EventFork:
 			return e.PID
 		}
 	}

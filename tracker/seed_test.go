@@ -7,6 +7,7 @@ package tracker_test
 import (
 	"testing"
 
+	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
 
@@ -53,9 +54,9 @@ func (s *scene) follows(forks, execs, exits *process) {
 		s.t.Errorf("the child %d is not held", child)
 	}
 	execs.run(s.t, "exec sleep infinity")
-	s.await(tracker.Left, execs.pid(), tracker.Exit)
+	s.await(selector.EventExecOther, execs.pid(), selector.EventExit)
 	exits.run(s.t, "exit")
-	s.await(tracker.Exit, exits.pid())
+	s.await(selector.EventExit, exits.pid())
 	for _, p := range []*process{execs, exits} {
 		if s.holds(p.pid()) {
 			s.t.Errorf("%d is still held", p.pid())

@@ -113,7 +113,7 @@ func TestAnExecOfSomethingElseLeavesTheSet(t *testing.T) {
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
 	p.run(t, "exec sleep infinity")
-	s.await(tracker.Left, p.pid(), tracker.Exit)
+	s.await(selector.EventExecOther, p.pid(), selector.EventExit)
 	if s.holds(p.pid()) {
 		t.Errorf("%d is still held", p.pid())
 	}
@@ -124,8 +124,8 @@ func TestAnExitLeavesTheSetAndTellsItsCode(t *testing.T) {
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
 	p.run(t, "exit 70")
-	if e := s.await(tracker.Exit, p.pid()); syscall.WaitStatus(e.ExitCode).ExitStatus() != 70 {
-		t.Errorf("exit code %#x, want that of exit(70)", e.ExitCode)
+	if e := s.await(selector.EventExit, p.pid()); syscall.WaitStatus(e.Exit.Status).ExitStatus() != 70 {
+		t.Errorf("exit code %#x, want that of exit(70)", e.Exit.Status)
 	}
 	if s.holds(p.pid()) {
 		t.Errorf("%d is still held", p.pid())
@@ -140,9 +140,9 @@ func TestADeathOfManyThreadsIsOneExitWithItsSignal(t *testing.T) {
 	if err := server.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	e := s.await(tracker.Exit, server.PID())
-	if status := syscall.WaitStatus(e.ExitCode); !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		t.Errorf("exit code %#x, want that of SIGKILL", e.ExitCode)
+	e := s.await(selector.EventExit, server.PID())
+	if status := syscall.WaitStatus(e.Exit.Status); !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		t.Errorf("exit code %#x, want that of SIGKILL", e.Exit.Status)
 	}
 	if s.holds(server.PID()) {
 		t.Errorf("%d is still held", server.PID())
@@ -154,11 +154,11 @@ func TestAnExecFromAThreadIsNoExit(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	server := s.serve(testfleet.Behaviour{})
-	s.await(tracker.Exec, server.PID())
+	s.await(selector.EventExec, server.PID())
 	if err := server.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	s.await(tracker.Exec, server.PID(), tracker.Exit, tracker.Left)
+	s.await(selector.EventExec, server.PID(), selector.EventExit, selector.EventExecOther)
 	if !s.holds(server.PID()) {
 		t.Errorf("%d is not held after its exec", server.PID())
 	}
@@ -176,7 +176,7 @@ func TestAServerWhoseLeaderExitedFirstStaysUntilItsLastThreadExits(t *testing.T)
 	if err := server.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	s.await(tracker.Exit, server.PID())
+	s.await(selector.EventExit, server.PID())
 	if s.holds(server.PID()) {
 		t.Errorf("%d is still held", server.PID())
 	}
@@ -192,7 +192,7 @@ func TestAForkInheritsUntilItExecsSomethingElse(t *testing.T) {
 		t.Errorf("the child %d is not held", child)
 	}
 	p.run(t, "go on")
-	s.await(tracker.Left, child)
+	s.await(selector.EventExecOther, child)
 	if s.holds(child) || !s.holds(p.pid()) {
 		t.Errorf("held are %v, want the server %d without its child %d", s.held(), p.pid(), child)
 	}

@@ -73,7 +73,7 @@ func TestASignalOfAnotherProcessShowsWithItsSenderAndItsAge(t *testing.T) {
 		if !first {
 			continue
 		}
-		if e := s.await(tracker.Signal, server.PID()); e.Sender != sender || e.ExitCode != 0 || e.At.Before(start) || e.At.After(time.Now()) {
+		if e := s.await(selector.EventSignal, server.PID()); e.Sender != sender || e.Exit.Status != 0 || e.At.Before(start) || e.At.After(time.Now()) {
 			t.Errorf("event is %+v, want %d as the sender, and now", e, sender)
 		}
 	}
@@ -100,10 +100,10 @@ func TestASenderWithoutPauseIsToldNowAndThen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e.Kind == tracker.Exec && e.PID == end.pid() {
+		if e.Kind == selector.EventExec && e.PID == end.pid() {
 			break
 		}
-		if e.Kind == tracker.Signal {
+		if e.Kind == selector.EventSignal {
 			told++
 		}
 	}
@@ -136,10 +136,10 @@ func TestAnExecForgetsTheSignal(t *testing.T) {
 			t.Parallel()
 			s := newWatch(t)
 			server := s.serve(behaviour)
-			s.await(tracker.Exec, server.PID())
+			s.await(selector.EventExec, server.PID())
 			s.send(server.PID(), syscall.SIGUSR1)
-			s.await(tracker.Signal, server.PID(), tracker.Exec)
-			s.await(tracker.Exec, server.PID(), tracker.Exit, tracker.Left)
+			s.await(selector.EventSignal, server.PID(), selector.EventExec)
+			s.await(selector.EventExec, server.PID(), selector.EventExit, selector.EventExecOther)
 			s.wantUnsignalled(server.PID(), "after its exec")
 		})
 	}

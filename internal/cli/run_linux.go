@@ -260,7 +260,7 @@ func together(ctx context.Context, parts ...func(context.Context) error) error {
 }
 
 // serviceConfig is what every service of this program has in common.
-func (a *app) serviceConfig(ctx context.Context, h *host, watched *installs, count func(controller.Kind)) controller.ServiceConfig {
+func (a *app) serviceConfig(ctx context.Context, h *host, watched *installs, count func(selector.EventKind)) controller.ServiceConfig {
 	cfg := controller.ServiceConfig{
 		Upgrader:         a.upgrader(h),
 		Limits:           a.opts.limits,

@@ -9,30 +9,19 @@ import (
 	"os"
 
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
 
-// kinds translates what the tracker saw.
-var kinds = map[tracker.Kind]controller.Kind{
-	tracker.Exec:   controller.Execed,
-	tracker.Fork:   controller.Forked,
-	tracker.Left:   controller.Became,
-	tracker.Exit:   controller.Ended,
-	tracker.Signal: controller.AskedByOther,
-	tracker.Lost:   controller.Lost,
-}
-
 // stream is where the tracker's events come from.
 type stream interface {
-	Next() (tracker.Event, error)
+	Next() (selector.Event, error)
 }
 
 // events hands the tracker's events on until the tracker is closed or ctx ends. An error ends them, too; failed
 // is told of it first, because whoever receives them learns only that there are no more.
-func events(ctx context.Context, from stream, count func(controller.Kind), failed func(error)) <-chan controller.Event {
-	events := make(chan controller.Event)
+func events(ctx context.Context, from stream, count func(selector.EventKind), failed func(error)) <-chan selector.Event {
+	events := make(chan selector.Event)
 	own := selector.PID(os.Getpid())
 	go func() {
 		defer close(events)
@@ -44,16 +33,12 @@ func events(ctx context.Context, from stream, count func(controller.Kind), faile
 				}
 				return
 			}
-			if e.Kind == tracker.Signal && e.Sender == own {
+			if e.Kind == selector.EventSignal && e.Sender == own {
 				continue // the service knows whom it asked
 			}
-			count(kinds[e.Kind])
-			event := controller.Event{Kind: kinds[e.Kind], PID: e.PID, At: e.At, Sender: e.Sender}
-			if e.Kind == tracker.Exit {
-				event.Exit = selector.Exit{Known: true, Status: e.ExitCode}
-			}
+			count(e.Kind)
 			select {
-			case events <- event:
+			case events <- e:
 			case <-ctx.Done():
 				return
 			}

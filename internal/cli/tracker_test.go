@@ -8,7 +8,7 @@ import (
 	"errors"
 	"testing"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
 
@@ -18,12 +18,12 @@ type endsWith struct {
 	told bool
 }
 
-func (s *endsWith) Next() (tracker.Event, error) {
+func (s *endsWith) Next() (selector.Event, error) {
 	if s.told {
-		return tracker.Event{}, s.err
+		return selector.Event{}, s.err
 	}
 	s.told = true
-	return tracker.Event{Kind: tracker.Exec, PID: 1}, nil
+	return selector.Event{Kind: selector.EventExec, PID: 1}, nil
 }
 
 // TestWhyTheTrackerEndedIsTold, unless it was closed.
@@ -33,7 +33,7 @@ func TestWhyTheTrackerEndedIsTold(t *testing.T) {
 	for _, c := range []struct{ err, want error }{{broken, broken}, {tracker.ErrClosed, nil}} {
 		var told error
 		got := 0
-		for range events(within(t), &endsWith{err: c.err}, func(controller.Kind) {}, func(err error) { told = err }) {
+		for range events(within(t), &endsWith{err: c.err}, func(selector.EventKind) {}, func(err error) { told = err }) {
 			got++
 		}
 		if got != 1 || !errors.Is(told, c.want) {

@@ -48,7 +48,7 @@ func (a *app) waitAlone(ctx context.Context, checker *install.Checker) error {
 	watched.serve(h)
 	watched.hub.Remember(checker.Answers())
 	w := a.newWaiter(stop)
-	cfg := a.serviceConfig(serving, h, watched, func(controller.Kind) {})
+	cfg := a.serviceConfig(serving, h, watched, func(selector.EventKind) {})
 	cfg.Observer = w
 	if err := controller.NewService(cfg).Run(serving); err != nil {
 		return err

@@ -3,70 +3,27 @@
 package controller
 
 import (
-	"fmt"
 	"time"
 
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
-// Kind says what became of a process.
-type Kind uint8
-
-// The kinds of events. The zero Kind is none.
-const (
-	// Execed: a server has exec'd, and is one (again).
-	Execed Kind = iota + 1
-	// Became: a server has exec'd something that is none, as a script that execs the server is.
-	Became
-	// Forked: a server made a child that has not exec'd.
-	Forked
-	// Ended: a server exited.
-	Ended
-	// AskedByOther: somebody else sent a server the signal.
-	AskedByOther
-	// Lost: something happened that was not seen; PID means nothing.
-	Lost
+// The events of the kernel, as selector declares them.
+type (
+	Kind  = selector.EventKind
+	Event = selector.Event
 )
 
-var kindWords = [...]string{
-	Execed:       "exec",
-	Became:       "became",
-	Forked:       "fork",
-	Ended:        "exit",
-	AskedByOther: "signal",
-	Lost:         "lost",
-}
-
-// Kinds lists every kind.
-func Kinds() []Kind {
-	all := make([]Kind, 0, len(kindWords)-1)
-	for k := Execed; int(k) < len(kindWords); k++ {
-		all = append(all, k)
-	}
-	return all
-}
-
-// String is the kind's word, as it stands in logs and metrics.
-func (k Kind) String() string {
-	if k > 0 && int(k) < len(kindWords) {
-		return kindWords[k]
-	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
-}
-
-// Event is a hint that it is time to look at a process.
-type Event struct {
-	Kind Kind
-	PID  selector.PID
-	// At is when the kernel saw it, no earlier than it happened and by the clock of [time.Now]; zero where
-	// that is not known. Events may be read late, and out of turn with Lost.
-	At time.Time
-	// Exit is how it ended, for Ended.
-	Exit selector.Exit
-	// Sender sent the signal, for AskedByOther; 0: not known.
-	Sender selector.PID
-}
+// The kinds of events.
+const (
+	Execed       = selector.EventExec
+	Became       = selector.EventExecOther
+	Forked       = selector.EventFork
+	Ended        = selector.EventExit
+	AskedByOther = selector.EventSignal
+	Lost         = selector.EventLost
+)
 
 // late reports whether an event is of a time that is over: an exec from before the server was asked is not
 // what it was asked for, a signal from before it was found outdated was for what it execs by then, and an end from

@@ -17,6 +17,7 @@ import (
 
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
 )
 
 const namespace = "ebpf_upgrader"
@@ -96,7 +97,7 @@ func outcomes() []rollout.State {
 // showZeros makes every count present before it is first raised: rate() does not see a first rise
 // from nothing.
 func (m *Metrics) showZeros() {
-	for _, kind := range controller.Kinds() {
+	for _, kind := range selector.EventKinds() {
 		m.events.WithLabelValues(kind.String())
 	}
 	for _, reason := range controller.Reasons() {
@@ -120,7 +121,7 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Event counts an event of the tracker.
-func (m *Metrics) Event(kind controller.Kind) { m.events.WithLabelValues(kind.String()).Inc() }
+func (m *Metrics) Event(kind selector.EventKind) { m.events.WithLabelValues(kind.String()).Inc() }
 
 // Scanned notes how long a walk through /proc took.
 func (m *Metrics) Scanned(took time.Duration) { m.scanTook.Observe(took.Seconds()) }

@@ -81,13 +81,13 @@ func serve(m *metrics.Metrics) {
 
 	asked := rollout.Member{PID: 7, SignalledAt: start, Since: start}
 	move(m, asked, 0, rollout.Skipped, rollout.Skipped, rollout.Pending, rollout.Signalled)
-	m.Event(controller.Execed)
+	m.Event(selector.EventExec)
 	move(m, asked, 2*time.Second, rollout.Signalled, rollout.Settling)
-	m.Event(controller.Execed)
+	m.Event(selector.EventExec)
 	move(m, asked, 30*time.Second, rollout.Settling, rollout.Settling, rollout.Upgraded, rollout.None)
 	move(m, asked, time.Minute, rollout.Pending, rollout.Signalled, rollout.TimedOut, rollout.Exited)
 
-	m.Event(controller.AskedByOther)
+	m.Event(selector.EventSignal)
 	byOther := asked
 	byOther.ByOther = true
 	move(m, byOther, 0, rollout.Pending, rollout.Signalled)
