@@ -79,7 +79,7 @@ func (t *Tracker) loss(now time.Time) bool {
 func happened(at uint64) time.Time {
 	var clock unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
-		return time.Time{} // never refused for this clock
+		return time.Now() // never refused for this clock
 	}
 	return time.Now().Add(time.Duration(at) - time.Duration(clock.Nano()))
 }

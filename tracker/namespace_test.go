@@ -97,7 +97,7 @@ func heldInside(t *testing.T, name string) {
 		t.Errorf("the signal came from %d, want %d", e.Sender, os.Getpid())
 	}
 	trace, err := s.Trace(p.pid())
-	if err != nil || !trace.Ever {
+	if err != nil || trace.SignalledAt.IsZero() {
 		t.Errorf("the trace is %+v, %v", trace, err)
 	}
 }

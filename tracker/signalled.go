@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -24,41 +23,27 @@ var ErrUnwatched = errors.New("signals are not watched")
 // program be attached. The answer stays the same until Close.
 func (t *Tracker) WatchesSignals() bool { return t.unwatched == nil }
 
-// Trace is what was seen of one process besides its facts.
-type Trace struct {
-	// Signalled is how long ago it was last sent [Config.Signal], by anybody, this process included, and
-	// whatever became of the signal; Ever says that this has happened since the process last exec'd or,
-	// when that is later, was forked or taken into the map by a scan.
-	Signalled time.Duration
-	Ever      bool
-	// Exec changes with every exec as a server. It is 0 for a process that is not in the map, as one is
-	// not that did not fit, and for one that was taken in by a scan and has not exec'd since.
-	Exec uint64
-	// Known says that the process is in the map. Of one that is not, nothing is seen: it may have been signalled.
-	Known bool
-}
-
-// Trace says what was seen of a process.
+// Trace returns what the programs recorded of a process.
 //
-// A signal counts once the call that sent it has returned, and before its target can act on it; one
-// to a single thread counts for the process. Times are of CLOCK_MONOTONIC, which stands still while
-// the host sleeps, and mean nothing in a time namespace with an offset of its own.
+// A signal counts from the moment when the call that sent it has returned, before its target can act on it. A signal to
+// one thread counts for its process. Times are of CLOCK_MONOTONIC, which stands still while the host sleeps; they are
+// wrong in a time namespace with an offset of its own.
 //
-// It fails with [ErrUnwatched] if WatchesSignals is false, and with [ErrClosed]. It costs one lookup
-// in the map (some 2 microseconds), waits for no scan, and is safe for concurrent use.
-func (t *Tracker) Trace(pid selector.PID) (Trace, error) {
+// It fails with [ErrUnwatched] if WatchesSignals is false, and with [ErrClosed]. It costs one lookup in the map (some 2
+// microseconds), waits for no scan, and is safe for concurrent use.
+func (t *Tracker) Trace(pid selector.PID) (selector.Trace, error) {
 	if t.unwatched != nil {
-		return Trace{}, t.unwatched
+		return selector.Trace{}, t.unwatched
 	}
 	s, known, err := t.entry(pid)
-	if err != nil || s.SignalledAt == 0 {
-		return Trace{Exec: s.Since, Known: known}, err
+	if err != nil {
+		return selector.Trace{}, err
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return Trace{}, fmt.Errorf("read clock: %w", err)
+	trace := selector.Trace{Exec: s.Since, IsUntracked: !known}
+	if s.SignalledAt != 0 {
+		trace.SignalledAt = happened(s.SignalledAt)
 	}
-	return Trace{max(0, time.Duration(now.Nano())-time.Duration(s.SignalledAt)), true, s.Since, true}, nil
+	return trace, nil
 }
 
 // entry is empty for a process that is not in the map.

@@ -130,17 +130,6 @@ func pin(pid selector.PID) (controller.Target, error) {
 	return handle, nil
 }
 
-// witness is the tracker as the upgrader sees it.
-type witness struct{ *tracker.Tracker }
-
-func (w witness) Trace(pid selector.PID) (controller.Trace, error) {
-	trace, err := w.Tracker.Trace(pid)
-	if err != nil || !trace.Ever {
-		return controller.Trace{Exec: trace.Exec, Unseen: !trace.Known}, err
-	}
-	return controller.Trace{Asked: time.Now().Add(-trace.Signalled), Exec: trace.Exec}, nil
-}
-
 // upgrader looks at the processes of this host.
 func (a *app) upgrader(h *host) *controller.Upgrader {
 	cfg := controller.Config{
@@ -153,7 +142,7 @@ func (a *app) upgrader(h *host) *controller.Upgrader {
 		RetryAfter: a.opts.limits.RetryAfter,
 	}
 	if h.tracker != nil && h.tracker.WatchesSignals() {
-		cfg.Witness = witness{h.tracker}
+		cfg.Witness = h.tracker
 	}
 	return controller.New(cfg)
 }

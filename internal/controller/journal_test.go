@@ -101,7 +101,7 @@ func TestDelivery_ServerUnseen_WaitsForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
-		w.traces[7] = controller.Trace{Unseen: true}
+		w.traces[7] = selector.Trace{IsUntracked: true}
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(time.Second)

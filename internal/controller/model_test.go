@@ -144,7 +144,7 @@ func (m *model) exec(was selector.Process) {
 		}
 		p.Image, p.Catches = m.files[p.Path].Image, false
 		delete(m.asked, id.PID)
-		m.traces[id.PID] = controller.Trace{Exec: uint64(time.Now().UnixNano())}
+		m.traces[id.PID] = selector.Trace{Exec: uint64(time.Now().UnixNano())}
 		crash = m.bad[p.Image]
 		m.fateOf(p).execed(p.Image)
 		m.note("%d execs %s", id.PID, p.Image)
@@ -319,8 +319,8 @@ func (m *model) secondSender() {
 		if sends = found != nil && found.Catches && found.Image != m.files[found.Path].Image; sends {
 			p = *found
 			trace := m.traces[id.PID]
-			sends = trace.Asked.IsZero()
-			trace.Asked = time.Now()
+			sends = trace.SignalledAt.IsZero()
+			trace.SignalledAt = time.Now()
 			m.traces[id.PID] = trace
 		}
 	})

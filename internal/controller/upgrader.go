@@ -38,20 +38,9 @@ type Target interface {
 	Close() error
 }
 
-// Trace is what was seen of a process besides its facts. Two that are equal say that in between it
-// did not exec, and nobody sent it the signal.
-type Trace struct {
-	// Asked is when the signal was last sent to it, by anybody, since it last exec'd; zero is never.
-	Asked time.Time
-	// Exec changes with every exec.
-	Exec uint64
-	// Unseen says that nothing is seen of it, as of a process for which the kernel's map has no room.
-	Unseen bool
-}
-
 // witness sees the signals of others.
 type witness interface {
-	Trace(pid selector.PID) (Trace, error)
+	Trace(pid selector.PID) (selector.Trace, error)
 }
 
 // Config is what an [Upgrader] works with. All fields but Self, Witness and RetryAfter are needed.
@@ -225,10 +214,10 @@ func (u *Upgrader) pinned(planned selector.Identity, with installs) (d delivery)
 		d.err = cmp.Or(blind, blindNow)
 	case after.Exec != before.Exec: // what was seen may be of the image before
 		d.decision = selector.Decision{Verdict: selector.NoHandler, Detail: "exec'd while it was looked at", Stale: true}
-	case after.Unseen && time.Since(with.Since(d.process)) < othersAct:
+	case after.IsUntracked && time.Since(with.Since(d.process)) < othersAct:
 		d.err = ErrUnseen
-	case !after.Asked.IsZero() && time.Since(after.Asked) < u.cfg.RetryAfter:
-		d.byOther = after.Asked
+	case !after.SignalledAt.IsZero() && time.Since(after.SignalledAt) < u.cfg.RetryAfter:
+		d.byOther = after.SignalledAt
 		d.decision.Detail = "somebody else has asked it"
 	default:
 		d.before = time.Now()
@@ -246,13 +235,13 @@ const othersAct = 5 * time.Second
 var ErrUnseen = errors.New("no room for it in the kernel's map: another sender's signal is not seen (--max-entries)")
 
 // trace is empty where nobody watches.
-func (u *Upgrader) trace(pid selector.PID) (Trace, error) {
+func (u *Upgrader) trace(pid selector.PID) (selector.Trace, error) {
 	if u.cfg.Witness == nil {
-		return Trace{}, nil
+		return selector.Trace{}, nil
 	}
 	t, err := u.cfg.Witness.Trace(pid)
 	if err != nil {
-		return Trace{}, fmt.Errorf("trace %d: %w", pid, err)
+		return selector.Trace{}, fmt.Errorf("trace %d: %w", pid, err)
 	}
 	return t, nil
 }

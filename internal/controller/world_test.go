@@ -23,7 +23,7 @@ type world struct {
 	mu        sync.Mutex
 	processes map[selector.PID]*selector.Process
 	signals   map[selector.PID][]time.Time
-	traces    map[selector.PID]controller.Trace
+	traces    map[selector.PID]selector.Trace
 	ended     map[selector.PID]chan selector.Exit
 	// down makes the source fail.
 	down error
@@ -109,7 +109,7 @@ func newWorld() *world {
 		found:     make(chan controller.Found),
 		events:    make(chan controller.Event),
 		ended:     make(map[selector.PID]chan selector.Exit),
-		traces:    make(map[selector.PID]controller.Trace),
+		traces:    make(map[selector.PID]selector.Trace),
 		limits:    rollout.DefaultLimits(),
 	}
 }
@@ -237,7 +237,7 @@ func (t target) Wait(ctx context.Context) (selector.Exit, error) {
 	}
 }
 
-func (w *world) Trace(pid selector.PID) (controller.Trace, error) {
+func (w *world) Trace(pid selector.PID) (selector.Trace, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.traces[pid], w.blind

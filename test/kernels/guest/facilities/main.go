@@ -99,7 +99,7 @@ func signals(ctx context.Context) (string, error) {
 	switch {
 	case errors.Is(err, tracker.ErrUnwatched):
 		return "no: " + err.Error(), nil
-	case err == nil && !trace.Ever:
+	case err == nil && trace.SignalledAt.IsZero():
 		err = errors.New("signals are watched, but one was not seen")
 	}
 	return "yes", err
