@@ -5,9 +5,7 @@
 package testfleet
 
 import (
-	"bytes"
 	"debug/elf"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
@@ -59,24 +57,8 @@ func (i *Install) ReplaceHanging() error {
 }
 
 func (i *Install) replaceWith(p machineCode) error {
-	const headers, base = 64 + 56, 0x400000
-	size := uint64(headers + len(p.text))
-	header := elf.Header64{
-		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-		Type:  uint16(elf.ET_EXEC), Machine: uint16(p.machine), Version: uint32(elf.EV_CURRENT),
-		Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
-	}
-	segment := elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 4096,
-	}
-	var file bytes.Buffer
-	for _, part := range []any{header, segment, p.text} {
-		if err := binary.Write(&file, binary.LittleEndian, part); err != nil {
-			return err
-		}
-	}
 	return i.replace(func(f *os.File) error {
-		_, err := f.Write(file.Bytes())
+		_, err := f.Write(StaticProgram(p.machine, p.text))
 		return err
 	})
 }

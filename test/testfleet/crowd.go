@@ -146,7 +146,7 @@ func (o CrowdOptions) program() (path string, err error) {
 		return "", errors.ErrUnsupported
 	}
 	code := append(bytes.Clone(upgrading), o.UpgradeBin...)
-	return o.UpgradeBin, WriteProgram(o.UpgradeBin, program(elf.EM_X86_64, append(code, 0)))
+	return o.UpgradeBin, WriteProgram(o.UpgradeBin, StaticProgram(elf.EM_X86_64, append(code, 0)))
 }
 
 // WriteProgram writes a file that is to be executed. It lets no child be forked meanwhile: one would
@@ -198,11 +198,11 @@ func idler(dir string) (path string, err error) {
 		return "/bin/sleep", nil
 	}
 	path = filepath.Join(dir, "idle")
-	return path, WriteProgram(path, program(machine, code))
+	return path, WriteProgram(path, StaticProgram(machine, code))
 }
 
 // pausing is "for { ppoll(nil, 0, nil, nil, 0) }", and on amd64 before that a handler for SIGUSR1 that
-// returns. The addresses are those that program gives the code.
+// returns. The addresses are those that StaticProgram gives the code.
 func pausing() ([]byte, elf.Machine) {
 	switch runtime.GOARCH {
 	case "amd64":
@@ -245,8 +245,9 @@ func pausing() ([]byte, elf.Machine) {
 	return nil, 0
 }
 
-// program is a static executable of one segment.
-func program(machine elf.Machine, code []byte) []byte {
+// StaticProgram returns a static executable of one segment, which is loaded at 0x400000 with the code behind 120 bytes of
+// headers.
+func StaticProgram(machine elf.Machine, code []byte) []byte {
 	const base, headers = 0x400000, 64 + 56
 	size := uint64(headers + len(code))
 	var out bytes.Buffer
