@@ -7,48 +7,51 @@ package main
 import (
 	"slices"
 	"time"
+
+	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// figures are what a row led to.
+// figures are the results of a row.
 type figures struct {
 	Row string `json:"row"`
-	// From is the version that ran, To the one that landed; ServiceFlags are those that the command line adds.
+	// From is the version that ran, To the installed one. ServiceFlags are those of the command line.
 	From         string   `json:"from"`
 	To           string   `json:"to"`
 	ServiceFlags []string `json:"service_flags"`
 	Date         string   `json:"date"`
-	// Sessions is how many there were at a time, Rounds how many files were installed.
+	// Sessions is the number of sessions at a time. Rounds is the number of installs.
 	Sessions int `json:"sessions"`
 	Rounds   int `json:"rounds"`
-	// Upgrades is how many sessions were upgraded, of all rounds; Missed those that could have been, and Ended those
-	// whose server ended.
+	// Upgrades counts the upgraded sessions of all rounds. Missed counts those that could have been upgraded, Ended
+	// those whose server ended.
 	Upgrades int `json:"upgrades"`
 	Missed   int `json:"missed"`
 	Ended    int `json:"ended"`
-	// Calls were sent; Lost had no answer within 5 s from a server that lives; Refused were answered that a newer
-	// version has migrated the index, WorstRefused in the worst round; Failed with another error.
+	// Calls counts sent calls. Lost ones had no answer within 5 s from a server that lives. Refused ones met an index
+	// that a newer version had migrated, WorstRefused in the worst round. Failed ones were answered with another
+	// error.
 	Calls        int `json:"calls"`
 	Lost         int `json:"lost"`
 	Refused      int `json:"refused"`
 	WorstRefused int `json:"worst_refused"`
 	Failed       int `json:"failed"`
-	// WorstCall is the longest that was answered.
+	// WorstCall is the longest time until an answer.
 	WorstCall time.Duration `json:"worst_call"`
-	// MeanWait and LongestWait are the time from the install to a server's exec; LastExec is the time to the last one
-	// of a round, the median, and WorstLastExec the longest.
+	// MeanWait and LongestWait are times from the install to a server's exec. LastExec is the median of the times to
+	// the last exec of a round, WorstLastExec the longest.
 	MeanWait      time.Duration `json:"mean_wait"`
 	LongestWait   time.Duration `json:"longest_wait"`
 	LastExec      time.Duration `json:"last_exec"`
 	WorstLastExec time.Duration `json:"worst_last_exec"`
 
-	tally        tally
+	tally        agents.Tally
 	waits, lasts []time.Duration
 }
 
-// take makes figures of what was gathered.
-func (f *figures) take() {
-	f.Calls, f.Lost, f.Refused, f.Failed = f.tally.calls, f.tally.lost, f.tally.refused, f.tally.failed
-	f.WorstCall = f.tally.worst
+// summarize computes the figures from the calls and times of the rounds.
+func (f *figures) summarize() {
+	f.Calls, f.Lost, f.Refused, f.Failed = f.tally.Calls, f.tally.Lost, f.tally.Refused, f.tally.Failed
+	f.WorstCall = f.tally.Worst
 	if len(f.waits) > 0 {
 		var sum time.Duration
 		for _, d := range f.waits {
@@ -62,7 +65,7 @@ func (f *figures) take() {
 	}
 }
 
-// lostPerUpgrade is the figure that counts.
+// lostPerUpgrade returns the figure that the limits bound.
 func (f *figures) lostPerUpgrade() float64 {
 	if f.Upgrades == 0 {
 		return 0

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/poll"
 )
 
-// holdUp makes a call long that reads a file: a write lease on it makes each open wait until the lease is given up
+// holdUp makes a call that reads a file take long: a write lease makes each open wait until the lease is given up
 // (fcntl(2)). The file does not change, so that the server has nothing to index.
 func holdUp(ctx context.Context, path string, long time.Duration) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -24,28 +26,19 @@ func holdUp(ctx context.Context, path string, long time.Duration) error {
 	if err := lease(ctx, f); err != nil {
 		return errors.Join(fmt.Errorf("take a lease on %s: %w", path, err), f.Close())
 	}
-	time.AfterFunc(long, func() { _ = f.Close() }) // gives it up
+	time.AfterFunc(long, func() { _ = f.Close() }) // gives up the lease
 	return nil
 }
 
-// lease waits until no server has the file open.
+// lease takes the lease once no server has the file open.
 func lease(ctx context.Context, f *os.File) error {
 	for {
 		_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
 		if !errors.Is(err, unix.EAGAIN) {
 			return err
 		}
-		if err := wait(ctx, 20*time.Millisecond); err != nil {
+		if err := poll.Sleep(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

@@ -2,9 +2,9 @@
 
 //go:build linux
 
-// Command sessions measures what an upgrade costs agents: real rag-rat servers of published versions, whose clients
-// call without end, are upgraded again and again, and every call is counted. It needs root, and cargo to build the
-// versions once.
+// Command sessions measures what an upgrade costs agents. The clients of real rag-rat servers of published versions call
+// without end while the servers are upgraded again and again, and every call is counted. It needs root, and cargo to build
+// the versions once.
 package main
 
 import (
@@ -14,15 +14,16 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"ebpf-upgrader/test/ragrat/outcome"
 	"ebpf-upgrader/test/ragrat/published"
+	"ebpf-upgrader/test/report"
 )
 
-// command is what the command line says.
+// command holds the settings of the command line.
 type command struct {
 	rows         []row
 	versions     []string
@@ -31,9 +32,7 @@ type command struct {
 	program      string
 	docs         string
 	cache        published.Cache
-	// build says that what is not in the cache is built.
-	build bool
-	kept  *kept
+	results      *report.Store[*figures]
 }
 
 func main() {
@@ -55,15 +54,15 @@ func main() {
 func parse(args []string) (*command, error) {
 	c := &command{}
 	f := flag.NewFlagSet("sessions", flag.ContinueOnError)
-	list := f.Bool("list", false, "show the rows, those of the document with a star, and end")
-	run := f.String("run", "", "a regular expression: the rows whose whole name it matches; those of the document without")
-	versions := f.String("versions", "0.21.1 0.24.1", "two versions with indexes of different schemas, the older one first")
-	serviceFlags := f.String("service-flags", "", `more flags of the service, as in "--hold 1s"`)
-	results := f.String("results", "", "a file that keeps the figures; what stands in it is not measured again")
-	dir := f.String("dir", "", "a folder with VERSION/bin/rag-rat for each version; nothing is built then")
-	f.IntVar(&c.upgrades, "upgrades", 200, "how many upgrades a row has at least")
-	f.StringVar(&c.program, "program", "../bin/ebpf-upgrader", "the program under test")
-	f.StringVar(&c.docs, "docs", "", "the document whose table is written once all of its rows were measured")
+	list := f.Bool("list", false, "list the rows, those of the document with a star, and exit")
+	run := f.String("run", "", "`regexp` that matches the whole names of the rows to measure (default those of the document)")
+	versions := f.String("versions", "0.21.1 0.24.1", "two `versions` whose indexes have different schemas, the older one first")
+	serviceFlags := f.String("service-flags", "", "additional `flags` of the service, as in \"--hold 1s\"")
+	results := f.String("results", "", "`file` that stores the figures; a row with figures in it is not measured again")
+	dir := f.String("dir", "", "`folder` with VERSION/bin/rag-rat for each version; nothing is built")
+	f.IntVar(&c.upgrades, "upgrades", 200, "minimum number of upgrades of a row")
+	f.StringVar(&c.program, "program", "../bin/ebpf-upgrader", "`path` of the program under test")
+	f.StringVar(&c.docs, "docs", "", "`document` whose table is written once all of its rows are measured")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -77,40 +76,33 @@ func parse(args []string) (*command, error) {
 		return nil, fmt.Errorf("-upgrades %d: want 1 or more", c.upgrades)
 	}
 	if *list {
-		show()
+		for _, r := range rows() {
+			mark := " "
+			if r.documented() {
+				mark = "*"
+			}
+			fmt.Println(mark, r)
+		}
 		return nil, flag.ErrHelp
 	}
 	var err error
 	if c.rows, err = choose(*run); err != nil {
 		return nil, err
 	}
-	c.cache, c.build = published.Cache{Dir: *dir, Log: os.Stderr}, *dir == ""
-	if c.build {
-		if c.cache.Dir, err = published.DefaultDir(); err != nil {
-			return nil, err
-		}
+	if c.cache, err = published.NewCache(*dir, os.Stderr); err != nil {
+		return nil, err
 	}
-	c.kept, err = openKept(*results)
+	c.results, err = report.OpenStore[*figures](*results)
 	return c, err
-}
-
-func show() {
-	for _, r := range rows() {
-		mark := " "
-		if r.documented() {
-			mark = "*"
-		}
-		fmt.Println(mark, r)
-	}
 }
 
 func (c *command) run(ctx context.Context) error {
 	if os.Getuid() != 0 {
-		return errors.New("needs root, for servers of a user of their own")
+		return errors.New("needs root, because the servers run as another user")
 	}
 	var binaries [2][]byte
 	for i, version := range c.versions {
-		path, err := c.binary(ctx, version)
+		path, err := c.cache.Path(ctx, version)
 		if err != nil {
 			return err
 		}
@@ -131,29 +123,33 @@ func (c *command) run(ctx context.Context) error {
 	return errors.Join(append(limits, write(c.docs, c.name(), c.documented()))...)
 }
 
-func (c *command) binary(ctx context.Context, version string) (string, error) {
-	if c.build {
-		return c.cache.Ensure(ctx, version)
-	}
-	return c.cache.Binary(version)
-}
-
-// like is a row's figures before it is measured. What lands is the newer version, on itself or on the older.
-func (c *command) like(r row) *figures {
-	f := &figures{Row: r.String(), From: c.versions[1], To: c.versions[1], ServiceFlags: c.serviceFlags, Date: outcome.Today()}
+// unmeasured returns the figures of a row before it is measured. The newer version is installed over itself or over the
+// older one.
+func (c *command) unmeasured(r row) *figures {
+	f := &figures{Row: r.String(), From: c.versions[1], To: c.versions[1], ServiceFlags: c.serviceFlags, Date: report.Today()}
 	if r.newSchema {
 		f.From = c.versions[0]
 	}
-	if r.way == ownTrigger {
+	if r.upgrader == ownTrigger {
 		f.ServiceFlags = nil
 	}
 	return f
 }
 
-// measure measures a row, unless its figures are there.
+// stored returns the figures of a row with the same versions and flags of the service; nil if it has to be measured.
+func (c *command) stored(like *figures) *figures {
+	for _, f := range c.results.Results {
+		if f.Row == like.Row && f.From == like.From && f.To == like.To && slices.Equal(f.ServiceFlags, like.ServiceFlags) {
+			return f
+		}
+	}
+	return nil
+}
+
+// measure measures a row unless its figures are stored.
 func (c *command) measure(ctx context.Context, r row, older, newer []byte) (*figures, error) {
-	f := c.like(r)
-	if known := c.kept.of(f); known != nil {
+	f := c.unmeasured(r)
+	if known := c.stored(f); known != nil {
 		fmt.Println(known)
 		return known, nil
 	}
@@ -166,21 +162,21 @@ func (c *command) measure(ctx context.Context, r row, older, newer []byte) (*fig
 		return nil, err
 	}
 	fmt.Printf("%v; took %s\n", f, time.Since(begin).Round(time.Second))
-	return f, c.kept.add(f)
+	return f, c.results.Add(f)
 }
 
-// documented are the figures that were measured as this command does, of all rows.
+// documented returns the figures of all rows that were measured with the settings of this command.
 func (c *command) documented() []*figures {
 	var all []*figures
 	for _, r := range rows() {
-		if f := c.kept.of(c.like(r)); f != nil {
+		if f := c.stored(c.unmeasured(r)); f != nil {
 			all = append(all, f)
 		}
 	}
 	return all
 }
 
-// name is how this command was called.
+// name returns the make command with the settings of this run.
 func (c *command) name() string {
 	name := "make bench-sessions"
 	if len(c.serviceFlags) > 0 {

@@ -5,35 +5,52 @@
 package main
 
 import (
+	"context"
 	"math/rand/v2"
+	"path/filepath"
 	"time"
+
+	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// rhythm is when a client calls.
+// rhythm names a way in which clients call.
 type rhythm string
 
 const (
-	// bursts are three calls back to back, and a pause of half a second to two: an agent's.
+	// bursts: three calls without a pause, then a pause of 0.5 to 2 s, as an agent calls.
 	bursts rhythm = "bursts"
-	// every is a call 0.3 s after each answer.
+	// every: a call 0.3 s after each answer.
 	every   rhythm = "every-0.3s"
 	noPause rhythm = "no-pause"
-	// hardly is a call every ten seconds or so.
+	// hardly: a call every 8 to 12 s.
 	hardly rhythm = "hardly"
-	// longCall is one call after the other of which each takes long.
+	// longCall: long calls, 0.5 to 2 s apart.
 	longCall rhythm = "long-call"
 )
 
 func rhythms() []rhythm { return []rhythm{bursts, every, noPause, hardly, longCall} }
 
 const (
-	// longTakes is how long a long call does.
+	// longTakes is the duration of a long call.
 	longTakes = 20 * time.Second
-	// answerWithin is how long a client waits beyond that.
+	// answerWithin is how long a client waits in addition.
 	answerWithin = 5 * time.Second
 )
 
-// pause is what a client makes after its nth call.
+// of returns the rhythm of the client of a session.
+func (r rhythm) of(s *agents.Session) agents.Rhythm {
+	calls := agents.Rhythm{Pause: r.pause, Timeout: answerWithin}
+	if r == longCall {
+		calls.Timeout = longTakes + answerWithin
+		calls.Prepare = func(ctx context.Context) error {
+			// Every call reads this document.
+			return holdUp(ctx, filepath.Join(s.Dir, "docs", "2.md"), longTakes)
+		}
+	}
+	return calls
+}
+
+// pause returns the time between call n and the next one.
 func (r rhythm) pause(n int) time.Duration {
 	switch r {
 	case bursts:
@@ -49,14 +66,6 @@ func (r rhythm) pause(n int) time.Duration {
 		return between(500*time.Millisecond, 2*time.Second)
 	}
 	return 0
-}
-
-// timeout is how long a client waits for an answer.
-func (r rhythm) timeout() time.Duration {
-	if r == longCall {
-		return longTakes + answerWithin
-	}
-	return answerWithin
 }
 
 func between(least, most time.Duration) time.Duration { return least + rand.N(most-least) }

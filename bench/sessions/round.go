@@ -10,124 +10,125 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
+	"ebpf-upgrader/test/poll"
 	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// measure upgrades the sessions of a row again and again, until that many upgrades were made.
+// measure upgrades the sessions of a row round after round, until it has made a number of upgrades.
 func measure(ctx context.Context, r row, s setting, upgrades int, f *figures) (err error) {
-	w, err := newWorld(ctx, r, s)
-	defer func() { err = errors.Join(err, w.close()) }()
+	t, err := newTrial(ctx, r, s)
+	defer func() { err = errors.Join(err, t.close()) }()
 	if err != nil {
 		return err
 	}
 	f.Sessions = r.sessions()
 	for round := 0; f.Upgrades < upgrades; round++ {
 		before := f.Upgrades
-		if err := w.prepare(ctx, round); err != nil {
+		if err := t.prepare(ctx, round); err != nil {
 			return err
 		}
-		if err := w.round(ctx, f); err != nil {
+		if err := t.round(ctx, f); err != nil {
 			return err
 		}
 		if f.Upgrades == before {
-			return w.said(errNoUpgrade)
+			return t.withLog(errNoUpgrade)
 		}
 		if r.newSchema {
-			w.finish()
+			t.stopSessions()
 		}
 	}
-	w.finish()
-	for _, c := range w.gone {
-		f.tally.add(c.tally)
+	t.stopSessions()
+	for _, c := range t.gone {
+		f.tally.Add(c.Tally())
 	}
-	f.take()
+	f.summarize()
 	return nil
 }
 
-// prepare has sessions call that run the old file. Where the schema stays the same they do already after the first
-// round, and only those are replaced whose server has ended.
-func (w *world) prepare(ctx context.Context, round int) error {
-	if round > 0 && !w.newSchema {
-		fresh, err := w.replenish(ctx)
-		w.let(fresh)
+// prepare makes sessions that run the old file call. With one schema, the sessions of the round before go on, and only
+// those are replaced whose server has ended.
+func (t *trial) prepare(ctx context.Context, round int) error {
+	if round > 0 && !t.newSchema {
+		fresh, err := t.replaceGone(ctx)
+		t.startCalls(fresh)
 		return err
 	}
-	if w.newSchema {
-		if err := w.restore(ctx); err != nil {
+	if t.newSchema {
+		if err := t.restore(ctx); err != nil {
 			return err
 		}
 	}
-	if err := w.begin(ctx); err != nil {
+	if err := t.startSessions(ctx); err != nil {
 		return err
 	}
-	// The servers' own trigger is not to take the starts for the install, and the clients are to be out of step.
-	return wait(ctx, gathers)
+	// The servers' own trigger must not take the starts for the install, and the clients must get out of step.
+	return poll.Sleep(ctx, gathers)
 }
 
 // round installs a file, waits until every server runs it, and counts.
-func (w *world) round(ctx context.Context, f *figures) error {
-	refused := w.refused()
-	for _, c := range w.clients {
+func (t *trial) round(ctx context.Context, f *figures) error {
+	refused := t.refused()
+	for _, c := range t.clients {
 		c.execAt = time.Time{}
 	}
-	landed := time.Now()
-	if err := agents.Put(w.user.Installed, w.next(), w.user.UID); err != nil {
+	installedAt := time.Now()
+	if err := agents.Put(t.user.Installed, t.nextFile(), t.user.UID); err != nil {
 		return err
 	}
-	file, err := agents.ImageAt(w.user.Installed)
+	file, err := agents.ImageAt(t.user.Installed)
 	if err != nil {
 		return err
 	}
-	for limit := landed.Add(w.atLast()); time.Now().Before(limit) && w.pending(file); {
-		if err := wait(ctx, looks); err != nil {
+	for limit := installedAt.Add(t.timeLimit()); time.Now().Before(limit) && t.pending(file); {
+		if err := poll.Sleep(ctx, interval); err != nil {
 			return err
 		}
 	}
-	w.count(f, landed)
-	if err := w.rest(ctx); err != nil {
+	t.count(f, installedAt)
+	if err := t.awaitRest(ctx); err != nil {
 		return err
 	}
 	f.Rounds++
-	f.WorstRefused = max(f.WorstRefused, w.refused()-refused)
+	f.WorstRefused = max(f.WorstRefused, t.refused()-refused)
 	return nil
 }
 
-// atLast is when a server counts as missed that has not been upgraded by then. A service signals one again that has
-// not drained in time, after a minute.
-func (w *world) atLast() time.Duration {
-	if w.rhythm == longCall {
+// timeLimit is the time after which a server counts as missed. The service signals a server again after a minute if it did
+// not drain in time.
+func (t *trial) timeLimit() time.Duration {
+	if t.rhythm == longCall {
 		return 2 * time.Minute
 	}
 	return 30 * time.Second
 }
 
-// next is the file that lands: the newer version, or what runs already with more bytes and fewer in turns.
-func (w *world) next() []byte {
-	if w.newSchema {
-		return w.to
+// nextFile returns the content of the next file: the newer version, or alternately the running version with additional
+// bytes and without them.
+func (t *trial) nextFile() []byte {
+	if t.newSchema {
+		return t.to
 	}
-	w.longer = !w.longer
-	if w.longer {
-		return append(bytes.Clone(w.from), "another file"...)
+	t.longer = !t.longer
+	if t.longer {
+		return append(bytes.Clone(t.from), "another file"...)
 	}
-	return w.from
+	return t.from
 }
 
-// pending says that a server lives that does not run the file yet.
-func (w *world) pending(file agents.Image) (pending bool) {
-	for _, c := range w.clients {
-		c.look(file)
+// pending reports whether a living server does not run the file yet.
+func (t *trial) pending(file agents.Image) (pending bool) {
+	for _, c := range t.clients {
+		c.observe(file)
 		pending = pending || c.execAt.IsZero() && !c.Gone()
 	}
 	return pending
 }
 
-func (w *world) count(f *figures, landed time.Time) {
+func (t *trial) count(f *figures, installedAt time.Time) {
 	var last time.Duration
-	for _, c := range w.clients {
+	for _, c := range t.clients {
 		switch {
 		case c.Gone():
 			f.Ended++
@@ -136,61 +137,65 @@ func (w *world) count(f *figures, landed time.Time) {
 			fmt.Fprintf(os.Stderr, "sessions: server %d in %s was not upgraded, SIGUSR1: %s\n", c.PID(), c.Dir, agents.DispositionOf(c.PID()))
 		default:
 			f.Upgrades++
-			f.waits = append(f.waits, c.execAt.Sub(landed))
-			last = max(last, c.execAt.Sub(landed))
+			f.waits = append(f.waits, c.execAt.Sub(installedAt))
+			last = max(last, c.execAt.Sub(installedAt))
 		}
 	}
 	f.lasts = append(f.lasts, last)
 }
 
-// rest waits until the sessions are as they were before the round: armed, with no call left that an exec has
-// swallowed, and nothing on its way.
-func (w *world) rest(ctx context.Context) error {
-	execs := time.Now()
-	for _, c := range w.clients {
-		if c.execAt.IsZero() {
-			continue
-		}
-		if err := until(ctx, "a lost call goes on", func() bool { return c.Gone() || !c.waits(c.execAt.Add(looks)) }); err != nil {
-			return err
-		}
+// awaitRest waits until the sessions are as they were before the round: armed, without a call that an exec has thrown
+// away, and without a signal on its way.
+func (t *trial) awaitRest(ctx context.Context) error {
+	begin := time.Now()
+	if err := poll.Until(ctx, interval, t.lostCall); err != nil {
+		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := until(limited, "the servers are not armed again", w.ready); err != nil {
+	if err := t.awaitReady(limited); err != nil {
 		return err
 	}
-	if w.service != nil {
-		if err := until(limited, "the service is not done", func() bool { return w.done(limited) }); err != nil {
-			return w.said(err)
+	err := poll.Until(limited, interval, func() string {
+		if t.RollingOut(limited) {
+			return "the rollout has not ended"
 		}
+		return ""
+	})
+	if err != nil {
+		return t.withLog(err)
 	}
-	if w.way != service {
-		return wait(ctx, time.Until(execs.Add(gathers)))
+	if t.upgrader != service {
+		return poll.Sleep(ctx, time.Until(begin.Add(gathers)))
 	}
 	return nil
 }
 
-// errNoUpgrade ends a row: a rollout that is halted would not end otherwise.
+// lostCall names a call in flight that began before an exec of its server. It is empty if there is none.
+func (t *trial) lostCall() string {
+	for _, c := range t.clients {
+		if !c.execAt.IsZero() && !c.Gone() && c.InFlightSince(c.execAt.Add(interval)) {
+			return fmt.Sprintf("a lost call to server %d goes on", c.PID())
+		}
+	}
+	return ""
+}
+
+// errNoUpgrade ends a row that would not end otherwise, because a halted rollout upgrades no server.
 var errNoUpgrade = errors.New("a round led to no upgrade")
 
-// said adds what the service did.
-func (w *world) said(err error) error {
-	if w.service == nil {
+// withLog adds the log of the service to an error.
+func (t *trial) withLog(err error) error {
+	if t.Service == nil {
 		return err
 	}
-	return fmt.Errorf("%w; the service said:\n%s", err, w.service.Log())
+	return fmt.Errorf("%w; log of the service:\n%s", err, t.Service.Log())
 }
 
-// done says that the service's rollout is over.
-func (w *world) done(ctx context.Context) bool {
-	phase := w.service.Phase(ctx, []string{w.user.Installed})
-	return !strings.Contains(phase, "canary") && !strings.Contains(phase, "rolling")
-}
-
-func (w *world) refused() (n int) {
-	for _, c := range append(w.gone, w.clients...) {
-		n += c.refused()
+// refused returns how many calls of all sessions have been refused so far.
+func (t *trial) refused() (n int) {
+	for _, c := range append(t.gone, t.clients...) {
+		n += c.Tally().Refused
 	}
 	return n
 }

@@ -5,35 +5,35 @@
 package main
 
 import (
-	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 
 	"ebpf-upgrader/test/ragrat/agents"
+	"ebpf-upgrader/test/report"
 )
 
-// way is what makes the servers upgrade.
-type way string
+// upgrader says what upgrades the servers.
+type upgrader string
 
 const (
-	// ownTrigger is the servers' own, without a service.
-	ownTrigger way = "own-trigger"
-	// service is the service whose servers have no trigger of their own: what a closed gate makes of them.
-	service way = "service"
+	// ownTrigger is the servers' own trigger without a service.
+	ownTrigger upgrader = "own-trigger"
+	// service is the service with servers that have no trigger of their own, as behind a closed gate.
+	service upgrader = "service"
 	// hurry is the service beside the servers' own trigger.
-	hurry way = "service-in-hurry"
+	hurry upgrader = "service-in-hurry"
 )
 
-// row is one combination of what the figures depend on.
+// row is one combination of the conditions on which the figures depend.
 type row struct {
 	rhythm rhythm
-	// sockets: stdin and stdout are socket pairs, not pipes.
+	// sockets: stdin and stdout of the servers are socket pairs, not pipes.
 	sockets bool
-	// ownIndex: each repository has its index, not the user one.
+	// ownIndex: each repository has an index. Otherwise the user has one.
 	ownIndex bool
-	// newSchema: the version that lands migrates the index.
+	// newSchema: the installed version migrates the index.
 	newSchema bool
-	way       way
+	upgrader  upgrader
 }
 
 func (r row) String() string {
@@ -47,10 +47,10 @@ func (r row) String() string {
 	if r.newSchema {
 		schema = "new-schema"
 	}
-	return strings.Join([]string{string(r.rhythm), stdin, index, schema, string(r.way)}, "/")
+	return strings.Join([]string{string(r.rhythm), stdin, index, schema, string(r.upgrader)}, "/")
 }
 
-// rows are all combinations.
+// rows lists all combinations.
 func rows() []row {
 	var all []row
 	both := []bool{false, true}
@@ -58,8 +58,8 @@ func rows() []row {
 		for _, newSchema := range both {
 			for _, ownIndex := range both {
 				for _, sockets := range both {
-					for _, way := range []way{ownTrigger, service, hurry} {
-						all = append(all, row{rhythm, sockets, ownIndex, newSchema, way})
+					for _, upgrader := range []upgrader{ownTrigger, service, hurry} {
+						all = append(all, row{rhythm, sockets, ownIndex, newSchema, upgrader})
 					}
 				}
 			}
@@ -68,8 +68,8 @@ func rows() []row {
 	return all
 }
 
-// documented says that the document's table has the row: every rhythm as most users have it, and for an agent's
-// rhythms what differs from that in one thing.
+// documented reports whether the table of the document has the row. It has every rhythm under the usual conditions,
+// and the rhythms of agents with one other condition.
 func (r row) documented() bool {
 	differences := 0
 	for _, differs := range []bool{r.sockets, r.ownIndex, r.newSchema} {
@@ -80,25 +80,15 @@ func (r row) documented() bool {
 	return differences == 0 || differences == 1 && (r.rhythm == bursts || r.rhythm == every)
 }
 
-// choose takes the rows whose whole name a pattern matches, those of the document for "".
+// choose returns the rows whose whole name a pattern matches; those of the document for an empty pattern.
 func choose(pattern string) ([]row, error) {
-	match, err := regexp.Compile("^(?:" + pattern + ")$")
-	if err != nil {
-		return nil, fmt.Errorf("-run %q: %w", pattern, err)
+	if pattern != "" {
+		return report.Choose(pattern, rows(), row.String)
 	}
-	var chosen []row
-	for _, r := range rows() {
-		if pattern == "" && r.documented() || pattern != "" && match.MatchString(r.String()) {
-			chosen = append(chosen, r)
-		}
-	}
-	if len(chosen) == 0 {
-		return nil, fmt.Errorf("-run %q: no row has that name, -list shows them", pattern)
-	}
-	return chosen, nil
+	return slices.DeleteFunc(rows(), func(r row) bool { return !r.documented() }), nil
 }
 
-// sessions is how many there are at a time. Those that are mostly quiet leave the processors room for more.
+// sessions is the number of sessions at a time. Sessions with few calls leave processor time for more of them.
 func (r row) sessions() int {
 	switch {
 	case r.newSchema:
@@ -109,7 +99,7 @@ func (r row) sessions() int {
 	return 10
 }
 
-// worktrees is how many repositories the sessions are in. A long call holds up all sessions of its repository.
+// worktrees is the number of repositories. A long call delays all sessions of its repository.
 func (r row) worktrees() int {
 	if r.rhythm == longCall {
 		return r.sessions()
@@ -131,17 +121,18 @@ func (r row) index() agents.Index {
 	return agents.UsersIndex
 }
 
-// environment is what the servers have in theirs besides the variable.
+// environment returns additions to the environment of the servers.
 func (r row) environment() []string {
-	if r.way == service {
+	if r.upgrader == service {
 		return []string{"RAG_RAT_NO_WATCH=1"}
 	}
 	return nil
 }
 
-// flags are the service's. Where it stands for one with the gate it has that one's times.
+// flags returns the flags of the service. Where closed gates are simulated it has the times that it has with the
+// gate.
 func (r row) flags() []string {
-	if r.way == service {
+	if r.upgrader == service {
 		return []string{"--gate", "off", "--settle", "200ms", "--group-hold", "300ms", "--hold", "2s", "--quiet-within", "5s"}
 	}
 	return []string{"--gate", "off"}

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebpf-upgrader/test/ragrat/agents"
+	"ebpf-upgrader/test/report"
 )
 
 func TestPause_EachRhythm_KeepsItsBounds(t *testing.T) {
@@ -40,7 +43,7 @@ func TestPause_EachRhythm_KeepsItsBounds(t *testing.T) {
 	}
 }
 
-func TestChoose_NoPattern_TakesTheDocumentsRows(t *testing.T) {
+func TestChoose_NoPattern_TakesDocumentedRows(t *testing.T) {
 	chosen, err := choose("")
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +51,7 @@ func TestChoose_NoPattern_TakesTheDocumentsRows(t *testing.T) {
 	var names []string
 	for _, r := range chosen {
 		if slices.Contains(names, r.String()) {
-			t.Errorf("two rows are called %s", r)
+			t.Errorf("two rows have the name %s", r)
 		}
 		names = append(names, r.String())
 	}
@@ -67,12 +70,12 @@ func TestChoose_Pattern_MatchesWholeNames(t *testing.T) {
 	if err != nil || len(chosen) != 2 {
 		t.Errorf("chosen %v, %v; want 2 rows", chosen, err)
 	}
-	if _, err := choose("bursts"); err == nil || !strings.Contains(err.Error(), "-list shows them") {
+	if _, err := choose("bursts"); err == nil || !strings.Contains(err.Error(), "-list shows the names") {
 		t.Errorf("a pattern that matches no name: %v", err)
 	}
 }
 
-func TestBroken_OnLimit_SaysNothing(t *testing.T) {
+func TestBroken_EachLimit_IsALine(t *testing.T) {
 	for _, c := range []struct {
 		f    figures
 		want string
@@ -99,17 +102,17 @@ func TestBroken_OnLimit_SaysNothing(t *testing.T) {
 	}
 }
 
-func TestTake_Waits_GiveMeanAndLongest(t *testing.T) {
-	f := figures{waits: []time.Duration{1, 2, 6}, lasts: []time.Duration{6, 1, 2}, tally: tally{calls: 5, lost: 1, worst: 9}}
-	f.take()
+func TestSummarize_Waits_GiveMeanAndLongest(t *testing.T) {
+	f := figures{waits: []time.Duration{1, 2, 6}, lasts: []time.Duration{6, 1, 2}, tally: agents.Tally{Calls: 5, Lost: 1, Worst: 9}}
+	f.summarize()
 	if f.MeanWait != 3 || f.LongestWait != 6 || f.LastExec != 2 || f.WorstLastExec != 6 || f.Calls != 5 || f.WorstCall != 9 {
 		t.Errorf("%+v", f)
 	}
 }
 
-func TestWrite_RowsMissing_LeavesTheDocument(t *testing.T) {
+func TestWrite_RowsMissing_LeavesDocument(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "doc.md")
-	old := "before\n" + tableBegin + "old\n" + tableEnd + "behind\n"
+	old := "before\n" + tableSection.Begin + "old\n" + tableSection.End + "behind\n"
 	if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +135,7 @@ func TestWrite_RowsMissing_LeavesTheDocument(t *testing.T) {
 	}
 	text, _ := os.ReadFile(path)
 	for _, want := range []string{
-		"before\n" + tableBegin + "Measured until 2026-01-02 on ", "with `the command`", tableEnd + "behind\n",
+		"before\n" + tableSection.Begin + "Measured until 2026-01-02 on ", "with `the command`", tableSection.End + "behind\n",
 		"| bursts | pipe | one-index | same-schema | own-trigger | 1.0.0 | 10 | 2 | 0.200 | ",
 	} {
 		if !strings.Contains(string(text), want) {
@@ -141,23 +144,19 @@ func TestWrite_RowsMissing_LeavesTheDocument(t *testing.T) {
 	}
 }
 
-func TestKept_OtherFlags_AreMeasuredAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "results")
-	first, err := openKept(path)
+func TestStored_OtherFlags_AreMeasuredAgain(t *testing.T) {
+	store, err := report.OpenStore[*figures](filepath.Join(t.TempDir(), "results"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.add(&figures{Row: "a", From: "1", To: "2", ServiceFlags: []string{"--quiet", "0"}, Lost: 7}); err != nil {
+	if err := store.Add(&figures{Row: "a", From: "1", To: "2", ServiceFlags: []string{"--quiet", "0"}, Lost: 7}); err != nil {
 		t.Fatal(err)
 	}
-	second, err := openKept(path)
-	if err != nil {
-		t.Fatal(err)
+	c := &command{results: store}
+	if f := c.stored(&figures{Row: "a", From: "1", To: "2", ServiceFlags: []string{"--quiet", "0"}}); f == nil || f.Lost != 7 {
+		t.Errorf("the stored figures: %+v", f)
 	}
-	if f := second.of(&figures{Row: "a", From: "1", To: "2", ServiceFlags: []string{"--quiet", "0"}}); f == nil || f.Lost != 7 {
-		t.Errorf("the figures that were kept: %+v", f)
-	}
-	if f := second.of(&figures{Row: "a", From: "1", To: "2"}); f != nil {
+	if f := c.stored(&figures{Row: "a", From: "1", To: "2"}); f != nil {
 		t.Errorf("figures with other flags of the service: %+v", f)
 	}
 }

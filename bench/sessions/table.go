@@ -10,30 +10,27 @@ import (
 	"strings"
 	"time"
 
-	"ebpf-upgrader/test/ragrat/outcome"
+	"ebpf-upgrader/test/report"
 )
 
-// The table stands between these lines of the document.
-const (
-	tableBegin = "<!-- sessions: written by make bench-sessions -->\n"
-	tableEnd   = "<!-- sessions: end -->\n"
-)
+// tableSection is the part of the document with the table.
+var tableSection = report.Section{Begin: "<!-- sessions: written by make bench-sessions -->\n", End: "<!-- sessions: end -->\n"}
 
-// table has a line for each row.
+// table formats a line for each row.
 func table(all []*figures) string {
 	var b strings.Builder
 	b.WriteString("| clients | stdin | index | schema | upgraded by | rag-rat | upgrades | lost | lost per upgrade | refused | most in a round | other errors | " +
 		"ended | missed | worst call | mean wait | longest wait | last exec | worst last exec |\n|" + strings.Repeat("---|", 19) + "\n")
 	for _, f := range all {
 		fmt.Fprintf(&b, "| %s | %s | %d | %d | %.3f | %d | %d | %d | %d | %d | %s | %s | %s | %s | %s |\n",
-			strings.ReplaceAll(f.Row, "/", " | "), f.what(), f.Upgrades, f.Lost, f.lostPerUpgrade(), f.Refused, f.WorstRefused, f.Failed, f.Ended, f.Missed,
+			strings.ReplaceAll(f.Row, "/", " | "), f.versions(), f.Upgrades, f.Lost, f.lostPerUpgrade(), f.Refused, f.WorstRefused, f.Failed, f.Ended, f.Missed,
 			seconds(f.WorstCall), seconds(f.MeanWait), seconds(f.LongestWait), seconds(f.LastExec), seconds(f.WorstLastExec))
 	}
 	return b.String()
 }
 
-// what landed on what.
-func (f *figures) what() string {
+// versions names what was installed over what.
+func (f *figures) versions() string {
 	if f.From == f.To {
 		return f.From
 	}
@@ -49,7 +46,7 @@ func (f *figures) String() string {
 		f.Ended, f.Missed, seconds(f.WorstCall), seconds(f.MeanWait), seconds(f.LongestWait), seconds(f.LastExec), seconds(f.WorstLastExec))
 }
 
-// sorted are the figures of rows in their order, nil where one has none.
+// sorted returns the figures of rows in the order of the rows; nil if one has none.
 func sorted(of []row, all []*figures) []*figures {
 	var found []*figures
 	for _, r := range of {
@@ -62,7 +59,7 @@ func sorted(of []row, all []*figures) []*figures {
 	return found
 }
 
-// write writes the table if every row of the document was measured.
+// write writes the table if every row of the document has figures.
 func write(path, command string, all []*figures) error {
 	of, err := choose("")
 	if path == "" || err != nil {
@@ -70,10 +67,10 @@ func write(path, command string, all []*figures) error {
 	}
 	found := sorted(of, all)
 	if found == nil {
-		fmt.Printf("sessions: %s stays as it is: not all of its %d rows were measured\n", path, len(of))
+		fmt.Printf("sessions: %s is not written: not all of its %d rows are measured\n", path, len(of))
 		return nil
 	}
 	last := slices.MaxFunc(found, func(a, b *figures) int { return strings.Compare(a.Date, b.Date) })
-	text := fmt.Sprintf("Measured until %s%s, with `%s`.\n\n", last.Date, outcome.Machine(), command)
-	return outcome.Insert(path, tableBegin, tableEnd, text+table(found))
+	text := fmt.Sprintf("Measured until %s%s, with `%s`.\n\n", last.Date, report.Machine(), command)
+	return tableSection.Write(path, text+table(found))
 }

@@ -82,11 +82,11 @@ func (o options) playServers(ctx context.Context, chosen []kernel) error {
 
 // newServerMachine has what real servers need in the guest besides: at which path there, and from where.
 func newServerMachine(ctx context.Context, cache string, chosen []kernel) (*machine, map[string]string, error) {
-	dir, err := published.DefaultDir()
+	versions, err := published.NewCache("", os.Stderr)
 	if err != nil {
 		return nil, nil, err
 	}
-	binary, err := published.Cache{Dir: dir, Log: os.Stderr}.Ensure(ctx, realVersion)
+	binary, err := versions.Path(ctx, realVersion)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Command ragrat plays upgrades of real rag-rat servers, of published versions, with real agents' clients, and
-// holds what they cost against limits. It needs root, and cargo to build the versions once.
+// Command ragrat plays upgrades of real rag-rat servers of published versions, which have real MCP clients, and compares
+// their cost with limits. It needs root, and cargo to build the versions once.
 package main
 
 import (
@@ -17,9 +17,10 @@ import (
 
 	"ebpf-upgrader/test/ragrat/outcome"
 	"ebpf-upgrader/test/ragrat/published"
+	"ebpf-upgrader/test/report"
 )
 
-// command is what the command line says.
+// command holds the settings of the command line.
 type command struct {
 	pace
 	cache         published.Cache
@@ -27,17 +28,17 @@ type command struct {
 	modes         []outcome.Mode
 	scenarios     []scenario
 	program, docs string
-	kept          *kept
+	results       *report.Store[outcome.Result]
 	rounds, tries int
-	// crowd is the host on which triggers are measured, if there are worktrees.
-	crowd           crowd
-	build, prebuilt bool
-	json            bool
-	// whole says that nothing is left out, so that the document may be written.
-	whole bool
+	// load describes the host on which the servers' own trigger is measured, if it has worktrees.
+	load  triggerLoad
+	build bool
+	json  bool
+	// complete: nothing is left out, so that the document may be written.
+	complete bool
 }
 
-// What is chosen where nothing else is.
+// The defaults.
 const (
 	allModes    = "alone hurry gate"
 	allVersions = "0.3.2 0.21.1 0.24.1"
@@ -67,11 +68,11 @@ func main() {
 	}
 }
 
-// errSkipped means that there are no servers to test with.
+// errSkipped means that this machine cannot run the servers.
 var errSkipped = errors.New("not run")
 
-// given are the flags that must be looked at first.
-type given struct {
+// rawFlags are flags that have to be checked or converted.
+type rawFlags struct {
 	list                      bool
 	results                   string
 	run, modes, versions, dir string
@@ -79,25 +80,25 @@ type given struct {
 }
 
 func parse(args []string) (*command, error) {
-	c, g := &command{}, given{}
+	c, raw := &command{}, rawFlags{}
 	f := flag.NewFlagSet("ragrat", flag.ContinueOnError)
-	f.BoolVar(&g.list, "list", false, "show the scenarios, and end")
-	f.StringVar(&g.run, "run", "", "a regular expression: the scenarios whose whole name it matches; all without")
-	f.StringVar(&g.modes, "mode", allModes, "what stands beside the servers' own trigger")
-	f.StringVar(&g.versions, "versions", allVersions, "the versions, from old to new; each is installed over the one before it")
-	f.StringVar(&g.dir, "dir", "", "a folder with VERSION/bin/rag-rat for each version; nothing is built then")
-	f.StringVar(&c.program, "program", "bin/ebpf-upgrader", "the program under test")
-	f.StringVar(&c.docs, "docs", "", "the document whose tables a run of all scenarios writes")
-	f.StringVar(&g.results, "results", "", "a file that keeps the results; what stands in it is not played again")
-	f.IntVar(&c.rounds, "rounds", 1, "how often each scenario is played")
-	f.IntVar(&c.tries, "tries", 1, "how often a scenario is tried without the gate before a broken limit counts")
-	f.IntVar(&g.slower, "slower", 1, "how many times as slow as usual the machine is")
-	f.IntVar(&c.crowd.worktrees, "triggers", 0, "measure what the servers' own trigger costs in so many worktrees, with the first version, and end")
-	f.IntVar(&c.crowd.processes, "processes", 0, "with -triggers: how many idle processes there are besides")
-	f.BoolVar(&c.crowd.own, "own", false, "with -triggers: they belong to the servers' user, not to root")
-	f.BoolVar(&c.crowd.apart, "apart", false, "with -triggers: each worktree has a data directory of its own")
-	f.StringVar(&c.crowd.flags, "service", "", "with -triggers: flags of the service, as in '--settle 500ms'")
-	f.BoolVar(&c.build, "build", false, "build the versions, and end")
+	f.BoolVar(&raw.list, "list", false, "list the scenarios and exit")
+	f.StringVar(&raw.run, "run", "", "`regexp` that matches the whole names of the scenarios to play (default all)")
+	f.StringVar(&raw.modes, "mode", allModes, "`modes` to play: what runs beside the servers' own trigger")
+	f.StringVar(&raw.versions, "versions", allVersions, "`versions` of rag-rat, from old to new; each is installed over the one before it")
+	f.StringVar(&raw.dir, "dir", "", "`folder` with VERSION/bin/rag-rat for each version; nothing is built")
+	f.StringVar(&c.program, "program", "bin/ebpf-upgrader", "`path` of the program under test")
+	f.StringVar(&c.docs, "docs", "", "`document` whose tables are written after a run of all scenarios")
+	f.StringVar(&raw.results, "results", "", "`file` that stores the results; a scenario with results in it is not played again")
+	f.IntVar(&c.rounds, "rounds", 1, "number of rounds of each scenario")
+	f.IntVar(&c.tries, "tries", 1, "number of tries of a scenario without the gate before a broken limit counts")
+	f.IntVar(&raw.slower, "slower", 1, "factor by which the machine is slower than usual")
+	f.IntVar(&c.load.worktrees, "triggers", 0, "measure what the servers' own trigger costs in so many `worktrees`, with the first version, and exit")
+	f.IntVar(&c.load.processes, "processes", 0, "with -triggers: number of additional idle processes")
+	f.BoolVar(&c.load.own, "own", false, "with -triggers: the idle processes belong to the servers' user, not to root")
+	f.BoolVar(&c.load.apart, "apart", false, "with -triggers: each worktree has its own data directory")
+	f.StringVar(&c.load.flags, "service", "", "with -triggers: `flags` of the service, as in '--settle 500ms'")
+	f.BoolVar(&c.build, "build", false, "build the versions and exit")
 	f.BoolVar(&c.json, "json", false, "write the results as JSON, one in a line")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -105,5 +106,5 @@ func parse(args []string) (*command, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: want flags only", f.Arg(0))
 	}
-	return c, c.take(g)
+	return c, c.apply(raw)
 }

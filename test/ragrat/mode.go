@@ -13,20 +13,20 @@ import (
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
-// modeFlags are what makes a service one of the mode.
+// modeFlags returns the flags of a service in a mode.
 func modeFlags(program string, mode outcome.Mode) ([]string, error) {
 	help, err := exec.Command(program, "run", "--help").CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("ask %s for its flags: %w: make build", program, err)
+		return nil, fmt.Errorf("read the flags of %s: %w: make build", program, err)
 	}
-	knows := strings.Contains(string(help), "--gate ")
+	hasGate := strings.Contains(string(help), "--gate ")
 	switch {
-	case mode == outcome.Gate && !knows:
+	case mode == outcome.Gate && !hasGate:
 		return nil, fmt.Errorf("%w: %s run has no --gate", agents.ErrNoGate, program)
 	case mode == outcome.Gate:
 		return []string{"--gate", "on"}, nil
 	}
-	if knows {
+	if hasGate {
 		return []string{"--gate", "off"}, nil
 	}
 	return nil, nil

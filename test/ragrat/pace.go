@@ -6,35 +6,35 @@ package main
 
 import "time"
 
-// pace is how fast things go: an emulated machine needs more time for everything.
+// pace holds the times of a run. An emulated machine needs longer ones.
 type pace struct {
-	// pause is what an agent makes between two calls, and timeout how long it waits for an answer.
+	// pause is the time between an answer and the next call of an agent. timeout limits the wait for an answer.
 	pause, timeout time.Duration
-	// quiet is how long nothing must have happened for a scenario to be over. It is longer than all times of the
-	// service but that of a retry.
+	// quiet is how long nothing may happen until a scenario is over. It is longer than every time of the service but the
+	// retry time.
 	quiet time.Duration
-	// gathers is how long the servers' own trigger gathers events before it fires, and late how long after an exec
-	// its signal may come.
+	// gathers is how long the servers' own trigger collects events before it fires. late is how long after an exec its
+	// signal may arrive.
 	gathers, late time.Duration
-	// patience is how long anything else is waited for.
+	// patience limits every other wait.
 	patience time.Duration
-	// look is the time between two looks at the servers.
-	look time.Duration
+	// poll is the time between two observations of the servers.
+	poll time.Duration
 }
 
 func usualPace() pace {
 	return pace{
 		pause: 300 * time.Millisecond, timeout: 5 * time.Second, quiet: 8 * time.Second, gathers: 2 * time.Second, late: 3 * time.Second,
-		patience: time.Minute, look: 10 * time.Millisecond,
+		patience: time.Minute, poll: 10 * time.Millisecond,
 	}
 }
 
-// times makes it slower. Agents pause for longer still: ten of them keep two emulated processors busy otherwise, and
+// times returns a slower pace. The pause grows as well: otherwise ten agents keep two emulated processors busy, and
 // servers that are never idle are never upgraded.
 func (p pace) times(n int) pace {
 	d := time.Duration(n)
 	return pace{
 		pause: p.pause * d * min(d, 3), timeout: p.timeout * d, quiet: p.quiet * min(d, 4), gathers: p.gathers, late: p.late * d,
-		patience: p.patience * d, look: p.look * d,
+		patience: p.patience * d, poll: p.poll * d,
 	}
 }

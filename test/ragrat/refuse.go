@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refusing makes this program start another one whose SIGUSR1 to any process is refused.
+// refusing is the argument that makes this program exec another one to which the kernel refuses SIGUSR1.
 const refusing = "refusing"
 
-// refuse stands in for the gate where the kernel takes none: the kernel refuses kill(2) with SIGUSR1 of the command and of
-// all that it execs (seccomp(2)), with the error of the gate. The command does not notice a difference.
+// refuse replaces the gate on kernels that have none. With seccomp(2) the kernel refuses kill(2) with SIGUSR1 to the
+// command and to everything that it execs, with the error of the gate. To the command there is no difference.
 func refuse(cmd *exec.Cmd) {
 	cmd.Path, cmd.Args = "/proc/self/exe", append([]string{os.Args[0], refusing}, cmd.Args...)
 }
 
-// startRefusing becomes the program args[0]. The offsets are those of struct seccomp_data (linux/seccomp.h).
+// startRefusing execs the program args[0]. The offsets are those of struct seccomp_data (linux/seccomp.h).
 func startRefusing(args []string) error {
 	const number, secondArgument = 0, 24
 	filter := []unix.SockFilter{
@@ -36,9 +36,9 @@ func startRefusing(args []string) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	runtime.LockOSThread() // the filter is the thread's, and the exec must be
+	runtime.LockOSThread() // the filter belongs to the thread, which must be the one that execs
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up new rights: %w", err)
+		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 	if err != nil {

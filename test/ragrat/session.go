@@ -6,45 +6,44 @@ package main
 
 import (
 	"context"
-	"sync/atomic"
+	"fmt"
+	"os"
 	"time"
 
 	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// kind is how an agent came to its server.
+// kind is what a session has or lacks.
 type kind int
 
 const (
 	// usual: a session in a worktree, with the variable.
 	usual kind = iota
-	// uninitialized: the client has not said anything yet.
+	// uninitialized: the client has sent nothing yet.
 	uninitialized
-	// unconfigured: the server runs where there is no rag-rat.toml.
+	// unconfigured: the server runs in a folder without rag-rat.toml.
 	unconfigured
 	// unarmed: the server has no variable.
 	unarmed
 )
 
-// session is one agent with its server, and what is counted of them.
+// session is one agent with its server, and what was observed of the server.
 type session struct {
-	*agents.Session
+	*agents.Client
 	kind kind
 
-	// last is the file that it ran when it was looked at last.
-	last agents.Image
-	// used is its processor time when that was asked for last.
+	// image is the file that the server ran at the last observation.
+	image agents.Image
+	// used is the processor time of the server at the last reading.
 	used time.Duration
-	// absent: it had ended before the round began.
+	// absent: the server had ended before the round began.
 	absent bool
-	// execAt and endAt are when that was seen.
+	// execAt and endAt are when an exec and the end were observed.
 	execAt, endAt time.Time
-
-	calls, lost, refused atomic.Int64
 }
 
 // start starts a server of a user. The caller must stop it.
-func start(u *agents.User, dir string, k kind) (*session, error) {
+func start(u *agents.User, dir string, k kind, p pace) (*session, error) {
 	var env []string
 	if k != unarmed {
 		env = append(env, u.Variable())
@@ -53,32 +52,36 @@ func start(u *agents.User, dir string, k kind) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &session{Session: s, kind: k}, nil
+	rhythm := agents.Rhythm{Timeout: p.timeout, Pause: func(int) time.Duration { return p.pause }}
+	report := func(err error) { fmt.Fprintf(os.Stderr, "ragrat: a call of %d failed: %v\n", s.PID(), err) }
+	return &session{Client: agents.NewClient(s, rhythm, report), kind: k}, nil
 }
 
-// callOn calls with a pause between calls until ctx ends or the server has, as an agent does.
-func (s *session) callOn(ctx context.Context, p pace) {
-	for ctx.Err() == nil && !s.Gone() {
-		once, cancel := context.WithTimeout(context.Background(), p.timeout)
-		a, _ := s.Call(once)
-		cancel()
-		s.calls.Add(1)
-		switch {
-		case s.Gone(): // the call is lost with the session
-		case a == agents.Unanswered:
-			s.lost.Add(1)
-		case a == agents.RefusedBySchema:
-			s.refused.Add(1)
-		}
-		select {
-		case <-ctx.Done():
-		case <-s.Ended:
-		case <-time.After(p.pause):
-		}
+// beginRound forgets the counts of the round before. A server that has ended takes no part in the new one.
+func (s *session) beginRound() {
+	s.absent = s.Gone()
+	s.execAt = time.Time{}
+	s.Reset()
+}
+
+// observe reports whether the server has exec'd or ended since the last observation.
+func (s *session) observe() bool {
+	if !s.endAt.IsZero() {
+		return false
 	}
+	if s.Gone() {
+		s.endAt = time.Now()
+		return true
+	}
+	now, err := s.Image()
+	if err != nil || now == s.image {
+		return false // a server that is ending is observed the next time
+	}
+	s.image, s.execAt = now, time.Now()
+	return true
 }
 
-// answers says whether the session is of use to its agent still.
+// answers reports whether the session is still of use to its agent.
 func (s *session) answers(p pace) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*p.timeout)
 	defer cancel()

@@ -8,22 +8,26 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"time"
 
+	"ebpf-upgrader/test/poll"
 	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
 // states reads what servers of a version do with SIGUSR1 before and after initialize, with and without a
 // configuration.
-func (c *command) states(ctx context.Context, version, binary string) ([]outcome.State, error) {
-	dir, err := os.MkdirTemp("", "ragrat-")
+func (c *command) states(ctx context.Context, version, binary string) (states []outcome.State, err error) {
+	host, err := agents.NewHost("ragrat-")
+	defer func() { err = errors.Join(err, host.Close()) }()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	u, err := c.alone(dir, binary)
+	text, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, err
+	}
+	u, err := host.AddUser(0, "", text)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +35,6 @@ func (c *command) states(ctx context.Context, version, binary string) ([]outcome
 	if err != nil {
 		return nil, err
 	}
-	var states []outcome.State
 	for _, where := range []struct {
 		name, dir string
 	}{{"with a configuration", worktree}, {"without", u.Home}} {
@@ -44,24 +47,14 @@ func (c *command) states(ctx context.Context, version, binary string) ([]outcome
 	return states, nil
 }
 
-// alone is a user with a file.
-func (c *command) alone(dir, binary string) (*agents.User, error) {
-	u, err := agents.NewUser(dir, 0, "")
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(binary)
-	return u, errors.Join(err, os.Chmod(dir, 0o755), agents.Put(filepath.Clean(u.Installed), text, u.UID))
-}
-
-// stateIn waits a moment for a handler, since one that comes late is not there when it is needed, and goes on.
+// stateIn reads the disposition of one server before and after initialize.
 func (c *command) stateIn(ctx context.Context, u *agents.User, dir string) (before, after agents.Disposition, err error) {
-	s, err := start(u, dir, usual)
+	s, err := start(u, dir, usual, c.pace)
 	if err != nil {
 		return "", "", err
 	}
 	defer s.Stop()
-	before = c.dispositionWithin(ctx, s)
+	before = c.dispositionInTime(ctx, s)
 	if before == agents.Exited {
 		return before, agents.Exited, nil
 	}
@@ -75,19 +68,17 @@ func (c *command) stateIn(ctx context.Context, u *agents.User, dir string) (befo
 			return "", "", err
 		}
 	}
-	return before, c.dispositionWithin(ctx, s), nil
+	return before, c.dispositionInTime(ctx, s), nil
 }
 
-// dispositionWithin is what a server does with the signal once it has had the time of some calls to start.
-func (c *command) dispositionWithin(ctx context.Context, s *session) agents.Disposition {
+// dispositionInTime returns the disposition of a server that has had the timeout of a call to install a handler. A
+// handler that comes later is missing when it is needed.
+func (c *command) dispositionInTime(ctx context.Context, s *session) agents.Disposition {
 	for deadline := time.Now().Add(c.timeout); time.Now().Before(deadline) && ctx.Err() == nil; {
-		switch {
-		case s.Gone():
-			return agents.Exited
-		case agents.DispositionOf(s.PID()) == agents.Caught:
-			return agents.Caught
+		if s.Gone() || agents.DispositionOf(s.PID()) == agents.Caught {
+			break
 		}
-		_ = sleep(ctx, c.look)
+		_ = poll.Sleep(ctx, c.poll)
 	}
 	if s.Gone() {
 		return agents.Exited

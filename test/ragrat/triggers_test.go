@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestRefuse_SignalOfTheTrigger_IsRefused(t *testing.T) {
+func TestRefuse_KillWithSIGUSR1_Fails(t *testing.T) {
 	for script, want := range map[string]string{
 		"kill -USR1 $$":           "exit status 1",
 		"kill -USR2 $$":           "signal: user defined signal 2",
@@ -30,7 +30,7 @@ func TestRefuse_SignalOfTheTrigger_IsRefused(t *testing.T) {
 	} {
 		cmd := exec.Command("/bin/sh", "-c", script)
 		refuse(cmd)
-		_ = cmd.Run() // what it says stands in the state, too
+		_ = cmd.Run() // the state has the same information
 		if got := cmd.ProcessState.String(); got != want {
 			t.Errorf("%s: %s, want %s", script, got, want)
 		}
@@ -60,23 +60,23 @@ func TestOpens_WalkAndExec_AreCounted(t *testing.T) {
 	}
 	pids := []int{walker.Process.Pid}
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		walks, walkers, last := count.since(begin, pids)
-		if walks == 1 && walkers == 1 && last.After(begin) && count.ofFile() == 1 {
+		walks, walkers, last := count.walksSince(begin, pids)
+		if walks == 1 && walkers == 1 && last.After(begin) && count.fileOpens() == 1 {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("counted %d walks of %d processes and %d opens of the file, want 1, 1 and 1", walks, walkers, count.ofFile())
+			t.Fatalf("counted %d walks of %d processes and %d opens of the file, want 1, 1 and 1", walks, walkers, count.fileOpens())
 		}
 	}
 }
 
-func TestCrowd_WithoutWorktrees_IsAnError(t *testing.T) {
-	for _, c := range []crowd{{worktrees: -1}, {worktrees: 1, processes: -1}, {processes: 1}, {own: true}, {apart: true}, {flags: "--settle 1s"}} {
+func TestTriggerLoad_NoWorktrees_IsAnError(t *testing.T) {
+	for _, c := range []triggerLoad{{worktrees: -1}, {worktrees: 1, processes: -1}, {processes: 1}, {own: true}, {apart: true}, {flags: "--settle 1s"}} {
 		if c.check() == nil {
 			t.Errorf("%+v is no error", c)
 		}
 	}
-	for _, c := range []crowd{{}, {worktrees: 1}, {worktrees: 1, processes: 1, own: true}} {
+	for _, c := range []triggerLoad{{}, {worktrees: 1}, {worktrees: 1, processes: 1, own: true}} {
 		if err := c.check(); err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}

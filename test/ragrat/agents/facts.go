@@ -8,15 +8,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Disposition is what a process does with SIGUSR1.
 type Disposition string
 
-// What a process can do with it.
+// The dispositions, and the word for a server that has ended.
 const (
 	Caught  Disposition = "handler"
 	Ignored Disposition = "ignored"
@@ -46,8 +50,8 @@ func DispositionOf(pid int) Disposition {
 	return Fatal
 }
 
-// Watches says whether a process watches a folder through inotify, as the server of a worktree does that has
-// been elected to signal the others (proc_pid_fdinfo(5)).
+// Watches reports whether a process watches a folder through inotify (proc_pid_fdinfo(5)). The elected server of a
+// worktree, which signals the others, watches the folder of the installed file.
 func Watches(pid int, dir Image) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	want := fmt.Sprintf(" ino:%x ", dir.ino)
@@ -63,4 +67,40 @@ func Watches(pid int, dir Image) bool {
 		}
 	}
 	return false
+}
+
+// NotArmed names a living server of sessions that has no handler for SIGUSR1. It is empty if there is none.
+func NotArmed(sessions []*Session) string {
+	for _, s := range sessions {
+		if !s.Gone() && DispositionOf(s.PID()) != Caught {
+			return fmt.Sprintf("server %d has no handler for SIGUSR1", s.PID())
+		}
+	}
+	return ""
+}
+
+// NotElected names a worktree with a living server of sessions in which no server of candidates watches the folder of
+// the installed file. It is empty if there is none.
+func NotElected(sessions, candidates []*Session) string {
+	for _, s := range sessions {
+		folder := filepath.Dir(s.Installed)
+		watched, err := ImageAt(folder)
+		if err != nil {
+			return err.Error()
+		}
+		if !s.Gone() && !slices.ContainsFunc(candidates, func(c *Session) bool {
+			return c.Dir == s.Dir && Watches(c.PID(), watched)
+		}) {
+			return fmt.Sprintf("no server in %s watches %s", s.Dir, folder)
+		}
+	}
+	return ""
+}
+
+// ProcessorTime returns the processor time that a process has used so far.
+func ProcessorTime(pid int) (time.Duration, error) {
+	const cpuclockSched = 2 // include/linux/posix-timers.h
+	var used unix.Timespec
+	err := unix.ClockGettime(int32(^pid<<3|cpuclockSched), &used)
+	return time.Duration(used.Nano()), err
 }

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Put writes a file beside path and renames it to path, as cargo install does. It belongs to the user uid.
+// Put writes a file next to path and renames it to path, as cargo install does. The file belongs to the user uid.
 func Put(path string, text []byte, uid uint32) error {
 	fresh := filepath.Join(filepath.Dir(path), ".fresh")
 	if err := os.WriteFile(fresh, text, 0o755); err != nil {
@@ -23,10 +23,10 @@ func Put(path string, text []byte, uid uint32) error {
 	return os.Rename(fresh, path)
 }
 
-// Image is which file something is.
+// Image identifies a file.
 type Image struct{ dev, ino uint64 }
 
-// ImageAt is the file at a path, of which a process's exe is one, too.
+// ImageAt returns the image of the file at a path, such as the exe of a process.
 func ImageAt(path string) (Image, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {

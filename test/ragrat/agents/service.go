@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -23,20 +24,22 @@ import (
 	"ebpf-upgrader/internal/control"
 )
 
-// Service is the program under test, as a process, for some users.
+// Service runs the program under test as a process, for the servers of some users. It is not safe for concurrent use,
+// but for Client, Phase and Log.
 type Service struct {
 	program, dir string
 	args         []string
-	// patience is how long a start or an end is waited for.
+	// patience limits a start and an end.
 	patience time.Duration
 	cmd      *exec.Cmd
 	ended    chan struct{}
 }
 
-// ErrNoGate means that the gate cannot be had: the program has none, or the kernel refuses it.
+// ErrNoGate means that the gate is not available: the program has none, or the kernel refuses it.
 var ErrNoGate = errors.New("no gate")
 
-// NewService prepares a service with flags of its own in a folder of its own: others may run on this host.
+// NewService prepares a service with its files in the folder dir, so that other services on the host are left alone.
+// Without users it serves those that it may.
 func NewService(program, dir string, patience time.Duration, flags []string, users []*User) (*Service, error) {
 	s := &Service{program: program, dir: dir, patience: patience}
 	s.args = append([]string{"run", "--run-dir", s.path("run"), "--state-dir", s.path("state")}, flags...)
@@ -48,7 +51,7 @@ func NewService(program, dir string, patience time.Duration, flags []string, use
 
 func (s *Service) path(name string) string { return filepath.Join(s.dir, name) }
 
-// Start starts it and waits until it serves.
+// Start starts the service and waits until it is ready. It may be called again after End.
 func (s *Service) Start(ctx context.Context) error {
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -63,7 +66,7 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	s.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
-		_ = cmd.Wait() // what it said is in the log
+		_ = cmd.Wait() // the log has the reason
 		close(ended)
 	}(s.cmd, s.ended)
 	return s.ready(ctx)
@@ -72,26 +75,26 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) ready(ctx context.Context) error {
 	deadline := time.After(s.patience)
 	for {
-		if s.answersReady(ctx) {
+		if s.isReady(ctx) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.ended:
-			words := s.lastWords()
+			reason := s.lastLine()
 			if slices.Contains(s.args, "on") {
-				return fmt.Errorf("%w: %s", ErrNoGate, words)
+				return fmt.Errorf("%w: %s", ErrNoGate, reason)
 			}
-			return fmt.Errorf("await the service: it has ended: %s", words)
+			return fmt.Errorf("await the service: it has ended: %s", reason)
 		case <-deadline:
-			return fmt.Errorf("await the service: not ready within %s: %s", s.patience, s.lastWords())
+			return fmt.Errorf("await the service: not ready within %s: %s", s.patience, s.lastLine())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
 
-func (s *Service) answersReady(ctx context.Context) bool {
+func (s *Service) isReady(ctx context.Context) bool {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -112,14 +115,14 @@ func (s *Service) answersReady(ctx context.Context) bool {
 
 func (s *Service) socket() string { return filepath.Join(s.dir, "run", "control.sock") }
 
-// lastWords is the last line of its log.
-func (s *Service) lastWords() string {
+// lastLine returns the last line of the log.
+func (s *Service) lastLine() string {
 	text, _ := os.ReadFile(s.path("log"))
 	lines := bytes.Split(bytes.TrimSpace(text), []byte{'\n'})
 	return string(lines[len(lines)-1])
 }
 
-// Log is what it said.
+// Log returns what the service has written so far.
 func (s *Service) Log() string {
 	text, err := os.ReadFile(s.path("log"))
 	if err != nil {
@@ -128,7 +131,7 @@ func (s *Service) Log() string {
 	return string(text)
 }
 
-// End ends it by a signal.
+// End ends the service with a signal, and waits for its end. It kills a service that does not end in time.
 func (s *Service) End(sig syscall.Signal) error {
 	if s.cmd == nil {
 		return nil
@@ -140,14 +143,14 @@ func (s *Service) End(sig syscall.Signal) error {
 	case <-time.After(s.patience):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
-		return fmt.Errorf("end the service: it did not within %s of %s", s.patience, sig)
+		return fmt.Errorf("end the service: still running %s after %s", s.patience, sig)
 	}
 }
 
-// Client talks to the service.
+// Client returns a client of the service's control socket.
 func (s *Service) Client() *control.Client { return control.NewClient(s.socket()) }
 
-// Phase is how far the rollouts of the installed files have come: the word of the service, several if they differ.
+// Phase returns the phase of the rollouts of the installed files, in the service's word; several words if they differ.
 func (s *Service) Phase(ctx context.Context, installed []string) string {
 	rollouts, err := s.Client().Rollouts(ctx)
 	if err != nil {
@@ -159,12 +162,6 @@ func (s *Service) Phase(ctx context.Context, installed []string) string {
 			latest[r.Install.Path] = string(r.Phase)
 		}
 	}
-	var words []string
-	for _, word := range latest {
-		if !slices.Contains(words, word) {
-			words = append(words, word)
-		}
-	}
-	slices.Sort(words)
-	return strings.Join(words, ", ")
+	phases := slices.Sorted(maps.Values(latest))
+	return strings.Join(slices.Compact(phases), ", ")
 }

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-// Package agents is real agents: users whose rag-rat servers have real clients, beside the service under test.
+// Package agents runs real rag-rat servers with real MCP clients, beside the service under test.
 package agents
 
 import (
@@ -14,18 +14,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"ebpf-upgrader/test/poll"
 )
 
-// protocol is that of today's agents. One that is newer has no initialize, and such a session is never upgraded.
+// protocol is the version that agents use today. A newer one has no initialize, and such a session is never upgraded.
 const protocol = "2025-06-18"
 
 // Session is one agent with its server.
 type Session struct {
-	// Installed is the file that the server execs, Dir the folder that it serves.
+	// Installed is the file that the server execs. Dir is the folder that it serves.
 	Installed, Dir string
-	// Ended is closed when the server has, and End says how.
+	// Ended is closed when the server has ended. End then says how.
 	Ended chan struct{}
 	End   string
 
@@ -35,10 +38,10 @@ type Session struct {
 	stdout io.ReadCloser
 }
 
-// Variable is what arms a server of the user, in its environment.
+// Variable is the environment variable that arms a server of the user.
 func (u *User) Variable() string { return "RAG_RAT_UPGRADE_BIN=" + u.Installed }
 
-// Start starts a server of the user in a folder, with more in its environment. The caller must stop it.
+// Start starts a server of the user in a folder, with additions to its environment. The caller must stop it.
 func (u *User) Start(dir string, how Stdio, env ...string) (*Session, error) {
 	s := &Session{Installed: u.Installed, Dir: dir, Ended: make(chan struct{})}
 	s.cmd = u.Command(context.Background(), dir, u.Installed, "mcp")
@@ -68,15 +71,15 @@ func (u *User) Start(dir string, how Stdio, env ...string) (*Session, error) {
 }
 
 func (s *Session) wait() {
-	_ = s.cmd.Wait() // what it says stands in the state, too
+	_ = s.cmd.Wait() // the state has the same information
 	s.End = s.cmd.ProcessState.String()
 	close(s.Ended)
 }
 
-// PID is the server's.
+// PID returns the PID of the server, which an exec keeps.
 func (s *Session) PID() int { return s.cmd.Process.Pid }
 
-// Gone says that the server has ended.
+// Gone reports whether the server has ended.
 func (s *Session) Gone() bool {
 	select {
 	case <-s.Ended:
@@ -86,7 +89,7 @@ func (s *Session) Gone() bool {
 	}
 }
 
-// Stop ends the server, whatever it does.
+// Stop kills the server, and waits for its end.
 func (s *Session) Stop() {
 	if s.client != nil {
 		go func() { _ = s.client.Close() }() // it may wait for an answer
@@ -97,7 +100,7 @@ func (s *Session) Stop() {
 	<-s.Ended
 }
 
-// Connect initializes the session.
+// Connect initializes the session with the server.
 func (s *Session) Connect(ctx context.Context) error {
 	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
 	session, err := client.Connect(ctx, &mcp.IOTransport{Reader: s.stdout, Writer: s.stdin},
@@ -109,27 +112,27 @@ func (s *Session) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Answer is what became of a call.
+// Answer is the outcome of a call.
 type Answer int
 
-// What can become of it.
+// The outcomes of a call.
 const (
 	Answered Answer = iota
-	// RefusedBySchema: another server that runs a newer version has migrated the index.
+	// RefusedBySchema: a server of a newer version has migrated the index.
 	RefusedBySchema
-	// Unanswered: in the time that the client waits.
+	// Unanswered: no answer came while the client waited.
 	Unanswered
-	// Broken: the server has ended, or answered with another error.
+	// Broken: the server ended, or answered with another error.
 	Broken
 )
 
-// tool is the one that agents use most.
+// tool is the tool that agents call most.
 const tool = "semantic_search"
 
-// refusal is part of what an older server says of an index that a newer one has migrated.
+// refusal is part of an older server's message about an index that a newer version has migrated.
 const refusal = "created by a newer rag-rat"
 
-// Call searches once.
+// Call searches once. The error explains every outcome but Answered.
 func (s *Session) Call(ctx context.Context) (Answer, error) {
 	result, err := s.client.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: map[string]any{"query": "semantic recall"}})
 	switch {
@@ -155,5 +158,22 @@ func (s *Session) Call(ctx context.Context) (Answer, error) {
 	return Answered, nil
 }
 
-// Connected says that the session has been initialized.
+// Connected reports whether the session has been initialized.
 func (s *Session) Connected() bool { return s.client != nil }
+
+// AwaitAnswer calls at an interval until the server answers. Several servers that start at the same time find the index
+// locked.
+func (s *Session) AwaitAnswer(ctx context.Context, interval time.Duration) error {
+	for {
+		answer, err := s.Call(ctx)
+		if answer == Answered {
+			return nil
+		}
+		if s.Gone() || poll.Sleep(ctx, interval) != nil {
+			return fmt.Errorf("the first call of %d: %w", s.PID(), err)
+		}
+	}
+}
+
+// Image returns the file that the server runs.
+func (s *Session) Image() (Image, error) { return ImageAt(fmt.Sprintf("/proc/%d/exe", s.PID())) }

@@ -14,13 +14,13 @@ import (
 type Stdio int
 
 const (
-	// Pipes are what most programs use.
+	// Pipes is what most programs use.
 	Pipes Stdio = iota
-	// SocketPairs are what Node uses, and the agents that are written for it.
+	// SocketPairs is what Node uses, and with it the agents that are written for Node.
 	SocketPairs
 )
 
-// connectTo gives the server its stdin and stdout. The caller closes those of the server once it has started.
+// connectTo connects the server's stdin and stdout. The caller closes the files in theirs after the start.
 func (s *Session) connectTo(how Stdio) (theirs []*os.File, err error) {
 	if how == SocketPairs {
 		return s.pair()
@@ -37,7 +37,7 @@ func (s *Session) connectTo(how Stdio) (theirs []*os.File, err error) {
 	return nil, nil
 }
 
-// pair makes a pair for each direction, as Node does.
+// pair makes a socket pair for each direction, as Node does.
 func (s *Session) pair() (theirs []*os.File, err error) {
 	var ours []*os.File
 	for _, name := range []string{"stdin", "stdout"} {
@@ -45,7 +45,7 @@ func (s *Session) pair() (theirs []*os.File, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("make a socket pair for %s: %w", name, err)
 		}
-		// Without that a read of ours would hold a thread, and Close would wait for it.
+		// A blocking read would hold a thread, and Close would wait for it.
 		if err := syscall.SetNonblock(fds[0], true); err != nil {
 			return nil, err
 		}

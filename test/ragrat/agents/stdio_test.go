@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-func TestConnectTo_EachStdio_IsTheServers(t *testing.T) {
+func TestConnectTo_EachStdio_ReachesServer(t *testing.T) {
 	for how, want := range map[Stdio]string{Pipes: "pipe:", SocketPairs: "socket:"} {
 		s := &Session{cmd: exec.Command("cat")}
 		theirs, err := s.connectTo(how)
@@ -42,7 +42,7 @@ func TestConnectTo_EachStdio_IsTheServers(t *testing.T) {
 		}
 		_ = s.stdin.Close()
 		if rest, err := io.ReadAll(out); err != nil || len(rest) > 0 {
-			t.Errorf("after the end of its input the server says %q, %v", rest, err)
+			t.Errorf("after the end of its input the server writes %q, %v", rest, err)
 		}
 		if err := s.cmd.Wait(); err != nil {
 			t.Errorf("the server ended with %v", err)

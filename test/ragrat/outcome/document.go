@@ -3,82 +3,44 @@
 package outcome
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"ebpf-upgrader/test/report"
 )
 
-// State is what a server of a version does with SIGUSR1.
+// State is the disposition of SIGUSR1 in a server of a version.
 type State struct {
 	Version string `json:"version"`
-	// Where is with or without a configuration.
+	// Where says whether the server has a configuration.
 	Where string `json:"where"`
-	// Before and After initialize.
+	// Before and After are the dispositions before and after initialize.
 	Before string `json:"before"`
 	After  string `json:"after"`
 }
 
-// place is where tables stand in a document: between two lines.
-type place struct{ begin, end string }
-
 var (
-	measured  = place{"<!-- ragrat: written by make test-rag-rat -->\n", "<!-- ragrat: end -->\n"}
-	onKernels = place{"<!-- ragrat: written by make test-kernels -->\n", "<!-- ragrat: end of kernels -->\n"}
+	measured  = report.Section{Begin: "<!-- ragrat: written by make test-rag-rat -->\n", End: "<!-- ragrat: end -->\n"}
+	onKernels = report.Section{Begin: "<!-- ragrat: written by make test-kernels -->\n", End: "<!-- ragrat: end of kernels -->\n"}
 )
 
-var errNoPlace = errors.New("the comments are missing between which the tables stand")
-
-func (p place) write(path, text string) error { return Insert(path, p.begin, p.end, text) }
-
-// Insert writes a text between two lines of a document.
-func Insert(path, begin, end, text string) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, begins := strings.Cut(string(old), begin)
-	_, behind, ends := strings.Cut(rest, end)
-	if !begins || !ends {
-		return fmt.Errorf("write %s: %w", path, errNoPlace)
-	}
-	return os.WriteFile(path, []byte(before+begin+text+end+behind), 0o644)
-}
-
-// Write puts the tables into a document.
+// Write writes the tables of a run into a document.
 func Write(path string, states []State, results []Result) error {
-	return measured.write(path, fmt.Sprintf("Measured on %s%s.\n\n%s\n%s", Today(), Machine(), stateTable(states), Table(results)))
+	return measured.Write(path, fmt.Sprintf("Measured on %s%s.\n\n%s\n%s", report.Today(), report.Machine(), stateTable(states), Table(results)))
 }
 
-// Machine says where it was measured. Other work on the same processors delays a signal more than anything else.
-func Machine() string {
-	text := fmt.Sprintf(" on %d processors", runtime.NumCPU())
-	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		text += ", Linux " + strings.TrimSpace(string(release))
-	}
-	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
-		fields := strings.Fields(string(load))
-		text += fmt.Sprintf(", load average %s at the end", fields[min(2, len(fields)-1)])
-	}
-	return text
-}
-
-// Today is the date, in UTC.
-func Today() string { return time.Now().UTC().Format(time.DateOnly) }
-
-// OnKernel is a result on a kernel that was booted for it.
+// OnKernel is a result in an emulated machine with some kernel.
 type OnKernel struct {
 	Kernel string
 	Result
 }
 
-// WriteKernels puts a table for each kernel into a document.
+// WriteKernels writes a table for each kernel into a document. The rows of a kernel are adjacent.
 func WriteKernels(path string, rows []OnKernel) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s.\n", Today())
+	fmt.Fprintf(&b, "Measured on %s.\n", report.Today())
 	for len(rows) > 0 {
 		var results []Result
 		name := rows[0].Kernel
@@ -87,7 +49,7 @@ func WriteKernels(path string, rows []OnKernel) error {
 		}
 		fmt.Fprintf(&b, "\nLinux %s:\n\n%s", name, Table(results))
 	}
-	return onKernels.write(path, b.String())
+	return onKernels.Write(path, b.String())
 }
 
 func stateTable(states []State) string {
@@ -99,7 +61,7 @@ func stateTable(states []State) string {
 	return b.String()
 }
 
-// Table has a row for each scenario, mode and version, with the least and the most of its rounds.
+// Table has a row for each scenario, mode and version. Its figures are the lowest and the highest of the rounds.
 func Table(results []Result) string {
 	var b strings.Builder
 	b.WriteString("| scenario | installed | mode | sessions | lost | of them silent | upgraded | missed | calls | calls lost | calls refused | last exec | rollout | ended by |\n" +
@@ -108,23 +70,23 @@ func Table(results []Result) string {
 		r := rounds[0]
 		of := func(get func(Result) int) string { return spread(rounds, get) }
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
-			r.Scenario, r.what(), r.Mode, of(func(r Result) int { return r.Sessions }), of(Result.LostSessions), of(func(r Result) int { return r.Silent }),
+			r.Scenario, r.installed(), r.Mode, of(func(r Result) int { return r.Sessions }), of(Result.LostSessions), of(func(r Result) int { return r.Silent }),
 			of(func(r Result) int { return r.Upgraded }), of(func(r Result) int { return r.Missed }),
 			of(func(r Result) int { return r.Calls }), of(func(r Result) int { return r.Lost }),
 			of(func(r Result) int { return r.Refused }), lastExec(rounds),
-			said(rounds, func(r Result) string { return r.Phase }), said(rounds, func(r Result) string { return r.Ends }))
+			distinct(rounds, func(r Result) string { return r.Phase }), distinct(rounds, func(r Result) string { return r.Ends }))
 	}
 	return b.String()
 }
 
-func (r Result) what() string {
+func (r Result) installed() string {
 	if r.From == r.To {
 		return r.From
 	}
 	return r.From + ", then " + r.To
 }
 
-// grouped are the rounds of each scenario, mode and version, in the order in which they came.
+// grouped returns the rounds of each scenario, mode and version, in the order of the results.
 func grouped(results []Result) [][]Result {
 	type key struct {
 		scenario, from, to string
@@ -164,8 +126,8 @@ func lastExec(rounds []Result) string {
 	return fmt.Sprintf("%.2f s", most.Seconds())
 }
 
-// said are the words of the rounds, each once.
-func said(rounds []Result, get func(Result) string) string {
+// distinct lists the texts of the rounds, each once.
+func distinct(rounds []Result, get func(Result) string) string {
 	var words []string
 	for _, r := range rounds {
 		if word := get(r); word != "" && !slices.Contains(words, word) {

@@ -4,28 +4,28 @@ package outcome
 
 import "fmt"
 
-// limit is what a scenario may cost in a mode. What stands in no row is reported and not limited.
+// limit bounds the cost of scenarios in modes. Scenarios without a limit are reported only.
 type limit struct {
 	scenarios []string
 	modes     []Mode
-	// least and most are bounds of the lost sessions.
+	// least and most bound the number of lost sessions.
 	least, most int
-	// missed is the bound of the servers that stay on the old file.
+	// missed bounds the number of servers that stay on the old file.
 	missed int
-	// phase is how the rollout must end, empty for any.
+	// phase is the required last phase of the rollout; empty for any.
 	phase string
 }
 
-// unlimited is a bound that holds always.
+// unlimited is a bound that every number meets.
 const unlimited = 1 << 30
 
-// limits is the one place where they stand.
+// limits lists all limits.
 func limits() []limit {
 	withService := []Mode{Hurry, Gate}
 	return []limit{
 		{scenarios: []string{"good-1w", "good-5w"}, modes: withService},
 		{scenarios: []string{"good-2w", "newer-1w", "newer-2w", "newer-5w"}, modes: []Mode{Gate}},
-		// Without the gate one worktree is protected: the canary is the server that would signal the others.
+		// Without the gate one worktree is protected: the canary is the elected server, which would signal the others.
 		{scenarios: []string{"exit1-1w"}, modes: []Mode{Hurry}, most: 1, missed: unlimited},
 		{
 			scenarios: []string{"exit1-1w", "exit1-2w", "exit1-5w", "exit0-2w", "hang-2w", "nolib-2w"}, modes: []Mode{Gate},
@@ -41,7 +41,7 @@ func limits() []limit {
 	}
 }
 
-// Limited are the scenarios that have a limit in some mode.
+// Limited lists the scenarios that have a limit in some mode.
 func Limited() []string {
 	var names []string
 	for _, l := range limits() {
@@ -50,7 +50,7 @@ func Limited() []string {
 	return names
 }
 
-// Broken says in a line for each what does not keep its limit.
+// Broken has a line for each broken limit.
 func Broken(results []Result) []string {
 	var lines []string
 	for _, r := range results {
@@ -76,17 +76,17 @@ func (l limit) holdsFor(r Result) bool {
 
 func (l limit) broken(r Result) []string {
 	var lines []string
-	say := func(format string, args ...any) {
+	add := func(format string, args ...any) {
 		lines = append(lines, fmt.Sprintf("%s, %s, %s to %s: ", r.Scenario, r.Mode, r.From, r.To)+fmt.Sprintf(format, args...))
 	}
 	if n := r.LostSessions(); n < l.least || n > l.most {
-		say("%d of %d sessions lost, want %s", n, r.Sessions, bounds(l.least, l.most))
+		add("%d of %d sessions lost, want %s", n, r.Sessions, bounds(l.least, l.most))
 	}
 	if r.Missed > l.missed {
-		say("servers missed: %d, want %s", r.Missed, bounds(0, l.missed))
+		add("servers missed: %d, want %s", r.Missed, bounds(0, l.missed))
 	}
 	if l.phase != "" && r.Phase != l.phase {
-		say("the rollout is %q, want %q", r.Phase, l.phase)
+		add("the rollout is %q, want %q", r.Phase, l.phase)
 	}
 	return lines
 }

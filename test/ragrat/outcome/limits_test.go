@@ -33,9 +33,9 @@ func TestBroken_EachBound_IsALine(t *testing.T) {
 	}
 }
 
-func TestWrite_Tables_StandBetweenTheMarks(t *testing.T) {
+func TestWrite_Tables_ReplaceSections(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "doc.md")
-	old := "before\n" + measured.begin + "old\n" + measured.end + "behind\n" + onKernels.begin + onKernels.end
+	old := "before\n" + measured.Begin + "old\n" + measured.End + "behind\n" + onKernels.Begin + onKernels.End
 	if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestWrite_Tables_StandBetweenTheMarks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"before\n" + measured.begin, measured.end + "behind\n" + onKernels.begin, "| 1.0.0 | without | fatal | handler |\n",
+		"before\n" + measured.Begin, measured.End + "behind\n" + onKernels.Begin, "| 1.0.0 | without | fatal | handler |\n",
 		"| good-5w | 1.0.0 | alone | 7 to 10 | 0 to 3 |", "Linux 6.1:\n", "Linux 6.12:\n",
 	} {
 		if !strings.Contains(string(text), want) {
@@ -62,6 +62,6 @@ func TestWrite_Tables_StandBetweenTheMarks(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(text), "old") {
-		t.Errorf("the old table stands in\n%s", text)
+		t.Errorf("the old table is still in\n%s", text)
 	}
 }

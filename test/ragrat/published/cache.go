@@ -22,12 +22,23 @@ import (
 // Several processes may use one folder at a time.
 type Cache struct {
 	Dir string
-	// Log takes the output of cargo and of the C compiler.
+	// Log gets the output of cargo and of the C compiler.
 	Log io.Writer
+	// ReadOnly prevents builds.
+	ReadOnly bool
 }
 
-// DefaultDir is $EBPF_UPGRADER_CACHE/rag-rat, or that folder of the user's cache.
-func DefaultDir() (string, error) {
+// NewCache returns a read-only cache in dir; if dir is empty, the default cache, which builds what is missing.
+func NewCache(dir string, log io.Writer) (Cache, error) {
+	if dir != "" {
+		return Cache{Dir: dir, Log: log, ReadOnly: true}, nil
+	}
+	dir, err := defaultDir()
+	return Cache{Dir: dir, Log: log}, err
+}
+
+// defaultDir returns $EBPF_UPGRADER_CACHE/rag-rat, else ebpf-upgrader/rag-rat in the user's cache.
+func defaultDir() (string, error) {
 	dir := os.Getenv("EBPF_UPGRADER_CACHE")
 	if dir == "" {
 		caches, err := os.UserCacheDir()
@@ -39,13 +50,17 @@ func DefaultDir() (string, error) {
 	return filepath.Abs(filepath.Join(dir, "rag-rat"))
 }
 
-// ErrNotBuilt means that a version is not in the cache.
-var ErrNotBuilt = errors.New("not built")
+var (
+	// ErrNotBuilt means that a version is not in the cache.
+	ErrNotBuilt = errors.New("not built")
+	// ErrNoCargo means that a version cannot be built.
+	ErrNoCargo = errors.New("cargo is missing: install Rust, or give a folder with binaries (-dir)")
+)
 
 var wellFormed = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`)
 
-// Binary is the path of a version that has been built. The error is ErrNotBuilt if it has not.
-func (c Cache) Binary(version string) (string, error) {
+// built returns the path of a version that has been built, else ErrNotBuilt.
+func (c Cache) built(version string) (string, error) {
 	if !wellFormed.MatchString(version) {
 		return "", fmt.Errorf("version %q: want three numbers, as in 0.24.1", version)
 	}
@@ -57,10 +72,10 @@ func (c Cache) Binary(version string) (string, error) {
 	return path, err
 }
 
-// Ensure builds a version, unless it has been built. A build that another process has begun is waited for.
-func (c Cache) Ensure(ctx context.Context, version string) (string, error) {
-	path, err := c.Binary(version)
-	if !errors.Is(err, ErrNotBuilt) {
+// Path returns the path of a version. It builds a missing one, or waits for another process that builds it.
+func (c Cache) Path(ctx context.Context, version string) (string, error) {
+	path, err := c.built(version)
+	if c.ReadOnly || !errors.Is(err, ErrNotBuilt) {
 		return path, err
 	}
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
@@ -71,16 +86,16 @@ func (c Cache) Ensure(ctx context.Context, version string) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if path, err := c.Binary(version); err == nil { // by the process that held the lock
+	if path, err := c.built(version); err == nil { // built by the process that held the lock
 		return path, nil
 	}
 	if err := c.build(ctx, version); err != nil {
 		return "", fmt.Errorf("build rag-rat %s: %w", version, err)
 	}
-	return c.Binary(version)
+	return c.built(version)
 }
 
-// lock lets one process build at a time: a second build would take the processors from the first.
+// lock waits until no other process builds. Two builds at the same time would only compete for the processors.
 func (c Cache) lock() (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(c.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -98,11 +113,11 @@ func (c Cache) lock() (unlock func(), err error) {
 	}
 }
 
-// build leaves a version in the cache whole, or not at all.
+// build puts a complete version into the cache, or none.
 func (c Cache) build(ctx context.Context, version string) error {
 	cargo, err := exec.LookPath("cargo")
 	if err != nil {
-		return errors.New("cargo is missing: install Rust, or give a folder with binaries (-dir)")
+		return ErrNoCargo
 	}
 	fresh, err := os.MkdirTemp(c.Dir, "building-")
 	if err != nil {
@@ -115,15 +130,15 @@ func (c Cache) build(ctx context.Context, version string) error {
 	}
 	target := filepath.Join(fresh, "target")
 	root := filepath.Join(fresh, "root")
-	// 0.24.1 asks for a newer Rust than it needs. Features are models that would be downloaded.
+	// 0.24.1 declares a newer Rust than it needs. The default features download models.
 	cmd := exec.CommandContext(ctx, cargo, "install", "rag-rat", "--version", version, "--no-default-features",
 		"--locked", "--debug", "--ignore-rust-version", "--no-track", "--root", root)
 	cmd.Env = append(os.Environ(), "CARGO_TARGET_DIR="+target,
-		// The tables for debuggers take longer to write than the code.
+		// Writing debug information takes longer than writing the code.
 		"CARGO_PROFILE_DEV_DEBUG=0", "CARGO_PROFILE_DEV_STRIP=symbols", "CARGO_INCREMENTAL=0",
-		// Without the last one pkg-config would find the system's library, which may be too old.
+		// The last one keeps pkg-config from finding the library of the system, which may be too old.
 		"SQLITE3_LIB_DIR="+sqlite, "SQLITE3_STATIC=1", "SQLITE3_NO_PKG_CONFIG=1")
-	cmd.Dir = fresh // no .cargo/config.toml of the checkout
+	cmd.Dir = fresh // not the checkout, whose .cargo/config.toml would apply
 	if err := c.run(cmd); err != nil {
 		return err
 	}

@@ -13,9 +13,8 @@ import (
 	"testing"
 )
 
-// cargo puts a program into PATH that stands for cargo: it answers metadata with a source of SQLite that is one
-// line long, and does as install says for install. Building rag-rat itself takes minutes. The C compiler is one that
-// does nothing, since not every machine has one.
+// cargo puts a stand-in for cargo into PATH, because building rag-rat takes minutes. Its metadata names a source of SQLite
+// of one line; its install runs the script install. The C compiler in PATH does nothing: not every machine has one.
 func cargo(t *testing.T, install string) (calls string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -36,51 +35,51 @@ func cargo(t *testing.T, install string) (calls string) {
 	return calls
 }
 
-func TestEnsure_TwoAtOnce_BuildOnce(t *testing.T) {
+func TestPath_TwoAtOnce_BuildOnce(t *testing.T) {
 	calls := cargo(t, "mkdir -p $2/bin && echo built >$2/bin/rag-rat")
 	c := Cache{Dir: filepath.Join(t.TempDir(), "cache")}
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
-			path, err := c.Ensure(context.Background(), "1.2.3")
+			path, err := c.Path(context.Background(), "1.2.3")
 			if text, _ := os.ReadFile(path); err != nil || string(text) != "built\n" {
-				t.Errorf("ensure 1.2.3: %q with %q, %v", path, text, err)
+				t.Errorf("path of 1.2.3: %q with %q, %v", path, text, err)
 			}
 		})
 	}
 	both.Wait()
 	text, err := os.ReadFile(calls)
 	if err != nil || bytes.Count(text, []byte("\n")) != 1 || !strings.Contains(string(text), "--version 1.2.3 ") {
-		t.Errorf("cargo was called with\n%s, %v; want one install of 1.2.3", text, err)
+		t.Errorf("cargo was run with\n%s, %v; want one install of 1.2.3", text, err)
 	}
 }
 
-func TestEnsure_BuildFails_LeavesNothing(t *testing.T) {
+func TestPath_BuildFails_LeavesNothing(t *testing.T) {
 	cargo(t, "mkdir -p $2/bin && echo half >$2/bin/rag-rat; exit 101")
 	c := Cache{Dir: t.TempDir()}
-	_, err := c.Ensure(t.Context(), "1.2.3")
+	_, err := c.Path(t.Context(), "1.2.3")
 	if err == nil || !strings.Contains(err.Error(), "build rag-rat 1.2.3: cargo install: exit status 101") {
-		t.Errorf("ensure: %v", err)
+		t.Errorf("path: %v", err)
 	}
-	if _, err := c.Binary("1.2.3"); !errors.Is(err, ErrNotBuilt) {
+	if _, err := c.built("1.2.3"); !errors.Is(err, ErrNotBuilt) {
 		t.Errorf("after a build that failed: %v, want %v", err, ErrNotBuilt)
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.Dir, "building-*")); len(left) > 0 {
-		t.Errorf("%v is left behind", left)
+		t.Errorf("%v is left over", left)
 	}
 }
 
-func TestEnsure_NoCargo_SaysSo(t *testing.T) {
+func TestPath_NoCargo_IsThatError(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := Cache{Dir: t.TempDir()}.Ensure(t.Context(), "1.2.3")
-	if err == nil || !strings.Contains(err.Error(), "cargo is missing: install Rust") {
-		t.Errorf("ensure: %v", err)
+	_, err := Cache{Dir: t.TempDir()}.Path(t.Context(), "1.2.3")
+	if !errors.Is(err, ErrNoCargo) {
+		t.Errorf("path: %v", err)
 	}
 }
 
-func TestBinary_BadVersion_IsRefused(t *testing.T) {
+func TestPath_BadVersion_IsRefused(t *testing.T) {
 	for _, version := range []string{"", "1.2", "../../bin", "v1.2.3", "1.2.3\n"} {
-		if _, err := (Cache{Dir: t.TempDir()}).Binary(version); err == nil || errors.Is(err, ErrNotBuilt) {
+		if _, err := (Cache{Dir: t.TempDir()}).built(version); err == nil || errors.Is(err, ErrNotBuilt) {
 			t.Errorf("version %q: %v", version, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 )
 
-// sqliteCrate has the source of SQLite in one file. rag-rat 0.3.2 links a libsqlite3 of 3.44 or newer, and Debian
-// 12 has 3.40. Versions that bring their own do not look at it.
+// sqliteCrate depends on the crate that has the source of SQLite in one file. rag-rat 0.3.2 links libsqlite3 3.44 or newer,
+// and Debian 12 has 3.40. Versions with a library of their own ignore it.
 const sqliteCrate = `[package]
 name = "source-of-sqlite"
 version = "0.0.0"
@@ -25,7 +25,7 @@ path = "lib.rs"
 libsqlite3-sys = "=0.38.2"
 `
 
-// sqliteFlags are those with which the crate builds the file itself (its build.rs).
+// sqliteFlags returns the flags with which the crate itself builds the file (its build.rs).
 func sqliteFlags() []string {
 	return []string{
 		"-O1", "-DSQLITE_CORE", "-DSQLITE_DEFAULT_FOREIGN_KEYS=1", "-DSQLITE_ENABLE_API_ARMOR",
@@ -37,8 +37,8 @@ func sqliteFlags() []string {
 	}
 }
 
-// sqlite builds libsqlite3.a in the folder work and answers with the folder that it is in. It is linked
-// statically, so that what is built runs wherever it is copied.
+// sqlite builds libsqlite3.a below the folder work and returns its folder. The library is linked statically, so that the
+// servers run on any machine.
 func (c Cache) sqlite(ctx context.Context, cargo, work string) (string, error) {
 	dir := filepath.Join(work, "sqlite")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -61,7 +61,7 @@ func (c Cache) sqlite(ctx context.Context, cargo, work string) (string, error) {
 	return dir, c.run(exec.CommandContext(ctx, "ar", "rcs", filepath.Join(dir, "libsqlite3.a"), object))
 }
 
-// sqliteSource has cargo fetch the crate, and finds the file in it.
+// sqliteSource makes cargo fetch the crate, and returns the path of the file in it.
 func (c Cache) sqliteSource(ctx context.Context, cargo, dir string) (string, error) {
 	cmd := exec.CommandContext(ctx, cargo, "metadata", "--format-version", "1", "--manifest-path", filepath.Join(dir, "Cargo.toml"))
 	cmd.Stderr = c.Log
@@ -76,7 +76,7 @@ func (c Cache) sqliteSource(ctx context.Context, cargo, dir string) (string, err
 		} `json:"packages"`
 	}
 	if err := json.Unmarshal(text, &found); err != nil {
-		return "", fmt.Errorf("read what cargo metadata wrote: %w", err)
+		return "", fmt.Errorf("read the output of cargo metadata: %w", err)
 	}
 	for _, p := range found.Packages {
 		if p.Name == "libsqlite3-sys" {

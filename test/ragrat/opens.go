@@ -18,21 +18,21 @@ import (
 	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// opens counts what the servers' own trigger does and what makes it fire: opens of the folder /proc, with which each
-// walk begins, and opens of the installed file, of which each exec is one. The kernel tells of both (fanotify(7)).
-type opens struct {
+// openCounter counts the acts of the servers' own trigger and their causes. An open of the folder /proc begins each
+// walk. An open of the installed file, as by an exec, makes the trigger fire. fanotify(7) reports both.
+type openCounter struct {
 	fd   *os.File
 	proc agents.Image
 	path string
 
 	mu sync.Mutex
-	// walks are when a process opened /proc.
+	// walks are the times at which a process opened /proc.
 	walks map[int][]time.Time
 	files int
 }
 
-// countOpens counts until it is closed.
-func countOpens(path string) (*opens, error) {
+// countOpens starts a counter, which counts until it is closed.
+func countOpens(path string) (*openCounter, error) {
 	proc, err := agents.ImageAt("/proc")
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func countOpens(path string) (*opens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count opens: %w", err)
 	}
-	o := &opens{fd: os.NewFile(uintptr(fd), "fanotify"), proc: proc, path: path, walks: make(map[int][]time.Time)}
+	o := &openCounter{fd: os.NewFile(uintptr(fd), "fanotify"), proc: proc, path: path, walks: make(map[int][]time.Time)}
 	err = errors.Join(
 		unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN|unix.FAN_ONDIR, unix.AT_FDCWD, "/proc"),
 		unix.FanotifyMark(fd, unix.FAN_MARK_ADD, unix.FAN_OPEN|unix.FAN_EVENT_ON_CHILD, unix.AT_FDCWD, filepath.Dir(path)),
@@ -53,9 +53,9 @@ func countOpens(path string) (*opens, error) {
 	return o, nil
 }
 
-func (o *opens) close() error { return o.fd.Close() }
+func (o *openCounter) close() error { return o.fd.Close() }
 
-func (o *opens) follow() {
+func (o *openCounter) follow() {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := o.fd.Read(buffer)
@@ -66,14 +66,14 @@ func (o *opens) follow() {
 			// struct fanotify_event_metadata of linux/fanotify.h
 			length := binary.NativeEndian.Uint32(text)
 			fd, pid := int32(binary.NativeEndian.Uint32(text[16:])), int32(binary.NativeEndian.Uint32(text[20:]))
-			o.take(int(fd), int(pid))
+			o.count(int(fd), int(pid))
 			text = text[length:]
 		}
 	}
 }
 
-// take counts one open, of which the kernel hands over a descriptor.
-func (o *opens) take(fd, pid int) {
+// count counts the open of the file behind a descriptor that the kernel has made for this event.
+func (o *openCounter) count(fd, pid int) {
 	defer func() { _ = unix.Close(fd) }()
 	opened := fmt.Sprintf("/proc/self/fd/%d", fd)
 	what, err := agents.ImageAt(opened)
@@ -91,8 +91,9 @@ func (o *opens) take(fd, pid int) {
 	}
 }
 
-// since are the walks of some processes after a moment: how many, by how many processes, and when the last began.
-func (o *opens) since(begin time.Time, pids []int) (walks, walkers int, last time.Time) {
+// walksSince returns the walks of some processes after a moment: their number, the number of processes that walked,
+// and the start of the last walk.
+func (o *openCounter) walksSince(begin time.Time, pids []int) (walks, walkers int, last time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, pid := range pids {
@@ -116,8 +117,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// ofFile is how often the installed file was opened so far.
-func (o *opens) ofFile() int {
+// fileOpens returns how often the installed file has been opened so far.
+func (o *openCounter) fileOpens() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.files
