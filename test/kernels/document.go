@@ -67,24 +67,24 @@ func split(line string) []string {
 func document(at time.Time, rows []cells) string {
 	return fmt.Sprintf(`# Kernels
 
-Written by %[1]smake test-kernels%[1]s on %[2]s, which boots kernels of Debian in an emulated machine and runs the tests
-in them; %[1]stest/kernels/kernels.txt%[1]s names the packages. Rows of a kernel with something taken away, its type
-information (btf) or the system call bpf(2), show that the program falls back by itself.
+Written by %[1]smake test-kernels%[1]s on %[2]s. The command boots Debian's kernels in an emulated machine and runs the
+tests in them. %[1]stest/kernels/kernels.txt%[1]s names the packages. In some rows a kernel lacks its type information
+(btf) or the system call bpf(2): they show that the program falls back by itself.
 
-What the program uses where it is to be had, and does without elsewhere:
+Facilities that the program uses where a kernel has them:
 
 %[3]s
-- Signals of others are seen by a program on tp_btf/signal_generate: a server that somebody else has just
-  asked is not asked again. A signal was sent to a server, and showed in the map.
-- The gate is a program on fmod_ret/security_task_kill or, where that is refused, on lsm/task_kill: it refuses
-  SIGUSR1 from one server to another. One server sent it to another, and the call failed.
-- The code with which a server ended that its parent has reaped is told by the pidfd (since Linux 6.15), and
-  before by /proc only, as long as it is a zombie.
+- Signals of others are seen by a program on tp_btf/signal_generate. A server that has just been signalled by another
+  sender is not signalled again. The check: a signal was sent to a server, and showed in the map.
+- The gate is a program on fmod_ret/security_task_kill or, where that is refused, on lsm/task_kill. It refuses SIGUSR1
+  from one server to another. The check: one server sent it to another, and the call failed.
+- The exit code of a server that its parent has reaped comes from the pidfd (since Linux 6.15). Before, it comes from
+  /proc only, as long as the server is a zombie.
 - Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no
   goroutine that waits for a file system.
 - Rights given up: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
-- What fails is tried twice more, and then at up to two other boots: an emulated machine can stand still for longer than a
-  test waits. The last column says what failed before it went well.
+- A failed test is run twice more, and then at up to two other boots: an emulated machine can stand still for longer
+  than a test waits. The last column lists failures before the success.
 
 How many tests passed:
 
