@@ -24,15 +24,15 @@ type account struct {
 	idle time.Duration
 	// storm is the time of this program and of all that it started and that has ended: those of the storm.
 	storm time.Duration
-	// onlooker is the time of the one process that sees the storm, and programs that of the BPF programs which
+	// observer is the time of the one process that sees the storm, and programs that of the BPF programs which
 	// it loaded. They run in the processes of the storm.
-	onlooker, programs time.Duration
+	observer, programs time.Duration
 	// runs is how often these programs ran.
 	runs uint64
 }
 
 // accounts reads them, at rest: what runs has its time counted only as far as it has come.
-func (o *onlooker) accounts() (a account, err error) {
+func (o *observer) accounts() (a account, err error) {
 	if a.idle, err = idleTime(); err != nil {
 		return a, err
 	}
@@ -47,7 +47,7 @@ func (o *onlooker) accounts() (a account, err error) {
 	if o.pid == 0 {
 		return a, nil
 	}
-	if a.onlooker, err = processorTime(o.pid); err != nil {
+	if a.observer, err = processorTime(o.pid); err != nil {
 		return a, err
 	}
 	for _, p := range o.programs {
@@ -119,13 +119,13 @@ type use struct {
 	programs int
 	// host is the share of the host's processors that worked, in percent.
 	host float64
-	// each is the processor time of the storm and the onlooker for each program, in microseconds.
+	// each is the processor time of the storm and the observer for each program, in microseconds.
 	each float64
-	// counted is the onlooker's share of the host's processors by the accounts, and inKernel that of its BPF
+	// counted is the observer's share of the host's processors by the accounts, and inKernel that of its BPF
 	// programs in it; in percent.
 	counted, inKernel float64
 	runs              uint64
-	// seen is the share of the programs that the onlooker told of, in percent, and resident its memory in MiB.
+	// seen is the share of the programs that the observer reported, in percent, and resident its memory in MiB.
 	seen, resident float64
 }
 
@@ -134,12 +134,12 @@ func (a account) since(b account, programs int) use {
 	wall := a.at.Sub(b.at)
 	all := wall.Seconds() * cpus()
 	share := func(t time.Duration) float64 { return 100 * t.Seconds() / all }
-	onlooker, inKernel := a.onlooker-b.onlooker, a.programs-b.programs
+	observer, inKernel := a.observer-b.observer, a.programs-b.programs
 	return use{
 		rate: float64(programs) / wall.Seconds(), programs: programs,
 		host:     100 - share(a.idle-b.idle),
-		each:     float64(a.storm-b.storm+onlooker) / float64(time.Microsecond) / float64(programs),
-		counted:  share(onlooker + inKernel),
+		each:     float64(a.storm-b.storm+observer) / float64(time.Microsecond) / float64(programs),
+		counted:  share(observer + inKernel),
 		inKernel: share(inKernel), runs: a.runs - b.runs,
 	}
 }

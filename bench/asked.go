@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// goal is a figure that the project asks of itself.
+// goal is a limit that the project sets itself.
 type goal struct {
 	what string
-	// most is that the figure must not be higher than want; else it must not be lower.
+	// most: the figure must not be higher than want; else it must not be lower.
 	most bool
 	want float64
 	unit string
 	got  func(*results) (figure, bool)
-	// short says why it is missed, where it is.
+	// short explains a missed goal.
 	short func(*results) string
 }
 
-// figure is what was measured. Low and high are apart where the noise is to be judged with it.
+// figure is what was measured. Where the noise is judged too, the middle half of the rounds is between low and high.
 type figure struct{ value, low, high float64 }
 
 func exactly(x float64) figure { return figure{x, x, x} }
@@ -37,14 +37,14 @@ var goals = []goal{
 	{"an exec with 5 bytes of arguments", true, 2.5, "times an empty program", perExec("exec/5-bytes"), shortExec},
 	{"an exec with 50 bytes", true, 2.5, "times an empty program", perExec("exec/50-bytes"), shortExec},
 	{"an exec with 2,000 bytes", true, 2.5, "times an empty program", perExec("exec/2000-bytes"), shortExec},
-	{"programs started in the storm that the service sees, of 2,000", false, 0.99 * stormRate, "a second", cost(stormSeen, aSecond), nil},
+	{"programs started in the storm that the service observes, of 2,000", false, 0.99 * stormRate, "a second", cost(stormSeen, aSecond), nil},
 	{"the service and its programs in the storm, by the kernel's accounts", true, 0.5, ofTheHost, cost(stormCounted, ofTheHost), nil},
-	{"the same, by what the storm takes with the service and without, in turns", true, 0.5, ofTheHost, between(stormDifference, ofTheHost), nil},
+	{"the same, by the difference of storms with the service and without, in turns", true, 0.5, ofTheHost, between(stormDifference, ofTheHost), nil},
 	{"resident with 1,000 servers", true, 24, "MiB", cost(resident, "MiB"), shortMemory},
 	{"wake-ups of the idle service without its audits", true, 0, "in a minute", cost(idleMoments, perMinute), shortWakeUps},
 }
 
-// found is a figure of finding 200 servers among 20,000 processes.
+// found gets the speed of one way to find 200 servers among 20,000 processes.
 func found(name string) func(*results) (figure, bool) {
 	return func(r *results) (figure, bool) {
 		m, measured := r.find("find", func(m Measure) bool {
@@ -68,7 +68,7 @@ func cost(name, unit string) func(*results) (figure, bool) {
 	}
 }
 
-// between is cost with what the middle half of the figures lie between.
+// between is cost with the bounds of the middle half.
 func between(name, unit string) func(*results) (figure, bool) {
 	return func(r *results) (figure, bool) {
 		m, measured := r.find("cost", func(m Measure) bool { return m.Name == name && m.Unit == unit })
@@ -87,7 +87,7 @@ func flat(r *results) (figure, bool) {
 	return exactly(slices.Max(times) / slices.Min(times)), true
 }
 
-// ofTracker are the times of the tracker's candidates, in ms, among all numbers of processes that were measured.
+// ofTracker returns the times of the tracker's candidates in ms, one for each measured number of processes.
 func (r *results) ofTracker() (times []float64) {
 	for _, n := range hostSizes {
 		m, measured := r.find("find", func(m Measure) bool {
@@ -100,10 +100,10 @@ func (r *results) ofTracker() (times []float64) {
 	return times
 }
 
-// asked is a table of what is asked and what was measured, and below it why what is missed is.
+// asked returns a table of the goals and the figures, and below it the reasons for missed goals.
 func (r *results) asked() string {
 	var table, why strings.Builder
-	table.WriteString("\n## What is asked\n\n| | asked | measured | |\n|---|---|---|---|\n")
+	table.WriteString("\n## Goals\n\n| | goal | measured | |\n|---|---|---|---|\n")
 	said := map[string]bool{}
 	for _, g := range goals {
 		bound := "at least"
@@ -136,14 +136,14 @@ func (f figure) words(measured bool) string {
 
 const missed = "**missed**"
 
-// verdict is open where what is asked lies within the noise.
+// verdict is open where the goal lies within the noise.
 func (g goal) verdict(f figure, measured bool) string {
 	met := func(x float64) bool { return g.most && x <= g.want || !g.most && x >= g.want }
 	switch {
 	case !measured:
 		return "not measured"
 	case met(f.low) != met(f.high):
-		return "lost in the noise"
+		return "within the noise"
 	case met(f.value):
 		return "met"
 	}

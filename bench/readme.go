@@ -40,12 +40,12 @@ func (r *results) writeReadme(path string) error {
 	return os.WriteFile(path, []byte(before+readmeBegin+text+readmeEnd+behind), 0o644)
 }
 
-// summary is what a reader of the README wants to know.
+// summary returns the figures for a reader of the README.
 func (r *results) summary() (string, error) {
 	var b strings.Builder
 	find := r.Sections["find"]
-	fmt.Fprintf(&b, "Finding 200 outdated servers among 20,000 processes, medians measured in turns\n(%s, Linux %s, %s; `make bench`; the walk is the\n"+
-		"servers' own trigger as a lean Go program of ours):\n\n| | ms | times as fast as the walk |\n|---|---|---|\n",
+	fmt.Fprintf(&b, "Finding 200 outdated servers among 20,000 processes, medians measured in turns\n(%s, Linux %s, %s; `make bench`). The walk is the\n"+
+		"servers' own trigger as a lean Go program of ours:\n\n| | ms | times as fast as the walk |\n|---|---|---|\n",
 		find.Machine, find.Kernel, find.Date)
 	found := 0
 	for _, m := range find.Measures {
@@ -62,7 +62,7 @@ func (r *results) summary() (string, error) {
 	return b.String(), err
 }
 
-// shown is how a reader is told of a series: one who runs a tool knows it by its command.
+// shown is the name of a series in the README. A tool is named by its command.
 func shown(name string) string {
 	switch name {
 	case theWalk:
@@ -105,14 +105,15 @@ func (r *results) sentence() (string, error) {
 		return m.Value
 	}
 	of := func(program string) float64 { return figure("cost", program, "ns") / 1000 }
-	return fmt.Sprintf("\nA thousand servers are upgraded %.2g s after the rename, settle time and canary aside. The service holds %.2g MiB for\n"+
-		"them; it uses %.1g %% of a core when nothing happens. Its kernel programs take %.1f µs of an exec, %.1f µs of a fork and\n"+
-		"%.1f µs of an exit; an empty program takes %.1f µs. While 2,000 programs a second start, they and the service take\n"+
-		"%.1g %% of the host's processor time; `forkstat`, which sees every exec, too, takes %.2g %%, and bpftrace's `execsnoop`\n%.2g %%.\n",
+	return fmt.Sprintf("\nA thousand servers are upgraded %.2g s after the rename, settle time and canary aside. The service then holds %.2g MiB,\n"+
+		"and uses %.1g %% of a core when nothing happens. Its kernel programs take %.1f µs of an exec, %.1f µs of a fork and\n"+
+		"%.1f µs of an exit; an empty program takes %.1f µs. While 2,000 programs a second start, the service with its programs\n"+
+		"takes %.1g %% of the host's processor time. `forkstat`, which also sees every exec, takes %.2g %%, and bpftrace's\n"+
+		"`execsnoop` %.2g %%.\n",
 		figure("rollout", lastUpgraded, ""), figure("cost", resident, "MiB"), figure("cost", idleShare, "% of a core"),
 		of("exec/50-bytes"), of("fork"), of("exit"), figure("cost", "exec/50-bytes", "ns, an empty program")/1000,
 		figure("cost", stormCounted, ofTheHost),
-		figure("cost", "storm, seen by forkstat: its processor time, without what the kernel does to tell it", ofTheHost),
-		figure("cost", "storm, seen by execsnoop.bt: processor time of execsnoop.bt and of its programs", ofTheHost),
+		figure("cost", "storm, observed by forkstat: its processor time, without the kernel's work to report to it", ofTheHost),
+		figure("cost", "storm, observed by execsnoop.bt: processor time of execsnoop.bt and of its programs", ofTheHost),
 	), errors.Join(missing...)
 }
