@@ -56,7 +56,8 @@ type explanation struct {
 	// writes cannot be read. It is empty for any other.
 	Idle      string `json:"idle"`
 	IsCounted bool   `json:"io_counted"`
-	// Waits says for how long the service has waited for it because it is busy; empty: it does not.
+	// Waits says why the service does not signal it yet: for how long it has been busy, or that the journal cannot be written.
+	// Empty: nothing is waited for.
 	Waits string `json:"waits"`
 }
 
@@ -113,11 +114,16 @@ func idleness(h *host, p selector.Process) (idle string, isCounted bool) {
 	return "no", a.IsCounted
 }
 
-// waitOf asks a service, if one runs and answers, for how long it has waited for a process.
+// waitOf is why a service, if one runs and answers, does not signal a process yet.
 func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
 	ctx, cancel := context.WithTimeout(ctx, asksWithin)
 	defer cancel()
-	servers, err := control.NewClient(a.opts.socketPath()).Servers(ctx)
+	client := control.NewClient(a.opts.socketPath())
+	status, err := client.Status(ctx)
+	if err != nil || status.JournalError != "" {
+		return status.JournalError
+	}
+	servers, err := client.Servers(ctx)
 	if err != nil {
 		return ""
 	}

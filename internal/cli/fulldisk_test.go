@@ -15,66 +15,150 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
-	"ebpf-upgrader/selector"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestWhoWasAskedByAServiceThatCouldNotKeepItIsNotAskedByTheNext: the disk of the state is full, and the service is
-// killed while a server waits for its running calls. A second signal could reach it in the middle of its exec.
-func TestWhoWasAskedByAServiceThatCouldNotKeepItIsNotAskedByTheNext(t *testing.T) {
+// smallRun is a service whose run directory is a tmpfs of 64 KiB.
+func smallRun(t *testing.T) (p *service, runDir string) {
+	t.Helper()
+	p = newService(t)
+	runDir = filepath.Join(filepath.Dir(p.socket), "run")
+	must(t, os.Mkdir(runDir, 0o755))
+	must(t, unix.Mount("test", runDir, "tmpfs", 0, "size=64k,mode=755"))
+	t.Cleanup(func() { must(t, unix.Unmount(runDir, unix.MNT_DETACH)) })
+	return p, runDir
+}
+
+// TestJournal_DiskFull_SignalsAfterRoom: a service starts, a binary lands and a service is killed while nothing can be
+// written. No server is signalled, the reason is shown, and all are upgraded once there is room.
+func TestJournal_DiskFull_SignalsAfterRoom(t *testing.T) {
 	needRoot(t)
-	for name, before := range map[string]func(s *scene, p *service, source string){
-		"nothing was ever kept": func(*scene, *service, string) {},
-		"an earlier one kept something": func(s *scene, p *service, source string) {
-			first := p.again(s.t, s.Path(), source)
-			s.replace()
-			s.upgraded(s.start(nil))
-			first.stop()
-		},
-	} {
+	for name, hadJournal := range map[string]bool{"from the start": false, "after a rollout": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			withEachSource(t, func(t *testing.T, source string) {
-				s, p := newScene(t), newService(t)
-				old := filepath.Join(s.Dir(), "old")
-				must(t, os.Link(s.Path(), old))
-				must(t, os.Mkdir(p.stateDir, 0o700))
-				must(t, unix.Mount("test", p.stateDir, "tmpfs", 0, "size=64k"))
-				t.Cleanup(func() { must(t, unix.Unmount(p.stateDir, unix.MNT_DETACH)) })
-				before(s, p, source)
-				server := s.start(func(o *testfleet.Options) { o.Behaviour.Drain = testfleet.Duration(5 * time.Second) })
-				fill(t, p.stateDir)
-
-				killed := &service{socket: p.socket, stateDir: p.stateDir}
-				killed.start(t, thisBinary(t), killed.args(s.Path(), source))
-				s.replace()
-				eventually(t, "the server was asked", func() bool { return server.Signals() == 1 })
-				killed.kill()
-				s.replace()
-				next := p.again(t, s.Path(), source)
-				eventually(t, "the next service knows of it", func() bool {
-					servers, err := next.client(t).Servers(within(t))
-					return err == nil && slices.ContainsFunc(servers, func(known controller.ServerStatus) bool {
-						return known.PID == server.PID() && known.Verdict == selector.Outdated
-					})
-				})
-				if s := statusTable(t, next.socket); !strings.Contains(s, "ran before this one wait for ") {
-					t.Errorf("the status does not say why it is not asked:\n%s", s)
+				s := newScene(t)
+				p, runDir := smallRun(t)
+				args := append(p.args(s.Path(), source), "--run-dir", runDir)
+				servers := []*testfleet.Server{s.start(nil), s.start(nil), s.start(nil)}
+				if hadJournal {
+					first := &service{socket: p.socket, stateDir: p.stateDir}
+					first.serve(t, args)
+					_ = first.client(t)
+					s.replace()
+					s.allUpgraded(servers)
+					first.stop()
 				}
-				known := time.Now()
-				eventually(t, "the clock of process starts, of 10 ms, has gone on", func() bool { return time.Since(known) > 20*time.Millisecond })
-				later := s.start(func(o *testfleet.Options) { o.Binary = old })
-				s.upgraded(later)
-				s.upgraded(server)
-				for _, one := range []*testfleet.Server{server, later} {
-					if n := one.Signals(); n != 1 {
-						t.Errorf("server %d got %d signals, want 1", one.PID(), n)
-					}
+				before := signals(servers)
+				room := fill(t, runDir)
+				killed := &service{socket: p.socket, stateDir: p.stateDir}
+				killed.start(t, thisBinary(t), args)
+				_ = killed.client(t)
+				s.replace()
+				requireJournalError(t, killed, servers)
+				killed.kill()
+				next := &service{socket: p.socket, stateDir: p.stateDir}
+				next.serve(t, args)
+				requireJournalError(t, next, servers)
+				requireSignals(t, servers, before)
+				room()
+				s.allUpgraded(servers)
+				s.phase(next.client(t), rollout.PhaseComplete)
+				for i := range before {
+					before[i]++
+				}
+				requireSignals(t, servers, before)
+				if text := statusTable(t, next.socket); strings.Contains(text, "no space left") {
+					t.Errorf("with room the status is\n%s", text)
 				}
 			})
 		})
 	}
+}
+
+// requireJournalError waits until a service says why it signals none of its outdated servers.
+func requireJournalError(t *testing.T, p *service, servers []*testfleet.Server) {
+	t.Helper()
+	const want = "no space left on device"
+	client := p.client(t)
+	eventually(t, "all servers wait for the journal", func() bool {
+		known, err := client.Servers(within(t))
+		waiting := 0
+		for _, k := range known {
+			if k.Rollout != nil && k.Rollout.State == rollout.Pending && strings.Contains(k.Rollout.Detail, want) {
+				waiting++
+			}
+		}
+		return err == nil && waiting == len(servers)
+	})
+	if text := statusTable(t, p.socket); !strings.Contains(text, want+": no server is signalled") || strings.Contains(text, "halted") {
+		t.Errorf("the status does not say why none is signalled:\n%s", text)
+	}
+	_, text, _ := command(t, "explain", servers[0].PID().String(), "--socket", p.socket)
+	if !strings.Contains(text, want) {
+		t.Errorf("explain does not say why it is not signalled:\n%s", text)
+	}
+	var why string
+	must(t, client.Events(within(t), 0, false, func(e control.Event) error {
+		if e.Kind == control.EventTrouble {
+			why = e.Detail
+		}
+		return nil
+	}))
+	if !strings.Contains(why, want) {
+		t.Errorf("the events give the reason %q", why)
+	}
+}
+
+func signals(servers []*testfleet.Server) (all []int) {
+	for _, server := range servers {
+		all = append(all, server.Signals())
+	}
+	return all
+}
+
+func requireSignals(t *testing.T, servers []*testfleet.Server, want []int) {
+	t.Helper()
+	for i, n := range signals(servers) {
+		if n != want[i] {
+			t.Errorf("server %d got %d signals, want %d", servers[i].PID(), n, want[i])
+		}
+	}
+}
+
+// TestJournal_FullAfterSignal_NoSecondSignal: the service is killed while a server waits for its running calls. A second
+// signal could reach it in the middle of its exec.
+func TestJournal_FullAfterSignal_NoSecondSignal(t *testing.T) {
+	needRoot(t)
+	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
+		s := newScene(t)
+		p, runDir := smallRun(t)
+		args := append(p.args(s.Path(), source), "--run-dir", runDir)
+		server := s.start(func(o *testfleet.Options) { o.Behaviour.Drain = testfleet.Duration(5 * time.Second) })
+		killed := &service{socket: p.socket, stateDir: p.stateDir}
+		killed.start(t, thisBinary(t), args)
+		_ = killed.client(t)
+		s.replace()
+		eventually(t, "the server was signalled", func() bool { return server.Signals() == 1 })
+		room := fill(t, runDir)
+		killed.kill()
+		next := &service{socket: p.socket, stateDir: p.stateDir}
+		next.serve(t, args)
+		client := next.client(t)
+		eventually(t, "the next service knows of it", func() bool {
+			known, err := client.Servers(within(t))
+			return err == nil && slices.ContainsFunc(known, func(k controller.ServerStatus) bool {
+				return k.PID == server.PID() && k.Rollout != nil && k.Rollout.State == rollout.Signalled
+			})
+		})
+		room()
+		s.upgraded(server)
+		requireSignals(t, []*testfleet.Server{server}, []int{1})
+	})
 }
 
 func statusTable(t *testing.T, socket string) string {
@@ -86,10 +170,11 @@ func statusTable(t *testing.T, socket string) string {
 	return stdout
 }
 
-// fill leaves no room on the file system of dir.
-func fill(t *testing.T, dir string) {
+// fill leaves no room on the file system of dir until room is called.
+func fill(t *testing.T, dir string) (room func()) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
+	path := filepath.Join(dir, "filler")
+	f, err := os.Create(path)
 	must(t, err)
 	for block := make([]byte, 4096); err == nil; {
 		_, err = f.Write(block)
@@ -98,4 +183,5 @@ func fill(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	must(t, f.Close())
+	return func() { must(t, os.Remove(path)) }
 }

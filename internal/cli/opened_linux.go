@@ -14,14 +14,13 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/journal"
 )
 
 // Each open of an installed file fires the trigger of the servers that watch its folder. What the opens have told is
 // therefore kept in a file: a service that is started anew opens none of these files again, unless they have changed.
 
 const (
-	// openedName is the file in the state directory.
-	openedName = "opened.json"
 	// openedMost bounds what is read of it: 4,096 answers with a path each.
 	openedMost = 32 << 20
 	// openedDelay is the time between an open and its note. An install that is younger has just fired the trigger itself.
@@ -33,10 +32,6 @@ type opened struct {
 	path string
 	hub  *install.Hub
 	news chan struct{}
-}
-
-func newOpened(dir string, hub *install.Hub) *opened {
-	return &opened{filepath.Join(dir, openedName), hub, make(chan struct{}, 1)}
 }
 
 // remember takes what an earlier service has kept. It is called before the first install is watched. Without the file, or
@@ -86,12 +81,9 @@ func (o *opened) keep(ctx context.Context, failed func(error)) {
 }
 
 // keepOpened takes what an earlier service has opened, and keeps what this one opens until done is called.
-func (a *app) keepOpened(ctx context.Context, watched *installs) (done func(), err error) {
-	dir, err := a.opts.statePath()
-	if err != nil {
-		return nil, err
-	}
-	o := newOpened(dir, watched.hub)
+func (a *app) keepOpened(ctx context.Context, watched *installs) (done func()) {
+	path := filepath.Join(a.opts.runPath(), "opened-"+journal.Key(a.opts.serves())+".json")
+	o := &opened{path, watched.hub, make(chan struct{}, 1)}
 	if err := o.remember(); err != nil {
 		a.log.Warn("installed files are opened once more", "because", err)
 	}
@@ -105,7 +97,7 @@ func (a *app) keepOpened(ctx context.Context, watched *installs) (done func(), e
 	return func() {
 		cancel()
 		<-ended
-	}, nil
+	}
 }
 
 // write replaces the file at once.

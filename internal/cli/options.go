@@ -133,12 +133,12 @@ func (o *options) addSocket(f *pflag.FlagSet) {
 }
 
 func (o *options) addRunDir(f *pflag.FlagSet) {
-	f.StringVar(&o.runDir, "run-dir", "", "where the locks are that keep two services from one install, and the control socket")
-	f.Lookup("run-dir").DefValue = "/run/ebpf-upgrader or $XDG_RUNTIME_DIR/ebpf-upgrader"
+	f.StringVar(&o.runDir, "run-dir", "", "directory of the locks, the control socket and the journal, which need not survive a reboot")
+	f.Lookup("run-dir").DefValue = "/run/ebpf-upgrader or /run/user/UID/ebpf-upgrader"
 }
 
 func (o *options) addStateDir(f *pflag.FlagSet) {
-	f.StringVar(&o.stateDir, "state-dir", "", "where the service keeps what must survive it")
+	f.StringVar(&o.stateDir, "state-dir", "", "directory of what must survive a reboot: an operator's pause")
 	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
 }
 

@@ -6,24 +6,42 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownFolder is the name of this program's folder in those of the system or the user.
 const ownFolder = "ebpf-upgrader"
 
-// runPath is where locks and the control socket live: what goes away when the host restarts.
+// runPath is the directory of the locks, the control socket and the journal: what must survive the process, but not the
+// machine.
 func (o *options) runPath() string {
 	if o.runDir != "" {
 		return o.runDir
 	}
-	if os.Geteuid() == 0 {
+	uid := os.Geteuid()
+	if uid == 0 {
 		return filepath.Join("/run", ownFolder)
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, ownFolder)
-	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", ownFolder, os.Geteuid()))
+	return userRunPath(uid)
 }
+
+// userRunPath is the same for all processes of a user, whatever their environment says: two senders would not see each
+// other's lock otherwise. It is below the directory of the user's sessions, which XDG_RUNTIME_DIR names as a rule, or
+// where there is none below /tmp.
+func userRunPath(uid int) string {
+	sessions := filepath.Join("/run/user", strconv.Itoa(uid))
+	var stat unix.Stat_t
+	if unix.Stat(sessions, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFDIR && int(stat.Uid) == uid {
+		return filepath.Join(sessions, ownFolder)
+	}
+	return fmt.Sprintf("/tmp/%s-%d", ownFolder, uid)
+}
+
+// serves names what a service serves, for the files that it keeps.
+func (o *options) serves() string { return strings.Join(o.installPaths, "\x00") }
 
 // socketPath is where the service listens.
 func (o *options) socketPath() string {
@@ -33,7 +51,7 @@ func (o *options) socketPath() string {
 	return filepath.Join(o.runPath(), "control.sock")
 }
 
-// statePath is where the service keeps what must survive it.
+// statePath is the directory of what must survive the machine: an operator's pause.
 func (o *options) statePath() (string, error) {
 	if o.stateDir != "" {
 		return o.stateDir, nil

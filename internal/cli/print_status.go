@@ -31,8 +31,8 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
 	}
-	if left := s.AloneUntil.Sub(now); left > 0 {
-		row("", "an earlier service may have asked some, and could not keep that: those that ran before this one wait for %s", left.Round(time.Second))
+	if s.JournalError != "" {
+		row("journal", "%s: no server is signalled until it can be written", s.JournalError)
 	}
 	for _, r := range s.Rollouts {
 		if w := r.Waits; w.Servers > 0 {

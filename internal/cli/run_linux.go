@@ -143,21 +143,16 @@ func (a *app) serveLocked(stop context.Context) error {
 	watched := watchInstalls(ctx, h.procfs, a.opts.settle)
 	defer watched.close()
 	watched.serve(h)
-	journal, saved, err := a.openState()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = journal.Close() }()
-	kept, err := a.keepOpened(ctx, watched)
-	if err != nil {
-		return err
-	}
-	defer kept()
+	defer a.keepOpened(ctx, watched)()
 	if pidNamespace() != hostNamespace {
 		a.yield()
 	}
 	cfg := a.serviceConfig(ctx, h, watched, counts.Event)
-	cfg.Journal, cfg.Saved = journal, saved
+	closeState, err := a.openState(&cfg)
+	if err != nil {
+		return err
+	}
+	defer closeState()
 	if !h.gate.closed() {
 		cfg.Prefers = h.watchesInstall
 	}
@@ -188,18 +183,27 @@ func (a *app) yield() {
 	l.RetryAfter += l.Yield
 }
 
-// openState opens what the last process left. What cannot be read is lacking: the service is patient with those whom
-// the last one may have asked.
-func (a *app) openState() (*journal.File, *controller.Saved, error) {
+// openState reads what the last process left: the journal, and an operator's pause. Where the journal cannot be read the
+// service does not start, because the last process may just have signalled any server.
+func (a *app) openState(cfg *controller.ServiceConfig) (done func(), err error) {
 	dir, err := a.opts.statePath()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	journal, saved, err := journal.Open(dir, strings.Join(a.opts.installPaths, "\x00"))
+	file, saved, err := journal.Open(a.opts.runPath(), a.opts.serves())
+	switch {
+	case errors.Is(err, journal.ErrForeign):
+		a.log.Warn("the journal of the last process is replaced", "because", err)
+	case err != nil:
+		return nil, err
+	}
+	pause := journal.NewPause(dir, a.opts.serves())
+	isPaused, err := pause.IsSet()
 	if err != nil {
-		a.log.Warn("going on without the state of the last process", "because", err)
+		a.log.Warn("paused: it cannot be read whether an operator paused the service (ebpf-upgrader resume)", "error", err)
 	}
-	return journal, saved, nil
+	cfg.Journal, cfg.Saved, cfg.Paused, cfg.KeepPause = file, saved, isPaused, pause.Set
+	return func() { _ = file.Close() }, nil
 }
 
 // serveAll runs the service, its control socket and what else listens, until one of them or stop ends.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/journal"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
 )
@@ -205,8 +206,17 @@ func serveAt(t *testing.T, path, source string, args ...string) *service {
 func (s *service) again(t *testing.T, path, source string, args ...string) *service {
 	t.Helper()
 	next := &service{socket: s.socket, stateDir: s.stateDir}
+	t.Cleanup(func() { removeJournal(path) })
 	next.serve(t, append(next.args(path, source), args...))
 	return next
+}
+
+// removeJournal removes what the services of an install have kept in the run directory that they share.
+func removeJournal(path string) {
+	kept, _ := filepath.Glob(filepath.Join((&options{}).runPath(), "*-"+journal.Key(path)+".json*"))
+	for _, file := range kept {
+		_ = os.Remove(file)
+	}
 }
 
 func (s *service) serve(t *testing.T, all []string) {

@@ -20,9 +20,8 @@ type Status struct {
 	Learned  bool            `json:"learned"`
 	Installs []InstallStatus `json:"installs"`
 	Paused   bool            `json:"paused"`
-	// AloneUntil is until when servers that ran before the service are not asked, because an earlier one may have and
-	// could not keep that; zero is not at all. It may be over.
-	AloneUntil time.Time `json:"alone_until,omitzero"`
+	// JournalError is why the journal cannot be written: no server is signalled until it can. It is tried every second.
+	JournalError string `json:"journal_error,omitzero"`
 	// Verdicts counts the servers by the verdict of the last look at each.
 	Verdicts map[selector.Verdict]int `json:"verdicts"`
 	// Rollouts are those under way, ascending by number.
@@ -72,7 +71,7 @@ func (s *Service) Status(ctx context.Context) (status Status, err error) {
 	err = s.do(ctx, func(context.Context) {
 		status = Status{
 			Source: s.cfg.Upgrader.cfg.Source, Learned: len(s.places.fixed) == 0, Installs: s.installs(),
-			Paused: s.paused, AloneUntil: s.alone.until, Verdicts: make(map[selector.Verdict]int), Rollouts: s.current(),
+			Paused: s.paused, JournalError: s.unwritable(), Verdicts: make(map[selector.Verdict]int), Rollouts: s.current(),
 		}
 		for _, k := range s.known {
 			if !k.hidden && IsServer(k.Server) {
@@ -130,6 +129,9 @@ func (s *Service) Servers(ctx context.Context) (servers []ServerStatus, err erro
 			if m := s.member(pid); m != nil {
 				copied := *m
 				copied.Detail = cmp.Or(m.Busy(time.Now()), m.Detail)
+				if m.State == rollout.Pending {
+					copied.Detail = cmp.Or(s.unwritable(), copied.Detail)
+				}
 				status.Rollout = &copied
 			}
 			servers = append(servers, status)
@@ -168,29 +170,35 @@ func (s *Service) Trigger(ctx context.Context, path string, self selector.PID) (
 	return report, err
 }
 
-// Pause lets nobody be asked until Resume, also not by the next process. It pauses whatever fails: an error is
-// that the next process would not know of it.
+// Pause keeps the service, and the next process, from signalling any server until Resume. It pauses whatever fails: an
+// error is that the next process would not know of it.
 func (s *Service) Pause(ctx context.Context) error {
-	return s.steer(ctx, func() { s.paused = true })
+	return s.steer(ctx, true, func() error { return nil })
 }
 
 // Resume ends a pause, and lets rollouts that halted go on. It does whatever fails: an error is that the next
 // process would not know of it.
 func (s *Service) Resume(ctx context.Context) error {
-	return s.steer(ctx, func() {
-		s.paused = false
+	return s.steer(ctx, false, func() error {
 		for _, r := range s.rollouts {
 			r.Resume(time.Now())
 		}
+		return s.save()
 	})
 }
 
-func (s *Service) steer(ctx context.Context, change func()) error {
+// steer waits for the disk that the pause is kept on in the caller's goroutine.
+func (s *Service) steer(ctx context.Context, isPaused bool, change func() error) error {
+	s.steering.Lock()
+	defer s.steering.Unlock()
 	var unsaved error
 	err := s.do(ctx, func(context.Context) {
-		change()
+		s.paused = isPaused
+		unsaved = change()
 		s.touchAll()
-		unsaved = s.save()
 	})
+	if err == nil && s.cfg.KeepPause != nil {
+		err = s.cfg.KeepPause(isPaused)
+	}
 	return errors.Join(err, unsaved)
 }

@@ -186,3 +186,123 @@ func TestACarriedServerThatIsFoundCurrentIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+// TestJournal_Unwritable_NoServerSignalled until it can be written again, also by the service after a restart.
+func TestJournal_Unwritable_NoServerSignalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files["/a"] = at("/a", oldImage)
+		for pid := selector.PID(1); pid <= 4; pid++ {
+			w.begin(pid, "/a", 1)
+		}
+		w.onSignal = func(pid selector.PID) { go w.answer(*w.processes[pid], false) }
+		stop := w.serve(t, 0)
+		w.pass(time.Second)
+		w.change(func() { w.unsaved = errFull })
+		w.land(at("/a", newImage))
+		w.pass(time.Minute)
+		requireNoneSignalled(t, w, 4)
+		requireReason(t, w, errFull.Error())
+		if w.troubles != 1 {
+			t.Errorf("%d errors were reported, want 1", w.troubles)
+		}
+		stop()
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		requireNoneSignalled(t, w, 4)
+		w.change(func() { w.unsaved = nil })
+		w.pass(20 * time.Second)
+		for pid := selector.PID(1); pid <= 4; pid++ {
+			requireAsked(t, w, pid, 1, "after the journal could be written")
+		}
+		if s := w.status(t); s.JournalError != "" || s.Rollouts[0].Phase != rollout.PhaseComplete {
+			t.Errorf("in the end the status is %+v", s)
+		}
+	})
+}
+
+func requireNoneSignalled(t *testing.T, w *world, last selector.PID) {
+	t.Helper()
+	for pid := selector.PID(1); pid <= last; pid++ {
+		requireAsked(t, w, pid, 0, "while the journal cannot be written")
+	}
+}
+
+// requireReason requires that status and servers say why none is signalled, and that nothing halted.
+func requireReason(t *testing.T, w *world, want string) {
+	t.Helper()
+	s := w.status(t)
+	if s.JournalError != want || len(s.Rollouts) != 1 || len(s.Rollouts[0].Halts) > 0 {
+		t.Errorf("the status is %+v, want the reason %q and no halt", s, want)
+	}
+	if m := w.memberOf(t, 1); m.State != rollout.Pending || m.Detail != want {
+		t.Errorf("a server is %+v, want it pending, and why", m)
+	}
+}
+
+// TestJournal_IntentUnwritten_IsRefused and retried within seconds.
+func TestJournal_IntentUnwritten_IsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.limits.Canary = 1
+		w.files["/a"] = at("/a", oldImage)
+		w.begin(1, "/a", 1)
+		w.begin(2, "/a", 2) // whose turn comes a second later
+		w.serve(t, 0)
+		w.pass(time.Second)
+		w.land(at("/a", newImage))
+		w.pass(500 * time.Millisecond)
+		w.change(func() { w.unsaved = errFull })
+		w.pass(time.Minute)
+		signalled, waiting := selector.PID(1), selector.PID(2)
+		if w.asked(1) == 0 {
+			signalled, waiting = waiting, signalled
+		}
+		requireAsked(t, w, signalled, 1, "while the journal could be written")
+		requireAsked(t, w, waiting, 0, "while it cannot")
+		if w.refusals != 1 || w.troubles != 1 {
+			t.Errorf("%d refusals and %d errors were reported, want 1 of each", w.refusals, w.troubles)
+		}
+		w.change(func() { w.unsaved = nil })
+		w.pass(2 * time.Second)
+		requireAsked(t, w, waiting, 1, "soon after it can be written")
+	})
+}
+
+// TestJournal_FullAfterSignal_NotSignalledTwice: what became of the server cannot be written, and the process ends.
+func TestJournal_FullAfterSignal_NotSignalledTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.onSignal = func(selector.PID) { w.unsaved = errFull }
+		stop := w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(10 * time.Second)
+		stop()
+		w.change(func() { w.unsaved, w.onSignal = nil, nil })
+		w.serve(t, 0)
+		w.pass(rollout.DefaultRetryAfter - 20*time.Second)
+		requireAsked(t, w, 7, 1, "before the retry time")
+	})
+}
+
+// TestJournal_WriteFailed_IsRetried although nothing else has to be written.
+func TestJournal_WriteFailed_IsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.onSignal = func(pid selector.PID) {
+			w.unsaved = errFull
+			go w.answer(*w.processes[pid], true)
+		}
+		stop := w.serve(t, 0)
+		w.land(ready(newImage))
+		w.pass(10 * time.Second)
+		w.change(func() { w.unsaved = nil })
+		w.pass(2 * time.Second)
+		stop()
+		if r := w.saved.Rollouts; len(r) != 1 || len(r[0].Users) != 1 || r[0].Users[0].Deaths != 1 {
+			t.Errorf("the journal has %+v, want the death", r)
+		}
+	})
+}

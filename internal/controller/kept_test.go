@@ -9,36 +9,45 @@ import (
 	"ebpf-upgrader/internal/rollout"
 )
 
-// journal keeps what a service saves, for the next one over the same world.
-type journal struct{ w *world }
+// journal keeps what a service saves, for the next one over the same world. What cannot be written is part of the next
+// write that succeeds.
+type journal struct {
+	w   *world
+	all controller.Saved
+}
 
-func (j *journal) Save(s controller.Saved) error {
+func newJournal(w *world) *journal {
+	j := &journal{w: w}
+	if w.saved != nil {
+		j.all = *w.saved
+	}
+	return j
+}
+
+// write changes a copy: a service may still read the one before.
+func (j *journal) write(change func(*controller.Saved)) error {
+	j.all.Rollouts = slices.Clone(j.all.Rollouts)
+	for i := range j.all.Rollouts {
+		j.all.Rollouts[i].Members = slices.Clone(j.all.Rollouts[i].Members)
+	}
+	change(&j.all)
 	j.w.mu.Lock()
 	defer j.w.mu.Unlock()
 	if j.w.unsaved == nil {
-		j.w.saved = &s
+		saved := j.all
+		j.w.saved = &saved
 	}
 	return j.w.unsaved
 }
 
-// kept is a copy of what was saved, for changing it; a service may still read the one before.
-func (w *world) kept(change func(*controller.Saved)) {
-	w.change(func() {
-		var saved controller.Saved
-		if w.saved != nil {
-			saved = *w.saved
-		}
-		saved.Rollouts = slices.Clone(saved.Rollouts)
-		for i := range saved.Rollouts {
-			saved.Rollouts[i].Members = slices.Clone(saved.Rollouts[i].Members)
-		}
-		change(&saved)
-		w.saved = &saved
-	})
+func (j *journal) Save(s controller.Saved) error {
+	return j.write(func(all *controller.Saved) { *all = s })
 }
 
+func (j *journal) Flush() error { return j.write(func(*controller.Saved) {}) }
+
 func (j *journal) Rollout(r rollout.Snapshot) error {
-	j.w.kept(func(s *controller.Saved) {
+	return j.write(func(s *controller.Saved) {
 		s.Number = max(s.Number, r.Number)
 		for i, old := range s.Rollouts {
 			if old.Number == r.Number {
@@ -49,18 +58,16 @@ func (j *journal) Rollout(r rollout.Snapshot) error {
 		}
 		s.Rollouts = append(s.Rollouts, r)
 	})
-	return nil
 }
 
 func (j *journal) Forget(number uint64) error {
-	j.w.kept(func(s *controller.Saved) {
+	return j.write(func(s *controller.Saved) {
 		s.Rollouts = slices.DeleteFunc(s.Rollouts, func(r rollout.Snapshot) bool { return r.Number == number })
 	})
-	return nil
 }
 
 func (j *journal) Note(server rollout.MemberSnapshot) error {
-	j.w.kept(func(s *controller.Saved) {
+	return j.write(func(s *controller.Saved) {
 		for i := range s.Rollouts {
 			r := &s.Rollouts[i]
 			r.Members = slices.DeleteFunc(r.Members, func(o rollout.MemberSnapshot) bool { return o.PID == server.PID })
@@ -69,5 +76,4 @@ func (j *journal) Note(server rollout.MemberSnapshot) error {
 			}
 		}
 	})
-	return nil
 }

@@ -16,6 +16,7 @@ import (
 // lookAgain does what the agenda has for now.
 func (s *Service) lookAgain(ctx context.Context) {
 	now := time.Now()
+	s.flush(now)
 	switch {
 	case s.agenda.everybodyDue(now):
 		s.roundOverAll(ctx, ReasonRetry)
@@ -143,10 +144,6 @@ func (s *Service) see(v view, now time.Time) {
 	}
 	delete(s.over, pid)
 	k := s.meet(v, now)
-	if v.decision.Verdict == selector.Outdated && s.alone.has(k, now) {
-		v.decision.Detail = leftAlone
-		k.Detail = leftAlone
-	}
 	r := s.rolloutOf(pid)
 	if r != nil {
 		s.touch(r)
@@ -237,7 +234,7 @@ func (s *Service) watchQuiet(m *rollout.Member) {
 
 // moved takes a change of a member's state.
 func (s *Service) moved(m rollout.Member, from rollout.State) {
-	s.note(&m)
+	_ = s.note(&m) // tried again until it is written
 	s.cfg.Observer.Moved(m, from)
 	s.watchQuiet(&m)
 	switch m.State {

@@ -254,6 +254,11 @@ func (m *model) step() {
 	case 4:
 		m.note("the service is started anew")
 		m.stop()
+		m.change(func() {
+			if m.unsaved != nil {
+				clear(m.halted) // a halt that was not written is one that the next service does not know of
+			}
+		})
 		m.run()
 	case 5:
 		m.secondSender()
@@ -261,6 +266,11 @@ func (m *model) step() {
 		_ = m.service.Resume(m.ctx)
 	case 7, 8:
 		m.occupy()
+	case 9:
+		m.change(func() {
+			m.unsaved = map[bool]error{true: errFull}[m.unsaved == nil]
+			m.note("the journal can be written: %t", m.unsaved == nil)
+		})
 	}
 	m.pass(time.Duration(m.dice(4000)) * time.Millisecond)
 }
@@ -340,7 +350,7 @@ func (m *model) run() {
 	})
 	cfg := controller.ServiceConfig{
 		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.world, Events: m.events,
-		ScanEvery: 10 * time.Minute, Observer: m, Journal: &journal{m.world}, Saved: m.saved,
+		ScanEvery: 10 * time.Minute, Observer: m, Journal: newJournal(m.world), Saved: m.saved, Paused: m.paused, KeepPause: m.keepPause,
 		Quiet: quiet.New(m, quietFor),
 	}
 	if !m.learned {
@@ -397,7 +407,7 @@ func TestWhateverHappensTheRulesHold(t *testing.T) {
 
 // settle lands a good binary and waits: everybody must run it, but those who absorb every signal.
 func (m *model) settle(seed uint64) {
-	m.change(func() { m.quiet = true })
+	m.change(func() { m.quiet, m.unsaved = true, nil })
 	m.pass(time.Minute) // what was lost before is told
 	for _, path := range m.paths {
 		m.ino++

@@ -50,7 +50,6 @@ func (s *Service) ended(pid selector.PID, exit selector.Exit) {
 	s.agenda.forget(pid)
 	s.lookedAt(pid)
 	delete(s.over, pid)
-	s.alone.ended(pid)
 	k := s.known[pid]
 	if k == nil {
 		return

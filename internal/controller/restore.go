@@ -21,7 +21,7 @@ func (s *Service) restore(ctx context.Context) {
 	if s.cfg.Saved == nil {
 		return
 	}
-	s.paused, s.number = s.cfg.Saved.Paused, s.cfg.Saved.Number
+	s.number = s.cfg.Saved.Number
 	for _, saved := range s.cfg.Saved.Rollouts {
 		r := &attached{}
 		r.Rollout = rollout.Restore(s.rolloutConfig(r), saved)
@@ -36,7 +36,6 @@ func (s *Service) restore(ctx context.Context) {
 		}
 	}
 	s.orphansDue = time.Now().Add(s.cfg.ForgetAfter)
-	s.leaveAlone()
 }
 
 // restoreServer takes one in that may still live. What the operator named is the place of all that it was asked
@@ -139,6 +138,6 @@ func (s *Service) drop(r *attached) {
 		delete(s.rollouts, image)
 	}
 	if s.cfg.Journal != nil {
-		s.journaled(s.cfg.Journal.Forget(r.Number()))
+		_ = s.journaled(s.cfg.Journal.Forget(r.Number()))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"ebpf-upgrader/internal/rollout"
@@ -66,9 +67,13 @@ type ServiceConfig struct {
 	// Quiet, if any, tells when a server can be signalled without losing a request.
 	Quiet idleness
 	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
-	Journal  journal
-	Saved    *Saved
-	Observer Observer
+	Journal journal
+	Saved   *Saved
+	// Paused says that an operator paused an earlier process. KeepPause, if any, keeps that for the next one; it may wait
+	// for a disk.
+	Paused    bool
+	KeepPause func(paused bool) error
+	Observer  Observer
 }
 
 // Service makes rounds when an install changes, when a server appears, and when it is time to look
@@ -107,9 +112,11 @@ type Service struct {
 	ends     chan end
 	// orphansDue is when the rollouts of an earlier process are forgotten to which no place has come.
 	orphansDue time.Time
-	alone      alone
-	// unsaved says that the journal failed, and that this was told.
-	unsaved bool
+	// journalErr is why the journal could not be written; nil: all is written. flushAt is when it is tried again.
+	journalErr error
+	flushAt    time.Time
+	// steering orders the requests of operators to pause and to resume, with what is kept of them.
+	steering sync.Mutex
 }
 
 // NewService returns a Service that has yet to Run.
@@ -128,7 +135,7 @@ func NewService(cfg ServiceConfig) *Service {
 		postponed: make(map[uint32]map[selector.PID]bool),
 		perUser:   make(map[uint32]int), perOwner: make(map[uint32]int),
 		followed: make(map[selector.PID]context.CancelFunc), ends: make(chan end),
-		served: served{users: make(map[uint32]uint64)}, alone: alone{fresh: make(map[selector.PID]bool)}, looks: make(accounts), acts: make(accounts),
+		served: served{users: make(map[uint32]uint64)}, looks: make(accounts), acts: make(accounts),
 	}
 }
 
@@ -208,6 +215,7 @@ func (s *Service) start(ctx context.Context) {
 	for _, p := range s.places.fixed {
 		s.cfg.Installs.Watch(p.Place)
 	}
+	s.paused = s.cfg.Paused
 	s.restore(ctx)
 	if len(s.places.fixed) == 0 {
 		s.roundOverAll(ctx, ReasonInstall)
@@ -233,7 +241,6 @@ func (s *Service) happened(ctx context.Context, e Event) {
 			k.hidden = k.hidden || e.Kind == Became
 			k.foreign.execed()
 		}
-		s.alone.execed(e.PID, now)
 		s.agenda.soon(e.PID, now)
 	case Forked:
 		s.agenda.at(e.PID, now.Add(selector.ForkAge))

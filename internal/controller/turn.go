@@ -18,12 +18,12 @@ const idle = 24 * time.Hour
 // next says whose turn it is, and for how long nothing is to be done if nothing happens.
 func (s *Service) next(now time.Time) (*rollout.Member, time.Duration) {
 	wake := now.Add(idle)
-	for _, at := range []time.Time{s.agenda.next, s.places.next, s.losses.next, s.orphansDue} {
+	for _, at := range []time.Time{s.agenda.next, s.places.next, s.losses.next, s.orphansDue, s.flushAt} {
 		if !at.IsZero() && at.Before(wake) {
 			wake = at
 		}
 	}
-	if s.paused || !s.agenda.all.IsZero() {
+	if s.paused || s.journalErr != nil || !s.agenda.all.IsZero() {
 		return nil, wake.Sub(now)
 	}
 	m, at := s.turn(now)
@@ -84,7 +84,7 @@ func (s *Service) permission(m *rollout.Member, now time.Time) rollout.Permissio
 	switch {
 	case !s.home(m.PID).asks():
 		return rollout.Refuse
-	case s.alone.has(s.known[m.PID], now), !s.acts.rest(m.UID, now).IsZero(), now.Sub(s.known[m.PID].inExecAt) < execGrace:
+	case !s.acts.rest(m.UID, now).IsZero(), now.Sub(s.known[m.PID].inExecAt) < execGrace:
 		return rollout.Later
 	case s.cfg.Quiet == nil:
 		return rollout.Allow
@@ -124,9 +124,10 @@ func (s *Service) ask(ctx context.Context, m *rollout.Member) {
 	if s.canaryVanished(m) {
 		return
 	}
-	intent := *m
-	intent.State, intent.Since, intent.SignalledAt = rollout.Signalled, now, now
-	s.note(&intent)
+	if err := s.noteIntent(m, now); err != nil {
+		s.cfg.Observer.Refused(*m, err)
+		return
+	}
 	start := time.Now()
 	d := s.cfg.Upgrader.deliver(m.Identity(), atHome{compared{s}, home})
 	s.acted(m.UID, start)

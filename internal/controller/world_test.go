@@ -77,8 +77,9 @@ type world struct {
 	fails error
 	// blind, if any, is why nobody knows who was sent a signal.
 	blind error
-	// unsaved, if any, is why nothing can be saved.
+	// unsaved, if any, is why nothing can be saved, and paused what an operator's last request left.
 	unsaved error
+	paused  bool
 	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
 	// whether the file is unready then.
 	slowCheck func(controller.Place) (time.Duration, bool)
@@ -267,6 +268,16 @@ func (w *world) Refused(rollout.Member, error) { w.change(func() { w.refusals++ 
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 
+// keepPause keeps what an operator requested for the next service.
+func (w *world) keepPause(paused bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unsaved == nil {
+		w.paused = paused
+	}
+	return w.unsaved
+}
+
 // land makes i what stands at its path, and tells the service, place by place.
 func (w *world) land(i selector.Install) {
 	var places []controller.Place
@@ -379,7 +390,7 @@ func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	t.Helper()
 	cfg := controller.ServiceConfig{
 		Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Events: w.events,
-		ScanEvery: scanEvery, Observer: w, Journal: &journal{w}, Saved: w.saved,
+		ScanEvery: scanEvery, Observer: w, Journal: newJournal(w), Saved: w.saved, Paused: w.paused, KeepPause: w.keepPause,
 		MaxPerUser: w.maxPerUser, MaxPlacesPerUser: w.maxPlaces,
 	}
 	if w.brief {

@@ -2,21 +2,21 @@
 
 // Package journal keeps in one file what must survive the service.
 //
-// The file must survive the process, not the machine: nothing is written through to a disk, and what
-// an earlier boot left is not used. Its form is JSON lines:
+// The file must survive the process, not the machine: its place is a file system in memory, nothing is written through to
+// a disk, and what an earlier boot left is not used. [Pause] is the exception. The form of the journal is JSON lines:
 //
-//	{"ebpf_upgrader_state":3,"boot_id":"…","serves":"…"}
+//	{"ebpf_upgrader_journal":1,"boot_id":"…","serves":"…"}
 //	{"service":{…}}
 //	{"rollout":{…}}
 //	{"server":{…}}    as often as there are servers
 //	{"server":{…}}    for every change since: a later line replaces an earlier one of the same PID
+//	{"forget":7}      a rollout is over, with its servers
 //
 // Moments are in nanoseconds of CLOCK_BOOTTIME, so that jumps of the wall clock do not move them; only
 // the time at which the installed file was modified is its file system's.
 //
-// A file that lacks something, because it could not be written when a signal was about to be sent, is one that
-// its owner may not write to (mode 0400): to say so takes no room on a full disk. Whoever finds it must take any server
-// for one that was asked.
+// The intent to signal a server is written before the signal is sent. Where it cannot be written, the server must not be
+// signalled. So every server that was signalled is in the file, however the process ends.
 //
 // A line counts only if it is, byte for byte, what this version would have written: nobody gets half a
 // server. A last line that is not is taken for one that a killed process did not finish, and left

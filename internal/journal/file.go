@@ -5,7 +5,6 @@
 package journal
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -29,12 +28,14 @@ import (
 
 // ErrForeign means that the file holds something that this version did not write for this install.
 // The caller may warn and go on as if it were not there: the next Save replaces it.
-var ErrForeign = errors.New("not a state of this install that this version can read")
+var ErrForeign = errors.New("not a journal of this service that this version can read")
 
 const (
 	// maxNotes is after how many notes the file is written anew without the lines that were replaced:
 	// some 40 MB.
 	maxNotes = 100_000
+	// maxUnwritten bounds the lines that wait to be appended; beyond it the next file is written as a whole.
+	maxUnwritten = 64 << 10
 	// maxSize is more than that and a host full of servers can make of it.
 	maxSize = 256 << 20
 	// retryAfter is how long notes leave a file alone that could not be written as a whole.
@@ -57,8 +58,6 @@ type File struct {
 	service  []byte
 	rollouts map[uint64][]byte
 	servers  map[selector.PID]keptServer
-	// lacks says that something could not be written, and that the file says so.
-	lacks bool
 	// failed and failedAt are of the last attempt to write a whole file for a note.
 	failed   error
 	failedAt time.Time
@@ -70,45 +69,38 @@ type keptServer struct {
 	line    []byte
 }
 
-// Open finds what was kept in dir for a service, and makes dir (mode 0700) if it is
-// missing. serves names what the service serves; each has a file of its own. Open answers nil when
-// nothing was kept during this boot. It changes nothing in an existing file.
+// Open reads what was kept in dir for a service. serves names what the service serves; each has a file of its own. The
+// result is nil where nothing was kept during this boot. Open changes nothing: the first write makes dir (mode 0700) and
+// the file.
 //
-// The File is usable whatever the error: a Save tries anew. What was kept is lacking then, for an earlier process may
-// have failed in the same way. The caller must Close the File. With [ErrForeign] nothing else is wrong than what was
-// found.
+// With [ErrForeign] nothing is wrong but the file that was found, and the File can be used: its first write replaces what
+// was found. With any other error there is no File. The caller must Close the File.
 func Open(dir, serves string) (*File, *controller.Saved, error) {
-	sum := sha256.Sum256([]byte(serves))
 	f := &File{
-		path:     filepath.Join(dir, "rollouts-"+hex.EncodeToString(sum[:8])+".jsonl"),
+		path:     filepath.Join(dir, "journal-"+Key(serves)+".jsonl"),
 		serves:   serves,
 		service:  encode(line{Service: &service{}}),
 		rollouts: make(map[uint64][]byte),
 		servers:  make(map[selector.PID]keptServer),
 	}
 	saved, err := f.read()
-	if err == nil || errors.Is(err, ErrForeign) {
-		err = errors.Join(err, f.writable())
+	switch {
+	case errors.Is(err, ErrForeign):
+		return f, nil, err
+	case err != nil:
+		return nil, nil, err
 	}
-	if err != nil {
-		saved = cmp.Or(saved, &controller.Saved{})
-		saved.Lacking = true
-	}
-	return f, saved, err
+	return f, saved, nil
 }
 
-// writable makes the directory if it has to.
-func (f *File) writable() error {
-	dir := filepath.Dir(f.path)
-	err := os.MkdirAll(dir, 0o700)
-	if err == nil {
-		err = unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
-	}
-	return f.wrap("write", err)
+// Key is the part of a file's name that tells the service apart that serves names.
+func Key(serves string) string {
+	sum := sha256.Sum256([]byte(serves))
+	return hex.EncodeToString(sum[:8])
 }
 
 func (f *File) read() (*controller.Saved, error) {
-	content, lacks, err := readOwn(f.path)
+	content, err := readOwn(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -120,9 +112,6 @@ func (f *File) read() (*controller.Saved, error) {
 		return nil, f.wrap("read", err)
 	}
 	kept, err := parse(content, header{Version: version, BootID: text(boot), Serves: text(f.serves)})
-	if err == nil && kept.service == nil && lacks && len(content) == 0 {
-		return &controller.Saved{Lacking: true}, nil
-	}
 	if err != nil || kept.service == nil {
 		return nil, f.wrap("read", err)
 	}
@@ -133,28 +122,24 @@ func (f *File) read() (*controller.Saved, error) {
 	for pid, s := range kept.servers {
 		f.servers[pid] = keptServer{s.Rollout, encode(line{Server: &s})}
 	}
-	saved := kept.saved(readClock())
-	saved.Lacking = lacks
-	return saved, nil
+	return kept.saved(readClock()), nil
 }
 
-// readOwn reads a regular file of this user, and reports whether it lacks something. It does not wait for the other end
-// of a pipe.
-func readOwn(path string) (content []byte, lacks bool, err error) {
+// readOwn reads a regular file of this user. It does not wait for the other end of a pipe.
+func readOwn(path string) ([]byte, error) {
 	file, err := openOwn(path)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		return nil, false, err
+		return nil, err
 	case info.Size() > maxSize:
-		return nil, false, fmt.Errorf("%w: has %d bytes", ErrForeign, info.Size())
+		return nil, fmt.Errorf("%w: has %d bytes", ErrForeign, info.Size())
 	}
-	content, err = io.ReadAll(io.LimitReader(file, maxSize))
-	return content, info.Mode() == lacking, err
+	return io.ReadAll(io.LimitReader(file, maxSize))
 }
 
 func openOwn(path string) (*os.File, error) {
@@ -185,7 +170,7 @@ func (f *File) Save(s controller.Saved) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clock := readClock()
-	f.service = encode(line{Service: &service{Paused: s.Paused, Number: s.Number, AloneUntil: clock.moment(s.AloneUntil)}})
+	f.service = encode(line{Service: &service{Number: s.Number}})
 	clear(f.rollouts)
 	clear(f.servers)
 	for _, r := range s.Rollouts {
@@ -197,7 +182,7 @@ func (f *File) Save(s controller.Saved) error {
 			}
 		}
 	}
-	return f.written(f.replace())
+	return f.wrap("write", f.replace())
 }
 
 // Rollout replaces what was kept of one rollout, but not of its servers; see Note.
@@ -206,7 +191,7 @@ func (f *File) Rollout(r rollout.Snapshot) error {
 	defer f.mu.Unlock()
 	encoded := encode(line{Rollout: newRollout(r, readClock())})
 	f.rollouts[r.Number] = encoded
-	return f.written(f.append(encoded))
+	return f.wrap("write", f.append(encoded))
 }
 
 // Forget ends what was kept of a rollout and its servers; see Note.
@@ -215,12 +200,12 @@ func (f *File) Forget(number uint64) error {
 	defer f.mu.Unlock()
 	delete(f.rollouts, number)
 	maps.DeleteFunc(f.servers, func(_ selector.PID, s keptServer) bool { return s.rollout == number })
-	return f.written(f.append(encode(line{Forget: number})))
+	return f.wrap("write", f.append(encode(line{Forget: number})))
 }
 
 // Note replaces what was kept of one server, or forgets it when its state is not one to keep. When
-// Note returns without an error, the kernel has the line. What could not be written is written with
-// the next Note or Save; until then the file says that something is lacking.
+// Note returns without an error, the kernel has the line, and all that was written before. What could not be written is
+// written with the next call that writes, in order; see Flush.
 func (f *File) Note(s rollout.MemberSnapshot) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -230,38 +215,17 @@ func (f *File) Note(s rollout.MemberSnapshot) error {
 	} else {
 		delete(f.servers, s.PID)
 	}
-	return f.written(f.append(encoded))
+	return f.wrap("write", f.append(encoded))
 }
 
-// The modes of a file that has all that was to be kept, and of one that has not.
-const (
-	whole   fs.FileMode = 0o600
-	lacking fs.FileMode = 0o400
-)
-
-// written has the file say whether all was written, which takes no room. That it cannot be said is not told: the
-// caller is told that nothing could be kept.
-func (f *File) written(err error) error {
-	switch lacks := err != nil; {
-	case lacks == f.lacks:
-	case lacks:
-		f.lacks = f.mark(lacking) == nil
-	default:
-		f.lacks = f.mark(whole) != nil
+// Flush writes what could not be written; see Note.
+func (f *File) Flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return f.wrap("write", f.replace())
 	}
-	return f.wrap("write", err)
-}
-
-// mark makes an empty file where there is none to be marked.
-func (f *File) mark(mode fs.FileMode) error {
-	file, err := openOwn(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		file, err = os.OpenFile(f.path, os.O_RDONLY|os.O_CREATE|os.O_EXCL, mode)
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Chmod(mode), file.Close())
+	return f.wrap("write", f.add())
 }
 
 // append adds a line to the file, or writes it anew.
@@ -282,7 +246,7 @@ func (f *File) add() error {
 		f.unwritten = f.unwritten[:0]
 		return nil
 	}
-	if n > 0 && f.file.Truncate(f.size) != nil {
+	if n > 0 && f.file.Truncate(f.size) != nil || len(f.unwritten) > maxUnwritten {
 		f.drop() // a whole new file is needed
 	}
 	return err
@@ -330,7 +294,7 @@ func (f *File) create(content []byte) (*os.File, error) {
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, whole)
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -371,7 +335,7 @@ func (f *File) wrap(verb string, err error) error {
 	} else if link, ok := errors.AsType[*os.LinkError](err); ok {
 		err = link.Err
 	}
-	return fmt.Errorf("%s state %q: %w", verb, f.path, err)
+	return fmt.Errorf("%s journal %q: %w", verb, f.path, err)
 }
 
 func bootID() (string, error) {

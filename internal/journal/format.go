@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	version = 3
+	version = 1
 	// magic is how every file begins.
-	magic = `{"ebpf_upgrader_state":`
+	magic = `{"ebpf_upgrader_journal":`
 )
 
 type header struct {
-	Version int  `json:"ebpf_upgrader_state"`
+	Version int  `json:"ebpf_upgrader_journal"`
 	BootID  text `json:"boot_id"`
 	Serves  text `json:"serves"`
 }
@@ -42,10 +42,8 @@ type line struct {
 }
 
 type service struct {
-	Paused bool   `json:"paused"`
+	// Number is that of the latest rollout.
 	Number uint64 `json:"number"`
-	// AloneUntil is left out where it is zero, as by those who did not know it.
-	AloneUntil *int64 `json:"alone_until,omitempty"`
 }
 
 type rolloutLine struct {
@@ -222,9 +220,6 @@ func (c *contents) take(from []byte) error {
 	}
 	switch {
 	case l.Service != nil:
-		if err := checkMoments(l.Service.AloneUntil); err != nil {
-			return err
-		}
 		c.service = l.Service
 	case l.Rollout != nil:
 		if err := l.Rollout.check(); err != nil {
@@ -297,7 +292,7 @@ func checkMoments(moments ...*int64) error {
 
 // saved leaves out servers of rollouts that are not there.
 func (c contents) saved(now clock) *controller.Saved {
-	s := &controller.Saved{Paused: c.service.Paused, Number: c.service.Number, AloneUntil: now.time(c.service.AloneUntil)}
+	s := &controller.Saved{Number: c.service.Number}
 	servers := make(map[uint64][]rollout.MemberSnapshot)
 	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
 		server := c.servers[pid]

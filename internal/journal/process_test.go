@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/controller"
@@ -147,10 +146,10 @@ func writeToFullDisk(dir string) error {
 	}
 	f, _, err := journal.Open(dir, installPath)
 	err = errors.Join(err, limit(100))
-	if failed := f.Save(saved(1, 2)); !errors.Is(failed, unix.EFBIG) || !strings.HasPrefix(failed.Error(), `write state "`) {
+	if failed := f.Save(saved(1, 2)); !errors.Is(failed, unix.EFBIG) || !strings.HasPrefix(failed.Error(), `write journal "`) {
 		return fmt.Errorf("Save on a full disk: %w", failed)
 	}
-	if _, got, err := journal.Open(dir, installPath); err != nil || !cmp.Equal(got, &controller.Saved{Lacking: true}) {
+	if _, got, err := journal.Open(dir, installPath); err != nil || got != nil {
 		return fmt.Errorf("on a full disk, where nothing was kept: %+v, %w", got, err)
 	}
 	err = errors.Join(err, limit(1<<20), f.Save(saved(1, 2)))
@@ -164,10 +163,16 @@ func writeToFullDisk(dir string) error {
 			return fmt.Errorf("Note on a full disk: %w", failed)
 		}
 	}
-	if _, got, err := journal.Open(dir, installPath); err != nil || len(serversOf(*got)) != 2 || !got.Lacking {
+	if _, got, err := journal.Open(dir, installPath); err != nil || len(serversOf(*got)) != 2 {
 		return fmt.Errorf("on a full disk: %+v, %w", got, err)
 	}
-	return errors.Join(limit(1<<20), f.Note(server(20)))
+	if err := errors.Join(limit(1<<20), f.Flush()); err != nil {
+		return err
+	}
+	if _, got, err := journal.Open(dir, installPath); err != nil || len(serversOf(*got)) != 5 {
+		return fmt.Errorf("after Flush: %+v, %w", got, err)
+	}
+	return f.Note(server(20))
 }
 
 func TestAFullDiskIsSaidAndTriedAgain(t *testing.T) {

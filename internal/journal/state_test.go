@@ -71,7 +71,7 @@ func saved(pids ...selector.PID) controller.Saved {
 		Size: 1 << 40, Born: time.Unix(1, 2), Changed: time.Unix(3, 4), Script: true,
 		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
-	s := controller.Saved{Paused: true, Number: 1<<64 - 1, AloneUntil: start.Add(time.Minute), Rollouts: []rollout.Snapshot{
+	s := controller.Saved{Number: 1<<64 - 1, Rollouts: []rollout.Snapshot{
 		{
 			Number: of, Install: install, Started: start.Add(-time.Hour), Foreign: map[selector.PID]int{0: 1, 42: 3},
 			Users: []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, Why: "\xfe", IsFailed: true}},
@@ -182,7 +182,7 @@ func TestRolloutsAreKeptEachByItself(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	want := saved(1)
-	want.Paused, want.Number, want.AloneUntil = false, of+1, time.Time{} // as nothing was saved as a whole
+	want.Number = of + 1 // as nothing was saved as a whole
 	for _, r := range want.Rollouts {
 		must(t, f.Rollout(r))
 	}
@@ -253,20 +253,24 @@ func TestServicesHaveFilesOfTheirOwn(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatCannotBeMadeIsSaidAndTriedAgain(t *testing.T) {
+func TestOpen_DirectoryUnusable_Fails(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(parent, nil, 0o600))
 	dir := filepath.Join(parent, "dir")
-	f, got, err := open(t, dir, installPath)
-	check(t, got, controller.Saved{Lacking: true})
-	if !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("Open gave %+v, %v; want that %s is no directory", got, err, parent)
+	if f, got, err := journal.Open(dir, installPath); f != nil || !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("Open = %v, %+v, %v, want the error that %s is no directory", f, got, err, parent)
 	}
-	if err := f.Save(saved(1)); !errors.Is(err, unix.ENOTDIR) || !strings.HasPrefix(err.Error(), `write state "`+dir) {
+}
+
+func TestSave_DirectoryRemoved_IsMadeAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	f, _ := mustOpen(t, dir)
+	must(t, os.WriteFile(dir, nil, 0o600))
+	if err := f.Save(saved(1)); !errors.Is(err, unix.ENOTDIR) || !strings.HasPrefix(err.Error(), `write journal "`+dir) {
 		t.Errorf("Save gave %v", err)
 	}
-	must(t, os.Remove(parent))
-	must(t, f.Save(saved(1)))
-	_, got = mustOpen(t, dir)
+	must(t, os.Remove(dir))
+	must(t, f.Flush())
+	_, got := mustOpen(t, dir)
 	check(t, got, saved(1))
 }

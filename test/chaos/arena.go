@@ -152,8 +152,8 @@ func (a *arena) prepare() error {
 		broken: a.broken, patience: 30 * time.Second,
 	}
 	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewNumbers))
-	// The state has little room, which is easily filled.
-	for dir, size := range map[string]string{a.service.path("state"): "256k", installs: "4g"} {
+	// The journal has little room, which is easily filled.
+	for dir, size := range map[string]string{a.service.path("run"): "256k", installs: "4g"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

@@ -116,12 +116,12 @@ func (s *service) holds() (h holdings, err error) {
 	return h, err
 }
 
-// writesState reports whether the service has its state open. It gives that up when the disk is full, and opens
+// writesState reports whether the service has its journal open. It gives that up when the disk is full, and opens
 // it with the next line that it has to write, which may be a storm later: that is no leak.
 func (s *service) writesState(fds []os.DirEntry) bool {
 	return slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
 		target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.current().pid, fd.Name()))
-		return filepath.Dir(target) == s.path("state")
+		return filepath.Dir(target) == s.path("run") && filepath.Ext(target) == ".jsonl"
 	})
 }
 

@@ -209,9 +209,9 @@ func (s *service) trouble(ctx context.Context, r *rand.Rand, restarts int) error
 	return nil
 }
 
-// fillDisk leaves no room for the state for a while, again and again until ctx ends.
+// fillDisk leaves no room for the journal for a while, again and again until ctx ends.
 func (s *service) fillDisk(ctx context.Context, r *rand.Rand) error {
-	path := s.path("state/ballast")
+	path := s.path("run/ballast")
 	for pause(ctx, r, time.Second, 4*time.Second) {
 		f, err := os.Create(path)
 		if err != nil {

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Pause is the file that keeps an operator's pause of one service. Unlike the journal it survives the machine. It exists
+// while the service is paused.
+type Pause struct {
+	path string
+}
+
+// pauseText is for a person; only the existence of the file counts.
+const pauseText = "An operator paused the service: ebpf-upgrader resume ends that, and removes this file.\n"
+
+// NewPause is the file in dir for the service that serves names; see [Open].
+func NewPause(dir, serves string) Pause {
+	return Pause{filepath.Join(dir, "paused-"+Key(serves))}
+}
+
+// IsSet reports whether an operator paused the service. Where that cannot be read the answer is yes, with the error: no
+// server is signalled that an operator may have excluded.
+func (p Pause) IsSet() (bool, error) {
+	switch _, err := os.Lstat(p.path); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return true, fmt.Errorf("read the pause: %w", err)
+	}
+}
+
+// Set keeps a pause, or its end. It waits for the disk, and makes the directory (mode 0700) if it is missing.
+func (p Pause) Set(isPaused bool) error {
+	change := p.remove
+	if isPaused {
+		change = p.write
+	}
+	if err := change(); err != nil {
+		return fmt.Errorf("keep the pause: %w", err)
+	}
+	return nil
+}
+
+func (p Pause) remove() error {
+	if err := os.Remove(p.path); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, p.sync())
+	}
+	return nil
+}
+
+// write puts the whole file in its place, on the disk.
+func (p Pause) write() error {
+	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
+		return err
+	}
+	next := p.path + ".new"
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(pauseText)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(next, p.path)
+	}
+	if err != nil {
+		_ = os.Remove(next)
+		return err
+	}
+	return p.sync()
+}
+
+// sync puts the directory on the disk.
+func (p Pause) sync() error {
+	dir, err := os.Open(filepath.Dir(p.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package journal_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/journal"
+)
+
+func requirePaused(t *testing.T, p journal.Pause, want bool, when string) {
+	t.Helper()
+	if got, err := p.IsSet(); got != want || err != nil {
+		t.Errorf("%s IsSet = %t, %v, want %t", when, got, err, want)
+	}
+}
+
+func TestPause_SetAndReset_IsKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	host, install := journal.NewPause(dir, ""), journal.NewPause(dir, installPath)
+	requirePaused(t, host, false, "without a directory")
+	must(t, host.Set(false))
+	for range 2 {
+		must(t, host.Set(true))
+		requirePaused(t, journal.NewPause(dir, ""), true, "after Set")
+		requirePaused(t, install, false, "of another service")
+	}
+	if text, err := os.ReadFile(theFile(t, dir)); err != nil || !strings.Contains(string(text), "ebpf-upgrader resume") {
+		t.Errorf("the file says %q, %v", text, err)
+	}
+	must(t, host.Set(false))
+	must(t, host.Set(false))
+	requirePaused(t, host, false, "after the reset")
+}
+
+func TestPause_Unreadable_CountsAsPaused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	p := journal.NewPause(file, "")
+	if got, err := p.IsSet(); !got || !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), file) {
+		t.Errorf("IsSet = %t, %v, want paused, and why", got, err)
+	}
+	for _, isPaused := range []bool{true, false} {
+		if err := p.Set(isPaused); !errors.Is(err, unix.ENOTDIR) {
+			t.Errorf("Set(%t) = %v, want why it cannot be kept", isPaused, err)
+		}
+	}
+}
