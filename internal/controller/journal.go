@@ -11,21 +11,13 @@ import (
 	"ebpf-upgrader/internal/rollout"
 )
 
-// Saved is what must survive the process that runs a service.
-type Saved struct {
-	// Number is that of the latest rollout; numbers are not used again.
-	Number uint64
-	// Rollouts are those that no other has superseded, ascending by Number.
-	Rollouts []rollout.Snapshot
-}
-
 // journal keeps what must survive. None of its methods may wait for a disk. What a method could not write is written by
 // the next call that succeeds.
 type journal interface {
 	// Flush writes what could not be written.
 	Flush() error
 	// Save replaces all that was kept.
-	Save(s Saved) error
+	Save(s rollout.Snapshots) error
 	// Rollout replaces what was kept of one rollout, but not of its servers, which r does not have.
 	Rollout(r rollout.Snapshot) error
 	// Forget ends what was kept of a rollout and its servers.
@@ -65,7 +57,7 @@ func (s *Service) save() error {
 	if s.cfg.Journal == nil {
 		return nil
 	}
-	saved := Saved{Number: s.number}
+	saved := rollout.Snapshots{Number: s.number}
 	for r := range s.remembered() {
 		saved.Rollouts = append(saved.Rollouts, r.WithMembers())
 	}

@@ -5,7 +5,6 @@ package controller_test
 import (
 	"slices"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 )
 
@@ -13,7 +12,7 @@ import (
 // write that succeeds.
 type journal struct {
 	w   *world
-	all controller.Saved
+	all rollout.Snapshots
 }
 
 func newJournal(w *world) *journal {
@@ -25,7 +24,7 @@ func newJournal(w *world) *journal {
 }
 
 // write changes a copy: a service may still read the one before.
-func (j *journal) write(change func(*controller.Saved)) error {
+func (j *journal) write(change func(*rollout.Snapshots)) error {
 	j.all.Rollouts = slices.Clone(j.all.Rollouts)
 	for i := range j.all.Rollouts {
 		j.all.Rollouts[i].Members = slices.Clone(j.all.Rollouts[i].Members)
@@ -40,14 +39,14 @@ func (j *journal) write(change func(*controller.Saved)) error {
 	return j.w.unsaved
 }
 
-func (j *journal) Save(s controller.Saved) error {
-	return j.write(func(all *controller.Saved) { *all = s })
+func (j *journal) Save(s rollout.Snapshots) error {
+	return j.write(func(all *rollout.Snapshots) { *all = s })
 }
 
-func (j *journal) Flush() error { return j.write(func(*controller.Saved) {}) }
+func (j *journal) Flush() error { return j.write(func(*rollout.Snapshots) {}) }
 
 func (j *journal) Rollout(r rollout.Snapshot) error {
-	return j.write(func(s *controller.Saved) {
+	return j.write(func(s *rollout.Snapshots) {
 		s.Number = max(s.Number, r.Number)
 		for i, old := range s.Rollouts {
 			if old.Number == r.Number {
@@ -61,13 +60,13 @@ func (j *journal) Rollout(r rollout.Snapshot) error {
 }
 
 func (j *journal) Forget(number uint64) error {
-	return j.write(func(s *controller.Saved) {
+	return j.write(func(s *rollout.Snapshots) {
 		s.Rollouts = slices.DeleteFunc(s.Rollouts, func(r rollout.Snapshot) bool { return r.Number == number })
 	})
 }
 
 func (j *journal) Note(server rollout.MemberSnapshot) error {
-	return j.write(func(s *controller.Saved) {
+	return j.write(func(s *rollout.Snapshots) {
 		for i := range s.Rollouts {
 			r := &s.Rollouts[i]
 			r.Members = slices.DeleteFunc(r.Members, func(o rollout.MemberSnapshot) bool { return o.PID == server.PID })

@@ -68,7 +68,7 @@ type ServiceConfig struct {
 	Quiet idleness
 	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal journal
-	Saved   *Saved
+	Saved   *rollout.Snapshots
 	// Paused says that an operator paused an earlier process. KeepPause, if any, keeps that for the next one; it may wait
 	// for a disk.
 	Paused    bool

@@ -48,7 +48,7 @@ type world struct {
 
 	service *controller.Service
 	limits  rollout.Limits
-	saved   *controller.Saved
+	saved   *rollout.Snapshots
 	// onSignal, if any, is told of each signal, with mu held.
 	onSignal func(selector.PID)
 	// brief makes the service follow its servers by itself.

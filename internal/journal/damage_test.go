@@ -15,7 +15,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/journal"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -136,7 +135,7 @@ func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
 	f, _ = mustOpen(t, dir)
 	must(t, f.Note(server(1)))
 	_, got := mustOpen(t, dir)
-	check(t, got, controller.Saved{}) // and not the other boot's rollouts with it
+	check(t, got, rollout.Snapshots{}) // and not the other boot's rollouts with it
 }
 
 func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
@@ -166,7 +165,7 @@ func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
 }
 
 // serversOf are those of all rollouts.
-func serversOf(s controller.Saved) (all []rollout.MemberSnapshot) {
+func serversOf(s rollout.Snapshots) (all []rollout.MemberSnapshot) {
 	for _, r := range s.Rollouts {
 		all = append(all, r.Members...)
 	}

@@ -21,7 +21,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -75,7 +74,7 @@ type keptServer struct {
 //
 // With [ErrForeign] nothing is wrong but the file that was found, and the File can be used: its first write replaces what
 // was found. With any other error there is no File. The caller must Close the File.
-func Open(dir, serves string) (*File, *controller.Saved, error) {
+func Open(dir, serves string) (*File, *rollout.Snapshots, error) {
 	f := &File{
 		path:     filepath.Join(dir, "journal-"+Key(serves)+".jsonl"),
 		serves:   serves,
@@ -99,7 +98,7 @@ func Key(serves string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func (f *File) read() (*controller.Saved, error) {
+func (f *File) read() (*rollout.Snapshots, error) {
 	content, err := readOwn(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -166,7 +165,7 @@ func openOwn(path string) (*os.File, error) {
 
 // Save replaces all that was kept, at once: whoever reads finds the old file or the new one. It does
 // not wait for a disk (no fsync): the file must survive this process, not the machine.
-func (f *File) Save(s controller.Saved) error {
+func (f *File) Save(s rollout.Snapshots) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clock := readClock()

@@ -15,7 +15,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -291,8 +290,8 @@ func checkMoments(moments ...*int64) error {
 }
 
 // saved leaves out servers of rollouts that are not there.
-func (c contents) saved(now clock) *controller.Saved {
-	s := &controller.Saved{Number: c.service.Number}
+func (c contents) saved(now clock) *rollout.Snapshots {
+	s := &rollout.Snapshots{Number: c.service.Number}
 	servers := make(map[uint64][]rollout.MemberSnapshot)
 	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
 		server := c.servers[pid]

@@ -20,8 +20,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/journal"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -119,7 +119,7 @@ func checkLeft(t *testing.T, dir string) {
 	must(t, err)
 	defer func() { _ = f.Close() }()
 	n := taken(dir)
-	after := func(n int) controller.Saved {
+	after := func(n int) rollout.Snapshots {
 		want := saved(1, 2, 3)
 		for i := n - n%20 + 1; i <= n; i++ {
 			s := server(selector.PID(10 + i%20))

@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/journal"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -65,13 +64,13 @@ func server(pid selector.PID) rollout.MemberSnapshot {
 }
 
 // saved has the servers in the first of two rollouts, whose members are told apart by their PIDs.
-func saved(pids ...selector.PID) controller.Saved {
+func saved(pids ...selector.PID) rollout.Snapshots {
 	install := selector.Install{
 		Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
 		Size: 1 << 40, Born: time.Unix(1, 2), Changed: time.Unix(3, 4), Script: true,
 		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
-	s := controller.Saved{Number: 1<<64 - 1, Rollouts: []rollout.Snapshot{
+	s := rollout.Snapshots{Number: 1<<64 - 1, Rollouts: []rollout.Snapshot{
 		{
 			Number: of, Install: install, Started: start.Add(-time.Hour), Foreign: map[selector.PID]int{0: 1, 42: 3},
 			Users: []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, Why: "\xfe", IsFailed: true}},
@@ -85,7 +84,7 @@ func saved(pids ...selector.PID) controller.Saved {
 	return s
 }
 
-func open(t *testing.T, dir, path string) (*journal.File, *controller.Saved, error) {
+func open(t *testing.T, dir, path string) (*journal.File, *rollout.Snapshots, error) {
 	t.Helper()
 	f, got, err := journal.Open(dir, path)
 	if f == nil {
@@ -95,7 +94,7 @@ func open(t *testing.T, dir, path string) (*journal.File, *controller.Saved, err
 	return f, got, err
 }
 
-func mustOpen(t *testing.T, dir string) (*journal.File, *controller.Saved) {
+func mustOpen(t *testing.T, dir string) (*journal.File, *rollout.Snapshots) {
 	t.Helper()
 	f, got, err := open(t, dir, installPath)
 	if err != nil {
@@ -121,7 +120,7 @@ func theFile(t *testing.T, dir string) string {
 	return filepath.Join(dir, entries[0].Name())
 }
 
-func check(t *testing.T, got *controller.Saved, want controller.Saved) {
+func check(t *testing.T, got *rollout.Snapshots, want rollout.Snapshots) {
 	t.Helper()
 	if diff := cmp.Diff(&want, got, same); diff != "" {
 		t.Errorf("loaded other than saved (-saved +loaded):\n%s", diff)
@@ -149,9 +148,9 @@ func TestWhatWasSavedIsLoaded(t *testing.T) {
 			t.Errorf("%s has mode %v, want %v", path, info.Mode().Perm(), want)
 		}
 	}
-	must(t, f.Save(controller.Saved{}))
+	must(t, f.Save(rollout.Snapshots{}))
 	_, got = mustOpen(t, dir)
-	check(t, got, controller.Saved{})
+	check(t, got, rollout.Snapshots{})
 }
 
 func TestNotesReplaceAndRemove(t *testing.T) {

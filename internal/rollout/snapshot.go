@@ -26,6 +26,14 @@ type Snapshot struct {
 	Members []MemberSnapshot
 }
 
+// Snapshots is what must survive of all rollouts of a service.
+type Snapshots struct {
+	// Number is that of the latest rollout; numbers are not used again.
+	Number uint64
+	// Rollouts are those that no other has superseded, ascending by Number.
+	Rollouts []Snapshot
+}
+
 // UserSnapshot is what must survive of one user.
 type UserSnapshot struct {
 	UID      uint32
