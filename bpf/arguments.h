@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * Whether a process that has just exec'd may be a server, from its arguments alone.
+ * Decides from its arguments alone whether a process that has just exec'd may be a server.
  *
- * A server is a process whose argv[0] ends in a path component that is one of `names`, and that has the
- * argument `subcommand`. What cannot be decided here (arguments that are too long, too many or unreadable) is
- * taken for one: user space looks again, so too many costs little, and too few would be a bug.
+ * A process is a server if the last path component of its argv[0] is one of `names`, and one of its other
+ * arguments is `subcommand`. A process that cannot be judged here (its arguments are too long, too many or
+ * unreadable) counts as a server. User space inspects it again: one too many costs little, one too few is a bug.
  */
 #ifndef ARGUMENTS_H
 #define ARGUMENTS_H
@@ -13,12 +13,12 @@
 
 #include <bpf/bpf_helpers.h>
 
-/* One page holds all but freak arguments. A power of two, so that an index can be masked. */
+/* One page holds nearly every argument. It is a power of two, so that the verifier accepts a masked index. */
 #define ARG_LEN 4096
-/* Longer names and subcommands are compared by their last, or first, bytes only. */
+/* Of a longer name only the last bytes are compared, of a longer subcommand only the first. */
 #define NAME_LEN 64
 #define SUBCOMMAND_LEN 16
-/* A server has a handful of arguments. */
+/* A process with more arguments counts as a server. A real one has a handful. */
 #define ARGS_MAX 64
 
 #define NAMES_MAX 8
@@ -29,15 +29,15 @@ struct name {
 	__u32 cut; /* text is the end of a longer name */
 };
 
-/* Set before the programs are loaded. The lengths leave out the final NUL. */
+/* Set before the programs are loaded. The lengths do not count the final NUL. */
 const volatile struct name names[NAMES_MAX];
 const volatile __u32 names_count;
-const volatile __u32 shortest_name; /* its length */
+const volatile __u32 shortest_name; /* the length of the shortest name */
 const volatile char subcommand[SUBCOMMAND_LEN];
 const volatile __u32 subcommand_len;
 const volatile bool subcommand_cut; /* `subcommand` is the beginning of a longer one */
 
-/* A stack has 512 bytes. Tracepoints run with preemption disabled, so one a CPU is enough. */
+/* The BPF stack has 512 bytes. Tracepoint programs run with preemption disabled, so one buffer per CPU is enough. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -45,10 +45,10 @@ struct {
 	__type(value, char[ARG_LEN]);
 } argument SEC(".maps");
 
-/* volatile, so that the compiler keeps it where user space looks. */
+/* volatile: user space reads it, so the compiler must not keep it in a register. */
 volatile __u64 unreadable_args;
 
-/* Whether the last path component of arg is a name, or may be, where the name was cut. */
+/* Reports whether the last path component of arg is the name or, where the name was cut, may be. */
 static __always_inline bool has_name(const char *arg, __u32 len, const volatile struct name *name)
 {
 	__u32 start = len - name->len;
@@ -64,9 +64,9 @@ static __always_inline bool has_name(const char *arg, __u32 len, const volatile 
 }
 
 /*
- * Whether the last path component of arg may be one of the names. The length is known, so the
- * component is compared where it must stand; only a path that ends in "/" or "/." hides it, and is let
- * pass. So is an empty argument, after which the next one counts.
+ * Reports whether the last path component of arg may be one of the names. The component is compared at the end of
+ * arg. Two kinds of arg pass unread: one that ends in "/" or "/.", behind the component, and an empty one, after
+ * which the next argument counts as argv[0].
  */
 static __always_inline bool may_have_name(const char *arg, __u32 len)
 {
@@ -96,7 +96,7 @@ static __always_inline bool is_subcommand(const char *arg, __u32 len)
 	return true;
 }
 
-/* Whether one of the arguments from pos on may be the subcommand. */
+/* Reports whether one of the arguments from pos on may be the subcommand. */
 static __always_inline bool may_have_subcommand(char *arg, unsigned long pos, unsigned long end)
 {
 	int i;
@@ -118,7 +118,7 @@ static __always_inline bool may_have_subcommand(char *arg, unsigned long pos, un
 	return true;
 }
 
-/* The arguments were put on the new stack a moment ago, so their pages are there as a rule. */
+/* The exec has just written the arguments to the new stack, so a read of them rarely faults. */
 static __always_inline bool may_be_server(struct task_struct *task)
 {
 	unsigned long start = task->mm->arg_start;
@@ -129,10 +129,10 @@ static __always_inline bool may_be_server(struct task_struct *task)
 
 	if (start >= end)
 		return false;
-	if (end - start < shortest_name + subcommand_len + 2) /* each ends in a NUL */
+	if (end - start < shortest_name + subcommand_len + 2) /* two NULs */
 		return false;
 	arg = bpf_map_lookup_elem(&argument, &zero);
-	if (!arg) /* cannot be: the array has this entry */
+	if (!arg) /* for the verifier: the array has this entry */
 		return true;
 	n = bpf_probe_read_user_str(arg, ARG_LEN, (void *)start);
 	if (n <= 0) {
@@ -141,7 +141,7 @@ static __always_inline bool may_be_server(struct task_struct *task)
 	}
 	if (n < ARG_LEN && !may_have_name(arg, n - 1))
 		return false;
-	if (n >= ARG_LEN) /* its end was not seen */
+	if (n >= ARG_LEN) /* cut before its last path component */
 		return true;
 	return may_have_subcommand(arg, start + n, end);
 }

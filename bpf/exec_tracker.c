@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /*
- * Keeps the set of servers true: the map `servers` holds the tgid of every process that was exec'd
- * as one, and of every fork of such a process, until it exits or execs something else. Each change
- * is also told on the ring buffer `events`.
+ * Maintains the set of servers: the map `servers` holds the tgid of every process that was exec'd as a server, and
+ * of every fork of such a process, until it exits or execs another program. Each change is also reported in the
+ * ring buffer `events`.
  *
- * What a server is, arguments.h decides, in doubt too often: user space looks again, so too many
- * cost little, and too few would be a bug.
+ * arguments.h decides what a server is, in doubt too often: user space inspects every entry again.
  *
- * Each entry also says when the process was last sent the signal `signal_number` by anybody: a server
- * that was just asked to exec must not be asked again before it has.
+ * Each entry also records when the process was last sent the signal `signal_number`, by any sender. A server that
+ * was just signalled must not be signalled again before it execs.
  *
- * User space relies on this: the map lacks a server only if lost_map_full has grown. The ring only
- * says that it is worth looking at the map; what did not fit is counted in lost_ring_full.
+ * The contract with user space: `servers` lacks a server only if lost_map_full has grown. An event is only a hint to
+ * read the map; events that did not fit into the ring are counted in lost_ring_full.
  *
- * Linux 5.10 with BTF. PIDs are those of one PID namespace (namespace.h). To read the verifier's log:
+ * Needs Linux 5.10 with BTF. PIDs are those of one PID namespace (namespace.h). To read the verifier's log:
  * bpftool -d prog load gen/exectracker_bpfel.o /sys/fs/bpf/exec_tracker
  */
 #include "kernel_types.h"
@@ -27,31 +26,31 @@
 
 enum event_kind {
 	EVENT_EXEC = 1, /* exec'd as a server */
-	EVENT_FORK = 2, /* forked by a server, has not exec'd */
-	EVENT_LEFT = 3, /* was in the set, and exec'd something else */
-	EVENT_EXIT = 4, /* its last thread has exited */
+	EVENT_FORK = 2, /* was forked by a server, has not exec'd */
+	EVENT_EXEC_OTHER = 3, /* was in the set, exec'd another program */
+	EVENT_EXIT = 4, /* the last thread has exited */
 	EVENT_SIGNAL = 5, /* was sent the signal */
 };
 
 struct event {
-	__u64 at; /* CLOCK_MONOTONIC in ns: it may be read long after */
+	__u64 at; /* CLOCK_MONOTONIC in ns: user space may read the event much later */
 	__u32 kind;
 	__u32 tgid;
-	__u32 detail; /* EVENT_EXIT: the code that wait(2) gives; EVENT_SIGNAL: the sender's tgid, 0 if it is not visible */
-	__u32 unused; /* else padding */
+	__u32 detail; /* EVENT_EXIT: the status of wait(2); EVENT_SIGNAL: the sender's tgid, 0 if not visible */
+	__u32 unused; /* explicit padding */
 };
 
 enum origin {
 	ORIGIN_EXEC = 1,
 	ORIGIN_FORK = 2,
-	ORIGIN_SEED = 3, /* put in by user space */
+	ORIGIN_SEED = 3, /* inserted by user space */
 };
 
 /* Set before the programs are loaded. */
-const volatile __u32 signal_number; /* 0: none is watched */
+const volatile __u32 signal_number; /* 0: no signal is recorded */
 
-/* Of a process that is sent the signal again and again, this often is told, so that nobody can fill the ring. */
-#define SIGNAL_EVENTS_APART 1000000000ULL /* ns */
+/* The least time between two EVENT_SIGNAL of a process, so that a sender cannot fill the ring. */
+#define SIGNAL_EVENT_INTERVAL 1000000000ULL /* ns */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -59,11 +58,11 @@ struct {
 	__type(value, struct event);
 } events SEC(".maps");
 
-/* volatile, so that the compiler keeps them where user space looks. */
+/* volatile: user space reads them, so the compiler must not keep them in registers. */
 volatile __u64 lost_map_full;
 volatile __u64 lost_ring_full;
 
-static __always_inline void tell(__u32 kind, __u32 tgid, __u32 detail)
+static __always_inline void report(__u32 kind, __u32 tgid, __u32 detail)
 {
 	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
@@ -82,47 +81,47 @@ static __always_inline void tell(__u32 kind, __u32 tgid, __u32 detail)
 static __always_inline void mark(__u32 tgid, __u8 mark)
 {
 	__u32 key = tgid / LINE_LEN;
-	struct line *line = bpf_map_lookup_elem(&lines, &key);
+	struct mark_line *line = bpf_map_lookup_elem(&mark_lines, &key);
 
 	if (line)
-		line->may_be_in[tgid % LINE_LEN] = mark;
+		line->marks[tgid % LINE_LEN] = mark;
 }
 
 static __always_inline bool is_tracked(__u32 tgid)
 {
 	__u32 key = tgid / LINE_LEN;
-	struct line *line = bpf_map_lookup_elem(&lines, &key);
+	struct mark_line *line = bpf_map_lookup_elem(&mark_lines, &key);
 
-	if (line && line->may_be_in[tgid % LINE_LEN] == MARK_ABSENT)
+	if (line && line->marks[tgid % LINE_LEN] == MARK_ABSENT)
 		return false;
 	return bpf_map_lookup_elem(&servers, &tgid);
 }
 
 static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
 {
-	struct server s = { .origin = origin, .since = bpf_ktime_get_ns() };
+	struct server s = { .origin = origin, .created_at = bpf_ktime_get_ns() };
 
 	mark(tgid, MARK_IN);
 	if (bpf_map_update_elem(&servers, &tgid, &s, BPF_ANY))
 		__sync_fetch_and_add(&lost_map_full, 1);
-	tell(kind, tgid, 0);
+	report(kind, tgid, 0);
 }
 
 /*
- * Two that untrack at once do no harm: only one finds the entry, and the number has no other owner
- * before both have gone. The mark goes first: user space, which may put the same process in at this
- * moment, sets it again once its entry stands.
+ * Two CPUs may untrack the same tgid at once: only one finds the entry, and the kernel does not reuse the tgid
+ * before both have returned. The mark is cleared before the entry is deleted: user space may insert the same process
+ * meanwhile, and sets the mark again after its insert.
  */
 static __always_inline void untrack(__u32 tgid, __u32 kind, __u32 exit_code)
 {
 	mark(tgid, MARK_ABSENT);
 	if (!bpf_map_delete_elem(&servers, &tgid))
-		tell(kind, tgid, exit_code);
+		report(kind, tgid, exit_code);
 }
 
 /*
- * When a thread execs, the process keeps its tgid: the other threads are killed first, and the
- * leader's exit comes before this event with signal->live = 1 (de_thread in fs/exec.c, Linux 6.12).
+ * When a thread execs, the process keeps its tgid. The kernel kills the other threads first: the leader's exit comes
+ * before this event, with signal->live = 1 (de_thread in fs/exec.c, Linux 6.12).
  */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
@@ -134,7 +133,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (may_be_server(task))
 		track(tgid, ORIGIN_EXEC, EVENT_EXEC);
 	else if (is_tracked(tgid)) /* cheaper than a delete that finds nothing */
-		untrack(tgid, EVENT_LEFT, 0);
+		untrack(tgid, EVENT_EXEC_OTHER, 0);
 	return 0;
 }
 
@@ -150,9 +149,9 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 }
 
 /*
- * Every thread comes by here; the process is gone with the one that finds signal->live at 0, which
- * need not be the leader (do_exit in kernel/exit.c takes it down before the tracepoint, Linux 5.10
- * and 6.12). The exit code is the one that wait_task_zombie in the same file gives to the parent.
+ * Runs for every thread. The process ends with the thread that finds signal->live at 0, which need not be the leader
+ * (do_exit in kernel/exit.c decrements it before the tracepoint, Linux 5.10 and 6.12). The exit code is what
+ * wait_task_zombie in the same file returns to the parent.
  */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
@@ -171,15 +170,15 @@ int BPF_PROG(on_exit, struct task_struct *task)
 }
 
 /*
- * Runs for every signal of the host, so it leaves others at once. The target's siglock is held until
- * it returns (__send_signal in kernel/signal.c, Linux 5.10; __send_signal_locked, 6.12): the note
- * stands before the target can see the signal, and so before the exec that the signal leads to.
+ * Runs for every signal of the host, so it returns early for others. The caller holds the target's siglock
+ * (__send_signal in kernel/signal.c, Linux 5.10; __send_signal_locked, 6.12): signalled_at is written before the
+ * target can see the signal, and so before the exec that follows from it.
  *
- * The note goes through the pointer: an update would bring back an entry that was deleted meanwhile.
- * Its memory may be another process's by then, which is taken for signalled: too many, never too few.
+ * signalled_at is written through the pointer, because an update could restore an entry that was deleted meanwhile.
+ * The memory may belong to another process's entry by then. That process counts as signalled: too many, never too few.
  *
- * `info` may be SEND_SIG_NOINFO or SEND_SIG_PRIV, which are no addresses (include/linux/sched/signal.h,
- * Linux 5.10), so the sender is who runs now. What a signal does there (`result`) does not matter.
+ * `info` may be SEND_SIG_NOINFO or SEND_SIG_PRIV, which are no addresses (include/linux/sched/signal.h, Linux
+ * 5.10), so the sender is the current task. `result` is ignored: a signal that is blocked or pending counts too.
  */
 SEC("tp_btf/signal_generate")
 int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct *task, int group,
@@ -198,8 +197,8 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 	before = s->signalled_at;
 	now = bpf_ktime_get_ns();
 	s->signalled_at = now;
-	if (!before || now - before >= SIGNAL_EVENTS_APART)
-		tell(EVENT_SIGNAL, tgid, current_tgid());
+	if (!before || now - before >= SIGNAL_EVENT_INTERVAL)
+		report(EVENT_SIGNAL, tgid, current_tgid());
 	return 0;
 }
 

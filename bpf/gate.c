@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /*
- * The gate: refuses the signal `gate_signal` that one tracked candidate sends to another, or to itself, with
- * EPERM. Every other signal and every other sender passes. Servers carry a trigger of their own, which
- * signals all of a user's servers at once; beside it a canary protects nothing.
+ * The gate refuses the signal `gate_signal` from one tracked candidate to another, or to itself, with EPERM. Every
+ * other signal and every other sender passes. The servers have a trigger of their own, which signals all servers of
+ * a user at once; without the gate a canary protects nothing.
  *
- * One function for two places of attachment, of which user space loads one: fmod_ret needs no `lsm=` at
- * boot, lsm needs no trampoline that changes a return value. Both run before the kernel's own checks have been
- * made, or instead of the last of them, so a refusal can only add to them.
+ * One function has two programs, of which user space loads one. fmod_ret needs no `lsm=` at boot; lsm needs no
+ * trampoline that changes a return value. Both run before the kernel's own checks have ended, or instead of the last
+ * of them, so the gate can refuse more than the kernel, never less.
  *
- * security_task_kill is called by check_kill_permission in kernel/signal.c (Linux 5.10 and 6.12) for the signals
- * of kill(2), tgkill(2), sigqueue(3) and pidfd_send_signal(2), signal 0 included. The kernel's own signals
- * (SIGCHLD, timers, faults) do not come by here.
+ * check_kill_permission in kernel/signal.c (Linux 5.10 and 6.12) calls security_task_kill for the signals of
+ * kill(2), tgkill(2), sigqueue(3) and pidfd_send_signal(2), signal 0 included. It does not for the kernel's own
+ * signals (SIGCHLD, timers, faults).
  *
- * Linux 5.10 with BTF.
+ * Needs Linux 5.10 with BTF.
  */
 #include "kernel_types.h"
 
@@ -29,19 +29,19 @@
 const volatile __u32 gate_signal;
 
 /*
- * While user space proves that the program runs: its own tgid, whose signal 0 to itself is refused. Success
- * of attaching proves nothing: lsm/task_kill attaches where bpf is not among the kernel's LSMs, and never
- * runs.
+ * The tgid of user space while it proves that the program runs: its signal 0 to itself is refused then. That the
+ * program could be attached proves nothing: where bpf is not among the kernel's LSMs, lsm/task_kill attaches and
+ * never runs.
  */
 volatile __u32 prober;
 
 /*
- * The gate is open for good. Detaching is not enough: a process that user space forks at that moment holds a copy of
- * the link's descriptor until it execs.
+ * Not 0: the gate lets every signal pass from now on. Detaching is not enough: a child that user space forks at that
+ * moment holds a copy of the link's descriptor until it execs.
  */
 volatile __u32 closed;
 
-/* volatile, so that the compiler keeps them where user space looks. */
+/* volatile: user space reads them, so the compiler must not keep them in registers. */
 volatile __u64 refused;
 volatile __u64 proofs;
 
@@ -55,7 +55,7 @@ struct refusal {
 	__u64 last; /* CLOCK_MONOTONIC in ns */
 };
 
-/* Bounded: a user can make as many routes as it has processes. The total stands in `refused`. */
+/* Bounded, because a user can make a route for each pair of processes. The total is in `refused`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
@@ -64,15 +64,15 @@ struct {
 } refusals SEC(".maps");
 
 /*
- * Whether the gate covers a process. Only a candidate that user space has looked at since its last exec can be
- * exempt: each exec marks it MARK_IN again.
+ * Reports whether the gate covers a process. Only a candidate that user space inspected after its last exec can be
+ * exempt, because every exec sets MARK_IN again.
  */
 static __always_inline bool is_covered(__u32 tgid)
 {
 	__u32 key = tgid / LINE_LEN;
-	struct line *line = bpf_map_lookup_elem(&lines, &key);
+	struct mark_line *line = bpf_map_lookup_elem(&mark_lines, &key);
 
-	if (line && line->may_be_in[tgid % LINE_LEN] != MARK_IN)
+	if (line && line->marks[tgid % LINE_LEN] != MARK_IN)
 		return false;
 	return bpf_map_lookup_elem(&servers, &tgid);
 }
@@ -100,8 +100,8 @@ static __always_inline int prove(struct task_struct *target)
 	return -EPERM;
 }
 
-/* Most signals of a host are others, and most senders are not tracked: both leave at once. */
-static __always_inline int judge(struct task_struct *target, int sig)
+/* Returns early for the common cases: another signal, or a sender that is not tracked. */
+static __always_inline int decide(struct task_struct *target, int sig)
 {
 	__u32 from, to;
 
@@ -120,21 +120,21 @@ static __always_inline int judge(struct task_struct *target, int sig)
 }
 
 /*
- * `info` may be a special value that is no address (include/linux/sched/signal.h, Linux 5.10): it is not read. The
- * sender is the current task. A non-zero return value ends the call with it; zero goes on to the kernel's own
- * checks (arch_prepare_bpf_trampoline in arch/x86/net/bpf_jit_comp.c, Linux 5.10).
+ * The sender is the current task. `info` is not read: it may be a special value that is no address
+ * (include/linux/sched/signal.h, Linux 5.10). A non-zero return value becomes that of security_task_kill; after zero
+ * the kernel's own checks follow (arch_prepare_bpf_trampoline in arch/x86/net/bpf_jit_comp.c, Linux 5.10).
  */
 SEC("fmod_ret/security_task_kill")
 int BPF_PROG(gate_fmod_ret, struct task_struct *target, struct kernel_siginfo *info, int sig, const struct cred *cred,
 	     int ret)
 {
-	return judge(target, sig);
+	return decide(target, sig);
 }
 
 SEC("lsm/task_kill")
 int BPF_PROG(gate_lsm, struct task_struct *target, struct kernel_siginfo *info, int sig, const struct cred *cred, int ret)
 {
-	return judge(target, sig);
+	return decide(target, sig);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

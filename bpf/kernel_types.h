@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * The few kernel types that the programs read, with only the fields that they read: CO-RE finds the
- * real offsets when the object is loaded. A field that a kernel lacks fails at load, so each
- * supported kernel needs a load test. Also what bpf_helpers.h expects to find, so that the object
- * does not depend on the headers of the machine that compiles it.
+ * The kernel types that the programs read, with only the fields that they read. CO-RE resolves the real
+ * offsets when the object is loaded. A field that a kernel lacks fails at load, so each supported kernel
+ * needs a load test. The file also declares what bpf_helpers.h needs, so that the object does not depend
+ * on the headers of the machine that compiles it.
  */
 #ifndef KERNEL_TYPES_H
 #define KERNEL_TYPES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR MIT) */
 /*
- * The number of a process in the PID namespace that is served: each process has one there and in each
- * namespace around it, and none in others.
+ * Translates a process to its PID in the namespace of user space. A process has one PID in its own
+ * namespace, one in each namespace around that, and none in any other.
  */
 #ifndef NAMESPACE_H
 #define NAMESPACE_H
@@ -14,12 +14,12 @@
 /* include/linux/pid_namespace.h */
 #define MAX_PID_NS_LEVEL 32
 
-/* Set before the programs are loaded: its inode number; 0 is the initial one. */
+/* Set before the programs are loaded: the namespace's inode number; 0: the initial namespace. */
 const volatile __u32 pid_namespace;
 
 /*
- * The thread group's own struct pid hangs from the signal struct, which all its threads share, until the
- * last of them is reaped (release_task in kernel/exit.c, Linux 5.10 and 6.12): after each tracepoint here.
+ * The signal struct, which all threads share, holds the struct pid of the thread group. It does so until the last
+ * thread is reaped (release_task in kernel/exit.c, Linux 5.10 and 6.12), which is after every tracepoint used here.
  */
 static __always_inline __u32 translated(struct task_struct *task)
 {
@@ -38,7 +38,7 @@ static __always_inline __u32 translated(struct task_struct *task)
 	return 0;
 }
 
-/* 0 for a process that is not visible in the namespace. */
+/* Returns 0 for a process that is not visible in the namespace. */
 static __always_inline __u32 tgid_of(struct task_struct *task)
 {
 	return pid_namespace ? translated(task) : task->tgid;

@@ -22,9 +22,9 @@ type ExecTrackerEvent struct {
 	Unused uint32
 }
 
-type ExecTrackerLine struct {
-	_       structs.HostLayout
-	MayBeIn [64]uint8
+type ExecTrackerMarkLine struct {
+	_     structs.HostLayout
+	Marks [64]uint8
 }
 
 type ExecTrackerName struct {
@@ -38,7 +38,7 @@ type ExecTrackerServer struct {
 	_           structs.HostLayout
 	Origin      uint64
 	SignalledAt uint64
-	Since       uint64
+	CreatedAt   uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -47,7 +47,7 @@ type ExecTrackerServer struct {
 const (
 	ExecTrackerMapArgument       = "argument"
 	ExecTrackerMapEvents         = "events"
-	ExecTrackerMapLines          = "lines"
+	ExecTrackerMapMarkLines      = "mark_lines"
 	ExecTrackerMapServers        = "servers"
 	ExecTrackerProgOnExec        = "on_exec"
 	ExecTrackerProgOnExit        = "on_exit"
@@ -118,10 +118,10 @@ type ExecTrackerProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ExecTrackerMapSpecs struct {
-	Argument *ebpf.MapSpec `ebpf:"argument"`
-	Events   *ebpf.MapSpec `ebpf:"events"`
-	Lines    *ebpf.MapSpec `ebpf:"lines"`
-	Servers  *ebpf.MapSpec `ebpf:"servers"`
+	Argument  *ebpf.MapSpec `ebpf:"argument"`
+	Events    *ebpf.MapSpec `ebpf:"events"`
+	MarkLines *ebpf.MapSpec `ebpf:"mark_lines"`
+	Servers   *ebpf.MapSpec `ebpf:"servers"`
 }
 
 // ExecTrackerVariableSpecs contains global variables before they are loaded into the kernel.
@@ -161,17 +161,17 @@ func (o *ExecTrackerObjects) Close() error {
 //
 // It can be passed to LoadExecTrackerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ExecTrackerMaps struct {
-	Argument *ebpf.Map `ebpf:"argument"`
-	Events   *ebpf.Map `ebpf:"events"`
-	Lines    *ebpf.Map `ebpf:"lines"`
-	Servers  *ebpf.Map `ebpf:"servers"`
+	Argument  *ebpf.Map `ebpf:"argument"`
+	Events    *ebpf.Map `ebpf:"events"`
+	MarkLines *ebpf.Map `ebpf:"mark_lines"`
+	Servers   *ebpf.Map `ebpf:"servers"`
 }
 
 func (m *ExecTrackerMaps) Close() error {
 	return _ExecTrackerClose(
 		m.Argument,
 		m.Events,
-		m.Lines,
+		m.MarkLines,
 		m.Servers,
 	)
 }

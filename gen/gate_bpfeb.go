@@ -13,9 +13,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type GateLine struct {
-	_       structs.HostLayout
-	MayBeIn [64]uint8
+type GateMarkLine struct {
+	_     structs.HostLayout
+	Marks [64]uint8
 }
 
 type GateRefusal struct {
@@ -34,14 +34,14 @@ type GateServer struct {
 	_           structs.HostLayout
 	Origin      uint64
 	SignalledAt uint64
-	Since       uint64
+	CreatedAt   uint64
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	GateMapLines        = "lines"
+	GateMapMarkLines    = "mark_lines"
 	GateMapRefusals     = "refusals"
 	GateMapServers      = "servers"
 	GateProgGateFmodRet = "gate_fmod_ret"
@@ -104,9 +104,9 @@ type GateProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GateMapSpecs struct {
-	Lines    *ebpf.MapSpec `ebpf:"lines"`
-	Refusals *ebpf.MapSpec `ebpf:"refusals"`
-	Servers  *ebpf.MapSpec `ebpf:"servers"`
+	MarkLines *ebpf.MapSpec `ebpf:"mark_lines"`
+	Refusals  *ebpf.MapSpec `ebpf:"refusals"`
+	Servers   *ebpf.MapSpec `ebpf:"servers"`
 }
 
 // GateVariableSpecs contains global variables before they are loaded into the kernel.
@@ -141,14 +141,14 @@ func (o *GateObjects) Close() error {
 //
 // It can be passed to LoadGateObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GateMaps struct {
-	Lines    *ebpf.Map `ebpf:"lines"`
-	Refusals *ebpf.Map `ebpf:"refusals"`
-	Servers  *ebpf.Map `ebpf:"servers"`
+	MarkLines *ebpf.Map `ebpf:"mark_lines"`
+	Refusals  *ebpf.Map `ebpf:"refusals"`
+	Servers   *ebpf.Map `ebpf:"servers"`
 }
 
 func (m *GateMaps) Close() error {
 	return _GateClose(
-		m.Lines,
+		m.MarkLines,
 		m.Refusals,
 		m.Servers,
 	)

@@ -61,7 +61,7 @@ func BenchmarkGate(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			s, g := newGate(b, nil)
-			if g == nil || g.Way() != "fmod_ret" {
+			if g == nil || g.Hook() != "fmod_ret" {
 				b.Skip("the kernel takes no gate by fmod_ret")
 			}
 			stranger := s.spawn("sh", "no", "server")

@@ -20,27 +20,27 @@ import (
 // ErrClosed means that the Tracker was closed.
 var ErrClosed = errors.New("tracker is closed")
 
-// follower is what Next remembers from call to call.
-type follower struct {
+// reader is the state that Next keeps between calls.
+type reader struct {
 	record ringbuf.Record
-	// told is the loss up to which Lost was told, and noticed when a later one was first seen.
-	told    uint64
-	noticed time.Time
+	// reportedLoss is the value of lost_ring_full that the last EventLost covered.
+	reportedLoss uint64
+	// lossSeenAt is when a later value was first read; zero: none was.
+	lossSeenAt time.Time
 }
 
-// eventSize is that of struct event in bpf/exec_tracker.c.
+// eventSize is the size of struct event in bpf/exec_tracker.c, in bytes.
 const eventSize = 24
 
-// lossWithin is how long Lost waits for what is in the ring to be read. Told before, it would be followed by
-// the next loss at once: while somebody looks at everybody, nobody makes room.
-const lossWithin = time.Second
+// maxLossDelay is how long EventLost waits until the ring has been read. An earlier report would start a resync of all
+// candidates while the ring is still full, and the next loss would follow at once.
+const maxLossDelay = time.Second
 
-// Next blocks until a process enters or leaves the set or is sent the signal, and says which. It must be called by one
-// goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
+// Next blocks until a process enters or leaves the set or is sent the signal, and returns that event. It must be called by
+// one goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
 func (t *Tracker) Next() (selector.Event, error) {
-	// A loss needs a full ring, so there is one more event to read after it, and it is told here
-	// before Next blocks again.
-	if t.loss(time.Now()) {
+	// A loss happens only while the ring is full. So the next call after the last read reports it before it blocks.
+	if t.isLossDue(time.Now()) {
 		return selector.Event{Kind: selector.EventLost}, nil
 	}
 	err := t.ring.ReadInto(&t.next.record)
@@ -50,36 +50,36 @@ func (t *Tracker) Next() (selector.Event, error) {
 	case err != nil:
 		return selector.Event{}, fmt.Errorf("read ring buffer: %w", err)
 	case len(t.next.record.RawSample) < eventSize:
-		return selector.Event{}, fmt.Errorf("read ring buffer: %d bytes are no event", len(t.next.record.RawSample))
+		return selector.Event{}, fmt.Errorf("read ring buffer: an event has %d bytes, want %d", len(t.next.record.RawSample), eventSize)
 	}
 	e := decode(t.next.record.RawSample)
-	e.At = happened(binary.NativeEndian.Uint64(t.next.record.RawSample))
+	e.At = timeOf(binary.NativeEndian.Uint64(t.next.record.RawSample))
 	return e, nil
 }
 
-// loss reports whether a loss is to be told now.
-func (t *Tracker) loss(now time.Time) bool {
+// isLossDue reports whether Next returns EventLost now.
+func (t *Tracker) isLossDue(now time.Time) bool {
 	n := &t.next
 	lost := t.lostEvents()
 	switch {
-	case lost == n.told:
+	case lost == n.reportedLoss:
 		return false
-	case n.noticed.IsZero():
-		n.noticed = now
+	case n.lossSeenAt.IsZero():
+		n.lossSeenAt = now
 	}
-	if t.ring.AvailableBytes() > 0 && now.Sub(n.noticed) < lossWithin {
+	if t.ring.AvailableBytes() > 0 && now.Sub(n.lossSeenAt) < maxLossDelay {
 		return false
 	}
-	n.told, n.noticed = lost, time.Time{}
+	n.reportedLoss, n.lossSeenAt = lost, time.Time{}
 	return true
 }
 
-// happened is the time of a reading of CLOCK_MONOTONIC, or one that is some microseconds later, never earlier:
-// that clock is read first.
-func happened(at uint64) time.Time {
+// timeOf converts a reading of CLOCK_MONOTONIC in ns. The result may be some microseconds late, never early, because that
+// clock is read before the other.
+func timeOf(at uint64) time.Time {
 	var clock unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {
-		return time.Now() // never refused for this clock
+		return time.Now() // cannot happen for this clock
 	}
 	return time.Now().Add(time.Duration(at) - time.Duration(clock.Nano()))
 }
@@ -99,7 +99,7 @@ func decode(raw []byte) selector.Event {
 	return e
 }
 
-// lostEvents is 0 while the counter cannot be read, which is only after Close.
+// lostEvents is 0 if the counter cannot be read, which happens only after Close.
 func (t *Tracker) lostEvents() (lost uint64) {
 	_ = t.objects.LostRingFull.Get(&lost)
 	return lost

@@ -14,8 +14,8 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// OpenWithoutSignals is Open on a kernel that refuses to attach the program for signals: in its
-// place there is one that cannot be attached to a tracepoint.
+// OpenWithoutSignals is Open on a kernel that refuses to attach the program for signals. It replaces the program by one
+// that cannot be attached to a tracepoint.
 func OpenWithoutSignals(ctx context.Context, cfg Config) (*Tracker, error) {
 	return openChanged(ctx, cfg, func(*ebpf.CollectionSpec) {}, func(t *Tracker) error {
 		err := t.objects.OnSignal.Close()
@@ -30,24 +30,23 @@ func OpenWithoutSignals(ctx context.Context, cfg Config) (*Tracker, error) {
 	})
 }
 
-// OpenWithoutMarks is Open on a host where nearly every PID is beyond the marks, as when pid_max is
-// raised afterwards.
+// OpenWithoutMarks is Open on a host where nearly every PID is beyond the marks, as after an increase of pid_max.
 func OpenWithoutMarks(ctx context.Context, cfg Config) (*Tracker, error) {
 	return openChanged(ctx, cfg, func(spec *ebpf.CollectionSpec) {
-		spec.Maps["lines"].MaxEntries = 1
+		spec.Maps["mark_lines"].MaxEntries = 1
 	}, func(*Tracker) error { return nil })
 }
 
-// openChanged is Open with a change before the programs are loaded, and one before they are attached.
+// openChanged is Open with one change before the programs are loaded, and one before they are attached.
 func openChanged(
 	ctx context.Context, cfg Config, beforeLoad func(*ebpf.CollectionSpec), beforeStart func(*Tracker) error,
 ) (*Tracker, error) {
-	spec, err := configured(cfg)
+	spec, err := newSpec(cfg)
 	if err != nil {
 		return nil, err
 	}
 	beforeLoad(spec)
-	t, err := loaded(cfg, spec)
+	t, err := load(cfg, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func openChanged(
 	return t, nil
 }
 
-// Programs are the tracker's programs by the tracepoint that each is attached to.
+// Programs returns the tracker's programs by tracepoint.
 func (t *Tracker) Programs() map[string]*ebpf.Program {
 	return map[string]*ebpf.Program{
 		"sched_process_exec": t.objects.OnExec,
@@ -73,25 +72,25 @@ func (t *Tracker) Programs() map[string]*ebpf.Program {
 	}
 }
 
-// EnableGateBy enables the gate in one way only.
-func (t *Tracker) EnableGateBy(name string) (*Gate, error) {
-	for _, w := range ways() {
-		if w.name == name {
-			g, err := t.gateBy(w)
+// EnableGateAt enables the gate at one hook only.
+func (t *Tracker) EnableGateAt(name string) (*Gate, error) {
+	for _, h := range hooks() {
+		if h.name == name {
+			g, err := t.openGate(h)
 			t.gate.Store(g)
 			return g, err
 		}
 	}
-	return nil, errors.New("no such way: " + name)
+	return nil, errors.New("no such hook: " + name)
 }
 
-// ErrNeverRuns is why a gate is turned down that was attached all the same.
+// ErrNeverRuns is the error of a gate that was attached and does not run.
 var ErrNeverRuns = errNeverRuns
 
-// Program is the gate's program.
+// Program returns the gate's program.
 func (g *Gate) Program() *ebpf.Program { return g.program }
 
-// KeepAttached is another reference to the program's attachment, as a child has between its fork and its exec.
+// KeepAttached returns another reference to the program's link, as a child has between its fork and its exec.
 func (g *Gate) KeepAttached() (io.Closer, error) {
 	l, ok := g.owned[0].(link.Link)
 	if !ok {

@@ -20,39 +20,38 @@ import (
 	"ebpf-upgrader/gen"
 )
 
-// ErrGateUnavailable means that the gate cannot be used here. The error around it says why.
+// ErrGateUnavailable means that the gate cannot be used here. The error that wraps it says why.
 var ErrGateUnavailable = errors.New("the gate cannot be used")
 
-// Gate refuses [Config.Signal] from one tracked process to another, or to itself, with EPERM. Every other signal and
-// every other sender passes. It exists as long as this process does, and no longer: nothing is pinned.
+// Gate refuses [Config.Signal] from one tracked process to another, or to itself, with EPERM. Every other signal and every
+// other sender passes. The gate ends with this process at the latest, because nothing is pinned.
 //
 // All methods are safe for concurrent use.
 type Gate struct {
 	tracker *Tracker
-	way     string
+	hook    string
 	objects gen.GateVariables
 	program *ebpf.Program
 	counts  *ebpf.Map
 
 	active atomic.Bool
-	// use is held shared by methods that read the maps.
+	// use is held shared by the methods that use the maps, and exclusively by Close.
 	use     sync.RWMutex
 	closing sync.Once
 	closed  error
 	owned   []io.Closer
 }
 
-// way is one place that the program can be attached to.
-type way struct {
+// hook is one place in the kernel that the program can be attached to.
+type hook struct {
 	name, program string
 	attach        func(*ebpf.Program) (link.Link, error)
 }
 
-// ways are tried in this order. The first needs no `lsm=` at boot. Under the second no run is left out since Linux 6.2: the
-// kernel guards tracing programs against recursion, and LSM programs no more (bpf_prog_check_recur in
-// include/linux/bpf_verifier.h).
-func ways() []way {
-	return []way{
+// hooks are tried in this order. fmod_ret needs no `lsm=` at boot. lsm misses no run since Linux 6.2: the kernel guards
+// tracing programs against recursion, but LSM programs no longer (bpf_prog_check_recur in include/linux/bpf_verifier.h).
+func hooks() []hook {
+	return []hook{
 		{"fmod_ret", gen.GateProgGateFmodRet, func(p *ebpf.Program) (link.Link, error) {
 			return link.AttachTracing(link.TracingOptions{Program: p, AttachType: ebpf.AttachModifyReturn})
 		}},
@@ -62,10 +61,10 @@ func ways() []way {
 	}
 }
 
-// EnableGate loads and attaches the gate, and proves that it refuses. It is closed with the Tracker, or before by
-// [Gate.Close]. It is to be called once, and not beside Close; before [Tracker.Seed] it takes a fiftieth of the time,
-// because the kernel's type information is still at hand. It fails with [ErrGateUnavailable], which leaves the Tracker
-// as it is.
+// EnableGate loads and attaches the gate, and proves that it refuses. Close of the Tracker closes it, or [Gate.Close]
+// before that. It must be called at most once, and not at the same time as Close. Before [Tracker.Seed] it takes a
+// fiftieth of the time, because the kernel's type information is still cached. It fails with [ErrGateUnavailable], and
+// leaves the Tracker unchanged then.
 func (t *Tracker) EnableGate() (*Gate, error) {
 	if t.cfg.Signal == 0 {
 		return nil, fmt.Errorf("%w: no signal is configured", ErrGateUnavailable)
@@ -77,23 +76,23 @@ func (t *Tracker) EnableGate() (*Gate, error) {
 	}
 	defer func() { t.types = nil }()
 	var refused []error
-	for _, w := range ways() {
-		g, err := t.gateBy(w)
+	for _, h := range hooks() {
+		g, err := t.openGate(h)
 		if err == nil {
 			t.gate.Store(g)
 			return g, nil
 		}
-		refused = append(refused, fmt.Errorf("%s: %w", w.name, err))
+		refused = append(refused, fmt.Errorf("%s: %w", h.name, err))
 	}
 	return nil, fmt.Errorf("%w: %w; %w", ErrGateUnavailable, refused[0], refused[1])
 }
 
-// gateBy is the gate attached in one way, and proved.
-func (t *Tracker) gateBy(w way) (*Gate, error) {
-	g := &Gate{tracker: t, way: w.name}
-	err := g.load(w)
+// openGate loads the gate, attaches it to one hook and proves it.
+func (t *Tracker) openGate(h hook) (*Gate, error) {
+	g := &Gate{tracker: t, hook: h.name}
+	err := g.load(h)
 	if err == nil {
-		err = g.attach(w)
+		err = g.attach(h)
 	}
 	if err == nil {
 		err = g.prove()
@@ -105,38 +104,38 @@ func (t *Tracker) gateBy(w way) (*Gate, error) {
 	return g, nil
 }
 
-// load shares the maps of the tracker. The other program is left out: a kernel may refuse one of the two.
-func (g *Gate) load(w way) error {
+// load loads the program for one hook alone, because a kernel may refuse the other. The maps are the tracker's.
+func (g *Gate) load(h hook) error {
 	t := g.tracker
-	spec, err := gateSpec(t.cfg, w)
+	spec, err := gateSpec(t.cfg, h)
 	if err != nil {
 		return err
 	}
 	spec.Maps[gen.GateMapServers].MaxEntries = t.capacity
-	spec.Maps[gen.GateMapLines].MaxEntries = t.objects.Lines.MaxEntries()
+	spec.Maps[gen.GateMapMarkLines].MaxEntries = t.objects.MarkLines.MaxEntries()
 	all, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Cache: t.types, MapReplacements: map[string]*ebpf.Map{
-		gen.GateMapServers: t.objects.Servers, gen.GateMapLines: t.objects.Lines,
+		gen.GateMapServers: t.objects.Servers, gen.GateMapMarkLines: t.objects.MarkLines,
 	}})
 	if err != nil {
-		return whyNoGate(err)
+		return gateError(err)
 	}
-	defer all.Close() // of what is taken over below, only references
+	defer all.Close() // the parts that are detached below stay open
 	if err := all.Assign(&g.objects); err != nil {
 		return fmt.Errorf("read the embedded object: %w", err)
 	}
-	g.program, g.counts = all.DetachProgram(w.program), all.DetachMap(gen.GateMapRefusals)
+	g.program, g.counts = all.DetachProgram(h.program), all.DetachMap(gen.GateMapRefusals)
 	g.owned = []io.Closer{g.program, g.counts}
 	return nil
 }
 
-// gateSpec is the object with one program, and the knobs set.
-func gateSpec(cfg Config, w way) (*ebpf.CollectionSpec, error) {
+// gateSpec is the object with the program for one hook, and its variables set.
+func gateSpec(cfg Config, h hook) (*ebpf.CollectionSpec, error) {
 	spec, err := gen.LoadGate()
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded object: %w", err)
 	}
 	for name := range spec.Programs {
-		if name != w.program {
+		if name != h.program {
 			delete(spec.Programs, name)
 		}
 	}
@@ -148,18 +147,18 @@ func gateSpec(cfg Config, w way) (*ebpf.CollectionSpec, error) {
 	return spec, errors.Join(err, vars.PidNamespace.Set(own), vars.GateSignal.Set(uint32(cfg.Signal)))
 }
 
-func (g *Gate) attach(w way) error {
-	l, err := w.attach(g.program)
+func (g *Gate) attach(h hook) error {
+	l, err := h.attach(g.program)
 	if err != nil {
-		return whyNoGate(err)
+		return gateError(err)
 	}
-	g.owned = append([]io.Closer{l}, g.owned...) // detached first
+	g.owned = append([]io.Closer{l}, g.owned...) // closed first
 	return nil
 }
 
-// whyNoGate keeps the first line of an error: a verifier's log follows in others. The tracker has been loaded with
-// the same capabilities, so EPERM is not for want of them.
-func whyNoGate(err error) error {
+// gateError leaves out the verifier's log, which has many lines. EPERM does not mean missing capabilities: the tracker was
+// loaded with the same ones.
+func gateError(err error) error {
 	var refused *ebpf.VerifierError
 	switch {
 	case errors.Is(err, unix.EPERM):
@@ -170,11 +169,11 @@ func whyNoGate(err error) error {
 	return err
 }
 
-// errNeverRuns is where attaching succeeds all the same: on Linux 5.10, and where bpf is not among the LSMs.
+// errNeverRuns means that attaching succeeded without effect, as under lsm on Linux 5.10 and where bpf is not among the
+// kernel's LSMs.
 var errNeverRuns = errors.New("the program is attached, but does not run")
 
-// prove sends signal 0 from this process to itself: the program refuses that while it is told to, and the kernel never
-// does.
+// prove sends signal 0 from this process to itself. The program refuses it while prober is set; the kernel never does.
 func (g *Gate) prove() error {
 	if err := g.objects.Prober.Set(uint32(os.Getpid())); err != nil {
 		return fmt.Errorf("prove: %w", err)
@@ -188,25 +187,25 @@ func (g *Gate) prove() error {
 	case proofs == 0:
 		return errNeverRuns
 	case !errors.Is(sent, unix.EPERM):
-		return fmt.Errorf("the program runs, but a signal that it refuses passes (%w)", sent)
+		return fmt.Errorf("the program runs, but a signal that it refuses is sent (%w)", sent)
 	}
 	return nil
 }
 
-// Way is what the program is attached to: "fmod_ret" or "lsm".
-func (g *Gate) Way() string { return g.way }
+// Hook is the kernel hook that the program is attached to: "fmod_ret" or "lsm".
+func (g *Gate) Hook() string { return g.hook }
 
-// Active reports whether the gate refuses: until Close, that of the Tracker included.
+// Active reports whether the gate refuses signals. It is true until Close of the Gate or of the Tracker.
 func (g *Gate) Active() bool { return g.active.Load() }
 
-// Close ends the gate: from then on every signal passes. It may be called more than once.
+// Close ends the gate: every signal passes afterwards. It may be called more than once.
 func (g *Gate) Close() error {
 	g.closing.Do(func() {
 		g.active.Store(false)
 		g.use.Lock()
 		defer g.use.Unlock()
 		var errs []error
-		if g.objects.Closed != nil { // else it was never loaded
+		if g.objects.Closed != nil { // nil: it was never loaded
 			errs = append(errs, g.objects.Closed.Set(uint32(1)))
 		}
 		for _, c := range g.owned {

@@ -34,8 +34,8 @@ func newGate(t testing.TB, change func(*scene, *tracker.Config)) (*scene, *track
 		s.wantRefused(err)
 		return s, nil
 	}
-	if !g.Active() || g.Way() == "" {
-		t.Fatalf("the gate is active: %t, by %q", g.Active(), g.Way())
+	if !g.Active() || g.Hook() == "" {
+		t.Fatalf("the gate is active: %t, by %q", g.Active(), g.Hook())
 	}
 	return s, g
 }
@@ -276,15 +276,15 @@ func TestGate_LSMNotListed_FailsProof(t *testing.T) {
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
 	list, unreadable := os.ReadFile("/sys/kernel/security/lsm")
 	listed := slices.Contains(strings.Split(string(list), ","), "bpf")
-	g, err := s.EnableGateBy("lsm")
+	g, err := s.EnableGateAt("lsm")
 	switch {
 	case err == nil && unreadable == nil && !listed:
 		t.Errorf("a gate by lsm is believed, though the kernel has %s", list)
 	case err == nil:
 		a, b := s.candidate(), s.candidate()
 		s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
-		if g.Way() != "lsm" {
-			t.Errorf("the way is %q", g.Way())
+		if g.Hook() != "lsm" {
+			t.Errorf("the way is %q", g.Hook())
 		}
 	case os.Getenv("REQUIRE_GATE") == "1" && (listed || !errors.Is(err, tracker.ErrNeverRuns)):
 		t.Errorf("a gate by lsm fails with %v; the kernel has %s", err, list)

@@ -23,31 +23,31 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// ErrUnavailable means that the tracker cannot be used here. The error around it says why.
+// ErrUnavailable means that the tracker cannot be used here. The error that wraps it says why.
 var ErrUnavailable = errors.New("BPF cannot be used")
 
-// HostPIDNamespace is what /proc/PID/ns/pid of a process in the initial PID namespace leads to:
-// PROC_PID_INIT_INO of include/linux/proc_ns.h.
+// HostPIDNamespace is the link target of /proc/PID/ns/pid in the initial PID namespace (PROC_PID_INIT_INO of
+// include/linux/proc_ns.h).
 const HostPIDNamespace = "pid:[4026531836]"
 
-// DefaultMaxEntries is as many servers as a host with the kernel's default pid_max can run (PID_MAX_DEFAULT of
-// include/linux/threads.h, Linux 6.12). To read the map, the kernel looks at as many buckets, however few servers there are.
+// DefaultMaxEntries is the kernel's default pid_max (PID_MAX_DEFAULT of include/linux/threads.h, Linux 6.12). A larger map
+// is slower to read: the kernel visits as many buckets as the map has entries at most, however few are used.
 const DefaultMaxEntries = 32768
 
 // Config says what is tracked.
 type Config struct {
-	// Pattern is what the kernel matches. The longest names and subcommands are compared in part
-	// there, which lets too much pass.
+	// Pattern is what the kernel matches. It compares the longest names and subcommands in part only, and then tracks
+	// too many processes.
 	Pattern selector.Pattern
-	// MaxEntries is how many processes the map holds; 0 stands for DefaultMaxEntries.
+	// MaxEntries is how many processes the map holds; 0: DefaultMaxEntries.
 	MaxEntries uint32
-	// RingBytes is the size of the ring buffer, a power of two and a multiple of the page size; 0
-	// stands for 256 KiB, some 10,000 events.
+	// RingBytes is the size of the ring buffer, a power of two and a multiple of the page size; 0: 256 KiB, some 8,000
+	// events.
 	RingBytes uint32
-	// Signal is the signal of [Tracker.Trace] and of the events of kind [Signal]; 0 watches none.
+	// Signal is the signal that [Tracker.Trace] and [selector.EventSignal] report; 0: none.
 	Signal syscall.Signal
-	// Seed lists all processes that may be servers by other means. It is called by [Tracker.Seed], after a loss,
-	// and by Audit.
+	// Seed lists all processes that may be servers by a scan. It is called by [Tracker.Seed], by [Tracker.Candidates]
+	// after a loss, and by [Tracker.Audit].
 	Seed func(ctx context.Context) ([]selector.PID, error)
 }
 
@@ -64,15 +64,15 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 	return t, nil
 }
 
-// Attach loads and attaches the programs: from now on they see whoever becomes a server. Who is one already is not known
-// until [Tracker.Seed] has been called. In between rights can be given up ([Tracker.NeedsRights]), before anybody
-// waits for what a process can withhold. It fails with [ErrUnavailable]. The caller must Close the Tracker.
+// Attach loads and attaches the programs, which from now on track every process that becomes a server. [Tracker.Seed] adds
+// those that are servers already. Between the two, the caller can drop capabilities ([Tracker.NeedsCapabilities]), before
+// it reads files of processes that may delay it. Attach fails with [ErrUnavailable]. The caller must Close the Tracker.
 func Attach(cfg Config) (*Tracker, error) {
-	spec, err := configured(cfg)
+	spec, err := newSpec(cfg)
 	if err != nil {
 		return nil, err
 	}
-	t, err := loaded(cfg, spec)
+	t, err := load(cfg, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -82,20 +82,20 @@ func Attach(cfg Config) (*Tracker, error) {
 	return t, nil
 }
 
-// loaded is a tracker of which nothing is attached.
-func loaded(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
-	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be
-	// raised, loading fails and says so.
+// load returns a tracker with its programs loaded, and none attached.
+func load(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
+	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be raised, loading
+	// fails and reports that.
 	_ = rlimit.RemoveMemlock()
 	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache()}
-	if err := t.load(spec); err != nil {
+	if err := t.loadObjects(spec); err != nil {
 		return nil, errors.Join(unavailable(err), t.Close())
 	}
 	return t, nil
 }
 
-// ownPIDNamespace is what the programs know the namespace by whose numbers they are to tell: 0 for the
-// initial one, where no translation is needed.
+// ownPIDNamespace is the value of pid_namespace in bpf/namespace.h: 0 for the initial namespace, where no translation is
+// needed.
 func ownPIDNamespace() (uint32, error) {
 	var own unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &own); err != nil {
@@ -107,7 +107,7 @@ func ownPIDNamespace() (uint32, error) {
 	return uint32(own.Ino), nil
 }
 
-// unavailable keeps the first line of an error: a verifier's log follows in others.
+// unavailable leaves out the verifier's log, which has many lines.
 func unavailable(err error) error {
 	var refused *ebpf.VerifierError
 	switch {
@@ -119,8 +119,8 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// configured is the object with the knobs set.
-func configured(cfg Config) (*ebpf.CollectionSpec, error) {
+// newSpec is the embedded object with its maps sized and its variables set.
+func newSpec(cfg Config) (*ebpf.CollectionSpec, error) {
 	spec, err := gen.LoadExecTracker()
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded object: %w", err)
@@ -129,7 +129,7 @@ func configured(cfg Config) (*ebpf.CollectionSpec, error) {
 	if cfg.MaxEntries != 0 {
 		spec.Maps["servers"].MaxEntries = cfg.MaxEntries
 	}
-	spec.Maps["lines"].MaxEntries = linesFor(pidMax())
+	spec.Maps["mark_lines"].MaxEntries = markLinesFor(pidMax())
 	if cfg.RingBytes != 0 {
 		spec.Maps["events"].MaxEntries = cfg.RingBytes
 	}
@@ -141,8 +141,8 @@ func configured(cfg Config) (*ebpf.CollectionSpec, error) {
 	return spec, errors.Join(err, vars.PidNamespace.Set(own), setPattern(vars, cfg.Pattern), setSignal(vars, cfg.Signal))
 }
 
-// setPattern gives the kernel the end of a name and the beginning of a subcommand that are too long
-// for its buffers: it then takes more for servers than are.
+// setPattern sets the names and the subcommand. Of those that are too long for the kernel's buffers it sets the end of the
+// name and the beginning of the subcommand: the programs then track too many processes.
 func setPattern(vars gen.ExecTrackerVariableSpecs, p selector.Pattern) error {
 	bad := func(s string) bool { return s == "" || strings.ContainsRune(s, 0) }
 	switch {
@@ -168,7 +168,7 @@ func setPattern(vars gen.ExecTrackerVariableSpecs, p selector.Pattern) error {
 	)
 }
 
-// kernelName is a name as the programs compare it.
+// kernelName is a name as the programs compare it: its last bytes.
 func kernelName(name string) gen.ExecTrackerName {
 	var n gen.ExecTrackerName
 	end := name[max(0, len(name)-len(n.Text)):]
@@ -186,11 +186,11 @@ func padded(s string, size uint32) []byte {
 	return b
 }
 
-func (t *Tracker) load(spec *ebpf.CollectionSpec) error {
+func (t *Tracker) loadObjects(spec *ebpf.CollectionSpec) error {
 	if err := spec.LoadAndAssign(&t.objects, &ebpf.CollectionOptions{Cache: t.types}); err != nil {
 		return err
 	}
-	marks, err := t.objects.Lines.Memory()
+	marks, err := t.objects.MarkLines.Memory()
 	if err != nil {
 		return fmt.Errorf("map the marks into memory: %w", err)
 	}
@@ -209,7 +209,7 @@ func (t *Tracker) attach() error {
 			return unavailable(err)
 		}
 	}
-	t.unwatched = t.watchSignal()
+	t.signalErr = t.watchSignal()
 	return nil
 }
 

@@ -19,12 +19,12 @@ import (
 type GateStats struct {
 	// Refused counts signals that were refused.
 	Refused uint64
-	// Missed counts signals that passed unseen, because the program was interrupted on the same CPU by a task that
-	// sent one (the guard of Linux 5.12 and later; none under lsm since 6.2).
+	// Missed counts signals that passed without a check: a task that sent one interrupted the program on the same CPU.
+	// The kernel's recursion guard skips the program then, since Linux 5.12; under lsm it does not since 6.2.
 	Missed uint64
 }
 
-// Refusal is what was refused from one process to another since the gate was enabled.
+// Refusal counts the signals from one process to another that were refused since the gate was enabled.
 type Refusal struct {
 	Sender, Target selector.PID
 	Count          uint64
@@ -47,8 +47,8 @@ func (g *Gate) Stats() (GateStats, error) {
 	return s, nil
 }
 
-// Refusals are the latest, by sender and target, the last one first. The map holds a thousand pairs; the total of
-// [Gate.Stats] has those that fell out of it as well.
+// Refusals returns the latest refusals by sender and target, the last one first. The map holds about a thousand pairs;
+// [Gate.Stats] also counts those that were evicted from it.
 func (g *Gate) Refusals() ([]Refusal, error) {
 	g.use.RLock()
 	defer g.use.RUnlock()
@@ -60,39 +60,38 @@ func (g *Gate) Refusals() ([]Refusal, error) {
 	var seen gen.GateRefusal
 	entries := g.counts.Iterate()
 	for entries.Next(&route, &seen) {
-		all = append(all, Refusal{selector.PID(route.Sender), selector.PID(route.Target), seen.Count, happened(seen.Last)})
+		all = append(all, Refusal{selector.PID(route.Sender), selector.PID(route.Target), seen.Count, timeOf(seen.Last)})
 	}
 	if err := entries.Err(); err != nil {
-		return nil, fmt.Errorf("read what the gate refused: %w", err)
+		return nil, fmt.Errorf("read the refusals: %w", err)
 	}
 	slices.SortFunc(all, func(a, b Refusal) int { return cmp.Or(b.Last.Compare(a.Last), int(a.Target)-int(b.Target)) })
 	return all, nil
 }
 
-// Exempt takes a tracked process out of the gate: signals from it and to it pass, as if it were not tracked. seen is
-// when it was looked at: if it has exec'd since, it stays covered, as after each exec until it is exempted anew.
+// Exempt takes a tracked process out of the gate: signals from it and to it pass, as if it were not tracked. inspected is
+// when the process was inspected. If it has exec'd since, it stays covered. Every exec covers a process again.
 //
-// A process with a PID beyond those that the kernel gave out when the Tracker was opened (kernel.pid_max was
-// raised since) cannot be exempted.
-func (g *Gate) Exempt(pid selector.PID, seen time.Time) error {
-	if changed, err := g.remark(pid, markIn, markExempt); err != nil || !changed {
+// A process with a PID above kernel.pid_max as it was when the Tracker was opened cannot be exempted.
+func (g *Gate) Exempt(pid selector.PID, inspected time.Time) error {
+	if changed, err := g.changeMark(pid, markIn, markExempt); err != nil || !changed {
 		return err
 	}
-	// After the mark: an exec from now on sets it again.
+	// The entry is read after the mark was changed: an exec from now on sets the mark again.
 	s, _, err := g.tracker.entry(pid)
-	if err != nil || s.Since == 0 || happened(s.Since).Before(seen) {
+	if err != nil || s.CreatedAt == 0 || timeOf(s.CreatedAt).Before(inspected) {
 		return err
 	}
 	return g.Cover(pid)
 }
 
-// Cover puts an exempt process back.
+// Cover ends the exemption of a process.
 func (g *Gate) Cover(pid selector.PID) error {
-	_, err := g.remark(pid, markExempt, markIn)
+	_, err := g.changeMark(pid, markExempt, markIn)
 	return err
 }
 
-// Covers reports whether the gate stands before a process: it is tracked, and not exempt.
+// Covers reports whether the gate covers a process: the process is tracked and not exempt.
 func (g *Gate) Covers(pid selector.PID) (bool, error) {
 	g.use.RLock()
 	defer g.use.RUnlock()
@@ -103,8 +102,8 @@ func (g *Gate) Covers(pid selector.PID) (bool, error) {
 	return known && g.tracker.markOf(pid) != markExempt, err
 }
 
-// remark costs no system call.
-func (g *Gate) remark(pid selector.PID, from, to byte) (changed bool, err error) {
+// changeMark replaces one mark by another, and reports whether it did. It makes no system call.
+func (g *Gate) changeMark(pid selector.PID, from, to byte) (changed bool, err error) {
 	g.use.RLock()
 	defer g.use.RUnlock()
 	t := g.tracker

@@ -19,10 +19,10 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Origins of entries, as in bpf/exec_tracker.c.
+// originSeed is ORIGIN_SEED of bpf/exec_tracker.c.
 const originSeed = 3
 
-// insert adds those that the kernel does not hold already, and reports whether there was no room for all.
+// insert adds the processes that the map lacks, and reports whether it has no room for all.
 func (t *Tracker) insert(pids []selector.PID) (overflow bool, err error) {
 	for _, pid := range pids {
 		err := t.insertOne(pid)
@@ -30,11 +30,11 @@ func (t *Tracker) insert(pids []selector.PID) (overflow bool, err error) {
 		case errors.Is(err, ebpf.ErrKeyExist):
 		case errors.Is(err, unix.E2BIG):
 			overflow = true
-			t.counted.seedMapFull++
+			t.counts.seedMapFull++
 		case err != nil:
 			return overflow, fmt.Errorf("seed %d: %w", pid, err)
 		case ended(pid):
-			// It exited before it was put in, and its exit, which would have taken it out, has passed.
+			// It exited before the insert, so its exit event, which would have removed it, is over.
 			if err := t.dropSeed(pid); err != nil {
 				return overflow, err
 			}
@@ -43,8 +43,8 @@ func (t *Tracker) insert(pids []selector.PID) (overflow bool, err error) {
 	return overflow, nil
 }
 
-// insertOne marks the process before, so that the programs see the entry as soon as it stands, and
-// after, because one of them may just then have taken the mark away with an older entry.
+// insertOne marks the process before the insert, so that the programs find the entry at once. It marks it again after
+// the insert, because a program may have cleared the mark meanwhile, with an older entry.
 func (t *Tracker) insertOne(pid selector.PID) error {
 	if err := t.mark(pid); err != nil {
 		return err
@@ -53,15 +53,15 @@ func (t *Tracker) insertOne(pid selector.PID) error {
 	return errors.Join(err, t.mark(pid))
 }
 
-// Marks of processes, as in bpf/servers.h.
+// Marks of processes, as in enum mark of bpf/servers.h.
 const (
 	markAbsent = 0
 	markIn     = 1
 	markExempt = 2
 )
 
-// mark tells the programs that the map may hold the process; one that is exempt from the gate stays so. A PID beyond
-// the marks is looked up in any case. No mark is taken away here: one too many costs a lookup.
+// mark makes the programs look the process up in the map. An exempt process stays exempt. The programs look up a PID
+// beyond the marks in any case. A mark is never cleared here: one too many costs a lookup.
 func (t *Tracker) mark(pid selector.PID) error {
 	if uint64(pid) >= uint64(t.marks.Size()) || t.markOf(pid) != markAbsent {
 		return nil
@@ -72,7 +72,7 @@ func (t *Tracker) mark(pid selector.PID) error {
 // markOf is markAbsent for a PID beyond the marks.
 func (t *Tracker) markOf(pid selector.PID) byte {
 	var b [1]byte
-	_, _ = t.marks.ReadAt(b[:], int64(pid)) // fails beyond the end only
+	_, _ = t.marks.ReadAt(b[:], int64(pid)) // fails only beyond the end
 	return b[0]
 }
 
@@ -84,10 +84,10 @@ func (t *Tracker) setMark(pid selector.PID, mark byte) error {
 // lineLen is LINE_LEN of bpf/servers.h.
 const lineLen = 64
 
-func linesFor(pids int) uint32 { return uint32((pids + lineLen - 1) / lineLen) }
+func markLinesFor(pids int) uint32 { return uint32((pids + lineLen - 1) / lineLen) }
 
-// pidMax is above every PID that the kernel gives out, unless it is raised later. It cannot be more
-// than PID_MAX_LIMIT of include/linux/threads.h (Linux 5.10, on 64 bits).
+// pidMax is kernel.pid_max, above every PID that the kernel assigns until the setting is raised. Its upper limit is
+// PID_MAX_LIMIT of include/linux/threads.h (Linux 5.10, 64 bits).
 func pidMax() int {
 	const limit = 4 << 20
 	text, err := os.ReadFile("/proc/sys/kernel/pid_max")
@@ -101,8 +101,8 @@ func pidMax() int {
 	return min(n, limit)
 }
 
-// dropSeed deletes an entry that insert made, and not one that the kernel made since for a new
-// process of the same number.
+// dropSeed deletes an entry that insert made. It keeps one that a program has made since, for a new process of the same
+// PID.
 func (t *Tracker) dropSeed(pid selector.PID) error {
 	var s gen.ExecTrackerServer
 	err := t.objects.Servers.Lookup(uint32(pid), &s)
@@ -115,8 +115,8 @@ func (t *Tracker) dropSeed(pid selector.PID) error {
 	return t.drop(pid)
 }
 
-// drop deletes the entry of a process that has ended. Should the number have a new owner by then, it may have been
-// his: he is put in again, server or not.
+// drop deletes the entry of a process that has ended. If the PID has a new owner by then, the entry may have been that
+// one's, and is inserted again.
 func (t *Tracker) drop(pid selector.PID) error {
 	err := t.objects.Servers.Delete(uint32(pid))
 	if err == nil && !ended(pid) {
@@ -128,9 +128,9 @@ func (t *Tracker) drop(pid selector.PID) error {
 	return nil
 }
 
-// ended reports whether nobody has the number, or one all of whose threads have exited: nothing more is told of a
-// zombie, however long it waits for its parent. Its pidfd is readable from then on (do_notify_pidfd in
-// kernel/signal.c, Linux 5.10). Neither call needs a right.
+// ended reports whether no process has the PID, or all threads of that process have exited. No further event is reported
+// of a zombie, however late its parent reaps it. Its pidfd is readable (do_notify_pidfd in kernel/signal.c, Linux 5.10).
+// Neither call needs a capability.
 func ended(pid selector.PID) bool {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// ErrUnwatched means that signals are not watched. The error around it says why.
+// ErrUnwatched means that signals are not watched. The error that wraps it says why.
 var ErrUnwatched = errors.New("signals are not watched")
 
-// WatchesSignals reports whether [Config.Signal] is watched: it was given, and the kernel let the
-// program be attached. The answer stays the same until Close.
-func (t *Tracker) WatchesSignals() bool { return t.unwatched == nil }
+// WatchesSignals reports whether [Config.Signal] is watched: it is set, and the kernel accepted the program. The result does
+// not change until Close.
+func (t *Tracker) WatchesSignals() bool { return t.signalErr == nil }
 
 // Trace returns what the programs recorded of a process.
 //
@@ -32,25 +32,25 @@ func (t *Tracker) WatchesSignals() bool { return t.unwatched == nil }
 // It fails with [ErrUnwatched] if WatchesSignals is false, and with [ErrClosed]. It costs one lookup in the map (some 2
 // microseconds), waits for no scan, and is safe for concurrent use.
 func (t *Tracker) Trace(pid selector.PID) (selector.Trace, error) {
-	if t.unwatched != nil {
-		return selector.Trace{}, t.unwatched
+	if t.signalErr != nil {
+		return selector.Trace{}, t.signalErr
 	}
 	s, known, err := t.entry(pid)
 	if err != nil {
 		return selector.Trace{}, err
 	}
-	trace := selector.Trace{Exec: s.Since, IsUntracked: !known}
+	trace := selector.Trace{Exec: s.CreatedAt, IsUntracked: !known}
 	if s.SignalledAt != 0 {
-		trace.SignalledAt = happened(s.SignalledAt)
+		trace.SignalledAt = timeOf(s.SignalledAt)
 	}
 	return trace, nil
 }
 
-// entry is empty for a process that is not in the map.
+// entry returns the entry of a process, and whether the map has one.
 func (t *Tracker) entry(pid selector.PID) (s gen.ExecTrackerServer, known bool, err error) {
-	t.open.RLock()
-	defer t.open.RUnlock()
-	if t.isShut {
+	t.use.RLock()
+	defer t.use.RUnlock()
+	if t.isClosed {
 		return s, false, ErrClosed
 	}
 	err = t.objects.Servers.Lookup(uint32(pid), &s)
@@ -63,7 +63,7 @@ func (t *Tracker) entry(pid selector.PID) (s gen.ExecTrackerServer, known bool, 
 	return s, true, nil
 }
 
-// lastSignal is the highest number, _NSIG of include/uapi/asm-generic/signal.h. (MIPS has more.)
+// lastSignal is the highest signal number, _NSIG of include/uapi/asm-generic/signal.h. (MIPS has more.)
 const lastSignal = 64
 
 func setSignal(vars gen.ExecTrackerVariableSpecs, sig syscall.Signal) error {
@@ -73,10 +73,11 @@ func setSignal(vars gen.ExecTrackerVariableSpecs, sig syscall.Signal) error {
 	return vars.SignalNumber.Set(uint32(sig))
 }
 
-// watchSignal says why signals are not watched. The set of servers is true without them.
+// watchSignal attaches the program for signals. Its error says why signals are not watched, which does not affect the set
+// of servers.
 func (t *Tracker) watchSignal() error {
 	if t.cfg.Signal == 0 {
-		return fmt.Errorf("%w: none is configured", ErrUnwatched)
+		return fmt.Errorf("%w: no signal is configured", ErrUnwatched)
 	}
 	if err := t.attachTo(t.objects.OnSignal); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnwatched, err)

@@ -12,20 +12,21 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Stats are counts since Open, but for Entries, Capacity and Outside.
+// Stats are counts since Open, except Entries, Capacity and Outside, which are sizes.
 type Stats struct {
+	// Entries is how many processes the map holds, and Capacity how many it can hold.
 	Entries, Capacity uint32
-	// Outside is how many processes the last answer of [Tracker.Candidates] had that did not fit into the map: their
-	// signals are not seen, and the gate does not cover them.
+	// Outside is how many processes of the last result of [Tracker.Candidates] do not fit into the map: their signals are
+	// not recorded, and the gate does not cover them.
 	Outside uint32
-	// LostMapFull counts processes that did not fit into the map, LostRingFull changes that were not
-	// told, Missed runs of the programs that the kernel left out. Each leads to a scan.
+	// LostMapFull counts processes that did not fit into the map, LostRingFull events that did not fit into the ring, and
+	// Missed runs of the programs that the kernel skipped. Each leads to a scan.
 	LostMapFull, LostRingFull, Missed uint64
-	// UnreadableArgs counts processes that were taken in because their arguments could not be read.
+	// UnreadableArgs counts processes that are tracked because their arguments could not be read.
 	UnreadableArgs uint64
 	// Resyncs counts scans, the first one included.
 	Resyncs uint64
-	// AuditMissing and AuditExtra count what audits put right.
+	// AuditMissing and AuditExtra count what audits repaired.
 	AuditMissing, AuditExtra uint64
 }
 
@@ -41,15 +42,15 @@ func (t *Tracker) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	s.Entries, s.Capacity, s.Outside = uint32(len(pids)), t.capacity, t.counted.outside
-	s.LostMapFull += t.counted.seedMapFull
-	s.Resyncs = t.counted.resyncs
-	s.AuditMissing, s.AuditExtra = t.counted.auditMissing, t.counted.auditExtra
+	s.Entries, s.Capacity, s.Outside = uint32(len(pids)), t.capacity, t.counts.outside
+	s.LostMapFull += t.counts.seedMapFull
+	s.Resyncs = t.counts.resyncs
+	s.AuditMissing, s.AuditExtra = t.counts.auditMissing, t.counts.auditExtra
 	return s, nil
 }
 
-// kernelStats reads what the kernel counts. A program is left out when it would run inside itself on
-// the same CPU (bpf_prog_inc_misses_counter, since Linux 5.12; older kernels do not count it).
+// kernelStats reads the counters of the kernel and of the programs. The kernel skips a program that would run inside
+// itself on the same CPU (bpf_prog_inc_misses_counter, since Linux 5.12; older kernels do not count that).
 func (t *Tracker) kernelStats() (Stats, error) {
 	var s Stats
 	err := errors.Join(
@@ -71,14 +72,14 @@ func (t *Tracker) kernelStats() (Stats, error) {
 	return s, nil
 }
 
-// Difference is what an audit found: servers that the map lacked, and entries of processes that have
-// ended. Both are put right before Audit returns.
+// Difference is the result of an audit: servers that the map lacked, and entries of processes that have ended. Audit
+// repairs both before it returns.
 type Difference struct {
 	Missing, Extra []selector.PID
 }
 
-// Audit holds the map against a scan. A process that starts or ends meanwhile is no difference, and
-// neither is one that only the map has: it may hold too much, as long as the process lives.
+// Audit compares the map with a scan. A process that starts or ends meanwhile is no difference. Neither is a living process
+// that only the map has, because the map may hold too many.
 func (t *Tracker) Audit(ctx context.Context) (Difference, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,18 +102,18 @@ func (t *Tracker) Audit(ctx context.Context) (Difference, error) {
 			d.Missing = append(d.Missing, pid)
 		}
 	}
-	stayed := setOf(after)
+	remaining := setOf(after)
 	for _, pid := range before {
-		if stayed[pid] && ended(pid) {
+		if remaining[pid] && ended(pid) {
 			d.Extra = append(d.Extra, pid)
 		}
 	}
-	return d, t.heal(d)
+	return d, t.repair(d)
 }
 
-func (t *Tracker) heal(d Difference) error {
-	t.counted.auditMissing += uint64(len(d.Missing))
-	t.counted.auditExtra += uint64(len(d.Extra))
+func (t *Tracker) repair(d Difference) error {
+	t.counts.auditMissing += uint64(len(d.Missing))
+	t.counts.auditExtra += uint64(len(d.Extra))
 	overflow, err := t.insert(d.Missing)
 	t.overflow = t.overflow || overflow
 	for _, pid := range d.Extra {

@@ -33,41 +33,41 @@ type Tracker struct {
 	marks    *ebpf.Memory
 	gate     atomic.Pointer[Gate]
 
-	// unwatched says why signals are not watched, nil if they are. It is not written after Open.
-	unwatched error
+	// signalErr says why signals are not watched; nil: they are. It is not written after Open.
+	signalErr error
 
 	closing sync.Once
 	closed  error
 
-	// open is held shared by who reads the map without mu, which a scan holds for long.
-	open   sync.RWMutex
-	isShut bool
+	// use is held shared by the methods that read the map without mu, and exclusively by Close. A scan holds mu for long.
+	use      sync.RWMutex
+	isClosed bool
 
 	// next belongs to the goroutine that calls Next.
-	next follower
+	next reader
 
-	mu sync.Mutex // guards the rest, and makes one scan of two that are asked for at once
-	// types is the kernel's type information as far as it was decoded, kept from the tracker's load to the gate's.
+	mu sync.Mutex // guards the fields below; scans are serialised by it
+	// types caches the kernel's decoded type information from the tracker's load to the gate's.
 	types *btf.Cache
-	// healed is the loss that was made up for by the last scan.
-	healed uint64
-	// overflow says that some who were seeded did not fit: until they do, only a scan knows them.
+	// resyncedLoss is the value of lost that the last scan has covered.
+	resyncedLoss uint64
+	// overflow says that seeded processes did not fit into the map: until they do, only a scan lists them.
 	overflow bool
-	counted  counted
+	counts   counts
 	// keys and values are buffers for reading the map.
 	keys   []uint32
 	values []gen.ExecTrackerServer
 }
 
-// counted is what user space counts itself.
-type counted struct {
+// counts are the statistics that user space counts itself.
+type counts struct {
 	seedMapFull, resyncs, auditMissing, auditExtra uint64
-	// outside is how many processes the last list had that the map does not hold.
+	// outside is how many processes of the last result of Candidates the map lacks.
 	outside uint32
 }
 
-// Candidates lists the processes that may be servers, ascending. After a loss it scans once, and
-// what does not fit into the map is scanned for every time; it fails rather than leave anyone out.
+// Candidates lists the processes that may be servers, in ascending order. After a loss it scans once. While some processes
+// do not fit into the map, it scans every time. It fails rather than leave out a process.
 func (t *Tracker) Candidates(ctx context.Context) ([]selector.PID, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,7 +76,7 @@ func (t *Tracker) Candidates(ctx context.Context) ([]selector.PID, error) {
 		return nil, err
 	}
 	var scanned []selector.PID
-	if t.overflow || lost != t.healed {
+	if t.overflow || lost != t.resyncedLoss {
 		if scanned, err = t.resyncLocked(ctx); err != nil {
 			return nil, err
 		}
@@ -89,29 +89,29 @@ func (t *Tracker) Candidates(ctx context.Context) ([]selector.PID, error) {
 	pids = append(pids, scanned...)
 	slices.Sort(pids)
 	pids = slices.Compact(pids)
-	t.counted.outside = uint32(len(pids) - inMap)
+	t.counts.outside = uint32(len(pids) - inMap)
 	return pids, nil
 }
 
-// lost is how much was lost so far. It only grows.
+// lost is the sum of all loss counters. It only grows.
 func (t *Tracker) lost() (uint64, error) {
 	s, err := t.kernelStats()
 	return s.LostMapFull + s.LostRingFull + s.Missed, err
 }
 
-// Seed puts into the map whoever is a server already. The programs are attached by then: who starts in between is in
-// both, the other way round he would be in neither. It fails with the error of [Config.Seed], and is to be called once,
-// before [Tracker.Candidates] and [Tracker.Audit].
+// Seed inserts the processes that are servers already. The programs are attached by then, so a process that starts in
+// between is recorded twice. In the other order it would be missed. Seed fails with the error of [Config.Seed]. It must be
+// called once, before [Tracker.Candidates] and [Tracker.Audit].
 func (t *Tracker) Seed(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.types = nil // megabytes
+	t.types = nil // frees megabytes
 	_, err := t.resyncLocked(ctx)
 	return err
 }
 
-// resyncLocked puts into the map whom a scan finds. The loss is read before the scan: what is lost
-// while it runs is made up for by the next.
+// resyncLocked inserts the processes that a scan finds. The loss is read before the scan, so that a loss during the scan
+// leads to another one.
 func (t *Tracker) resyncLocked(ctx context.Context) ([]selector.PID, error) {
 	lost, err := t.lost()
 	if err != nil {
@@ -126,19 +126,19 @@ func (t *Tracker) resyncLocked(ctx context.Context) ([]selector.PID, error) {
 		return nil, err
 	}
 	t.overflow = overflow
-	t.healed = lost
-	t.counted.resyncs++
+	t.resyncedLoss = lost
+	t.counts.resyncs++
 	return scanned, nil
 }
 
-// firstBatch holds the servers of most hosts.
-const firstBatch = 1024
+// initialBatch is large enough for the servers of most hosts.
+const initialBatch = 1024
 
-// snapshot reads the map in batches, each of whole buckets, so that it misses nobody who is there
-// from beginning to end (__htab_map_lookup_and_delete_batch in kernel/bpf/hashtab.c, Linux 5.6).
+// snapshot reads the map in batches of whole buckets, so that it misses no entry that exists from beginning to end
+// (__htab_map_lookup_and_delete_batch in kernel/bpf/hashtab.c, Linux 5.6).
 func (t *Tracker) snapshot() ([]selector.PID, error) {
 	if t.keys == nil {
-		t.growBuffers(firstBatch)
+		t.growBuffers(initialBatch)
 	}
 	var pids []selector.PID
 	var cursor ebpf.MapBatchCursor
@@ -150,7 +150,7 @@ func (t *Tracker) snapshot() ([]selector.PID, error) {
 		switch {
 		case errors.Is(err, ebpf.ErrKeyNotExist):
 			return pids, nil
-		case errors.Is(err, unix.ENOSPC) && len(t.keys) < int(t.capacity): // a bucket larger than the buffer
+		case errors.Is(err, unix.ENOSPC) && len(t.keys) < int(t.capacity): // a bucket is larger than the buffer
 			t.growBuffers(2 * len(t.keys))
 		case err != nil:
 			return nil, fmt.Errorf("read the map: %w", err)
@@ -163,9 +163,8 @@ func (t *Tracker) growBuffers(n int) {
 	t.values = make([]gen.ExecTrackerServer, n)
 }
 
-// Close detaches the programs and frees what they used. Next fails with [ErrClosed] from then on. It
-// may be called more than once, and beside any other method; only Candidates and Audit may then fail
-// with an error of their own.
+// Close detaches the programs and frees their maps. Next fails with [ErrClosed] afterwards. Close may be called more than
+// once, and at the same time as any other method; Candidates and Audit may then fail with another error.
 func (t *Tracker) Close() error {
 	t.closing.Do(func() {
 		var errs []error
@@ -180,9 +179,9 @@ func (t *Tracker) Close() error {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.open.Lock()
-		defer t.open.Unlock()
-		t.isShut = true
+		t.use.Lock()
+		defer t.use.Unlock()
+		t.isClosed = true
 		for _, c := range []io.Closer{&t.objects.ExecTrackerPrograms, &t.objects.ExecTrackerMaps} {
 			errs = append(errs, c.Close())
 		}

@@ -19,7 +19,7 @@ func checkGate(t *tracker.Tracker) finding {
 	if err != nil {
 		return finding{"gate", false, err.Error(), whatGateNeeds() + "; until then " + withoutGate}
 	}
-	return finding{"gate", true, "refuses the servers' own signals, by " + g.Way(), ""}
+	return finding{"gate", true, "refuses the servers' own signals, by " + g.Hook(), ""}
 }
 
 // Linux 6.4 is the first whose ftrace on arm64 has direct calls, which BPF trampolines need (commit 2aa6ac03516d).

@@ -200,7 +200,7 @@ func checkTracker(ctx context.Context) []finding {
 	}
 	gate := checkGate(t)
 	afterwards := finding{"afterwards", true, "the service gives up CAP_BPF and CAP_PERFMON", ""}
-	if err := t.NeedsRights(); err != nil {
+	if err := t.NeedsCapabilities(); err != nil {
 		afterwards.Found = "the service keeps CAP_BPF and CAP_PERFMON: " + err.Error()
 	}
 	if err := t.Close(); err != nil {

@@ -48,7 +48,7 @@ func (a *app) enableGate(h *host) error {
 	}
 	switch {
 	case h.gate.Gate != nil:
-		a.log.Info("gate active", "way", h.gate.Way())
+		a.log.Info("gate active", "way", h.gate.Hook())
 	case a.opts.gate == gateOn:
 		return exitWith(exitNoSource, fmt.Errorf("--gate on: %w (see doctor)", h.gate.why))
 	default:
@@ -136,7 +136,7 @@ func (h *host) gateStatus() (control.Gate, error) {
 	}
 	stats, err := h.gate.Stats()
 	refusals, err2 := h.refusals.read()
-	g := control.Gate{Active: true, Way: h.gate.Way(), Refused: stats.Refused, Missed: stats.Missed, Latest: []control.Refusal{}}
+	g := control.Gate{Active: true, Way: h.gate.Hook(), Refused: stats.Refused, Missed: stats.Missed, Latest: []control.Refusal{}}
 	g.Latest = append(g.Latest, refusals[:min(len(refusals), mostRefusals)]...)
 	return g, errors.Join(err, err2)
 }

@@ -13,7 +13,7 @@ func (a *app) giveUpRights(h *host) error {
 	}
 	needsTracker := false
 	if h.tracker != nil {
-		if err := h.tracker.NeedsRights(); err != nil {
+		if err := h.tracker.NeedsCapabilities(); err != nil {
 			needsTracker = true
 			a.log.Info("keeping the right to use BPF", "because", err)
 		}

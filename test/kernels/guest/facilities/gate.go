@@ -40,7 +40,7 @@ func gate(ctx context.Context) (string, error) {
 	if err == nil && !refused {
 		err = errors.New("the gate is active, but a signal of one server to another passed it")
 	}
-	return "yes (" + g.Way() + ")", err
+	return "yes (" + g.Hook() + ")", err
 }
 
 // signalledBy has another process that looks like a server send SIGUSR1, and reports whether the call failed.

@@ -15,15 +15,15 @@ import (
 	"ebpf-upgrader/gen"
 )
 
-// NeedsRights says why the Tracker needs CAP_BPF and CAP_PERFMON for its work after Open, or nil when it
-// does not. It tries: one thread, which ends with that, gives them up and does what there is to do with
-// the maps. Linux 5.19 asks for no right to use a map that one has (commit c8644cd0efe7, "bpf: refine
-// kernel.unprivileged_bpf_disabled behaviour"); before, it depends on that setting.
-func (t *Tracker) NeedsRights() error {
+// NeedsCapabilities says why the Tracker needs CAP_BPF and CAP_PERFMON after Open, or nil if it does not. It tries: one
+// thread drops them and uses the maps in every way that the Tracker does. Since Linux 5.19 a process needs no capability
+// to use a map that it has a descriptor of (commit c8644cd0efe7, "bpf: refine kernel.unprivileged_bpf_disabled
+// behaviour"); before, that depends on the named setting.
+func (t *Tracker) NeedsCapabilities() error {
 	answer := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocks: what this thread is, nobody else may be
-		err := giveUpRights()
+		runtime.LockOSThread() // without an unlock, so that the thread ends with this goroutine
+		err := dropCapabilities()
 		if err == nil {
 			err = t.useMaps()
 		}
@@ -32,8 +32,8 @@ func (t *Tracker) NeedsRights() error {
 	return <-answer
 }
 
-// giveUpRights concerns the calling thread.
-func giveUpRights() error {
+// dropCapabilities changes the calling thread only.
+func dropCapabilities() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData // version 3 has two halves
 	if err := unix.Capget(&header, &sets[0]); err != nil {
@@ -46,25 +46,25 @@ func giveUpRights() error {
 		half.Inheritable &^= bit
 	}
 	if err := unix.Capset(&header, &sets[0]); err != nil {
-		return fmt.Errorf("give up capabilities: %w", err)
+		return fmt.Errorf("drop capabilities: %w", err)
 	}
 	return nil
 }
 
-// nobody is a key that no process has: the idle task is not in a map.
-const nobody = uint32(0)
+// unusedKey is a key that no process has: the map does not hold the idle task.
+const unusedKey = uint32(0)
 
-// useMaps does with the maps all that is ever done, and leaves them as they were.
+// useMaps does every operation on the maps that the Tracker ever does, and leaves their content unchanged.
 func (t *Tracker) useMaps() error {
 	var s gen.ExecTrackerServer
 	servers := t.objects.Servers
-	if err := servers.Lookup(nobody, &s); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := servers.Lookup(unusedKey, &s); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("look up in a map: %w", err)
 	}
-	if err := servers.Update(nobody, s, ebpf.UpdateNoExist); err != nil && !errors.Is(err, unix.E2BIG) {
-		return fmt.Errorf("put into a map: %w", err)
+	if err := servers.Update(unusedKey, s, ebpf.UpdateNoExist); err != nil && !errors.Is(err, unix.E2BIG) {
+		return fmt.Errorf("insert into a map: %w", err)
 	}
-	if err := servers.Delete(nobody); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := servers.Delete(unusedKey); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("delete from a map: %w", err)
 	}
 	t.mu.Lock()
