@@ -19,9 +19,9 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// BenchmarkPrograms says what the programs cost processes that are no servers, as the kernel counts
-// it: the nanoseconds of a run, and how many times those of an empty program on the same tracepoint
-// (x-empty). ns/op is the time of the whole process or signal.
+// BenchmarkPrograms measures what the programs cost processes that are no servers, by the kernel's own counters: the
+// nanoseconds of a run, and their ratio to those of an empty program on the same tracepoint (x-empty). ns/op is the time of
+// the whole process or signal.
 func BenchmarkPrograms(b *testing.B) {
 	spawn := func(argv ...string) error { return (&exec.Cmd{Path: "/bin/true", Args: argv}).Run() }
 	for _, length := range []int{5, 50, 2000} {
@@ -29,7 +29,7 @@ func BenchmarkPrograms(b *testing.B) {
 			measure(b, "sched_process_exec", func() error { return spawn(arguments(length)...) })
 		})
 	}
-	b.Run("exec/2000-bytes-of-argv0", func(b *testing.B) { // which is read to its end
+	b.Run("exec/2000-bytes-of-argv0", func(b *testing.B) { // it is read to its end
 		measure(b, "sched_process_exec", func() error { return spawn(long(2000), "-c") })
 	})
 	b.Run("fork", func(b *testing.B) {
@@ -46,9 +46,9 @@ func BenchmarkPrograms(b *testing.B) {
 	}
 }
 
-// BenchmarkGate says what the gate costs each signal between processes that are no servers: the nanoseconds of a run, and
-// those of an empty program at the same place, and how many runs a signal makes. SIGCHLD comes from the kernel and
-// makes none: what runs beside it are the runtime's own signals.
+// BenchmarkGate measures what the gate costs a signal between processes that are no servers: the nanoseconds of a run, those
+// of an empty program at the same hook, and the number of runs per signal. SIGCHLD comes from the kernel and causes no run;
+// the runs counted beside it are of the Go runtime's own signals.
 func BenchmarkGate(b *testing.B) {
 	for _, c := range []struct {
 		name string
@@ -62,7 +62,7 @@ func BenchmarkGate(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			s, g := newGate(b, nil)
 			if g == nil || g.Hook() != "fmod_ret" {
-				b.Skip("the kernel takes no gate by fmod_ret")
+				b.Skip("the kernel refuses a gate at fmod_ret")
 			}
 			stranger := s.spawn("sh", "no", "server")
 			stranger.run(b, `trap "" TERM; echo ready; read -r line`)
@@ -74,7 +74,7 @@ func BenchmarkGate(b *testing.B) {
 	}
 }
 
-// measureGate has an empty program run after the gate.
+// measureGate attaches an empty program, which runs after the gate.
 func measureGate(b *testing.B, g *tracker.Gate, act func() error) {
 	b.Helper()
 	empty, detach := attachEmptyTo(b, ebpf.AttachModifyReturn, "security_task_kill")
@@ -98,9 +98,8 @@ func measureGate(b *testing.B, g *tracker.Gate, act func() error) {
 	b.ReportMetric(float64(gate.count)/float64(b.N), "runs/op")
 }
 
-// arguments are so many bytes, each argument with its NUL: the name of a compiler, unless there is room for no
-// more than a short one, and what it is to compile. Fewer bytes than name and argument of a server have are
-// not even read.
+// arguments returns arguments of the given length in bytes, NULs included: the path of a compiler and a source file, or a
+// short name alone. The program does not read arguments that are shorter than a server's.
 func arguments(length int) []string {
 	const compiler = "/usr/bin/cc"
 	if length <= len(compiler) {
@@ -109,9 +108,9 @@ func arguments(length int) []string {
 	return []string{compiler, long(length - len(compiler) - 2)}
 }
 
-// measure has both programs run beside each other, so that whatever else happens hits both. The one that was
-// attached first runs first (tracepoint_add_func of kernel/tracepoint.c, Linux 6.12) and warms what the other
-// needs: each is the first for half of the events.
+// measure runs both programs on the same events, so that disturbances affect both. The program that was attached first runs
+// first (tracepoint_add_func of kernel/tracepoint.c, Linux 6.12) and warms the caches for the other. Each is the first for
+// half of the events.
 func measure(b *testing.B, tracepoint string, act func() error) {
 	b.Helper()
 	stop, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
@@ -197,11 +196,11 @@ func runs(b *testing.B, program *ebpf.Program) runTime {
 	return runTime{stats.Runtime, stats.RunCount}
 }
 
-// add adds what was counted between before and after.
+// add adds the difference between two readings.
 func (r *runTime) add(after, before runTime) {
 	r.total += after.total - before.total
 	r.count += after.count - before.count
 }
 
-// each is the nanoseconds of a run.
+// each is the mean time of a run in nanoseconds.
 func (r *runTime) each() float64 { return float64(r.total) / float64(max(1, r.count)) }

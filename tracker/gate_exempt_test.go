@@ -32,7 +32,7 @@ func TestGate_Exempt_Passes(t *testing.T) {
 	if !slices.Contains(s.held(), b.pid()) {
 		t.Error("an exempt process is not tracked any more")
 	}
-	if _, err := s.Audit(t.Context()); err != nil { // which puts in what is missing
+	if _, err := s.Audit(t.Context()); err != nil { // inserts what is missing
 		t.Fatal(err)
 	}
 	s.wantCovers(g, b.pid(), false)
@@ -49,7 +49,7 @@ func (s *scene) wantCovers(g *tracker.Gate, pid selector.PID, want bool) {
 	}
 }
 
-// TestGate_ExemptExecs_Covers: the next image may be one that is served.
+// The new image may be one that is served, so an exec ends the exemption.
 func TestGate_ExemptExecs_Covers(t *testing.T) {
 	t.Parallel()
 	s, g := newGate(t, nil)
@@ -68,16 +68,16 @@ func TestGate_ExemptExecs_Covers(t *testing.T) {
 	s.wantGate(a, syscall.SIGUSR1, server.PID(), true)
 }
 
-// TestGate_ExecAfterLook_StaysCovered: what was judged is not what runs.
-func TestGate_ExecAfterLook_StaysCovered(t *testing.T) {
+// The process that was inspected ran another program.
+func TestGate_ExecAfterInspection_StaysCovered(t *testing.T) {
 	t.Parallel()
 	s, g := newGate(t, nil)
 	if g == nil {
 		return
 	}
-	looked := time.Now()
+	inspected := time.Now()
 	p := s.candidate()
-	if err := g.Exempt(p.pid(), looked); err != nil {
+	if err := g.Exempt(p.pid(), inspected); err != nil {
 		t.Fatal(err)
 	}
 	s.wantCovers(g, p.pid(), true)

@@ -15,10 +15,10 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// gateOwner is the name that the servers have of whom a copy of this binary owns the gate.
+// gateOwner is the variable with the servers' name, for the copy of this binary that owns the gate.
 const gateOwner = "TRACKER_TEST_GATE_OWNER"
 
-// TestGate_OwnerKilled_Passes: nothing may be left of a gate whose owner is killed.
+// When the owner of a gate is killed, the kernel must remove the gate.
 func TestGate_OwnerKilled_Passes(t *testing.T) {
 	t.Parallel()
 	if name := os.Getenv(gateOwner); name != "" {
@@ -40,10 +40,10 @@ func TestGate_OwnerKilled_Passes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, err := bufio.NewReader(out).ReadString('\n')
-	closed := said == "gate closed\n"
-	if !closed && said != "no gate\n" || err != nil {
-		t.Errorf("the owner says %q, %v", said, err)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	closed := line == "gate closed\n"
+	if !closed && line != "no gate\n" || err != nil {
+		t.Errorf("the owner printed %q, %v", line, err)
 	}
 	s.wantGate(a, syscall.SIGUSR1, b.pid(), closed)
 	if err := owner.Process.Kill(); err != nil {
@@ -53,7 +53,7 @@ func TestGate_OwnerKilled_Passes(t *testing.T) {
 	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
 }
 
-// ownGate holds a gate until it is killed.
+// ownGate holds a gate until the process is killed.
 func ownGate(t *testing.T, name string) {
 	_, g := newGate(t, func(s *scene, c *tracker.Config) {
 		s.name, c.Pattern.Names = name, []string{name}

@@ -19,8 +19,8 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// newGate opens a tracker and its gate. Where the kernel refuses the program it holds that against the contract, and
-// answers with nil: there is no more to be tested.
+// newGate opens a tracker and its gate. Where the kernel refuses the program, it checks the error and returns a nil gate:
+// nothing else can be tested.
 func newGate(t testing.TB, change func(*scene, *tracker.Config)) (*scene, *tracker.Gate) {
 	t.Helper()
 	s := newScene(t, func(s *scene, c *tracker.Config) {
@@ -35,13 +35,13 @@ func newGate(t testing.TB, change func(*scene, *tracker.Config)) (*scene, *track
 		return s, nil
 	}
 	if !g.Active() || g.Hook() == "" {
-		t.Fatalf("the gate is active: %t, by %q", g.Active(), g.Hook())
+		t.Fatalf("the gate is active: %t, at hook %q", g.Active(), g.Hook())
 	}
 	return s, g
 }
 
-// wantRefused wants reasons for both ways, and a tracker that goes on. CI sets REQUIRE_GATE where the kernel is known
-// to take the program.
+// wantRefused wants a reason for each hook, and a tracker that still works. CI sets REQUIRE_GATE on kernels that are known
+// to accept the program.
 func (s *scene) wantRefused(err error) {
 	s.t.Helper()
 	if os.Getenv("REQUIRE_GATE") == "1" {
@@ -50,7 +50,7 @@ func (s *scene) wantRefused(err error) {
 	text := err.Error()
 	if !errors.Is(err, tracker.ErrGateUnavailable) || !strings.Contains(text, "fmod_ret: ") || !strings.Contains(text, "lsm: ") ||
 		strings.Contains(text, "\n") {
-		s.t.Errorf("EnableGate = %q, want ErrGateUnavailable with a reason for each way, in one line", text)
+		s.t.Errorf("EnableGate = %q, want ErrGateUnavailable with a reason for each hook, in one line", text)
 	}
 	p := s.candidate()
 	if !s.holds(p.pid()) {
@@ -58,7 +58,7 @@ func (s *scene) wantRefused(err error) {
 	}
 	s.send(p.pid(), syscall.SIGUSR1)
 	if _, ever := s.signalled(p.pid()); !ever {
-		s.t.Error("a signal is not seen after the gate was refused")
+		s.t.Error("a signal is not recorded after the gate was refused")
 	}
 }
 
@@ -68,7 +68,7 @@ func (s *scene) candidate() *process {
 	return s.spawn(s.name, "mcp")
 }
 
-// kill has the shell itself send a signal, and reports whether that was refused. It can send another afterwards.
+// kill makes the shell itself send a signal, and reports whether the kernel refused it. It may be called again.
 func (p *process) kill(t testing.TB, sig syscall.Signal, target selector.PID) (refused bool) {
 	t.Helper()
 	p.run(t, fmt.Sprintf(`kill -%d %d 2>&1 && echo sent; read -r line; eval "$line"`, sig, target))
@@ -156,8 +156,7 @@ func TestGate_TargetNotTracked_Passes(t *testing.T) {
 	s.wantGate(s.candidate(), syscall.SIGUSR1, stranger.pid(), false)
 }
 
-// TestGate_ServerThatExecs_LivesOn: right after an exec the default action is in force, and a signal of another server
-// ends it.
+// Right after an exec the default action is in force, so a signal of another server would end the process.
 func TestGate_ServerThatExecs_LivesOn(t *testing.T) {
 	t.Parallel()
 	s, g := newGate(t, nil)
@@ -192,7 +191,7 @@ func (s *scene) awaitRefusal(g *tracker.Gate) {
 	s.t.Fatal("nothing is refused")
 }
 
-// TestGate_Seeded_Covers: these ran before the tracker.
+// The processes run before the tracker starts.
 func TestGate_Seeded_Covers(t *testing.T) {
 	t.Parallel()
 	var a, b *process
@@ -202,7 +201,7 @@ func TestGate_Seeded_Covers(t *testing.T) {
 	}
 }
 
-// TestGate_Closed_Passes: also while a child that is yet to exec keeps the program attached.
+// A child that has not exec'd yet keeps the program attached, and the gate must be open all the same.
 func TestGate_Closed_Passes(t *testing.T) {
 	t.Parallel()
 	s, g := newGate(t, nil)
@@ -246,12 +245,12 @@ func TestGate_TrackerClosed_Passes(t *testing.T) {
 	s.wantGate(a, syscall.SIGUSR1, b.pid(), false)
 }
 
-// TestGate_MapFull_LeavesOut: those beyond the map are not covered, and said to be.
+// A process that does not fit into the map is not covered, and reported as such.
 func TestGate_MapFull_LeavesOut(t *testing.T) {
 	t.Parallel()
 	s, g := newGate(t, func(_ *scene, c *tracker.Config) {
 		c.MaxEntries = 1
-		c.Seed = func(context.Context) ([]selector.PID, error) { return nil, nil } // else it may take the only place
+		c.Seed = func(context.Context) ([]selector.PID, error) { return nil, nil } // a seeded process could take the only entry
 	})
 	if g == nil {
 		return
@@ -262,7 +261,7 @@ func TestGate_MapFull_LeavesOut(t *testing.T) {
 	s.wantGate(a, syscall.SIGUSR1, a.pid(), true)
 }
 
-// TestGate_PIDNamespace_Translates runs tests of the gate inside of one, where numbers differ from the host's.
+// TestGate_PIDNamespace_Translates runs tests of the gate in a PID namespace, where PIDs differ from the host's.
 func TestGate_PIDNamespace_Translates(t *testing.T) {
 	needBPF(t)
 	if depth() == 0 {
@@ -270,7 +269,7 @@ func TestGate_PIDNamespace_Translates(t *testing.T) {
 	}
 }
 
-// TestGate_LSMNotListed_FailsProof: the program attaches there, and never runs.
+// Where bpf is not among the kernel's LSMs, the program attaches and never runs.
 func TestGate_LSMNotListed_FailsProof(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
@@ -279,15 +278,15 @@ func TestGate_LSMNotListed_FailsProof(t *testing.T) {
 	g, err := s.EnableGateAt("lsm")
 	switch {
 	case err == nil && unreadable == nil && !listed:
-		t.Errorf("a gate by lsm is believed, though the kernel has %s", list)
+		t.Errorf("a gate at lsm is accepted, but the kernel's LSMs are %s", list)
 	case err == nil:
 		a, b := s.candidate(), s.candidate()
 		s.wantGate(a, syscall.SIGUSR1, b.pid(), true)
 		if g.Hook() != "lsm" {
-			t.Errorf("the way is %q", g.Hook())
+			t.Errorf("the hook is %q", g.Hook())
 		}
 	case os.Getenv("REQUIRE_GATE") == "1" && (listed || !errors.Is(err, tracker.ErrNeverRuns)):
-		t.Errorf("a gate by lsm fails with %v; the kernel has %s", err, list)
+		t.Errorf("a gate at lsm fails with %v; the kernel's LSMs are %s", err, list)
 	}
 }
 

@@ -19,14 +19,14 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-func TestAFullMapIsCountedAndNobodyIsLeftOut(t *testing.T) {
+func TestLoss_FullMap_CountedNoneMissing(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.MaxEntries = 4 })
 	var want []selector.PID
 	for range 8 {
 		want = append(want, s.spawn(s.name, "mcp").pid())
 	}
-	for range 2 { // not only the first time after the loss
+	for range 2 { // also in the second call after the loss
 		got := s.held()
 		for _, pid := range want {
 			if !slices.Contains(got, pid) {
@@ -42,8 +42,8 @@ func TestAFullMapIsCountedAndNobodyIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestAFullRingIsCountedToldAndScannedForOnce: nobody reads while more happens than fits.
-func TestAFullRingIsCountedToldAndScannedForOnce(t *testing.T) {
+// Events are not read until the ring is full.
+func TestLoss_FullRing_OneScan(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.RingBytes = uint32(os.Getpagesize()) })
 	stays := s.spawn(s.name, "mcp")
@@ -74,9 +74,9 @@ func TestAFullRingIsCountedToldAndScannedForOnce(t *testing.T) {
 	}
 }
 
-// TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime: while he looks at everybody he reads no events, so the ring
-// must be empty when he is told.
-func TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime(t *testing.T) {
+// A resync after a loss takes time, in which no event is read. So a loss is reported when the ring is empty, or else one
+// resync would lead to the next.
+func TestLoss_SlowReader_ReportedRarely(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.RingBytes = uint32(os.Getpagesize()) })
 	start := func() {
@@ -91,7 +91,7 @@ func TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var busy sync.WaitGroup
-	busy.Go(func() { // the host goes on
+	busy.Go(func() { // the host keeps starting processes
 		for ctx.Err() == nil {
 			start()
 			pause(ctx, 50*time.Millisecond)
@@ -99,7 +99,7 @@ func TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime(t *testing.T) {
 	})
 	defer busy.Wait()
 	defer stop()
-	told := 0
+	reports := 0
 	for after := 0; after < 200; {
 		e, err := s.Next()
 		if err != nil {
@@ -107,25 +107,25 @@ func TestALossIsToldOnceAlthoughWhoIsToldTakesHisTime(t *testing.T) {
 		}
 		switch {
 		case e.Kind == selector.EventLost:
-			if told++; told > 3 {
-				t.Fatalf("a loss was told %d times", told)
+			if reports++; reports > 3 {
+				t.Fatalf("a loss was reported %d times", reports)
 			}
 			pause(ctx, 200*time.Millisecond)
-		case told > 0:
+		case reports > 0:
 			after++
 		}
 	}
 }
 
-// pause is what somebody else does meanwhile.
-func pause(ctx context.Context, long time.Duration) {
+// pause stands for work that takes a known time.
+func pause(ctx context.Context, length time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(long):
+	case <-time.After(length):
 	}
 }
 
-func TestAServerThatStartedBeforeTheTrackerIsHeld(t *testing.T) {
+func TestSeed_ServerBefore_Held(t *testing.T) {
 	t.Parallel()
 	var early *process
 	s := newScene(t, func(s *scene, _ *tracker.Config) { early = s.spawn(s.name, "mcp") })
@@ -134,9 +134,8 @@ func TestAServerThatStartedBeforeTheTrackerIsHeld(t *testing.T) {
 	}
 }
 
-// TestAServerThatStartsWhileTheSetIsSeededIsHeld: the seed is over before it starts, so only a
-// tracker that was attached first knows it.
-func TestAServerThatStartsWhileTheSetIsSeededIsHeld(t *testing.T) {
+// The scan is over before the server starts, so only programs that were attached earlier record it.
+func TestSeed_ServerStartsMeanwhile_Held(t *testing.T) {
 	t.Parallel()
 	var between *process
 	s := newScene(t, func(s *scene, c *tracker.Config) {
@@ -151,9 +150,8 @@ func TestAServerThatStartsWhileTheSetIsSeededIsHeld(t *testing.T) {
 	}
 }
 
-// TestAProcessThatEndedWhileTheSetWasSeededDoesNotStay: its exit came before its entry, whether or not its parent
-// takes its time.
-func TestAProcessThatEndedWhileTheSetWasSeededDoesNotStay(t *testing.T) {
+// The exit event comes before the entry is inserted, whether or not the parent has reaped the process.
+func TestSeed_ProcessEndsMeanwhile_NotHeld(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(s *scene, p *process){
 		"reaped": func(_ *scene, p *process) { _ = p.Wait() },
@@ -177,7 +175,7 @@ func TestAProcessThatEndedWhileTheSetWasSeededDoesNotStay(t *testing.T) {
 				}
 			})
 			if s.holds(p.pid()) {
-				t.Errorf("%d is held, and will be for ever", p.pid())
+				t.Errorf("%d is held after its exit", p.pid())
 			}
 		})
 	}
@@ -188,7 +186,7 @@ func isZombie(pid selector.PID) bool {
 	return bytes.Contains(stat, []byte(") Z "))
 }
 
-func TestAnAuditOfATrueSetFindsNoDifference(t *testing.T) {
+func TestAudit_CompleteSet_NoDifference(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
@@ -201,8 +199,8 @@ func TestAnAuditOfATrueSetFindsNoDifference(t *testing.T) {
 	}
 }
 
-// TestAnAuditPutsInWhomTheSetLacks: a process that changed its name is one that only a scan knows.
-func TestAnAuditPutsInWhomTheSetLacks(t *testing.T) {
+// A scan alone finds a process that changed its arguments after its exec.
+func TestAudit_MissingProcess_Inserted(t *testing.T) {
 	t.Parallel()
 	var unknown *process
 	s := newScene(t, func(s *scene, c *tracker.Config) {
@@ -223,9 +221,9 @@ func TestAnAuditPutsInWhomTheSetLacks(t *testing.T) {
 	}
 }
 
-func TestAScanThatFailsIsAnErrorAndNoShortList(t *testing.T) {
+func TestCandidates_ScanFails_NoList(t *testing.T) {
 	t.Parallel()
-	broken := errors.New("no scan today")
+	broken := errors.New("scan failed")
 	fail := false
 	s := newScene(t, func(s *scene, c *tracker.Config) {
 		c.MaxEntries = 1
@@ -244,7 +242,7 @@ func TestAScanThatFailsIsAnErrorAndNoShortList(t *testing.T) {
 	}
 }
 
-func TestCloseMayBeCalledTwiceAndEndsNext(t *testing.T) {
+func TestClose_Twice_EndsNext(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	ended := make(chan error)
@@ -269,10 +267,10 @@ func TestCloseMayBeCalledTwiceAndEndsNext(t *testing.T) {
 	}
 }
 
-// TestAnOpenThatFailsLeavesNothingOpen is not parallel: it counts the descriptors of all.
-func TestAnOpenThatFailsLeavesNothingOpen(t *testing.T) {
+// The test is not parallel: it counts the descriptors of the whole process.
+func TestOpen_SeedFails_ClosesAll(t *testing.T) {
 	needBPF(t)
-	broken := errors.New("no scan today")
+	broken := errors.New("scan failed")
 	open := func() error {
 		_, err := tracker.Open(t.Context(), tracker.Config{
 			Pattern: selector.Pattern{Names: []string{"x"}, Subcommand: "y"},
@@ -280,7 +278,7 @@ func TestAnOpenThatFailsLeavesNothingOpen(t *testing.T) {
 		})
 		return err
 	}
-	_ = open() // whatever the libraries keep for good
+	_ = open() // the libraries open some that they keep
 	before := descriptors(t)
 	if err := open(); !errors.Is(err, broken) || errors.Is(err, tracker.ErrUnavailable) {
 		t.Errorf("Open = %v, want the scan's error", err)

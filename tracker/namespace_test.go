@@ -19,16 +19,16 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// inside counts in how many PID namespaces of its own this binary runs as a test.
+// inside is the number of nested PID namespaces that this test binary was started in.
 const inside = "TRACKER_TEST_INSIDE"
 
-// depth is 0 in the test that everybody starts.
+// depth is 0 unless enter started this process.
 func depth() int {
 	n, _ := strconv.Atoi(os.Getenv(inside))
 	return n
 }
 
-// enter runs tests of this binary one PID namespace further in, with a /proc of its own.
+// enter runs tests of this binary in a new PID namespace, with a /proc of its own.
 func enter(t *testing.T, tests string, env ...string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -44,21 +44,18 @@ func enter(t *testing.T, tests string, env ...string) {
 	}
 }
 
-// TestInAPIDNamespaceTheSetIsTheSame runs the tests of the set there, in which it is asked for by the
-// numbers of the processes inside: in one, and in one within another.
-func TestInAPIDNamespaceTheSetIsTheSame(t *testing.T) {
+// TestNamespace_Inside_SameSet runs the tests of the set in a PID namespace, and in one within that. PIDs differ from
+// those of the host there.
+func TestNamespace_Inside_SameSet(t *testing.T) {
 	needBPF(t)
 	if depth() == 2 {
 		return
 	}
-	const tests = "^(TestTheSetHolds|TestAnExec|TestAnExit|TestADeath|TestAServerWhoseLeader|TestAFork|TestADaemon|" +
-		"TestASignal|TestAServerThat|TestAnAudit|TestInAPIDNamespaceTheSetIsTheSame$)"
-	enter(t, tests)
+	enter(t, "^Test(Set_Possible|Exec_|Exit_|Fork_|Signal_|Seed_|Audit_|Namespace_Inside_SameSet$)")
 }
 
-// TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld has servers of one name outside and inside, and a tracker
-// in each place.
-func TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld(t *testing.T) {
+// TestNamespace_Outside_NotHeld runs servers of one name outside and inside of a namespace, and a tracker in each.
+func TestNamespace_Outside_NotHeld(t *testing.T) {
 	const pattern = "TRACKER_TEST_NAME"
 	if depth() > 0 {
 		heldInside(t, os.Getenv(pattern))
@@ -66,7 +63,7 @@ func TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld(t *testing.T) {
 	}
 	s := newScene(t, nil)
 	own := s.spawn(s.name, "mcp").pid()
-	enter(t, "^TestOnlyWhatIsVisibleInThePIDNamespaceIsHeld$", pattern+"="+s.name)
+	enter(t, "^TestNamespace_Outside_NotHeld$", pattern+"="+s.name)
 	other := own
 	for other == own {
 		other = s.awaitKind(selector.EventExec)

@@ -30,11 +30,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long a test waits for what must happen.
+// patience is how long a test waits for an event that must come.
 const patience = 20 * time.Second
 
-// needBPF is the gate of all tests that load the kernel program. CI sets REQUIRE_BPF, and then they
-// must not be skipped.
+// needBPF skips a test that loads kernel programs where that is impossible. CI sets REQUIRE_BPF, and the test fails then.
 func needBPF(tb testing.TB) {
 	tb.Helper()
 	_, err := os.Stat("/sys/kernel/btf/vmlinux")
@@ -47,7 +46,7 @@ func needBPF(tb testing.TB) {
 	tb.Skipf("needs root and BTF: uid %d, %v", os.Geteuid(), err)
 }
 
-// names makes the servers of each test their own: others run on the same kernel.
+// names numbers the server names, so that parallel tests do not see each other's servers.
 var names atomic.Int32
 
 // scene is a tracker for servers of one name that no other test has.
@@ -85,7 +84,7 @@ func (s *scene) scanFor(pattern selector.Pattern) func(context.Context) ([]selec
 	return fallback.New(procfs, pattern).Candidates
 }
 
-// reopen opens the tracker again, in another way.
+// reopen opens the tracker again, by another function.
 func (s *scene) reopen(open func(context.Context, tracker.Config) (*tracker.Tracker, error)) {
 	s.t.Helper()
 	again, err := open(s.t.Context(), s.cfg)
@@ -96,15 +95,15 @@ func (s *scene) reopen(open func(context.Context, tracker.Config) (*tracker.Trac
 	s.Tracker = again
 }
 
-// process is a shell that waits for a line, and then runs what the line says.
+// process is a shell that reads one line and runs it as a command.
 type process struct {
 	*exec.Cmd
 	stdin  io.WriteCloser
 	stdout *bufio.Reader
 }
 
-// spawn starts a shell with the given argv[0] and arguments, that ignores SIGUSR1. It has exec'd, and the tracepoint with
-// it, when spawn returns: the shell said so.
+// spawn starts a shell with the given argv[0] and arguments. It ignores SIGUSR1. When spawn returns, the tracepoint of its
+// exec has run, because the shell has printed a line.
 func (s *scene) spawn(argv0 string, args ...string) *process {
 	s.t.Helper()
 	cmd := exec.Command("/bin/sh")
@@ -126,14 +125,14 @@ func (s *scene) spawn(argv0 string, args ...string) *process {
 	})
 	p := &process{cmd, stdin, bufio.NewReader(stdout)}
 	if line, err := p.stdout.ReadString('\n'); line != "up\n" {
-		s.t.Fatalf("the shell said %q, %v", line, err)
+		s.t.Fatalf("the shell printed %q, %v", line, err)
 	}
 	return p
 }
 
 func (p *process) pid() selector.PID { return selector.PID(p.Process.Pid) }
 
-// run has the shell run a command.
+// run makes the shell run a command.
 func (p *process) run(t testing.TB, line string) {
 	t.Helper()
 	if _, err := io.WriteString(p.stdin, line+"\n"); err != nil {
@@ -167,8 +166,8 @@ func (s *scene) within() context.Context {
 	return ctx
 }
 
-// held are the candidates. There may be strangers among them: processes of other tests whose leader
-// has exited, which a scan reports whatever their name is.
+// held returns the candidates. Processes of other tests may be among them: a scan reports every process that has lost its
+// leader, by any name.
 func (s *scene) held() []selector.PID {
 	s.t.Helper()
 	pids, err := s.Candidates(s.t.Context())
@@ -192,8 +191,8 @@ func (s *scene) stats() tracker.Stats {
 	return stats
 }
 
-// await reads events until one is of the kind and process, and fails on any of the kinds that must
-// not come before.
+// await reads events until one is of the kind and the process. It fails if the process has an event of a kind in not
+// before that.
 func (s *scene) await(kind selector.EventKind, pid selector.PID, not ...selector.EventKind) selector.Event {
 	s.t.Helper()
 	alarm := time.AfterFunc(patience, func() { _ = s.Close() })

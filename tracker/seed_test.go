@@ -11,8 +11,8 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// TestAServerThatWasSeededIsFollowed: the programs look up only whom they, or the seed, have marked.
-func TestAServerThatWasSeededIsFollowed(t *testing.T) {
+// The programs look up only processes that they, or the seed, have marked.
+func TestSeed_EarlierServer_Followed(t *testing.T) {
 	t.Parallel()
 	var forks, execs, exits *process
 	s := newScene(t, func(s *scene, _ *tracker.Config) {
@@ -21,8 +21,8 @@ func TestAServerThatWasSeededIsFollowed(t *testing.T) {
 	s.follows(forks, execs, exits)
 }
 
-// TestAServerWithANumberBeyondTheMarksIsFollowed: pid_max may be raised after the start.
-func TestAServerWithANumberBeyondTheMarksIsFollowed(t *testing.T) {
+// kernel.pid_max may be raised after the start, and PIDs are then beyond the marks.
+func TestSet_PIDBeyondMarks_Followed(t *testing.T) {
 	t.Parallel()
 	for name, early := range map[string]bool{"seeded": true, "exec'd": false} {
 		t.Run(name, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestAServerWithANumberBeyondTheMarksIsFollowed(t *testing.T) {
 	}
 }
 
-// follows has one server fork, one exec something else, and one exit, and wants to be told of each.
+// follows makes one server fork, one exec another program and one exit, and wants an event of each.
 func (s *scene) follows(forks, execs, exits *process) {
 	s.t.Helper()
 	forks.run(s.t, "exec 3<&0; (read -r line <&3) & wait")

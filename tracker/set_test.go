@@ -15,7 +15,7 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-func TestTheSetHoldsEveryProcessThatMayBeAServer(t *testing.T) {
+func TestSet_PossibleServer_Held(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	cases := map[string][]string{
@@ -30,7 +30,7 @@ func TestTheSetHoldsEveryProcessThatMayBeAServer(t *testing.T) {
 		"an argument of two pages":      {s.name, long(8192), "mcp"},
 		"argv[0] of two pages":          {"/" + long(8192) + "/" + s.name, "mcp"},
 		"argv[0] that fills the buffer": {"/" + long(4095-2-len(s.name)) + "/" + s.name, "mcp"},
-		"more arguments than looked at": append(append([]string{s.name}, slices.Repeat([]string{"x"}, 100)...), "mcp"),
+		"more arguments than the limit": append(append([]string{s.name}, slices.Repeat([]string{"x"}, 100)...), "mcp"),
 	}
 	for name, argv := range cases {
 		if p := s.spawn(argv[0], argv[1:]...); !s.holds(p.pid()) {
@@ -39,14 +39,14 @@ func TestTheSetHoldsEveryProcessThatMayBeAServer(t *testing.T) {
 	}
 }
 
-func TestTheSetLeavesOutEverythingElse(t *testing.T) {
+func TestSet_OtherProcess_NotHeld(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	cases := map[string][]string{
 		"no argument":              {s.name},
 		"another argument":         {s.name, "mcpx", "xmcp", "mc", "MCP"},
 		"a longer name":            {s.name + "x", "mcp"},
-		"a name with a beginning":  {"x" + s.name, "mcp"},
+		"a name with a prefix":  {"x" + s.name, "mcp"},
 		"the name as a folder":     {"/" + s.name + "/sh", "mcp"},
 		"the name as an argument":  {"sh", s.name, "mcp"},
 		"the argument as argv[0]":  {"mcp", s.name},
@@ -60,8 +60,8 @@ func TestTheSetLeavesOutEverythingElse(t *testing.T) {
 	}
 }
 
-// TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass: too few would be a bug.
-func TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass(t *testing.T) {
+// A name that does not fit into the kernel's buffer is matched by its end: the set may hold too many processes.
+func TestSet_LongName_MatchedInPart(t *testing.T) {
 	t.Parallel()
 	name, subcommand := strings.Repeat("name", 30), strings.Repeat("sub", 10)
 	s := newScene(t, func(_ *scene, c *tracker.Config) {
@@ -75,7 +75,7 @@ func TestNamesThatDoNotFitTheKernelsBuffersLetTooMuchPass(t *testing.T) {
 	}
 }
 
-func TestEachOfSeveralNamesIsTracked(t *testing.T) {
+func TestSet_SeveralNames_EachHeld(t *testing.T) {
 	t.Parallel()
 	var names []string
 	s := newScene(t, func(s *scene, c *tracker.Config) {
@@ -96,19 +96,19 @@ func TestEachOfSeveralNamesIsTracked(t *testing.T) {
 	}
 }
 
-func TestNamesThatCannotBeAreRefused(t *testing.T) {
+func TestOpen_InvalidName_Fails(t *testing.T) {
 	t.Parallel()
 	needBPF(t)
 	for _, names := range [][]string{nil, {""}, {"a", ""}, {"a\x00b"}, make([]string, selector.MaxNames+1)} {
 		cfg := tracker.Config{Pattern: selector.Pattern{Names: names, Subcommand: "mcp"}}
 		if tr, err := tracker.Open(t.Context(), cfg); err == nil {
-			t.Errorf("%q was taken", names)
+			t.Errorf("Open accepts the names %q", names)
 			_ = tr.Close()
 		}
 	}
 }
 
-func TestAnExecOfSomethingElseLeavesTheSet(t *testing.T) {
+func TestExec_OtherProgram_Removed(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
@@ -119,7 +119,7 @@ func TestAnExecOfSomethingElseLeavesTheSet(t *testing.T) {
 	}
 }
 
-func TestAnExitLeavesTheSetAndTellsItsCode(t *testing.T) {
+func TestExit_Server_RemovedWithCode(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
@@ -132,8 +132,8 @@ func TestAnExitLeavesTheSetAndTellsItsCode(t *testing.T) {
 	}
 }
 
-// TestADeathOfManyThreadsIsOneExitWithItsSignal: each thread comes by, the last one tells.
-func TestADeathOfManyThreadsIsOneExitWithItsSignal(t *testing.T) {
+// The program runs for each thread, and only the last one is the exit of the process.
+func TestExit_ManyThreads_ReportedOnce(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	server := s.serve(testfleet.Behaviour{})
@@ -149,8 +149,8 @@ func TestADeathOfManyThreadsIsOneExitWithItsSignal(t *testing.T) {
 	}
 }
 
-// TestAnExecFromAThreadIsNoExit: the leader's exit comes first, and is not the process's.
-func TestAnExecFromAThreadIsNoExit(t *testing.T) {
+// The exit of the leader comes first, and is not the exit of the process.
+func TestExec_FromThread_NoExit(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	server := s.serve(testfleet.Behaviour{})
@@ -164,9 +164,8 @@ func TestAnExecFromAThreadIsNoExit(t *testing.T) {
 	}
 }
 
-// TestAServerWhoseLeaderExitedFirstStaysUntilItsLastThreadExits would fail for a tracker that takes
-// the thread that the process is named after for the process.
-func TestAServerWhoseLeaderExitedFirstStaysUntilItsLastThreadExits(t *testing.T) {
+// A process lives until its last thread exits, which need not be the thread with its PID.
+func TestExit_LeaderFirst_HeldUntilLastThread(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	server := s.serve(testfleet.Behaviour{LeaderExits: true})
@@ -182,11 +181,11 @@ func TestAServerWhoseLeaderExitedFirstStaysUntilItsLastThreadExits(t *testing.T)
 	}
 }
 
-func TestAForkInheritsUntilItExecsSomethingElse(t *testing.T) {
+func TestFork_OfServer_HeldUntilExec(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	p := s.spawn(s.name, "mcp")
-	p.run(t, "exec 3<&0; (read -r line <&3; exec sleep infinity) & wait") // a shell gives /dev/null to what is in the background
+	p.run(t, "exec 3<&0; (read -r line <&3; exec sleep infinity) & wait") // a shell redirects the stdin of background jobs
 	child := s.awaitFork()
 	if !s.holds(child) {
 		t.Errorf("the child %d is not held", child)
@@ -196,10 +195,10 @@ func TestAForkInheritsUntilItExecsSomethingElse(t *testing.T) {
 	if s.holds(child) || !s.holds(p.pid()) {
 		t.Errorf("held are %v, want the server %d without its child %d", s.held(), p.pid(), child)
 	}
-	t.Cleanup(func() { _ = syscall.Kill(int(child), syscall.SIGKILL) }) // ours: it was forked for this test
+	t.Cleanup(func() { _ = syscall.Kill(int(child), syscall.SIGKILL) }) // it was forked for this test
 }
 
-func TestADaemonIsHeldAfterItsParentExited(t *testing.T) {
+func TestFork_ParentExits_DaemonHeld(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	server := s.serve(testfleet.Behaviour{Daemonise: true})

@@ -28,7 +28,7 @@ func newWatch(t testing.TB) *scene {
 	return s
 }
 
-// send has a process of its own send a signal, and returns that process when it is over.
+// send sends a signal from a process of its own, and returns that process after its end.
 func (s *scene) send(pid selector.PID, sig syscall.Signal) selector.PID {
 	s.t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("kill -%d %d", sig, pid))
@@ -54,12 +54,12 @@ func (s *scene) wantUnsignalled(pid selector.PID, when string) {
 	}
 }
 
-func TestASignalOfAnotherProcessShowsWithItsSenderAndItsAge(t *testing.T) {
+func TestSignal_OtherSender_Reported(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	server := s.serve(testfleet.Behaviour{Ignore: true})
 	s.wantUnsignalled(server.PID(), "before any signal")
-	for _, first := range []bool{true, false} { // the last one counts
+	for _, first := range []bool{true, false} { // the last signal counts
 		start := time.Now()
 		sender := s.send(server.PID(), syscall.SIGUSR1)
 		ago, ever := s.signalled(server.PID())
@@ -75,13 +75,12 @@ func TestASignalOfAnotherProcessShowsWithItsSenderAndItsAge(t *testing.T) {
 	}
 }
 
-// TestASenderWithoutPauseIsToldNowAndThen: anybody may send his own processes as many signals as he likes, and
-// must not fill the ring by that.
-func TestASenderWithoutPauseIsToldNowAndThen(t *testing.T) {
+// A user may send any number of signals to their own processes, and must not fill the ring by that.
+func TestSignal_NoPause_FewEvents(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	server := s.serve(testfleet.Behaviour{Ignore: true})
-	begin, told := time.Now(), 0
+	begin, events := time.Now(), 0
 	const signals = 2000
 	for range signals {
 		if err := server.Signal(syscall.SIGUSR1); err != nil {
@@ -100,16 +99,16 @@ func TestASenderWithoutPauseIsToldNowAndThen(t *testing.T) {
 			break
 		}
 		if e.Kind == selector.EventSignal {
-			told++
+			events++
 		}
 	}
-	if most := 1 + int(took/time.Second); told < 1 || told > most {
-		t.Errorf("%d signals were told %d times in %s, want 1 to %d (the last is of %d)", signals, told, took, most, last)
+	if most := 1 + int(took/time.Second); events < 1 || events > most {
+		t.Errorf("%d signals led to %d events in %s, want 1 to %d (the last signal is of %d)", signals, events, took, most, last)
 	}
 }
 
-// TestASignalThatIsPendingCounts: a stopped process cannot have seen it.
-func TestASignalThatIsPendingCounts(t *testing.T) {
+// A stopped process does not act on the signal, which stays pending.
+func TestSignal_Pending_Recorded(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	server := s.serve(testfleet.Behaviour{})
@@ -122,7 +121,7 @@ func TestASignalThatIsPendingCounts(t *testing.T) {
 	}
 }
 
-func TestAnExecForgetsTheSignal(t *testing.T) {
+func TestSignal_Exec_Cleared(t *testing.T) {
 	t.Parallel()
 	for name, behaviour := range map[string]testfleet.Behaviour{
 		"from another thread":  {},
@@ -141,7 +140,7 @@ func TestAnExecForgetsTheSignal(t *testing.T) {
 	}
 }
 
-func TestAForkDoesNotInheritTheSignal(t *testing.T) {
+func TestSignal_Fork_NotInherited(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	p := s.spawn(s.name, "mcp")
@@ -154,7 +153,7 @@ func TestAForkDoesNotInheritTheSignal(t *testing.T) {
 	}
 }
 
-func TestAnotherSignalDoesNotCount(t *testing.T) {
+func TestSignal_OtherNumber_NotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	p := s.spawn(s.name, "mcp")
@@ -162,7 +161,7 @@ func TestAnotherSignalDoesNotCount(t *testing.T) {
 	s.wantUnsignalled(p.pid(), "after SIGCONT")
 }
 
-func TestASignalToAStrangerDoesNotCount(t *testing.T) {
+func TestSignal_UntrackedTarget_NotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	p := s.spawn("sh", "no", "server")
@@ -173,8 +172,8 @@ func TestASignalToAStrangerDoesNotCount(t *testing.T) {
 	}
 }
 
-// TestASignalToAServerThatWasSeededCounts, and the next scan keeps the note.
-func TestASignalToAServerThatWasSeededCounts(t *testing.T) {
+// The next scan keeps the record of a signal.
+func TestSignal_SeededServer_Recorded(t *testing.T) {
 	t.Parallel()
 	var early *process
 	s := newScene(t, func(s *scene, c *tracker.Config) {
@@ -182,7 +181,7 @@ func TestASignalToAServerThatWasSeededCounts(t *testing.T) {
 		c.Signal = syscall.SIGUSR1
 		c.MaxEntries = 1 // so that each call of Candidates scans
 		c.Seed = func(ctx context.Context) ([]selector.PID, error) {
-			pids, err := s.scan(ctx) // may begin with a leaderless process of another test
+			pids, err := s.scan(ctx) // may include a process of another test that has no leader
 			return append([]selector.PID{early.pid()}, pids...), err
 		}
 	})
@@ -195,14 +194,14 @@ func TestASignalToAServerThatWasSeededCounts(t *testing.T) {
 	}
 }
 
-// TestTrace_NotInMap_IsNotKnown: a process of which nothing is seen is not one that was never signalled.
-func TestTrace_NotInMap_IsNotKnown(t *testing.T) {
+// A process that is not recorded may have been signalled.
+func TestTrace_NotInMap_Untracked(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) {
 		c.Signal, c.MaxEntries = syscall.SIGUSR1, 1
 		c.Seed = func(context.Context) ([]selector.PID, error) { return nil, nil }
 	})
-	for _, known := range []bool{true, false} { // the first takes the only place
+	for _, known := range []bool{true, false} { // the first takes the only entry
 		p := s.spawn(s.name, "mcp")
 		s.send(p.pid(), syscall.SIGUSR1)
 		trace, err := s.Trace(p.pid())
@@ -212,16 +211,16 @@ func TestTrace_NotInMap_IsNotKnown(t *testing.T) {
 	}
 }
 
-func TestSignalsAreNotWatchedUnlessAskedFor(t *testing.T) {
+func TestSignal_NotConfigured_Unwatched(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, nil)
 	if _, err := s.Trace(1); s.WatchesSignals() || !errors.Is(err, tracker.ErrUnwatched) {
-		t.Errorf("watched: %t, Signalled fails with %v, want ErrUnwatched", s.WatchesSignals(), err)
+		t.Errorf("watched: %t, Trace fails with %v, want ErrUnwatched", s.WatchesSignals(), err)
 	}
 }
 
-// TestTheSetIsHeldWhereSignalsCannotBeWatched: a kernel may refuse that program alone.
-func TestTheSetIsHeldWhereSignalsCannotBeWatched(t *testing.T) {
+// A kernel may refuse the program for signals alone.
+func TestSignal_ProgramRefused_SetHeld(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
 	s.reopen(tracker.OpenWithoutSignals)
@@ -230,11 +229,11 @@ func TestTheSetIsHeldWhereSignalsCannotBeWatched(t *testing.T) {
 		t.Errorf("%d is not held", p.pid())
 	}
 	if _, err := s.Trace(p.pid()); s.WatchesSignals() || !errors.Is(err, tracker.ErrUnwatched) {
-		t.Errorf("watched: %t, Signalled fails with %v, want ErrUnwatched", s.WatchesSignals(), err)
+		t.Errorf("watched: %t, Trace fails with %v, want ErrUnwatched", s.WatchesSignals(), err)
 	}
 }
 
-func TestSignalledFailsOnceTheTrackerIsClosed(t *testing.T) {
+func TestTrace_Closed_Fails(t *testing.T) {
 	t.Parallel()
 	s := newWatch(t)
 	if err := s.Close(); err != nil {
@@ -245,7 +244,7 @@ func TestSignalledFailsOnceTheTrackerIsClosed(t *testing.T) {
 	}
 }
 
-func TestASignalThatDoesNotExistIsRefused(t *testing.T) {
+func TestOpen_InvalidSignal_Fails(t *testing.T) {
 	t.Parallel()
 	needBPF(t)
 	for _, sig := range []syscall.Signal{-1, 65} {

@@ -25,11 +25,11 @@ const ownSleep = "/own"
 // ofTracker are the groups of the tracker's tests but the first, which has the rest, so that none is in none.
 func ofTracker() []group {
 	return []group{
-		{title: "signals of others", binary: "tracker", tests: "^(TestASignal|TestAnExecForgets|TestAForkDoesNotInherit|TestAnotherSignal|TestSignal|TestTheSetIsHeldWhereSignals)"},
-		{title: "exec from a thread", binary: "tracker", tests: "^TestAnExecFromAThread"},
-		{title: "leader first", binary: "tracker", tests: "^TestAServerWhoseLeaderExitedFirst"},
-		{title: "fork, daemon", binary: "tracker", tests: "^(TestAForkInherits|TestADaemon)"},
-		{title: "PID namespace", binary: "tracker", tests: "^(TestInAPIDNamespace|TestOnlyWhatIsVisible)"},
+		{title: "signals of others", binary: "tracker", tests: "^Test(Signal_|Trace_)"},
+		{title: "exec from a thread", binary: "tracker", tests: "^TestExec_FromThread_"},
+		{title: "leader first", binary: "tracker", tests: "^TestExit_LeaderFirst_"},
+		{title: "fork, daemon", binary: "tracker", tests: "^TestFork_"},
+		{title: "PID namespace", binary: "tracker", tests: "^TestNamespace_"},
 		{title: "gate tests", binary: "tracker", tests: "^TestGate_", env: []string{"REQUIRE_GATE=1"}},
 	}
 }
