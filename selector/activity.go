@@ -2,25 +2,25 @@
 
 package selector
 
-// Activity is what a process has done since it started, as far as it tells whether the process is idle. Two that are equal
-// say that it neither read nor wrote in between.
+// Activity is what a process has read and written since it started. If two readings are equal, the process neither read nor
+// wrote in between.
 type Activity struct {
-	// IsCounted says that the kernel told the other fields. It does not where it was built without
-	// CONFIG_TASK_IO_ACCOUNTING, and not to a user who may not trace the process.
+	// IsCounted says that the other fields are valid. They are not where the kernel was built without
+	// CONFIG_TASK_IO_ACCOUNTING, nor for a reader that may not trace the process.
 	IsCounted bool
-	// Reads and Writes count system calls, BytesRead and BytesWritten what they moved, files, pipes and sockets alike.
+	// Reads and Writes count system calls on files, pipes and sockets; BytesRead and BytesWritten count their bytes.
 	Reads, Writes, BytesRead, BytesWritten uint64
 }
 
-// Idleness is the verdict on the activities of a process over some time.
+// Idleness is the verdict on several readings of the [Activity] of a process.
 type Idleness uint8
 
 // The verdicts.
 const (
-	// IdleUnknown: it has not been watched for long enough.
+	// IdleUnknown: the process has not been watched for long enough.
 	IdleUnknown Idleness = iota
-	// IdleNo: it has read, written or run within that time.
+	// IdleNo: the process has read, written or run within that time.
 	IdleNo
-	// IdleYes: it has done none of these.
+	// IdleYes: the process has done none of these.
 	IdleYes
 )

@@ -45,7 +45,7 @@ func EventKinds() []EventKind {
 	return all
 }
 
-// String is the kind's word.
+// String returns the kind's word.
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventWords) {
 		return eventWords[k]

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Check is one step of a judgement, for a person to read.
+// Check is one step of a judgement, in words.
 type Check struct {
 	Name string `json:"check"`
-	// Read is what was found.
+	// Read is the fact that was read, and what it is compared with.
 	Read   string `json:"read"`
 	Passed bool   `json:"passed"`
 }
 
-// Explain shows the checks that Judge made, up to and including the one that decided.
+// Explain returns the checks that Judge makes, up to and including the one that decides.
 func (r Rule) Explain(p Process) []Check {
 	var steps []Check
 	for _, c := range checks() {
@@ -34,9 +34,9 @@ func (r Rule) Explain(p Process) []Check {
 
 func readName(r Rule, p Process) string {
 	if len(p.Args) == 0 {
-		return fmt.Sprintf("no arguments; looked for %q", r.Names)
+		return fmt.Sprintf("no arguments; the name must be one of %q", r.Names)
 	}
-	return fmt.Sprintf("argv[0] is %q; looked for %q", p.Args[0], r.Names)
+	return fmt.Sprintf("argv[0] is %q; the name must be one of %q", p.Args[0], r.Names)
 }
 
 func readArgs(r Rule, p Process) string {
@@ -44,7 +44,7 @@ func readArgs(r Rule, p Process) string {
 	for _, a := range p.Args[min(1, len(p.Args)):] {
 		quoted = append(quoted, fmt.Sprintf("%q", a))
 	}
-	return fmt.Sprintf("arguments are %s; looked for %q", strings.Join(quoted, " "), r.Subcommand)
+	return fmt.Sprintf("arguments are %s; one must be %q", strings.Join(quoted, " "), r.Subcommand)
 }
 
 func readSelection(r Rule, p Process) string {
@@ -94,7 +94,7 @@ func readReady(r Rule, p Process) string {
 		return detail
 	}
 	can := fmt.Sprintf("%q can be exec'd by uid %d", r.Install.Path, p.Credentials.UID)
-	if r.Install.Detail != "" { // the content was not read, say
+	if r.Install.Detail != "" { // for example: its content was not read
 		can += " (" + r.Install.Detail + ")"
 	}
 	return can
@@ -103,7 +103,7 @@ func readReady(r Rule, p Process) string {
 func readHandler(r Rule, p Process) string {
 	switch {
 	case p.MidExec:
-		return "execs just now"
+		return "is inside an exec"
 	case p.Catches:
 		return r.Signal + " is caught"
 	}

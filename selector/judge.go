@@ -138,7 +138,7 @@ func (r Rule) Judge(p Process) Decision {
 	stale := false
 	for _, c := range checks() {
 		if p.lacks(c.needs) {
-			return Decision{UnreadableFacts, fmt.Sprintf("%s: %s", p.Unreadable.Fact, p.Unreadable.Why), stale || p.Unreadable.Passing}
+			return Decision{UnreadableFacts, fmt.Sprintf("%s: %s", p.Unreadable.Fact, p.Unreadable.Why), stale || p.Unreadable.IsTemporary}
 		}
 		if v, detail := c.fails(r, p); v != Undecided {
 			return Decision{v, detail, stale}

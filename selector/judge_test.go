@@ -25,7 +25,7 @@ func rule() selector.Rule {
 	}
 }
 
-// server is one that every check passes: each case below takes one thing away.
+// server passes every check. Each case changes one fact of it.
 func server() selector.Process {
 	return selector.Process{
 		Identity:    selector.Identity{PID: 100, StartTime: 5},
@@ -175,7 +175,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestAFactThatCannotBeReadIsNeverSignalled(t *testing.T) {
+func TestJudge_UnreadableFact_NotSignalled(t *testing.T) {
 	t.Parallel()
 	facts := []selector.Fact{
 		selector.FactStat, selector.FactCmdline, selector.FactEnvironment,
@@ -194,8 +194,8 @@ func TestAFactThatCannotBeReadIsNeverSignalled(t *testing.T) {
 	}
 }
 
-// TestExplainEndsWithTheCheckThatDecided holds the two readings of the same table together.
-func TestExplainEndsWithTheCheckThatDecided(t *testing.T) {
+// Judge and Explain read the same table of checks, and must agree.
+func TestExplain_FailedCheck_IsLast(t *testing.T) {
 	t.Parallel()
 	p := server()
 	steps := rule().Explain(p)
@@ -212,7 +212,7 @@ func TestExplainEndsWithTheCheckThatDecided(t *testing.T) {
 	}
 }
 
-func TestExecPermissionFollowsTheKernel(t *testing.T) {
+func TestJudge_ExecPermission_AsInKernel(t *testing.T) {
 	t.Parallel()
 	file := func(mode uint32) selector.File { return selector.File{Mode: 0o100000 | mode, UID: 1, GID: 2} }
 	cases := map[string]struct {
@@ -239,7 +239,7 @@ func TestExecPermissionFollowsTheKernel(t *testing.T) {
 	}
 }
 
-func TestVerdictWordsAreTheirOwnInverse(t *testing.T) {
+func TestVerdict_Text_RoundTrips(t *testing.T) {
 	t.Parallel()
 	for _, v := range selector.Verdicts() {
 		var back selector.Verdict

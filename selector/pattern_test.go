@@ -10,7 +10,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-func TestMatchFollowsTheOriginalToTheLetter(t *testing.T) {
+func TestMatch_CommandLines_AsInTrigger(t *testing.T) {
 	t.Parallel()
 	cases := []struct {
 		cmdline           string
@@ -47,7 +47,7 @@ func TestMatchFollowsTheOriginalToTheLetter(t *testing.T) {
 	}
 }
 
-func TestTheZeroPatternMatchesNothing(t *testing.T) {
+func TestMatch_ZeroPattern_MatchesNothing(t *testing.T) {
 	t.Parallel()
 	for _, cmdline := range []string{"", "\x00", "/\x00\x00", "a\x00\x00"} {
 		if named, _ := (selector.Pattern{}).Match([]byte(cmdline)); named {
@@ -69,7 +69,7 @@ func TestNameOf(t *testing.T) {
 	}
 }
 
-// FuzzMatch holds the allocation-free matcher against the rule written the long way.
+// FuzzMatch compares the matcher, which allocates nothing, with a plain implementation of the rule.
 func FuzzMatch(f *testing.F) {
 	for _, seed := range []string{"rag-rat\x00mcp\x00", "/x/rag-rat/./\x00\x00mcp", "\x00/..\x00", "a/.\x00mcp"} {
 		f.Add([]byte(seed))
@@ -85,7 +85,7 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// fileName is Path::file_name by its definition: the last component, if it is a normal one.
+// fileName implements the definition of Path::file_name: the last component, if it is a normal one.
 func fileName(path string) string {
 	parts := strings.Split(path, "/")
 	for i, part := range slices.Backward(parts) {

@@ -9,9 +9,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestPlanPutsSelfLastForEveryPermutation tries every order of up to seven PIDs, with every choice
-// of self among them and outside.
-func TestPlanPutsSelfLastForEveryPermutation(t *testing.T) {
+// The test tries every order of up to seven PIDs, with every choice of self among them and outside.
+func TestPlan_EveryPermutation_SelfLast(t *testing.T) {
 	t.Parallel()
 	const most = 7
 	for n := range most + 1 {
@@ -57,7 +56,7 @@ func permute(pids []selector.PID, k int, yield func([]selector.PID)) {
 	}
 }
 
-func TestPlanNamesEveryPIDOnce(t *testing.T) {
+func TestPlan_Duplicates_Dropped(t *testing.T) {
 	t.Parallel()
 	in := []selector.PID{7, 3, 7, 9, 3, 9}
 	if got, want := selector.Plan(9, in), []selector.PID{3, 7, 9}; !slices.Equal(got, want) {

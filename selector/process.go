@@ -10,47 +10,45 @@ import (
 	"time"
 )
 
-// PID is the number of a thread group (the tgid), in the PID namespace of the reader.
+// PID is the id of a process (the tgid), in the PID namespace of the reader.
 type PID int32
 
-// String is the number.
+// String returns the decimal number.
 func (p PID) String() string { return strconv.Itoa(int(p)) }
 
-// Identity names one process for as long as the host is up: a PID is used again, a PID with its
-// start time is not. Both stay the same when the process execs, so an Identity does not name an
-// image.
+// Identity identifies one process until the host reboots: the kernel reuses a PID, but not with the same start time. An exec
+// changes neither, so an Identity does not identify an image.
 type Identity struct {
 	PID PID
 	// StartTime is in clock ticks after boot: field 22 of /proc/PID/stat.
 	StartTime uint64
 }
 
-// ErrGone is what every reader of processes answers when the process has ended: never a zero value
+// ErrGone means that the process has ended. Every function that reads a process returns it then, and never a zero value
 // without an error.
 var ErrGone = errors.New("process is gone")
 
-// Layout is where things stand in a process's memory. It is another after nearly every exec, because the kernel
-// chooses the places anew (address space randomisation), and stays the same between two. The zero Layout is that of
-// a process of which it may not be seen, or that has no arguments there.
+// Layout is the memory layout of a process. It changes at nearly every exec, because the kernel chooses new addresses
+// (address space randomisation), and only then. The zero Layout means that the reader may not see it, or that the process has
+// no arguments in its memory.
 type Layout struct {
 	// Addresses in bytes: fields 48 to 51, 28, 26 and 27 of /proc/PID/stat.
 	ArgStart, ArgEnd, EnvStart, EnvEnd, Stack, CodeStart, CodeEnd uint64
 }
 
-// Known reports whether l says where anything stands.
+// Known reports whether l has an address.
 func (l Layout) Known() bool { return l != Layout{} }
 
-// Image names a file by what stat says of it: st_dev and st_ino. The zero Image is unknown; no
-// file has inode number 0.
+// Image identifies a file by st_dev and st_ino of stat(2). The zero Image is unknown: no file has inode number 0.
 type Image struct {
 	Dev uint64 `json:"dev"`
 	Ino uint64 `json:"ino"`
 }
 
-// Known reports whether i names a file.
+// Known reports whether i identifies a file.
 func (i Image) Known() bool { return i.Ino != 0 }
 
-// String is "device:inode", as stat -c %d:%i prints it, or "nothing" for an unknown Image.
+// String returns "device:inode", as stat -c %d:%i prints it, or "nothing" for an unknown Image.
 func (i Image) String() string {
 	if !i.Known() {
 		return "nothing"
@@ -58,19 +56,17 @@ func (i Image) String() string {
 	return fmt.Sprintf("%d:%d", i.Dev, i.Ino)
 }
 
-// File is what a path led to in a server's own root: the metadata that decide whether the server
-// may exec it.
+// File is the file at a path below a server's own root, with the metadata that decide whether the server may exec it.
 type File struct {
 	Image
 	// Mode holds the type and permission bits of st_mode as the kernel gives them.
 	Mode     uint32
 	UID, GID uint32
-	// NoExec says that the file system it lies on is mounted noexec.
+	// NoExec says that its file system is mounted noexec.
 	NoExec bool
 }
 
-// View is what a process sees of the files of the host. Two that are equal lead the same path to the
-// same file.
+// View is the mount view of a process. In equal views, the same path leads to the same file.
 type View struct {
 	// Mounts is the inode number of the mount namespace.
 	Mounts uint64 `json:"mounts"`
@@ -82,32 +78,31 @@ type View struct {
 type Credentials struct {
 	UID, GID uint32
 	Groups   []uint32
-	// Owner is the user who accounts for the process: its real user id or, where it lives in a user
-	// namespace that another user than root made, that user's. Whoever has a range of subordinate ids,
-	// as for rootless containers, is one user all the same.
+	// Owner is the user that the process counts for: its real user id or, in a user namespace that a user other than root
+	// created, the id of that user. So all subordinate ids of a user, as of rootless containers, count as one user.
 	Owner uint32
-	// Passes says that the process searches directories whatever their modes, by CAP_DAC_OVERRIDE or
-	// CAP_DAC_READ_SEARCH in a user namespace of its own. That counts for those whose user and group have numbers
-	// there: those in Users and InGroups.
-	Passes          bool
+	// SearchesAny says that the process may search directories of any mode, by CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH in
+	// a user namespace of its own. It may do so only where that namespace maps the directory's user and group, which are
+	// then in Users and InGroups.
+	SearchesAny     bool
 	Users, InGroups []Range
-	// Changed says that real, effective, saved and file system id are not all the same, of the user or
-	// of the group: the process runs, or ran, with rights that its user does not have.
+	// Changed says that the real, effective, saved and file system ids of the user or of the group differ: the process
+	// runs, or ran, with privileges that its user does not have.
 	Changed bool
 }
 
-// Range is a part of the user or group ids.
+// Range is a range of user or group ids.
 type Range struct{ First, Count uint32 }
 
 func within(ranges []Range, id uint32) bool {
 	return slices.ContainsFunc(ranges, func(r Range) bool { return id >= r.First && id-r.First < r.Count })
 }
 
-// Fact names one thing that is read of a process, as [Process.Unreadable] reports it.
+// Fact names one thing that is read of a process. [Process.Unreadable] reports it.
 type Fact string
 
-// The facts, in the order in which they are read. Image and handler come last, because they can
-// change by themselves: the time between their reading and the signal is kept as short as it gets.
+// The facts, in the order in which they are read. Image and handler change while a process runs, so they come last: the time
+// between reading them and sending the signal is as short as possible.
 const (
 	FactStat        Fact = "stat"
 	FactCmdline     Fact = "cmdline"
@@ -117,82 +112,79 @@ const (
 	FactHandler     Fact = "status"
 )
 
-// Unreadable says which fact could not be had and why. The zero value: all were read.
+// Unreadable says which fact could not be read, and why. The zero value means that all were read.
 type Unreadable struct {
 	Fact Fact
 	Why  string
-	// Passing says that it could not be had in time, and may be had by the next look.
-	Passing bool
+	// IsTemporary says that the read timed out, and that the next inspection may succeed.
+	IsTemporary bool
 }
 
-// Process holds the facts about one process, as read at one moment. Reading may stop early: a
-// process that [Rule] turns down by its arguments has no environment, target or image here.
+// Process holds the facts of one process, from one inspection. An inspection may stop early: if the arguments already decide,
+// environment, target and image are not read.
 type Process struct {
 	Identity
 	// Age is the time since the process was created; an exec does not change it.
 	Age time.Duration
-	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its command
-	// line, environment, image and handlers are its parent's.
+	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its arguments, environment, image and
+	// handlers are its parent's.
 	Forked bool
-	// Layout is where things stood in its memory before anything else was read. It tells whether the process has
-	// exec'd since.
+	// Layout was read before everything else. If it has changed since, the process has exec'd.
 	Layout Layout
-	// Args are the arguments with the empty ones left out. Very long lists are cut by the reader;
-	// Named and Subcommand were taken from the whole.
+	// Args are the arguments without the empty ones. The reader cuts very long lists; Named and Subcommand are about the
+	// whole list.
 	Args []string
-	// Named says that the last path component of argv[0] is the name looked for, Subcommand that a
-	// later argument is the one looked for. Both come from [Pattern.Match].
+	// Named says that the last path component of argv[0] is a server's name, Subcommand that a later argument is the
+	// subcommand. Both come from [Pattern.Match].
 	Named, Subcommand bool
-	// Variable is the value of the upgrade variable; VariableSet tells an empty one from none.
+	// Variable is the value of the upgrade variable. VariableSet says that it is set, though it may be empty.
 	Variable    string
 	VariableSet bool
-	// DataDir is the directory of the index that the process shares with others of its user, from its environment. It
-	// is empty where the environment does not say it, and relative where it is there. No file was looked up for it.
+	// DataDir is the directory of the index that the process shares with others of its user, from its environment. It is
+	// empty if the environment does not determine it, and relative if it is there. It is not resolved.
 	DataDir string
-	// Target is the file that Variable names, resolved in the process's own root. TargetProblem
-	// says why there is none.
+	// Target is the file that Variable names, resolved in the process's own root. TargetProblem says why it could not be
+	// resolved.
 	Target        File
 	TargetProblem string
-	// Asked is when file systems that may be slow were asked for Target and MissingInterpreter, which may be before
-	// anything else was read. It is zero where none was.
-	Asked time.Time
-	// Path is Variable as an absolute path in View. It is empty where the variable is, and where its
-	// value is a relative path that cannot be told from outside.
+	// LookedUpAt is when the lookups of Target and MissingInterpreter began. It may be earlier than the inspection, because
+	// the results of slow lookups are kept. It is zero without a lookup.
+	LookedUpAt time.Time
+	// Path is Variable as an absolute path in View. It is empty if Variable is empty, or a relative path that cannot be
+	// resolved from outside of the process.
 	Path string
-	// View is what the process sees of the files of the host.
+	// View is the mount view of the process.
 	View View
-	// Container is what the process runs in: the id that the container runtime gave it, or the name of
-	// its PID namespace, as "pid:[number]", if that is not the reader's. It is empty on the host
-	// itself. Users with a control group of their own can choose it freely.
+	// Container is the id that the container runtime assigned, or the name of the PID namespace, as "pid:[number]", if that
+	// is not the reader's. It is empty outside of containers. Users with a control group of their own can choose it freely.
 	Container string
-	// Cgroup is the path of its control group, as the reader sees it.
+	// Cgroup is the path of the control group, as the reader sees it.
 	Cgroup string
-	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's
-	// own root, or that the process may not exec; InterpreterProblem says why.
+	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's own root, or that the
+	// process may not exec. InterpreterProblem says why.
 	MissingInterpreter, InterpreterProblem string
 	// Image is the file that the process runs.
 	Image Image
 	// Credentials decide what the process may exec.
 	Credentials Credentials
-	// MidExec says that a thread of the process is inside execve, or that it exec'd while it was read: arguments,
-	// image and what Catches says may be of different programs, and the handler may be about to go.
+	// MidExec says that a thread of the process is inside execve, or that the process exec'd during the inspection.
+	// Arguments, image and Catches may then belong to different programs, and the handler may be about to be reset.
 	MidExec bool
 	// Catches says that the process has a handler for the signal (its bit in SigCgt).
 	Catches    bool
 	Unreadable Unreadable
 }
 
-// Bits of st_mode, as in include/uapi/linux/stat.h; syscall's are not used here, so that this
-// package stays free of anything that can do I/O.
+// Bits of st_mode, as in include/uapi/linux/stat.h. Those of package syscall are not used, because this package must not
+// import anything that can do I/O.
 const (
 	modeType    = 0o170000
 	modeRegular = 0o100000
 	modeAnyExec = 0o111
 )
 
-// WhyNotExec says why a process with the credentials c cannot exec f, or nothing when it can. It
-// follows generic_permission in fs/namei.c (Linux 6.12) without access control lists, and leaves
-// the directories on the way to [Credentials.MaySearch].
+// WhyNotExec says why a process with the credentials c cannot exec f; "" means that it can. It follows generic_permission in
+// fs/namei.c (Linux 6.12) without access control lists. [Credentials.MaySearch] checks the directories on the path.
 func (c Credentials) WhyNotExec(f File) string {
 	switch {
 	case f.Mode&modeType != modeRegular:
@@ -208,21 +200,21 @@ func (c Credentials) WhyNotExec(f File) string {
 }
 
 func (c Credentials) mayExec(f File) bool {
-	return c.UID == 0 || c.permitted(f) // root may exec whatever anybody may
+	return c.UID == 0 || c.permitted(f) // root needs any one of the execute bits
 }
 
-// MaySearch reports whether a process with the credentials c may look a name up in a directory. Like exec it is
-// decided by generic_permission in fs/namei.c (Linux 6.12); access control lists are left out here, too.
+// MaySearch reports whether a process with the credentials c may search a directory. It also follows generic_permission in
+// fs/namei.c (Linux 6.12) without access control lists.
 func (c Credentials) MaySearch(dir File) bool {
-	return c.UID == 0 || c.passes(dir) || c.permitted(dir)
+	return c.UID == 0 || c.searchesAny(dir) || c.permitted(dir)
 }
 
-// passes follows capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12).
-func (c Credentials) passes(f File) bool {
-	return c.Passes && within(c.Users, f.UID) && within(c.InGroups, f.GID)
+// searchesAny follows capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12).
+func (c Credentials) searchesAny(f File) bool {
+	return c.SearchesAny && within(c.Users, f.UID) && within(c.InGroups, f.GID)
 }
 
-// permitted asks the execute bits of the mode.
+// permitted checks the execute bits of the mode.
 func (c Credentials) permitted(f File) bool {
 	switch {
 	case c.UID == f.UID:

@@ -13,12 +13,10 @@ import (
 	"testing"
 )
 
-// pureImports is all that the selector may name. Direct imports are what counts: fmt itself pulls
-// in os.
+// pureImports are the packages that selector may import. Only direct imports count: fmt itself imports os.
 var pureImports = []string{"bytes", "cmp", "errors", "fmt", "slices", "strconv", "strings", "time"}
 
-// TestSelectorImportsNothingThatDoesIO keeps the room pure: values in, values out, no clock.
-func TestSelectorImportsNothingThatDoesIO(t *testing.T) {
+func TestSelector_Imports_DoNoIO(t *testing.T) {
 	t.Parallel()
 	names, err := filepath.Glob("*.go")
 	if err != nil || len(names) == 0 {

@@ -4,41 +4,40 @@ package selector
 
 import "fmt"
 
-// Verdict says what is to be done with one process. Its text is the same in logs, metrics, JSON
-// and tables.
+// Verdict is the decision about one process. Its text is the same in logs, metrics, JSON and tables.
 type Verdict uint8
 
 // The verdicts. Only Outdated is signalled.
 const (
-	// Undecided is the zero Verdict, and never leaves this package.
+	// Undecided is the zero Verdict: no check has failed so far. [Rule.Judge] never returns it.
 	Undecided Verdict = iota
-	// Outdated: runs another file than it would exec, and is ready to be asked.
+	// Outdated: runs another file than it would exec, and may be signalled.
 	Outdated
 	// UpToDate: runs the installed file.
 	UpToDate
-	// NotOurs: argv[0] does not carry the name.
+	// NotOurs: argv[0] does not have the name of a server.
 	NotOurs
-	// NotMCP: carries the name, but not the argument.
+	// NotMCP: has the name, but not the argument.
 	NotMCP
-	// NotSelected: its user or container is not among those asked for.
+	// NotSelected: its user or container is not among the selected ones.
 	NotSelected
-	// OverLimit: its user has more servers than are looked at.
+	// OverLimit: its user has more servers than the limit per user.
 	OverLimit
-	// Setuid: runs with rights that its user does not have.
+	// Setuid: runs with privileges that its user does not have.
 	Setuid
 	// NotArmed: the upgrade variable is missing or empty.
 	NotArmed
-	// NoHandler: the signal is not caught, and would end the process.
+	// NoHandler: has no handler for the signal, which would end it.
 	NoHandler
-	// Forked: a young fork that has not exec'd, and may be about to exec something else.
+	// Forked: was forked a moment ago and has not exec'd; it may be about to exec another program.
 	Forked
 	// OtherInstall: its variable names another file than the installed one.
 	OtherInstall
 	// UnreadyInstall: what it would exec cannot be exec'd now.
 	UnreadyInstall
-	// Unreadable: a fact that is needed could not be read.
+	// UnreadableFacts: a fact that is needed could not be read.
 	UnreadableFacts
-	// Gone: ended while it was looked at.
+	// Gone: ended during the inspection.
 	Gone
 )
 
@@ -69,7 +68,7 @@ func Verdicts() []Verdict {
 	return all
 }
 
-// String is the verdict's word.
+// String returns the verdict's word.
 func (v Verdict) String() string {
 	if int(v) < len(verdictWords) {
 		return verdictWords[v]
@@ -77,10 +76,10 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("verdict(%d)", uint8(v))
 }
 
-// MarshalText gives the verdict's word.
+// MarshalText returns the verdict's word.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// UnmarshalText takes a verdict's word.
+// UnmarshalText parses a verdict's word.
 func (v *Verdict) UnmarshalText(text []byte) error {
 	for i, word := range verdictWords {
 		if word == string(text) {
@@ -91,12 +90,12 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 	return fmt.Errorf("parse verdict %q: no such word", text)
 }
 
-// Decision is a verdict with what a person wants to know beside it.
+// Decision is a verdict with its reason.
 type Decision struct {
 	Verdict Verdict `json:"verdict"`
-	// Detail says what was found, empty when the word says it all.
+	// Detail is the reason in words. It is empty if the verdict needs none.
 	Detail string `json:"detail"`
-	// Stale says that the process runs another image than the installed one, whether or not it can
-	// be asked now; or that it may, because it could not be read in time.
+	// Stale says that the process runs another image than the installed one, whether or not it may be signalled now. It is
+	// also set if the process may do so, because a read timed out.
 	Stale bool `json:"-"`
 }

@@ -85,7 +85,7 @@ func (p *portions) leave(l left) {
 func (l left) view() view {
 	v := view{decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: putOff, Stale: true}}
 	v.process.Identity, v.process.Credentials.Owner = l.Identity, l.user
-	v.process.Unreadable = selector.Unreadable{Fact: selector.FactCmdline, Why: putOff, Passing: true}
+	v.process.Unreadable = selector.Unreadable{Fact: selector.FactCmdline, Why: putOff, IsTemporary: true}
 	return v
 }
 

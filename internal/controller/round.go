@@ -56,7 +56,7 @@ func (u *Upgrader) patientLook(ctx context.Context, with installs, candidates []
 		at := make(map[selector.PID]int)
 		var unread []selector.PID
 		for i, v := range views {
-			if v.decision.Verdict == selector.UnreadableFacts && (try < patience || v.process.Unreadable.Passing) {
+			if v.decision.Verdict == selector.UnreadableFacts && (try < patience || v.process.Unreadable.IsTemporary) {
 				at[v.process.PID] = i
 				unread = append(unread, v.process.PID)
 			}

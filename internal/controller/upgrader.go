@@ -144,7 +144,7 @@ func (u *Upgrader) judged(pid selector.PID, with installs) view {
 	rule := u.cfg.Rule
 	rule.Install = selector.Install{Interpreters: with.Interpreters()}
 	process, err := u.cfg.Inspector.Inspect(pid, rule, time.Time{})
-	if since := with.Since(process); !process.Asked.IsZero() && process.Asked.Before(since) {
+	if since := with.Since(process); !process.LookedUpAt.IsZero() && process.LookedUpAt.Before(since) {
 		process, err = u.cfg.Inspector.Inspect(pid, rule, since)
 	}
 	process.PID = pid

@@ -171,7 +171,7 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 	}
 	read := *p
 	if w.secret[pid] {
-		why := selector.Unreadable{Fact: selector.FactCmdline, Why: "held", Passing: true}
+		why := selector.Unreadable{Fact: selector.FactCmdline, Why: "held", IsTemporary: true}
 		return selector.Process{Identity: p.Identity, Age: p.Age, Credentials: p.Credentials, Unreadable: why}, nil
 	}
 	if w.unread != nil && w.unread(w.looks[pid]) || w.unreadable != nil && w.unreadable(pid, w.looks[pid]) {

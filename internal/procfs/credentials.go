@@ -32,17 +32,17 @@ func (r *reader) readEarlyCredentials() error {
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
 	c.Owner = r.fs.owner(r.base(), s)
-	if !c.Passes {
+	if !c.SearchesAny {
 		return c
 	}
 	if users, err := namespace(r.base(), "ns/user"); err != nil || users == r.fs.users {
-		c.Passes = false
+		c.SearchesAny = false
 		return c
 	}
 	var failed, alsoFailed error
 	c.Users, failed = r.ids("uid_map")
 	c.InGroups, alsoFailed = r.ids("gid_map")
-	c.Passes = errors.Join(failed, alsoFailed) == nil && len(c.Users) > 0 && len(c.InGroups) > 0
+	c.SearchesAny = errors.Join(failed, alsoFailed) == nil && len(c.Users) > 0 && len(c.InGroups) > 0
 	return c
 }
 

@@ -178,6 +178,6 @@ func (r *reader) read() error {
 // unreadable notes the first fact that could not be read.
 func (r *reader) unreadable(fact selector.Fact, err error) {
 	if r.p.Unreadable.Fact == "" {
-		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: sys.ErrorText(err), Passing: isTemporary(err)}
+		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: sys.ErrorText(err), IsTemporary: isTemporary(err)}
 	}
 }

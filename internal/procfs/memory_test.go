@@ -113,7 +113,7 @@ func TestALookThatIsRefusedKeepsNoDescriptor(t *testing.T) {
 	}
 	fs := open(t)
 	look := func() {
-		if p := inspectInTime(t, fs, selector.PID(held.PID)); !p.Unreadable.Passing {
+		if p := inspectInTime(t, fs, selector.PID(held.PID)); !p.Unreadable.IsTemporary {
 			t.Fatalf("%+v, want it to be unreadable for a while", p)
 		}
 	}

@@ -93,7 +93,7 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 		}
 	case "CapEff":
 		effective, err := parseMask(value)
-		s.credentials.Passes = effective&capPassDirectories != 0
+		s.credentials.SearchesAny = effective&capPassDirectories != 0
 		return 0, err
 	case "SigCgt":
 		s.caught, err = parseMask(value)

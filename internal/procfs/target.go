@@ -150,8 +150,8 @@ func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
 	if err != nil {
 		return selector.File{}, err
 	}
-	if r.p.Asked.IsZero() || found.started.Before(r.p.Asked) {
-		r.p.Asked = found.started
+	if r.p.LookedUpAt.IsZero() || found.started.Before(r.p.LookedUpAt) {
+		r.p.LookedUpAt = found.started
 	}
 	return found.file, found.err
 }

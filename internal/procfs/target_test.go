@@ -161,7 +161,7 @@ func TestAFileSystemThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
 	needRoot(t)
 	fs, dir := open(t), mountSilent(t)
 	r := server(t, program{env: []string{variable + "=" + dir + "/rag-rat"}})
-	want := selector.Unreadable{Fact: selector.FactTarget, Why: "the file system does not answer", Passing: true}
+	want := selector.Unreadable{Fact: selector.FactTarget, Why: "the file system does not answer", IsTemporary: true}
 	for range 2 {
 		p := inspect(t, fs, r)
 		if p.Unreadable != want {
