@@ -16,9 +16,9 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestProcessesThatHoldTheirMemoryHoldUpNoScan: nobody waits for them but as many threads as a user may hold up,
+// TestHeldMemory_ForEver_DoesNotDelayScan: nobody waits for them but as many threads as a user may hold up,
 // however often a scan comes by; the others are found, and they pass for candidates.
-func TestProcessesThatHoldTheirMemoryHoldUpNoScan(t *testing.T) {
+func TestHeldMemory_ForEver_DoesNotDelayScan(t *testing.T) {
 	held := startHeld(t, 6, 0, 0)
 	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
 	s, before := scanner(t), threads(t)
@@ -39,9 +39,9 @@ func TestProcessesThatHoldTheirMemoryHoldUpNoScan(t *testing.T) {
 	}
 }
 
-// TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan: all of them can be read in time, and there are many. Who holds
+// TestHeldMemory_ForAMoment_DoesNotDelayScan: all of them can be read in time, and there are many. Who holds
 // may have no processor on a busy machine, and can be read at once then; it is tried again.
-func TestProcessesThatHoldTheirMemoryForAMomentHoldUpNoScan(t *testing.T) {
+func TestHeldMemory_ForAMoment_DoesNotDelayScan(t *testing.T) {
 	startHeld(t, 1, 1500, 10*time.Millisecond)
 	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
 	for deadline := time.Now().Add(30 * time.Second); ; {

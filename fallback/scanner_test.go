@@ -34,7 +34,7 @@ func candidates(t testing.TB, s *fallback.Scanner) []selector.PID {
 	return pids
 }
 
-func TestScanFindsServersHoweverTheyWereStarted(t *testing.T) {
+func TestCandidates_AnyStart_FindsServers(t *testing.T) {
 	t.Parallel()
 	s := scanner(t)
 	filler := func(n int) []string { return slices.Repeat([]string{strings.Repeat("x", 1023)}, n) }
@@ -68,7 +68,7 @@ func TestScanFindsServersHoweverTheyWereStarted(t *testing.T) {
 	}
 }
 
-func TestServerWhoseLeaderExitedFirstIsACandidate(t *testing.T) {
+func TestCandidates_LeaderExited_IsListed(t *testing.T) {
 	t.Parallel()
 	r := start(t, executable(t), "leaderless", "rag-rat", "mcp")
 	eventually(t, "the leader thread exits", func() bool {
@@ -80,7 +80,7 @@ func TestServerWhoseLeaderExitedFirstIsACandidate(t *testing.T) {
 	}
 }
 
-func TestServerWhoseFileWasDeletedIsACandidate(t *testing.T) {
+func TestCandidates_DeletedFile_IsListed(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rag-rat")
 	content, err := os.ReadFile(executable(t))
@@ -99,9 +99,9 @@ func TestServerWhoseFileWasDeletedIsACandidate(t *testing.T) {
 	}
 }
 
-// TestServerInTheMiddleOfAnExecIsNeverMissed scans while servers exec themselves without end: for
+// TestCandidates_DuringExec_IsListed scans while servers exec themselves without end: for
 // a moment of each exec, their command line is empty.
-func TestServerInTheMiddleOfAnExecIsNeverMissed(t *testing.T) {
+func TestCandidates_DuringExec_IsListed(t *testing.T) {
 	s := scanner(t)
 	var servers []*running
 	for range 4 {
@@ -120,7 +120,7 @@ func TestServerInTheMiddleOfAnExecIsNeverMissed(t *testing.T) {
 	}
 }
 
-func TestKernelThreadsAndZombiesAreNoCandidates(t *testing.T) {
+func TestCandidates_KernelThreadOrZombie_IsNotListed(t *testing.T) {
 	t.Parallel()
 	zombie, err := os.StartProcess("/bin/true", []string{"rag-rat", "mcp"}, &os.ProcAttr{})
 	if err != nil {
@@ -146,7 +146,7 @@ func isKernelThread(t *testing.T, pid int) bool {
 	return err == nil && string(comm) == "kthreadd\n"
 }
 
-func TestAllListsEveryProcessAndNoThread(t *testing.T) {
+func TestAll_Processes_ListsNoThread(t *testing.T) {
 	t.Parallel()
 	r := start(t, executable(t), "serves", "anything")
 	pids, err := scanner(t).All(t.Context())
@@ -169,7 +169,7 @@ func TestAllListsEveryProcessAndNoThread(t *testing.T) {
 	}
 }
 
-func TestScanEndsWithItsContext(t *testing.T) {
+func TestScan_ContextEnds_Fails(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -183,7 +183,7 @@ func TestScanEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestProcThatCannotBeReadIsAnError(t *testing.T) {
+func TestCandidates_ClosedProc_Fails(t *testing.T) {
 	t.Parallel()
 	fs, err := procfs.NewFS("/proc")
 	if err != nil {
@@ -195,8 +195,8 @@ func TestProcThatCannotBeReadIsAnError(t *testing.T) {
 	}
 }
 
-// TestScanFindsAllThatTheOriginalFinds holds the scan against the servers' own walk.
-func TestScanFindsAllThatTheOriginalFinds(t *testing.T) {
+// TestCandidates_OriginalWalk_FindsNoMore holds the scan against the servers' own walk.
+func TestCandidates_OriginalWalk_FindsNoMore(t *testing.T) {
 	t.Parallel()
 	var servers []*running
 	for range 5 {

@@ -44,7 +44,7 @@ func open(t *testing.T, pid int) *pidfd.Handle {
 	return h
 }
 
-func TestASignalArrivesAtTheProcessThatWasOpened(t *testing.T) {
+func TestSignal_OpenedProcess_Arrives(t *testing.T) {
 	t.Parallel()
 	cmd := sleeper(t)
 	if err := open(t, cmd.Process.Pid).Signal(syscall.SIGUSR1); err != nil {
@@ -57,7 +57,7 @@ func TestASignalArrivesAtTheProcessThatWasOpened(t *testing.T) {
 	}
 }
 
-func TestAReapedProcessIsGone(t *testing.T) {
+func TestOpen_ReapedProcess_IsGone(t *testing.T) {
 	t.Parallel()
 	cmd := sleeper(t)
 	h := open(t, cmd.Process.Pid)
@@ -71,11 +71,11 @@ func TestAReapedProcessIsGone(t *testing.T) {
 	}
 }
 
-// TestASignalNeverReachesTheNextOwnerOfANumber makes the kernel use a number again on purpose, in
+// TestSignal_PIDUsedAgain_IsGone makes the kernel use a number again on purpose, in
 // a PID namespace of its own whose next number can be set.
-func TestASignalNeverReachesTheNextOwnerOfANumber(t *testing.T) {
+func TestSignal_PIDUsedAgain_IsGone(t *testing.T) {
 	if os.Getenv("PIDFD_REUSE") == "" {
-		runInPIDNamespace(t, "TestASignalNeverReachesTheNextOwnerOfANumber")
+		runInPIDNamespace(t, "TestSignal_PIDUsedAgain_IsGone")
 		return
 	}
 	first := sleeper(t)
@@ -129,7 +129,7 @@ func runInPIDNamespace(t *testing.T, name string) {
 	}
 }
 
-func TestCloseMayBeCalledTwiceAndLeavesNoDescriptor(t *testing.T) {
+func TestClose_Twice_LeavesNoDescriptor(t *testing.T) {
 	h := open(t, os.Getpid())
 	link := func() []string {
 		all, _ := filepath.Glob("/proc/self/fd/*")

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestWaitSaysHowAProcessEnded(t *testing.T) {
+func TestWait_ProcessEnds_ReturnsStatus(t *testing.T) {
 	t.Parallel()
 	for script, want := range map[string]syscall.WaitStatus{
 		"read x; exit 0":            0,
@@ -49,7 +49,7 @@ func TestWaitSaysHowAProcessEnded(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestWait_ContextEnds_Returns(t *testing.T) {
 	t.Parallel()
 	h := open(t, sleeper(t).Process.Pid)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -16,12 +16,11 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Activity reads what a process has done, its threads and those that have ended together. It fails with [ErrGone] when there
-// is no such process, and is not counted where the kernel does not tell.
+// Activity reads how often and how much a process has read and written: its threads and those that have ended together. It
+// fails with [ErrGone] when there is no such process. IsCounted is false where the kernel does not count.
 //
-// It waits for no other process: the kernel takes a lock that an exec holds only between giving up the old memory and
-// setting up the new one (exec_update_lock; do_io_accounting in fs/proc/base.c and exec_mmap in fs/exec.c, Linux 5.10 and
-// 6.12).
+// It does not block on other processes. The kernel takes a lock that an exec holds only while it replaces the memory
+// (exec_update_lock; do_io_accounting in fs/proc/base.c and exec_mmap in fs/exec.c, Linux 5.10 and 6.12).
 func (fs *FS) Activity(pid selector.PID) (selector.Activity, error) {
 	fd, err := fs.openOf(pid, "io")
 	if err == nil {
@@ -41,13 +40,13 @@ func (fs *FS) Activity(pid selector.PID) (selector.Activity, error) {
 	return parseIO(text[:n])
 }
 
-// hasIO tells a process that has ended from a kernel without the file.
+// hasIO tells a process that has ended from a kernel without /proc/PID/io.
 func (fs *FS) hasIO() bool {
 	_, err := statAt(fs.Descriptor(), "self/io", 0)
 	return err == nil
 }
 
-// parseIO takes /proc/PID/io apart: a name, a colon and a number in each line (proc_pid_io(5)).
+// parseIO parses /proc/PID/io: each line is a name, a colon and a number (proc_pid_io(5)).
 func parseIO(text []byte) (a selector.Activity, err error) {
 	found := 0
 	for line := range bytes.Lines(text) {
@@ -76,10 +75,11 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 	return a, nil
 }
 
-// Works reports whether a thread of a process does something: it runs, waits for a processor, is in uninterruptible sleep,
-// or sleeps in a system call in which no thread waits for work, as that which opens a file. Where the kernel does not tell
-// the system calls, the states have to do: see [FS.Inspect]. Works fails with [ErrGone] when there is no such process. Of a
-// process with more than 1,024 threads it asks as many.
+// HasBusyThread reports whether a thread of a process is busy. A busy thread runs, waits for a processor, is in
+// uninterruptible sleep, or sleeps in a system call in which no thread waits for work, such as open(2). Where the kernel does
+// not show system calls, only the thread states count: see inExec.
+//
+// It fails with [ErrGone] when there is no such process. It reads 1,024 threads at most.
 func (fs *FS) HasBusyThread(pid selector.PID) (bool, error) {
 	task, err := fs.openOf(pid, "task")
 	if err != nil {
@@ -117,8 +117,8 @@ func (fs *FS) isThreadBusy(task int, tid selector.PID, buf []byte) bool {
 	return err == nil && number >= 0 && !isIdleSyscall(number)
 }
 
-// waitsForWork reports whether a thread that sleeps in a system call waits to be given something to do. Sockets are not among
-// them: a thread that waits for one has asked for something.
+// isIdleSyscall reports whether a thread that sleeps in a system call waits for work. Socket calls are not idle: such a thread
+// has sent a request and waits for the reply.
 func isIdleSyscall(number int) bool {
 	switch number {
 	case unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_PPOLL, unix.SYS_PSELECT6, unix.SYS_NANOSLEEP,

@@ -93,7 +93,7 @@ func TestActivity_NothingDone_StaysEqual(t *testing.T) {
 	}
 }
 
-func TestActivity_ThreadRuns_IsTold(t *testing.T) {
+func TestActivity_ThreadRuns_IsBusy(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	cmd := exec.Command("sh", "-c", "while :; do :; done")
@@ -110,8 +110,8 @@ func TestActivity_ThreadRuns_IsTold(t *testing.T) {
 	})
 }
 
-// TestActivity_ThreadOpensPipe_IsTold: the open sleeps until there is a writer, and neither reads nor writes.
-func TestActivity_ThreadOpensPipe_IsTold(t *testing.T) {
+// TestActivity_ThreadOpensPipe_IsBusy: the open sleeps until there is a writer, and neither reads nor writes.
+func TestActivity_ThreadOpensPipe_IsBusy(t *testing.T) {
 	t.Parallel()
 	fs, pipe := open(t), filepath.Join(t.TempDir(), "pipe")
 	must(t, unix.Mkfifo(pipe, 0o600))

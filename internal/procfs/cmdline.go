@@ -8,8 +8,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// settled reports whether a command line that begins with prefix says the same to p whatever comes
-// behind it. The last argument of prefix may go on there, and does not count.
+// isDecided reports whether p matches or does not match every command line that begins with prefix. The last argument of
+// prefix may be cut, and does not count.
 func isDecided(p selector.Pattern, prefix []byte) bool {
 	whole := prefix[:bytes.LastIndexByte(prefix, 0)+1]
 	named, subcommand := p.Match(whole)

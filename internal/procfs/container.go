@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// longestName bounds what is kept of a control group's path and of a container's id.
+// maxContainerName bounds the stored path of a control group, in bytes.
 const maxContainerName = 1 << 10
 
-// readContainer finds out what the process runs in. It is shown, and can be selected by; nothing else
-// depends on it, so that what cannot be read is left out.
+// readContainer finds the control group and the container of the process. Both are shown and can be selected by, and no
+// decision depends on them, so an error leaves them empty.
 func (r *reader) readContainer() error {
 	fd, err := openFile(r.base(), "cgroup")
 	if err != nil {
@@ -31,8 +31,8 @@ func (r *reader) readContainer() error {
 	return nil
 }
 
-// readPIDNamespace names a container by its PID namespace, where no runtime did. A process that has one number in
-// a proc file system of our PID namespace lives in that, too.
+// readPIDNamespace names a container by its PID namespace if no runtime has named it. A process with a single PID in a proc
+// file system of our PID namespace lives in that namespace, too.
 func (r *reader) readPIDNamespace(s status) {
 	if !r.isContainerUnnamed || r.fs.isOwnPIDNamespace && s.pids == 1 {
 		return
@@ -42,8 +42,8 @@ func (r *reader) readPIDNamespace(s status) {
 	}
 }
 
-// cgroupOf is the path in the hierarchy that runtimes name after the container: that of cgroup v2,
-// where it is in use, else the longest, for hierarchies in which nobody put anything show "/".
+// cgroupOf returns the path in the hierarchy in which runtimes name the container. That is the longest path: cgroup v2 where
+// it is in use; an unused hierarchy shows "/".
 func cgroupOf(text []byte) string {
 	var longest []byte
 	for line := range bytes.Lines(text) {
@@ -55,9 +55,8 @@ func cgroupOf(text []byte) string {
 	return string(longest[:min(len(longest), maxContainerName)])
 }
 
-// containerOf is the id that a container runtime left in the path of a control group, of the innermost
-// container: a name of 64 hexadecimal digits (Docker, Podman, containerd, CRI-O, with the prefixes that
-// they give systemd's scopes), or that of an LXC or a systemd-nspawn container.
+// containerOf returns the id of the innermost container in the path of a control group. It knows names of 64 hexadecimal
+// digits (Docker, Podman, containerd, CRI-O, with the prefixes of their systemd scopes), LXC and systemd-nspawn.
 func containerOf(cgroup string) string {
 	parts := strings.Split(cgroup, "/")
 	for i := len(parts) - 1; i > 0; i-- {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestTheContainerIsNamedAsItsRuntimeNamesIt(t *testing.T) {
+func TestContainer_RuntimePath_HasItsID(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("0123456789abcdef", 4)
 	service := "/user.slice/user-1000.slice/user@1000.service/user.slice"
@@ -37,7 +37,7 @@ func TestTheContainerIsNamedAsItsRuntimeNamesIt(t *testing.T) {
 	}
 }
 
-func TestTheControlGroupIsTheOneThatTellsMost(t *testing.T) {
+func TestCgroup_SeveralHierarchies_IsTheLongest(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"0::/system.slice/a.service\n":                                 "/system.slice/a.service",

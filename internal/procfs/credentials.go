@@ -13,7 +13,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// readEarly reads the credentials before the status is read for the handler: paths are followed with them.
+// readEarlyCredentials reads the credentials before the path is resolved with them. readStatus reads them again at the end.
 func (r *reader) readEarlyCredentials() error {
 	if r.hasEarlyCredentials {
 		return nil
@@ -26,9 +26,9 @@ func (r *reader) readEarlyCredentials() error {
 	return nil
 }
 
-// credentials are those of the status, with the user who accounts for them and what capabilities count for. In our own
-// user namespace they count for nothing: of another user than root they come from the file of a program, and whoever
-// may run that could use them to find out about the files of others.
+// credentials adds the owner to the credentials in a status, and decides whether capabilities count. They do not count in our
+// own user namespace: a user other than root has them from a program file. With them counted, a user who may run such a
+// program could learn about files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
 	c.Owner = r.fs.owner(r.base(), s)
@@ -40,15 +40,16 @@ func (r *reader) credentials(s status) selector.Credentials {
 		return c
 	}
 	var failed, alsoFailed error
-	c.Users, failed = r.ids("uid_map")
-	c.InGroups, alsoFailed = r.ids("gid_map")
+	c.Users, failed = r.idRanges("uid_map")
+	c.InGroups, alsoFailed = r.idRanges("gid_map")
 	c.SearchesAny = errors.Join(failed, alsoFailed) == nil && len(c.Users) > 0 && len(c.InGroups) > 0
 	return c
 }
 
-// ids are the numbers outside of a user namespace that have one in it: lines of a number inside, one outside and how
-// many follow each other, at most 340 (UID_GID_MAP_MAX_EXTENTS of include/linux/user_namespace.h, Linux 6.12).
-func (r *reader) ids(file string) ([]selector.Range, error) {
+// ids parses uid_map or gid_map: the ids outside of the user namespace that are mapped into it. Each line has the first id
+// inside, the first outside and the count. There are at most 340 lines (UID_GID_MAP_MAX_EXTENTS in
+// include/linux/user_namespace.h, Linux 6.12).
+func (r *reader) idRanges(file string) ([]selector.Range, error) {
 	text, err := readFile(r.base(), file, make([]byte, bufferSize), all)
 	if err != nil {
 		return nil, err

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// longestPath is PATH_MAX without the NUL.
+// maxPath is PATH_MAX without the NUL.
 const maxPath = 4095
 
-// dataDirectory is where a server has the index that its user's sessions share, as rag-rat resolves it: what
-// RAG_RAT_DATA_DIR says, else rag-rat in XDG_DATA_HOME, else that in .local/share of HOME. An empty variable counts as
-// none, as does a relative one of the XDG specification. No file is touched. It is empty where nothing says it.
+// dataDirectory returns the directory of the index that sessions of one user share. It resolves it as rag-rat does:
+// RAG_RAT_DATA_DIR, else rag-rat in XDG_DATA_HOME, else .local/share/rag-rat in HOME. An empty variable counts as unset, as
+// does a relative XDG_DATA_HOME. The result is empty if no variable is set. No file is read.
 func dataDirectory(environ []byte) string {
 	value := func(name string) string {
 		v, _, _ := variableIn(environ, name)
@@ -34,16 +34,17 @@ func dataDirectory(environ []byte) string {
 
 const dataVariable = "RAG_RAT_DATA_DIR"
 
-// longestBehind is how much of an environment is read for the data directory where the upgrade variable was found.
+// maxEnvironForDataDir bounds, in bytes, how much of an environment is read for the data directory after the upgrade variable
+// was found.
 const maxEnvironForDataDir = 128 << 10
 
-// saysAll reports whether more of an environment would change neither the upgrade variable nor, within bounds, the data
-// directory.
+// hasAllVariables reports whether the rest of an environment cannot change the upgrade variable or, within
+// maxEnvironForDataDir, the data directory.
 func hasAllVariables(environ []byte, name string) bool {
-	_, _, whole := variableIn(environ, name)
-	if !whole || len(environ) >= maxEnvironForDataDir {
-		return whole
+	_, _, isFinal := variableIn(environ, name)
+	if !isFinal || len(environ) >= maxEnvironForDataDir {
+		return isFinal
 	}
-	_, _, whole = variableIn(environ, dataVariable)
-	return whole
+	_, _, isFinal = variableIn(environ, dataVariable)
+	return isFinal
 }

@@ -48,7 +48,7 @@ func TestDataDir_LongEnvironment_VariableIsRead(t *testing.T) {
 	}
 }
 
-func TestWatches_ProcessWithInotify_IsTold(t *testing.T) {
+func TestWatches_ProcessWithInotify_IsFound(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	self := selector.PID(os.Getpid())

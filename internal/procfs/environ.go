@@ -4,9 +4,9 @@ package procfs
 
 import "bytes"
 
-// variableIn looks for a variable in an environment. The first entry of the name counts, as getenv(3) has it.
-// whole says that more of the environment would not change the answer.
-func variableIn(environ []byte, name string) (value []byte, found, whole bool) {
+// variableIn looks up a variable in an environment. The first entry of a name counts, as for getenv(3). isFinal is true if the
+// rest of a cut environment cannot change the result.
+func variableIn(environ []byte, name string) (value []byte, found, isFinal bool) {
 	prefix := append([]byte(name), '=')
 	for at := 0; ; {
 		i := bytes.Index(environ[at:], prefix)
@@ -18,7 +18,7 @@ func variableIn(environ []byte, name string) (value []byte, found, whole bool) {
 		if begin > 0 && environ[begin-1] != 0 { // the end of another name, or part of a value
 			continue
 		}
-		value, _, whole := bytes.Cut(environ[at:], []byte{0})
-		return value, true, whole
+		value, _, isFinal := bytes.Cut(environ[at:], []byte{0})
+		return value, true, isFinal
 	}
 }

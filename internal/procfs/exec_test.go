@@ -56,9 +56,9 @@ func execAgain() error {
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
-// TestAProcessInTheMiddleOfItsExecIsToldAsSuch looks without pause at processes that exec, until it
+// TestExec_UnderWay_IsMidExec looks without pause at processes that exec, until it
 // has caught one whose image is the next one already while its arguments are not there yet.
-func TestAProcessInTheMiddleOfItsExecIsToldAsSuch(t *testing.T) {
+func TestExec_UnderWay_IsMidExec(t *testing.T) {
 	t.Parallel()
 	procfs := open(t)
 	deadline := time.Now().Add(30 * time.Second)
@@ -127,10 +127,10 @@ func execer(t *testing.T) (pid selector.PID, goOn func()) {
 	}
 }
 
-// TestAProcessThatExecsWhileItIsReadIsToldAsSuch: its variable leads to a file system that answers when the process
+// TestExec_DuringInspection_IsMidExec: its variable leads to a file system that answers when the process
 // has become another program, with handlers of its own. A look that waited for the answer has the arguments of the
 // one and the handlers of the other.
-func TestAProcessThatExecsWhileItIsReadIsToldAsSuch(t *testing.T) {
+func TestExec_DuringInspection_IsMidExec(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	var becomeOther atomic.Pointer[func()]

@@ -14,16 +14,17 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// mostThreads bounds how many threads of a process are asked for their system call: 6 ms in all (`explain` of a process
-// with 1,000 sleeping threads against one with a single thread).
+// maxThreads bounds the threads of a process whose system calls are read. That many take 6 ms (`explain` of a process with
+// 1,000 sleeping threads, compared with one thread).
 const maxThreads = 1 << 10
 
-// readExecs finds out whether a thread of the process is inside execve. An exec waits there for all other threads to
-// end (de_thread in fs/exec.c, Linux 6.12), which takes as long as one of them waits for a file system. Memory, image
-// and handlers are the old ones until then, so nothing else shows it; a signal that is sent meanwhile stays pending,
-// and kills when the exec has reset the handlers.
+// readExecs finds out whether a thread of the process is inside execve. An exec waits there until all other threads have
+// ended (de_thread in fs/exec.c, Linux 6.12), which takes as long as one of them waits for a file system.
 //
-// It costs a few system calls a thread, so it is asked only of a process that would exec another file than it runs.
+// Memory, image and handlers are the old ones until then, so no other fact shows it. A signal that is sent meanwhile stays
+// pending, and kills the process once the exec has reset the handlers.
+//
+// The check takes a few system calls for each thread. It is done only for a process that would exec another file than it runs.
 func (r *reader) readExecs() error {
 	if !r.p.Target.Known() || r.p.TargetProblem != "" {
 		return nil
@@ -52,22 +53,22 @@ func (r *reader) readExecs() error {
 	return nil
 }
 
-// inExec reports whether a thread is inside execve. told is false where the kernel does not say that of any thread of
-// the process: to read the file takes the right to attach a debugger, which a user without CAP_SYS_PTRACE does not
-// have where Yama forbids it (proc_pid_syscall in fs/proc/base.c, Linux 6.12), and CONFIG_HAVE_ARCH_TRACEHOOK.
-// Such a process stays eligible: nothing would ever change that answer.
+// inExec reports whether a thread is inside execve. known is false where the kernel shows the system call of no thread. The
+// file needs CONFIG_HAVE_ARCH_TRACEHOOK and the right to attach a debugger (proc_pid_syscall in fs/proc/base.c, Linux 6.12).
+// A user without CAP_SYS_PTRACE does not have that right where Yama forbids it. Such a process stays eligible, because no
+// later read would succeed.
 //
-// A thread that runs says "running" in place of a number. It does not wait, so its exec is over soon.
+// A running thread shows "running" in place of a number. It is not waiting, so an exec of it ends soon.
 func (r *reader) inExec(task int, tid selector.PID) (in, known bool) {
 	number, err := syscallOf(task, tid)
 	if err != nil {
 		return false, errors.Is(err, ErrGone) && r.hasSyscall(task)
 	}
-	// A process of another architecture, as a 32-bit one on a 64-bit kernel, is no server of ours.
+	// A process of another architecture, such as a 32-bit one on a 64-bit kernel, is not a server.
 	return number == unix.SYS_EXECVE || number == unix.SYS_EXECVEAT, true
 }
 
-// syscallOf is the number of the system call that a thread sleeps in, -1 if it runs or sleeps in none.
+// syscallOf returns the number of the system call in which a thread sleeps, or -1 if it runs or sleeps in none.
 func syscallOf(task int, tid selector.PID) (int, error) {
 	path := make([]byte, 0, 32) // a number, a slash and a short name
 	path = append(strconv.AppendInt(path, int64(tid), 10), "/syscall"...)
@@ -89,7 +90,7 @@ func syscallOf(task int, tid selector.PID) (int, error) {
 	return number, nil
 }
 
-// hasSyscall tells a thread that has ended from a kernel without the file.
+// hasSyscall tells a thread that has ended from a kernel without /proc/PID/syscall.
 func (r *reader) hasSyscall(task int) bool {
 	_, err := statAt(task, "../syscall", unix.AT_SYMLINK_NOFOLLOW)
 	return err == nil

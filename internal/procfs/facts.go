@@ -31,8 +31,8 @@ func (r *reader) readStat() error {
 	return nil
 }
 
-// turnToThread goes on with a thread that lives. The leader has given its memory back, so where things stand there
-// is what the thread shows.
+// switchToThread reads all further facts from a live thread. The leader has released its memory, so the layout is read from
+// the thread, too.
 func (r *reader) switchToThread() (err error) {
 	if r.thread, err = r.fs.livingThread(r.dir, r.buf); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (r *reader) switchToThread() (err error) {
 	return nil
 }
 
-// openStat opens the stat file in dir, and reads it for the first time.
+// openStat opens the stat file in dir and reads it.
 func (r *reader) openStat(dir int) error {
 	fd, err := openFile(dir, "stat")
 	if err != nil {
@@ -59,9 +59,9 @@ func (r *reader) openStat(dir int) error {
 	return err
 }
 
-// readStatAgain reads what the stat file says now. A read from the beginning has the kernel write it anew
-// (seq_read_iter in fs/seq_file.c, Linux 6.12), about the process that the file was opened for, be its number used
-// again or not: the inode holds the struct pid (proc_single_show in fs/proc/base.c).
+// readStatAgain reads the open stat file. At offset 0 the kernel generates the text anew (seq_read_iter in fs/seq_file.c,
+// Linux 6.12). The text is always about the process for which the file was opened, even after its PID was reused: the inode
+// holds the struct pid (proc_single_show in fs/proc/base.c).
 func (r *reader) readStatAgain() (stat, error) {
 	for {
 		n, err := unix.Pread(r.stat, r.buf, 0)
@@ -70,16 +70,16 @@ func (r *reader) readStatAgain() (stat, error) {
 		case err != nil:
 			return stat{}, gone(err)
 		default:
-			return parseWhole(r.buf[:n])
+			return parseStatAndLayout(r.buf[:n])
 		}
 	}
 }
 
-// userHZ is the unit of times in /proc: USER_HZ of include/asm-generic/param.h, which is 100 on
-// every architecture that Go runs on.
+// userHZ is the unit of times in /proc: USER_HZ of include/asm-generic/param.h. It is 100 on every architecture that Go
+// supports.
 const userHZ = 100
 
-// age is the time since startTime, both counted from boot, suspends included.
+// age returns the time since startTime. Both count from boot and include suspends.
 func age(startTime uint64) time.Duration {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
@@ -88,8 +88,8 @@ func age(startTime uint64) time.Duration {
 	return max(0, time.Duration(now.Nano())-time.Duration(startTime)*(time.Second/userHZ))
 }
 
-// livingThread opens the directory of the first thread that has not exited. When all that answer
-// have, it fails with errDying.
+// livingThread opens the directory of the first thread that has not exited. If all readable threads have exited, it fails with
+// errAllExited.
 func (fs *FS) livingThread(dir int, buf []byte) (int, error) {
 	task, err := unix.Openat(dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -100,7 +100,7 @@ func (fs *FS) livingThread(dir int, buf []byte) (int, error) {
 	if err != nil {
 		return 0, gone(err)
 	}
-	failure := errDying
+	failure := errAllExited
 	for _, tid := range tids {
 		thread, err := fs.openThread(task, tid, buf)
 		if err == nil {
@@ -129,23 +129,23 @@ func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
 	return thread, nil
 }
 
-// longestArguments is how much text of a command line is kept to be shown.
+// maxArguments bounds the stored text of a command line, in bytes.
 const maxArguments = 4 << 10
 
-// said is what a process says of itself in its memory.
+// argsAndEnv is what the memory of a process says.
 type argsAndEnv struct {
 	args              []string
 	named, subcommand bool
-	// variable is its value, or the beginning of one that is longer than any path.
+	// variable is the value, cut behind the length of the longest path.
 	variable         string
 	variableSet, cut bool
 	dataDir          string
-	// cmdline and environ say why there is none.
+	// cmdline and environ are the errors of reading them.
 	cmdline, environ error
 }
 
-// readCmdline reads the arguments and, if they match, the environment: both in one go, because somebody else
-// has to do it, who may never come back.
+// readCmdline reads the arguments and, if they match, the environment. One goroutine reads both, because each read may block
+// for ever.
 func (r *reader) readCmdline() error {
 	var got argsAndEnv
 	q, fs := r.q, r.fs
@@ -197,7 +197,7 @@ func (a *argsAndEnv) readEnvironment(dir int, name string, buf []byte) error {
 	return nil
 }
 
-// withoutCmdline turns down a process that shows no arguments, after a look at why it does not.
+// checkNoCmdline handles a process without arguments: it has ended, is a kernel thread, or is in the middle of an exec.
 func (r *reader) checkNoCmdline() error {
 	s, err := r.readStatAgain()
 	if err != nil {
@@ -210,7 +210,7 @@ func (r *reader) checkNoCmdline() error {
 	return errNotMatching
 }
 
-// readEnvironment takes what was read with the arguments.
+// readEnvironment takes the values that readCmdline has read.
 func (r *reader) readEnvironment() error {
 	if r.memory.environ != nil {
 		return r.memory.environ
@@ -222,9 +222,8 @@ func (r *reader) readEnvironment() error {
 	return nil
 }
 
-// readImage needs no limit: the link leads to an inode that the kernel holds, no name is looked up,
-// and even NFS takes that at its word (nfs_lookup_verify_inode in fs/nfs/dir.c, Linux 6.12, asks the
-// server only after ESTALE).
+// readImage needs no timeout. The link leads to an inode that the kernel holds, so no name is looked up. Even NFS answers from
+// its cache (nfs_lookup_verify_inode in fs/nfs/dir.c, Linux 6.12, asks the server only after ESTALE).
 func (r *reader) readImage() error {
 	f, err := statAt(r.base(), "exe", 0)
 	if err != nil {
@@ -234,18 +233,17 @@ func (r *reader) readImage() error {
 	return r.detectExec()
 }
 
-// noteExec finds out whether the process is in the middle of an exec, or has exec'd since its first stat line was
-// read. An exec first shows the memory that is to be, and with it the image, then resets the handlers, and only then
-// fills in the arguments: exec_mmap and flush_signal_handlers in begin_new_exec, then create_elf_tables in
-// load_elf_binary, which sets arg_end (fs/exec.c and fs/binfmt_elf.c, Linux 6.12). Where they stand can be had
-// without the lock on the memory (do_task_stat in fs/proc/array.c).
+// detectExec finds out whether the process is in the middle of an exec, or has exec'd since its first stat line was read. An
+// exec first shows the new memory, and with it the image. It then resets the handlers, and fills in the arguments last. (In
+// begin_new_exec: exec_mmap, then flush_signal_handlers. In load_elf_binary: create_elf_tables, which sets arg_end.
+// fs/exec.c and fs/binfmt_elf.c, Linux 6.12.) The addresses of the arguments can be read without the lock on the memory
+// (do_task_stat in fs/proc/array.c).
 //
-// After the status: memory that is the same as before the arguments were read has not been replaced, so no handler
-// has been reset, and everything that was read between is of one image.
+// Called after the status: if the memory is the one from before the arguments were read, no handler has been reset, and
+// everything read in between belongs to one image.
 //
-// After the image: the next image may have everything where the one before had it, where addresses are not
-// randomised, and only an exec that is under way can be told there. Arguments that are there after the image was
-// read say that what is read of the handlers after them is of that image or a later one, never of an earlier.
+// Called after the image: without address randomisation the next image may have the same layout, and only an exec under way
+// shows. Arguments that exist after the image was read prove that handlers read later are of that image or a newer one.
 func (r *reader) detectExec() error {
 	s, err := r.readStatAgain()
 	switch {
@@ -258,20 +256,20 @@ func (r *reader) detectExec() error {
 	return nil
 }
 
-// readStatus comes after all other facts, so it is also what tells that the process still lived when the image
-// was read: the status of a zombie can be read, but says what it is.
+// readStatus comes after all other facts. It thus also proves that the process was alive when the image was read: the status
+// of a zombie can be read, and shows that state.
 func (r *reader) readStatus() error {
 	s, err := r.status()
 	switch {
 	case errors.Is(err, ErrGone):
 		return err
 	case err != nil:
-		r.unreadable(selector.FactHandler, err)
+		r.setUnreadable(selector.FactHandler, err)
 		return nil
 	case s.hasExited():
 		return ErrGone
 	case s.tgid != r.p.PID:
-		return errThread
+		return errIsThread
 	}
 	r.p.Credentials, r.p.Catches = r.credentials(s), s.catches(int(r.q.Signal))
 	r.readPIDNamespace(s)

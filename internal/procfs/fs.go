@@ -17,28 +17,28 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// ErrGone means that the process has ended. /proc says so in three ways: ENOENT when the directory
-// is not there, ESRCH on reading a file that was opened while it was, and a zombie.
+// ErrGone means that the process has ended. /proc shows that in three ways: ENOENT without a directory, ESRCH on reading a
+// file that was opened before, and the state of a zombie.
 var ErrGone = selector.ErrGone
 
-// FS is a mounted proc file system. It holds a descriptor of its root until Close.
+// FS is a mounted proc file system. It holds a descriptor of its root directory until Close.
 type FS struct {
-	// root is -1 after Close. It is read by who was left behind, too.
+	// root is -1 after Close. Abandoned goroutines read it, too.
 	root    atomic.Int32
 	buffers sync.Pool // of *[]byte, bufferSize long
-	// self is this process's view of the world, to tell whether another process shares it, and the
-	// namespaces that it lives in.
+	// self is the view of this process, to find out whether another process shares it. pids and users are its PID and user
+	// namespaces.
 	self        selector.View
 	pids, users uint64
-	// ours says that the proc file system is that of our own PID namespace.
+	// isOwnPIDNamespace is true if the proc file system belongs to the PID namespace of this process.
 	isOwnPIDNamespace bool
 	lookups           *lookups
 }
 
-// bufferSize holds stat and status whole, and the command line and environment of most processes.
+// bufferSize holds a whole stat or status file, and the command line and environment of most processes.
 const bufferSize = 16 << 10
 
-// NewFS opens the proc file system that is mounted at root, "/proc" as a rule.
+// NewFS opens the proc file system that is mounted at root, usually "/proc". The caller must Close it.
 func NewFS(root string) (*FS, error) {
 	fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func NewFS(root string) (*FS, error) {
 	return fs, nil
 }
 
-// knowSelf reads what others are compared with. Unknown compares unequal, which only costs a look more.
+// readSelf reads what other processes are compared with. A value that cannot be read equals no other, which only costs time.
 func (fs *FS) readSelf(buf []byte) {
 	fd := fs.Descriptor()
 	if root, view, err := openRoot(fd, "self/"); err == nil {
@@ -76,10 +76,10 @@ func (fs *FS) readSelf(buf []byte) {
 	fs.isOwnPIDNamespace = err == nil && s.pids == 1
 }
 
-// View is what this process sees of the files of the host.
+// View returns the mount namespace and root directory of this process.
 func (fs *FS) View() selector.View { return fs.self }
 
-// Close gives the descriptor back. It must not be called while other calls are under way.
+// Close closes the descriptor of the root directory. It must not be called during another call.
 func (fs *FS) Close() error {
 	fd := fs.root.Swap(-1)
 	if fd < 0 {
@@ -88,12 +88,11 @@ func (fs *FS) Close() error {
 	return unix.Close(int(fd))
 }
 
-// Descriptor is that of the root directory, for walking it. It belongs to the FS.
+// Descriptor returns the descriptor of the root directory, for listing it. The FS owns it.
 func (fs *FS) Descriptor() int { return int(fs.root.Load()) }
 
-// open opens the directory of one process. The descriptor stays tied to that process: when its
-// number is used again, look-ups below it fail with ESRCH or ENOENT, because the inode holds the
-// struct pid and not the number (proc_pid_make_inode and get_proc_task in fs/proc, Linux 6.12).
+// open opens the directory of one process. The descriptor stays tied to that process. After its PID was reused, lookups below
+// it fail with ESRCH or ENOENT: the inode holds the struct pid (proc_pid_make_inode and get_proc_task in fs/proc, Linux 6.12).
 func (fs *FS) open(pid selector.PID) (int, error) {
 	fd, err := unix.Openat(fs.Descriptor(), pid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -102,8 +101,7 @@ func (fs *FS) open(pid selector.PID) (int, error) {
 	return fd, nil
 }
 
-// openOf opens a file of one process in one step. It is what a scan does for every process of the
-// host, and allocates nothing.
+// openOf opens a file of one process in one step. A scan does that for every process of the host, so it does not allocate.
 func (fs *FS) openOf(pid selector.PID, file string) (int, error) {
 	path := make([]byte, 0, 32) // a number, a slash and a short name
 	path = strconv.AppendInt(path, int64(pid), 10)
@@ -123,18 +121,18 @@ func openFile(dir int, name string) (int, error) {
 	return fd, gone(err)
 }
 
-// longestFile bounds what is read of one file. It holds what 65,536 groups take in status, and arguments and
-// environment ten times as long as those of any server that was seen. The kernel lets both together be 6 MiB
-// (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c, Linux 6.12), and a process can have a terabyte
-// shown as one of them by prctl(PR_SET_MM), which is its way to cost us time.
+// maxFile bounds the bytes read of one file. It holds a status with 65,536 groups, and ten times the arguments and environment
+// of any server seen. The kernel allows 6 MiB for both together (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c,
+// Linux 6.12). With prctl(PR_SET_MM) a process can show a terabyte as its arguments, to cost this process time.
 const maxFile = 1 << 20
 
 var errTooLong = errors.New("longer than 1 MiB")
 
-// read reads a file of /proc to its end, or until enough of it was read. The result is part of buf
-// when it fits there, which decides how many reads there are: sizes of /proc files lie. A read gives
-// all that there is and fits, so a short one is the end (seq_read_iter in fs/seq_file.c for files
-// made by single_open, and get_mm_cmdline in fs/proc/base.c, Linux 6.12).
+// read reads a file of /proc to its end, or until enough returns true. The result is part of buf if it fits there. The buffer
+// decides how many reads there are, because files in /proc do not show their sizes.
+//
+// A read returns all there is that fits, so a short read is the end (seq_read_iter in fs/seq_file.c for files made by
+// single_open, and get_mm_cmdline in fs/proc/base.c, Linux 6.12).
 func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	n, err := readOnce(fd, buf)
 	for err == nil && n == len(buf) && !enough(buf) {
@@ -149,7 +147,7 @@ func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	return buf[:n], err
 }
 
-// all asks read for the whole file.
+// all has read read the whole file.
 func all([]byte) bool { return false }
 
 func readOnce(fd int, buf []byte) (int, error) {
@@ -161,7 +159,7 @@ func readOnce(fd int, buf []byte) (int, error) {
 	}
 }
 
-// gone turns the two errors that mean the end of a process into ErrGone.
+// gone returns ErrGone for the two errors that mean the end of a process, and other errors as they are.
 func gone(err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
 		return ErrGone
@@ -169,7 +167,7 @@ func gone(err error) error {
 	return err
 }
 
-// readFile reads the file at name below dir as read does.
+// readFile is read for the file at name below dir.
 func readFile(dir int, name string, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	fd, err := openFile(dir, name)
 	if err != nil {
@@ -179,7 +177,7 @@ func readFile(dir int, name string, buf []byte, enough func([]byte) bool) ([]byt
 	return read(fd, buf, enough)
 }
 
-// stat reads the stat file at name below dir.
+// stat reads the stat file at name below dir, without the layout.
 func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
 	line, err := readFile(dir, name, buf, all)
 	if err != nil {
@@ -188,10 +186,11 @@ func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
 	return parseStat(line)
 }
 
-// Cmdline reads the command line of a process: all of it, or as much as p needs to match it. It is
-// empty for kernel threads, zombies, and those of which [FS.HidesCmdline] tells. The result is part
-// of buf when it fits there. It blocks for as long as the process has its memory held: who calls it must
-// not wait, and tell [FS.Slow] then.
+// Cmdline reads the command line of a process: all of it, or as much as p needs for a match. It is empty for kernel threads,
+// zombies, and the processes of [FS.HidesCmdline]. The result is part of buf if it fits there.
+//
+// Cmdline blocks for as long as the process holds the lock on its memory. Call it in a goroutine, and report a slow read with
+// [FS.ChargeRead].
 func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte, error) {
 	fd, err := fs.openOf(pid, "cmdline")
 	if err != nil {
@@ -202,10 +201,9 @@ func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte,
 	return cmdline, err
 }
 
-// HidesCmdline reports whether a process whose command line is empty may have one all the same:
-// its leader thread has exited while others live, and only their files tell what it is, or it is in
-// the middle of an exec. It is true also of a process that overwrote its arguments, and of one that
-// may not be looked at.
+// HidesCmdline reports whether a process with an empty command line may still be a server. Its leader thread has exited while
+// others live, and only their files show the arguments; or it is in the middle of an exec. It is also true for a process that
+// overwrote its arguments, and for one that may not be read.
 func (fs *FS) HidesCmdline(pid selector.PID) bool {
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)

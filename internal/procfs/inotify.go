@@ -15,14 +15,14 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// mostDescriptors bounds how many descriptors of a process are asked whether they are inotify instances.
+// maxDescriptors bounds the descriptors of a process that are checked for inotify instances.
 const maxDescriptors = 4096
 
-// Watches reports whether a process has an inotify watch on a directory. It asks 4,096 of its descriptors at most.
+// Watches reports whether a process has an inotify watch on a directory. It checks 4,096 descriptors of the process at most.
 //
-// The kernel prints the inode number and the device of the file system (inotify_fdinfo in fs/notify/fdinfo.c, Linux
-// 6.12). On file systems without a block device, such as btrfs and overlayfs, that need not be the device of stat(2), so
-// the inode number alone decides there.
+// The kernel prints the inode number and the device of the file system (inotify_fdinfo in fs/notify/fdinfo.c, Linux 6.12). On
+// file systems without a block device, such as btrfs and overlayfs, that device can differ from the one of stat(2). There the
+// inode number alone decides.
 func (fs *FS) Watches(pid selector.PID, dir selector.Image) (bool, error) {
 	process, err := fs.open(pid)
 	if err != nil {
@@ -58,10 +58,10 @@ func (fs *FS) watches(process int, dir selector.Image) (bool, error) {
 			}
 		}
 	}
-	return isInotifyOn(process, list, "0", dir, *buf) // which is no number of a process
+	return isInotifyOn(process, list, "0", dir, *buf) // PIDBatches leaves out 0
 }
 
-// watchedBy asks one descriptor. One that has been closed meanwhile watches nothing.
+// isInotifyOn reports whether one descriptor is an inotify instance with a watch on dir. It is false for a closed one.
 func isInotifyOn(process, list int, name string, dir selector.Image, buf []byte) (bool, error) {
 	link := make([]byte, 32)
 	n, err := unix.Readlinkat(list, name, link)
@@ -83,7 +83,7 @@ func isInotifyOn(process, list int, name string, dir selector.Image, buf []byte)
 	return false, nil
 }
 
-// isWatchOn takes a line such as "inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 ...", in hexadecimal.
+// isWatchOn parses a line such as "inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 ...". Numbers are hexadecimal.
 func isWatchOn(line []byte, dir selector.Image) bool {
 	line, is := bytes.CutPrefix(line, []byte("inotify "))
 	if !is {
@@ -107,5 +107,5 @@ func isWatchOn(line []byte, dir selector.Image) bool {
 	return unix.Major(dir.Dev) == 0 || hasDevice && unix.Mkdev(uint32(device>>minorBits), uint32(device&(1<<minorBits-1))) == dir.Dev
 }
 
-// minorBits is MINORBITS of include/linux/kdev_t.h: the device is printed as the kernel holds it.
+// minorBits is MINORBITS of include/linux/kdev_t.h: the kernel prints its internal device number.
 const minorBits = 20

@@ -16,32 +16,32 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Query says what is to be read of a process.
+// Query selects what is read of a process.
 type Query struct {
 	Pattern selector.Pattern
-	// Variable is the one that names what the process would exec.
+	// Variable is the environment variable with the path that the process would exec.
 	Variable string
-	// Signal is the one whose handler is asked for.
+	// Signal is the signal whose handler is looked up.
 	Signal syscall.Signal
-	// Interpreters are looked for in the roots of processes that do not share ours.
+	// Interpreters are paths that are looked up in the root of a process with another view than ours.
 	Interpreters []string
-	// Since is what an answer must not be older than: a file system that was slow to answer an earlier look has its
-	// answer serve the next ones, for 2 s.
+	// Since is the earliest start of a lookup whose result is used. The late result of a slow file system serves
+	// inspections for 2 s, but not those with a later Since.
 	Since time.Time
 }
 
-// attempts bounds how often a process is read again that lost its leader or exec'd while it was
-// read, and execPause is the time between two attempts that found an exec under way: it takes some
-// hundred microseconds until there are arguments again.
+// maxAttempts bounds the attempts to read a process that loses its leader or execs meanwhile. execRetryDelay is the pause
+// after an attempt that found an exec under way: the arguments appear after some hundred microseconds.
 const (
-	attempts  = 5
-	execPause = 300 * time.Microsecond
+	maxAttempts    = 5
+	execRetryDelay = 300 * time.Microsecond
 )
 
-// Inspect reads the facts about one process: stat and command line, and only if these match the
-// pattern its environment and the file that the variable names; the image and the handler last, and
-// then whether it exec'd meanwhile. It fails with [ErrGone] when there is no such process. A fact that
-// cannot be read, or not at once, is named in the result, and the ones after it are missing.
+// Inspect reads the facts of one process. It reads stat and command line first. Only if these match the pattern, it reads the
+// environment and the file that the variable names. Image and handler come last, then the check for an exec meanwhile.
+//
+// It fails with [ErrGone] when there is no such process. Unreadable in the result names the first fact that cannot be read, or
+// not in time; the facts after it are missing.
 func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
@@ -51,22 +51,22 @@ func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
 	r := reader{fs: fs, q: q, dir: dir, buf: *buf}
-	for range attempts {
+	for range maxAttempts {
 		r.p = selector.Process{Identity: selector.Identity{PID: pid}}
 		r.hasNoCmdline, r.isContainerUnnamed, r.hasEarlyCredentials = false, false, false
 		err = r.read()
 		r.close()
 		switch {
-		case errors.Is(err, ErrGone) && !errors.Is(err, errThread) && r.isAlive():
-			// A leader that exits makes its files vanish, but the process lives on.
+		case errors.Is(err, ErrGone) && !errors.Is(err, errIsThread) && r.isAlive():
+			// When a leader exits, its files vanish, but the process lives on.
 		case err == nil && r.hasNoCmdline:
-			time.Sleep(execPause)
+			time.Sleep(execRetryDelay)
 		default:
 			return r.p, notFound(pid, err)
 		}
 	}
-	if errors.Is(err, ErrGone) && !errors.Is(err, errDying) {
-		r.p.Unreadable, err = selector.Unreadable{Fact: selector.FactCmdline, Why: "no thread answers"}, nil
+	if errors.Is(err, ErrGone) && !errors.Is(err, errAllExited) {
+		r.p.Unreadable, err = selector.Unreadable{Fact: selector.FactCmdline, Why: "no thread can be read"}, nil
 	}
 	return r.p, notFound(pid, err)
 }
@@ -79,10 +79,10 @@ func notFound(pid selector.PID, err error) error {
 }
 
 var (
-	// errThread is for a number that /proc answers to although it lists no such process.
-	errThread = fmt.Errorf("a thread of another process: %w", ErrGone)
-	// errDying is for a process all of whose threads have exited, but are not reaped yet.
-	errDying = fmt.Errorf("all threads have exited: %w", ErrGone)
+	// errIsThread is the error for the number of a thread: /proc has a directory for it, but does not list it.
+	errIsThread = fmt.Errorf("a thread of another process: %w", ErrGone)
+	// errAllExited is the error for a process all of whose threads have exited, and that has not been reaped.
+	errAllExited = fmt.Errorf("all threads have exited: %w", ErrGone)
 )
 
 // reader reads one process once.
@@ -93,23 +93,23 @@ type reader struct {
 	p   selector.Process
 	// dir is the directory of the process.
 	dir int
-	// thread is the directory that the facts are read from: dir, or that of a thread that lives on
-	// after the leader. 0 stands for dir, as for none below: as a descriptor it is never ours.
+	// thread is the directory from which the facts are read once the leader has exited. Here and below, 0 means none: that
+	// descriptor is never one of ours.
 	thread int
-	// stat is the stat file in the directory that the facts are read from, and first what it said before anything
-	// else was read. Open again, it would cost more than it takes to read it.
+	// stat is the open stat file of dir or thread, and first its content before any other fact was read. To open it again
+	// would take longer than to read it.
 	stat  int
 	first stat
 	// root is the root directory of the process, once its view was read.
 	root int
-	// early are the credentials as they were read before the target, if knows says so.
+	// earlyCredentials are those read before the target, if hasEarlyCredentials is true.
 	earlyCredentials    searcher
 	hasEarlyCredentials bool
-	// unnamed says that no runtime has named the container, if it is in one: its PID namespace has to tell.
+	// isContainerUnnamed is true if no runtime has named the container. The PID namespace decides then.
 	isContainerUnnamed bool
-	// said is what the process says of itself.
+	// memory has the arguments and the environment.
 	memory argsAndEnv
-	// empty says that there is no command line although there should be one.
+	// hasNoCmdline is true if the command line is empty and should not be.
 	hasNoCmdline bool
 }
 
@@ -122,7 +122,7 @@ func (r *reader) close() {
 	}
 }
 
-// lives reports whether the process is still there.
+// isAlive reports whether the process still exists.
 func (r *reader) isAlive() bool {
 	s, err := r.fs.stat(r.dir, "stat", r.buf)
 	return err == nil && s.isAlive()
@@ -135,8 +135,8 @@ func (r *reader) base() int {
 	return r.dir
 }
 
-// errTurnedDown ends the reading of a process that the pattern turns down.
-var errNotMatching = errors.New("turned down")
+// errNotMatching ends the inspection of a process that does not match the pattern.
+var errNotMatching = errors.New("does not match the pattern")
 
 func (r *reader) read() error {
 	for _, step := range []struct {
@@ -157,26 +157,26 @@ func (r *reader) read() error {
 		case errors.Is(err, ErrGone):
 			return err
 		case err != nil:
-			r.unreadable(step.fact, err)
+			r.setUnreadable(step.fact, err)
 		default:
 			continue
 		}
 		break
 	}
-	// The status is read in any case: it says whose process this is, and that it lives.
+	// The status is always read: it has the user of the process, and proves that the process is alive.
 	if err := r.readStatus(); err != nil || !r.p.Image.Known() {
 		return err
 	}
 	err := r.detectExec()
 	if err != nil && !errors.Is(err, ErrGone) {
-		r.unreadable(selector.FactHandler, err)
+		r.setUnreadable(selector.FactHandler, err)
 		return nil
 	}
 	return err
 }
 
-// unreadable notes the first fact that could not be read.
-func (r *reader) unreadable(fact selector.Fact, err error) {
+// setUnreadable stores the first fact that could not be read.
+func (r *reader) setUnreadable(fact selector.Fact, err error) {
 	if r.p.Unreadable.Fact == "" {
 		r.p.Unreadable = selector.Unreadable{Fact: fact, Why: sys.ErrorText(err), IsTemporary: isTemporary(err)}
 	}

@@ -25,7 +25,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-func TestInspectReadsEveryFactOfAnArmedServer(t *testing.T) {
+func TestInspect_ArmedServer_ReadsEveryFact(t *testing.T) {
 	t.Parallel()
 	r := server(t, program{env: []string{variable + "=" + executable(t)}})
 	p := inspect(t, open(t), r)
@@ -47,7 +47,7 @@ func TestInspectReadsEveryFactOfAnArmedServer(t *testing.T) {
 	}
 }
 
-func TestReadingStopsAtArgumentsThatDoNotMatch(t *testing.T) {
+func TestInspect_OtherArguments_StopsReading(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	for _, args := range [][]string{{"other", "mcp"}, {"rag-rat", "index"}} {
@@ -62,14 +62,14 @@ func TestReadingStopsAtArgumentsThatDoNotMatch(t *testing.T) {
 	}
 }
 
-func TestServerWithoutAHandlerIsToldApart(t *testing.T) {
+func TestInspect_NoHandler_IsReported(t *testing.T) {
 	t.Parallel()
 	if p := inspect(t, open(t), server(t, program{role: "deaf"})); p.Catches {
 		t.Error("a process with SIG_DFL for SIGUSR1 is said to catch it")
 	}
 }
 
-func TestLeaderThatExitedFirstIsReadThroughItsOtherThreads(t *testing.T) {
+func TestInspect_LeaderExited_ReadsOtherThread(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	r := server(t, program{role: "leaderless", env: []string{variable + "=" + executable(t)}})
@@ -92,7 +92,7 @@ func waitForLeader(t *testing.T, r *running) {
 	})
 }
 
-func TestZombieIsGone(t *testing.T) {
+func TestInspect_Zombie_IsGone(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	r := server(t, program{})
@@ -114,7 +114,7 @@ func TestZombieIsGone(t *testing.T) {
 	}
 }
 
-func TestNumbersOfNoProcessAreGone(t *testing.T) {
+func TestPID_NoProcess_IsGone(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	reaped := server(t, program{})
@@ -135,7 +135,7 @@ func TestNumbersOfNoProcessAreGone(t *testing.T) {
 	}
 }
 
-func TestForkThatHasNotExecdIsToldApart(t *testing.T) {
+func TestInspect_ForkWithoutExec_IsReported(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	parent := start(t, program{role: "fork"})
@@ -156,7 +156,7 @@ func TestForkThatHasNotExecdIsToldApart(t *testing.T) {
 	}
 }
 
-func TestArgumentsLongerThanTheBufferAreMatchedWhole(t *testing.T) {
+func TestCmdline_LongerThanBuffer_IsMatchedWhole(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	for _, length := range []int{4 << 10, 16 << 10, 100 << 10, 600 << 10} {
@@ -171,9 +171,9 @@ func TestArgumentsLongerThanTheBufferAreMatchedWhole(t *testing.T) {
 	}
 }
 
-// TestSubcommandThatIsCutByTheBufferIsNone has an argument that begins with the subcommand where
+// TestCmdline_SubcommandCutByBuffer_IsNoMatch has an argument that begins with the subcommand where
 // the first read ends.
-func TestSubcommandThatIsCutByTheBufferIsNone(t *testing.T) {
+func TestCmdline_SubcommandCutByBuffer_IsNoMatch(t *testing.T) {
 	t.Parallel()
 	const buffer = 16 << 10
 	filler := strings.Repeat("x", buffer-len("rag-rat\x00")-len("\x00mcp"))
@@ -183,7 +183,7 @@ func TestSubcommandThatIsCutByTheBufferIsNone(t *testing.T) {
 	}
 }
 
-func TestEnvironmentIsReadAsGetenvReadsIt(t *testing.T) {
+func TestEnviron_AnyContent_IsReadAsByGetenv(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	long := "FILLER=" + strings.Repeat("x", 100<<10)
@@ -207,7 +207,7 @@ func TestEnvironmentIsReadAsGetenvReadsIt(t *testing.T) {
 	}
 }
 
-func TestCredentialsAreTheOnesThatFilesAreOpenedWith(t *testing.T) {
+func TestCredentials_ChangedIDs_AreFileSystemIDs(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	got := inspect(t, open(t), server(t, program{role: "user"})).Credentials
@@ -219,8 +219,8 @@ func TestCredentialsAreTheOnesThatFilesAreOpenedWith(t *testing.T) {
 	}
 }
 
-// TestASetuidProgramIsToldByItsCredentials runs a copy of this binary that belongs to root.
-func TestASetuidProgramIsToldByItsCredentials(t *testing.T) {
+// TestCredentials_SetuidProgram_AreChanged runs a copy of this binary that belongs to root.
+func TestCredentials_SetuidProgram_AreChanged(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	path := publicCopy(t)
@@ -253,7 +253,7 @@ func publicCopy(t *testing.T) string {
 	return path
 }
 
-func TestImageSurvivesTheInstallOfAnother(t *testing.T) {
+func TestInspect_NewInstall_KeepsOldImage(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rag-rat")
 	install(t, path)
@@ -281,7 +281,7 @@ func install(t *testing.T, path string) {
 	}
 }
 
-func TestFactsThatAUserMayNotReadAreNamed(t *testing.T) {
+func TestUnreadable_OtherUser_NamesTheFact(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	r := server(t, program{env: []string{variable + "=" + executable(t)}})
@@ -301,8 +301,8 @@ func seenBy(t *testing.T, looker program) (p selector.Process) {
 	return p
 }
 
-// TestNumberThatIsUsedAgainIsNotMixedUp gives a process the number of one whose directory is open.
-func TestNumberThatIsUsedAgainIsNotMixedUp(t *testing.T) {
+// TestPID_UsedAgain_IsGone gives a process the number of one whose directory is open.
+func TestPID_UsedAgain_IsGone(t *testing.T) {
 	needRoot(t)
 	fs := open(t)
 	eventually(t, "a number is used again", func() bool {
@@ -337,8 +337,8 @@ func TestNumberThatIsUsedAgainIsNotMixedUp(t *testing.T) {
 	})
 }
 
-// TestProcessesThatComeAndGo inspects processes at every moment of their lives.
-func TestProcessesThatComeAndGo(t *testing.T) {
+// TestShortLived_AnyMoment_IsReadOrGone inspects processes at every moment of their lives.
+func TestShortLived_AnyMoment_IsReadOrGone(t *testing.T) {
 	fs := open(t)
 	pipe(t) // with the first, or the first timer, Go's runtime opens two descriptors that it keeps
 	before := descriptors(t)
@@ -392,7 +392,7 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-func TestOpeningWhatIsNoProcSaysSo(t *testing.T) {
+func TestNewFS_NotProc_Fails(t *testing.T) {
 	t.Parallel()
 	file := executable(t)
 	for root, want := range map[string]string{

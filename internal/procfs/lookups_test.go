@@ -55,7 +55,7 @@ func about(pid selector.PID) lookupKey {
 	return lookupKey{id: selector.Identity{PID: pid}, name: "/file"}
 }
 
-func TestAnswerInTimeIsTaken(t *testing.T) {
+func TestLookup_InTime_IsUsed(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
@@ -75,7 +75,7 @@ func TestAnswerInTimeIsTaken(t *testing.T) {
 	}
 }
 
-func TestALateAnswerIsForTheNextLook(t *testing.T) {
+func TestLookup_Late_ServesNextInspection(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
@@ -103,8 +103,8 @@ func TestALateAnswerIsForTheNextLook(t *testing.T) {
 	}
 }
 
-// TestALateAnswerToAnOldQuestionIsAskedForAnew: what was asked before an install may be of the file that it replaced.
-func TestALateAnswerToAnOldQuestionIsAskedForAnew(t *testing.T) {
+// TestLookup_LateAndTooOld_RunsAgain: what was asked before an install may be of the file that it replaced.
+func TestLookup_LateAndTooOld_RunsAgain(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
@@ -137,8 +137,8 @@ func descriptor(t *testing.T) int {
 	return fd
 }
 
-// TestFileSystemsThatDoNotAnswerCostTheirUserOnly: four threads, and of the time a share.
-func TestFileSystemsThatDoNotAnswerCostTheirUserOnly(t *testing.T) {
+// TestLookup_StuckFileSystems_LimitTheirUser: four threads, and of the time a share.
+func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	var last opening

@@ -15,10 +15,10 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestMemoryThatIsMappedFromASilentFileHoldsUpNobody: arguments and environment are memory of the
+// TestMemory_MappedFromSilentFile_DoesNotBlock: arguments and environment are memory of the
 // process, and it can map anything there. The kernel does not read them from files (FOLL_ANON in
 // fs/proc/base.c, since Linux 4.17, commit 7f7ccc2ccc2e), so they end there.
-func TestMemoryThatIsMappedFromASilentFileHoldsUpNobody(t *testing.T) {
+func TestMemory_MappedFromSilentFile_DoesNotBlock(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs, file := open(t), filepath.Join(mounted(t, testfleet.MountMute), testfleet.Mute)
@@ -37,8 +37,8 @@ func TestMemoryThatIsMappedFromASilentFileHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// TestAProcessThatShowsATerabyteHoldsUpNobody: where arguments and environment stand, a process says itself.
-func TestAProcessThatShowsATerabyteHoldsUpNobody(t *testing.T) {
+// TestMemory_TerabyteOfArguments_DoesNotBlock: where arguments and environment stand, a process says itself.
+func TestMemory_TerabyteOfArguments_DoesNotBlock(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	for role, fact := range map[string]selector.Fact{
@@ -50,9 +50,9 @@ func TestAProcessThatShowsATerabyteHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// TestAProcessThatHoldsItsMemoryHoldsUpNobody: the kernel reads arguments and environment of a process under a
+// TestMemory_HeldLock_TimesOut: the kernel reads arguments and environment of a process under a
 // lock that the process can have held for as long as it likes.
-func TestAProcessThatHoldsItsMemoryHoldsUpNobody(t *testing.T) {
+func TestMemory_HeldLock_TimesOut(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	release, err := testfleet.MountMute(dir)
@@ -95,8 +95,8 @@ func inspectInTime(t *testing.T, fs *procfs.FS, pid selector.PID) selector.Proce
 	}
 }
 
-// TestALookThatIsRefusedKeepsNoDescriptor: nobody waits for a process whose memory is held already.
-func TestALookThatIsRefusedKeepsNoDescriptor(t *testing.T) {
+// TestMemory_RefusedRead_LeaksNoDescriptor: nobody waits for a process whose memory is held already.
+func TestMemory_RefusedRead_LeaksNoDescriptor(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
 	release, err := testfleet.MountMute(dir)

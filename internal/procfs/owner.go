@@ -10,9 +10,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// owner is the user who accounts for a process. One in a user namespace belongs to whoever made the
-// outermost of those that are not ours: within it, he can be any of a range of users. Root makes them
-// for others (userns-remap), who are told apart by their numbers.
+// owner returns the user that a process counts for. A process in a user namespace can have any of a range of user ids there.
+// It counts for the user that created the outermost user namespace that is not ours. If that is root (userns-remap), it counts
+// for its own user id.
 func (fs *FS) owner(dir int, s status) uint32 {
 	users, err := namespace(dir, "ns/user")
 	if err != nil || users == fs.users {
@@ -29,12 +29,12 @@ func (fs *FS) owner(dir int, s status) uint32 {
 	return s.credentials.Owner
 }
 
-// deepestUsers is how deep user namespaces nest: create_user_ns in kernel/user_namespace.c (Linux 6.12)
-// refuses more than 32 levels above the first.
+// maxUserNamespaces is the depth of nested user namespaces: create_user_ns in kernel/user_namespace.c (Linux 6.12) refuses
+// more than 32 levels below the first.
 const maxUserNamespaces = 33
 
-// maker is who made the outermost user namespace around fd that is not ours; 0 where that is root, or
-// cannot be told. It leaves fd open.
+// namespaceMaker returns the user that created the outermost user namespace around fd that is not ours. It is 0 for root, and
+// where it cannot be read. fd stays open.
 func (fs *FS) namespaceMaker(fd int) uint32 {
 	at := fd
 	defer func() {
@@ -63,14 +63,14 @@ func (fs *FS) namespaceMaker(fd int) uint32 {
 	return namespaceMaker
 }
 
-// namespaceOf is the inode number of the one that fd leads to.
+// namespaceOf returns the inode number of the namespace that fd refers to.
 func namespaceOf(fd int) (uint64, error) {
 	f, err := statAt(fd, "", unix.AT_EMPTY_PATH)
 	return f.Ino, err
 }
 
-// User says which process has a number, and who accounts for it. It reads no more than that, and fails with
-// [ErrGone] when there is none.
+// User returns the identity of the process with a PID, and the user that the process counts for. It reads no other facts. It
+// fails with [ErrGone] when there is no such process.
 func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
 	dir, err := fs.open(pid)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 const statTail = " S 1 2 3 0 -1 4194304 5 6 7 8 9 10 11 12 20 0 4 0 98765 1234 56 18446744073709551615 1 1"
 
-func TestStatIsReadBehindTheLastParenthesis(t *testing.T) {
+func TestStat_NameWithParenthesis_IsSkipped(t *testing.T) {
 	t.Parallel()
 	want := stat{state: 'S', flags: 4194304, numThreads: 4, startTime: 98765}
 	for _, comm := range []string{"cat", "", "a b", ") Z 1 (", ")", "((", "a)\nb) R 1", "\xff\x01"} {
@@ -23,7 +23,7 @@ func TestStatIsReadBehindTheLastParenthesis(t *testing.T) {
 	}
 }
 
-func TestStatThatIsCutIsMalformed(t *testing.T) {
+func TestStat_Cut_IsMalformed(t *testing.T) {
 	t.Parallel()
 	whole := "812 (cat)" + statTail
 	end := strings.Index(whole, "98765")
@@ -39,7 +39,7 @@ func TestStatThatIsCutIsMalformed(t *testing.T) {
 	}
 }
 
-func TestStatFlags(t *testing.T) {
+func TestStat_Flags_AreRead(t *testing.T) {
 	t.Parallel()
 	for flags, want := range map[uint64][2]bool{
 		0x40: {true, false}, 0x400000: {}, 0x200000: {false, true}, 0x200040: {true, true},
@@ -64,7 +64,7 @@ func TestStatFlags(t *testing.T) {
 const statusText = "Name:\tUid:\\n 0 0 0 0\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t812\nNgid:\t0\nPid:\t812\n" +
 	"Uid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nFDSize:\t64\nGroups:\t9 10 \nSigQ:\t0/1\nSigCgt:\t0000000180000200\n"
 
-func TestStatus(t *testing.T) {
+func TestStatus_File_IsParsed(t *testing.T) {
 	t.Parallel()
 	s, err := parseStatus([]byte(statusText))
 	if err != nil || s.state != 'S' || s.tgid != 812 || s.credentials.UID != 4 || s.credentials.GID != 8 ||
@@ -82,8 +82,8 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestNumbersInPIDNamespacesAreCounted: kernels without such namespaces show none.
-func TestNumbersInPIDNamespacesAreCounted(t *testing.T) {
+// TestStatus_NSpid_IsCounted: kernels without such namespaces show none.
+func TestStatus_NSpid_IsCounted(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]int{"": 0, "NSpid:\t812\n": 1, "NSpid:\t812\t7\t1\n": 3, "NSpid:\n": 0} {
 		if s, err := parseStatus([]byte(statusText + line)); err != nil || s.pids != want {
@@ -92,7 +92,7 @@ func TestNumbersInPIDNamespacesAreCounted(t *testing.T) {
 	}
 }
 
-func TestStatusThatLacksAFieldIsMalformed(t *testing.T) {
+func TestStatus_MissingField_IsMalformed(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"State", "Tgid", "Uid", "Gid", "Groups", "SigCgt"} {
 		text := strings.Replace(statusText, "\n"+key+":", "\nX"+key+":", 1)
@@ -118,7 +118,7 @@ func FuzzStat(f *testing.F) {
 	f.Add([]byte("812 (cat)" + statTail))
 	f.Add([]byte("1 () Z 1 (" + ")" + statTail))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		whole, err := parseWhole(line)
+		whole, err := parseStatAndLayout(line)
 		if err != nil && whole != (stat{}) {
 			t.Errorf("%+v beside %v", whole, err)
 		}
@@ -153,7 +153,7 @@ func FuzzStatus(f *testing.F) {
 	})
 }
 
-func TestWhereArgumentsStandTellsWhetherThereAreAny(t *testing.T) {
+func TestStat_NoArguments_HasNoLayout(t *testing.T) {
 	t.Parallel()
 	line := func(start, end string) []byte {
 		code := strings.Repeat(" 1", statCodeStart-1) + " 4 5 6" + strings.Repeat(" 1", statArgStart-statStack-1)
@@ -168,19 +168,19 @@ func TestWhereArgumentsStandTellsWhetherThereAreAny(t *testing.T) {
 		{"100", "0", selector.Layout{}},
 		{"0", "0", selector.Layout{}},
 	} {
-		if s, err := parseWhole(line(c.start, c.end)); err != nil || s.layout != c.want {
+		if s, err := parseStatAndLayout(line(c.start, c.end)); err != nil || s.layout != c.want {
 			t.Errorf("from %s to %s: %+v, %v, want %+v", c.start, c.end, s.layout, err, c.want)
 		}
 	}
 	for _, bad := range [][]byte{line("x", "1"), line("1", "x"), []byte("812 (a) S" + strings.Repeat(" 1", 30)), []byte("812")} {
-		if s, err := parseWhole(bad); err == nil || s != (stat{}) {
+		if s, err := parseStatAndLayout(bad); err == nil || s != (stat{}) {
 			t.Errorf("%q: %+v, %v", bad, s, err)
 		}
 	}
 }
 
-// TestAnotherImageIsToldByItsStatLine in whatever it differs.
-func TestAnotherImageIsToldByItsStatLine(t *testing.T) {
+// TestStat_OtherImage_IsNotTheSame in whatever it differs.
+func TestStat_OtherImage_IsNotTheSame(t *testing.T) {
 	t.Parallel()
 	one := stat{flags: 1, startTime: 2, layout: selector.Layout{ArgStart: 3, ArgEnd: 4, EnvStart: 4, EnvEnd: 5}}
 	same := one
@@ -256,7 +256,7 @@ func FuzzCmdline(f *testing.F) {
 	})
 }
 
-func TestForeignCommandLinesAreSettledAtTheirFirstArgument(t *testing.T) {
+func TestCmdline_OtherName_IsDecidedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}
 	for prefix, want := range map[string]bool{

@@ -14,16 +14,16 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Offsets in struct linux_dirent64, include/linux/dirent.h.
+// Offsets in struct linux_dirent64 of include/linux/dirent.h.
 const (
 	direntReclen = 16
 	direntName   = 19
-	// shortestEntry is the size of one whose name has up to four bytes.
+	// minEntrySize is the size of an entry with a name of up to four bytes.
 	minEntrySize = 24
 )
 
-// Numbers lists the entries of the directory fd that are numbers, which in /proc are the processes and
-// below task the threads. fd is read from its current position to the end.
+// PIDs lists the numeric entries of the directory fd: the processes in /proc, the threads in a task directory. It reads fd
+// from its current position to the end.
 func PIDs(fd int) ([]selector.PID, error) {
 	var all []selector.PID
 	for some, err := range PIDBatches(fd) {
@@ -35,8 +35,8 @@ func PIDs(fd int) ([]selector.PID, error) {
 	return all, nil
 }
 
-// NumbersInParts is Numbers for who begins with the first while the kernel lists the others: it answers with
-// some hundred at a time, each time in a slice of its own. An error is the last answer.
+// PIDBatches is PIDs in batches of some hundred, so that the first can be used while the kernel lists the rest. Each batch is
+// a new slice. An error ends the iteration.
 func PIDBatches(fd int) iter.Seq2[[]selector.PID, error] {
 	return func(yield func([]selector.PID, error) bool) {
 		buf := make([]byte, 4<<10)
@@ -53,7 +53,7 @@ func PIDBatches(fd int) iter.Seq2[[]selector.PID, error] {
 	}
 }
 
-// numbers are those among some entries.
+// parsePIDs returns the numeric names in a buffer of entries.
 func parsePIDs(entries []byte) []selector.PID {
 	pids := make([]selector.PID, 0, len(entries)/minEntrySize)
 	for len(entries) > direntName {
@@ -66,7 +66,7 @@ func parsePIDs(entries []byte) []selector.PID {
 	return pids
 }
 
-// number is the value of a NUL-terminated decimal, or 0 for anything else.
+// parsePID returns the value of a NUL-terminated decimal number, or 0 for any other name.
 func parsePID(name []byte) selector.PID {
 	var n selector.PID
 	for _, c := range name {

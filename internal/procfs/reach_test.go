@@ -100,8 +100,8 @@ func TestTarget_GroupMaySearch_IsFollowed(t *testing.T) {
 	}
 }
 
-// TestTarget_RootOfAUserNamespace_MayWhatIsMapped: capabilities in a user namespace count for the ids that it has.
-func TestTarget_RootOfAUserNamespace_MayWhatIsMapped(t *testing.T) {
+// TestTarget_UserNamespaceRoot_HasMappedIDs: capabilities in a user namespace count for the ids that it has.
+func TestTarget_UserNamespaceRoot_HasMappedIDs(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	_, bin := homeOf(t, 100005)

@@ -16,8 +16,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// openRoot opens the root directory of the process whose files stand behind prefix below dir, and says what the
-// process sees. What was opened is looked at, not what a second look-up leads to: the process may change its root.
+// openRoot opens the root directory of the process whose files have this prefix below dir, and returns its view. The view is
+// that of the opened directory: the process may change its root meanwhile.
 func openRoot(dir int, prefix string) (fd int, v selector.View, err error) {
 	fd, err = unix.Openat(dir, prefix+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -32,8 +32,9 @@ func openRoot(dir int, prefix string) (fd int, v selector.View, err error) {
 	return fd, selector.View{Mounts: mounts, Root: root.Image}, nil
 }
 
-// namespace is the inode number of one, which no two have at the same time. The link says it, as "mnt:[4026531841]"
-// (ns_get_name in fs/nsfs.c, Linux 6.12); to follow it makes the inode, each time anew where nobody holds it.
+// namespace returns the inode number of a namespace, which no other has at the same time. It reads the link, as in
+// "mnt:[4026531841]" (ns_get_name in fs/nsfs.c, Linux 6.12). To follow the link would create the inode, each time again if
+// there is no other reference.
 func namespace(dir int, name string) (uint64, error) {
 	link := make([]byte, 64)
 	n, err := unix.Readlinkat(dir, name, link)
@@ -48,11 +49,11 @@ func namespace(dir int, name string) (uint64, error) {
 	return strconv.ParseUint(string(number), 10, 64)
 }
 
-// errOtherView is for a process that has another root than the one that was asked for.
-var errOtherView = errors.New("it sees other files now")
+// errOtherView is the error for a process that no longer has the expected view.
+var errOtherView = errors.New("the process has another root or mount namespace now")
 
-// OpenRoot opens the root directory of a process with O_PATH, if it has that view. The descriptor belongs
-// to the caller. It fails with [ErrGone] when the process has ended.
+// OpenRoot opens the root directory of a process with O_PATH, if the process still has that view. The caller owns the
+// descriptor. OpenRoot fails with [ErrGone] when the process has ended.
 func (fs *FS) OpenRoot(id selector.Identity, v selector.View) (int, error) {
 	dir, err := fs.open(id.PID)
 	if err != nil {

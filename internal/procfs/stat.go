@@ -10,13 +10,13 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// stat holds the fields of /proc/PID/stat that are used here, by the names of proc_pid_stat(5).
+// stat has the used fields of /proc/PID/stat, by their names in proc_pid_stat(5).
 type stat struct {
 	state      byte
 	flags      uint64
 	numThreads int
 	startTime  uint64 // clock ticks after boot
-	// layout is read by parseWhole only.
+	// layout is set by parseStatAndLayout only.
 	layout selector.Layout
 }
 
@@ -30,11 +30,11 @@ const (
 func (s stat) isForked() bool       { return s.flags&flagForkNoExec != 0 }
 func (s stat) isKernelThread() bool { return s.flags&flagKernelThread != 0 }
 
-// exited reports that the thread has ended or is about to: it gives its memory back, and with it
-// what its files show, before it is a zombie (exit_mm in do_exit, kernel/exit.c, Linux 6.12).
+// hasExited reports whether the thread has ended or is ending. A thread releases its memory, and with it the content of its
+// files, before it is a zombie (exit_mm in do_exit, kernel/exit.c, Linux 6.12).
 func (s stat) hasExited() bool { return isExitState(s.state) || s.flags&flagExiting != 0 }
 
-// lives reports whether any thread of the process does, when s is that of its leader.
+// isAlive reports whether any thread of the process is alive. s is the stat line of the leader.
 func (s stat) isAlive() bool { return !s.hasExited() || s.numThreads > 1 }
 
 func isExitState(letter byte) bool { return letter == 'Z' || letter == 'X' }
@@ -53,17 +53,17 @@ const (
 	statEnvStart   = 47
 	statEnvEnd     = 48
 
-	// statUsed has a bit for each.
+	// statUsed has one bit for each of these positions.
 	statUsed = 1<<statState | 1<<statFlags | 1<<statNumThreads | 1<<statStartTime | 1<<statCodeStart | 1<<statCodeEnd |
 		1<<statStack | 1<<statArgStart | 1<<statArgEnd | 1<<statEnvStart | 1<<statEnvEnd
 )
 
-// parseStat takes a stat line apart, but for the layout, which lies behind everything else.
+// parseStat parses a stat line up to the start time. The layout is behind all other used fields.
 func parseStat(line []byte) (stat, error) { return parseUntil(statStartTime, line) }
 
-// parseWhole takes a stat line apart. Where no arguments are shown, there is no layout: the reader may not see it,
-// the memory has been given back, or an exec has not put them there yet.
-func parseWhole(line []byte) (stat, error) {
+// parseStatAndLayout parses a stat line with the layout. The layout is zero if the line shows no arguments: this process may
+// not see them, the memory has been released, or an exec has not set them yet.
+func parseStatAndLayout(line []byte) (stat, error) {
 	s, err := parseUntil(statEnvEnd, line)
 	if s.layout.ArgEnd <= s.layout.ArgStart {
 		s.layout = selector.Layout{}
@@ -111,7 +111,7 @@ func (s *stat) setField(position int, field []byte) (err error) {
 	return err
 }
 
-// place is the part of the layout that stands at a position, if any does.
+// layoutField returns the field of the layout at a position, or nil.
 func (s *stat) layoutField(position int) *uint64 {
 	switch position {
 	case statCodeStart:
@@ -132,8 +132,8 @@ func (s *stat) layoutField(position int) *uint64 {
 	return nil
 }
 
-// sameImage reports whether the stat line of a process says that it runs what it ran when its line was t, and that
-// this has its arguments where they belong.
+// sameImage reports whether a process with the stat lines s and t has not exec'd between them. It is false if s shows no
+// arguments.
 func (s stat) sameImage(t stat) bool {
 	return s.layout.Known() && s.layout == t.layout && s.startTime == t.startTime && s.isForked() == t.isForked()
 }

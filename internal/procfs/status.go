@@ -11,30 +11,30 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// status holds the fields of /proc/PID/status that are used here.
+// status has the used fields of /proc/PID/status.
 type status struct {
 	state byte
-	// tgid is the process that the thread belongs to.
+	// tgid is the PID of the process that the thread belongs to.
 	tgid        selector.PID
 	credentials selector.Credentials
-	// pids is how many numbers the thread has, one in each PID namespace from that of the proc file system down to
-	// its own; 0 is unknown, as where the kernel has no PID namespaces.
+	// pids is the number of PIDs of the thread: one in each PID namespace, from that of the proc file system to its own. It is 0
+	// if unknown, as on a kernel without PID namespaces.
 	pids int
-	// caught is SigCgt: bit n-1 is set when signal n has a handler.
+	// caught is SigCgt: bit n-1 is set if signal n has a handler.
 	caught uint64
 }
 
 // capPassDirectories are CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of include/uapi/linux/capability.h.
 const capPassDirectories = 1<<1 | 1<<2
 
-// exited reports that the thread has ended: a zombie, or one that is being reaped.
+// hasExited reports whether the thread is a zombie or being reaped.
 func (s status) hasExited() bool { return isExitState(s.state) }
 
 func (s status) catches(signal int) bool {
 	return signal >= 1 && signal <= 64 && s.caught&(1<<(signal-1)) != 0
 }
 
-// The fields that a status must have, as bits.
+// Bits for the fields that every status has.
 const (
 	statusState = 1 << iota
 	statusTgid
@@ -45,8 +45,8 @@ const (
 	statusAll = 1<<iota - 1
 )
 
-// parseStatus takes a status file apart. The name, on the first line, has its newlines escaped by
-// the kernel (proc_task_name in fs/proc/array.c, Linux 6.12), so no line can be forged.
+// parseStatus parses a status file. The kernel escapes newlines in the name on the first line (proc_task_name in
+// fs/proc/array.c, Linux 6.12), so a process cannot forge a line.
 func parseStatus(text []byte) (status, error) {
 	var s status
 	seen := 0
@@ -64,7 +64,7 @@ func parseStatus(text []byte) (status, error) {
 	return s, nil
 }
 
-// take keeps one line and says which field it was, 0 for one that is not used.
+// setField stores one line, and returns the bit of its field; 0 for an optional or unused one.
 func (s *status) setField(key, value []byte) (field int, err error) {
 	switch string(key) {
 	case "State":
@@ -102,7 +102,7 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 	return 0, nil
 }
 
-// stateLetter is the "S" of "S (sleeping)".
+// stateLetter returns the "S" of "S (sleeping)".
 func stateLetter(value []byte) (byte, error) {
 	if len(value) == 0 {
 		return 0, sys.ErrMalformed
@@ -110,15 +110,13 @@ func stateLetter(value []byte) (byte, error) {
 	return value[0], nil
 }
 
-// firstSignals reads a set of signals up to the 64th. MIPS has 128, printed from the last to the
-// first.
+// parseMask parses the lowest 64 bits of a hexadecimal mask. MIPS has 128 signals; the highest comes first.
 func parseMask(value []byte) (uint64, error) {
 	const digits = 64 / 4
 	return strconv.ParseUint(string(value[max(0, len(value)-digits):]), 16, 64)
 }
 
-// fourIDs are real, effective, saved and file system id. The last is the one that the kernel checks when
-// a file is opened or exec'd.
+// fourIDs parses real, effective, saved and file system id. The kernel checks the last one when a file is opened or exec'd.
 func fourIDs(value []byte) ([4]uint32, error) {
 	ids, err := parseIDs(value)
 	if err != nil || len(ids) != 4 {

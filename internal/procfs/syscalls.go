@@ -4,5 +4,5 @@
 
 package procfs
 
-// waitsForWorkHere knows no more than all architectures have.
+// isArchIdleSyscall has no system calls besides those that all architectures have.
 func isArchIdleSyscall(int) bool { return false }

@@ -18,7 +18,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// readTarget resolves what the variable names, in the root of the process.
+// readTarget resolves the path of the variable in the root of the process.
 func (r *reader) readTarget() (err error) {
 	if r.p.Variable == "" || r.p.TargetProblem != "" {
 		return nil
@@ -32,7 +32,7 @@ func (r *reader) readTarget() (err error) {
 	r.p.Target, err = r.resolve(r.p.Variable)
 	if isProblem(err) {
 		r.p.TargetProblem = sys.ErrorText(err)
-		if isDenied(err) { // nothing is watched there for it
+		if isDenied(err) { // the path is not watched for this process
 			r.p.Path = ""
 		}
 		return nil
@@ -43,7 +43,7 @@ func (r *reader) readTarget() (err error) {
 	return r.readInterpreters()
 }
 
-// readInterpreters looks for what else the process would have to open in its own root.
+// readInterpreters looks up the interpreters of the installed file, which the process would open in its own root.
 func (r *reader) readInterpreters() error {
 	for _, interpreter := range r.q.Interpreters {
 		f, err := r.resolve(interpreter)
@@ -66,8 +66,8 @@ func (r *reader) readInterpreters() error {
 	return nil
 }
 
-// path is where the variable leads from the root of the process. A relative value counts from its
-// working directory, whose path can be had if the process shares our root.
+// path returns the absolute path of the target in the root of the process. A relative value counts from the working
+// directory, whose path is known only if the process shares our root.
 func (r *reader) path() string {
 	if path.IsAbs(r.p.Variable) {
 		return r.p.Variable
@@ -82,22 +82,21 @@ func (r *reader) path() string {
 	}
 	cwd := string(buf[:n])
 	full := cwd + "/" + r.p.Variable
-	// A directory that was removed ends in " (deleted)", one out of reach begins with "(unreachable)"
-	// (d_path and prepend_path in fs/d_path.c, Linux 6.12).
+	// The path of a removed directory ends in " (deleted)", that of an unreachable one begins with "(unreachable)" (d_path and
+	// prepend_path in fs/d_path.c, Linux 6.12).
 	if !path.IsAbs(cwd) || strings.HasSuffix(cwd, " (deleted)") || len(full) >= unix.PathMax {
 		return ""
 	}
 	return full
 }
 
-// isProblem tells a path that leads nowhere, for the process as for us, from one that may not be
-// followed by us.
+// isProblem reports whether the path fails for the process, too. Other errors mean that this process may not follow it.
 func isProblem(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) ||
 		errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.EXDEV) || isDenied(err)
 }
 
-// isDenied tells a path that the process may not follow.
+// isDenied reports whether the process may not search a directory of the path.
 func isDenied(err error) bool {
 	_, denied := errors.AsType[*reach.DeniedError](err)
 	return denied
@@ -105,7 +104,7 @@ func isDenied(err error) bool {
 
 var errForeignRelative = errors.New("a relative path in another root")
 
-// resolve finds a file as the process would, with no more rights than it has. A relative path counts from its working
+// resolve looks up a file as the process would, with the permissions of the process. A relative path counts from its working
 // directory, whose parents are known only in our own root.
 func (r *reader) resolve(name string) (selector.File, error) {
 	if err := r.readEarlyCredentials(); err != nil {
@@ -125,13 +124,13 @@ func (r *reader) resolve(name string) (selector.File, error) {
 	return r.lookup(cwd, name, cmp.Or(r.p.Path, name))
 }
 
-// lookUp finds name below dir, which is full for the process. What the kernel has in its cache, on a file system with a
-// block device, is found at once. Everything else may be FUSE or a network's, and may never answer.
+// lookup finds name below dir; full is its path for the process. If the kernel has the path cached, on a file system with a
+// block device, the lookup runs at once. Any other may need FUSE or a network file system, and may block for ever.
 func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
 	if f, err := r.earlyCredentials.lookupNow(reach.From{Root: r.root, Dir: dir, Resolve: sys.ResolveCached}, name); err == nil || isProblem(err) {
 		return f, err
 	}
-	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // who asks may be left behind with it
+	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // the lookup may be abandoned with it
 	if err != nil {
 		return selector.File{}, err
 	}
@@ -156,10 +155,10 @@ func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
 	return found.file, found.err
 }
 
-// searcher follows paths with the rights of a process.
+// searcher follows paths with the search permission of a process.
 type searcher struct{ selector.Credentials }
 
-// lookUpNow fails with EAGAIN where from asks for the cache and it does not suffice.
+// lookupNow fails with EAGAIN if from asks for the cache only and the cache does not suffice.
 func (as searcher) lookupNow(from reach.From, name string) (selector.File, error) {
 	fd, err := as.open(from, name)
 	if err != nil {
@@ -181,7 +180,7 @@ func (as searcher) lookupNow(from reach.From, name string) (selector.File, error
 	return f, nil
 }
 
-// open leaves the way to the kernel where root is asked for, which may search every directory.
+// open has the kernel follow the path for root, which may search every directory.
 func (as searcher) open(from reach.From, name string) (int, error) {
 	switch {
 	case as.UID != 0:
@@ -192,8 +191,7 @@ func (as searcher) open(from reach.From, name string) (int, error) {
 	return sys.OpenPath(from.Dir, name, 0, unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
 }
 
-// statAt gives the device number as stat(2) does, from what the kernel has at hand: a file system is
-// not asked again for what it said before.
+// statAt returns the device number as stat(2) does, from the cache: a remote file system is not asked again.
 func statAt(dir int, name string, flags int) (selector.File, error) {
 	var s unix.Statx_t
 	err := unix.Statx(dir, name, flags|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &s)

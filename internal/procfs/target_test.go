@@ -16,7 +16,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-func TestTargetIsFoundAsTheProcessWould(t *testing.T) {
+func TestTarget_AnyPath_IsFoundAsByTheProcess(t *testing.T) {
 	t.Parallel()
 	fs, dir := open(t), t.TempDir()
 	bin := filepath.Join(dir, "bin")
@@ -78,7 +78,7 @@ func link(t *testing.T, to, path string) {
 	}
 }
 
-func TestTargetTellsWhatTheKernelChecks(t *testing.T) {
+func TestTarget_File_HasModeAndOwner(t *testing.T) {
 	t.Parallel()
 	fs, dir := open(t), t.TempDir()
 	bin := filepath.Join(dir, "bin")
@@ -95,7 +95,7 @@ func TestTargetTellsWhatTheKernelChecks(t *testing.T) {
 	}
 }
 
-func TestTargetOnAMountWithoutExecIsToldApart(t *testing.T) {
+func TestTarget_NoexecMount_IsReported(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs := open(t)
@@ -114,9 +114,9 @@ func TestTargetOnAMountWithoutExecIsToldApart(t *testing.T) {
 	}
 }
 
-// TestTargetIsResolvedInTheRootOfTheProcess has a path that exists in both roots, and an absolute
+// TestTarget_OtherRoot_IsResolvedThere has a path that exists in both roots, and an absolute
 // link that leads outside unless it is resolved inside.
-func TestTargetIsResolvedInTheRootOfTheProcess(t *testing.T) {
+func TestTarget_OtherRoot_IsResolvedThere(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs, root := open(t), t.TempDir()
@@ -145,7 +145,7 @@ func TestTargetIsResolvedInTheRootOfTheProcess(t *testing.T) {
 	}
 }
 
-func TestInterpretersAreNotLookedForInOurOwnRoot(t *testing.T) {
+func TestInterpreter_OwnRoot_IsNotLookedUp(t *testing.T) {
 	t.Parallel()
 	q := query()
 	q.Interpreters = []string{"/no/such/interpreter"} // whoever checked the install has seen to it
@@ -155,8 +155,8 @@ func TestInterpretersAreNotLookedForInOurOwnRoot(t *testing.T) {
 	}
 }
 
-// TestAFileSystemThatDoesNotAnswerHoldsUpNobody mounts a FUSE file system that nobody serves.
-func TestAFileSystemThatDoesNotAnswerHoldsUpNobody(t *testing.T) {
+// TestLookup_SilentFileSystem_TimesOut mounts a FUSE file system that nobody serves.
+func TestLookup_SilentFileSystem_TimesOut(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs, dir := open(t), mountSilent(t)

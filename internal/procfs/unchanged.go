@@ -10,26 +10,26 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Unchanged reports whether the process that p was read of lives, has not exec'd since the look that gave p
-// began, and sees the same files, if p has a View. It reads one file and two links, which wait for nobody. It is
-// false whenever that cannot be told: where things stand may not be seen, p is of a process that exec'd while it
-// was read, or the leader thread has exited. An exec that puts everything where it stood may pass for none, where
-// addresses are not randomised.
+// Unchanged reports whether the process of p is alive, has not exec'd since p was read, and has the same view, if p has one.
+// It reads one file and two links, and does not block.
+//
+// It is false if that is not certain: the layout may not be read, p exec'd while it was read, or the leader thread has exited.
+// Without address randomisation it misses an exec that has the same layout.
 func (fs *FS) Unchanged(p selector.Process) bool {
-	if p.MidExec || !fs.sees(p) {
+	if p.MidExec || !fs.hasView(p) {
 		return false
 	}
 	was := stat{startTime: p.StartTime, layout: p.Layout}
 	if p.Forked {
 		was.flags = flagForkNoExec
 	}
-	// Last, so that the view was that of this process, and not of the next one with its number.
-	s, err := fs.statOf(p.PID)
+	// Read stat last: the view was then that of this process, not of the next one with its PID.
+	s, err := fs.statAndLayout(p.PID)
 	return err == nil && !s.hasExited() && s.sameImage(was)
 }
 
-// sees reports whether the process with the number of p sees the files that p did.
-func (fs *FS) sees(p selector.Process) bool {
+// hasView reports whether the process with the PID of p has the view of p.
+func (fs *FS) hasView(p selector.Process) bool {
 	if p.View == (selector.View{}) {
 		return true
 	}
@@ -41,8 +41,8 @@ func (fs *FS) sees(p selector.Process) bool {
 	return view == p.View
 }
 
-// statOf reads the stat file of one process, with the layout.
-func (fs *FS) statOf(pid selector.PID) (stat, error) {
+// statAndLayout reads the stat file of one process with the layout.
+func (fs *FS) statAndLayout(pid selector.PID) (stat, error) {
 	fd, err := fs.openOf(pid, "stat")
 	if err != nil {
 		return stat{}, err
@@ -54,5 +54,5 @@ func (fs *FS) statOf(pid selector.PID) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	return parseWhole(line)
+	return parseStatAndLayout(line)
 }

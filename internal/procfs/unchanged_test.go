@@ -13,8 +13,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestAProcessIsUnchangedUntilItExecs, be it the same program with the same arguments, or ends.
-func TestAProcessIsUnchangedUntilItExecs(t *testing.T) {
+// TestUnchanged_ExecOrExit_IsFalse, be it the same program with the same arguments, or ends.
+func TestUnchanged_ExecOrExit_IsFalse(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	for role, says := range map[string]string{"exec other": "other", "exec again": "ready"} {
@@ -51,8 +51,8 @@ func TestAProcessIsUnchangedUntilItExecs(t *testing.T) {
 	}
 }
 
-// TestAProcessThatSeesOtherFilesHasChanged although it has not exec'd.
-func TestAProcessThatSeesOtherFilesHasChanged(t *testing.T) {
+// TestChange_OtherView_IsDetected although it has not exec'd.
+func TestChange_OtherView_IsDetected(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs := open(t)
@@ -70,7 +70,7 @@ func TestAProcessThatSeesOtherFilesHasChanged(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeToldIsNotUnchanged(t *testing.T) {
+func TestChange_Unknown_IsAssumed(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
 	p := inspect(t, fs, server(t, program{}))

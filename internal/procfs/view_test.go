@@ -17,9 +17,9 @@ import (
 	"ebpf-upgrader/internal/procfs"
 )
 
-// TestThePathIsThatFromTheRootOfTheProcess, whatever its working directory, and is left out where that
+// TestPath_AnyVariable_StartsAtTheRoot, whatever its working directory, and is left out where that
 // cannot be told.
-func TestThePathIsThatFromTheRootOfTheProcess(t *testing.T) {
+func TestPath_AnyVariable_StartsAtTheRoot(t *testing.T) {
 	t.Parallel()
 	fs, dir := open(t), t.TempDir()
 	here, err := filepath.EvalSymlinks(dir)
@@ -51,9 +51,9 @@ func TestThePathIsThatFromTheRootOfTheProcess(t *testing.T) {
 	}
 }
 
-// TestTheRootOfAProcessIsOpenedAsLongAsItIsTheSame: not that of the next process with the number, and
+// TestOpenRoot_OtherProcessOrView_Fails: not that of the next process with the number, and
 // not another one.
-func TestTheRootOfAProcessIsOpenedAsLongAsItIsTheSame(t *testing.T) {
+func TestOpenRoot_OtherProcessOrView_Fails(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs, root := open(t), t.TempDir()
@@ -90,9 +90,9 @@ func TestTheRootOfAProcessIsOpenedAsLongAsItIsTheSame(t *testing.T) {
 	}
 }
 
-// TestAProcessInItsOwnNamespacesIsToldAsSuch, and whoever made them accounts for it, whatever ids it has
+// TestNamespaces_OwnOnes_AreReported, and whoever made them accounts for it, whatever ids it has
 // there.
-func TestAProcessInItsOwnNamespacesIsToldAsSuch(t *testing.T) {
+func TestNamespaces_OwnOnes_AreReported(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs := open(t)
@@ -110,9 +110,9 @@ func TestAProcessInItsOwnNamespacesIsToldAsSuch(t *testing.T) {
 	}
 }
 
-// TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird: who looks lives in a namespace of his own, and has the proc
+// TestNamespaces_ProcOfThird_AreReported: who looks lives in a namespace of his own, and has the proc
 // file system of ours, in which we have one number as he would have in his.
-func TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird(t *testing.T) {
+func TestNamespaces_ProcOfThird_AreReported(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	r := server(t, program{env: []string{variable + "=/bin/sh"}})
@@ -125,9 +125,9 @@ func TestAnotherPIDNamespaceIsToldWhereProcIsThatOfAThird(t *testing.T) {
 	}
 }
 
-// TestWhoMadeAUserNamespaceAccountsForAllInIt: a user makes one, and has a process in it that is
+// TestOwner_UserNamespace_IsItsCreator: a user makes one, and has a process in it that is
 // another of his ids.
-func TestWhoMadeAUserNamespaceAccountsForAllInIt(t *testing.T) {
+func TestOwner_UserNamespace_IsItsCreator(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	const user, subordinate = 4242, 4300

@@ -80,7 +80,7 @@ func TestWatcher_NothingDone_IsIdle(t *testing.T) {
 	})
 }
 
-func TestWatcher_BegunBefore_IsIdleAtOnce(t *testing.T) {
+func TestWatcher_WatchedBefore_IsIdleAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcesses()
 		p.activity[1] = selector.Activity{IsCounted: true}
@@ -121,7 +121,7 @@ func TestWatcher_ProcessGone_IsIdle(t *testing.T) {
 	})
 }
 
-func TestWatcher_NumberUsedAgain_BeginsAnew(t *testing.T) {
+func TestWatcher_PIDUsedAgain_StartsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcesses()
 		p.activity[1] = selector.Activity{IsCounted: true}
@@ -151,7 +151,7 @@ func TestWatcher_OneSlowSample_DelaysNothing(t *testing.T) {
 	})
 }
 
-func TestWatcher_ThousandBusy_TakesNextToNothing(t *testing.T) {
+func TestWatcher_ThousandBusy_StaysInBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, start := newProcesses(), time.Now()
 		p.takes = 10 * time.Microsecond

@@ -65,8 +65,8 @@ func tree(t *testing.T) (root string) {
 	return root
 }
 
-// TestFollow_EachUserAndPath_IsWhatTheKernelSays asks the kernel with the ids of each user.
-func TestFollow_EachUserAndPath_IsWhatTheKernelSays(t *testing.T) {
+// TestFollow_EachUserAndPath_MatchesTheKernel asks the kernel with the ids of each user.
+func TestFollow_EachUserAndPath_MatchesTheKernel(t *testing.T) {
 	t.Parallel()
 	dir := tree(t)
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -97,7 +97,7 @@ func TestFollow_EachUserAndPath_IsWhatTheKernelSays(t *testing.T) {
 	}
 }
 
-func TestFollow_DirectoryMayNotBeSearched_SaysWhich(t *testing.T) {
+func TestFollow_DeniedDirectory_IsNamed(t *testing.T) {
 	t.Parallel()
 	root, err := unix.Open(tree(t), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	must(t, err)

@@ -43,10 +43,10 @@ func groups() []group {
 	}
 	rest.except = strings.Join(others, "|")
 	scan := anywhere("scan", "fallback", ".")
-	scan.except = "^TestProcessesThatHoldTheirMemory" // Debian's cloud kernels have FUSE as a module, the guest has none
+	scan.except = "^TestHeldMemory_" // Debian's cloud kernels have FUSE as a module, the guest has none
 	return append(append([]group{rest}, ofTracker()...),
 		scan,
-		anywhere("facts", "procfs", "^Test(Inspect|Reading|Server|Leader|Zombie|Fork|Image|Target|AProcessIsUnchanged|Activity)"),
+		anywhere("facts", "procfs", "^Test(Inspect|Target|Unchanged|Activity)"),
 		anywhere("pidfd", "pidfd", "."),
 		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
 		group{title: "gate of the service", binary: "service", tests: "^(TestGate|TestFullMap)", env: []string{"REQUIRE_GATE=1"}},
