@@ -22,7 +22,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// echo is cat between two pipes.
+// echo is a cat process between two pipes.
 type echo struct {
 	pid selector.PID
 	in  io.WriteCloser
@@ -53,7 +53,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// line sends one there and back.
+// line writes one line and waits for it to come back.
 func (e *echo) line(t *testing.T) {
 	t.Helper()
 	_, err := io.WriteString(e.in, "line\n")
@@ -62,14 +62,14 @@ func (e *echo) line(t *testing.T) {
 	must(t, err)
 }
 
-// settled is its activity once it waits for the next line.
-func (e *echo) isDecided(t *testing.T, fs *procfs.FS) selector.Activity {
+// idleActivity returns the activity once the process waits for the next line.
+func (e *echo) idleActivity(t *testing.T, fs *procfs.FS) selector.Activity {
 	t.Helper()
 	e.line(t)
-	await(t, "cat waits for the next line", func() bool {
-		works, err := fs.HasBusyThread(e.pid)
+	pollUntil(t, "cat waits for the next line", func() bool {
+		isBusy, err := fs.HasBusyThread(e.pid)
 		must(t, err)
-		return !works
+		return !isBusy
 	})
 	a, err := fs.Activity(e.pid)
 	must(t, err)
@@ -79,9 +79,9 @@ func (e *echo) isDecided(t *testing.T, fs *procfs.FS) selector.Activity {
 func TestActivity_NothingDone_StaysEqual(t *testing.T) {
 	t.Parallel()
 	fs, e := open(t), startEcho(t)
-	before := e.isDecided(t, fs)
+	before := e.idleActivity(t, fs)
 	if after, err := fs.Activity(e.pid); err != nil || after != before || !before.IsCounted {
-		t.Errorf("a process that waits has done %+v, then %+v, %v", before, after, err)
+		t.Errorf("a waiting process: activity %+v, then %+v, %v", before, after, err)
 	}
 	e.line(t)
 	after, err := fs.Activity(e.pid)
@@ -89,7 +89,7 @@ func TestActivity_NothingDone_StaysEqual(t *testing.T) {
 	want := before
 	want.Reads, want.Writes, want.BytesRead, want.BytesWritten = want.Reads+1, want.Writes+1, want.BytesRead+5, want.BytesWritten+5
 	if after != want {
-		t.Errorf("a line of 5 bytes that was echoed leads from %+v to %+v", before, after)
+		t.Errorf("after an echo of 5 bytes: activity %+v, then %+v", before, after)
 	}
 }
 
@@ -103,14 +103,14 @@ func TestActivity_ThreadRuns_IsBusy(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	pid := selector.PID(cmd.Process.Pid)
-	await(t, "a loop without a pause runs", func() bool {
-		works, err := fs.HasBusyThread(pid)
+	pollUntil(t, "a loop without a pause runs", func() bool {
+		isBusy, err := fs.HasBusyThread(pid)
 		must(t, err)
-		return works
+		return isBusy
 	})
 }
 
-// TestActivity_ThreadOpensPipe_IsBusy: the open sleeps until there is a writer, and neither reads nor writes.
+// An open of a FIFO sleeps until there is a writer, and is neither a read nor a write.
 func TestActivity_ThreadOpensPipe_IsBusy(t *testing.T) {
 	t.Parallel()
 	fs, pipe := open(t), filepath.Join(t.TempDir(), "pipe")
@@ -122,30 +122,30 @@ func TestActivity_ThreadOpensPipe_IsBusy(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	pid := selector.PID(cmd.Process.Pid)
-	await(t, "cat sleeps in the open", func() bool {
+	pollUntil(t, "cat sleeps in the open", func() bool {
 		text, err := os.ReadFile("/proc/" + pid.String() + "/syscall")
 		must(t, err)
 		return strings.HasPrefix(string(text), strconv.Itoa(unix.SYS_OPENAT)+" ")
 	})
-	if works, err := fs.HasBusyThread(pid); err != nil || !works {
-		t.Errorf("a process that waits for an open does something: %t, %v", works, err)
+	if isBusy, err := fs.HasBusyThread(pid); err != nil || !isBusy {
+		t.Errorf("HasBusyThread = %t, %v during an open, want true", isBusy, err)
 	}
 	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
 	must(t, err)
 	defer writer.Close() //nolint:errcheck // nothing was written
-	await(t, "cat waits for something to read", func() bool {
-		works, err := fs.HasBusyThread(pid)
+	pollUntil(t, "cat waits for something to read", func() bool {
+		isBusy, err := fs.HasBusyThread(pid)
 		must(t, err)
-		return !works
+		return !isBusy
 	})
 }
 
-// await polls until something is so.
-func await(t *testing.T, what string, so func() bool) {
+// pollUntil polls until a condition is true.
+func pollUntil(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("after 10 s it is not so: %s", what)
+			t.Fatalf("not within 10 s: %s", what)
 		}
 	}
 }
@@ -155,10 +155,10 @@ func TestActivity_ProcessEnded_IsGone(t *testing.T) {
 	fs, e := open(t), startEcho(t)
 	e.end()
 	if _, err := fs.Activity(e.pid); !errors.Is(err, procfs.ErrGone) {
-		t.Errorf("Activity of a process that has ended: %v", err)
+		t.Errorf("Activity of an ended process: %v", err)
 	}
 	if _, err := fs.HasBusyThread(e.pid); !errors.Is(err, procfs.ErrGone) {
-		t.Errorf("Works of a process that has ended: %v", err)
+		t.Errorf("HasBusyThread of an ended process: %v", err)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestDataDir_Environment_IsResolvedAsByTheServer(t *testing.T) {
 	}
 }
 
-// TestDataDir_LongEnvironment_VariableIsRead: the data directory must not cost a server its upgrades.
+// A long environment may cost a server its data directory, never its upgrades.
 func TestDataDir_LongEnvironment_VariableIsRead(t *testing.T) {
 	t.Parallel()
 	env := []string{variable + "=/bin/sh"}
@@ -59,7 +59,7 @@ func TestWatches_ProcessWithInotify_IsFound(t *testing.T) {
 	}
 	for _, dir := range dirs {
 		if found, err := fs.Watches(self, imageOf(t, dir)); found || err != nil {
-			t.Errorf("%s: watched %t, %v, before it is", dir, found, err)
+			t.Errorf("%s: Watches = %t, %v before the watch is added", dir, found, err)
 		}
 		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 		if err == nil {
@@ -70,16 +70,16 @@ func TestWatches_ProcessWithInotify_IsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		if found, err := fs.Watches(self, imageOf(t, dir)); !found || err != nil {
-			t.Errorf("%s: watched %t, %v, although it is", dir, found, err)
+			t.Errorf("%s: Watches = %t, %v, want true", dir, found, err)
 		}
 	}
 	other := server(t, program{})
 	if found, err := fs.Watches(other.pid, imageOf(t, dirs[0])); found || err != nil {
-		t.Errorf("another process watches: %t, %v", found, err)
+		t.Errorf("Watches = %t, %v for another process", found, err)
 	}
 	_ = other.Kill()
 	_, _ = other.Wait()
 	if _, err := fs.Watches(other.pid, imageOf(t, dirs[0])); !errors.Is(err, procfs.ErrGone) {
-		t.Errorf("a process that has ended: %v", err)
+		t.Errorf("Watches of an ended process: %v", err)
 	}
 }

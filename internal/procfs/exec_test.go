@@ -21,8 +21,8 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// untilToldToGoOn says that the process is ready to exec.
-func untilToldToGoOn() error {
+// awaitGo reports that the process is ready, and waits for the go to exec.
+func awaitGo() error {
 	if _, err := os.Stdout.WriteString("ready\n"); err != nil {
 		return err
 	}
@@ -30,34 +30,33 @@ func untilToldToGoOn() error {
 	return err
 }
 
-// execShell has all of Go's handlers, until it execs a shell, which has none.
+// execShell has all of Go's handlers until it execs a shell, which has none.
 func execShell() error {
-	if err := untilToldToGoOn(); err != nil {
+	if err := awaitGo(); err != nil {
 		return err
 	}
 	argv := []string{"rag-rat", "-c", "read -r line", "mcp"}
 	return syscall.Exec("/bin/sh", argv, []string{variable + "=/bin/sh"})
 }
 
-// execOther is a server until it is told to go on, and then a shell that is none, which catches the signal, too.
+// execOther is a server until it execs a shell, which is not a server and has a handler for the signal, too.
 func execOther() error {
-	if err := untilToldToGoOn(); err != nil {
+	if err := awaitGo(); err != nil {
 		return err
 	}
 	argv := []string{"other", "-c", "trap : USR1; echo other; read -r line"}
 	return syscall.Exec("/bin/sh", argv, []string{variable + "=" + os.Getenv(variable)})
 }
 
-// execAgain execs what it is.
+// execAgain execs its own binary.
 func execAgain() error {
-	if err := untilToldToGoOn(); err != nil {
+	if err := awaitGo(); err != nil {
 		return err
 	}
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
-// TestExec_UnderWay_IsMidExec looks without pause at processes that exec, until it
-// has caught one whose image is the next one already while its arguments are not there yet.
+// It inspects processes that exec, without a pause, until one has the next image already and no arguments yet.
 func TestExec_UnderWay_IsMidExec(t *testing.T) {
 	t.Parallel()
 	procfs := open(t)
@@ -67,7 +66,7 @@ func TestExec_UnderWay_IsMidExec(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("none of %d processes was caught in the middle of its exec", execs)
+			t.Fatalf("none of %d inspections met a process in the middle of its exec", execs)
 		}
 	}
 }
@@ -80,7 +79,7 @@ func caughtMidExec(t *testing.T, fs *procfs.FS) bool {
 	}
 	before, err := fs.Inspect(pid, query)
 	if err != nil || !before.Catches || before.MidExec {
-		t.Fatalf("before its exec: %+v, %v, want one that catches the signal", before, err)
+		t.Fatalf("before its exec: %+v, %v, want a handler", before, err)
 	}
 	goOn()
 	for {
@@ -91,12 +90,12 @@ func caughtMidExec(t *testing.T, fs *procfs.FS) bool {
 		case p.MidExec:
 			return true
 		case p.Image.Known() && p.Image != before.Image:
-			return false // it is through
+			return false // the exec is over
 		}
 	}
 }
 
-// execer starts a process that execs as soon as goOn is called.
+// execer starts a process that execs when goOn is called.
 func execer(t *testing.T) (pid selector.PID, goOn func()) {
 	t.Helper()
 	cmd := exec.Command(executable(t))
@@ -118,7 +117,7 @@ func execer(t *testing.T) (pid selector.PID, goOn func()) {
 		_ = cmd.Wait()
 	})
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("the process said %q, %v", line, err)
+		t.Fatalf("the process printed %q, %v", line, err)
 	}
 	return selector.PID(cmd.Process.Pid), func() {
 		if _, err := stdin.Write([]byte("go\n")); err != nil {
@@ -127,9 +126,8 @@ func execer(t *testing.T) (pid selector.PID, goOn func()) {
 	}
 }
 
-// TestExec_DuringInspection_IsMidExec: its variable leads to a file system that answers when the process
-// has become another program, with handlers of its own. A look that waited for the answer has the arguments of the
-// one and the handlers of the other.
+// The variable leads to a file system that answers once the process is another program with handlers of its own. An inspection
+// that waited for the answer has the arguments of the first program and the handlers of the second.
 func TestExec_DuringInspection_IsMidExec(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -138,7 +136,7 @@ func TestExec_DuringInspection_IsMidExec(t *testing.T) {
 		return testfleet.MountAsking(dir, func() { (*becomeOther.Load())() })
 	})
 	deadline := time.Now().Add(time.Minute)
-	for looks := 1; ; looks++ {
+	for inspections := 1; ; inspections++ {
 		r := server(t, program{role: "exec other", env: []string{variable + "=" + filepath.Join(dir, testfleet.Asked)}})
 		goOn := sync.OnceFunc(func() {
 			_, _ = io.WriteString(r.in, "go\n")
@@ -147,14 +145,14 @@ func TestExec_DuringInspection_IsMidExec(t *testing.T) {
 		becomeOther.Store(&goOn)
 		p := inspect(t, open(t), r)
 		_ = r.Kill()
-		if p.Subcommand && p.Unreadable.Fact == "" { // the answer came in time
+		if p.Subcommand && p.Unreadable.Fact == "" { // the lookup ended in time
 			if !p.MidExec || !p.Catches || p.Image == imageOf(t, executable(t)) || !p.Target.Known() {
-				t.Errorf("a server that became another program while it was read is %+v", p)
+				t.Errorf("a server that exec'd another program during the inspection: %+v", p)
 			}
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("none of %d looks waited for the file system until it had answered: %+v", looks, p)
+			t.Fatalf("none of %d inspections got a late result of the file system: %+v", inspections, p)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// opening asks by opening a FIFO, which waits until somebody opens it for writing.
+// opening is a lookup that opens a FIFO, which blocks until there is a writer.
 type opening struct {
 	path string
 	fd   int
@@ -63,10 +63,10 @@ func TestLookup_InTime_IsUsed(t *testing.T) {
 	for {
 		r, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask)
 		if errors.Is(err, errFileTimeout) {
-			continue // on a machine as slow as that; the next look has it
+			continue // a slow machine; the next run has the result
 		}
 		if err != nil || r.err != nil || r.file.UID != 7 {
-			t.Errorf("within = %+v, %v", r, err)
+			t.Errorf("run = %+v, %v", r, err)
 		}
 		break
 	}
@@ -80,11 +80,14 @@ func TestLookup_Late_ServesNextInspection(t *testing.T) {
 	l := newLookups()
 	o := newOpening(t)
 	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errFileTimeout) {
-		t.Fatalf("within = %v, want no answer", err)
+		t.Fatalf("run = %v, want a timeout", err)
 	}
-	count := func() (selector.File, error) { t.Error("asked again while it waits"); return selector.File{}, nil }
+	count := func() (selector.File, error) {
+		t.Error("a second lookup started while the first is stuck")
+		return selector.File{}, nil
+	}
 	if _, err := l.run(about(1), 7, time.Time{}, descriptor(t), count); !errors.Is(err, errFileTimeout) {
-		t.Errorf("asked again while it waits: %v", err)
+		t.Errorf("run = %v while the first lookup is stuck, want a timeout", err)
 	}
 	o.release(t)
 	deadline := time.After(10 * time.Second)
@@ -97,19 +100,19 @@ func TestLookup_Late_ServesNextInspection(t *testing.T) {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("the answer is never taken: %v", err)
+			t.Fatalf("the late result is never used: %v", err)
 		case <-tick.C:
 		}
 	}
 }
 
-// TestLookup_LateAndTooOld_RunsAgain: what was asked before an install may be of the file that it replaced.
+// The result of a lookup that began before an install may be the file that was replaced.
 func TestLookup_LateAndTooOld_RunsAgain(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
 	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errFileTimeout) {
-		t.Fatalf("within = %v, want no answer", err)
+		t.Fatalf("run = %v, want a timeout", err)
 	}
 	since := time.Now()
 	o.release(t)
@@ -121,9 +124,9 @@ func TestLookup_LateAndTooOld_RunsAgain(t *testing.T) {
 		case err == nil && r.file.UID == 8 && r.started.After(since):
 			return
 		case err == nil:
-			t.Fatalf("got %+v, asked %s before it may have been", r.file, since.Sub(r.started))
+			t.Fatalf("run = %+v, started %s before since", r.file, since.Sub(r.started))
 		case time.Now().After(deadline):
-			t.Fatalf("it is never asked for anew: %v", err)
+			t.Fatalf("the lookup is never repeated: %v", err)
 		}
 	}
 }
@@ -137,7 +140,7 @@ func descriptor(t *testing.T) int {
 	return fd
 }
 
-// TestLookup_StuckFileSystems_LimitTheirUser: four threads, and of the time a share.
+// A user may have four stuck lookups, and a share of the time.
 func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
@@ -146,19 +149,19 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 		last = newOpening(t)
 		defer last.release(t)
 		if _, err := l.run(about(pid+1), 7, time.Time{}, last.fd, last.ask); !errors.Is(err, errFileTimeout) {
-			t.Fatalf("within = %v, want no answer", err)
+			t.Fatalf("run = %v, want a timeout", err)
 		}
 	}
-	refused := func() (selector.File, error) { t.Error("asked"); return selector.File{}, nil }
+	refused := func() (selector.File, error) { t.Error("a fifth lookup started"); return selector.File{}, nil }
 	if _, err := l.run(about(1000), 7, time.Time{}, descriptor(t), refused); !errors.Is(err, errTooManyStuck) {
-		t.Errorf("within = %v, want a refusal", err)
+		t.Errorf("run = %v, want errTooManyStuck", err)
 	}
 	other := about(1000)
 	if _, limit, err := l.admit(other, 8, time.Time{}, fileTimeout); err != nil || limit != fileTimeout {
-		t.Errorf("another user is given %s, %v", limit, err)
+		t.Errorf("another user: limit %s, %v", limit, err)
 	}
 	l.charge(8, time.Hour)
 	if _, limit, err := l.admit(other, 8, time.Time{}, fileTimeout); err != nil || limit != 0 {
-		t.Errorf("who has had his share of the time is waited for %s, %v", limit, err)
+		t.Errorf("a user in debt: limit %s, %v, want 0", limit, err)
 	}
 }

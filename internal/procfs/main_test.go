@@ -6,20 +6,14 @@ package procfs_test
 
 import (
 	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
@@ -46,143 +40,6 @@ func TestMain(m *testing.M) {
 	waitForEnd()
 }
 
-// waitForEnd returns when the test that started us closes our input, or ends.
-func waitForEnd() { _, _ = io.Copy(io.Discard, os.Stdin) }
-
-func play(role, argument string) error {
-	switch role {
-	case "armed": // Go has handlers for all signals
-		return nil
-	case "deaf":
-		return setDefault(unix.SIGUSR1)
-	case "leaderless":
-		go func() {
-			fmt.Println("ready")
-			waitForEnd()
-			os.Exit(0)
-		}()
-		_, _, errno := syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
-		return errno
-	case "fork":
-		return forkPaused()
-	case "chroot":
-		return syscall.Chroot(argument)
-	case "chroot later":
-		if err := untilToldToGoOn(); err != nil {
-			return err
-		}
-		return syscall.Chroot("/proc")
-	case "exec":
-		return execShell()
-	case "exec other":
-		return execOther()
-	case "exec again":
-		return execAgain()
-	case "user":
-		return becomeUser()
-	case "silent arguments":
-		return testfleet.SilenceArguments(argument)
-	case "silent environment":
-		return testfleet.SilenceEnvironment(argument)
-	case "endless arguments":
-		return testfleet.EndlessArguments("rag-rat")
-	case "endless environment":
-		return testfleet.EndlessEnvironment()
-	case "apart":
-		return makeUserNamespace(argument)
-	case "inspect":
-		return look(argument)
-	case "inspect as nobody":
-		return inspectAsNobody(argument)
-	}
-	return fmt.Errorf("no role %q", role)
-}
-
-// setDefault takes Go's handler away behind the runtime's back.
-func setDefault(sig unix.Signal) error {
-	var action [64]byte // a struct sigaction of any architecture; all zeros is SIG_DFL
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
-		uintptr(unsafe.Pointer(&action[0])), 0, 8, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// forkPaused makes a child of our parent that stays what it is, and says its number.
-func forkPaused() error {
-	child, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	if errno != 0 {
-		return errno
-	}
-	for child == 0 { // only raw system calls from here on: the runtime's other threads are not here
-		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
-	}
-	fmt.Println(child)
-	return nil
-}
-
-func becomeUser() error {
-	if err := syscall.Setgroups([]int{7, 8}); err != nil {
-		return err
-	}
-	if err := syscall.Setresgid(11, 12, 13); err != nil {
-		return err
-	}
-	return syscall.Setresuid(21, 22, 23)
-}
-
-// makeUserNamespace becomes a user, makes a user namespace as him, and starts a process in it, of which
-// it says the number.
-func makeUserNamespace(argument string) error {
-	user, err := strconv.Atoi(argument)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(user, user, user), syscall.Setresuid(user, user, user)); err != nil {
-		return err
-	}
-	child, err := os.StartProcess("/proc/self/exe", []string{"rag-rat", "mcp"}, &os.ProcAttr{
-		Env: append(os.Environ(), roleVariable+"=armed"), Files: []*os.File{os.Stdin, nil, os.Stderr},
-		Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL},
-	})
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	fmt.Println(child.Pid)
-	waitForEnd()
-	return child.Kill()
-}
-
-// inspectAsNobody prints what a user without rights can see of a process.
-func inspectAsNobody(argument string) error {
-	if err := syscall.Setgroups(nil); err != nil {
-		return err
-	}
-	if err := syscall.Setresuid(65534, 65534, 65534); err != nil {
-		return err
-	}
-	return look(argument)
-}
-
-// look prints what can be seen of a process from here.
-func look(argument string) error {
-	fs, err := procfs.NewFS("/proc")
-	if err != nil {
-		return err
-	}
-	pid, err := strconv.Atoi(argument)
-	if err != nil {
-		return err
-	}
-	p, err := fs.Inspect(selector.PID(pid), query())
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(p)
-}
-
 func query() procfs.Query {
 	return procfs.Query{
 		Pattern:  selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"},
@@ -191,7 +48,7 @@ func query() procfs.Query {
 	}
 }
 
-// program is a process to be started: a role of this binary by default.
+// program is a process to start: a role of this binary by default.
 type program struct {
 	role string
 	path string // another executable
@@ -201,7 +58,7 @@ type program struct {
 	sys  *syscall.SysProcAttr
 }
 
-// running is a started process. Its end is seen to by the test's cleanup.
+// running is a started process. The cleanup of the test ends it.
 type running struct {
 	*os.Process
 	pid selector.PID
@@ -235,7 +92,7 @@ func start(t testing.TB, p program) *running {
 	return &running{started, selector.PID(started.Pid), bufio.NewReader(out), in}
 }
 
-// server starts a process and waits until it is what its role says.
+// server starts a process and waits until it has its role.
 func server(t testing.TB, p program) *running {
 	t.Helper()
 	if p.role == "" {
@@ -243,7 +100,7 @@ func server(t testing.TB, p program) *running {
 	}
 	r := start(t, p)
 	if line := r.line(t); line != "ready" {
-		t.Fatalf("%s says %q, want ready", p.role, line)
+		t.Fatalf("%s printed %q, want ready", p.role, line)
 	}
 	return r
 }
@@ -252,7 +109,7 @@ func (r *running) line(t testing.TB) string {
 	t.Helper()
 	line, err := r.out.ReadString('\n')
 	if err != nil {
-		t.Fatalf("process %d says nothing: %v", r.pid, err)
+		t.Fatalf("process %d printed nothing: %v", r.pid, err)
 	}
 	return strings.TrimSpace(line)
 }
@@ -295,7 +152,7 @@ func inspect(t testing.TB, fs *procfs.FS, r *running) selector.Process {
 	return p
 }
 
-// eventually polls, and says what did not happen.
+// eventually polls, and fails with what did not happen.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -304,20 +161,20 @@ func eventually(t testing.TB, what string, happened func() bool) {
 	for !happened() {
 		select {
 		case <-deadline:
-			t.Fatalf("within 10s it did not happen that %s", what)
+			t.Fatalf("did not happen within 10 s: %s", what)
 		case <-tick.C:
 		}
 	}
 }
 
-// needRoot skips a test, or fails it where everything has to run.
+// needRoot skips a test without root, or fails it where every test must run.
 func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
 		return
 	}
 	if os.Getenv("REQUIRE_BPF") == "1" {
-		t.Fatal("needs root, and REQUIRE_BPF=1 says that it must run")
+		t.Fatal("needs root, and REQUIRE_BPF=1 is set")
 	}
 	t.Skip("needs root")
 }

@@ -15,9 +15,8 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestMemory_MappedFromSilentFile_DoesNotBlock: arguments and environment are memory of the
-// process, and it can map anything there. The kernel does not read them from files (FOLL_ANON in
-// fs/proc/base.c, since Linux 4.17, commit 7f7ccc2ccc2e), so they end there.
+// A process can map anything where its arguments and environment are. The kernel does not read files there (FOLL_ANON in
+// fs/proc/base.c, since Linux 4.17, commit 7f7ccc2ccc2e), so the text ends there.
 func TestMemory_MappedFromSilentFile_DoesNotBlock(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -37,7 +36,7 @@ func TestMemory_MappedFromSilentFile_DoesNotBlock(t *testing.T) {
 	}
 }
 
-// TestMemory_TerabyteOfArguments_DoesNotBlock: where arguments and environment stand, a process says itself.
+// A process can set the addresses of its arguments and environment.
 func TestMemory_TerabyteOfArguments_DoesNotBlock(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
@@ -50,8 +49,7 @@ func TestMemory_TerabyteOfArguments_DoesNotBlock(t *testing.T) {
 	}
 }
 
-// TestMemory_HeldLock_TimesOut: the kernel reads arguments and environment of a process under a
-// lock that the process can have held for as long as it likes.
+// A process can hold the lock under which the kernel reads arguments and environment for any time.
 func TestMemory_HeldLock_TimesOut(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
@@ -67,35 +65,35 @@ func TestMemory_HeldLock_TimesOut(t *testing.T) {
 	}
 	honest := server(t, program{})
 	fs := open(t)
-	for range 3 { // it is not waited for again and again
+	for range 3 { // only the first one waits
 		p := inspectInTime(t, fs, selector.PID(held.PID))
 		if p.Unreadable.Fact != selector.FactCmdline || p.StartTime == 0 {
-			t.Errorf("unreadable %+v, started %d, want the command line of a process that is known", p.Unreadable, p.StartTime)
+			t.Errorf("unreadable %+v, start time %d, want an unreadable command line and an identity", p.Unreadable, p.StartTime)
 		}
 	}
 	if p := inspectInTime(t, fs, honest.pid); !p.Subcommand {
-		t.Errorf("another process of the same user is not read: %+v", p)
+		t.Errorf("another process of the same user is unreadable: %+v", p)
 	}
 }
 
-// inspectInTime fails when a look takes more than a second.
+// inspectInTime fails when an inspection takes more than a second.
 func inspectInTime(t *testing.T, fs *procfs.FS, pid selector.PID) selector.Process {
 	t.Helper()
-	looks := make(chan selector.Process, 1)
+	inspections := make(chan selector.Process, 1)
 	go func() {
 		p, _ := fs.Inspect(pid, query())
-		looks <- p
+		inspections <- p
 	}()
 	select {
-	case p := <-looks:
+	case p := <-inspections:
 		return p
 	case <-time.After(time.Second):
-		t.Fatal("the look takes more than a second")
+		t.Fatal("the inspection takes more than a second")
 		return selector.Process{}
 	}
 }
 
-// TestMemory_RefusedRead_LeaksNoDescriptor: nobody waits for a process whose memory is held already.
+// No read starts while an earlier read of the same process is stuck.
 func TestMemory_RefusedRead_LeaksNoDescriptor(t *testing.T) {
 	needRoot(t)
 	dir := t.TempDir()
@@ -112,18 +110,18 @@ func TestMemory_RefusedRead_LeaksNoDescriptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs := open(t)
-	look := func() {
+	inspect := func() {
 		if p := inspectInTime(t, fs, selector.PID(held.PID)); !p.Unreadable.IsTemporary {
-			t.Fatalf("%+v, want it to be unreadable for a while", p)
+			t.Fatalf("%+v, want it temporarily unreadable", p)
 		}
 	}
-	look() // which leaves somebody behind who waits
+	inspect() // abandons a read
 	before := descriptors(t)
-	const looks = 50
-	for range looks {
-		look()
+	const inspections = 50
+	for range inspections {
+		inspect()
 	}
-	if after := descriptors(t); after >= before+looks {
-		t.Errorf("%d descriptors after %d looks that were refused, and %d before", after, looks, before)
+	if after := descriptors(t); after >= before+inspections {
+		t.Errorf("%d descriptors after %d refused inspections, %d before", after, inspections, before)
 	}
 }

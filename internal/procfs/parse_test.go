@@ -29,12 +29,12 @@ func TestStat_Cut_IsMalformed(t *testing.T) {
 	end := strings.Index(whole, "98765")
 	for n := range end {
 		if got, err := parseStat([]byte(whole[:n])); err == nil {
-			t.Errorf("%q is read as %+v", whole[:n], got)
+			t.Errorf("%q is parsed as %+v", whole[:n], got)
 		}
 	}
 	for _, bad := range []string{") 1 (", "1 (a) S x", "1 (a)" + strings.Replace(statTail, "4194304", "-1", 1)} {
 		if got, err := parseStat([]byte(bad)); err == nil {
-			t.Errorf("%q is read as %+v", bad, got)
+			t.Errorf("%q is parsed as %+v", bad, got)
 		}
 	}
 }
@@ -55,7 +55,7 @@ func TestStat_Flags_AreRead(t *testing.T) {
 	} {
 		for _, s := range s {
 			if s.isAlive() != want {
-				t.Errorf("%+v lives: %t", s, !want)
+				t.Errorf("%+v is alive: %t", s, !want)
 			}
 		}
 	}
@@ -82,12 +82,12 @@ func TestStatus_File_IsParsed(t *testing.T) {
 	}
 }
 
-// TestStatus_NSpid_IsCounted: kernels without such namespaces show none.
+// Kernels without PID namespaces do not have the line.
 func TestStatus_NSpid_IsCounted(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]int{"": 0, "NSpid:\t812\n": 1, "NSpid:\t812\t7\t1\n": 3, "NSpid:\n": 0} {
 		if s, err := parseStatus([]byte(statusText + line)); err != nil || s.pids != want {
-			t.Errorf("%q: %d numbers, %v, want %d", line, s.pids, err, want)
+			t.Errorf("%q: %d PIDs, %v, want %d", line, s.pids, err, want)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func FuzzStat(f *testing.F) {
 			}
 			return
 		}
-		// A name that looks like the rest of the line must not be taken for it.
+		// A name that looks like the rest of the line must not be parsed as such.
 		begin, end := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
 		forged := slices.Concat(line[:begin+1], []byte("x)"+statTail), line[end:])
 		if again, err := parseStat(forged); err != nil || again != s {
@@ -147,7 +147,7 @@ func FuzzStatus(f *testing.F) {
 		}
 		for _, key := range []string{"State:", "Tgid:", "Uid:", "Gid:", "Groups:", "SigCgt:"} {
 			if !bytes.Contains(text, []byte(key)) {
-				t.Errorf("read without %s: %+v", key, s)
+				t.Errorf("parsed without %s: %+v", key, s)
 			}
 		}
 	})
@@ -179,14 +179,14 @@ func TestStat_NoArguments_HasNoLayout(t *testing.T) {
 	}
 }
 
-// TestStat_OtherImage_IsNotTheSame in whatever it differs.
+// Each difference between two stat lines counts.
 func TestStat_OtherImage_IsNotTheSame(t *testing.T) {
 	t.Parallel()
 	one := stat{flags: 1, startTime: 2, layout: selector.Layout{ArgStart: 3, ArgEnd: 4, EnvStart: 4, EnvEnd: 5}}
-	same := one
-	same.state, same.numThreads = 'R', 7
-	if !same.sameImage(one) {
-		t.Errorf("%+v is taken for another image than %+v", same, one)
+	equal := one
+	equal.state, equal.numThreads = 'R', 7
+	if !equal.sameImage(one) {
+		t.Errorf("sameImage = false for %+v and %+v", equal, one)
 	}
 	for what, change := range map[string]func(*stat){
 		"start":     func(s *stat) { s.startTime++ },
@@ -197,15 +197,15 @@ func TestStat_OtherImage_IsNotTheSame(t *testing.T) {
 		other := one
 		change(&other)
 		if other.sameImage(one) || one.sameImage(other) {
-			t.Errorf("%s: %+v is taken for the image of %+v", what, other, one)
+			t.Errorf("%s: sameImage = true for %+v and %+v", what, other, one)
 		}
 	}
 	if (stat{}).sameImage(stat{}) {
-		t.Error("where nothing is shown, nothing can be told")
+		t.Error("sameImage = true without a layout")
 	}
 }
 
-// FuzzEnviron holds what is found in an environment, and in a part of it, against getenv's rule.
+// FuzzEnviron checks a whole environment and each part of it against the rule of getenv.
 func FuzzEnviron(f *testing.F) {
 	f.Add([]byte("A=1\x00NAME=value\x00NAME=other\x00"), 3)
 	f.Add([]byte("NAME"), 1)
@@ -221,7 +221,7 @@ func FuzzEnviron(f *testing.F) {
 		}
 		prefix := environ[:max(0, min(size, len(environ)))]
 		if value, _, whole := variableIn(prefix, "NAME"); whole && string(value) != want {
-			t.Errorf("%q, whole after %d bytes, want %q", value, len(prefix), want)
+			t.Errorf("%q, final after %d bytes, want %q", value, len(prefix), want)
 		}
 	})
 }
@@ -235,7 +235,7 @@ func getenv(environ, name string) (string, bool) {
 	return "", false
 }
 
-// FuzzCmdline holds what is said after a part of a command line against the whole.
+// FuzzCmdline checks a decision about a part of a command line against the whole.
 func FuzzCmdline(f *testing.F) {
 	f.Add([]byte("rag-rat\x00mcpx\x00"), 11)
 	f.Add([]byte("/usr/bin/rag-rat\x00mcp\x00"), 20)
@@ -250,7 +250,7 @@ func FuzzCmdline(f *testing.F) {
 		named, subcommand := p.Match(prefix)
 		wantNamed, wantSubcommand := p.Match(cmdline)
 		if named != wantNamed || subcommand != wantSubcommand {
-			t.Errorf("%q is settled as %t, %t, but %q is %t, %t",
+			t.Errorf("%q is decided as %t, %t, but %q is %t, %t",
 				prefix, named, subcommand, cmdline, wantNamed, wantSubcommand)
 		}
 	})
@@ -264,7 +264,7 @@ func TestCmdline_OtherName_IsDecidedAtOnce(t *testing.T) {
 		"rag-rat\x00": false, "rag-rat\x00mcp": false, "rag-rat\x00mcp\x00": true, "rag-rat\x00x\x00": false,
 	} {
 		if isDecided(p, []byte(prefix)) != want {
-			t.Errorf("settled(%q) = %t", prefix, !want)
+			t.Errorf("isDecided(%q) = %t", prefix, !want)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func TestTarget_AnyPath_IsFoundAsByTheProcess(t *testing.T) {
 			t.Errorf("%.80q leads to %s, want %s", value, p.Target.Image, imageOf(t, bin))
 		}
 		if problem != "" && p.Target != (selector.File{}) {
-			t.Errorf("%.80q leads to %+v all the same", value, p.Target)
+			t.Errorf("%.80q: target %+v in spite of the problem", value, p.Target)
 		}
 		if !p.Image.Known() {
 			t.Errorf("%.80q: the image was not read", value)
@@ -114,8 +114,7 @@ func TestTarget_NoexecMount_IsReported(t *testing.T) {
 	}
 }
 
-// TestTarget_OtherRoot_IsResolvedThere has a path that exists in both roots, and an absolute
-// link that leads outside unless it is resolved inside.
+// One path exists in both roots. An absolute link leads out of the root unless it is resolved in it.
 func TestTarget_OtherRoot_IsResolvedThere(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -148,14 +147,14 @@ func TestTarget_OtherRoot_IsResolvedThere(t *testing.T) {
 func TestInterpreter_OwnRoot_IsNotLookedUp(t *testing.T) {
 	t.Parallel()
 	q := query()
-	q.Interpreters = []string{"/no/such/interpreter"} // whoever checked the install has seen to it
+	q.Interpreters = []string{"/no/such/interpreter"} // the check of the install covers it
 	r := server(t, program{env: []string{variable + "=/proc/version"}})
 	if p, err := open(t).Inspect(r.pid, q); err != nil || p.MissingInterpreter != "" {
-		t.Errorf("missing %q, %v", p.MissingInterpreter, err)
+		t.Errorf("missing interpreter %q, %v", p.MissingInterpreter, err)
 	}
 }
 
-// TestLookup_SilentFileSystem_TimesOut mounts a FUSE file system that nobody serves.
+// A FUSE file system is mounted that has no server.
 func TestLookup_SilentFileSystem_TimesOut(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -168,12 +167,12 @@ func TestLookup_SilentFileSystem_TimesOut(t *testing.T) {
 			t.Errorf("unreadable %+v, want %+v", p.Unreadable, want)
 		}
 		if p.Image.Known() || p.Credentials.UID != uint32(os.Geteuid()) {
-			t.Errorf("read on, or not whose it is: %+v", p)
+			t.Errorf("later facts were read, or the owner is missing: %+v", p)
 		}
 	}
 }
 
-// mountSilent is a folder on a file system that never answers.
+// mountSilent is a directory on a file system that never answers.
 func mountSilent(t *testing.T) string {
 	t.Helper()
 	return mounted(t, testfleet.MountSilent)

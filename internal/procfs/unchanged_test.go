@@ -13,7 +13,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestUnchanged_ExecOrExit_IsFalse, be it the same program with the same arguments, or ends.
+// An exec of the same program with the same arguments counts, too.
 func TestUnchanged_ExecOrExit_IsFalse(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
@@ -22,18 +22,18 @@ func TestUnchanged_ExecOrExit_IsFalse(t *testing.T) {
 		before := inspect(t, fs, r)
 		for range 2 {
 			if !fs.Unchanged(before) {
-				t.Errorf("%s: it is said to have changed, or to be unknown: %+v", role, before)
+				t.Errorf("%s: Unchanged = false before a change: %+v", role, before)
 			}
 		}
 		if _, err := io.WriteString(r.in, "go\n"); err != nil {
 			t.Fatal(err)
 		}
 		if line := r.line(t); line != says {
-			t.Fatalf("%s: says %q, want %q", role, line, says)
+			t.Fatalf("%s: printed %q, want %q", role, line, says)
 		}
 		after := inspect(t, fs, r)
 		if fs.Unchanged(before) || !fs.Unchanged(after) || before.Identity != after.Identity {
-			t.Errorf("%s: after the exec it is still %+v, or not %+v", role, before, after)
+			t.Errorf("%s: after the exec, Unchanged(%+v) = true, or Unchanged(%+v) = false", role, before, after)
 		}
 		if err := r.Kill(); err != nil {
 			t.Fatal(err)
@@ -46,12 +46,12 @@ func TestUnchanged_ExecOrExit_IsFalse(t *testing.T) {
 		}
 		_, _ = r.Wait()
 		if fs.Unchanged(after) {
-			t.Errorf("%s: a process that was reaped is unchanged", role)
+			t.Errorf("%s: a reaped process is unchanged", role)
 		}
 	}
 }
 
-// TestChange_OtherView_IsDetected although it has not exec'd.
+// The process changes its root, and does not exec.
 func TestChange_OtherView_IsDetected(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -59,14 +59,14 @@ func TestChange_OtherView_IsDetected(t *testing.T) {
 	r := server(t, program{role: "chroot later", env: []string{variable + "=" + executable(t)}})
 	before := inspect(t, fs, r)
 	if !fs.Unchanged(before) {
-		t.Errorf("it is said to have changed, or to be unknown: %+v", before)
+		t.Errorf("Unchanged = false before a change: %+v", before)
 	}
 	if _, err := io.WriteString(r.in, "go\n"); err != nil {
 		t.Fatal(err)
 	}
 	r.line(t)
 	if fs.Unchanged(before) {
-		t.Errorf("in another root it is still %+v", before)
+		t.Errorf("Unchanged = true in another root: %+v", before)
 	}
 }
 
@@ -76,8 +76,8 @@ func TestChange_Unknown_IsAssumed(t *testing.T) {
 	p := inspect(t, fs, server(t, program{}))
 	for what, change := range map[string]func(*selector.Process){
 		"another start":   func(p *selector.Process) { p.StartTime++ },
-		"another place":   func(p *selector.Process) { p.Layout.Stack++ },
-		"no place":        func(p *selector.Process) { p.Layout = selector.Layout{} },
+		"another layout":  func(p *selector.Process) { p.Layout.Stack++ },
+		"no layout":       func(p *selector.Process) { p.Layout = selector.Layout{} },
 		"it was a fork":   func(p *selector.Process) { p.Forked = true },
 		"another root":    func(p *selector.Process) { p.View.Root.Ino++ },
 		"other mounts":    func(p *selector.Process) { p.View.Mounts++ },
@@ -92,7 +92,7 @@ func TestChange_Unknown_IsAssumed(t *testing.T) {
 	waitForLeader(t, leaderless)
 	q := inspect(t, fs, leaderless)
 	if !q.Layout.Known() || q.MidExec || fs.Unchanged(q) {
-		t.Errorf("%+v: want where things stand from a thread that lives, and that it cannot be told by the leader", q)
+		t.Errorf("%+v: want the layout of a live thread, and Unchanged = false", q)
 	}
 }
 
@@ -102,7 +102,7 @@ func BenchmarkUnchanged(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if !fs.Unchanged(p) {
-			b.Fatal("it is said to have changed")
+			b.Fatal("Unchanged = false")
 		}
 	}
 }

@@ -17,8 +17,7 @@ import (
 	"ebpf-upgrader/internal/procfs"
 )
 
-// TestPath_AnyVariable_StartsAtTheRoot, whatever its working directory, and is left out where that
-// cannot be told.
+// The path starts at the root of the process, whatever its working directory, and is empty where that is unknown.
 func TestPath_AnyVariable_StartsAtTheRoot(t *testing.T) {
 	t.Parallel()
 	fs, dir := open(t), t.TempDir()
@@ -51,8 +50,7 @@ func TestPath_AnyVariable_StartsAtTheRoot(t *testing.T) {
 	}
 }
 
-// TestOpenRoot_OtherProcessOrView_Fails: not that of the next process with the number, and
-// not another one.
+// The next process with the PID and the same process with another root are refused.
 func TestOpenRoot_OtherProcessOrView_Fails(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -62,7 +60,7 @@ func TestOpenRoot_OtherProcessOrView_Fails(t *testing.T) {
 	r := server(t, program{role: "chroot=" + root, env: []string{variable + "=/bin"}})
 	p := inspect(t, fs, r)
 	if p.View == fs.View() || p.View.Root != imageOf(t, root) || p.Path != "/bin" {
-		t.Fatalf("sees %q in %+v", p.Path, p.View)
+		t.Fatalf("path %q in view %+v", p.Path, p.View)
 	}
 	fd, err := fs.OpenRoot(p.Identity, p.View)
 	if err != nil {
@@ -79,19 +77,18 @@ func TestOpenRoot_OtherProcessOrView_Fails(t *testing.T) {
 	next := p.Identity
 	next.StartTime++
 	if fd, err := fs.OpenRoot(next, p.View); !errors.Is(err, procfs.ErrGone) {
-		t.Errorf("the root of another process with its number: %d, %v", fd, err)
+		t.Errorf("OpenRoot = %d, %v for another process with the PID", fd, err)
 	}
 	if err := r.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = r.Wait()
 	if fd, err := fs.OpenRoot(p.Identity, p.View); !errors.Is(err, procfs.ErrGone) {
-		t.Errorf("the root of a process that has ended: %d, %v", fd, err)
+		t.Errorf("OpenRoot = %d, %v for an ended process", fd, err)
 	}
 }
 
-// TestNamespaces_OwnOnes_AreReported, and whoever made them accounts for it, whatever ids it has
-// there.
+// The process counts for the creator of the namespaces, whatever its ids in them.
 func TestNamespaces_OwnOnes_AreReported(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -103,30 +100,29 @@ func TestNamespaces_OwnOnes_AreReported(t *testing.T) {
 	p := inspect(t, fs, r)
 	pids, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", r.pid))
 	if err != nil || p.Container != pids && len(p.Container) != 64 || p.Cgroup == "" {
-		t.Errorf("is in container %q, control group %q, %v; want %s", p.Container, p.Cgroup, err, pids)
+		t.Errorf("container %q, control group %q, %v; want %s", p.Container, p.Cgroup, err, pids)
 	}
 	if p.View.Mounts == fs.View().Mounts || p.View.Root != fs.View().Root {
-		t.Errorf("sees %+v, we see %+v", p.View, fs.View())
+		t.Errorf("view %+v, ours is %+v", p.View, fs.View())
 	}
 }
 
-// TestNamespaces_ProcOfThird_AreReported: who looks lives in a namespace of his own, and has the proc
-// file system of ours, in which we have one number as he would have in his.
+// The inspecting process has a PID namespace of its own and our proc file system. In that file system, we have a single PID,
+// as a process of its own namespace would have in its own.
 func TestNamespaces_ProcOfThird_AreReported(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	r := server(t, program{env: []string{variable + "=/bin/sh"}})
-	looker := program{
+	inspector := program{
 		role: fmt.Sprintf("inspect=%d", r.pid), sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID},
 	}
 	pids, err := os.Readlink("/proc/self/ns/pid")
-	if p := seenBy(t, looker); err != nil || p.Container != pids && len(p.Container) != 64 {
-		t.Errorf("is in container %q, %v; want %s", p.Container, err, pids)
+	if p := inspectedBy(t, inspector); err != nil || p.Container != pids && len(p.Container) != 64 {
+		t.Errorf("container %q, %v; want %s", p.Container, err, pids)
 	}
 }
 
-// TestOwner_UserNamespace_IsItsCreator: a user makes one, and has a process in it that is
-// another of his ids.
+// A user creates a user namespace with a process that has another user id in it.
 func TestOwner_UserNamespace_IsItsCreator(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -144,7 +140,7 @@ func TestOwner_UserNamespace_IsItsCreator(t *testing.T) {
 	fs := open(t)
 	id, owner, err := fs.User(r.pid)
 	if err != nil || owner != user || id.PID != r.pid {
-		t.Errorf("process %d of uid %d belongs to %d, %v, want %d", r.pid, subordinate, owner, err, user)
+		t.Errorf("process %d of uid %d counts for %d, %v, want %d", r.pid, subordinate, owner, err, user)
 	}
 	if p := inspect(t, fs, r); p.Credentials.Owner != user || p.Credentials.UID != subordinate {
 		t.Errorf("%+v, want owner %d, uid %d", p.Credentials, user, subordinate)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// homeOf is a folder that only a user may search, with a program in it.
+// homeOf is a directory that only a user may search, with a program in it.
 func homeOf(t *testing.T, uid int) (home, bin string) {
 	t.Helper()
 	needRoot(t)
@@ -33,8 +33,8 @@ func homeOf(t *testing.T, uid int) (home, bin string) {
 	return home, bin
 }
 
-// forAll is a copy of this binary that every user may exec.
-func forAll(t *testing.T) string {
+// publicProgram is a copy of this binary that every user may exec.
+func publicProgram(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "proc-test-")
 	if err != nil {
@@ -57,7 +57,7 @@ func forAll(t *testing.T) string {
 
 func serverOf(t *testing.T, uid uint32, groups []uint32, path string) *running {
 	t.Helper()
-	return server(t, program{path: forAll(t), env: []string{variable + "=" + path}, sys: &syscall.SysProcAttr{
+	return server(t, program{path: publicProgram(t), env: []string{variable + "=" + path}, sys: &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: uid, Gid: uid, Groups: groups},
 	}})
 }
@@ -76,7 +76,7 @@ func TestTarget_UserMayNotSearch_IsNotFollowed(t *testing.T) {
 			t.Errorf("%s: the problem is %q, want %q", path, p.TargetProblem, want)
 		}
 		if p.Target.Known() || p.Path != "" {
-			t.Errorf("%s leads to %s, watched at %q", path, p.Target, p.Path)
+			t.Errorf("%s: target %s, path %q", path, p.Target, p.Path)
 		}
 	}
 	for name, r := range map[string]*running{
@@ -100,7 +100,7 @@ func TestTarget_GroupMaySearch_IsFollowed(t *testing.T) {
 	}
 }
 
-// TestTarget_UserNamespaceRoot_HasMappedIDs: capabilities in a user namespace count for the ids that it has.
+// Capabilities in a user namespace count for the ids that are mapped into it.
 func TestTarget_UserNamespaceRoot_HasMappedIDs(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
@@ -110,7 +110,7 @@ func TestTarget_UserNamespaceRoot_HasMappedIDs(t *testing.T) {
 		reaches bool
 	}{"mapped": {100000, true}, "not mapped": {200000, false}} {
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: c.first, Size: 1000}}
-		r := server(t, program{path: forAll(t), env: []string{variable + "=" + bin}, sys: &syscall.SysProcAttr{
+		r := server(t, program{path: publicProgram(t), env: []string{variable + "=" + bin}, sys: &syscall.SysProcAttr{
 			Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Credential: &syscall.Credential{},
 		}})
 		p := inspect(t, fs, r)
@@ -120,7 +120,7 @@ func TestTarget_UserNamespaceRoot_HasMappedIDs(t *testing.T) {
 	}
 }
 
-// TestInterpreter_UserMayNotExec_SaysWhy: in a root of its own, where the install was not checked.
+// The server has a root of its own, in which the interpreter was not checked.
 func TestInterpreter_UserMayNotExec_SaysWhy(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
