@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// Package fallback lists candidates by walking /proc. It is slower than the tracker and sees only
-// the moment of the walk, but needs neither BPF nor privileges for its own user's processes. It
-// seeds the tracker, audits it, and replaces it where BPF is refused.
+// Package fallback lists candidates by scanning /proc. A scan is slower than the tracker and shows one moment only. It needs
+// neither BPF nor, for processes of its own user, privileges. It seeds the tracker, audits it, and replaces it where the
+// kernel refuses BPF.
 //
-// A process that starts while the walk is under way may be missed by it; one that was there when
-// the walk began, and is there when it ends, is not. What cannot be read is reported as a candidate:
-// too many is a cost, too few would be a bug.
+// A scan may miss a process that starts during the scan. It never misses one that lives from its start to its end. A process
+// that cannot be read is a candidate: too many candidates cost time, a missing one would be a bug.
 package fallback

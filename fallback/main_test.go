@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	runtime.LockOSThread() // the main goroutine is on the main thread here, and stays there
 	switch role {
 	case "execs":
-		if ended() { // or else it would go on for ever after the test
+		if hasTestEnded() { // otherwise it would exec for ever
 			os.Exit(0)
 		}
 		fmt.Println("ready")
@@ -51,21 +51,21 @@ func serve() {
 	os.Exit(0)
 }
 
-// ended reports whether the test has closed our input, or ended.
-func ended() bool {
+// hasTestEnded reports whether stdin is at its end: the test has closed it, or has ended.
+func hasTestEnded() bool {
 	_ = syscall.SetNonblock(0, true)
 	n, err := syscall.Read(0, make([]byte, 1))
 	return n == 0 && err == nil
 }
 
-// running is a started process. Its end is seen to by the test's cleanup.
+// running is a started process. The cleanup of the test ends it.
 type running struct {
 	*os.Process
 	pid selector.PID
 	out *bufio.Reader
 }
 
-// start starts a process of this binary, and waits until it says that it is ready.
+// start starts a process of this binary, and waits until it is ready.
 func start(t testing.TB, path, role string, args ...string) *running {
 	t.Helper()
 	stdin, in := pipe(t)
@@ -90,7 +90,7 @@ func start(t testing.TB, path, role string, args ...string) *running {
 func (r *running) ready(t testing.TB) {
 	t.Helper()
 	if line, err := r.out.ReadString('\n'); strings.TrimSpace(line) != "ready" {
-		t.Fatalf("process %d says %q, %v, want ready", r.pid, line, err)
+		t.Fatalf("process %d printed %q, %v, want ready", r.pid, line, err)
 	}
 }
 
@@ -127,7 +127,7 @@ func scanner(t testing.TB) *fallback.Scanner {
 	return fallback.New(fs, pattern())
 }
 
-// eventually polls, and says what did not happen.
+// eventually polls, and fails with what did not happen.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -136,20 +136,20 @@ func eventually(t testing.TB, what string, happened func() bool) {
 	for !happened() {
 		select {
 		case <-deadline:
-			t.Fatalf("within 10s it did not happen that %s", what)
+			t.Fatalf("did not happen within 10 s: %s", what)
 		case <-tick.C:
 		}
 	}
 }
 
-// needRoot skips a test, or fails it where everything has to run.
+// needRoot skips a test without root, or fails it where every test must run.
 func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
 		return
 	}
 	if os.Getenv("REQUIRE_BPF") == "1" {
-		t.Fatal("needs root, and REQUIRE_BPF=1 says that it must run")
+		t.Fatal("needs root, and REQUIRE_BPF=1 is set")
 	}
 	t.Skip("needs root")
 }

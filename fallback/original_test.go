@@ -14,10 +14,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// originalWalk is the servers' own trigger, written as a plain Go program: list /proc, stat the
-// image of every process, then read the command line, then the environment of those that match.
-// What it keeps are the processes that match; the images and environments are read and compared
-// with nothing.
+// originalWalk is the servers' own trigger as a plain Go program. It lists /proc and reads the image of every process, then
+// the command line, then the environment of those that match. It returns those that match, and compares nothing else.
 func originalWalk() []selector.PID {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

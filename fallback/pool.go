@@ -24,7 +24,7 @@ const (
 	userQuota = 250 * time.Millisecond
 )
 
-// pool reads command lines on all cores. A reader whose read takes too long is abandoned and replaced.
+// pool reads command lines on all cores. A reader is abandoned and replaced when its read takes too long.
 type pool struct {
 	scanner *Scanner
 	listed  <-chan []selector.PID
@@ -164,7 +164,7 @@ func (p *pool) watch(ctx context.Context, finished <-chan struct{}) {
 	}
 }
 
-// abandonStuck abandons the readers whose read has timed out, and returns them.
+// abandonStuck abandons the readers with a read that has timed out, and returns them.
 func (p *pool) abandonStuck(now time.Time) (stuck []*reader) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -38,8 +38,8 @@ func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 	return all, err
 }
 
-// Candidates lists, in ascending order, the processes whose command line matches the pattern, and those whose command line
-// cannot be read, or not in time. It fails only when /proc cannot be listed, or when ctx ends.
+// Candidates lists the processes that may match the pattern, in ascending order. A process with a command line that cannot
+// be read, or not in time, is a candidate. Candidates fails only when /proc cannot be listed, or when ctx ends.
 //
 // All cores read. The first processes are read while the kernel lists the others, which takes a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {

@@ -29,7 +29,7 @@ func candidates(t testing.TB, s *fallback.Scanner) []selector.PID {
 		t.Fatal(err)
 	}
 	if !slices.IsSorted(pids) || len(slices.Compact(slices.Clone(pids))) != len(pids) {
-		t.Errorf("not ascending, or one twice: %v", pids)
+		t.Errorf("not ascending, or with duplicates: %v", pids)
 	}
 	return pids
 }
@@ -62,7 +62,7 @@ func TestCandidates_AnyStart_FindsServers(t *testing.T) {
 			t.Parallel()
 			r := start(t, executable(t), "serves", c.args...)
 			if got := slices.Contains(candidates(t, s), r.pid); got != c.want {
-				t.Errorf("a candidate: %t, want %t", got, c.want)
+				t.Errorf("candidate %t, want %t", got, c.want)
 			}
 		})
 	}
@@ -76,7 +76,7 @@ func TestCandidates_LeaderExited_IsListed(t *testing.T) {
 		return err == nil && strings.Contains(string(stat), ") Z ")
 	})
 	if !slices.Contains(candidates(t, scanner(t)), r.pid) {
-		t.Error("it is missing")
+		t.Error("the server is missing")
 	}
 }
 
@@ -95,12 +95,11 @@ func TestCandidates_DeletedFile_IsListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Contains(candidates(t, scanner(t)), r.pid) {
-		t.Error("it is missing")
+		t.Error("the server is missing")
 	}
 }
 
-// TestCandidates_DuringExec_IsListed scans while servers exec themselves without end: for
-// a moment of each exec, their command line is empty.
+// Servers exec themselves without a pause during the scans. For a moment of each exec, the command line is empty.
 func TestCandidates_DuringExec_IsListed(t *testing.T) {
 	s := scanner(t)
 	var servers []*running
@@ -127,7 +126,7 @@ func TestCandidates_KernelThreadOrZombie_IsNotListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = zombie.Wait() })
-	// Its main thread can be a zombie while others live, and then it may be a server. This waits for all.
+	// The leader can be a zombie while other threads live, and then it may be a server. Waitid waits for all threads.
 	if err := unix.Waitid(unix.P_PID, zombie.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +194,7 @@ func TestCandidates_ClosedProc_Fails(t *testing.T) {
 	}
 }
 
-// TestCandidates_OriginalWalk_FindsNoMore holds the scan against the servers' own walk.
+// The reference is the servers' own walk.
 func TestCandidates_OriginalWalk_FindsNoMore(t *testing.T) {
 	t.Parallel()
 	var servers []*running
@@ -205,7 +204,7 @@ func TestCandidates_OriginalWalk_FindsNoMore(t *testing.T) {
 	original, found := originalWalk(), candidates(t, scanner(t))
 	for _, r := range servers {
 		if !slices.Contains(original, r.pid) || !slices.Contains(found, r.pid) {
-			t.Errorf("server %d: the original has %v, the scan %v", r.pid, original, found)
+			t.Errorf("server %d: the original walk has %v, the scan %v", r.pid, original, found)
 		}
 	}
 }

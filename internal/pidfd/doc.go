@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-// Package pidfd names a process by a file descriptor, and is the only code of this program that
-// sends signals.
+// Package pidfd pins a process by a file descriptor. No other package of this program sends signals to servers.
 //
-// A PID is used again after its process was reaped; a pidfd is not. Open it before anything about
-// the process is read: if the process dies afterwards and its number goes to another one, the facts
-// may be the other's, but the signal goes to the dead one and ends in [ErrGone]. There is no
-// fallback to the number (os.FindProcess has one, which is why it is not used).
+// A PID is used again after its process was reaped; a pidfd is not. Open the pidfd before reading any fact of the process. If
+// the process ends afterwards and its PID is reused, the facts may be those of the next process. The signal then still goes to
+// the first one, and fails with [ErrGone]. There is no fallback to the PID. os.FindProcess has one, so it is not used.
 //
-// A pidfd pins the process, not its image: it survives an exec, which resets the handlers. Whoever
-// sends must have looked at the handler as late as possible.
+// A pidfd pins the process, not its image. It survives an exec, which resets the handlers: read the handler right before the
+// signal.
 //
 // Needs Linux 5.3 (pidfd_open: commit 32fcb426ec00, "pid: add pidfd_open()").
 package pidfd

@@ -18,16 +18,16 @@ import (
 // ErrGone means that the process has ended and was reaped.
 var ErrGone = selector.ErrGone
 
-// Handle names one process. It is safe for concurrent use.
+// Handle pins one process. It is safe for concurrent use.
 type Handle struct {
 	pid selector.PID
 
-	mu sync.Mutex // guards fd against a Close beside a Signal: the number would be another file's
+	mu sync.Mutex // guards fd: after a Close during a Signal, the number could be another file
 	fd int        // -1 after Close
 }
 
-// Open names the process that has the number pid now. It fails with [ErrGone] when there is none,
-// and never blocks. The caller owns the Handle and must Close it.
+// Open pins the process that has the PID now. It fails with [ErrGone] when there is none, and never blocks. The caller must
+// Close the Handle.
 func Open(pid selector.PID) (*Handle, error) {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {
@@ -36,8 +36,8 @@ func Open(pid selector.PID) (*Handle, error) {
 	return &Handle{pid: pid, fd: fd}, nil
 }
 
-// Signal sends sig to the process. It fails with [ErrGone] when the process has been reaped; one
-// that is a zombie takes the signal without effect, as with kill(2).
+// Signal sends sig to the process. It fails with [ErrGone] when the process was reaped. A signal to a zombie succeeds without
+// effect, as with kill(2).
 func (h *Handle) Signal(sig syscall.Signal) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,7 +50,7 @@ func (h *Handle) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Close gives the descriptor back. It may be called more than once.
+// Close closes the descriptor. A second call does nothing.
 func (h *Handle) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// sleeper is a process without a handler for anything.
+// sleeper is a process without handlers.
 func sleeper(t *testing.T) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "infinity")
@@ -67,12 +67,11 @@ func TestOpen_ReapedProcess_IsGone(t *testing.T) {
 		t.Errorf("signal to a reaped process: %v, want ErrGone", err)
 	}
 	if _, err := pidfd.Open(1 << 30); !errors.Is(err, pidfd.ErrGone) {
-		t.Errorf("open a number that nobody has: %v, want ErrGone", err)
+		t.Errorf("open a free PID: %v, want ErrGone", err)
 	}
 }
 
-// TestSignal_PIDUsedAgain_IsGone makes the kernel use a number again on purpose, in
-// a PID namespace of its own whose next number can be set.
+// The test runs in a PID namespace of its own, in which it can set the next PID.
 func TestSignal_PIDUsedAgain_IsGone(t *testing.T) {
 	if os.Getenv("PIDFD_REUSE") == "" {
 		runInPIDNamespace(t, "TestSignal_PIDUsedAgain_IsGone")
@@ -88,11 +87,11 @@ func TestSignal_PIDUsedAgain_IsGone(t *testing.T) {
 		t.Errorf("signal through the first owner's pidfd: %v, want ErrGone", err)
 	}
 	if err := second.Process.Signal(syscall.Signal(0)); err != nil {
-		t.Errorf("the second owner of %d does not live: %v", pid, err)
+		t.Errorf("the second owner of %d is not alive: %v", pid, err)
 	}
 }
 
-// startAs starts processes until one has the number pid, which ns_last_pid asks the kernel for.
+// startAs starts processes until one has the PID. It sets ns_last_pid for that.
 func startAs(t *testing.T, pid int) *exec.Cmd {
 	t.Helper()
 	for range 1000 {
@@ -104,7 +103,7 @@ func startAs(t *testing.T, pid int) *exec.Cmd {
 			return cmd
 		}
 	}
-	t.Fatalf("number %d was not used again in 1000 starts", pid)
+	t.Fatalf("PID %d was not used again in 1000 starts", pid)
 	return nil
 }
 

@@ -50,8 +50,8 @@ func (h *Handle) Wait(ctx context.Context) (exit selector.Exit, err error) {
 	return exit, nil
 }
 
-// pollable is a descriptor of its own that the Go runtime polls: a pidfd becomes readable when the
-// process ends (pidfd_poll, commit b53b0b9d9a61, Linux 5.3).
+// pollable returns a duplicate of the descriptor that the Go runtime polls. A pidfd becomes readable when the process ends
+// (pidfd_poll, commit b53b0b9d9a61, Linux 5.3).
 func (h *Handle) pollable() (*os.File, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -78,11 +78,11 @@ type info struct {
 
 const (
 	getInfo  = 0xc0000000 | unsafe.Sizeof(info{})<<16 | 0xff<<8 | 11 // PIDFD_GET_INFO: _IOWR(0xFF, 11, struct pidfd_info)
-	infoExit = 1 << 3                                                // PIDFD_INFO_EXIT, there once the process was reaped
+	infoExit = 1 << 3                                                // PIDFD_INFO_EXIT: set once the process was reaped
 )
 
-// exitStatus asks the pidfd, which knows once the process was reaped, and before that /proc, where it
-// is a zombie. It may become the one while the other is looked at.
+// exitStatus reads the status from the pidfd, which has it once the process was reaped, or from /proc, which has it while the
+// process is a zombie. The process may be reaped between the two reads, so they are repeated.
 func (h *Handle) exitStatus(fd uintptr) selector.Exit {
 	for range 3 {
 		i := info{mask: infoExit}
@@ -91,7 +91,7 @@ func (h *Handle) exitStatus(fd uintptr) selector.Exit {
 			return selector.Exit{Known: true, Status: uint32(i.exitCode)}
 		}
 		status, err := h.zombie()
-		if err == nil && unix.PidfdSendSignal(int(fd), 0, nil, 0) == nil { // the number is still its own
+		if err == nil && unix.PidfdSendSignal(int(fd), 0, nil, 0) == nil { // the PID was not used again
 			return selector.Exit{Known: true, Status: status}
 		}
 	}

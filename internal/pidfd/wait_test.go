@@ -38,7 +38,7 @@ func TestWait_ProcessEnds_ReturnsStatus(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			exit, err := h.Wait(ctx)
-			// One that was reaped before anybody asked is known since Linux 6.15 only.
+			// If the process was reaped before the call, the status is known since Linux 6.15 only.
 			if err != nil || !exit.Known && !reaped || exit.Known && exit.Status != uint32(want) {
 				t.Errorf("%s (reaped: %t): Wait = %#x, %t, %v; want %#x", script, reaped, exit.Status, exit.Known, err, want)
 			}
@@ -60,6 +60,6 @@ func TestWait_ContextEnds_Returns(t *testing.T) {
 	}()
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("Wait = %v, want that its context was canceled", err)
+		t.Errorf("Wait = %v, want context.Canceled", err)
 	}
 }

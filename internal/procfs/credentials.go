@@ -27,8 +27,8 @@ func (r *reader) readEarlyCredentials() error {
 }
 
 // credentials adds the owner to the credentials in a status, and decides whether capabilities count. They do not count in our
-// own user namespace: a user other than root has them from a program file. With them counted, a user who may run such a
-// program could learn about files of others.
+// own user namespace: a user other than root has them from a program file. With them counted, a user with access to
+// such a program could learn about files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
 	c.Owner = r.fs.owner(r.base(), s)

@@ -67,7 +67,7 @@ func TestUnreadable_OtherUser_NamesTheFact(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	r := server(t, program{env: []string{variable + "=" + executable(t)}})
-	p := inspectedBy(t, program{role: fmt.Sprintf("inspect as nobody=%d", r.pid)})
+	p := inspectedBy(t, program{role: fmt.Sprintf("inspect unprivileged=%d", r.pid)})
 	want := selector.Unreadable{Fact: selector.FactEnvironment, Why: "permission denied"}
 	if p.Unreadable != want || !p.Subcommand || p.VariableSet || p.Image.Known() {
 		t.Errorf("without capabilities: %+v, want %+v and no fact after it", p, want)

@@ -14,7 +14,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// maxThreads bounds the threads of a process whose system calls are read. That many take 6 ms (`explain` of a process with
+// maxThreads bounds how many threads of a process have their system calls read. That many take 6 ms (`explain` of a process with
 // 1,000 sleeping threads, compared with one thread).
 const maxThreads = 1 << 10
 

@@ -21,11 +21,11 @@ type Query struct {
 	Pattern selector.Pattern
 	// Variable is the environment variable with the path that the process would exec.
 	Variable string
-	// Signal is the signal whose handler is looked up.
+	// Signal is looked up in the set of signals with a handler.
 	Signal syscall.Signal
 	// Interpreters are paths that are looked up in the root of a process with another view than ours.
 	Interpreters []string
-	// Since is the earliest start of a lookup whose result is used. The late result of a slow file system serves
+	// Since excludes the results of lookups that started earlier. The late result of a slow file system serves
 	// inspections for 2 s, but not those with a later Since.
 	Since time.Time
 }
@@ -81,7 +81,7 @@ func notFound(pid selector.PID, err error) error {
 var (
 	// errIsThread is the error for the number of a thread: /proc has a directory for it, but does not list it.
 	errIsThread = fmt.Errorf("a thread of another process: %w", ErrGone)
-	// errAllExited is the error for a process all of whose threads have exited, and that has not been reaped.
+	// errAllExited is the error for a process that has not been reaped and has no live thread.
 	errAllExited = fmt.Errorf("all threads have exited: %w", ErrGone)
 )
 

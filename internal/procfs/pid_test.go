@@ -41,7 +41,7 @@ func TestPID_NoProcess_IsGone(t *testing.T) {
 	}
 }
 
-// A new process gets the PID of one whose directory is open.
+// A new process gets a PID while the directory of its last owner is open.
 func TestPID_UsedAgain_IsGone(t *testing.T) {
 	needRoot(t)
 	fs := open(t)

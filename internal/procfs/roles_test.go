@@ -67,7 +67,7 @@ func play(role, argument string) error {
 		return makeUserNamespace(argument)
 	case "inspect":
 		return printInspection(argument)
-	case "inspect as nobody":
+	case "inspect unprivileged":
 		return inspectUnprivileged(argument)
 	}
 	return fmt.Errorf("no role %q", role)

@@ -16,7 +16,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// openRoot opens the root directory of the process whose files have this prefix below dir, and returns its view. The view is
+// openRoot opens the root directory of the process with this prefix below dir, and returns its view. The view is
 // that of the opened directory: the process may change its root meanwhile.
 func openRoot(dir int, prefix string) (fd int, v selector.View, err error) {
 	fd, err = unix.Openat(dir, prefix+"root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -67,7 +67,7 @@ func (r *reader) readInterpreters() error {
 }
 
 // path returns the absolute path of the target in the root of the process. A relative value counts from the working
-// directory, whose path is known only if the process shares our root.
+// directory. The path of that is known only if the process shares our root.
 func (r *reader) path() string {
 	if path.IsAbs(r.p.Variable) {
 		return r.p.Variable
@@ -105,7 +105,7 @@ func isDenied(err error) bool {
 var errForeignRelative = errors.New("a relative path in another root")
 
 // resolve looks up a file as the process would, with the permissions of the process. A relative path counts from its working
-// directory, whose parents are known only in our own root.
+// directory. The parents of that are known only in our own root.
 func (r *reader) resolve(name string) (selector.File, error) {
 	if err := r.readEarlyCredentials(); err != nil {
 		return selector.File{}, err

@@ -16,7 +16,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// never has processes look busy whose activity is read as ever.
+// never reads real processes, and reports that each has read since the last sample.
 type never struct {
 	*procfs.FS
 	reads uint64
@@ -29,8 +29,8 @@ func (n *never) Activity(pid selector.PID) (selector.Activity, error) {
 	return a, err
 }
 
-// BenchmarkThousandWait has a rollout of a thousand processes of one user that may be signalled and are never idle, and
-// reports which share of a core it takes to wait for them.
+// BenchmarkThousandWait measures the share of a core that it takes to wait for a thousand processes. They belong to one user
+// and one rollout, may be signalled, and are never idle.
 func BenchmarkThousandWait(b *testing.B) {
 	fs, err := procfs.NewFS("/proc")
 	if err != nil {

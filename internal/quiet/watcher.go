@@ -8,61 +8,62 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Reader reads what processes do. Neither method waits for another process.
+// Reader reads the activity of processes. Neither method blocks on another process.
 type Reader interface {
-	// Activity reads what a process has done. It fails when the process is gone, and is not counted where the kernel
-	// does not tell.
+	// Activity returns the reads and writes of a process so far. It fails when the process is gone. IsCounted is false where
+	// the kernel does not count them.
 	Activity(pid selector.PID) (selector.Activity, error)
-	// Works reports whether a thread of the process does something, by what the kernel says of its threads.
+	// HasBusyThread reports whether a thread of the process runs, or sleeps in a system call other than a wait for work.
 	HasBusyThread(pid selector.PID) (bool, error)
 }
 
 const (
-	// samples is how often a process is sampled within the time that it must be idle for.
-	samples = 4
-	// share is which part of a core the samples of one user's processes may take: one part in so many.
-	share = 200
-	// fresh is how old a sample may be that says that a process is idle.
-	fresh = 2 * time.Millisecond
+	// samplesPerWait is the number of samples of a process in the time that it must be idle.
+	samplesPerWait = 4
+	// dutyFactor limits the samples of one user's processes to 1/dutyFactor of a core.
+	dutyFactor = 200
+	// maxSampleAge is the highest age of a sample that proves a process idle.
+	maxSampleAge = 2 * time.Millisecond
 )
 
-// Watcher samples processes that wait to be signalled. Only [Watcher.Begin] and [Watcher.Judge] read anything, and Judge
-// reads a process no more often than the time in question asks for: with many processes of one user less often, so that
-// they take no more than half a hundredth of a core. It is not safe for concurrent use.
+// Watcher samples processes that wait for their signal. It reads processes in [Watcher.Begin] and [Watcher.Judge] only. The
+// idle time decides how often Judge samples a process. With many processes of one user it samples them less often, and takes
+// 0.5 % of a core for them at most. It is not safe for concurrent use.
 type Watcher struct {
 	reader Reader
-	after  time.Duration
-	of     map[selector.PID]*watch
-	users  map[uint32]*user
+	// idleAfter is how long an idle process has neither read nor written.
+	idleAfter time.Duration
+	watches   map[selector.PID]*watch
+	users     map[uint32]*user
 }
 
-// user is one that has processes that are watched.
+// user is a user with watched processes.
 type user struct {
 	processes int
-	// cost is what a sample takes, as far as it is known.
+	// cost is the estimated time of one sample.
 	cost time.Duration
 }
 
-// watch is what is known of one process.
+// watch is the state of one watched process.
 type watch struct {
 	id  selector.Identity
 	uid uint32
-	// last is the latest sample, and since the time of the first that was equal.
+	// last is the latest sample, and since the time of the first sample equal to it.
 	last  selector.Activity
 	since time.Time
-	// next is when another sample is due, and taken when the last one was taken.
+	// next is when the next sample is due, and taken when the last one was taken.
 	next, taken time.Time
 	verdict     selector.Idleness
 }
 
-// New returns a Watcher that takes a process for idle that has done nothing for that long.
+// New returns a Watcher. A process is idle once it has neither read nor written for that long.
 func New(reader Reader, after time.Duration) *Watcher {
-	return &Watcher{reader: reader, after: after, of: make(map[selector.PID]*watch), users: make(map[uint32]*user)}
+	return &Watcher{reader: reader, idleAfter: after, watches: make(map[selector.PID]*watch), users: make(map[uint32]*user)}
 }
 
-// Begin watches a process of a user, and takes the first sample. It does nothing for one that is watched.
+// Begin starts to watch a process of a user, and takes the first sample. It does nothing for a watched process.
 func (w *Watcher) Begin(id selector.Identity, uid uint32) {
-	if v := w.of[id.PID]; v == nil || v.id != id {
+	if v := w.watches[id.PID]; v == nil || v.id != id {
 		w.begin(id, uid)
 	}
 }
@@ -70,7 +71,7 @@ func (w *Watcher) Begin(id selector.Identity, uid uint32) {
 func (w *Watcher) begin(id selector.Identity, uid uint32) *watch {
 	w.Forget(id.PID)
 	v := &watch{id: id, uid: uid}
-	w.of[id.PID] = v
+	w.watches[id.PID] = v
 	u := w.users[uid]
 	if u == nil {
 		u = &user{}
@@ -81,13 +82,13 @@ func (w *Watcher) begin(id selector.Identity, uid uint32) *watch {
 	return v
 }
 
-// Forget ends the watch of a process.
+// Forget stops watching a process.
 func (w *Watcher) Forget(pid selector.PID) {
-	v := w.of[pid]
+	v := w.watches[pid]
 	if v == nil {
 		return
 	}
-	delete(w.of, pid)
+	delete(w.watches, pid)
 	if u := w.users[v.uid]; u.processes > 1 {
 		u.processes--
 	} else {
@@ -95,54 +96,55 @@ func (w *Watcher) Forget(pid selector.PID) {
 	}
 }
 
-// Judge says whether a process is idle now. One that is gone is idle: the signal finds that out. The answer is
-// [selector.IdleYes] only where a sample was taken right before.
+// Judge reports whether a process is idle now. A process that is gone is idle: its signal fails with that result. Judge
+// returns [selector.IdleYes] only right after a sample.
 func (w *Watcher) Judge(id selector.Identity, uid uint32) selector.Idleness {
-	v := w.of[id.PID]
+	v := w.watches[id.PID]
 	if v == nil || v.id != id {
 		v = w.begin(id, uid)
 	}
 	now := time.Now()
-	isStale := v.verdict == selector.IdleYes && now.Sub(v.taken) > fresh
+	isStale := v.verdict == selector.IdleYes && now.Sub(v.taken) > maxSampleAge
 	if isStale || !now.Before(v.next) {
 		w.sample(v, now)
 	}
 	return v.verdict
 }
 
-// sample reads a process, and judges.
+// sample reads a process and updates its verdict.
 func (w *Watcher) sample(v *watch, start time.Time) {
 	v.verdict = w.judge(v, start)
 	v.taken = time.Now()
 	u := w.users[v.uid]
-	u.pay(v.taken.Sub(start))
-	v.next = start.Add(max(w.after/samples, u.cost*share*time.Duration(u.processes)))
+	u.updateCost(v.taken.Sub(start))
+	v.next = start.Add(max(w.idleAfter/samplesPerWait, u.cost*dutyFactor*time.Duration(u.processes)))
 }
 
-// pay takes what a sample took. The cost rises slowly: one sample may take long because the processor was taken away.
-func (u *user) pay(took time.Duration) {
+// updateCost takes the time of one sample into the estimate. The estimate rises slowly: a single sample may be slow because
+// another process had the processor.
+func (u *user) updateCost(took time.Duration) {
 	const usual = 10 * time.Microsecond
 	u.cost = min(took, max(usual, u.cost+u.cost/4))
 }
 
-// judge reads the threads, which costs more than the rest, only where the answer depends on them.
+// judge reads the threads only if the verdict depends on them: that costs more than the rest.
 func (w *Watcher) judge(v *watch, now time.Time) selector.Idleness {
 	a, err := w.reader.Activity(v.id.PID)
 	if err != nil {
 		return selector.IdleYes
 	}
-	// A sample long overdue tells of a time that was not asked about.
-	isFirst, isSame := v.since.IsZero() || now.Sub(v.next) > w.after, a == v.last
+	// The process was not sampled for long: its activity in that time is unknown.
+	isUnobserved, isSame := v.since.IsZero() || now.Sub(v.next) > w.idleAfter, a == v.last
 	if !isSame || v.since.IsZero() {
 		v.last, v.since = a, now
 	}
-	isLong := now.Sub(v.since) >= w.after
+	isLong := now.Sub(v.since) >= w.idleAfter
 	if isLong || !a.IsCounted {
-		runs, err := w.reader.HasBusyThread(v.id.PID)
+		isBusy, err := w.reader.HasBusyThread(v.id.PID)
 		switch {
 		case err != nil:
 			return selector.IdleYes
-		case runs:
+		case isBusy:
 			v.since = now
 			return selector.IdleNo
 		}
@@ -150,7 +152,7 @@ func (w *Watcher) judge(v *watch, now time.Time) selector.Idleness {
 	switch {
 	case isLong:
 		return selector.IdleYes
-	case isFirst:
+	case isUnobserved:
 		return selector.IdleUnknown
 	case isSame:
 		return min(v.verdict, selector.IdleNo)

@@ -12,11 +12,11 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// processes are read from memory: that the kernel tells what is needed is tested with proc.
+// processes is a Reader without processes. The tests of procfs cover what the kernel shows.
 type processes struct {
 	activity map[selector.PID]selector.Activity
 	runs     map[selector.PID]bool
-	// takes is how long a sample takes, and spent how long all did.
+	// takes is the time of one sample, and spent that of all samples.
 	takes, spent time.Duration
 	samples      int
 }
@@ -44,7 +44,7 @@ func id(pid selector.PID) selector.Identity {
 
 const after = 200 * time.Millisecond
 
-// judge is what a Watcher says over some time, every 10 ms; the same verdict is listed once.
+// judge returns the verdicts of a Watcher over some time, one every 10 ms. Equal verdicts in a row are listed once.
 func judge(w *quiet.Watcher, pid selector.PID, long time.Duration) (verdicts []selector.Idleness) {
 	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		v := w.Judge(id(pid), 1)
@@ -87,13 +87,13 @@ func TestWatcher_WatchedBefore_IsIdleAtOnce(t *testing.T) {
 		w := quiet.New(p, after)
 		w.Begin(id(1), 1)
 		time.Sleep(time.Second)
-		want(t, "the first question", judge(w, 1, time.Millisecond), selector.IdleYes)
+		want(t, "the first call", judge(w, 1, time.Millisecond), selector.IdleYes)
 		if p.samples != 2 {
 			t.Errorf("%d samples were taken, want 2", p.samples)
 		}
 		time.Sleep(time.Second)
 		p.activity[1] = selector.Activity{IsCounted: true, Writes: 1}
-		want(t, "a question after a write at any time", judge(w, 1, after), selector.IdleUnknown)
+		want(t, "a call after a write at some time", judge(w, 1, after), selector.IdleUnknown)
 		want(t, "and later", judge(w, 1, after), selector.IdleYes)
 	})
 }
@@ -128,11 +128,11 @@ func TestWatcher_PIDUsedAgain_StartsAgain(t *testing.T) {
 		w := quiet.New(p, after)
 		w.Begin(selector.Identity{PID: 1, StartTime: 99}, 1)
 		time.Sleep(time.Second)
-		want(t, "the next process with the number", judge(w, 1, after), selector.IdleUnknown)
+		want(t, "the next process with the PID", judge(w, 1, after), selector.IdleUnknown)
 	})
 }
 
-// TestWatcher_OneSlowSample_DelaysNothing: the processor was taken away.
+// A sample is slow if another process has the processor.
 func TestWatcher_OneSlowSample_DelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProcesses()
@@ -160,7 +160,7 @@ func TestWatcher_ThousandBusy_StaysInBudget(t *testing.T) {
 			for pid := range selector.PID(1000) {
 				p.activity[pid] = selector.Activity{IsCounted: true, Reads: uint64(time.Now().UnixNano())}
 				if w.Judge(id(pid), 1) == selector.IdleYes {
-					t.Fatal("a busy one is idle")
+					t.Fatal("a busy process is idle")
 				}
 			}
 			time.Sleep(50 * time.Millisecond)

@@ -4,12 +4,12 @@
 
 // Package reach follows a path with the search permission of a process.
 //
-// The service follows paths with rights that the user of a server does not have. A path that the user could not follow
-// must lead nowhere for the service either: to open, to watch or to compare the file would tell the user of it, and the
-// open would fire the trigger of the servers that watch it.
+// The service follows paths with permissions that the user of a server does not have. If the user could not follow a path, the
+// service must not either. To open, watch or compare the file would tell the user about it. An open would also fire the
+// trigger of the servers that watch the file.
 //
-// Each directory is asked for its mode through the descriptor that the next name is looked up in, so no rename or mount
-// can come between. Access control lists are not asked. Nothing is opened but with O_PATH, which has no effect.
+// The mode of each directory is read through the descriptor in which the next name is looked up, so no rename or mount can come
+// in between. Access control lists are not read. Files are opened with O_PATH only, which has no effect on them.
 package reach
 
 import (
@@ -26,47 +26,47 @@ import (
 )
 
 const (
-	// deepestLink is MAXSYMLINKS of include/linux/namei.h.
-	deepestLink = 40
-	// mostSteps bounds the components of a path, those of its symbolic links included.
-	mostSteps = 4096
-	// mostDirectories bounds the descriptors that one walk holds.
-	mostDirectories = 256
-	// longestShown bounds the text of a reason.
-	longestShown = 200
+	// maxLinks is MAXSYMLINKS of include/linux/namei.h.
+	maxLinks = 40
+	// maxComponents bounds the components of a path, with those of its symbolic links.
+	maxComponents = 4096
+	// maxDirectories bounds the descriptors that one walk holds.
+	maxDirectories = 256
+	// maxShown bounds the path in an error, in bytes.
+	maxShown = 200
 )
 
-// DeniedError says that a directory may not be searched.
+// DeniedError is the error for a directory that a user may not search.
 type DeniedError struct {
 	UID uint32
 	Dir string
 }
 
-// Error names the directory.
+// Error names the user and the directory.
 func (e *DeniedError) Error() string {
-	return fmt.Sprintf("uid %d may not search %s", e.UID, e.Dir[:min(len(e.Dir), longestShown)])
+	return fmt.Sprintf("uid %d may not search %s", e.UID, e.Dir[:min(len(e.Dir), maxShown)])
 }
 
-// From is where a path begins.
+// From is where a path starts.
 type From struct {
-	// Root is a descriptor of the root directory, which no path leads out of.
+	// Root is a descriptor of the root directory. No path leads out of it.
 	Root int
-	// Dir is a descriptor of the directory that a relative path counts from; 0 is Root.
+	// Dir is a descriptor of the directory from which a relative path counts; 0 is Root.
 	Dir int
-	// Resolve has further flags for openat2, such as RESOLVE_CACHED.
+	// Resolve has further RESOLVE_ flags for openat2(2), such as RESOLVE_CACHED.
 	Resolve uint64
 }
 
-// Follow opens with O_PATH what a path leads to, if one of who may search all directories on the way. Otherwise it
-// fails with a [DeniedError] for the last of them. Without who the search permission is not asked. A symbolic link of
-// a proc file system is not followed.
-func Follow(from From, path string, who []selector.Credentials) (int, error) {
-	w := walk{from: from, who: who, asks: len(who) > 0, rest: strings.Split(path, "/")}
+// Follow opens the file at a path with O_PATH, if one of users may search all directories of the path. Otherwise it fails with
+// a [DeniedError] for the user that got furthest. Without users it checks no permission. It does not follow symbolic links of
+// a proc file system. The caller owns the descriptor.
+func Follow(from From, path string, users []selector.Credentials) (int, error) {
+	w := walk{from: from, users: users, checks: len(users) > 0, rest: strings.Split(path, "/")}
 	defer w.close()
 	if err := w.begin(path); err != nil {
 		return -1, err
 	}
-	for range mostSteps {
+	for range maxComponents {
 		fd, err := w.step()
 		if err != nil || fd >= 0 {
 			return fd, err
@@ -77,15 +77,15 @@ func Follow(from From, path string, who []selector.Credentials) (int, error) {
 
 type walk struct {
 	from From
-	// who are those that may search all directories so far.
-	who   []selector.Credentials
-	asks  bool
-	dirs  []dir
-	rest  []string
-	links int
+	// users are those that may search all directories so far.
+	users  []selector.Credentials
+	checks bool
+	dirs   []dir
+	rest   []string
+	links  int
 }
 
-// dir is a directory on the way: the last one is that where the next name is looked up.
+// dir is a directory of the path. In the last one, the next name is looked up.
 type dir struct {
 	fd   int
 	name string
@@ -111,7 +111,7 @@ func (w *walk) begin(path string) error {
 	return nil
 }
 
-// step goes one component on. It answers with the descriptor of what the path leads to when none is left, else with -1.
+// step follows one component. It returns the descriptor of the file at the end of the path, or -1 before the end.
 func (w *walk) step() (int, error) {
 	for len(w.rest) > 0 && (w.rest[0] == "" || w.rest[0] == ".") {
 		if w.rest = w.rest[1:]; len(w.rest) == 0 && len(w.dirs) > 0 { // a trailing slash: the directory itself
@@ -132,33 +132,33 @@ func (w *walk) step() (int, error) {
 	return w.enter(name)
 }
 
-// pop hands the last directory to the caller.
+// pop passes the last directory to the caller.
 func (w *walk) pop() int {
 	last := w.dirs[len(w.dirs)-1]
 	w.dirs = w.dirs[:len(w.dirs)-1]
 	return last.fd
 }
 
-// search keeps those that may search the last directory.
+// search drops the users that may not search the last directory.
 func (w *walk) search() error {
-	if !w.asks {
+	if !w.checks {
 		return nil
 	}
 	s, err := statOf(w.dirs[len(w.dirs)-1].fd)
 	if err != nil {
 		return err
 	}
-	here := selector.File{Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
-	last := w.who[len(w.who)-1].UID
-	w.who = slices.DeleteFunc(slices.Clone(w.who), func(c selector.Credentials) bool { return !c.MaySearch(here) })
-	if len(w.who) == 0 {
-		return &DeniedError{last, w.here()}
+	path := selector.File{Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
+	last := w.users[len(w.users)-1].UID
+	w.users = slices.DeleteFunc(slices.Clone(w.users), func(c selector.Credentials) bool { return !c.MaySearch(path) })
+	if len(w.users) == 0 {
+		return &DeniedError{last, w.path()}
 	}
 	return nil
 }
 
-// here is the last directory, as far as its path is known.
-func (w *walk) here() string {
+// path is the path of the last directory, as far as it is known.
+func (w *walk) path() string {
 	names := make([]string, len(w.dirs))
 	for i, d := range w.dirs {
 		names[i] = d.name
@@ -166,7 +166,7 @@ func (w *walk) here() string {
 	return cmp.Or(strings.Join(names, "/"), "/")
 }
 
-// up goes to the parent of the last directory. That of the root is the root.
+// up goes to the parent of the last directory. The parent of the root is the root.
 func (w *walk) up() error {
 	if len(w.dirs) > 1 {
 		_ = unix.Close(w.pop())
@@ -191,7 +191,7 @@ func sameFile(a, b int) (bool, error) {
 	return same, errors.Join(err, other)
 }
 
-// enter looks a name up in the last directory.
+// enter looks up a name in the last directory.
 func (w *walk) enter(name string) (int, error) {
 	fd, err := sys.OpenPath(w.dirs[len(w.dirs)-1].fd, name, unix.O_NOFOLLOW, w.from.Resolve|unix.RESOLVE_BENEATH)
 	if err != nil {
@@ -205,7 +205,7 @@ func (w *walk) enter(name string) (int, error) {
 	switch kind := s.Mode & unix.S_IFMT; {
 	case kind == unix.S_IFLNK:
 		return -1, w.follow(fd)
-	case kind == unix.S_IFDIR && len(w.dirs) < mostDirectories:
+	case kind == unix.S_IFDIR && len(w.dirs) < maxDirectories:
 		w.dirs = append(w.dirs, dir{fd, name})
 		return -1, nil
 	case kind == unix.S_IFDIR:
@@ -218,17 +218,17 @@ func (w *walk) enter(name string) (int, error) {
 	return fd, nil
 }
 
-// follow goes on with the target of a symbolic link, which it closes.
+// follow goes on with the target of a symbolic link. It closes fd.
 func (w *walk) follow(fd int) error {
 	defer func() { _ = unix.Close(fd) }()
-	if w.links++; w.links > deepestLink {
+	if w.links++; w.links > maxLinks {
 		return unix.ELOOP
 	}
 	var mount unix.Statfs_t
 	if err := unix.Fstatfs(fd, &mount); err != nil {
 		return err
 	}
-	if mount.Type == unix.PROC_SUPER_MAGIC { // it may be a magic link, or one that says who asks
+	if mount.Type == unix.PROC_SUPER_MAGIC { // a magic link, or a link that depends on the reader
 		return unix.ELOOP
 	}
 	buf := make([]byte, unix.PathMax)
@@ -244,7 +244,7 @@ func (w *walk) follow(fd int) error {
 		}
 	}
 	w.rest = append(strings.Split(target, "/"), w.rest...)
-	if len(w.rest) > mostSteps {
+	if len(w.rest) > maxComponents {
 		return unix.ENAMETOOLONG
 	}
 	return nil

@@ -25,7 +25,7 @@ const (
 	team  = 4100
 )
 
-// tree is a root directory with folders of two users.
+// tree is a root directory with directories of two users.
 func tree(t *testing.T) (root string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -65,7 +65,7 @@ func tree(t *testing.T) (root string) {
 	return root
 }
 
-// TestFollow_EachUserAndPath_MatchesTheKernel asks the kernel with the ids of each user.
+// The kernel resolves each path with the ids of each user.
 func TestFollow_EachUserAndPath_MatchesTheKernel(t *testing.T) {
 	t.Parallel()
 	dir := tree(t)
@@ -104,7 +104,7 @@ func TestFollow_DeniedDirectory_IsNamed(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Close(root) })
 	_, err = reach.Follow(reach.From{Root: root}, "/link", []selector.Credentials{{UID: bob, GID: bob}})
 	if err == nil || err.Error() != "uid 4002 may not search /home/alice" {
-		t.Errorf("the reason is %v", err)
+		t.Errorf("Follow = %v, want the user and the directory", err)
 	}
 }
 
@@ -130,7 +130,7 @@ func inode(fd int, err error) (uint64, error) {
 	return s.Ino, err
 }
 
-// asUser runs f on a thread with the ids of a user, which takes its capabilities for files away. The thread ends with it.
+// asUser runs f on a thread with the ids of a user, which drops its capabilities for files. The thread ends with f.
 func asUser(t *testing.T, c selector.Credentials, f func() (uint64, error)) (ino uint64, err error) {
 	t.Helper()
 	failed := make(chan error, 1)

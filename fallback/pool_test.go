@@ -16,8 +16,8 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestHeldMemory_ForEver_DoesNotDelayScan: nobody waits for them but as many threads as a user may hold up,
-// however often a scan comes by; the others are found, and they pass for candidates.
+// However often a scan comes by, it waits for as many threads as a user may block. The other processes are found, and the
+// blocked ones are reported as candidates.
 func TestHeldMemory_ForEver_DoesNotDelayScan(t *testing.T) {
 	held := startHeld(t, 6, 0, 0)
 	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
@@ -25,29 +25,29 @@ func TestHeldMemory_ForEver_DoesNotDelayScan(t *testing.T) {
 	for range 3 {
 		found := candidatesWithin(t, 2*time.Second, s)
 		if !slices.Contains(found, honest.pid) {
-			t.Errorf("%d is no candidate among %v", honest.pid, found)
+			t.Errorf("%d is missing in %v", honest.pid, found)
 		}
 		for _, h := range held {
 			if !slices.Contains(found, selector.PID(h.PID)) {
-				t.Errorf("%d, which cannot be read, is no candidate among %v", h.PID, found)
+				t.Errorf("%d, which cannot be read, is missing in %v", h.PID, found)
 			}
 		}
 	}
-	const spare = 4 // that the runtime starts for itself
+	const spare = 4 // threads that the runtime starts
 	if after := threads(t); after > before+4+spare {
-		t.Errorf("%d threads, %d before six processes held their memory", after, before)
+		t.Errorf("%d threads, %d before six processes blocked reads", after, before)
 	}
 }
 
-// TestHeldMemory_ForAMoment_DoesNotDelayScan: all of them can be read in time, and there are many. Who holds
-// may have no processor on a busy machine, and can be read at once then; it is tried again.
+// Each of many processes can be read in time. On a busy machine the thread that holds the lock may have no processor, and
+// the process can be read at once. The scan is repeated then.
 func TestHeldMemory_ForAMoment_DoesNotDelayScan(t *testing.T) {
 	startHeld(t, 1, 1500, 10*time.Millisecond)
 	honest := start(t, executable(t), "serves", "rag-rat", "mcp")
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		found := candidatesWithin(t, 2*time.Second, scanner(t))
 		if !slices.Contains(found, honest.pid) {
-			t.Errorf("%d is no candidate among %v", honest.pid, found)
+			t.Errorf("%d is missing in %v", honest.pid, found)
 		}
 		if len(found) >= 300 {
 			return
@@ -58,8 +58,8 @@ func TestHeldMemory_ForAMoment_DoesNotDelayScan(t *testing.T) {
 	}
 }
 
-// startHeld starts processes that have their memory held, and share it with others, by a file that answers after some
-// time; 0 is never.
+// startHeld starts processes that hold the lock on their memory, and share the memory with others. A file that answers after
+// some time releases the lock; 0 is never.
 func startHeld(t *testing.T, n, others int, answers time.Duration) (held []*testfleet.Held) {
 	t.Helper()
 	needRoot(t)
