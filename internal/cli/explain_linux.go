@@ -76,7 +76,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	defer h.close()
 	rule := a.opts.rule()
 	if path := a.opts.installPath(); path != "" {
-		rule.Install = install.Glance(install.Way{Path: path})
+		rule.Install = install.Stat(install.RootedPath{Path: path})
 	}
 	process, err := h.Inspect(selector.PID(pid), rule, time.Time{})
 	switch {

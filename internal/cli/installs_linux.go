@@ -59,7 +59,7 @@ func (i *installs) serve(h *host) {
 func (i *installs) watching() control.Watching {
 	s := i.hub.Stats()
 	return control.Watching{
-		Places: s.Ways, Watches: s.Watches, Polled: s.Polled, Stuck: s.Stuck, Refused: s.Refused, Overflows: s.Overflows,
+		Places: s.Paths, Watches: s.Watches, Polled: s.Polled, Stuck: s.Stuck, Refused: s.Refused, Overflows: s.Overflows,
 	}
 }
 
@@ -117,7 +117,7 @@ func (i *installs) Sees(v selector.View, id selector.Identity) {
 func (i *installs) lookAgain(v selector.View) {
 	for p, w := range i.watchers {
 		if p.View == v {
-			w.Look()
+			w.Refresh()
 		}
 	}
 }
@@ -171,10 +171,10 @@ func (i *installs) tell(ctx context.Context) {
 }
 
 // way is how to get to a place.
-func (i *installs) way(p controller.Place) install.Way {
-	way := install.Way{Path: p.Path, Owner: p.Owner}
+func (i *installs) way(p controller.Place) install.RootedPath {
+	way := install.RootedPath{Path: p.Path, Owner: p.Owner}
 	if p.View != (selector.View{}) { // else the operator named it
-		way.Who = func() []selector.Credentials { return i.rights.of(p.Owner) }
+		way.Credentials = func() []selector.Credentials { return i.rights.of(p.Owner) }
 	}
 	if p.View != (selector.View{}) && p.View != i.procfs.View() {
 		way.Root = func() (int, error) { return i.root(p.View) }
@@ -248,7 +248,7 @@ func (c *compared) Of(p selector.Process) selector.Install {
 func (c *compared) Since(selector.Process) time.Time { return time.Time{} }
 
 func (c *compared) check(p selector.Process) selector.Install {
-	found := install.Glance(wayOf(c.procfs, p))
+	found := install.Stat(wayOf(c.procfs, p))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.all = append(c.all, found)
@@ -256,10 +256,10 @@ func (c *compared) check(p selector.Process) selector.Install {
 }
 
 // wayOf is how to get to what a process names, with no more rights than it has.
-func wayOf(procfs *procfs.FS, p selector.Process) install.Way {
-	way := install.Way{
+func wayOf(procfs *procfs.FS, p selector.Process) install.RootedPath {
+	way := install.RootedPath{
 		Path: p.Path, Owner: p.Credentials.Owner,
-		Who: func() []selector.Credentials { return []selector.Credentials{p.Credentials} },
+		Credentials: func() []selector.Credentials { return []selector.Credentials{p.Credentials} },
 	}
 	if p.View != procfs.View() {
 		way.Root = func() (int, error) { return procfs.OpenRoot(p.Identity, p.View) }

@@ -62,7 +62,7 @@ func (a *app) list(ctx context.Context) error {
 // survey compares with the install that was given, or each server with what it names.
 func (a *app) survey(ctx context.Context, h *host, pids []selector.PID) controller.Report {
 	if path := a.opts.installPath(); path != "" {
-		return a.upgrader(h).Survey(ctx, controller.One{Install: install.Glance(install.Way{Path: path})}, pids)
+		return a.upgrader(h).Survey(ctx, controller.One{Install: install.Stat(install.RootedPath{Path: path})}, pids)
 	}
 	return a.upgrader(h).Survey(ctx, newCompared(h.procfs), pids)
 }

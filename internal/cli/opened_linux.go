@@ -45,11 +45,11 @@ func (o *opened) remember() error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	var answers []install.Answer
+	var answers []install.CachedCheck
 	if err := json.NewDecoder(io.LimitReader(file, openedMost)).Decode(&answers); err != nil {
 		return fmt.Errorf("read %q: %w", o.path, err)
 	}
-	o.hub.Remember(answers)
+	o.hub.RestoreChecks(answers)
 	return nil
 }
 
@@ -102,7 +102,7 @@ func (a *app) keepOpened(ctx context.Context, watched *installs) (done func()) {
 
 // write replaces the file at once.
 func (o *opened) write() error {
-	text, err := json.Marshal(o.hub.Answers())
+	text, err := json.Marshal(o.hub.CachedChecks())
 	if err != nil {
 		return err
 	}

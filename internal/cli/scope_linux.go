@@ -16,7 +16,7 @@ import (
 type targets struct {
 	procfs *procfs.FS
 	// check opens nothing, until it is set to what does so once for each file.
-	check func(install.Way) selector.Install
+	check func(install.RootedPath) selector.Install
 
 	mu sync.Mutex
 	// slow are the users whose file systems are not asked again before that.
@@ -31,7 +31,7 @@ const (
 )
 
 func newTargets(procfs *procfs.FS) *targets {
-	return &targets{procfs: procfs, check: install.Glance, slow: make(map[uint32]time.Time)}
+	return &targets{procfs: procfs, check: install.Stat, slow: make(map[uint32]time.Time)}
 }
 
 // matters reports whether it has to be known if the target can be exec'd.

@@ -62,9 +62,9 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := errors.Join(a.needSelf(), a.needWait(flags)); err != nil {
 		return err
 	}
-	way := install.Way{Path: a.opts.installPath()}
-	install.Rest(ctx, way, a.opts.settle)
-	installed := install.Glance(way) // a service that does it has opened the file already
+	way := install.RootedPath{Path: a.opts.installPath()}
+	install.WaitSettled(ctx, way, a.opts.settle)
+	installed := install.Stat(way) // a service that does it has opened the file already
 	switch {
 	case ctx.Err() != nil:
 		return errInterrupted
@@ -73,7 +73,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	case installed.State != selector.StateReady:
 		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
 	case a.opts.dryRun:
-		return a.triggerAlone(ctx, installed, install.Glance)
+		return a.triggerAlone(ctx, installed, install.Stat)
 	}
 	held, err := lock.Acquire(a.opts.runPath(), a.opts.installPath(), "")
 	if err != nil {
@@ -145,7 +145,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	return a.told(ctx, report.Only(controller.IsServer), len(report.Plan))
 }
 
-func (a *app) triggerAlone(ctx context.Context, installed selector.Install, check func(install.Way) selector.Install) error {
+func (a *app) triggerAlone(ctx context.Context, installed selector.Install, check func(install.RootedPath) selector.Install) error {
 	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err

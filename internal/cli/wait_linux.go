@@ -46,7 +46,7 @@ func (a *app) waitAlone(ctx context.Context, checker *install.Checker) error {
 	watched := watchInstalls(serving, h.procfs, a.opts.settle)
 	defer watched.close()
 	watched.serve(h)
-	watched.hub.Remember(checker.Answers())
+	watched.hub.RestoreChecks(checker.CachedChecks())
 	w := a.newWaiter(stop)
 	cfg := a.serviceConfig(serving, h, watched, func(selector.EventKind) {})
 	cfg.Observer = w

@@ -17,7 +17,7 @@ import (
 )
 
 // Answer is what the open of one file has told. It holds as long as the file has the same size and times.
-type Answer struct {
+type CachedCheck struct {
 	selector.Image
 	Size int64 `json:"size"`
 	// Modified, Changed and Born are in seconds and nanoseconds: file systems know years that RFC 3339 does not.
@@ -167,18 +167,18 @@ type Checker struct{ answers *answers }
 func NewChecker() *Checker { return &Checker{newAnswers()} }
 
 // Check is [Check], but for what was opened before.
-func (c *Checker) Check(way Way) selector.Install {
+func (c *Checker) Check(way RootedPath) selector.Install {
 	way = way.absolute()
 	return inTime(way, func() selector.Install { return check(way, c.answers) })
 }
 
 // Answers are what the opens of files have told, at most 4,096: a later Checker that is given them opens none of these
 // files again.
-func (c *Checker) Answers() []Answer {
+func (c *Checker) CachedChecks() []CachedCheck {
 	a := c.answers
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := make([]Answer, 0, len(a.all))
+	all := make([]CachedCheck, 0, len(a.all))
 	for q, r := range a.all {
 		if r.isKnown() {
 			all = append(all, newAnswer(q, r))
@@ -188,7 +188,7 @@ func (c *Checker) Answers() []Answer {
 }
 
 // Remember takes the answers of an earlier Checker. It is called before the first Check.
-func (c *Checker) Remember(earlier []Answer) {
+func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 	a := c.answers
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -202,13 +202,13 @@ func (c *Checker) Remember(earlier []Answer) {
 func (h *Hub) Checker() *Checker { return &Checker{h.answers} }
 
 // Answers are those of the Hub's Checker.
-func (h *Hub) Answers() []Answer { return h.Checker().Answers() }
+func (h *Hub) CachedChecks() []CachedCheck { return h.Checker().CachedChecks() }
 
 // Remember is that of the Hub's Checker. It is called before the first Watch.
-func (h *Hub) Remember(earlier []Answer) { h.Checker().Remember(earlier) }
+func (h *Hub) RestoreChecks(earlier []CachedCheck) { h.Checker().RestoreChecks(earlier) }
 
-func newAnswer(q question, r *reply) Answer {
-	answer := Answer{
+func newAnswer(q question, r *reply) CachedCheck {
+	answer := CachedCheck{
 		Image: q.Image, Size: q.size, Modified: q.mtime.pair(), Changed: q.ctime.pair(), Born: q.btime.pair(),
 		Loader: q.loader, Next: []byte(r.next), Script: r.script, Written: errors.Is(r.err, errWritten),
 	}
@@ -218,7 +218,7 @@ func newAnswer(q question, r *reply) Answer {
 	return answer
 }
 
-func (e *Answer) question() (question, *reply) {
+func (e *CachedCheck) question() (question, *reply) {
 	r := &reply{known: make(chan struct{}), next: string(e.Next), script: e.Script}
 	close(r.known)
 	switch {

@@ -62,7 +62,7 @@ func TestHub_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	must(t, os.WriteFile(path, static().bytes()[:100], 0o755))
 	old(t, path)
 	opens := opensOf(t, path)
-	w := unwatched(t, shortSettle, eagerly(), Way{Path: path})
+	w := unwatched(t, shortSettle, eagerly(), RootedPath{Path: path})
 	for range 20 {
 		w.now(func() { w.begin(time.Now()) })
 		if n := opens(); n != 1 {
@@ -83,7 +83,7 @@ func TestHub_SecondPlaceOfAFile_OpensNothing(t *testing.T) {
 	t.Cleanup(hub.Close)
 	opens := opensOf(t, path)
 	for _, owner := range []uint32{4001, 4002} {
-		w := hub.newWatcher(Way{Path: path, Owner: owner}, func(selector.Install) {})
+		w := hub.newWatcher(RootedPath{Path: path, Owner: owner}, func(selector.Install) {})
 		requireReady(t, w.Check())
 	}
 	if n := opens(); n != 1 {
@@ -102,19 +102,19 @@ func TestHub_RememberedAnswers_OpensNothing(t *testing.T) {
 	first := newHub(shortSettle, eventsOnly())
 	want := map[string]selector.Install{}
 	for _, path := range []string{ready, cut} {
-		want[path] = check(Way{Path: path}, first.answers)
+		want[path] = check(RootedPath{Path: path}, first.answers)
 	}
-	text, err := json.Marshal(first.Answers())
+	text, err := json.Marshal(first.CachedChecks())
 	must(t, err)
 	first.Close()
-	var kept []Answer
+	var kept []CachedCheck
 	must(t, json.Unmarshal(text, &kept))
 	second := newHub(shortSettle, eventsOnly())
 	t.Cleanup(second.Close)
-	second.Remember(kept)
+	second.RestoreChecks(kept)
 	for _, path := range []string{ready, cut} {
 		opens, interpreters := opensOf(t, path), opensOf(t, interpreter)
-		got := check(Way{Path: path}, second.answers)
+		got := check(RootedPath{Path: path}, second.answers)
 		if opens()+interpreters() > 0 {
 			t.Errorf("%s was opened again", path)
 		}
@@ -132,7 +132,7 @@ func TestHub_OpenForWriting_IsOpenedAgainWhenClosed(t *testing.T) {
 	must(t, err)
 	opens := opensOf(t, path)
 	var looks atomic.Int64
-	w := watchingWay(t, shortSettle, eagerly(), Way{Path: path, Root: func() (int, error) {
+	w := watchingWay(t, shortSettle, eagerly(), RootedPath{Path: path, Root: func() (int, error) {
 		looks.Add(1)
 		return unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}})
@@ -174,7 +174,7 @@ func TestGlance_AnyFile_OpensNothing(t *testing.T) {
 		path := filepath.Join(dir, name)
 		putMode(t, path, []byte("no program"), c.mode)
 		opens := opensOf(t, path)
-		i := Glance(Way{Path: path})
+		i := Stat(RootedPath{Path: path})
 		if i.State != c.state || i.Image != imageOf(t, path) || i.Detail == "" {
 			t.Errorf("%s is %+v", name, i)
 		}
@@ -182,7 +182,7 @@ func TestGlance_AnyFile_OpensNothing(t *testing.T) {
 			t.Errorf("%s was opened %d times", name, n)
 		}
 	}
-	if i := Glance(Way{Path: dir + "/nothing"}); i.State != selector.StateMissing {
+	if i := Stat(RootedPath{Path: dir + "/nothing"}); i.State != selector.StateMissing {
 		t.Errorf("nothing is %+v", i)
 	}
 }
@@ -199,8 +199,8 @@ func TestWay_UserMayNotSearch_OpensNothing(t *testing.T) {
 	must(t, os.Symlink(path, link))
 	old(t, path)
 	opens := opensOf(t, path)
-	as := func(who ...selector.Credentials) Way {
-		return Way{Path: link, Owner: 4000, Who: func() []selector.Credentials { return who }, Root: below("/", "").Root}
+	as := func(who ...selector.Credentials) RootedPath {
+		return RootedPath{Path: link, Owner: 4000, Credentials: func() []selector.Credentials { return who }, Root: below("/", "").Root}
 	}
 	must(t, os.Chmod(filepath.Dir(root), 0o755))
 	must(t, os.Chmod(root, 0o755))
@@ -234,7 +234,7 @@ func TestPrograms_Interpreter_IsWhatDecidesTheExec(t *testing.T) {
 	interpreter := filepath.Join(dir, "interp")
 	putMode(t, interpreter, static().bytes(), 0o700)
 	script := put(t, filepath.Join(dir, "script"), []byte("#!"+interpreter+"\n"))
-	i := Check(Way{Path: script})
+	i := Check(RootedPath{Path: script})
 	requireReady(t, i)
 	if len(i.Programs) != 1 || i.Programs[0].Image != imageOf(t, interpreter) || i.Programs[0].Mode&0o777 != 0o700 {
 		t.Errorf("programs are %+v", i.Programs)

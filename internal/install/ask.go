@@ -21,7 +21,7 @@ const (
 )
 
 // noAnswer is what stands in a file system that does not answer.
-func noAnswer(way Way) selector.Install {
+func noAnswer(way RootedPath) selector.Install {
 	return selector.Install{Path: way.Path, State: selector.StateUnready, Detail: "the file system does not answer"}
 }
 
@@ -30,20 +30,20 @@ func noAnswer(way Way) selector.Install {
 // thread that waits for a file system ends when that answers.
 //
 // It opens the file and its interpreters, which servers that watch their folder take for an install.
-func Check(way Way) selector.Install {
+func Check(way RootedPath) selector.Install {
 	way = way.absolute()
 	return inTime(way, func() selector.Install { return check(way, newAnswers()) })
 }
 
 // Glance is Check without an open: what the files have in them is not asked, and Interpreters are not known.
-func Glance(way Way) selector.Install {
+func Stat(way RootedPath) selector.Install {
 	way = way.absolute()
 	return inTime(way, func() selector.Install {
 		return along(way, nil, func(s sight) selector.Install { return s.glance(way.Path) })
 	})
 }
 
-func inTime(way Way, ask func() selector.Install) selector.Install {
+func inTime(way RootedPath, ask func() selector.Install) selector.Install {
 	i, ok := within(answerWithin, ask)
 	if !ok {
 		return noAnswer(way)
@@ -51,7 +51,7 @@ func inTime(way Way, ask func() selector.Install) selector.Install {
 	return i
 }
 
-func check(way Way, a *answers) selector.Install {
+func check(way RootedPath, a *answers) selector.Install {
 	return along(way, a, func(s sight) selector.Install {
 		i, _ := s.look(way.Path)
 		return i
@@ -59,7 +59,7 @@ func check(way Way, a *answers) selector.Install {
 }
 
 // along looks from the root of a way.
-func along(way Way, a *answers, look func(sight) selector.Install) selector.Install {
+func along(way RootedPath, a *answers, look func(sight) selector.Install) selector.Install {
 	root, err := way.open()
 	if err != nil {
 		return rootless(way.Path, err)

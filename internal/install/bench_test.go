@@ -12,7 +12,7 @@ import (
 
 func BenchmarkCheck(b *testing.B) {
 	for b.Loop() {
-		if i := Check(Way{Path: "/bin/sh"}); i.State != selector.StateReady {
+		if i := Check(RootedPath{Path: "/bin/sh"}); i.State != selector.StateReady {
 			b.Fatalf("%+v", i)
 		}
 	}
@@ -22,7 +22,7 @@ func BenchmarkCheck(b *testing.B) {
 func BenchmarkAnIdleLook(b *testing.B) {
 	h := newHub(0, eventsOnly())
 	defer h.Close()
-	w := h.newWatcher(Way{Path: "/bin/sh"}, func(selector.Install) {})
+	w := h.newWatcher(RootedPath{Path: "/bin/sh"}, func(selector.Install) {})
 	w.ask(w.begin)
 	b.ResetTimer()
 	for b.Loop() {

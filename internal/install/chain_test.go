@@ -36,7 +36,7 @@ func where(points map[string]*point, dir string) string {
 // chainOf is the way from this process's own root.
 func chainOf(t *testing.T, path string) map[string]*point {
 	t.Helper()
-	root, err := (&Way{}).open()
+	root, err := (&RootedPath{}).open()
 	must(t, err)
 	defer func() { must(t, unix.Close(root)) }()
 	points, err := chain(&sight{root: root}, path)

@@ -81,7 +81,7 @@ func TestCheckAgreesWithTheKernel(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			i := Check(Way{Path: c.path})
+			i := Check(RootedPath{Path: c.path})
 			cmd := exec.Command(c.path)
 			err := cmd.Start()
 			if err == nil {
@@ -125,7 +125,7 @@ func TestCheckRefusesWhatWouldDieAfterTheExec(t *testing.T) {
 		{"relative", []byte("#!sh\n"), "relative path"},
 	}
 	for _, c := range cases {
-		requireUnready(t, Check(Way{Path: put(t, filepath.Join(dir, c.name), c.content)}), c.unready)
+		requireUnready(t, Check(RootedPath{Path: put(t, filepath.Join(dir, c.name), c.content)}), c.unready)
 	}
 }
 
@@ -137,7 +137,7 @@ func TestCheckNamesTheInterpreters(t *testing.T) {
 	inner := put(t, filepath.Join(dir, "inner"), []byte("#!"+dyn+"\n"))
 	outer := put(t, filepath.Join(dir, "outer"), []byte("#!"+inner+"\n"))
 	for path, want := range map[string][]string{outer: {inner, dyn, loader}, dyn: {loader}, loader: nil} {
-		i := Check(Way{Path: path})
+		i := Check(RootedPath{Path: path})
 		requireReady(t, i)
 		if !slices.Equal(i.Interpreters, want) {
 			t.Errorf("%q has interpreters %q, want %q", path, i.Interpreters, want)
@@ -153,10 +153,10 @@ func TestCheckTakesRealPrograms(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
 	for _, path := range []string{self, "/bin/sh"} {
-		requireReady(t, Check(Way{Path: path}))
+		requireReady(t, Check(RootedPath{Path: path}))
 	}
 	// Through a magic link, the path means something else for each who follows it.
-	requireUnready(t, Check(Way{Path: "/proc/self/exe"}), "too many levels of symbolic links")
+	requireUnready(t, Check(RootedPath{Path: "/proc/self/exe"}), "too many levels of symbolic links")
 }
 
 func TestCheckTellsMissingFromUnready(t *testing.T) {
@@ -167,10 +167,10 @@ func TestCheckTellsMissingFromUnready(t *testing.T) {
 		must(t, os.Symlink(target, filepath.Join(dir, name)))
 		return filepath.Join(dir, name)
 	}
-	requireUnready(t, Check(Way{Path: link("round", "round")}), "too many levels of symbolic links")
-	requireUnready(t, Check(Way{Path: filepath.Join(dir, strings.Repeat("x", 300))}), "file name too long")
+	requireUnready(t, Check(RootedPath{Path: link("round", "round")}), "too many levels of symbolic links")
+	requireUnready(t, Check(RootedPath{Path: filepath.Join(dir, strings.Repeat("x", 300))}), "file name too long")
 	for _, path := range []string{"", dir + "/nothing", dir + "/nothing/below", file + "/", file + "/below", link("dangling", "gone")} {
-		if i := Check(Way{Path: path}); i.State != selector.StateMissing || i.Detail == "" || i.Known() {
+		if i := Check(RootedPath{Path: path}); i.State != selector.StateMissing || i.Detail == "" || i.Known() {
 			t.Errorf("%q is %s (%q), %s; want missing", path, i.State, i.Detail, i.Image)
 		}
 	}
@@ -195,8 +195,8 @@ func TestCheckOpensNothingButRegularFiles(t *testing.T) {
 		defer func() { _ = unix.Close(fd) }()
 		_, err = unix.InotifyAddWatch(fd, path, unix.IN_OPEN)
 		must(t, err)
-		_ = Check(Way{Path: path})
-		_ = Check(Way{Path: script})
+		_ = Check(RootedPath{Path: path})
+		_ = Check(RootedPath{Path: script})
 		_, err = unix.Read(fd, make([]byte, 4096))
 		return err == nil
 	}
@@ -209,7 +209,7 @@ func TestCheckOpensNothingButRegularFiles(t *testing.T) {
 		t.Error("a script was not opened, or the kernel does not say so: this test proves nothing")
 	}
 	for _, path := range []string{fifo, socket, "/dev/null", script} {
-		requireUnready(t, Check(Way{Path: path}), "is not a regular file")
+		requireUnready(t, Check(RootedPath{Path: path}), "is not a regular file")
 	}
 }
 
@@ -217,7 +217,7 @@ func TestCheckExecutesNothing(t *testing.T) {
 	t.Parallel()
 	trace := filepath.Join(t.TempDir(), "trace")
 	path := put(t, filepath.Join(t.TempDir(), "script"), []byte("#!/bin/sh\necho > "+trace+"\n"))
-	requireReady(t, Check(Way{Path: path}))
+	requireReady(t, Check(RootedPath{Path: path}))
 	if _, err := os.Stat(trace); err == nil {
 		t.Error("the script was executed")
 	}

@@ -68,13 +68,13 @@ func newHub(settle time.Duration, p pace) *Hub {
 //
 // tell is called by one goroutine. It must not block, and must not close the Watcher. The caller must
 // Close the Watcher.
-func (h *Hub) Watch(way Way, tell func(selector.Install)) *Watcher {
+func (h *Hub) Watch(way RootedPath, tell func(selector.Install)) *Watcher {
 	w := h.newWatcher(way, tell)
 	go w.run()
 	return w
 }
 
-func (h *Hub) newWatcher(way Way, tell func(selector.Install)) *Watcher {
+func (h *Hub) newWatcher(way RootedPath, tell func(selector.Install)) *Watcher {
 	w := &Watcher{
 		hub: h, way: way.absolute(), settle: h.settle, pace: h.pace, report: tell,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), root: -1,
@@ -111,7 +111,7 @@ type Stats struct {
 	// Ways is how many are watched, Polled how many of them are looked at every 2 s because the kernel
 	// refused the instance or a watch, and Stuck how many wait for a file system that has not answered
 	// for a second.
-	Ways, Polled, Stuck int
+	Paths, Polled, Stuck int
 	// Watches is how many watches of the kernel that takes.
 	Watches int
 	// Wakeups is how often the kernel had something to report, relevant or not.
@@ -130,7 +130,7 @@ func (h *Hub) Stats() Stats {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.Ways = len(h.watchers)
+	s.Paths = len(h.watchers)
 	for w := range h.watchers {
 		if w.blind.Load() {
 			s.Polled++

@@ -39,7 +39,7 @@ func TestAFileThatIsWrittenInPlaceIsUnreadyMeanwhile(t *testing.T) {
 func TestWritingToAReadyFileIsToldBeforeItSettles(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := unwatched(t, never, eventsOnly(), Way{Path: path})
+	w := unwatched(t, never, eventsOnly(), RootedPath{Path: path})
 	w.now(func() { w.follow(); w.tell(w.look()) })
 	go w.run()
 	awaitReady(t, w, imageOf(t, path))

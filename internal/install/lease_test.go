@@ -25,10 +25,10 @@ func TestCheckFindsWhoeverWrites(t *testing.T) {
 	for _, name := range []string{path, filepath.Join(dir, "other-name")} {
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		must(t, err)
-		requireUnready(t, Check(Way{Path: path}), "is open for writing")
-		requireUnready(t, Check(Way{Path: script}), "is open for writing")
+		requireUnready(t, Check(RootedPath{Path: path}), "is open for writing")
+		requireUnready(t, Check(RootedPath{Path: script}), "is open for writing")
 		must(t, f.Close())
-		requireReady(t, Check(Way{Path: path}))
+		requireReady(t, Check(RootedPath{Path: path}))
 	}
 	// Not where the tests' folders may lie on overlayfs, as in a container: there a file that was closed
 	// and is still mapped for writing is not told from others.
@@ -41,9 +41,9 @@ func TestCheckFindsWhoeverWrites(t *testing.T) {
 	mapped, err := unix.Mmap(int(f.Fd()), 0, 64, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	must(t, err)
 	must(t, f.Close())
-	requireUnready(t, Check(Way{Path: path}), "is open for writing")
+	requireUnready(t, Check(RootedPath{Path: path}), "is open for writing")
 	must(t, unix.Munmap(mapped))
-	requireReady(t, Check(Way{Path: path}))
+	requireReady(t, Check(RootedPath{Path: path}))
 }
 
 // TestALeaseThatIsBrokenDoesNoHarm breaks one for real; the kernel sends SIGIO for it to this process,
@@ -60,7 +60,7 @@ func TestALeaseThatIsBrokenDoesNoHarm(t *testing.T) {
 	}
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
 	must(t, err)
-	requireReady(t, Check(Way{Path: path}))
+	requireReady(t, Check(RootedPath{Path: path}))
 }
 
 // asNobody runs f in a thread that has neither root's rights on files nor CAP_LEASE. The thread ends
@@ -105,10 +105,10 @@ func TestWithoutALeaseTheRestIsStillChecked(t *testing.T) {
 	putMode(t, hidden, static().bytes(), 0o711)
 	must(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
 	asNobody(t, func() {
-		requireReady(t, check(Way{Path: path}, newAnswers()))
-		requireUnready(t, check(Way{Path: cut}, newAnswers()), "is truncated")
-		requireUnready(t, check(Way{Path: hidden}, newAnswers()), "permission denied")
-		requireUnready(t, check(Way{Path: filepath.Join(dir, "closed", "file")}, newAnswers()), "permission denied")
+		requireReady(t, check(RootedPath{Path: path}, newAnswers()))
+		requireUnready(t, check(RootedPath{Path: cut}, newAnswers()), "is truncated")
+		requireUnready(t, check(RootedPath{Path: hidden}, newAnswers()), "permission denied")
+		requireUnready(t, check(RootedPath{Path: filepath.Join(dir, "closed", "file")}, newAnswers()), "permission denied")
 		f, err := os.Open(path)
 		if err == nil {
 			_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)

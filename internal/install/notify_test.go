@@ -27,12 +27,12 @@ type quiet struct {
 
 func following(t *testing.T, path string) *quiet {
 	t.Helper()
-	q := unbegun(t, Way{Path: path})
+	q := unbegun(t, RootedPath{Path: path})
 	q.now((*Watcher).follow)
 	return q
 }
 
-func unbegun(t *testing.T, way Way) *quiet {
+func unbegun(t *testing.T, way RootedPath) *quiet {
 	t.Helper()
 	h := &Hub{
 		settle: shortSettle, pace: eventsOnly(), notify: newNotifier(), started: time.Now(), answers: newAnswers(),
@@ -142,7 +142,7 @@ func TestLookingWakesNobody(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	q := following(t, path)
-	requireReady(t, Check(Way{Path: path}))
+	requireReady(t, Check(RootedPath{Path: path}))
 	q.now((*Watcher).follow)
 	if q.pending() {
 		t.Error("looking at the file caused events, and would do so for ever")
@@ -191,7 +191,7 @@ func TestTwoWaysToOneDirectoryShareItsWatches(t *testing.T) {
 	defer h.Close()
 	watch := func() *watched {
 		w := &watched{said: make(chan selector.Install, 1)}
-		w.Watcher = h.Watch(Way{Path: path}, w.put)
+		w.Watcher = h.Watch(RootedPath{Path: path}, w.put)
 		awaitReady(t, w, imageOf(t, path))
 		return w
 	}
@@ -207,7 +207,7 @@ func TestTwoWaysToOneDirectoryShareItsWatches(t *testing.T) {
 	one.Close()
 	awaitReady(t, other, replace(t, path, static().bytes()))
 	other.Close()
-	if s := h.Stats(); s.Watches != 0 || s.Ways != 0 {
+	if s := h.Stats(); s.Watches != 0 || s.Paths != 0 {
 		t.Errorf("with nothing to watch: %+v", s)
 	}
 }
@@ -259,11 +259,11 @@ func TestOverflowsHaveEverybodyLookNowAndThen(t *testing.T) {
 
 func TestCloseLeavesNothingBehind(t *testing.T) {
 	_, path := installed(t)
-	_ = Check(Way{Path: path}) // os and the runtime open what they keep
-	watchingWay(t, shortSettle, eventsOnly(), Way{Path: path}).hub.Close()
+	_ = Check(RootedPath{Path: path}) // os and the runtime open what they keep
+	watchingWay(t, shortSettle, eventsOnly(), RootedPath{Path: path}).hub.Close()
 	before, goroutines := openFiles(t), runtime.NumGoroutine()
 	for range 50 {
-		w := watchingWay(t, shortSettle, eventsOnly(), Way{Path: path})
+		w := watchingWay(t, shortSettle, eventsOnly(), RootedPath{Path: path})
 		awaitReady(t, w, imageOf(t, path))
 		replace(t, path, static().bytes()) // it may be about to tell, or not
 		w.Close()
@@ -271,7 +271,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 		w.hub.Close()
 		w.hub.Close()
 	}
-	_ = Settled(t.Context(), Way{Path: path}, time.Millisecond)
+	_ = settled(t.Context(), path, time.Millisecond)
 	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
 	if after := openFiles(t); after > before { // other tests may have closed some
 		t.Errorf("%d files are open, were %d", after, before)
@@ -288,7 +288,7 @@ func openFiles(t *testing.T) int {
 func TestCloseFromManySides(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := watchingWay(t, never, eventsOnly(), Way{Path: path})
+	w := watchingWay(t, never, eventsOnly(), RootedPath{Path: path})
 	done := make(chan bool)
 	for range 8 {
 		go func() { w.Close(); done <- true }()

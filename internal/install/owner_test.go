@@ -41,23 +41,23 @@ func TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly(t *testing.T) {
 	h := newHub(shortSettle, eventsOnly())
 	var last *Watcher
 	for i := range 100 {
-		last = h.Watch(Way{Path: fmt.Sprintf("%s/%d", silent, i), Owner: hostile}, func(i selector.Install) {
+		last = h.Watch(RootedPath{Path: fmt.Sprintf("%s/%d", silent, i), Owner: hostile}, func(i selector.Install) {
 			t.Errorf("told of a file that cannot be seen: %+v", i)
 		})
 	}
 	w := &watched{said: make(chan selector.Install, 1)}
-	w.Watcher = h.Watch(Way{Path: path, Owner: other}, w.put)
+	w.Watcher = h.Watch(RootedPath{Path: path, Owner: other}, w.put)
 	awaitReady(t, w, imageOf(t, path))
 	awaitReady(t, w, replace(t, path, static().bytes()))
 	requireUnready(t, last.Check(), "the file system does not answer")
 	requireReady(t, w.Check())
 	eventually(t, "all that wait are shown", func() bool { return h.Stats().Stuck == 100 })
 	h.Close() // which does not wait
-	if s := h.Stats(); s.Ways != 0 {
+	if s := h.Stats(); s.Paths != 0 {
 		t.Errorf("after the end: %+v", s)
 	}
-	requireUnready(t, Check(Way{Path: silent + "/prog"}), "the file system does not answer")
-	requireUnready(t, Settled(t.Context(), Way{Path: silent + "/prog"}, time.Second), "the file system does not answer")
+	requireUnready(t, Check(RootedPath{Path: silent + "/prog"}), "the file system does not answer")
+	requireUnready(t, settled(t.Context(), silent+"/prog", time.Second), "the file system does not answer")
 }
 
 // unpolledVariable has a test look at the file that it names, in a process that may stand still.
@@ -100,7 +100,7 @@ func lookBesideUnpolled(t *testing.T, file string) {
 	h := newHub(shortSettle, eventsOnly())
 	watch := func(path string, owner uint32) *watched {
 		w := &watched{said: make(chan selector.Install, 1)}
-		w.Watcher = h.Watch(Way{Path: path, Owner: owner}, w.put)
+		w.Watcher = h.Watch(RootedPath{Path: path, Owner: owner}, w.put)
 		return w
 	}
 	hostile, other := watch(file, 1001), watch(path, 1002)
@@ -112,7 +112,7 @@ func lookBesideUnpolled(t *testing.T, file string) {
 	awaitState(t, hostile, selector.StateReady, "") // so it was opened, and read
 	awaitReady(t, other, replace(t, path, static().bytes()))
 	h.Close()
-	if s := h.Stats(); s.Ways != 0 {
+	if s := h.Stats(); s.Paths != 0 {
 		t.Errorf("after the end: %+v", s)
 	}
 }

@@ -33,8 +33,8 @@ func needRoot(t *testing.T) {
 }
 
 // below is a way from a directory as the root.
-func below(dir, path string) Way {
-	return Way{Path: path, Root: func() (int, error) {
+func below(dir, path string) RootedPath {
+	return RootedPath{Path: path, Root: func() (int, error) {
 		return unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}}
 }
@@ -124,8 +124,8 @@ func (a *apart) end() {
 var errNobody = errors.New("nobody sees it any more")
 
 // sees is a way as this process sees it, as long as it lives.
-func (a *apart) sees(path string) Way {
-	return Way{Path: path, Root: func() (int, error) {
+func (a *apart) sees(path string) RootedPath {
+	return RootedPath{Path: path, Root: func() (int, error) {
 		fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", a.cmd.Process.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return -1, errNobody
@@ -143,7 +143,7 @@ func TestAMountThatIsWatchedCanBeUnmountedAtOnce(t *testing.T) {
 	a.do("mount -t tmpfs tmpfs " + dir + " && cp " + source + " " + path)
 	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(path))
 	awaitState(t, w, selector.StateReady, "")
-	if i := Check(Way{Path: path}); i.State != selector.StateMissing {
+	if i := Check(RootedPath{Path: path}); i.State != selector.StateMissing {
 		t.Fatalf("seen here as well (%+v): this test proves nothing", i)
 	}
 	a.do("cp " + source + " " + path + ".new && mv " + path + ".new " + path)

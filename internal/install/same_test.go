@@ -42,9 +42,9 @@ func TestSameFile_RecreatedWithSameTime_IsAnother(t *testing.T) {
 	for name, second := range map[string]program{"other size": dynamic("/bin/sh"), "same size": static()} {
 		path := filepath.Join(t.TempDir(), "prog")
 		putArchived(t, path, static().bytes())
-		first := Check(Way{Path: path})
+		first := Check(RootedPath{Path: path})
 		recreated(t, path, second.bytes())
-		now := Check(Way{Path: path})
+		now := Check(RootedPath{Path: path})
 		if now.Image == first.Image && now.Modified.Equal(first.Modified) && now.SameFile(first) {
 			t.Errorf("%s: %+v is said to be the same file as %+v", name, now, first)
 		}
@@ -55,9 +55,9 @@ func TestSameFile_OtherContentInPlace_IsAnother(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "prog")
 	putArchived(t, path, static().bytes())
-	first := Check(Way{Path: path})
+	first := Check(RootedPath{Path: path})
 	putArchived(t, path, dynamic("/bin/sh").bytes())
-	if now := Check(Way{Path: path}); now.SameFile(first) {
+	if now := Check(RootedPath{Path: path}); now.SameFile(first) {
 		t.Errorf("%+v is said to be the same file as %+v", now, first)
 	}
 }
@@ -66,10 +66,10 @@ func TestSameFile_ChmodOrHardLink_IsTheSame(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "prog")
 	put(t, path, static().bytes())
-	first := Check(Way{Path: path})
+	first := Check(RootedPath{Path: path})
 	must(t, os.Chmod(path, 0o700))
 	must(t, os.Link(path, path+".link"))
-	now := Check(Way{Path: path})
+	now := Check(RootedPath{Path: path})
 	if !now.SameFile(first) {
 		t.Errorf("%+v is said to be another file than %+v", now, first)
 	}

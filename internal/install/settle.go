@@ -11,23 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/sys"
-	"ebpf-upgrader/selector"
 )
 
 // longestSettle is how many settle times a file that keeps changing is waited for: 0.8 s for the usual
 // 200 ms. What it is by then is decided by the checks, which refuse a file that is still open for writing.
 const longestSettle = 4
 
-// Settled waits as [Rest] does, and then checks the file.
-func Settled(ctx context.Context, way Way, settle time.Duration) selector.Install {
-	Rest(ctx, way, settle)
-	return Check(way)
-}
-
-// Rest waits until the file at the end of a way has stood unchanged for settle, and at most four
+// WaitSettled waits until the file at the end of a way has stood unchanged for settle, and at most four
 // times that. A file that was last changed longer ago is not waited for, and neither is
 // what is no regular file or missing. It returns early when ctx ends. It opens nothing.
-func Rest(ctx context.Context, way Way, settle time.Duration) {
+func WaitSettled(ctx context.Context, way RootedPath, settle time.Duration) {
 	way = way.absolute()
 	limit := time.Now().Add(longestSettle * settle)
 	for m := settling(way); m != (mark{}); {
@@ -44,7 +37,7 @@ func Rest(ctx context.Context, way Way, settle time.Duration) {
 }
 
 // settling is the zero mark also where the file system does not answer in time.
-func settling(way Way) mark {
+func settling(way RootedPath) mark {
 	m, _ := within(answerWithin, func() mark {
 		root, err := way.open()
 		if err != nil {

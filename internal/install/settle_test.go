@@ -19,6 +19,12 @@ import (
 // never is a time that no test waits for.
 const never = time.Hour
 
+// settled waits for a file to come to rest, and checks it.
+func settled(ctx context.Context, path string, settle time.Duration) selector.Install {
+	WaitSettled(ctx, RootedPath{Path: path}, settle)
+	return Check(RootedPath{Path: path})
+}
+
 func TestSettledDoesNotWaitForWhatHasSettled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -32,7 +38,7 @@ func TestSettledDoesNotWaitForWhatHasSettled(t *testing.T) {
 			settle = 10 * time.Second // it may come from an image that was unpacked just now
 		}
 		start := time.Now()
-		i := Settled(t.Context(), Way{Path: path}, settle)
+		i := settled(t.Context(), path, settle)
 		if took := time.Since(start); i.State != want || took > 5*time.Second {
 			t.Errorf("%q is %s after %s, want %s at once", path, i.State, took, want)
 		}
@@ -43,7 +49,7 @@ func TestSettledWaitsForAFreshFile(t *testing.T) {
 	t.Parallel()
 	const settle = 100 * time.Millisecond
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
-	requireReady(t, Settled(t.Context(), Way{Path: path}, settle))
+	requireReady(t, settled(t.Context(), path, settle))
 	if stood := standing(t, path); stood < settle {
 		t.Errorf("the file stood for %s only", stood)
 	}
@@ -62,7 +68,7 @@ func TestSettledWaitsForTheLastOfSeveralChanges(t *testing.T) {
 	const settle = 200 * time.Millisecond
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	got := make(chan selector.Install)
-	go func() { got <- Settled(t.Context(), Way{Path: path}, settle) }()
+	go func() { got <- settled(t.Context(), path, settle) }()
 	eventually(t, "the file stands for half the settle time", func() bool { return standing(t, path) > settle/2 })
 	image := replace(t, path, static().bytes())
 	i := <-got
@@ -92,7 +98,7 @@ func TestSettledDoesNotWaitForEver(t *testing.T) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	requireReady(t, Settled(ctx, Way{Path: path}, settle))
+	requireReady(t, settled(ctx, path, settle))
 	if took := time.Since(start); took > patience {
 		t.Errorf("waited for %s, want %s", took, longestSettle*settle)
 	}
@@ -103,7 +109,7 @@ func TestSettledEndsWithItsContext(t *testing.T) {
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	requireReady(t, Settled(ctx, Way{Path: path}, never))
+	requireReady(t, settled(ctx, path, never))
 }
 
 func TestATimeInTheFutureSaysNothing(t *testing.T) {

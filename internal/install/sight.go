@@ -32,10 +32,10 @@ type sight struct {
 }
 
 // sight is how the way is looked along from its root.
-func (w *Way) sight(root int, a *answers) sight {
+func (w *RootedPath) sight(root int, a *answers) sight {
 	s := sight{root: root, owner: w.Owner, answers: a}
-	if w.Who != nil {
-		s.who = w.Who()
+	if w.Credentials != nil {
+		s.who = w.Credentials()
 		isRoot := func(c selector.Credentials) bool { return c.UID == 0 }
 		s.asks = !slices.ContainsFunc(s.who, isRoot)
 	}

@@ -25,7 +25,7 @@ func TestAFileThatKeepsChangingIsNotWaitedForForEver(t *testing.T) {
 func TestAChangeWithoutAnEventIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := unwatched(t, never, eventsOnly(), Way{Path: path})
+	w := unwatched(t, never, eventsOnly(), RootedPath{Path: path})
 	now := time.Now()
 	w.lastLook, w.restless, w.latest = now, now.Add(-2*never), now.Add(-2*never)
 	w.seen = mark{size: 1} // which the file has not any more
@@ -41,7 +41,7 @@ func TestAChangeWithoutAnEventIsWaitedFor(t *testing.T) {
 
 func TestOnlyChangesAreTold(t *testing.T) {
 	t.Parallel()
-	w := unwatched(t, shortSettle, eventsOnly(), Way{Path: "/nothing"})
+	w := unwatched(t, shortSettle, eventsOnly(), RootedPath{Path: "/nothing"})
 	ready := selector.Install{State: selector.StateReady, Image: selector.Image{Ino: 1}}
 	steps := []struct {
 		i    selector.Install
@@ -86,6 +86,6 @@ func TestWhatHasSettledBeforeTheStartIsToldAtOnce(t *testing.T) {
 		if path == "/bin/sh" {
 			settle = 2 * patience // it may come from an image that was unpacked not long ago
 		}
-		awaitState(t, watchingWay(t, settle, eventsOnly(), Way{Path: path}), want, "")
+		awaitState(t, watchingWay(t, settle, eventsOnly(), RootedPath{Path: path}), want, "")
 	}
 }

@@ -19,7 +19,7 @@ import (
 // Watcher tells what stands at the end of a way, and each change of it. See [Hub.Watch].
 type Watcher struct {
 	hub    *Hub
-	way    Way
+	way    RootedPath
 	settle time.Duration
 	pace   pace
 	owner  *owner
@@ -60,7 +60,7 @@ type Watcher struct {
 
 // Look has the way looked at soon, as after a change: its root can be opened again, say. It does not
 // wait.
-func (w *Watcher) Look() { w.heard() }
+func (w *Watcher) Refresh() { w.heard() }
 
 // Close ends the watch. After it has returned nothing is told any more. It does not wait for a file
 // system that does not answer; a thread that waits for one ends when it does. It may be called more

@@ -31,10 +31,10 @@ type watched struct {
 
 func watching(t *testing.T, path string, p pace) *watched {
 	t.Helper()
-	return watchingWay(t, shortSettle, p, Way{Path: path})
+	return watchingWay(t, shortSettle, p, RootedPath{Path: path})
 }
 
-func watchingWay(t *testing.T, settle time.Duration, p pace, way Way) *watched {
+func watchingWay(t *testing.T, settle time.Duration, p pace, way RootedPath) *watched {
 	t.Helper()
 	w := unwatched(t, settle, p, way)
 	go w.run()
@@ -42,7 +42,7 @@ func watchingWay(t *testing.T, settle time.Duration, p pace, way Way) *watched {
 }
 
 // unwatched has not begun.
-func unwatched(t *testing.T, settle time.Duration, p pace, way Way) *watched {
+func unwatched(t *testing.T, settle time.Duration, p pace, way RootedPath) *watched {
 	t.Helper()
 	h := newHub(settle, p)
 	t.Cleanup(h.Close)

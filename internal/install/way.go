@@ -15,7 +15,7 @@ import (
 )
 
 // Way says how to get to an installed file.
-type Way struct {
+type RootedPath struct {
 	// Path leads there from the root. A relative one counts from this process's working directory, and
 	// only where Root is nil.
 	Path string
@@ -28,11 +28,11 @@ type Way struct {
 	// Who gives the credentials of processes on whose behalf the file is looked at: one of them at least must be
 	// able to search the folders on the way. Where it gives none, nothing is looked at. nil asks for no permission, as
 	// for a path that the operator named.
-	Who func() []selector.Credentials
+	Credentials func() []selector.Credentials
 }
 
 // open opens the root. The caller closes it.
-func (w *Way) open() (int, error) {
+func (w *RootedPath) open() (int, error) {
 	if w.Root != nil {
 		return w.Root()
 	}
@@ -41,7 +41,7 @@ func (w *Way) open() (int, error) {
 
 // absolute does not clean the path as filepath.Abs does: ".." behind a symbolic link is not the
 // directory that the link lies in.
-func (w Way) absolute() Way {
+func (w RootedPath) absolute() RootedPath {
 	if w.Path != "" && w.Path[0] != '/' && w.Root == nil {
 		if wd, err := os.Getwd(); err == nil { // else the root is where it counts from, and nothing is found
 			w.Path = wd + "/" + w.Path
