@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,9 +120,6 @@ func (o *options) served() string {
 func (a *app) serveLocked(stop context.Context) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // outlives stop: the service still says which servers are behind
 	defer cancel()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
 	feed, counts := control.NewFeed(), metrics.New(version, revision())
 	a.scanned = counts.Scanned
 	h, err := a.attachHost()
@@ -156,12 +152,11 @@ func (a *app) serveLocked(stop context.Context) error {
 	if !h.gate.closed() {
 		cfg.Prefers = h.watchesInstall
 	}
-	seen := keeper{
+	cfg.Observer = keeper{
 		observers{serviceLog{a.log}, feed, counts},
 		h.gate, h.refusals, len(a.opts.installPaths) == 0,
 		func(err error) { a.log.Warn("the gate covers one too many", "because", err) },
 	}
-	cfg.Observer = frugal{seen, time.AfterFunc(rest, debug.FreeOSMemory)}
 	service := controller.NewService(cfg)
 	a.instrument(counts, h, watched, service)
 	return a.serveAll(ctx, stop, service, control.NewServer(control.Config{
