@@ -10,17 +10,6 @@ import (
 	"time"
 )
 
-// Scope says which servers belong to an install.
-type Scope uint8
-
-const (
-	// ScopeOwn is those whose own variable names the installed file.
-	ScopeOwn Scope = iota
-	// ScopeAny is all that carry the name, as in the servers' own trigger. What they would exec is another
-	// file then: who reads the facts also checks that one, and a problem with it is the [Process.TargetProblem].
-	ScopeAny
-)
-
 // State says whether the installed file can be exec'd.
 type State string
 
@@ -68,7 +57,6 @@ type Rule struct {
 	// Variable is the name of the environment variable that arms a server, and Signal the name of
 	// the signal that it waits for; both are for words only, the facts were read with them.
 	Variable, Signal string
-	Scope            Scope
 	Selection        Selection
 	Install          Install
 }
@@ -201,27 +189,20 @@ func checkVariable(r Rule, p Process) (Verdict, string) {
 	return Undecided, ""
 }
 
-// checkInstall turns down a server that would exec nothing at all in either scope: its exec would
-// fail, and it would exit with 70.
+// checkInstall rejects a server that would exec another file, or none: its exec would fail, and it would exit with 70.
 func checkInstall(r Rule, p Process) (Verdict, string) {
 	switch {
 	case p.TargetProblem != "":
 		return UnreadyInstall, fmt.Sprintf("%s=%q: %s", r.Variable, p.Variable, p.TargetProblem)
-	case r.Scope == ScopeOwn && r.Install.Known() && p.Target.Image != r.Install.Image,
-		r.Scope == ScopeOwn && !r.Install.Known():
+	case !r.Install.Known() || p.Target.Image != r.Install.Image:
 		return OtherInstall, fmt.Sprintf("%s=%q", r.Variable, p.Variable)
 	}
 	return Undecided, ""
 }
 
-// checkImage also turns down a server of the widest scope that runs what it would exec: it would exec that
-// again and again.
 func checkImage(r Rule, p Process) (Verdict, string) {
-	switch {
-	case p.Image == r.Install.Image:
+	if p.Image == r.Install.Image {
 		return UpToDate, ""
-	case r.Scope == ScopeAny && p.Image == p.Target.Image:
-		return UpToDate, "runs what it would exec"
 	}
 	return Undecided, ""
 }

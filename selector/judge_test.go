@@ -73,35 +73,13 @@ func TestJudge(t *testing.T) {
 		"an empty variable is not armed": {
 			func(_ *selector.Rule, p *selector.Process) { p.Variable = "" }, selector.NotArmed, false,
 		},
-		"an empty variable is not armed in the widest scope": {
-			func(r *selector.Rule, p *selector.Process) { r.Scope, p.Variable = selector.ScopeAny, "" },
-			selector.NotArmed, false,
-		},
 		"a variable that leads nowhere would end in a failed exec": {
 			func(_ *selector.Rule, p *selector.Process) { p.TargetProblem = "no such file" },
-			selector.UnreadyInstall, false,
-		},
-		"a variable that leads nowhere, in the widest scope": {
-			func(r *selector.Rule, p *selector.Process) {
-				r.Scope, p.TargetProblem = selector.ScopeAny, "no such file"
-			},
 			selector.UnreadyInstall, false,
 		},
 		"a variable that names another file is another install": {
 			func(_ *selector.Rule, p *selector.Process) { p.Target.Image = otherImage },
 			selector.OtherInstall, false,
-		},
-		"a variable that names another file does not matter in the widest scope": {
-			func(r *selector.Rule, p *selector.Process) {
-				r.Scope, p.Target.Image = selector.ScopeAny, otherImage
-			},
-			selector.Outdated, true,
-		},
-		"one that runs what it would exec need not, in the widest scope": {
-			func(r *selector.Rule, p *selector.Process) {
-				r.Scope, p.Target.Image, p.Image = selector.ScopeAny, otherImage, otherImage
-			},
-			selector.UpToDate, false,
 		},
 		"the same inode on another device is another file": {
 			func(_ *selector.Rule, p *selector.Process) { p.Image = selector.Image{Dev: 2, Ino: newImage.Ino} },
@@ -126,12 +104,6 @@ func TestJudge(t *testing.T) {
 			},
 			selector.OtherInstall, false,
 		},
-		"a missing install asks nobody in the widest scope": {
-			func(r *selector.Rule, _ *selector.Process) {
-				r.Scope, r.Install.State, r.Install.Image = selector.ScopeAny, selector.StateMissing, selector.Image{}
-			},
-			selector.UnreadyInstall, true,
-		},
 		"the zero state is not ready": {
 			func(r *selector.Rule, _ *selector.Process) { r.Install.State = "" }, selector.UnreadyInstall, true,
 		},
@@ -150,10 +122,6 @@ func TestJudge(t *testing.T) {
 		},
 		"no handler: the signal would kill": {
 			func(_ *selector.Rule, p *selector.Process) { p.Catches = false }, selector.NoHandler, true,
-		},
-		"no handler: the signal would kill, in the widest scope too": {
-			func(r *selector.Rule, p *selector.Process) { r.Scope, p.Catches = selector.ScopeAny, false },
-			selector.NoHandler, true,
 		},
 		"in the middle of an exec, the handler is about to go": {
 			func(_ *selector.Rule, p *selector.Process) { p.MidExec = true }, selector.NoHandler, true,

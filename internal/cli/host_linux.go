@@ -22,7 +22,6 @@ import (
 type host struct {
 	procfs  *procfs.FS
 	scanner *fallback.Scanner
-	targets *targets
 	// tracker is nil where the scan is the source.
 	tracker *tracker.Tracker
 	gate    gate
@@ -83,29 +82,11 @@ func (h *host) Candidates(ctx context.Context) ([]selector.PID, error) {
 	return h.scan(ctx)
 }
 
-// Inspect reads what rule asks for. In the widest scope it also has the file checked that the process would
-// exec, between two readings: image and handler must be what was read last.
-func (h *host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
-	p, err := h.inspect(pid, rule, since)
-	if err != nil || rule.Scope != selector.ScopeAny || !matters(p) {
-		return p, err
-	}
-	checked, problem := p.Target.Image, h.targets.problem(p)
-	p, err = h.inspect(pid, rule, since)
-	switch {
-	case p.TargetProblem != "":
-	case problem != "":
-		p.TargetProblem = problem
-	case p.Target.Image != checked:
-		p.TargetProblem = "has just changed"
-	}
-	return p, err
-}
-
 // Unchanged is [procfs.FS.Unchanged].
 func (h *host) Unchanged(p selector.Process) bool { return h.procfs.Unchanged(p) }
 
-func (h *host) inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
+// Inspect reads what rule asks for.
+func (h *host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
 	p, err := h.procfs.Inspect(pid, procfs.Query{
 		Pattern:      rule.Pattern,
 		Variable:     rule.Variable,
@@ -152,22 +133,14 @@ func (o *options) pattern() selector.Pattern {
 }
 
 func (o *options) rule() selector.Rule {
-	rule := selector.Rule{Pattern: o.pattern(), Variable: o.variable, Signal: o.signal, Selection: o.selection}
-	if o.scope == "any" {
-		rule.Scope = selector.ScopeAny
-	}
-	return rule
+	return selector.Rule{Pattern: o.pattern(), Variable: o.variable, Signal: o.signal, Selection: o.selection}
 }
 
-// checkedPaths turns down install paths that cannot be those of a server. Without any, each server is
-// compared with what it names itself, and that is all that a wider scope could take.
+// checkedPaths rejects install paths that cannot be those of a server. Without any, each server is compared with the file
+// that it names itself.
 func (a *app) checkedPaths() error {
-	problem := a.opts.installProblem()
-	switch {
-	case len(a.opts.installPaths) > 0 && problem != "":
+	if problem := a.opts.installProblem(); len(a.opts.installPaths) > 0 && problem != "" {
 		return usageError("%s: give --install-path PATH", problem)
-	case len(a.opts.installPaths) != 1 && a.opts.scope == "any":
-		return usageError("--scope any needs one --install-path that all are compared with")
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func TestControlCharactersReachNoTerminal(t *testing.T) {
 			{"events", "--socket", s.socket},
 			{"list", "--name", s.name},
 			{"explain", "--name", s.name, server.PID().String()},
-			{"trigger", "--dry-run", "--settle", "1ms", "--name", s.name, "--scope", "any", "--install-path", odd.Path()},
+			{"trigger", "--dry-run", "--settle", "1ms", "--name", s.name, "--install-path", odd.Path()},
 		} {
 			_, stdout, stderr := command(t, args...)
 			isPlain(t, args[0], stdout+stderr)

@@ -49,11 +49,8 @@ func watchInstalls(ctx context.Context, procfs *procfs.FS, settle time.Duration)
 
 func (i *installs) close() { i.hub.Close() }
 
-// serve has the processes that h looks at reach their installs, and what they would exec opened once.
-func (i *installs) serve(h *host) {
-	h.learn = i.rights.learn
-	h.targets.check = i.hub.Checker().Check
-}
+// serve has the processes that h looks at reach their installs.
+func (i *installs) serve(h *host) { h.learn = i.rights.learn }
 
 // watching is how the installs are watched.
 func (i *installs) watching() control.Watching {

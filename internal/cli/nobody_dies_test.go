@@ -172,46 +172,6 @@ func TestAnotherUsersServerWithAnotherInstallIsLeftAlone(t *testing.T) {
 	})
 }
 
-func TestTheWidestScopeComparesEveryServerOfTheName(t *testing.T) {
-	withEachSource(t, func(t *testing.T, source string) {
-		t.Parallel()
-		// Names of their own: this scope reaches servers of other tests.
-		ours, theirs := newScene(t), newScene(t)
-		name := "rag-rat-" + filepath.Base(ours.Dir())
-		other := theirs.start(func(o *testfleet.Options) { o.Argv0 = name })
-		mute := theirs.start(func(o *testfleet.Options) { o.Argv0, o.Behaviour.NeverArm = name, true })
-		theirs.replace()
-		r := ours.trigger(exitBehind, source, "--scope", "any", "--name", name)
-		if got := verdictOf(t, r, other.PID()); got.Verdict != selector.Outdated {
-			t.Errorf("a server with another variable is %q, want %q", got.Verdict, selector.Outdated)
-		}
-		theirs.upgraded(other)
-		unharmed(t, mute)
-	})
-}
-
-// TestTheWidestScopeAsksNobodyToExecWhatCannotBe: each server execs the file that it names itself, and not the one
-// that the others are compared with.
-func TestTheWidestScopeAsksNobodyToExecWhatCannotBe(t *testing.T) {
-	withEachSource(t, func(t *testing.T, source string) {
-		t.Parallel()
-		ours, theirs := newScene(t), newScene(t)
-		name := "rag-rat-" + filepath.Base(ours.Dir())
-		broken := theirs.start(func(o *testfleet.Options) { o.Argv0 = name })
-		content := newScene(t).start(func(o *testfleet.Options) { o.Argv0 = name }) // runs what it names
-		must(t, theirs.ReplaceTruncated(thisBinary(t)))
-		r := ours.trigger(exitOK, source, "--scope", "any", "--name", name)
-		if got := verdictOf(t, r, broken.PID()); got.Verdict != selector.UnreadyInstall || got.Detail == "" {
-			t.Errorf("a server whose own file is truncated is %q (%s), want %q", got.Verdict, got.Detail, selector.UnreadyInstall)
-		}
-		if got := verdictOf(t, r, content.PID()); got.Verdict != selector.UpToDate {
-			t.Errorf("a server that runs what it would exec is %q, want %q", got.Verdict, selector.UpToDate)
-		}
-		unharmed(t, broken)
-		unharmed(t, content)
-	})
-}
-
 func TestADryRunSendsNothing(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()

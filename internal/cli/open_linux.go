@@ -78,7 +78,7 @@ func (a *app) openProc() (*host, error) {
 		return nil, exitWith(exitNoSource, err)
 	}
 	return &host{
-		procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()), targets: newTargets(procfs),
+		procfs: procfs, scanner: fallback.New(procfs, a.opts.pattern()),
 		signal: sig, scanned: func(time.Duration) {},
 	}, nil
 }

@@ -24,7 +24,6 @@ type options struct {
 	// installPaths are absolute once they were checked.
 	installPaths []string
 	source       string
-	scope        string
 	output       string
 	self         int32
 	names        []string
@@ -87,7 +86,6 @@ func (o *options) addSource(f *pflag.FlagSet) {
 }
 
 func (o *options) addRule(f *pflag.FlagSet) {
-	f.StringVar(&o.scope, "scope", "own", "which servers belong to the install: own (their own variable names it) or any (all of the name)")
 	f.StringArrayVar(&o.names, "name", nil, "a name of the servers, the last part of argv[0], any number of times (default: the file name of each install path, or "+defaultName+")")
 	f.StringVar(&o.subcommand, "subcommand", "mcp", "the argument that makes a process a server")
 	f.StringVar(&o.variable, "env", "RAG_RAT_UPGRADE_BIN", "the variable that names what a server execs when it is signalled")
@@ -170,7 +168,6 @@ func (o *options) check() error {
 		allowed     []string
 	}{
 		{"source", o.source, []string{"auto", "bpf", "proc"}},
-		{"scope", o.scope, []string{"own", "any"}},
 		{"output", o.output, []string{"table", "json"}},
 		{"gate", o.gate, []string{"auto", "on", "off"}},
 	}

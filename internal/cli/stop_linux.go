@@ -126,7 +126,7 @@ func answered(limit time.Duration, f func() error) error {
 // again before, so that no file is opened that its user could not exec.
 func (a *app) reopen(h *host, pid selector.PID) error {
 	rule := a.opts.rule()
-	p, err := h.inspect(pid, rule, time.Now())
+	p, err := h.Inspect(pid, rule, time.Now())
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	case installed.State != selector.StateReady:
 		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
 	case a.opts.dryRun:
-		return a.triggerAlone(ctx, installed, install.Stat)
+		return a.triggerAlone(ctx, installed)
 	}
 	held, err := lock.Acquire(a.opts.runPath(), a.opts.installPath(), "")
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	if a.opts.wait {
 		return a.waitAlone(ctx, checker)
 	}
-	return a.triggerAlone(ctx, installed, checker.Check)
+	return a.triggerAlone(ctx, installed)
 }
 
 // needWait turns down limits that would hold nobody back, because nobody waits.
@@ -120,7 +120,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	case a.opts.noService:
 		return fmt.Errorf("install %q is served by process %d: leave out --no-service to ask it", a.opts.installPath(), holder.PID)
 	}
-	for _, flag := range []string{"scope", "user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
+	for _, flag := range []string{"user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
 		if flags.Changed(flag) {
 			return usageError("--%s: process %d serves the install with its own: leave the flag out, or stop the service", flag, holder.PID)
 		}
@@ -145,7 +145,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	return a.told(ctx, report.Only(controller.IsServer), len(report.Plan))
 }
 
-func (a *app) triggerAlone(ctx context.Context, installed selector.Install, check func(install.RootedPath) selector.Install) error {
+func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
 	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err
@@ -155,7 +155,6 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install, chec
 	if err != nil {
 		return err
 	}
-	h.targets.check = check
 	round := a.upgrader(h).Round
 	if a.opts.dryRun {
 		round = a.upgrader(h).Survey
