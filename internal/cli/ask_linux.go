@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,11 +91,11 @@ func newEvents(a *app) *cobra.Command {
 		Use:   "events",
 		Short: "Show what the running service did, and with --follow what it does",
 		Example: `  ebpf-upgrader events --follow
-  ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "died")'`,
+  ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "crashed")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := a.withService(func(c *control.Client) error { return c.Events(cmd.Context(), from, follow, a.printEvent) })
-			if err == nil && follow {
+			if follow && (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) {
 				err = errors.New("the service has ended")
 			}
 			return unlessInterrupted(cmd.Context(), err)

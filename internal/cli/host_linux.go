@@ -148,7 +148,7 @@ func (a *app) checkedPaths() error {
 // onePath turns down more than one install path.
 func (a *app) onePath() error {
 	if len(a.opts.installPaths) > 1 {
-		return usageError("--install-path: give one, this command makes one round for one binary")
+		return usageError("--install-path: give one: this command compares servers with one binary")
 	}
 	return nil
 }

@@ -90,7 +90,10 @@ func installsLine(installs []selector.Install) string {
 }
 
 func installLine(i selector.Install) string {
-	line := fmt.Sprintf("%s %s", i.Image, i.State)
+	line := string(i.State)
+	if i.Image.Known() {
+		line = fmt.Sprintf("%s %s", i.Image, i.State)
+	}
 	if i.Detail != "" {
 		line += " (" + printable(i.Detail) + ")"
 	}

@@ -195,6 +195,8 @@ func (o *options) check() error {
 		return usageError("--env %q: must be the name of a variable", o.variable)
 	case len(o.socket) > longestSocket:
 		return usageError("--socket %q: must not be longer than %d bytes", o.socket, longestSocket)
+	case o.socket == "" && len(o.runDir) > longestSocket-len("/control.sock"):
+		return usageError("--run-dir %q: must not be longer than %d bytes", o.runDir, longestSocket-len("/control.sock"))
 	}
 	if err := o.checkLimits(); err != nil {
 		return err
@@ -299,6 +301,9 @@ func (o *options) checkInstallPaths() error {
 		if path == "" && len(o.installPaths) == 1 {
 			o.installPaths = nil // as if it had not been given
 			return nil
+		}
+		if path == "" {
+			return usageError("--install-path %q: must not be empty", path)
 		}
 		if !filepath.IsAbs(path) {
 			here, err := os.Getwd()

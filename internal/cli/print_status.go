@@ -193,6 +193,10 @@ func eventLine(e control.Event) string {
 	case control.EventGate:
 		line += fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
 	case control.EventLost:
+		if e.Lost == 0 {
+			line += "numbers start anew"
+			break
+		}
 		line += fmt.Sprintf("%d events are not kept any more", e.Lost)
 	default:
 		line += string(e.Kind)

@@ -208,7 +208,9 @@ func (a *app) nothingToDo(installed selector.Install) error {
 	if a.opts.output != "json" {
 		return nil
 	}
-	return printJSON(a.stdout, controller.New(controller.Config{
-		Self: selector.PID(a.opts.self), Source: controller.SourceProc,
-	}).Survey(context.Background(), controller.One{Install: installed}, nil))
+	return printJSON(a.stdout, controller.Report{
+		SchemaVersion: controller.SchemaVersion, Source: controller.SourceProc, Self: selector.PID(a.opts.self),
+		Installs: []selector.Install{installed}, Servers: []controller.Server{},
+		Plan: []selector.PID{}, Sent: []selector.PID{}, Failed: []controller.Failure{},
+	})
 }
