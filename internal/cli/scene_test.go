@@ -27,6 +27,7 @@ const asProgram = "EBPF_UPGRADER_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	testfleet.Main()
+	runScriptProgram()
 	if os.Getenv(asProgram) != "" {
 		_ = os.Unsetenv(asProgram)
 		os.Exit(Main())
