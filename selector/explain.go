@@ -59,7 +59,7 @@ func readSelection(r Rule, p Process) string {
 
 func readUser(_ Rule, p Process) string {
 	if p.Credentials.Changed {
-		return "runs with rights that its user does not have"
+		return "runs with privileges that its user does not have"
 	}
 	return fmt.Sprintf("runs as uid %d", p.Credentials.UID)
 }

@@ -24,27 +24,27 @@ const (
 type Install struct {
 	Path string `json:"path"`
 	Image
-	// Modified is when its content was last changed, and Size its length in bytes.
+	// Modified is when the content was last changed, and Size its length in bytes.
 	Modified time.Time `json:"modified,omitzero"`
 	Size     int64     `json:"size,omitzero"`
-	// Born is when the inode was created; zero where the file system does not keep that.
+	// Born is when the inode was created; zero where the file system does not record that.
 	Born time.Time `json:"born,omitzero"`
-	// Changed is when content or metadata were last changed. It is no part of the identity of the file.
+	// Changed is when content or metadata were last changed. It does not belong to the identity of the file.
 	Changed time.Time `json:"changed,omitzero"`
 	State   State     `json:"state"`
-	// Detail says why it is not ready or, where it is, that its content was not read.
+	// Detail says why the file is not ready or, if it is, that its content was not read.
 	Detail string `json:"detail"`
-	// Script says that it is one: what a process runs after its exec is another file then.
+	// Script says that the file is a script: after its exec, the image of a process is another file.
 	Script bool `json:"-"`
 	// Interpreters are the absolute paths that the kernel opens besides the file itself to exec it.
 	Interpreters []string `json:"-"`
-	// Programs are the files that these lead to, in the same order.
+	// Programs are the files at these paths, in the same order.
 	Programs []File `json:"-"`
 }
 
-// SameFile reports whether i and o are looks at the same file with the same content. File systems use inode numbers
-// again, and archives set the modification time, so size and birth time count as well where both looks have them. The
-// change time does not count: a chmod or a new hard link leaves the file what it was.
+// SameFile reports whether i and o are the same file with the same content. File systems reuse inode numbers, and archives
+// set the modification time, so size and birth time count as well where both have them. The change time does not count: a
+// chmod or a new hard link does not change the content.
 func (i Install) SameFile(o Install) bool {
 	return i.Image == o.Image && i.Modified.Equal(o.Modified) &&
 		(i.Size == 0 || o.Size == 0 || i.Size == o.Size) &&
@@ -54,26 +54,24 @@ func (i Install) SameFile(o Install) bool {
 // Rule is everything that a verdict depends on besides the process.
 type Rule struct {
 	Pattern
-	// Variable is the name of the environment variable that arms a server, and Signal the name of
-	// the signal that it waits for; both are for words only, the facts were read with them.
+	// Variable is the name of the environment variable that arms a server, and Signal the name of the signal that makes it
+	// upgrade. They only appear in details: the facts were read with them.
 	Variable, Signal string
 	Selection        Selection
 	Install          Install
 }
 
-// Selection leaves out servers by whose they are and by what they run in. The zero Selection leaves
-// out nobody.
+// Selection restricts the servers by user and by container. The zero Selection selects all.
 type Selection struct {
-	// Users, if any, are the only ones whose servers count, by real user id.
+	// Users are the only users to select, by [Credentials.Owner]; empty: all.
 	Users []uint32
-	// Containers, if any, are the beginnings of ids: servers in others, and outside of any, do not
-	// count.
+	// Containers are prefixes of container ids. If there are any, only servers in these containers are selected.
 	Containers []string
-	// NoContainers leaves out all that run in one.
+	// NoContainers selects only servers outside of containers.
 	NoContainers bool
 }
 
-// whyNot says why a process is left out, or nothing when it is not.
+// whyNot says why a process is not selected; "" means that it is.
 func (s Selection) whyNot(p Process) string {
 	switch {
 	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.Owner):
@@ -90,13 +88,12 @@ func (p Process) runsIn(container string) bool {
 	return container != "" && strings.HasPrefix(p.Container, container)
 }
 
-// ForkAge is how long a fork that has not exec'd is taken for one that is about to: between fork
-// and exec lie microseconds as a rule, and seconds only on a host that is out of memory. One that
-// stays longer is a daemon.
+// ForkAge is the age up to which a fork that has not exec'd counts as one that is about to exec. Between fork and exec pass
+// microseconds as a rule, and seconds only on a host that is out of memory. An older fork is a daemon.
 const ForkAge = 5 * time.Second
 
-// check is one rule. fails answers with a verdict other than Undecided when the process does not
-// pass.
+// check is one step of a judgement. fails returns a verdict other than Undecided if the process does not pass. read says in
+// words what was compared.
 type check struct {
 	name  string
 	needs Fact
@@ -104,8 +101,7 @@ type check struct {
 	fails func(Rule, Process) (Verdict, string)
 }
 
-// checks are the rules in the order in which they are asked. Image and handler were read last, so
-// that what they say is youngest; see [Fact].
+// checks are the steps in their order. The facts that change most are checked last, because they are read last; see [Fact].
 func checks() []check {
 	return []check{
 		{"name", FactCmdline, readName, checkName},
@@ -121,7 +117,7 @@ func checks() []check {
 	}
 }
 
-// Judge decides about one process. It is [Outdated] only if every check passes.
+// Judge decides about one process. The verdict is [Outdated] only if every check passes.
 func (r Rule) Judge(p Process) Decision {
 	stale := false
 	for _, c := range checks() {
@@ -136,8 +132,7 @@ func (r Rule) Judge(p Process) Decision {
 	return Decision{Outdated, r.Install.Detail, true}
 }
 
-// lacks reports whether f could not be read, or was not read because stat, the first of all, could
-// not be.
+// lacks reports whether f could not be read. Without stat, which is read first, all facts are missing.
 func (p Process) lacks(f Fact) bool {
 	return p.Unreadable.Fact == f || p.Unreadable.Fact == FactStat
 }
@@ -163,11 +158,11 @@ func checkSelection(r Rule, p Process) (Verdict, string) {
 	return Undecided, ""
 }
 
-// checkUser turns down what runs with rights that its user does not have: all that says what it would
-// exec was chosen without them.
+// checkUser rejects a process with privileges that its user does not have: its environment, which names the file to exec,
+// may come from that user.
 func checkUser(_ Rule, p Process) (Verdict, string) {
 	if p.Credentials.Changed {
-		return Setuid, "runs with rights that its user does not have"
+		return Setuid, "runs with privileges that its user does not have"
 	}
 	return Undecided, ""
 }
@@ -207,8 +202,8 @@ func checkImage(r Rule, p Process) (Verdict, string) {
 	return Undecided, ""
 }
 
-// checkReady asks both for the installed file and for the server's own way to it: the file may be
-// there, but not for this user or in this root.
+// checkReady checks both the installed file and the server's own access to it: the file may exist, but not be executable for
+// this user or from this root.
 func checkReady(r Rule, p Process) (Verdict, string) {
 	if r.Install.State != StateReady {
 		return UnreadyInstall, r.Install.Detail
@@ -230,7 +225,7 @@ func checkReady(r Rule, p Process) (Verdict, string) {
 func checkHandler(r Rule, p Process) (Verdict, string) {
 	switch {
 	case p.MidExec:
-		return NoHandler, "execs just now, which resets its handlers"
+		return NoHandler, "is inside an exec, which resets its handlers"
 	case !p.Catches:
 		return NoHandler, r.Signal + " is not caught and would end it"
 	}

@@ -94,7 +94,7 @@ func TestJudge(t *testing.T) {
 			},
 			selector.UpToDate, false,
 		},
-		"an install that is not ready asks nobody": {
+		"an install that is not ready signals no server": {
 			func(r *selector.Rule, _ *selector.Process) { r.Install.State = selector.StateUnready },
 			selector.UnreadyInstall, true,
 		},

@@ -47,7 +47,7 @@ func TestServer_ExecWaitsForThread_IsNotSignalledAgain(t *testing.T) {
 			return time.Since(began) > 4*retry
 		})
 		_, stdout, _ := command(t, "explain", "--install-path", s.Path(), server.PID().String())
-		if !strings.Contains(stdout, selector.NoHandler.String()) || !strings.Contains(stdout, "execs just now") {
+		if !strings.Contains(stdout, selector.NoHandler.String()) || !strings.Contains(stdout, "is inside an exec") {
 			t.Errorf("explain does not say that the server execs:\n%s", stdout)
 		}
 		must(t, release())
