@@ -7,6 +7,7 @@ package install
 import (
 	"testing"
 
+	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 )
 
@@ -22,11 +23,11 @@ func BenchmarkCheck(b *testing.B) {
 func BenchmarkAnIdleLook(b *testing.B) {
 	h := newHub(0, eventsOnly())
 	defer h.Close()
+	h.meter = budget.NewMeter(budget.Limit{})
 	w := h.newWatcher(RootedPath{Path: "/bin/sh"}, func(selector.Install) {})
-	w.ask(w.begin)
+	w.withRoot(w.start)
 	b.ResetTimer()
 	for b.Loop() {
-		w.owner.spend(-burst) // which the looks of this benchmark would use up
-		w.ask(w.lookUnasked)
+		w.withRoot(w.resync)
 	}
 }

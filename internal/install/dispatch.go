@@ -12,22 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// read tells the listeners what happens, until close.
+// read passes events to the listeners until close.
 func (n *notifier) read() {
 	if n.file == nil {
 		return
 	}
-	buf := make([]byte, queue)
+	buf := make([]byte, readBufferSize)
 	for {
 		got, err := n.file.Read(buf)
 		if err != nil {
-			return // closed: nothing else fails
+			return // closed: there is no other error
 		}
 		n.wakeups.Add(1)
 		n.mu.Lock()
 		n.dispatch(buf[:got])
 		n.mu.Unlock()
-		time.Sleep(breath)
+		time.Sleep(coalesceDelay)
 	}
 }
 
@@ -37,65 +37,65 @@ func (n *notifier) dispatch(events []byte) {
 		mask := binary.NativeEndian.Uint32(events[4:])
 		length := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
 		name, _, _ := bytes.Cut(events[unix.SizeofInotifyEvent:length], []byte{0})
-		n.happened(wd, mask, name)
+		n.handle(wd, mask, name)
 		events = events[length:]
 	}
 }
 
-// happened leaves out events of watches that were given up, and of names that nobody asked for.
-func (n *notifier) happened(wd int32, mask uint32, name []byte) {
+// handle passes on one event, except those of removed watches and of names without a listener.
+func (n *notifier) handle(wd int32, mask uint32, name []byte) {
 	if mask&unix.IN_Q_OVERFLOW != 0 {
 		n.overflow()
 		return
 	}
-	gone := mask&unix.IN_IGNORED != 0
-	if gone {
-		n.ended.note(wd)
+	isRemoved := mask&unix.IN_IGNORED != 0
+	if isRemoved {
+		n.removed.add(wd)
 	}
-	s := n.spots[wd]
+	s := n.watches[wd]
 	if s == nil {
 		return
 	}
 	if mask&maskAlways == 0 {
 		for l := range s.names[string(name)] {
-			l.heard()
+			l.onChange()
 		}
 		return
 	}
-	for l := range s.users {
-		if gone {
-			l.bereft()
+	for l := range s.listeners {
+		if isRemoved {
+			l.onWatchLost()
 		} else {
-			l.heard()
+			l.onChange()
 		}
 	}
-	if gone { // the number may be used again
-		delete(n.spots, wd)
+	if isRemoved { // the kernel may reuse the descriptor
+		delete(n.watches, wd)
 	}
 }
 
-// overflow has everybody look, but not all the time.
+// overflow wakes all listeners, at most once per overflowInterval.
 func (n *notifier) overflow() {
 	n.overflows.Add(1)
-	switch wait := overflowPause - time.Since(n.overflowed); {
-	case wait > overflowPause: // one is to come
+	switch wait := overflowInterval - time.Since(n.lastOverflow); {
+	case wait > overflowInterval: // a wake-up is scheduled
 	case wait > 0:
 		time.AfterFunc(wait, n.wakeAll)
-		n.overflowed = n.overflowed.Add(overflowPause)
+		n.lastOverflow = n.lastOverflow.Add(overflowInterval)
 	default:
-		n.overflowed = time.Now()
-		n.everybody()
+		n.lastOverflow = time.Now()
+		n.wakeAllLocked()
 	}
 }
 
 func (n *notifier) wakeAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.everybody()
+	n.wakeAllLocked()
 }
 
-func (n *notifier) everybody() {
-	for l := range n.all {
-		l.heard()
+func (n *notifier) wakeAllLocked() {
+	for l := range n.subscriptions {
+		l.onChange()
 	}
 }

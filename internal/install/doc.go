@@ -1,30 +1,27 @@
 // SPDX-License-Identifier: MIT
 
-// Package install says when a complete new binary stands at a path, and whether it can be exec'd.
+// Package install watches installed files, and checks that the kernel can exec them.
 //
-// A server that execs something that cannot be exec'd is lost, so a file counts as ready only if the
-// kernel would take it: a regular file that is executable, that nobody has open for writing, an ELF
-// of this machine with all its segments and its interpreter, or a script whose interpreter is. What
-// the file does once it runs is not looked at, and nothing is ever executed. Whether a certain user
-// may exec it, and whether the mount allows it, depends on the server, and is asked for each.
+// A server that execs an invalid file dies. A file is ready only if the kernel would accept it. It is a regular, executable
+// file that is not open for writing. It is an ELF of this machine with all its segments and its interpreter, or a script
+// with a ready interpreter. The checks do not cover what the program does, and nothing is executed. Whether a certain user
+// may exec the file, and whether the mount allows it, is checked for each server elsewhere.
 //
-// A [Way] leads to a file from a root, that of this process or of another one, and never out of it:
-// not through "..", a symbolic link or a magic link of /proc. A file is opened for reading only once
-// it is known to be a regular one: never a FIFO, a device or anything else that an open could change or
-// wait for. Nothing stays open between two looks, so that no mount is held busy.
+// A [RootedPath] starts at the root directory of this process or of another one, and never leads out of it: not by "..", a
+// symbolic link or a magic link of /proc. A file is opened for reading only if it is a regular file. An open of a FIFO or a
+// device could block or have an effect. No file stays open between two checks, so no mount is kept busy.
 //
-// A file is opened once for each content, which its inode, size and times tell: an open has the servers that watch the
-// file signalled by their own trigger. A [Checker] keeps the answers, which can outlive the process. [Glance] opens
-// nothing. [Way.Who] keeps files from being opened or watched for a user who could not reach them.
+// Each version of a file, as its inode, size and times tell, is opened once: an open fires the servers' own trigger. A
+// [Checker] caches the results, and they can outlive the process. [Stat] opens no file. [RootedPath.Credentials] prevents
+// that a file is opened or watched for a user that could not reach it.
 //
-// [Check] looks once, [Settled] waits for a file to come to rest, and a [Hub] watches any number of
-// ways, for any number of users, with one inotify instance. None of them has an error for what stands
-// there: that is the State of the install, with the reason in plain words. None of them waits for a file
-// system that does not answer; in a Hub only the ways of the same user do, with at most four threads.
+// [Check] checks a path once, [WaitSettled] waits until a file has settled, and a [Hub] watches any number of paths for any
+// number of users. They have no errors for a bad file: the State of the install has the result, with the reason. They do
+// not wait for a file system that does not answer. In a Hub it delays paths of the same user only, and blocks four threads
+// at most.
 //
-// A Hub computes what it tells from what is there, never from what an event said, so that events that
-// were lost, merged or late change nothing but the time.
+// A Hub computes each report from the current file, never from an event. Lost, merged or late events change only the time
+// of a report.
 //
-// Needs Linux 5.6 (openat2: commit fddb5d430ad9, "open: introduce openat2(2) syscall"); /proc must be
-// mounted.
+// Needs Linux 5.6 (openat2: commit fddb5d430ad9, "open: introduce openat2(2) syscall") and a mounted /proc.
 package install

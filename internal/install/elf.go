@@ -12,15 +12,15 @@ import (
 	"unsafe"
 )
 
-// machine is what an ELF must be for to run on one architecture.
+// machine is what the header of an ELF must say to run on an architecture.
 type machine struct {
 	machine elf.Machine
 	class   elf.Class
 	data    elf.Data
 }
 
-// machines has Go's architectures for Linux. A kernel may run others as well (386 on amd64), but the
-// servers' is the one that this program was built for. It is never changed.
+// machines has Go's architectures on Linux. A kernel may run others, too (386 on amd64), but the servers have the architecture
+// of this program. It is never changed.
 var machines = map[string]machine{
 	"386":      {elf.EM_386, elf.ELFCLASS32, elf.ELFDATA2LSB},
 	"amd64":    {elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB},
@@ -37,7 +37,7 @@ var machines = map[string]machine{
 	"s390x":    {elf.EM_S390, elf.ELFCLASS64, elf.ELFDATA2MSB},
 }
 
-// String is Go's name of the architecture, or what the header says of another one.
+// String returns Go's name of the architecture, or the fields of the header.
 func (m machine) String() string {
 	for arch, known := range machines {
 		if known == m {
@@ -47,7 +47,7 @@ func (m machine) String() string {
 	return fmt.Sprintf("%s (%s, %s)", m.machine, m.class, m.data)
 }
 
-// programHeaders is what exec reads of an ELF, in both classes.
+// programHeaders locates the program headers, in both classes of ELF.
 type programHeaders struct {
 	offset   uint64
 	size     uint16
@@ -63,8 +63,8 @@ type segment struct {
 	offset, size, memory uint64
 }
 
-// elfInterpreter checks what exec would check of an ELF, and names its interpreter: "" for a static
-// one. Sections are for linkers, and not looked at.
+// elfInterpreter checks what exec checks of an ELF, and returns the path of its interpreter; "" for a static program. It does
+// not check sections, which only linkers use.
 func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
 	table, err := readELFHeader(r, size, arch)
 	if err != nil {
@@ -134,8 +134,7 @@ func (t *programHeaders) readHeader(r io.ReaderAt) (elf.Machine, elf.Type, error
 	return elf.Machine(h.Machine), elf.Type(h.Type), err
 }
 
-// check holds the table against load_elf_phdrs in fs/binfmt_elf.c (Linux 6.12): entries of the one
-// size, at most 64 KiB of them.
+// check compares the table with load_elf_phdrs in fs/binfmt_elf.c (Linux 6.12): entries of one size, 64 KiB at most.
 func (t *programHeaders) check() error {
 	entry := unsafe.Sizeof(elf.Prog32{})
 	if t.wide {
@@ -151,12 +150,12 @@ func (t *programHeaders) check() error {
 	return nil
 }
 
-// segment decodes the first of the entries, and checks that what it describes is in the file.
+// segment decodes the first of the entries, and checks that its content is in the file.
 func (t *programHeaders) segment(entries []byte) (segment, error) {
 	var s segment
 	if t.wide {
 		var p elf.Prog64
-		_, _ = binary.Decode(entries, t.order, &p) // check saw to the size
+		_, _ = binary.Decode(entries, t.order, &p) // check has compared the size
 		s = segment{elf.ProgType(p.Type), p.Off, p.Filesz, p.Memsz}
 	} else {
 		var p elf.Prog32
@@ -173,8 +172,7 @@ func (t *programHeaders) segment(entries []byte) (segment, error) {
 	return s, nil
 }
 
-// holds reports whether the file has size bytes at offset; the sum of both may be more than fits in
-// 64 bits.
+// holds reports whether the file has size bytes at offset. The sum of both may overflow 64 bits.
 func (t *programHeaders) holds(offset, size uint64) bool {
 	return offset <= t.fileSize && size <= t.fileSize-offset
 }
@@ -188,11 +186,11 @@ func (t *programHeaders) read(r io.ReaderAt, at uint64, into any) error {
 	return err
 }
 
-// longestInterpreter is PATH_MAX, as load_elf_binary has it.
-const longestInterpreter = 4096
+// maxInterpreter is PATH_MAX, as in load_elf_binary.
+const maxInterpreter = 4096
 
 func readInterpreter(r io.ReaderAt, s segment) (string, error) {
-	if s.size < 2 || s.size > longestInterpreter {
+	if s.size < 2 || s.size > maxInterpreter {
 		return "", errors.New("the ELF's interpreter is malformed")
 	}
 	path := make([]byte, s.size)

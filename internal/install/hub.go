@@ -8,87 +8,81 @@ import (
 	"sync"
 	"time"
 
+	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 )
 
-// pace is how often a file is looked at.
-type pace struct {
-	// idle is the time between looks that nothing gave reason for: some changes make no event, such
-	// as a mount over a directory, or what another host does on a network file system.
-	idle time.Duration
-	// eager is the same where events cannot be relied on: the kernel gives no more watches, or the
-	// file is unready, which may be for something that is not watched (its interpreter is missing,
-	// somebody who wrote it still has it mapped).
-	eager time.Duration
-	// busy is the least time between two looks because of events.
-	busy time.Duration
+// intervals are the times between checks of a path.
+type intervals struct {
+	// resync is the time between checks without an event. Some changes make none, such as a mount over a directory, or a change
+	// by another host on a network file system.
+	resync time.Duration
+	// retry replaces resync where events are not reliable. The kernel may have refused a watch; or the file is unready for a
+	// reason that is not watched, such as a missing interpreter or a writable mapping.
+	retry time.Duration
+	// coalesce is the minimum time between two checks.
+	coalesce time.Duration
 }
 
-func usualPace() pace {
-	return pace{idle: 30 * time.Second, eager: 2 * time.Second, busy: 20 * time.Millisecond}
+func defaultIntervals() intervals {
+	return intervals{resync: 30 * time.Second, retry: 2 * time.Second, coalesce: 20 * time.Millisecond}
 }
 
-// Hub watches any number of ways with one inotify instance. It is safe for concurrent use.
+// Hub watches any number of paths with one inotify instance. It is safe for concurrent use.
 type Hub struct {
-	settle  time.Duration
-	pace    pace
-	notify  *notifier
-	started time.Time
-	answers *answers
+	settle    time.Duration
+	intervals intervals
+	notify    *notifier
+	started   time.Time
+	cache     *cache
+	meter     *budget.Meter
 
 	mu       sync.Mutex // guards the rest
 	watchers map[*Watcher]bool
-	owners   map[uint32]*tenant
+	users    map[uint32]*userBudget
 }
 
-// tenant is an owner with the number of his ways.
-type tenant struct {
-	*owner
-	ways int
-}
+// NewHub returns a Hub. Changes are reported once the file has not changed for settle. There is no error: if the kernel refuses
+// an inotify instance, every path is checked every 2 s. The caller must Close the Hub.
+func NewHub(settle time.Duration) *Hub { return newHub(settle, defaultIntervals()) }
 
-// NewHub begins. What changes is told once it has stood unchanged for settle. There is no error: where
-// the kernel gives no inotify instance, every way is looked at every 2 s. The caller must Close the
-// Hub.
-func NewHub(settle time.Duration) *Hub { return newHub(settle, usualPace()) }
-
-func newHub(settle time.Duration, p pace) *Hub {
+func newHub(settle time.Duration, every intervals) *Hub {
 	h := &Hub{
-		settle: settle, pace: p, notify: newNotifier(), started: time.Now(), answers: newAnswers(),
-		watchers: make(map[*Watcher]bool), owners: make(map[uint32]*tenant),
+		settle: settle, intervals: every, notify: newNotifier(), started: time.Now(), cache: newCache(),
+		watchers: make(map[*Watcher]bool), users: make(map[uint32]*userBudget), meter: budget.NewMeter(checkLimit()),
 	}
 	go h.notify.read()
 	return h
 }
 
-// Watch begins to watch a way, and tells what stands there: first as it is (at once if it has not
-// changed for the settle time, otherwise as soon as it has), then whenever that changes in file,
-// state, reason or content. Changes wait for the file to come to rest, for at most four times the
-// settle time, except for one: that the ready file is being written to is told at once.
+// Watch reports the install at a path, and each later change of its file, state, reason or content. The first report comes at
+// once if the file has settled.
 //
-// tell is called by one goroutine. It must not block, and must not close the Watcher. The caller must
-// Close the Watcher.
-func (h *Hub) Watch(way RootedPath, tell func(selector.Install)) *Watcher {
-	w := h.newWatcher(way, tell)
+// A change is reported once the file has settled, after four times the settle time at the latest. One change is reported at
+// once: a ready file is being written to.
+//
+// One goroutine calls report. report must not block, and must not close the Watcher. The caller must Close the Watcher.
+func (h *Hub) Watch(path RootedPath, report func(selector.Install)) *Watcher {
+	w := h.newWatcher(path, report)
 	go w.run()
 	return w
 }
 
-func (h *Hub) newWatcher(way RootedPath, tell func(selector.Install)) *Watcher {
+func (h *Hub) newWatcher(path RootedPath, report func(selector.Install)) *Watcher {
 	w := &Watcher{
-		hub: h, way: way.absolute(), settle: h.settle, pace: h.pace, report: tell,
+		hub: h, path: path.absolute(), settle: h.settle, intervals: h.intervals, report: report,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), root: -1,
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.watchers[w] = true
-	t := h.owners[way.Owner]
-	if t == nil {
-		t = &tenant{owner: newOwner()}
-		h.owners[way.Owner] = t
+	u := h.users[path.Owner]
+	if u == nil {
+		u = newUserBudget(path.Owner, h.meter)
+		h.users[path.Owner] = u
 	}
-	t.ways++
-	w.owner = t.owner
+	u.paths++
+	w.budget = u
 	return w
 }
 
@@ -100,49 +94,47 @@ func (h *Hub) forget(w *Watcher) {
 		return
 	}
 	delete(h.watchers, w)
-	t := h.owners[w.way.Owner]
-	if t.ways--; t.ways == 0 {
-		delete(h.owners, w.way.Owner)
+	if w.budget.paths--; w.budget.paths == 0 {
+		delete(h.users, w.path.Owner)
 	}
 }
 
-// Stats are what a [Hub] does now, and counters of what it did.
+// Stats has the current state of a [Hub], and counters.
 type Stats struct {
-	// Ways is how many are watched, Polled how many of them are looked at every 2 s because the kernel
-	// refused the instance or a watch, and Stuck how many wait for a file system that has not answered
-	// for a second.
+	// Paths is how many paths are watched. Polled is how many of them are checked every 2 s because the kernel refused the
+	// instance or a watch. Stuck is how many have waited for a file system for more than a second.
 	Paths, Polled, Stuck int
-	// Watches is how many watches of the kernel that takes.
+	// Watches is the number of inotify watches in use.
 	Watches int
-	// Wakeups is how often the kernel had something to report, relevant or not.
+	// Wakeups counts the reads of events, relevant or not.
 	Wakeups uint64
-	// Overflows is how often it lost events, after which everything was looked at again.
+	// Overflows counts how often the kernel lost events. Every path was checked then.
 	Overflows uint64
-	// Refused is how often it refused a watch, for want of room or of permission.
+	// Refused counts the watches that the kernel refused, for lack of room or of permission.
 	Refused uint64
 }
 
-// Stats may be called at any time.
+// Stats returns a snapshot. It may be called at any time, also after Close.
 func (h *Hub) Stats() Stats {
 	n := h.notify
 	s := Stats{
-		Watches: n.watches(), Wakeups: n.wakeups.Load(), Overflows: n.overflows.Load(), Refused: n.refused.Load(),
+		Watches: n.countWatches(), Wakeups: n.wakeups.Load(), Overflows: n.overflows.Load(), Refused: n.refused.Load(),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.Paths = len(h.watchers)
 	for w := range h.watchers {
-		if w.blind.Load() {
+		if w.polled.Load() {
 			s.Polled++
 		}
-		if since := w.asking.Load(); since != 0 && time.Since(h.started)-time.Duration(since) > answerWithin {
+		if since := w.blockedSince.Load(); since != 0 && time.Since(h.started)-time.Duration(since) > fileTimeout {
 			s.Stuck++
 		}
 	}
 	return s
 }
 
-// Close closes every Watcher, and ends the Hub. It may be called more than once.
+// Close closes every Watcher and the Hub. A second call does nothing.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	var all []*Watcher

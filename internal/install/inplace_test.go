@@ -40,7 +40,7 @@ func TestWritingToAReadyFileIsToldBeforeItSettles(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	w := unwatched(t, never, eventsOnly(), RootedPath{Path: path})
-	w.now(func() { w.follow(); w.tell(w.look()) })
+	w.now(func() { w.rewatch(); w.reportChange(w.inspect()) })
 	go w.run()
 	awaitReady(t, w, imageOf(t, path))
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)

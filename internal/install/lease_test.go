@@ -105,10 +105,10 @@ func TestWithoutALeaseTheRestIsStillChecked(t *testing.T) {
 	putMode(t, hidden, static().bytes(), 0o711)
 	must(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
 	asNobody(t, func() {
-		requireReady(t, check(RootedPath{Path: path}, newAnswers()))
-		requireUnready(t, check(RootedPath{Path: cut}, newAnswers()), "is truncated")
-		requireUnready(t, check(RootedPath{Path: hidden}, newAnswers()), "permission denied")
-		requireUnready(t, check(RootedPath{Path: filepath.Join(dir, "closed", "file")}, newAnswers()), "permission denied")
+		requireReady(t, check(RootedPath{Path: path}, newCache()))
+		requireUnready(t, check(RootedPath{Path: cut}, newCache()), "is truncated")
+		requireUnready(t, check(RootedPath{Path: hidden}, newCache()), "permission denied")
+		requireUnready(t, check(RootedPath{Path: filepath.Join(dir, "closed", "file")}, newCache()), "permission denied")
 		f, err := os.Open(path)
 		if err == nil {
 			_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)

@@ -48,7 +48,7 @@ func TestWithTooFewWatchesItLooksRegularly(t *testing.T) {
 func watchWithoutWatches(t *testing.T) {
 	root, path := installed(t)
 	must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", []byte("0"), 0o644))
-	w := watching(t, path, pace{idle: never, eager: shortSettle})
+	w := watching(t, path, intervals{resync: never, retry: shortSettle})
 	awaitReady(t, w, imageOf(t, path))
 	if s := w.hub.Stats(); s.Refused == 0 || s.Watches > 0 || s.Polled != 1 {
 		t.Errorf("without any watch to be had: %+v", s)
@@ -57,7 +57,7 @@ func watchWithoutWatches(t *testing.T) {
 	must(t, os.RemoveAll(root+"/opt"))
 	awaitState(t, w, "missing", "")
 	must(t, os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0o644))
-	w = watching(t, path, pace{idle: never, eager: shortSettle})
+	w = watching(t, path, intervals{resync: never, retry: shortSettle})
 	awaitState(t, w, "missing", "")
 	if s := w.hub.Stats(); w.hub.notify.file != nil || s.Polled != 1 {
 		t.Errorf("without an instance to be had: %+v", s)

@@ -17,24 +17,23 @@ import (
 	"ebpf-upgrader/internal/sys"
 )
 
-// What is asked of a directory on the way: that it stays the one it is, and, where a name in it
-// decides where the way leads, what becomes of names. Everything else that happens in these
-// directories, some of which are as busy as /tmp, wakes nobody. The file itself is asked for writes,
-// which its directory could only report for all its files.
+// Event masks. A directory of the path is watched for its own removal. If a name in it decides where the path leads, names
+// are watched, too. Other events, as in a busy directory such as /tmp, cause no wake-up. The file itself is watched for
+// writes, which its directory could report for all files only.
 const (
 	maskSelf  = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	maskNames = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE
 	maskLeaf  = unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
 	maskFile  = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
-	// maskAlways are events that say that something about the watches themselves is over.
+	// maskAlways has the events about a watch itself.
 	maskAlways = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_IGNORED | unix.IN_UNMOUNT
 )
 
-func (p *point) mask() uint32 {
+func (p *watchPoint) mask() uint32 {
 	switch {
-	case p.file:
+	case p.isEnd:
 		return maskFile
-	case p.leaf:
+	case p.hasEnd:
 		return maskSelf | maskNames | maskLeaf
 	case len(p.names) > 0:
 		return maskSelf | maskNames
@@ -43,57 +42,55 @@ func (p *point) mask() uint32 {
 }
 
 const (
-	// queue holds all that the kernel has room for as a rule: 16,384 events (max_queued_events), each
-	// with a short name.
-	queue = 16384 * (unix.SizeofInotifyEvent + 16)
-	// breath is the time between two reads, in which events gather: a directory that is written to
-	// without end costs a wake-up each, not one for each name.
-	breath = 5 * time.Millisecond
-	// overflowPause is the time between two looks at everything because events were lost.
-	overflowPause = 250 * time.Millisecond
-	// orphanage is how long a watch that nobody needs is kept. Somebody who is adding the same one has
-	// the number of it from the kernel, and not yet said so here.
-	orphanage = 2 * time.Second
+	// readBufferSize holds all events that the kernel queues by default: 16,384 (max_queued_events), each with a short name.
+	readBufferSize = 16384 * (unix.SizeofInotifyEvent + 16)
+	// coalesceDelay is the time between two reads. A directory that is written to without a pause then causes one wake-up each
+	// time, not one for each name.
+	coalesceDelay = 5 * time.Millisecond
+	// overflowInterval is the minimum time between two checks of all paths after lost events.
+	overflowInterval = 250 * time.Millisecond
+	// unusedTTL is how long an unused watch is kept. Another goroutine may already have its descriptor from inotify_add_watch, and
+	// not have subscribed yet.
+	unusedTTL = 2 * time.Second
 )
 
-// listener is who wants to hear that something may have changed on its way. Its methods are called with
-// the notifier's lock held.
+// listener is notified of changes on its path. Its methods are called with the lock of the notifier held.
 type listener interface {
-	heard()
-	// bereft is heard where one of the watches has gone, too.
-	bereft()
+	onChange()
+	// onWatchLost replaces onChange if the kernel has removed one of the watches.
+	onWatchLost()
 }
 
-// spot is one watch of the kernel, which has one for each inode, whoever passes there. Its mask only
-// grows: one that has become too large costs some wake-ups until the last who needs it goes.
-type spot struct {
-	users map[listener]map[string]bool
-	// names has who wants to hear of a name; "" is the spot itself.
+// kernelWatch is one inotify watch. The kernel has one for each inode, for all paths. Its mask only grows: a mask that is too
+// large causes wake-ups until the watch is removed.
+type kernelWatch struct {
+	listeners map[listener]map[string]bool
+	// names has the listeners by name; "" is the watched file itself.
 	names map[string]map[listener]bool
-	// orphan is since when nobody needs it.
-	orphan time.Time
+	// unusedSince is when the last listener unsubscribed.
+	unusedSince time.Time
 }
 
-// notifier is one inotify instance for all ways. It is safe for concurrent use.
+// notifier is one inotify instance for all paths. It is safe for concurrent use.
 type notifier struct {
-	file *os.File // nil where the kernel gives none
+	file *os.File // nil if the kernel has refused an instance
 
-	mu     sync.Mutex // guards the rest; no file system is asked for anything with it held
-	spots  map[int32]*spot
-	all    map[listener]map[int32]bool
-	sweeps bool // one is to come
-	ended  endings
+	mu             sync.Mutex // guards the rest; never held during a call that a file system may block
+	watches        map[int32]*kernelWatch
+	subscriptions  map[listener]map[int32]bool
+	sweepScheduled bool
+	removed        removedWDs
 
-	// overflowed is when that was told last. It belongs to the reader.
-	overflowed time.Time
+	// lastOverflow is when the listeners were last woken for an overflow. Only read uses it.
+	lastOverflow time.Time
 
 	wakeups, overflows, refused atomic.Uint64
 }
 
-// newNotifier has no watches where there is no instance to be had: the limit for a user is 128 as a
-// rule (max_user_instances).
+// newNotifier returns a notifier. It has no instance if the kernel refuses one: the default limit for a user is 128
+// (max_user_instances).
 func newNotifier() *notifier {
-	n := &notifier{spots: make(map[int32]*spot), all: make(map[listener]map[int32]bool)}
+	n := &notifier{watches: make(map[int32]*kernelWatch), subscriptions: make(map[listener]map[int32]bool)}
 	if fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err == nil {
 		n.file = os.NewFile(uintptr(fd), "inotify")
 	}
@@ -102,8 +99,8 @@ func newNotifier() *notifier {
 
 var errNoInstance = errors.New("no inotify instance")
 
-// add watches what fd leads to, as well as whatever is watched of it already. It blocks when the file
-// system does, which is asked whether we may read there.
+// add watches the file of fd, and extends the mask of an existing watch. It blocks when the file system does, because the
+// kernel checks the permission to read.
 func (n *notifier) add(fd int, mask uint32) (int32, error) {
 	if n.file == nil {
 		return 0, errNoInstance
@@ -113,7 +110,7 @@ func (n *notifier) add(fd int, mask uint32) (int32, error) {
 		return 0, err
 	}
 	wd := 0
-	// Control keeps close from giving the descriptor's number to another file meanwhile.
+	// Control keeps close from giving the number of the descriptor to another file meanwhile.
 	controlled := raw.Control(func(own uintptr) {
 		wd, err = unix.InotifyAddWatch(int(own), reopen(fd), mask|unix.IN_MASK_ADD)
 	})
@@ -126,113 +123,113 @@ func (n *notifier) add(fd int, mask uint32) (int32, error) {
 	return int32(wd), nil
 }
 
-// begin is what hold has to be given by who adds watches from now on.
-func (n *notifier) begin() (began uint64) {
+// generation returns a number for replace. Call it before adding watches.
+func (n *notifier) generation() (generation uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.ended.count
+	return n.removed.count
 }
 
-// hold replaces what l hears of by the names of the watches held. It fails when one of them has ended since
-// they began to be added: it may be one that nobody needed until then, and was just given up.
-func (n *notifier) hold(l listener, held map[int32]map[string]bool, began uint64) bool {
+// replace replaces the subscriptions of l by the names in wds. It fails if one of these watches was removed since generation
+// was called: it may have been unused until then.
+func (n *notifier) replace(l listener, wds map[int32]map[string]bool, generation uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ended.any(held, began) {
-		for wd := range held {
-			n.orphan(n.spot(wd))
+	if n.removed.containsAny(wds, generation) {
+		for wd := range wds {
+			n.markUnused(n.watchFor(wd))
 		}
 		return false
 	}
-	before := n.all[l]
-	n.all[l] = make(map[int32]bool, len(held))
-	for wd, names := range held {
-		n.join(l, wd, names)
+	before := n.subscriptions[l]
+	n.subscriptions[l] = make(map[int32]bool, len(wds))
+	for wd, names := range wds {
+		n.subscribe(l, wd, names)
 		delete(before, wd)
 	}
 	for wd := range before {
-		n.leave(l, wd)
+		n.unsubscribe(l, wd)
 	}
 	return true
 }
 
-// drop ends what l hears of.
+// drop ends all subscriptions of l.
 func (n *notifier) drop(l listener) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for wd := range n.all[l] {
-		n.leave(l, wd)
+	for wd := range n.subscriptions[l] {
+		n.unsubscribe(l, wd)
 	}
-	delete(n.all, l)
+	delete(n.subscriptions, l)
 }
 
-func (n *notifier) spot(wd int32) *spot {
-	s := n.spots[wd]
+func (n *notifier) watchFor(wd int32) *kernelWatch {
+	s := n.watches[wd]
 	if s == nil {
-		s = &spot{users: make(map[listener]map[string]bool), names: make(map[string]map[listener]bool)}
-		n.spots[wd] = s
+		s = &kernelWatch{listeners: make(map[listener]map[string]bool), names: make(map[string]map[listener]bool)}
+		n.watches[wd] = s
 	}
 	return s
 }
 
-func (n *notifier) join(l listener, wd int32, names map[string]bool) {
-	s := n.spot(wd)
+func (n *notifier) subscribe(l listener, wd int32, names map[string]bool) {
+	s := n.watchFor(wd)
 	s.forget(l)
-	s.users[l] = names
+	s.listeners[l] = names
 	for name := range names {
 		if s.names[name] == nil {
 			s.names[name] = make(map[listener]bool)
 		}
 		s.names[name][l] = true
 	}
-	s.orphan = time.Time{}
-	n.all[l][wd] = true
+	s.unusedSince = time.Time{}
+	n.subscriptions[l][wd] = true
 }
 
-func (n *notifier) leave(l listener, wd int32) {
-	if s := n.spots[wd]; s != nil {
+func (n *notifier) unsubscribe(l listener, wd int32) {
+	if s := n.watches[wd]; s != nil {
 		s.forget(l)
-		n.orphan(s)
+		n.markUnused(s)
 	}
 }
 
-func (s *spot) forget(l listener) {
-	for name := range s.users[l] {
+func (s *kernelWatch) forget(l listener) {
+	for name := range s.listeners[l] {
 		if delete(s.names[name], l); len(s.names[name]) == 0 {
 			delete(s.names, name)
 		}
 	}
-	delete(s.users, l)
+	delete(s.listeners, l)
 }
 
-// orphan has a watch that nobody needs given up later.
-func (n *notifier) orphan(s *spot) {
-	if len(s.users) > 0 {
+// markUnused has an unused watch removed after unusedTTL.
+func (n *notifier) markUnused(s *kernelWatch) {
+	if len(s.listeners) > 0 {
 		return
 	}
-	if s.orphan.IsZero() {
-		s.orphan = time.Now()
+	if s.unusedSince.IsZero() {
+		s.unusedSince = time.Now()
 	}
-	if !n.sweeps {
-		n.sweeps = true
-		time.AfterFunc(orphanage, n.sweep)
+	if !n.sweepScheduled {
+		n.sweepScheduled = true
+		time.AfterFunc(unusedTTL, n.sweep)
 	}
 }
 
 func (n *notifier) sweep() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.sweeps = false
-	for wd, s := range n.spots {
+	n.sweepScheduled = false
+	for wd, s := range n.watches {
 		switch {
-		case len(s.users) > 0:
-		case time.Since(s.orphan) >= orphanage:
-			delete(n.spots, wd)
-			n.ended.note(wd)
+		case len(s.listeners) > 0:
+		case time.Since(s.unusedSince) >= unusedTTL:
+			delete(n.watches, wd)
+			n.removed.add(wd)
 			n.remove(wd)
-		case !n.sweeps:
-			n.sweeps = true
-			time.AfterFunc(orphanage, n.sweep)
+		case !n.sweepScheduled:
+			n.sweepScheduled = true
+			time.AfterFunc(unusedTTL, n.sweep)
 		}
 	}
 }
@@ -243,24 +240,24 @@ func (n *notifier) remove(wd int32) {
 		return
 	}
 	_ = raw.Control(func(own uintptr) {
-		_, _ = unix.InotifyRmWatch(int(own), uint32(wd)) // gone already, or now
+		_, _ = unix.InotifyRmWatch(int(own), uint32(wd)) // an error means that it is gone
 	})
 }
 
-// watches is how many of them are needed.
-func (n *notifier) watches() int {
+// countWatches returns the number of watches in use.
+func (n *notifier) countWatches() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	needed := 0
-	for _, s := range n.spots {
-		if len(s.users) > 0 {
+	for _, s := range n.watches {
+		if len(s.listeners) > 0 {
 			needed++
 		}
 	}
 	return needed
 }
 
-// close ends read. It does not wait for a file system that was being asked whether it may be watched.
+// close ends read. It does not wait for a file system that blocks add.
 func (n *notifier) close() {
 	if n.file == nil {
 		return
@@ -270,5 +267,5 @@ func (n *notifier) close() {
 		defer close(closed)
 		_ = n.file.Close()
 	}()
-	sys.WaitFor(closed, answerWithin)
+	sys.WaitFor(closed, fileTimeout)
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 )
 
@@ -28,22 +29,22 @@ type quiet struct {
 func following(t *testing.T, path string) *quiet {
 	t.Helper()
 	q := unbegun(t, RootedPath{Path: path})
-	q.now((*Watcher).follow)
+	q.now((*Watcher).rewatch)
 	return q
 }
 
-func unbegun(t *testing.T, way RootedPath) *quiet {
+func unbegun(t *testing.T, path RootedPath) *quiet {
 	t.Helper()
 	h := &Hub{
-		settle: shortSettle, pace: eventsOnly(), notify: newNotifier(), started: time.Now(), answers: newAnswers(),
-		watchers: make(map[*Watcher]bool), owners: make(map[uint32]*tenant),
+		settle: shortSettle, intervals: eventsOnly(), notify: newNotifier(), started: time.Now(), cache: newCache(),
+		meter: budget.NewMeter(checkLimit()), watchers: make(map[*Watcher]bool), users: make(map[uint32]*userBudget),
 	}
 	t.Cleanup(h.Close)
-	return &quiet{h.newWatcher(way, func(selector.Install) {}), t}
+	return &quiet{h.newWatcher(path, func(selector.Install) {}), t}
 }
 
 // now does what the goroutine does when a file is to be looked at.
-func (q *quiet) now(act func(w *Watcher)) { q.ask(func(time.Time) { act(q.Watcher) }) }
+func (q *quiet) now(act func(w *Watcher)) { q.withRoot(func(time.Time) { act(q.Watcher) }) }
 
 // pending reports whether the kernel has events: it puts them there before the system call that
 // caused them returns.
@@ -64,7 +65,7 @@ func (q *quiet) pending() bool {
 // drain reads what there is, and reports whether any of it mattered.
 func (q *quiet) drain() bool {
 	q.t.Helper()
-	buf := make([]byte, queue)
+	buf := make([]byte, readBufferSize)
 	for q.pending() {
 		got, err := q.hub.notify.file.Read(buf)
 		must(q.t, err)
@@ -130,7 +131,7 @@ func TestAWatchThatNobodyNeedsIsGivenUp(t *testing.T) {
 	if !q.drain() {
 		t.Error("the link that was turned did not matter")
 	}
-	q.now((*Watcher).follow)
+	q.now((*Watcher).rewatch)
 	eventually(t, "the watch of the directory that the link led to is given up", func() bool {
 		q.drain()
 		churn(t, elsewhere)
@@ -143,7 +144,7 @@ func TestLookingWakesNobody(t *testing.T) {
 	_, path := installed(t)
 	q := following(t, path)
 	requireReady(t, Check(RootedPath{Path: path}))
-	q.now((*Watcher).follow)
+	q.now((*Watcher).rewatch)
 	if q.pending() {
 		t.Error("looking at the file caused events, and would do so for ever")
 	}
@@ -155,14 +156,14 @@ func TestTwoPathsToOneDirectoryShareAWatch(t *testing.T) {
 	_, path := installed(t)
 	dir := filepath.Dir(path)
 	q := following(t, path)
-	points := map[string]*point{
+	points := map[string]*watchPoint{
 		dir:         {},
 		dir + "/.":  {names: map[string]bool{"a": true}},
 		dir + "/..": {},
-		dir + "//":  {names: map[string]bool{"b": true}, leaf: true},
+		dir + "//":  {names: map[string]bool{"b": true}, hasEnd: true},
 	}
 	for range 20 { // each time in another order
-		q.now(func(w *Watcher) { w.watch(points) })
+		q.now(func(w *Watcher) { w.addWatches(points) })
 		q.drain()
 		for _, name := range []string{"a", "b"} {
 			put(t, filepath.Join(dir, name), nil)
@@ -251,7 +252,7 @@ func TestOverflowsHaveEverybodyLookNowAndThen(t *testing.T) {
 		}
 	}
 	took := time.Since(begin) // of a busy machine, it may be long
-	if most := 2 + int(took/overflowPause); looks > most {
+	if most := 2 + int(took/overflowInterval); looks > most {
 		t.Errorf("100 overflows within %s led to %d looks, want at most %d", took, looks, most)
 	}
 	eventually(t, "there is a look after the last overflow", q.drain)

@@ -170,21 +170,21 @@ func TestAFolderThatIsMountedOverIsWatchedInItsPlace(t *testing.T) {
 			q := unbegun(t, a.sees(path))
 			tellingAll := func(act func(time.Time)) {
 				now := time.Now()
-				q.now(func(w *Watcher) { act(now); w.timePassed(now.Add(shortSettle)) })
+				q.now(func(w *Watcher) { act(now); w.handleTimer(now.Add(shortSettle)) })
 			}
-			tellingAll(q.begin)
+			tellingAll(q.start)
 			a.do("mount --bind " + filepath.Dir(other) + " " + filepath.Dir(path))
-			tellingAll(q.lookUnasked)
-			if image := imageOf(t, other); q.told.State != selector.StateReady || q.told.Image != image {
-				t.Errorf("with the mount, %+v was told, want %s", q.told, image)
+			tellingAll(q.resync)
+			if image := imageOf(t, other); q.reported.State != selector.StateReady || q.reported.Image != image {
+				t.Errorf("with the mount, %+v was told, want %s", q.reported, image)
 			}
 			q.drain()
 			image := moveInto(t, other)
 			if !q.drain() {
 				t.Fatal("a change in the folder that is seen there did not matter")
 			}
-			if tellingAll(q.happened); q.told.Image != image {
-				t.Errorf("after the change, %+v was told, want %s", q.told, image)
+			if tellingAll(q.handleEvents); q.reported.Image != image {
+				t.Errorf("after the change, %+v was told, want %s", q.reported, image)
 			}
 		})
 	}
@@ -198,7 +198,7 @@ func TestAChangeBelowAMountThatWasNotSeenIsToldByTheNextLook(t *testing.T) {
 	other := filepath.Join(mkdir(t, root, "other"), "prog")
 	must(t, os.Link(path, other))
 	a := newApart(t)
-	w := watchingWay(t, shortSettle, pace{idle: shortSettle, eager: never}, a.sees(path))
+	w := watchingWay(t, shortSettle, intervals{resync: shortSettle, retry: never}, a.sees(path))
 	awaitReady(t, w, imageOf(t, path))
 	a.do("mount --bind " + filepath.Dir(other) + " " + filepath.Dir(path))
 	for range 3 {

@@ -8,13 +8,12 @@ import (
 	"strings"
 )
 
-// scriptLineLen is BINPRM_BUF_SIZE of include/uapi/linux/binfmts.h (Linux 5.1): all of a file that
-// the kernel looks at to tell what it is.
+// scriptLineLen is BINPRM_BUF_SIZE of include/uapi/linux/binfmts.h (Linux 5.1): the kernel reads that much of a file to find
+// its format.
 const scriptLineLen = 256
 
-// scriptInterpreter reads the first line of a script as load_script in fs/binfmt_script.c does
-// (Linux 6.12): blanks are skipped, and the path ends at the next one. isScript is false for any
-// other file.
+// scriptInterpreter parses the first line of a script as load_script in fs/binfmt_script.c does (Linux 6.12). It skips blanks,
+// and the path ends at the next blank. isScript is false for any other file.
 func scriptInterpreter(head []byte) (path string, isScript bool, err error) {
 	rest, isScript := bytes.CutPrefix(head, []byte("#!"))
 	if !isScript {
@@ -33,7 +32,7 @@ func scriptInterpreter(head []byte) (path string, isScript bool, err error) {
 	case len(trimmed) == 0:
 		return "", true, errors.New("the script names no interpreter")
 	case !strings.HasPrefix(string(trimmed), "/"):
-		// The kernel takes it from the working directory of the server, which is not ours.
+		// The kernel resolves it in the working directory of the server, which this process does not share.
 		return "", true, errors.New("the script's interpreter is a relative path")
 	}
 	return string(trimmed), true, nil

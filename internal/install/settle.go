@@ -13,47 +13,46 @@ import (
 	"ebpf-upgrader/internal/sys"
 )
 
-// longestSettle is how many settle times a file that keeps changing is waited for: 0.8 s for the usual
-// 200 ms. What it is by then is decided by the checks, which refuse a file that is still open for writing.
-const longestSettle = 4
+// maxSettleFactor is how many settle times a changing file may take: 0.8 s for the default of 200 ms. The file is checked
+// then; the check fails while it is open for writing.
+const maxSettleFactor = 4
 
-// WaitSettled waits until the file at the end of a way has stood unchanged for settle, and at most four
-// times that. A file that was last changed longer ago is not waited for, and neither is
-// what is no regular file or missing. It returns early when ctx ends. It opens nothing.
-func WaitSettled(ctx context.Context, way RootedPath, settle time.Duration) {
-	way = way.absolute()
-	limit := time.Now().Add(longestSettle * settle)
-	for m := settling(way); m != (mark{}); {
-		wait := min(m.restless(settle, time.Now()), time.Until(limit))
+// WaitSettled waits until the file at a path has not changed for settle, and at most four times that. It returns at once for a
+// file that has settled before, is missing, or is not a regular file. It returns early when ctx ends. It opens no file.
+func WaitSettled(ctx context.Context, path RootedPath, settle time.Duration) {
+	path = path.absolute()
+	limit := time.Now().Add(maxSettleFactor * settle)
+	for v := currentVersion(path); v != (version{}); {
+		wait := min(v.untilSettled(settle, time.Now()), time.Until(limit))
 		if wait <= 0 || sys.WaitFor(ctx.Done(), wait) {
 			return
 		}
-		now := settling(way)
-		if now == m {
+		now := currentVersion(path)
+		if now == v {
 			return
 		}
-		m = now
+		v = now
 	}
 }
 
-// settling is the zero mark also where the file system does not answer in time.
-func settling(way RootedPath) mark {
-	m, _ := within(answerWithin, func() mark {
-		root, err := way.open()
+// currentVersion is zero also where the file system does not answer in time.
+func currentVersion(path RootedPath) version {
+	v, _ := within(fileTimeout, func() version {
+		root, err := path.open()
 		if err != nil {
-			return mark{}
+			return version{}
 		}
 		defer func() { _ = unix.Close(root) }()
-		s := way.sight(root, nil)
-		return s.markOf(way.Path)
+		s := path.inspector(root, nil)
+		return s.versionOf(path.Path)
 	})
-	return m
+	return v
 }
 
-// restless is how long the file has yet to stand unchanged. Only ctime cannot be set back by who
-// writes. One that lies in the future says nothing, and the whole settle time is waited for.
-func (m mark) restless(settle time.Duration, now time.Time) time.Duration {
-	age := now.Sub(m.ctime.time())
+// untilSettled returns how long the file must still stay unchanged. It uses ctime, because a writer cannot set it back. A time
+// in the future has no meaning, so the whole settle time is left.
+func (v version) untilSettled(settle time.Duration, now time.Time) time.Duration {
+	age := now.Sub(v.ctime.time())
 	if age < 0 {
 		return settle
 	}

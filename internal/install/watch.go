@@ -16,55 +16,51 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Watcher tells what stands at the end of a way, and each change of it. See [Hub.Watch].
+// Watcher reports the install at a path, and each change of it. See [Hub.Watch].
 type Watcher struct {
-	hub    *Hub
-	way    RootedPath
-	settle time.Duration
-	pace   pace
-	owner  *owner
-	report func(selector.Install)
-	wake   chan struct{}
-	stop   chan struct{}
-	// lost says that a watch has gone. blind, which the goroutine alone writes, that the kernel refused
-	// one that would tell of changes.
-	lost, blind atomic.Bool
-	// asking is since when a file system is waited for, as time since the hub began; 0 for not at all.
-	asking atomic.Int64
+	hub       *Hub
+	path      RootedPath
+	settle    time.Duration
+	intervals intervals
+	budget    *userBudget
+	report    func(selector.Install)
+	wake      chan struct{}
+	stop      chan struct{}
+	// watchLost is true if the kernel has removed a watch. polled is true if it has refused one; only the goroutine writes it.
+	watchLost, polled atomic.Bool
+	// blockedSince is when a check began to wait for its turn or a file system, as time since the start of the hub; 0: not at all.
+	blockedSince atomic.Int64
 
-	mu      sync.Mutex // held while something is told; guards the next two
+	mu      sync.Mutex // held during a report; guards closed and pending
 	closed  bool
-	checked *answer
+	pending *pendingCheck
 
-	// The rest belongs to the goroutine.
+	// The other fields belong to the goroutine.
 
-	// root is the root directory, while a file system is asked, and unseen why there is none.
-	root   int
-	unseen error
-	sight  sight
-	// points is the way as it is watched.
-	points map[string]*point
-	// restless is when the first change was seen that was not told yet, and latest when the last
-	// one; zero when there is none.
-	restless, latest time.Time
-	// seen is the mark at the latest change.
-	seen mark
-	// told is what was told last, with its mark; known says that something was.
-	told     selector.Install
-	toldMark mark
-	known    bool
-	lastLook time.Time
-	// reopened is when a file that was open for writing was opened once more.
-	reopened time.Time
+	// root is the root directory during a check, and rootErr why it could not be opened.
+	root      int
+	rootErr   error
+	inspector inspector
+	// points are the watched points of the path.
+	points map[string]*watchPoint
+	// dirtySince is the time of the first change that was not reported, and lastChange that of the last one; zero if none.
+	dirtySince, lastChange time.Time
+	// lastVersion is the version of the file at lastChange.
+	lastVersion version
+	// reported is the last reported install, with its version, if hasReported is true.
+	reported        selector.Install
+	reportedVersion version
+	hasReported     bool
+	lastResync      time.Time
+	// lastReopen is when a file that was open for writing was last opened again.
+	lastReopen time.Time
 }
 
-// Look has the way looked at soon, as after a change: its root can be opened again, say. It does not
-// wait.
-func (w *Watcher) Refresh() { w.heard() }
+// Refresh checks the path soon, as after a change: its root can be opened again, for example. It does not wait.
+func (w *Watcher) Refresh() { w.onChange() }
 
-// Close ends the watch. After it has returned nothing is told any more. It does not wait for a file
-// system that does not answer; a thread that waits for one ends when it does. It may be called more
-// than once.
+// Close ends the watch. After its return, nothing is reported. It does not wait for a file system that does not answer; a
+// blocked thread ends when that answers. A second call does nothing.
 func (w *Watcher) Close() {
 	w.mu.Lock()
 	if !w.closed {
@@ -75,14 +71,14 @@ func (w *Watcher) Close() {
 	w.hub.forget(w)
 }
 
-// bereft implements listener.
-func (w *Watcher) bereft() {
-	w.lost.Store(true)
-	w.heard()
+// onWatchLost implements listener.
+func (w *Watcher) onWatchLost() {
+	w.watchLost.Store(true)
+	w.onChange()
 }
 
-// heard implements listener.
-func (w *Watcher) heard() {
+// onChange implements listener.
+func (w *Watcher) onChange() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
@@ -90,156 +86,168 @@ func (w *Watcher) heard() {
 }
 
 func (w *Watcher) run() {
-	defer w.hub.notify.drop(w) // what was watched while Close did the same
-	if !w.ask(w.begin) {
+	defer w.hub.notify.drop(w) // drops watches added during Close
+	if !w.withRoot(w.start) {
 		return
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		timer.Reset(time.Until(w.deadline()))
-		act := w.timePassed
+		timer.Reset(time.Until(w.nextDeadline()))
+		act := w.handleTimer
 		select {
 		case <-w.stop:
 			return
 		case <-w.wake:
-			act = w.happened
+			act = w.handleEvents
 		case <-timer.C:
 		}
-		if !w.ask(act) || !w.rest() {
+		if !w.withRoot(act) || !w.coalesce() {
 			return
 		}
 	}
 }
 
-// ask has act look at files, when the owner's turn has come. It reports whether to go on.
-func (w *Watcher) ask(act func(now time.Time)) bool {
-	w.asking.Store(max(1, int64(time.Since(w.hub.started))))
-	defer w.asking.Store(0)
-	return w.owner.do(w.stop, func() {
-		if w.root, w.unseen = w.way.open(); w.unseen == nil {
+// withRoot calls act with the root open, once the budget of the owner allows it. It reports whether to go on.
+func (w *Watcher) withRoot(act func(now time.Time)) bool {
+	w.blockedSince.Store(max(1, int64(time.Since(w.hub.started))))
+	defer w.blockedSince.Store(0)
+	return w.budget.run(w.stop, func() {
+		if w.root, w.rootErr = w.path.open(); w.rootErr == nil {
 			defer func() { _ = unix.Close(w.root) }()
-			w.sight = w.way.sight(w.root, w.hub.answers)
+			w.inspector = w.path.inspector(w.root, w.hub.cache)
 		}
 		act(time.Now())
 	})
 }
 
-// rest lets events gather, and reports whether to go on.
-func (w *Watcher) rest() bool {
-	return w.pace.busy == 0 || !sys.WaitFor(w.stop, w.pace.busy)
+// coalesce waits for more events, and reports whether to go on.
+func (w *Watcher) coalesce() bool {
+	return w.intervals.coalesce == 0 || !sys.WaitFor(w.stop, w.intervals.coalesce)
 }
 
-// begin looks at what stands there before any event: as a change that may have settled long ago.
-func (w *Watcher) begin(now time.Time) {
-	w.follow()
-	w.lastLook = now
-	w.seen = w.mark()
-	w.restless = now
-	w.latest = now.Add(min(0, w.seen.restless(w.settle, now)-w.settle))
-	w.timePassed(now)
+// start checks the file before any event, as a change that may have settled long ago.
+func (w *Watcher) start(now time.Time) {
+	w.rewatch()
+	w.lastResync = now
+	w.lastVersion = w.version()
+	w.dirtySince = now
+	w.lastChange = now.Add(min(0, w.lastVersion.untilSettled(w.settle, now)-w.settle))
+	w.handleTimer(now)
 }
 
-func (w *Watcher) happened(now time.Time) {
-	w.follow()
-	w.reopen(now)
-	w.changed(now)
+func (w *Watcher) handleEvents(now time.Time) {
+	w.rewatch()
+	w.recheckWritten(now)
+	w.noteChange(now)
 }
 
-// reopen has a file that was open for writing opened once more: who wrote to it may have closed it, which its mark does
-// not tell.
-func (w *Watcher) reopen(now time.Time) {
-	w.reopened = now
-	w.hub.answers.closed(w.mark())
+// recheckWritten has a file opened again that was open for writing. Its version does not show that the writer has closed it.
+func (w *Watcher) recheckWritten(now time.Time) {
+	w.lastReopen = now
+	w.hub.cache.dropWritten(w.version())
 }
 
-func (w *Watcher) changed(now time.Time) {
-	if w.restless.IsZero() {
-		w.restless = now
+func (w *Watcher) noteChange(now time.Time) {
+	if w.dirtySince.IsZero() {
+		w.dirtySince = now
 	}
-	w.latest, w.seen = now, w.mark()
-	w.warn()
+	w.lastChange, w.lastVersion = now, w.version()
+	w.reportUnready()
 }
 
-// warn does not let a file that was told as ready pass for that while it is written to: servers that
-// are asked now would not survive. Any other change can wait, for whoever asks a server compares the
-// image that was told with the one that is there.
-func (w *Watcher) warn() {
-	if w.told.State != selector.StateReady || w.seen.Image != w.told.Image {
+// reportUnready reports at once that a ready file is being written to: a server signalled now would die. Any other change can
+// settle first, because each delivery compares the reported image with the current one.
+func (w *Watcher) reportUnready() {
+	if w.reported.State != selector.StateReady || w.lastVersion.Image != w.reported.Image {
 		return
 	}
-	if i, m := w.look(); i.State == selector.StateUnready {
-		w.tell(i, m)
+	if i, v := w.inspect(); i.State == selector.StateUnready {
+		w.reportChange(i, v)
 	}
 }
 
-// settled is when what changed last may be looked at.
-func (w *Watcher) settled() time.Time {
-	quiet, longest := w.latest.Add(w.settle), w.restless.Add(longestSettle*w.settle)
+// settlesAt returns when the last change may be reported.
+func (w *Watcher) settlesAt() time.Time {
+	quiet, longest := w.lastChange.Add(w.settle), w.dirtySince.Add(maxSettleFactor*w.settle)
 	if quiet.Before(longest) {
 		return quiet
 	}
 	return longest
 }
 
-func (w *Watcher) deadline() time.Time {
-	if !w.restless.IsZero() && w.settled().Before(w.nextLook()) {
-		return w.settled()
+func (w *Watcher) nextDeadline() time.Time {
+	if !w.dirtySince.IsZero() && w.settlesAt().Before(w.nextResync()) {
+		return w.settlesAt()
 	}
-	return w.nextLook()
+	return w.nextResync()
 }
 
-// nextLook is when the file is looked at without any reason: for all ways at the same time, as far as
-// there is no hurry, so that the host is woken once.
-func (w *Watcher) nextLook() time.Time {
-	if w.blind.Load() || w.told.State == selector.StateUnready {
-		return w.lastLook.Add(min(w.pace.eager, w.pace.idle))
+// nextResync returns when the file is checked without an event. All paths have the same time unless one is urgent, so the host
+// is woken once.
+func (w *Watcher) nextResync() time.Time {
+	if w.polled.Load() || w.reported.State == selector.StateUnready {
+		return w.lastResync.Add(min(w.intervals.retry, w.intervals.resync))
 	}
-	since := w.lastLook.Sub(w.hub.started)
-	return w.hub.started.Add(since.Truncate(w.pace.idle) + w.pace.idle)
+	since := w.lastResync.Sub(w.hub.started)
+	return w.hub.started.Add(since.Truncate(w.intervals.resync) + w.intervals.resync)
 }
 
-func (w *Watcher) timePassed(now time.Time) {
-	if !now.Before(w.nextLook()) {
-		w.lookUnasked(now)
+func (w *Watcher) handleTimer(now time.Time) {
+	if !now.Before(w.nextResync()) {
+		w.resync(now)
 	}
-	if w.restless.IsZero() || now.Before(w.settled()) {
+	if w.dirtySince.IsZero() || now.Before(w.settlesAt()) {
 		return
 	}
-	// Not every write makes an event (one into a shared mapping does not), so the file has to look
-	// the same as well.
-	if m := w.mark(); m != w.seen && now.Before(w.restless.Add(longestSettle*w.settle)) {
-		w.latest, w.seen = now, m
+	// Not every write makes an event (one into a shared mapping does not), so the version must be the same, too.
+	if v := w.version(); v != w.lastVersion && now.Before(w.dirtySince.Add(maxSettleFactor*w.settle)) {
+		w.lastChange, w.lastVersion = now, v
 		return
 	}
-	w.restless, w.latest = time.Time{}, time.Time{}
-	w.tell(w.look())
+	w.dirtySince, w.lastChange = time.Time{}, time.Time{}
+	w.reportChange(w.inspect())
 }
 
-// lookUnasked catches what made no event, such as a mount over a directory of the path.
-func (w *Watcher) lookUnasked(now time.Time) {
-	w.lastLook = now
-	if w.blind.Load() && now.Sub(w.reopened) >= w.pace.idle {
-		w.reopen(now)
+// resync finds changes without an event, such as a mount over a directory of the path.
+func (w *Watcher) resync(now time.Time) {
+	w.lastResync = now
+	if w.polled.Load() && now.Sub(w.lastReopen) >= w.intervals.resync {
+		w.recheckWritten(now)
 	}
-	w.follow()
-	if i, m := w.look(); w.restless.IsZero() && !w.isTold(i, m) {
-		w.changed(now)
+	w.rewatch()
+	if i, v := w.inspect(); w.dirtySince.IsZero() && !w.isReported(i, v) {
+		w.noteChange(now)
 	}
 }
 
-func (w *Watcher) isTold(i selector.Install, m mark) bool {
-	return w.known && m == w.toldMark && reflect.DeepEqual(i, w.told)
+func (w *Watcher) isReported(i selector.Install, v version) bool {
+	return w.hasReported && v == w.reportedVersion && reflect.DeepEqual(i, w.reported)
 }
 
-func (w *Watcher) tell(i selector.Install, m mark) {
-	if w.isTold(i, m) {
+func (w *Watcher) reportChange(i selector.Install, v version) {
+	if w.isReported(i, v) {
 		return
 	}
-	w.told, w.toldMark, w.known = i, m, true
+	w.reported, w.reportedVersion, w.hasReported = i, v, true
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.closed {
 		w.report(i)
 	}
+}
+
+// inspect returns the install and its version, if the root could be opened.
+func (w *Watcher) inspect() (selector.Install, version) {
+	if w.rootErr != nil {
+		return noRoot(w.path.Path, w.rootErr), version{}
+	}
+	return w.inspector.inspect(w.path.Path)
+}
+
+func (w *Watcher) version() version {
+	if w.rootErr != nil {
+		return version{}
+	}
+	return w.inspector.versionOf(w.path.Path)
 }

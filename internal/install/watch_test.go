@@ -21,7 +21,7 @@ const (
 )
 
 // eventsOnly never looks by itself, so that whatever is told was told because of an event.
-func eventsOnly() pace { return pace{idle: never, eager: never} }
+func eventsOnly() intervals { return intervals{resync: never, retry: never} }
 
 // watched is a Watcher of which the latest that it told can be taken.
 type watched struct {
@@ -29,30 +29,30 @@ type watched struct {
 	said chan selector.Install
 }
 
-func watching(t *testing.T, path string, p pace) *watched {
+func watching(t *testing.T, path string, p intervals) *watched {
 	t.Helper()
 	return watchingWay(t, shortSettle, p, RootedPath{Path: path})
 }
 
-func watchingWay(t *testing.T, settle time.Duration, p pace, way RootedPath) *watched {
+func watchingWay(t *testing.T, settle time.Duration, p intervals, path RootedPath) *watched {
 	t.Helper()
-	w := unwatched(t, settle, p, way)
+	w := unwatched(t, settle, p, path)
 	go w.run()
 	return w
 }
 
 // unwatched has not begun.
-func unwatched(t *testing.T, settle time.Duration, p pace, way RootedPath) *watched {
+func unwatched(t *testing.T, settle time.Duration, p intervals, path RootedPath) *watched {
 	t.Helper()
 	h := newHub(settle, p)
 	t.Cleanup(h.Close)
 	w := &watched{said: make(chan selector.Install, 1)}
-	w.Watcher = h.newWatcher(way, w.put)
+	w.Watcher = h.newWatcher(path, w.put)
 	return w
 }
 
 // now does what the Watcher's goroutine does when a file is to be looked at.
-func (w *watched) now(look func()) { w.ask(func(time.Time) { look() }) }
+func (w *watched) now(inspect func()) { w.withRoot(func(time.Time) { inspect() }) }
 
 // put has one goroutine that calls it, so that the last line never waits.
 func (w *watched) put(i selector.Install) {
@@ -277,7 +277,7 @@ func TestAnUnreadyFileIsLookedAtAgainWhenItChanges(t *testing.T) {
 func TestAnUnreadyFileIsLookedAtAgainBecauseOfOthers(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
-	w := watching(t, path, pace{idle: never, eager: shortSettle})
+	w := watching(t, path, intervals{resync: never, retry: shortSettle})
 	interpreter := filepath.Join(root, "interpreter")
 	image := replace(t, path, []byte("#!"+interpreter+"\n"))
 	awaitState(t, w, selector.StateUnready, `interpreter "`+interpreter+`": no such file or directory`)
@@ -290,7 +290,7 @@ func TestWhatMakesNoEventIsSeenByTheRegularLook(t *testing.T) {
 	root, path := installed(t)
 	interpreter := put(t, filepath.Join(root, "interpreter"), static().bytes())
 	replace(t, path, []byte("#!"+interpreter+"\n"))
-	w := watching(t, path, pace{idle: shortSettle, eager: never})
+	w := watching(t, path, intervals{resync: shortSettle, retry: never})
 	awaitReady(t, w, imageOf(t, path))
 	must(t, os.Remove(interpreter))
 	awaitState(t, w, selector.StateUnready, `interpreter "`+interpreter+`": no such file or directory`)

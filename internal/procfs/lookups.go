@@ -29,8 +29,6 @@ const (
 	// resultTTL is how long a late result is kept. It serves every inspection of that time: the inspection of a process and
 	// the one right before its signal get the same result.
 	resultTTL = 2 * time.Second
-	// maxStuck is how many lookups of one user may be stuck. Each of them blocks a thread of this process.
-	maxStuck = 4
 )
 
 // waitLimit bounds the time that inspections wait for the file systems and processes of one user: a quarter in the long
@@ -84,7 +82,7 @@ type lookups struct {
 	// stuck counts the abandoned lookups that have not ended, by user.
 	stuck map[uint32]int
 
-	// stuckReads counts the reads of memory among them, and usersAtLimit the users with maxStuck. throttledUntil is when no
+	// stuckReads counts the reads of memory among them, and usersAtLimit the users with budget.MaxStuck. throttledUntil is when no
 	// user is in debt any more, in ns since 1970. All of them are written with mu held, and read without.
 	stuckReads, usersAtLimit, throttledUntil atomic.Int64
 }
@@ -130,7 +128,7 @@ func (l *lookups) admit(key lookupKey, owner uint32, since time.Time, timeout ti
 			return nil, 0, errFileTimeout
 		}
 	}
-	if l.stuck[owner] >= maxStuck {
+	if l.stuck[owner] >= budget.MaxStuck {
 		return nil, 0, errTooManyStuck
 	}
 	return nil, max(0, min(timeout, l.meter.Credit(owner, time.Now()))), nil
@@ -172,9 +170,9 @@ func (l *lookups) countStuck(key lookupKey, owner uint32, by int) {
 		delete(l.stuck, owner)
 	}
 	switch {
-	case before < maxStuck && after >= maxStuck:
+	case before < budget.MaxStuck && after >= budget.MaxStuck:
 		l.usersAtLimit.Add(1)
-	case before >= maxStuck && after < maxStuck:
+	case before >= budget.MaxStuck && after < budget.MaxStuck:
 		l.usersAtLimit.Add(-1)
 	}
 	if key.name == memoryName {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 )
 
@@ -145,7 +146,7 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	var last opening
-	for pid := range selector.PID(maxStuck) {
+	for pid := range selector.PID(budget.MaxStuck) {
 		last = newOpening(t)
 		defer last.release(t)
 		if _, err := l.run(about(pid+1), 7, time.Time{}, last.fd, last.ask); !errors.Is(err, errFileTimeout) {

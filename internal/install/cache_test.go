@@ -43,18 +43,18 @@ func opensOf(t *testing.T, path string) (count func() int) {
 // old has the file stand unchanged for longer than a tick of its file system's clock.
 func old(t *testing.T, path string) {
 	t.Helper()
-	s := sight{answers: newAnswers()}
+	s := inspector{cache: newCache()}
 	root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 	must(t, err)
 	defer func() { _ = unix.Close(root) }()
 	s.root = root
-	m := s.markOf(path)
-	for time.Since(m.ctime.time()) < tick {
+	m := s.versionOf(path)
+	for time.Since(m.ctime.time()) < clockTick {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func eagerly() pace { return pace{idle: 5 * time.Millisecond, eager: 5 * time.Millisecond} }
+func eagerly() intervals { return intervals{resync: 5 * time.Millisecond, retry: 5 * time.Millisecond} }
 
 func TestHub_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	t.Parallel()
@@ -64,11 +64,11 @@ func TestHub_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	opens := opensOf(t, path)
 	w := unwatched(t, shortSettle, eagerly(), RootedPath{Path: path})
 	for range 20 {
-		w.now(func() { w.begin(time.Now()) })
+		w.now(func() { w.start(time.Now()) })
 		if n := opens(); n != 1 {
 			t.Fatalf("the file was opened %d times, want once", n)
 		}
-		w.now(func() { w.lookUnasked(time.Now()) })
+		w.now(func() { w.resync(time.Now()) })
 	}
 	if i := w.Check(); i.State != selector.StateUnready || opens() != 1 {
 		t.Errorf("%+v after %d opens", i, opens())
@@ -102,7 +102,7 @@ func TestHub_RememberedAnswers_OpensNothing(t *testing.T) {
 	first := newHub(shortSettle, eventsOnly())
 	want := map[string]selector.Install{}
 	for _, path := range []string{ready, cut} {
-		want[path] = check(RootedPath{Path: path}, first.answers)
+		want[path] = check(RootedPath{Path: path}, first.cache)
 	}
 	text, err := json.Marshal(first.CachedChecks())
 	must(t, err)
@@ -114,7 +114,7 @@ func TestHub_RememberedAnswers_OpensNothing(t *testing.T) {
 	second.RestoreChecks(kept)
 	for _, path := range []string{ready, cut} {
 		opens, interpreters := opensOf(t, path), opensOf(t, interpreter)
-		got := check(RootedPath{Path: path}, second.answers)
+		got := check(RootedPath{Path: path}, second.cache)
 		if opens()+interpreters() > 0 {
 			t.Errorf("%s was opened again", path)
 		}
@@ -151,14 +151,14 @@ func TestHub_OpenForWriting_IsOpenedAgainWhenClosed(t *testing.T) {
 
 func TestAnswers_OneUserHasMany_OthersStay(t *testing.T) {
 	t.Parallel()
-	a := newAnswers()
-	of := func(ino uint64) question { return question{mark: mark{Image: selector.Image{Ino: ino}}} }
-	told := func() (string, bool, error) { return "", false, nil }
-	_, _, _ = a.ask(of(1), 1, told)
-	for i := range uint64(2 * mostAnswers) {
-		_, _, _ = a.ask(of(i+2), 2, told)
+	a := newCache()
+	of := func(ino uint64) cacheKey { return cacheKey{version: version{Image: selector.Image{Ino: ino}}} }
+	reported := func() (string, bool, error) { return "", false, nil }
+	_, _, _ = a.get(of(1), 1, reported)
+	for i := range uint64(2 * maxCached) {
+		_, _, _ = a.get(of(i+2), 2, reported)
 	}
-	if len(a.all) > mostAnswers || a.all[of(1)] == nil {
+	if len(a.all) > maxCached || a.all[of(1)] == nil {
 		t.Errorf("%d answers, that of the other user is kept: %t", len(a.all), a.all[of(1)] != nil)
 	}
 }
@@ -216,7 +216,7 @@ func TestWay_UserMayNotSearch_OpensNothing(t *testing.T) {
 		t.Errorf("the file was opened %d times", n)
 	}
 	w.hub.notify.mu.Lock()
-	for _, spot := range w.hub.notify.spots {
+	for _, spot := range w.hub.notify.watches {
 		if spot.names["prog"] != nil {
 			t.Error("the folder is watched")
 		}

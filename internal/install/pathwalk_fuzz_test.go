@@ -36,7 +36,7 @@ func FuzzChain(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer func() { _ = unix.Close(root) }()
-		points, walkErr := chain(&sight{root: root}, path)
+		points, walkErr := walkPath(&inspector{root: root}, path)
 		for at := range points {
 			if !strings.HasPrefix(at, "/") || strings.Contains(at, "/../") {
 				t.Errorf("%q is no place below the root", at)
@@ -59,13 +59,13 @@ func theKernels(root int, path string) (unix.Statx_t, bool) {
 		return s, false
 	}
 	defer func() { _ = unix.Close(fd) }()
-	s, err = statOf(fd)
+	s, err = statx(fd)
 	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
-func endsAt(points map[string]*point, s unix.Statx_t) bool {
+func endsAt(points map[string]*watchPoint, s unix.Statx_t) bool {
 	for _, p := range points {
-		if p.file && p.image == imageOfStat(&s) {
+		if p.isEnd && p.image == statxImage(&s) {
 			return true
 		}
 	}

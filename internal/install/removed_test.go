@@ -14,8 +14,8 @@ import (
 // deaf hears nothing.
 type deaf struct{ _ byte } // so that each has an address of its own
 
-func (*deaf) heard()  {}
-func (*deaf) bereft() {}
+func (*deaf) onChange()    {}
+func (*deaf) onWatchLost() {}
 
 // TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain: who adds one that is there already gets its number, and does
 // not hold it yet.
@@ -26,30 +26,30 @@ func TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain(t *testing.T) {
 	fd, err := unix.Open(t.TempDir(), unix.O_PATH|unix.O_CLOEXEC, 0)
 	must(t, err)
 	defer func() { _ = unix.Close(fd) }()
-	add := func() (held map[int32]map[string]bool, began uint64) {
-		began = n.begin()
+	add := func() (wds map[int32]map[string]bool, generation uint64) {
+		generation = n.generation()
 		wd, err := n.add(fd, maskSelf|maskNames)
 		must(t, err)
-		return map[int32]map[string]bool{wd: {"a": true}}, began
+		return map[int32]map[string]bool{wd: {"a": true}}, generation
 	}
 	first, next := new(deaf), new(deaf)
-	held, began := add()
-	if !n.hold(first, held, began) {
+	wds, generation := add()
+	if !n.replace(first, wds, generation) {
 		t.Fatal("a new watch cannot be held")
 	}
 	n.drop(first)
-	held, began = add()
+	wds, generation = add()
 	n.mu.Lock()
-	for wd := range held {
-		n.spot(wd).orphan = time.Now().Add(-orphanage)
+	for wd := range wds {
+		n.watchFor(wd).unusedSince = time.Now().Add(-unusedTTL)
 	}
 	n.mu.Unlock()
 	n.sweep()
-	if n.hold(next, held, began) {
+	if n.replace(next, wds, generation) {
 		t.Error("a watch is held that was given up")
 	}
-	held, began = add()
-	if !n.hold(next, held, began) {
+	wds, generation = add()
+	if !n.replace(next, wds, generation) {
 		t.Error("the watch cannot be held when it was added again")
 	}
 }
@@ -57,20 +57,20 @@ func TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain(t *testing.T) {
 // TestEndingsAreRemembered as long as there is room, and assumed when there is none any more.
 func TestEndingsAreRemembered(t *testing.T) {
 	t.Parallel()
-	var e endings
+	var e removedWDs
 	mine := map[int32]map[string]bool{-1: nil}
-	e.note(-1)
+	e.add(-1)
 	since := e.count
-	for i := range len(e.latest) {
-		e.note(int32(i))
+	for i := range len(e.lastChange) {
+		e.add(int32(i))
 	}
-	if e.any(mine, since) {
+	if e.containsAny(mine, since) {
 		t.Error("one that ended before is taken for one that ended since")
 	}
-	if !e.any(mine, since-1) {
+	if !e.containsAny(mine, since-1) {
 		t.Error("more endings than can be remembered have lost one")
 	}
-	if e.note(-1); !e.any(mine, e.count-1) {
+	if e.add(-1); !e.containsAny(mine, e.count-1) {
 		t.Error("the latest is not known")
 	}
 }

@@ -16,16 +16,16 @@ import (
 )
 
 // where writes the points below dir as "directory: names", sorted; "" is dir itself.
-func where(points map[string]*point, dir string) string {
+func where(points map[string]*watchPoint, dir string) string {
 	var lines []string
 	for _, path := range slices.Sorted(maps.Keys(points)) {
 		p := points[path]
 		below, ok := strings.CutPrefix(path, dir)
-		if !ok || p.file {
+		if !ok || p.isEnd {
 			continue
 		}
 		line := below + ": " + strings.Join(slices.Sorted(maps.Keys(p.names)), " ")
-		if p.leaf {
+		if p.hasEnd {
 			line += " (leaf)"
 		}
 		lines = append(lines, line)
@@ -34,12 +34,12 @@ func where(points map[string]*point, dir string) string {
 }
 
 // chainOf is the way from this process's own root.
-func chainOf(t *testing.T, path string) map[string]*point {
+func chainOf(t *testing.T, path string) map[string]*watchPoint {
 	t.Helper()
 	root, err := (&RootedPath{}).open()
 	must(t, err)
 	defer func() { must(t, unix.Close(root)) }()
-	points, err := chain(&sight{root: root}, path)
+	points, err := walkPath(&inspector{root: root}, path)
 	must(t, err)
 	return points
 }
@@ -81,7 +81,7 @@ func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
 	dir := t.TempDir()
 	end := put(t, filepath.Join(dir, "end"), static().bytes())
 	last := end
-	for i := range deepestLink + 1 {
+	for i := range maxLinks + 1 {
 		link := filepath.Join(dir, "link"+strings.Repeat("x", i))
 		must(t, os.Symlink(last, link))
 		last = link
@@ -94,11 +94,11 @@ func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
 
 func TestTheFileIsAPointOfItsOwn(t *testing.T) {
 	t.Parallel()
-	file := put(t, filepath.Join(t.TempDir(), "file"), nil)
-	if p := chainOf(t, file)[file]; p == nil || !p.file {
+	isEnd := put(t, filepath.Join(t.TempDir(), "file"), nil)
+	if p := chainOf(t, isEnd)[isEnd]; p == nil || !p.isEnd {
 		t.Errorf("the file at the end is %+v", p)
 	}
-	if p := chainOf(t, filepath.Dir(file))[filepath.Dir(file)]; p != nil {
+	if p := chainOf(t, filepath.Dir(isEnd))[filepath.Dir(isEnd)]; p != nil {
 		t.Errorf("a directory at the end is %+v, want nothing", p)
 	}
 }

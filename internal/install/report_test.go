@@ -14,10 +14,10 @@ import (
 func TestAFileThatKeepsChangingIsNotWaitedForForEver(t *testing.T) {
 	t.Parallel()
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	for latest, want := range map[int]int{1: 11, 20: 30, 30: 40, 31: 40, 1000: 40} {
-		w := &Watcher{settle: 10 * time.Second, restless: at(0), latest: at(latest)}
-		if got := w.settled(); !got.Equal(at(want)) {
-			t.Errorf("restless since 0 and last changed at %d, it is looked at at %d, want %d", latest, got.Unix(), want)
+	for lastChange, want := range map[int]int{1: 11, 20: 30, 30: 40, 31: 40, 1000: 40} {
+		w := &Watcher{settle: 10 * time.Second, dirtySince: at(0), lastChange: at(lastChange)}
+		if got := w.settlesAt(); !got.Equal(at(want)) {
+			t.Errorf("restless since 0 and last changed at %d, it is looked at at %d, want %d", lastChange, got.Unix(), want)
 		}
 	}
 }
@@ -27,13 +27,13 @@ func TestAChangeWithoutAnEventIsWaitedFor(t *testing.T) {
 	_, path := installed(t)
 	w := unwatched(t, never, eventsOnly(), RootedPath{Path: path})
 	now := time.Now()
-	w.lastLook, w.restless, w.latest = now, now.Add(-2*never), now.Add(-2*never)
-	w.seen = mark{size: 1} // which the file has not any more
-	w.now(func() { w.timePassed(now) })
+	w.lastResync, w.dirtySince, w.lastChange = now, now.Add(-2*never), now.Add(-2*never)
+	w.lastVersion = version{size: 1} // which the file has not any more
+	w.now(func() { w.handleTimer(now) })
 	if len(w.said) > 0 {
 		t.Error("a file that had just changed was told")
 	}
-	w.now(func() { w.timePassed(now.Add(never)) })
+	w.now(func() { w.handleTimer(now.Add(never)) })
 	if len(w.said) == 0 {
 		t.Error("a file that had settled was not told")
 	}
@@ -44,29 +44,29 @@ func TestOnlyChangesAreTold(t *testing.T) {
 	w := unwatched(t, shortSettle, eventsOnly(), RootedPath{Path: "/nothing"})
 	ready := selector.Install{State: selector.StateReady, Image: selector.Image{Ino: 1}}
 	steps := []struct {
-		i    selector.Install
-		m    mark
-		told bool
+		i        selector.Install
+		m        version
+		reported bool
 	}{
-		{selector.Install{}, mark{}, true}, // the first, even if it is nothing
-		{selector.Install{}, mark{}, false},
-		{ready, mark{size: 1}, true},
-		{ready, mark{size: 1}, false},
-		{ready, mark{size: 2}, true},
-		{ready, mark{size: 2, mtime: moment{nsec: 1}}, true},
-		{ready, mark{size: 2, mtime: moment{nsec: 1}, ctime: moment{nsec: 1}}, true},
-		{selector.Install{State: selector.StateUnready, Detail: "a"}, mark{}, true},
-		{selector.Install{State: selector.StateUnready, Detail: "b"}, mark{}, true},
-		{selector.Install{State: selector.StateUnready, Detail: "b"}, mark{}, false},
+		{selector.Install{}, version{}, true}, // the first, even if it is nothing
+		{selector.Install{}, version{}, false},
+		{ready, version{size: 1}, true},
+		{ready, version{size: 1}, false},
+		{ready, version{size: 2}, true},
+		{ready, version{size: 2, mtime: moment{nsec: 1}}, true},
+		{ready, version{size: 2, mtime: moment{nsec: 1}, ctime: moment{nsec: 1}}, true},
+		{selector.Install{State: selector.StateUnready, Detail: "a"}, version{}, true},
+		{selector.Install{State: selector.StateUnready, Detail: "b"}, version{}, true},
+		{selector.Install{State: selector.StateUnready, Detail: "b"}, version{}, false},
 	}
 	for n, s := range steps {
-		w.tell(s.i, s.m)
-		told := len(w.said) > 0
-		if told {
+		w.reportChange(s.i, s.m)
+		reported := len(w.said) > 0
+		if reported {
 			<-w.said
 		}
-		if told != s.told {
-			t.Errorf("step %d was told: %t", n, told)
+		if reported != s.reported {
+			t.Errorf("step %d was told: %t", n, reported)
 		}
 	}
 }

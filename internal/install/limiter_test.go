@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
 )
@@ -117,23 +118,19 @@ func lookBesideUnpolled(t *testing.T, file string) {
 	}
 }
 
-// TestWhoHasHisFilesLookedAtWithoutEndWaitsForIt: what the looks cost is counted against their owner.
-func TestWhoHasHisFilesLookedAtWithoutEndWaitsForIt(t *testing.T) {
+func TestUserBudget_InDebt_DelaysChecks(t *testing.T) {
 	t.Parallel()
-	o, stop := newOwner(), make(chan struct{})
-	if !o.afford(stop) {
-		t.Fatal("a new owner may not look")
+	u, stop := newUserBudget(7, budget.NewMeter(checkLimit())), make(chan struct{})
+	if !u.run(stop, func() {}) {
+		t.Fatal("the first check of a user does not run")
 	}
-	if used := cost(func() { spin(5 * time.Millisecond) }); used < 4*time.Millisecond {
-		t.Errorf("5 ms of work cost %s", used)
+	if used := processorTime(func() { spin(5 * time.Millisecond) }); used < 4*time.Millisecond {
+		t.Errorf("5 ms of work are counted as %s", used)
 	}
-	o.spend(burst + time.Hour)
+	u.meter.Charge(u.user, checkLimit().Burst+time.Hour, time.Now())
 	close(stop)
-	if o.afford(stop) {
-		t.Error("who has spent an hour too much may look at once")
-	}
-	if o.do(stop, func() { t.Error("looked") }) {
-		t.Error("who has spent an hour too much has looked")
+	if u.run(stop, func() { t.Error("the check runs") }) {
+		t.Error("the check of a user in debt runs at once")
 	}
 }
 

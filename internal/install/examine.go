@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxScripts is how many scripts may follow each other: exec_binprm in fs/exec.c (Linux 6.12) fails when it would change the
+// program for the sixth time.
+const maxScripts = 5
+
+// examine checks one file, and returns the path that the kernel opens next to exec it; "" if none.
+func examine(fd int) (next string, isScript bool, err error) {
+	f, size, err := openProgram(fd)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, scriptLineLen)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", false, err
+	}
+	if interpreter, isScript, err := scriptInterpreter(head[:n]); isScript {
+		return interpreter, true, err
+	}
+	next, err = elfInterpreter(f, size, runtime.GOARCH)
+	return next, false, err
+}
+
+// examineLoader checks the interpreter of an ELF, which is an ELF itself. The kernel ignores an interpreter that it names, as
+// a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
+func examineLoader(fd int) (string, bool, error) {
+	f, size, err := openProgram(fd)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { _ = f.Close() }()
+	_, err = elfInterpreter(f, size, runtime.GOARCH)
+	return "", false, err
+}
+
+// openProgram opens the file of fd for reading, if its mode allows an exec and the open has no effect. It opens the file of
+// fd, even if its path leads elsewhere now.
+func openProgram(fd int) (*os.File, int64, error) {
+	s, err := statx(fd)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := openable(uint32(s.Mode)); err != nil {
+		return nil, 0, err
+	}
+	f, err := openForReading(reopen(fd))
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := notBeingWritten(f); err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return sized(f)
+}
+
+// openable returns why a file with that mode is not opened.
+func openable(mode uint32) error {
+	switch {
+	case mode&unix.S_IFMT == unix.S_IFDIR:
+		return errors.New("is a directory")
+	case mode&unix.S_IFMT != unix.S_IFREG:
+		return errors.New("is not a regular file")
+	case mode&0o111 == 0:
+		return errors.New("is not executable")
+	}
+	return nil
+}
+
+// openForReading does not wait for the holder of a lease. The returned file is in blocking mode. NewFile would add a
+// non-blocking one to the epoll instance of the Go runtime. All goroutines would then wait until its file system has answered
+// whether it can be polled (ep_insert in fs/eventpoll.c, fuse_file_poll in fs/fuse/file.c, Linux 6.12). A blocking read
+// blocks its own thread only.
+func openForReading(path string) (*os.File, error) {
+	fd, err := openAtOnce(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "program"), nil
+}
+
+func openAtOnce(path string) (int, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+// sized reads the size once no process writes: the file may have grown before.
+func sized(f *os.File) (*os.File, int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// notBeingWritten takes a read lease. The kernel refuses it with EAGAIN while the file is open for writing
+// (check_conflicting_open in fs/locks.c, Linux 6.12); an exec would fail with ETXTBSY then. A process that opens the file for
+// writing in the microseconds until the lease is released waits, or gets EAGAIN for a non-blocking open. This process gets a
+// SIGIO then, which the Go runtime catches and drops.
+//
+// Only the owner of the file and CAP_LEASE may take the lease (EACCES), and some file systems have none (EINVAL, EOPNOTSUPP).
+// Without the lease, only the settle time protects from a writer.
+func notBeingWritten(f *os.File) error {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return errWritten
+	case err != nil:
+		return nil //nolint:nilerr // no lease, as above
+	}
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	return err
+}

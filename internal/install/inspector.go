@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/reach"
+	"ebpf-upgrader/internal/sys"
+	"ebpf-upgrader/selector"
+)
+
+// errUnknownUser is the error for a path of a user without a known process.
+var errUnknownUser = errors.New("no process of its user is known")
+
+// inspector inspects files below one root, with the permissions of one user.
+type inspector struct {
+	// root is a descriptor of the root directory.
+	root int
+	// One of users must be able to reach a file, if checks is true. Otherwise no permission is checked.
+	users  []selector.Credentials
+	checks bool
+	// owner is the user that the work counts for.
+	owner uint32
+	cache *cache
+}
+
+// inspector returns an inspector for the path, with its root open.
+func (w *RootedPath) inspector(root int, c *cache) inspector {
+	s := inspector{root: root, owner: w.Owner, cache: c}
+	if w.Credentials != nil {
+		s.users = w.Credentials()
+		isRoot := func(c selector.Credentials) bool { return c.UID == 0 }
+		s.checks = !slices.ContainsFunc(s.users, isRoot)
+	}
+	return s
+}
+
+// open opens a path with O_PATH, which has no effect on the file.
+func (s *inspector) open(path string) (int, error) {
+	switch {
+	case !s.checks:
+		return openBelow(s.root, path, 0, 0)
+	case len(s.users) == 0:
+		return -1, errUnknownUser
+	}
+	return reach.Follow(reach.From{Root: s.root}, path, s.users)
+}
+
+// openPath is open with the version of the file, and with the fields that decide whether a user may exec it.
+func (s *inspector) openPath(path string) (int, version, selector.File, error) {
+	fd, err := s.open(path)
+	if err != nil {
+		return -1, version{}, selector.File{}, err
+	}
+	found, err := statx(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, version{}, selector.File{}, err
+	}
+	file := selector.File{Image: statxImage(&found), Mode: uint32(found.Mode), UID: found.Uid, GID: found.Gid}
+	return fd, versionFrom(&found), file, nil
+}
+
+// versionOf returns the version of the file at a path. It is zero if there is no file, or it cannot be inspected.
+func (s *inspector) versionOf(path string) version {
+	fd, v, _, err := s.openPath(path)
+	if err != nil {
+		return version{}
+	}
+	_ = unix.Close(fd)
+	return v
+}
+
+// inspect returns the install at a path, and the version of the inspected file; zero if there is none. It blocks for as long
+// as a file system does not answer.
+func (s *inspector) inspect(path string) (selector.Install, version) {
+	i := selector.Install{Path: path}
+	fd, v, _, err := s.openPath(path)
+	if err != nil {
+		i.State, i.Detail = stateOf(err), sys.ErrorText(err)
+		return i, v
+	}
+	defer func() { _ = unix.Close(fd) }()
+	setFile(&i, v)
+	i.State = selector.StateReady
+	if err = s.checkReady(fd, v, &i); err != nil {
+		i.State, i.Detail = selector.StateUnready, sys.ErrorText(err)
+	}
+	return i, v
+}
+
+// checkReady returns why the file of fd cannot be exec'd. If it can, checkReady sets Interpreters and Programs of i: the paths
+// that the kernel opens below the same root, and their files.
+func (s *inspector) checkReady(fd int, v version, i *selector.Install) error {
+	next, isScript, err := s.examine(fd, cacheKey{version: v})
+	i.Script = isScript
+	var interpreters []string
+	var programs []selector.File
+	for scripts := 1; err == nil && next != ""; scripts++ {
+		if isScript && scripts > maxScripts {
+			return errors.New("too many nested scripts")
+		}
+		interpreters = append(interpreters, next)
+		var program selector.File
+		next, isScript, program, err = s.examineAt(next, !isScript)
+		programs = append(programs, program)
+	}
+	switch {
+	case err == nil:
+		i.Interpreters, i.Programs = interpreters, programs
+		return nil
+	case len(interpreters) == 0:
+		return err
+	}
+	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], sys.ErrorText(err))
+}
+
+// examine returns the cached result for a file, or opens the file of fd.
+func (s *inspector) examine(fd int, key cacheKey) (next string, isScript bool, err error) {
+	as := examine
+	if key.loader {
+		as = examineLoader
+	}
+	if !key.isRegular() { // never opened
+		return as(fd)
+	}
+	return s.cache.get(key, s.owner, func() (string, bool, error) { return as(fd) })
+}
+
+// examineAt examines the file at a path, and returns the fields that decide whether a user may exec it.
+func (s *inspector) examineAt(path string, loader bool) (next string, isScript bool, f selector.File, err error) {
+	fd, v, f, err := s.openPath(path)
+	if err != nil {
+		return "", false, f, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	var mount unix.Statfs_t
+	if err := unix.Fstatfs(fd, &mount); err != nil {
+		return "", false, f, err
+	}
+	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
+	next, isScript, err = s.examine(fd, cacheKey{v, loader})
+	return next, isScript, f, err
+}
+
+// stat is inspect without an open.
+func (s *inspector) stat(path string) selector.Install {
+	i := selector.Install{Path: path}
+	fd, v, file, err := s.openPath(path)
+	if err == nil {
+		_ = unix.Close(fd)
+		setFile(&i, v)
+		err = openable(file.Mode)
+	}
+	i.State, i.Detail = selector.StateReady, detailNotRead
+	if err != nil {
+		i.State, i.Detail = stateOf(err), sys.ErrorText(err)
+	}
+	return i
+}
+
+// detailNotRead is the detail of an install that was not opened.
+const detailNotRead = "content not read"

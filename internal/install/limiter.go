@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package install
+
+import (
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/budget"
+	"ebpf-upgrader/internal/sys"
+)
+
+// checkLimit bounds the processor time of checks for one user: 5 % of a core in the long run. The burst is some thousand
+// checks, so only a user with files that change without a pause is delayed.
+func checkLimit() budget.Limit { return budget.Limit{Factor: 20, Burst: time.Second} }
+
+// userBudget limits the checks for one user. It is safe for concurrent use.
+type userBudget struct {
+	user  uint32
+	meter *budget.Meter
+	// slots has one element for each check that runs.
+	slots chan struct{}
+	// paths is how many paths of the user are watched. The Hub guards it.
+	paths int
+}
+
+func newUserBudget(user uint32, m *budget.Meter) *userBudget {
+	return &userBudget{user: user, meter: m, slots: make(chan struct{}, budget.MaxStuck)}
+}
+
+// run runs check, which may block for as long as a file system does not answer. It waits until the user has no debt and a
+// slot is free. It returns false if stop was closed before that.
+func (u *userBudget) run(stop <-chan struct{}, check func()) bool {
+	if until := u.meter.ThrottledUntil(u.user, time.Now()); !until.IsZero() && sys.WaitFor(stop, time.Until(until)) {
+		return false
+	}
+	select {
+	case u.slots <- struct{}{}:
+	case <-stop:
+		return false
+	}
+	defer func() { <-u.slots }()
+	used := processorTime(check)
+	u.meter.Charge(u.user, used, time.Now())
+	return true
+}
+
+// processorTime runs f, and returns the processor time that it used. Waiting is not counted.
+func processorTime(f func()) time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := threadTime()
+	f()
+	return threadTime() - before
+}
+
+// threadTime returns the processor time of this thread since it began.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
