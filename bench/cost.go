@@ -17,12 +17,13 @@ import (
 
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/poll"
 )
 
-// costServers are the servers of the host on which the service is watched.
+// costServers is the number of servers of the observed service.
 const costServers = 1000
 
-// costs measures what the service costs the host.
+// costs measures the cost of the service for the host.
 func costs(ctx context.Context, o options) ([]Measure, error) {
 	all, err := perEvent(ctx, o)
 	if err != nil {
@@ -46,19 +47,19 @@ func costs(ctx context.Context, o options) ([]Measure, error) {
 	return all, nil
 }
 
-// atRest is how long after its start the service has done what it does but once: the look at everybody that
-// follows its start after selector.ForkAge, and giving back memory 10 s after that.
-const atRest = selector.ForkAge + 13*time.Second
+// untilRest is the time after which the service has done what it does once: the resync that follows its start after
+// selector.ForkAge, and returning memory 10 s after that.
+const untilRest = selector.ForkAge + 13*time.Second
 
-// serveAtRest is the service when it has upgraded all servers, and nothing more is to be done.
+// serveAtRest starts the service and waits until all servers are up to date and it is idle.
 func serveAtRest(ctx context.Context) (*daemon, error) {
 	d, err := serve(ctx, "--source", "bpf", "--hold", "1ms")
 	if err != nil {
 		return nil, err
 	}
-	err = d.until(ctx, "found them up to date", func(s controller.Status) bool { return s.Verdicts[selector.UpToDate] >= costServers })
+	err = d.until(ctx, "found all servers up to date", func(s controller.Status) bool { return s.Verdicts[selector.UpToDate] >= costServers })
 	if err == nil {
-		err = pause(ctx, atRest)
+		err = poll.Sleep(ctx, untilRest)
 	}
 	if err != nil {
 		d.stop()
@@ -67,10 +68,10 @@ func serveAtRest(ctx context.Context) (*daemon, error) {
 	return d, nil
 }
 
-// eventsPerRound is how often each program runs in a round of perEvent, in both of its halves together.
+// eventsPerRound is how often each program runs in a round of perEvent, both halves together.
 const eventsPerRound = 1000
 
-// perEvent is what the kernel's own accounts say, against an empty program on the same hook in the same
+// perEvent reads the kernel's own counters for each program and for an empty program on the same hook in the same
 // run.
 func perEvent(ctx context.Context, o options) ([]Measure, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "Programs",
@@ -90,13 +91,13 @@ func perEvent(ctx context.Context, o options) ([]Measure, error) {
 			continue
 		}
 		fields := strings.Fields(line)
-		title := strings.TrimSuffix(fields[0], fmt.Sprintf("-%d", runtime.GOMAXPROCS(0))) // as go test has it
+		name := strings.TrimSuffix(fields[0], fmt.Sprintf("-%d", runtime.GOMAXPROCS(0))) // go test adds the suffix
 		for i := 2; i+1 < len(fields); i += 2 {
 			value, err := strconv.ParseFloat(fields[i], 64)
 			if err != nil {
 				return nil, err
 			}
-			r := row{title, units[fields[i+1]]}
+			r := row{name, units[fields[i+1]]}
 			if r.unit != "" && figures[r] == nil {
 				rows = append(rows, r)
 			}

@@ -46,7 +46,7 @@ func (r *results) document() string {
 	b.WriteString("# Benchmarks\n\nWritten by `make bench`, as root. The figures are medians of as many rounds as the tables say. What is compared is\n" +
 		"measured in turns. Compare ratios of different runs, not their figures. The same figures are in\n" +
 		"[bench/results](../bench/results), as JSON and CSV.\n")
-	b.WriteString(r.asked())
+	b.WriteString(r.goals())
 	for _, name := range order {
 		s, measured := r.Sections[name]
 		if !measured {
@@ -68,7 +68,7 @@ func (r *results) document() string {
 	return b.String()
 }
 
-// leftOut names the tools that a section compares with.
+// leftOut names the tools that a section was measured without.
 func leftOut(section string) string {
 	var names []string
 	for _, n := range needed[section] {

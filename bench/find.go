@@ -5,9 +5,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"syscall"
 	"time"
 
@@ -19,7 +19,7 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// The names of the series.
+// The names of the series, and the usual numbers.
 const (
 	theWalk       = "original walk"
 	ourScan       = "our scan"
@@ -31,10 +31,10 @@ const (
 	fewestServers = 10
 )
 
-// hostSizes are the numbers of processes for the usual number of servers.
+// hostSizes lists the numbers of processes for the usual number of servers.
 var hostSizes = []int{1000, 5000, usualHost, 50_000}
 
-// find measures who finds the outdated servers, against the number of processes and of servers.
+// find measures the time to find the outdated servers, against the number of processes and of servers.
 func find(ctx context.Context, o options) ([]Measure, error) {
 	type host struct{ n, k int }
 	var hosts []host
@@ -81,7 +81,7 @@ func findOn(ctx context.Context, o options, n, k int) ([]Measure, error) {
 	}
 	all := append([]candidate{walk}, ours(ctx, s, k, scanner, t, procfs)...)
 	if !o.withoutTools {
-		if err := s.seenByNeedrestart(ctx, k); err != nil {
+		if err := s.checkNeedrestart(ctx, k); err != nil {
 			return nil, err
 		}
 		all = append(all, s.tools(ctx, k)...)
@@ -95,41 +95,41 @@ func findOn(ctx context.Context, o options, n, k int) ([]Measure, error) {
 	return measures, err
 }
 
-// pattern is what the servers of the scenes look like.
+// pattern matches the servers of the scenes.
 var pattern = selector.Pattern{Names: []string{serverName}, Subcommand: "mcp"}
 
-// walk is what the others are compared with.
+// walk is the candidate that the others are compared with.
 func (s *scene) walk(k int) (candidate, error) {
 	w, err := newWalker(s.install)
 	return candidate{name: theWalk, do: func() error {
 		found, err := w.walk()
-		return cmpErr(err, everybody(found, k))
+		return cmp.Or(err, checkFound(found, k))
 	}}, err
 }
 
-// everybody is an error unless every server was found.
-func everybody(found, want int) error {
+// checkFound is an error unless every server was found.
+func checkFound(found, want int) error {
 	if found != want {
 		return fmt.Errorf("found %d of %d", found, want)
 	}
 	return nil
 }
 
-// ours are the ways of this program to find the servers.
+// ours lists the ways in which this program finds the servers.
 func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tracker.Tracker, procfs *procfs.FS) []candidate {
 	u := controller.New(controller.Config{
 		Rule:   selector.Rule{Pattern: pattern, Variable: variable, Signal: "SIGUSR1"},
 		Signal: syscall.SIGUSR1, Source: controller.SourceBPF, Inspector: inspector{procfs},
-		// No Pin: a plan needs none, and asking for one without would panic.
+		// Without Pin: a plan opens no pidfd, and an attempt would panic.
 	})
 	return []candidate{
 		{name: ourScan, do: func() error {
 			pids, err := scanner.Candidates(ctx)
-			return cmpErr(err, everybody(min(len(pids), k), k)) // whose arguments cannot be read is one, too
+			return cmp.Or(err, checkFound(min(len(pids), k), k)) // unreadable processes are candidates, too
 		}},
 		{name: ourTracker, calls: 200, do: func() error {
 			pids, err := t.Candidates(ctx)
-			return cmpErr(err, everybody(min(len(pids), k), k))
+			return cmp.Or(err, checkFound(min(len(pids), k), k))
 		}},
 		{name: ourPlan, do: func() error {
 			pids, err := t.Candidates(ctx)
@@ -137,17 +137,9 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 				return err
 			}
 			report := u.Survey(ctx, controller.One{Install: install.Check(install.RootedPath{Path: s.install})}, pids)
-			return everybody(len(report.Plan), k)
+			return checkFound(len(report.Plan), k)
 		}},
 	}
-}
-
-func cmpErr(errs ...error) error {
-	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
-	if i < 0 {
-		return nil
-	}
-	return errs[i]
 }
 
 type inspector struct{ procfs *procfs.FS }

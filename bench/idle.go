@@ -14,25 +14,26 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"ebpf-upgrader/test/poll"
+	"ebpf-upgrader/test/ragrat/agents"
 )
 
 const (
-	// window is how long the service is watched while nothing happens, and windows how often.
+	// window is how long the idle service is observed at a time. windows is the number of observations.
 	window  = time.Minute
 	windows = 3
-	// glance is the time between two looks at whether it ran.
+	// glance is the time between two readings of the counters of its threads.
 	glance = 50 * time.Millisecond
-	// still is how long it does not run between two moments.
+	// still is how long the service is asleep between two wake-ups.
 	still = 200 * time.Millisecond
-	// auditEvery is the time between looks at an install that nothing gave reason for (install.usualPace). The
-	// service does not count them: they are told from others by the time since its start.
+	// auditEvery is the time between the audits of an install (install.usualPace). The service does not count them.
+	// They are identified by the time since its start.
 	auditEvery = 30 * time.Second
-	// nearAudit is how far from an audit's time a moment may be that counts as one.
+	// nearAudit is how far a wake-up may be from the time of an audit to count as one.
 	nearAudit = time.Second
 )
 
-// The names of what is asked about.
+// The names of the figures that goals and documents refer to.
 const (
 	idleMoments = "service with 1,000 servers, idle: moments in which it ran, without those at an audit's time"
 	resident    = "service with 1,000 servers, resident"
@@ -41,33 +42,33 @@ const (
 	ofFiles     = "service with 1,000 servers, resident: of that files, its own text above all"
 )
 
-// idle is what the service does while nothing happens.
+// idle measures what the service does while nothing happens.
 func idle(ctx context.Context, o options) ([]Measure, error) {
 	d, err := serveAtRest(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer d.stop()
-	var shares, switches, moments, unasked []float64
+	var shares, switches, moments, withoutAudits []float64
 	for range min(windows, o.rounds) {
-		w, err := watchIdle(ctx, d.pid())
+		w, err := watchIdle(ctx, d.PID())
 		if err != nil {
 			return nil, err
 		}
 		shares, switches = append(shares, w.share), append(switches, w.switches)
-		moments, unasked = append(moments, float64(len(w.moments))), append(unasked, float64(w.withoutAudits(d.started)))
+		moments, withoutAudits = append(moments, float64(len(w.moments))), append(withoutAudits, float64(w.withoutAudits(d.started)))
 	}
-	rss, err := memory(d.pid(), "VmRSS:")
+	rss, err := memory(d.PID(), "VmRSS:")
 	if err != nil {
 		return nil, err
 	}
-	files, err := memory(d.pid(), "RssFile:")
+	files, err := memory(d.PID(), "RssFile:")
 	if err != nil {
 		return nil, err
 	}
 	return []Measure{
 		amount(idleShare, "% of a core", shares...),
-		amount(idleMoments, perMinute, average(unasked)).of(len(unasked)),
+		amount(idleMoments, perMinute, average(withoutAudits)).of(len(withoutAudits)),
 		amount("service with 1,000 servers, idle: moments in which it ran", "in a minute", moments...),
 		amount("service with 1,000 servers, idle: how often its threads gave up a core", "in a minute", switches...),
 		amount(resident, "MiB", rss),
@@ -75,7 +76,7 @@ func idle(ctx context.Context, o options) ([]Measure, error) {
 	}, nil
 }
 
-// average does not hide what happens in one minute of several, as a median would.
+// average is used instead of the median, which would hide what happens in one minute of several.
 func average(figures []float64) (mean float64) {
 	for _, f := range figures {
 		mean += f / float64(len(figures))
@@ -83,28 +84,28 @@ func average(figures []float64) (mean float64) {
 	return mean
 }
 
-// watched is what was seen in a window.
+// watched is what was observed in a window.
 type watched struct {
-	// share is what it used of a core, in percent.
+	// share is the used share of a core, in percent. switches counts the context switches of all threads.
 	share, switches float64
-	// moments are when it began to run after it had been still.
+	// moments are the times of the wake-ups.
 	moments []time.Time
 }
 
-// watchIdle looks on from outside, which does not wake the service: a thread that has run gave up its core
-// since the last look.
+// watchIdle reads counters of the kernel, which does not wake the service: a thread that ran has given up its core
+// since the last reading.
 func watchIdle(ctx context.Context, pid int) (w watched, err error) {
 	first, err := switched(pid)
 	if err != nil {
 		return w, err
 	}
-	used, err := processorTime(pid)
+	used, err := agents.ProcessorTime(pid)
 	if err != nil {
 		return w, err
 	}
 	begin, last, ran := time.Now(), first, time.Time{}
 	for now := begin; now.Sub(begin) < window; now = time.Now() {
-		if err := pause(ctx, glance); err != nil {
+		if err := poll.Sleep(ctx, glance); err != nil {
 			return w, err
 		}
 		n, err := switched(pid)
@@ -119,13 +120,13 @@ func watchIdle(ctx context.Context, pid int) (w watched, err error) {
 			last, ran = n, now
 		}
 	}
-	after, err := processorTime(pid)
+	after, err := agents.ProcessorTime(pid)
 	w.share = 100 * (after - used).Seconds() / time.Since(begin).Seconds()
 	w.switches = float64(last - first)
 	return w, err
 }
 
-// withoutAudits counts the moments at which no audit was due of a service that started then.
+// withoutAudits counts the wake-ups at which no audit was due. The audits follow from the time of the start.
 func (w watched) withoutAudits(started time.Time) (n int) {
 	for _, moment := range w.moments {
 		since := moment.Sub(started) % auditEvery
@@ -136,7 +137,7 @@ func (w watched) withoutAudits(started time.Time) (n int) {
 	return n
 }
 
-// switched is how often the threads of a process gave up their cores, to wait or because they had to.
+// switched returns how often the threads of a process have given up their cores, voluntarily or not.
 func switched(pid int) (n int, err error) {
 	statuses, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	for _, path := range statuses {
@@ -160,14 +161,7 @@ func switched(pid int) (n int, err error) {
 	return n, err
 }
 
-func processorTime(pid int) (time.Duration, error) {
-	const cpuclockSched = 2 // include/linux/posix-timers.h
-	var used unix.Timespec
-	err := unix.ClockGettime(int32(^pid<<3|cpuclockSched), &used)
-	return time.Duration(used.Nano()), err
-}
-
-// memory is a line of /proc/PID/status, in MiB.
+// memory returns a line of /proc/PID/status in MiB.
 func memory(pid int, name string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

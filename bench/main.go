@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Command bench measures what the documents claim, side by side with what people use today, and writes
-// the results as JSON and CSV, the document and the charts. As root, from the folder bench: go run .
+// Command bench measures what the documents claim, side by side with the usual tools. It writes the results as JSON
+// and CSV, the document and the charts. Run it as root in the folder bench: go run .
 package main
 
 import (
@@ -16,29 +16,28 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 )
 
-// options say how much is measured.
+// options are the settings of the command line.
 type options struct {
 	rounds int
 	// most is the largest number of idle processes.
 	most int
 	only string
 	out  string
-	// withoutTools leaves out what people use today.
+	// withoutTools leaves out the tools that the program is compared with.
 	withoutTools bool
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 11, "how often each is measured; the medians count")
-	flag.IntVar(&o.most, "most", 50_000, "the largest number of idle processes")
-	flag.StringVar(&o.only, "only", "", "sections, separated by commas: find, rollout, start, cost; all without")
-	flag.StringVar(&o.out, "out", "results", "the folder for the results; docs/BENCHMARKS.md is written beside it if it is the default")
-	flag.BoolVar(&o.withoutTools, "without-tools", false, "leave out pgrep, lsof, needrestart, forkstat and execsnoop, and say so in the document")
+	flag.IntVar(&o.rounds, "rounds", 11, "number of rounds; the results are their medians")
+	flag.IntVar(&o.most, "most", 50_000, "largest `number` of idle processes")
+	flag.StringVar(&o.only, "only", "", "`sections` to measure, separated by commas: find, rollout, start, cost (default all)")
+	flag.StringVar(&o.out, "out", "results", "`folder` of the results; only the default writes docs/BENCHMARKS.md and README.md, too")
+	flag.BoolVar(&o.withoutTools, "without-tools", false, "leave out pgrep, lsof, needrestart, forkstat and execsnoop, and note that in the document")
 	flag.Parse()
-	// Whatever ends it, what was started is to end with it, and the kernel's limit to be put back.
+	// Every way to end must end the started processes and restore the kernel's limit.
 	ctx, stop := signal.NotifyContext(context.Background(), heeded(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)...)
 	defer stop()
 	if err := o.run(ctx); err != nil {
@@ -47,12 +46,12 @@ func main() {
 	}
 }
 
-// heeded are those that whoever started this did not have ignored, as nohup does: asking for one would undo that.
+// heeded returns the signals that the parent does not have ignored, as nohup does. Notify would undo that.
 func heeded(signals ...os.Signal) []os.Signal { return slices.DeleteFunc(signals, signal.Ignored) }
 
 func (o options) run(ctx context.Context) error {
 	if os.Geteuid() != 0 {
-		return errors.New("needs root: the tracker that it measures is the real one")
+		return errors.New("needs root to load the tracker's programs")
 	}
 	if o.rounds < 1 {
 		return fmt.Errorf("-rounds %d: want at least 1", o.rounds)
@@ -86,14 +85,4 @@ func (o options) run(ctx context.Context) error {
 // measures reports whether a section is among those that are measured.
 func (o options) measures(section string) bool {
 	return o.only == "" || slices.Contains(strings.Split(o.only, ","), section)
-}
-
-// pause waits, unless it is all over before.
-func pause(ctx context.Context, long time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(long):
-		return nil
-	}
 }

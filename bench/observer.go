@@ -16,18 +16,20 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/poll"
 )
 
-// observer is a process that sees all programs start. Its pid is 0 where there is none.
+// observer is a process that sees the start of all programs. The pid is 0 without a process.
 type observer struct {
 	pid      int
 	programs []*ebpf.Program
-	// end ends it, and returns how many programs it has reported.
+	// end ends the process, and returns the number of programs that it reported.
 	end func() (reported int, err error)
 }
 
-// observing counts the run time of the BPF programs that a process has loaded.
-func observing(pid int, end func() (int, error)) (*observer, error) {
+// observe makes an observer of a process and the BPF programs that it has loaded.
+func observe(pid int, end func() (int, error)) (*observer, error) {
 	programs, err := programsOf(pid)
 	o := &observer{pid: pid, programs: programs, end: end}
 	if err != nil {
@@ -45,20 +47,20 @@ func (o *observer) stop() (reported int, err error) {
 	return reported, errors.Join(err, endErr)
 }
 
-// kind is a kind of observer. It must see every program. Where it uses BPF, its programs must run for each.
+// kind is a kind of observer. It must see every program. If it uses BPF, its BPF programs must run for each.
 type kind struct {
 	name  string
 	start func(context.Context) (*observer, error)
 	bpf   bool
 }
 
-// The names of the kinds.
+// The names of two kinds.
 const (
-	unobserved = ""
+	unobserved = "none"
 	byService  = "the service"
 )
 
-// kinds returns the observers to compare. The first of them is none.
+// kinds lists the kinds of observers that are compared. The storm without an observer comes first.
 func kinds(o options) []kind {
 	all := []kind{
 		{name: unobserved, start: func(context.Context) (*observer, error) {
@@ -69,7 +71,7 @@ func kinds(o options) []kind {
 			if err != nil {
 				return nil, err
 			}
-			return observing(d.pid(), func() (int, error) { d.stop(); return 0, nil })
+			return observe(d.PID(), func() (int, error) { d.stop(); return 0, nil })
 		}},
 	}
 	if o.withoutTools {
@@ -77,23 +79,23 @@ func kinds(o options) []kind {
 	}
 	return append(all,
 		kind{name: "forkstat", start: func(ctx context.Context) (*observer, error) {
-			return reporting(ctx, func(line []byte) bool { return bytes.Contains(line, []byte(" exec ")) }, "forkstat", "-e", "exec")
+			return logging(ctx, func(line []byte) bool { return bytes.Contains(line, []byte(" exec ")) }, "forkstat", "-e", "exec")
 		}},
 		kind{name: "execsnoop.bt", bpf: true, start: func(ctx context.Context) (*observer, error) {
-			return reporting(ctx, func(line []byte) bool { return bytes.Contains(line, []byte("/usr/bin/cc ")) }, "unshare", "--mount", "sh", "-c", withTracefs)
+			return logging(ctx, func(line []byte) bool { return bytes.Contains(line, []byte("/usr/bin/cc ")) }, "unshare", "--mount", "sh", "-c", withTracefs)
 		}},
 	)
 }
 
-// withTracefs mounts the file system where bpftrace finds its tracepoints, for machines that lack it. The mount ends with
-// the mount namespace of this one process.
+// withTracefs mounts the file system in which bpftrace finds its tracepoints, unless it is mounted. The mount ends
+// with this process.
 const withTracefs = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing && exec execsnoop.bt"
 
-// comesUp is the time that a tool gets to start.
-const comesUp = 4 * time.Second
+// startTime is how long a tool may take to start.
+const startTime = 4 * time.Second
 
-// reporting starts a tool that writes a line into a file for each program that starts, as its users do to keep the output.
-func reporting(ctx context.Context, reports func(line []byte) bool, args ...string) (*observer, error) {
+// logging starts a tool that writes a line for each started program into a file, as a user does to keep the lines.
+func logging(ctx context.Context, isReport func(line []byte) bool, args ...string) (*observer, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
@@ -107,29 +109,29 @@ func reporting(ctx context.Context, reports func(line []byte) bool, args ...stri
 	err = errors.Join(cmd.Start(), file.Close())
 	end := func() (int, error) {
 		defer func() { _ = os.RemoveAll(dir) }()
-		return ended(cmd, filepath.Join(dir, "out"), reports)
+		return countLines(cmd, filepath.Join(dir, "out"), isReport)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := pause(ctx, comesUp); err != nil {
+	if err := poll.Sleep(ctx, startTime); err != nil {
 		_, _ = end()
 		return nil, err
 	}
-	return observing(cmd.Process.Pid, end)
+	return observe(cmd.Process.Pid, end)
 }
 
-// ended interrupts a tool, so that it writes the rest of its output, and counts its lines.
-func ended(cmd *exec.Cmd, path string, reports func(line []byte) bool) (lines int, err error) {
+// countLines interrupts a tool, which flushes its output, and counts its lines.
+func countLines(cmd *exec.Cmd, path string, isReport func(line []byte) bool) (lines int, err error) {
 	_ = cmd.Process.Signal(unix.SIGINT)
 	killer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 	err = cmd.Wait()
-	if killer.Stop() { // else it did not end by itself
+	if killer.Stop() { // otherwise it did not end at the signal
 		err = nil
 	}
 	text, readErr := os.ReadFile(path)
 	for line := range bytes.Lines(text) {
-		if reports(line) {
+		if isReport(line) {
 			lines++
 		}
 	}

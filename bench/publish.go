@@ -16,9 +16,12 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+
+	"ebpf-upgrader/test/report"
 )
 
-// publish draws the charts, and writes the document and the README's figures where the results are those of the repository.
+// publish draws the charts. If the results are those of the repository, it writes the document and the section of the
+// README, too.
 func (r *results) publish(dir string) error {
 	find := r.Sections["find"].Measures
 	err := errors.Join(
@@ -35,10 +38,10 @@ func (r *results) publish(dir string) error {
 	return errors.Join(r.writeDocument("../docs/BENCHMARKS.md"), r.writeReadme("../README.md"))
 }
 
-// tail is the line from which on the document belongs to others.
+// tail is the line from which on the document is written by hand and by others.
 const tail = "<!-- bench: what make bench writes ends here -->\n"
 
-// writeDocument writes the document, and leaves what stands from the tail on.
+// writeDocument writes the document up to the tail, and leaves the rest alone.
 func (r *results) writeDocument(path string) error {
 	old, err := os.ReadFile(path)
 	if err != nil {
@@ -46,12 +49,12 @@ func (r *results) writeDocument(path string) error {
 	}
 	_, others, found := strings.Cut(string(old), tail)
 	if !found {
-		return fmt.Errorf("%s: %w", path, errNoMarks)
+		return fmt.Errorf("%s: %w", path, report.ErrNoSection)
 	}
 	return os.WriteFile(path, []byte(r.document()+"\n"+tail+others), 0o644)
 }
 
-// chart draws the series against x, on logarithmic axes.
+// chart draws the series against x on logarithmic axes.
 func chart(path, title, label string, measures []Measure, x func(Measure) (float64, bool)) error {
 	series := make(map[string]plotter.XYs)
 	var names []string

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ebpf-upgrader/test/report"
 )
 
-func TestWriteDocument_TextOfOthers_Stays(t *testing.T) {
+func TestWriteDocument_TextBehindTail_Stays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "doc.md")
 	if err := os.WriteFile(path, []byte("old\n"+tail+"of others\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -28,7 +30,7 @@ func TestWriteDocument_TextOfOthers_Stays(t *testing.T) {
 	if err := os.WriteFile(path, []byte("without the line"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.writeDocument(path); !errors.Is(err, errNoMarks) {
-		t.Errorf("a document without the line: %v, want %v", err, errNoMarks)
+	if err := r.writeDocument(path); !errors.Is(err, report.ErrNoSection) {
+		t.Errorf("a document without the line: %v, want %v", err, report.ErrNoSection)
 	}
 }

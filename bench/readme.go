@@ -8,39 +8,25 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"strings"
+
+	"ebpf-upgrader/test/report"
 )
 
-// The README's figures stand between these lines.
-const (
-	readmeBegin = "<!-- bench: written by make bench -->\n"
-	readmeEnd   = "<!-- bench: end -->\n"
-)
+var readmeSection = report.Section{Begin: "<!-- bench: written by make bench -->\n", End: "<!-- bench: end -->\n"}
 
-var errNoMarks = errors.New("the lines are missing between which make bench writes")
-
-// writeReadme puts the figures into the README, if all of them were measured.
+// writeReadme writes the section of the README, if all of its figures have been measured.
 func (r *results) writeReadme(path string) error {
 	text, err := r.summary()
 	if err != nil {
-		fmt.Println("the README stays as it is:", err)
+		fmt.Println("the README is not written:", err)
 		return nil
 	}
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, begins := strings.Cut(string(old), readmeBegin)
-	_, behind, ends := strings.Cut(rest, readmeEnd)
-	if !begins || !ends {
-		return fmt.Errorf("%s: %w", path, errNoMarks)
-	}
-	return os.WriteFile(path, []byte(before+readmeBegin+text+readmeEnd+behind), 0o644)
+	return readmeSection.Write(path, text)
 }
 
-// summary returns the figures for a reader of the README.
+// summary formats the section of the README.
 func (r *results) summary() (string, error) {
 	var b strings.Builder
 	find := r.Sections["find"]
@@ -56,7 +42,7 @@ func (r *results) summary() (string, error) {
 	}
 	sentence, err := r.sentence()
 	if found == 0 {
-		err = errors.Join(err, errors.New("nothing was found"))
+		err = errors.Join(err, errors.New("find was not measured"))
 	}
 	b.WriteString(sentence)
 	return b.String(), err
@@ -77,7 +63,7 @@ func shown(name string) string {
 	return "`" + name + "`"
 }
 
-// rounded has two or three figures that count, and no exponent.
+// rounded formats two or three significant digits without an exponent.
 func rounded(x float64) string {
 	switch {
 	case x >= 1000:
@@ -89,7 +75,7 @@ func rounded(x float64) string {
 	return strconv.FormatFloat(x, 'g', 2, 64)
 }
 
-// sentence has the figures that are no times of finding.
+// sentence formats the figures of the other sections.
 func (r *results) sentence() (string, error) {
 	var missing []error
 	figure := func(section, name, unit string) float64 {

@@ -21,7 +21,7 @@ func shortPlan(r *results) string {
 func shortFlat(r *results) string {
 	return fmt.Sprintf("In the order of the numbers it takes %.3g ms. The map that it reads has no entry for the other processes. It is "+
 		"read two hundred times a turn, and in some turns everything on the host takes longer. Tried: twenty times a turn. That gave "+
-		"1.1 in one run, and 1.27 in another, where 20,000 took the longest.", r.ofTracker())
+		"1.1 in one run, and 1.27 in another, where 20,000 took the longest.", r.trackerTimes())
 }
 
 func shortScan(r *results) string {

@@ -21,42 +21,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Measure is one median.
+// Measure is one measured median.
 type Measure struct {
 	Name string `json:"name"`
-	// Processes and Servers are how many there were; 0 where that does not matter.
+	// Processes and Servers are the numbers on the host; 0 if they do not matter.
 	Processes int `json:"processes"`
 	Servers   int `json:"servers"`
 	Rounds    int `json:"rounds"`
-	// Millis is the median, in milliseconds; for what is no time, Value is it, in Unit.
+	// Millis is the median in milliseconds. For other units than time, Value is the median, in Unit.
 	Millis float64 `json:"ms"`
-	// Low and High are between what the middle half of the figures lie.
+	// Low and High bound the middle half of the figures.
 	Low  float64 `json:"low,omitzero"`
 	High float64 `json:"high,omitzero"`
-	// Times is how many times as fast as the first of the same host.
+	// Times is the speed relative to the first candidate on the same host.
 	Times float64 `json:"times"`
 	Value float64 `json:"value,omitzero"`
 	Unit  string  `json:"unit,omitzero"`
 }
 
-// of is the measure made of so many figures.
+// of sets the number of rounds.
 func (m Measure) of(rounds int) Measure {
 	m.Rounds = rounds
 	return m
 }
 
-// section is what one run of a section gave.
+// section has the results of one run of a section.
 type section struct {
 	Machine string `json:"machine"`
 	Kernel  string `json:"kernel"`
 	Date    string `json:"date"`
 	Command string `json:"command"`
-	// WithoutTools says that nobody else was measured.
+	// WithoutTools: the tools for comparison were left out.
 	WithoutTools bool      `json:"without_tools,omitzero"`
 	Measures     []Measure `json:"measures"`
 }
 
-// results are the sections that were measured last, each.
+// results has the last run of each section.
 type results struct{ Sections map[string]section }
 
 func load(dir string) (*results, error) {
@@ -123,10 +123,10 @@ func (r *results) write(dir string) error {
 
 func float(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 
-// order is that of the sections in the documents.
+// order is the order of the sections in the documents.
 var order = []string{"find", "rollout", "start", "cost"}
 
-// find is the first measure of a section that is wanted.
+// find returns the first measure of a section for which wanted is true.
 func (r *results) find(section string, wanted func(Measure) bool) (Measure, bool) {
 	measures := r.Sections[section].Measures
 	if i := slices.IndexFunc(measures, wanted); i >= 0 {

@@ -15,11 +15,11 @@ import (
 	"ebpf-upgrader/internal/rollout"
 )
 
-// lastUpgraded is the name of the time until the last server is.
+// lastUpgraded is the name of the time until the last server is upgraded.
 const lastUpgraded = "last server upgraded"
 
-// rollouts measures the time from the rename to the last signal and to the last exec, against the number
-// of servers. There are no canaries and no settle time.
+// rollouts measures the time from the rename to the last signal and to the last exec, against the number of servers.
+// Canaries and the settle time are off.
 func rollouts(ctx context.Context, o options) ([]Measure, error) {
 	var all []Measure
 	for _, k := range []int{fewestServers, 100, 1000, 5000} {
@@ -48,7 +48,7 @@ func rolloutOf(ctx context.Context, o options, k int) (signals, execs []time.Dur
 		return nil, nil, err
 	}
 	defer d.stop()
-	if err := d.until(ctx, "upgraded them at its start", done(k)); err != nil {
+	if err := d.until(ctx, "upgraded all servers at its start", done(k)); err != nil {
 		return nil, nil, err
 	}
 	for range o.rounds {
@@ -61,7 +61,7 @@ func rolloutOf(ctx context.Context, o options, k int) (signals, execs []time.Dur
 			return nil, nil, err
 		}
 		signals, execs = append(signals, lastSignal), append(execs, lastExec)
-		if err := d.until(ctx, "upgraded them", done(k)); err != nil {
+		if err := d.until(ctx, "upgraded all servers", done(k)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -76,8 +76,7 @@ func done(k int) func(controller.Status) bool {
 
 var errFollowed = errors.New("followed")
 
-// follow installs the new file, and reads the service's events until k servers have been asked and have
-// exec'd.
+// follow installs the new file, and reads the service's events until k servers have been signalled and have exec'd.
 func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSignal, lastExec time.Duration, err error) {
 	var next uint64
 	if err := d.client.Events(ctx, 0, false, func(e control.Event) error { next = e.Seq + 1; return nil }); err != nil {
@@ -87,7 +86,7 @@ func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSi
 	if err := rename(); err != nil {
 		return 0, 0, err
 	}
-	asked, execed := 0, 0
+	signalled, execed := 0, 0
 	err = d.client.Events(ctx, next, true, func(e control.Event) error {
 		if e.Kind == control.EventLost {
 			return fmt.Errorf("%d events were lost", e.Lost)
@@ -97,11 +96,11 @@ func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSi
 		}
 		switch *e.State {
 		case rollout.Signalled:
-			asked, lastSignal = asked+1, e.Time.Sub(begin)
+			signalled, lastSignal = signalled+1, e.Time.Sub(begin)
 		case rollout.Settling:
 			execed, lastExec = execed+1, e.Time.Sub(begin)
 		}
-		if asked == k && execed == k {
+		if signalled == k && execed == k {
 			return errFollowed
 		}
 		return nil

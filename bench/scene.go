@@ -12,16 +12,16 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// serverName is nobody else's: other servers on this machine are neither counted nor signalled.
+// serverName is a name of its own, so that other servers on this machine are neither counted nor signalled.
 const serverName = "rag-rat-bench"
 
-// scene is a host with idle processes and servers.
+// scene has idle processes and servers.
 type scene struct {
 	dir, install string
 	crowds       []*testfleet.Crowd
 }
 
-// newScene starts n processes that do nothing, and k servers that run an older file than the install.
+// newScene starts n idle processes, and k servers that run an older file than the installed one.
 func newScene(n, k int) (s *scene, err error) {
 	s = &scene{}
 	defer func() {
@@ -50,7 +50,7 @@ func newScene(n, k int) (s *scene, err error) {
 	return s, rename()
 }
 
-// written writes the same program again, beside the install; the rename installs it.
+// written writes the same program again, next to the installed file. The rename installs it.
 func (s *scene) written() (rename func() error, err error) {
 	content, err := os.ReadFile(s.install)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *scene) written() (rename func() error, err error) {
 }
 
 func (s *scene) close() {
-	for _, c := range slices.Backward(s.crowds) { // the first raised the kernel's limit
+	for _, c := range slices.Backward(s.crowds) { // the first crowd raised the kernel's limit, and restores it
 		_ = c.Stop()
 	}
 	_ = os.RemoveAll(s.dir)

@@ -6,78 +6,76 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/test/poll"
+	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// daemon is the service as a process of its own.
+// program is the program under test, seen from the folder bench.
+const program = "../bin/ebpf-upgrader"
+
+// daemon is the service under test. Its files are in a temporary folder.
 type daemon struct {
-	cmd    *exec.Cmd
+	*agents.Service
 	client *control.Client
 	dir    string
-	// started is when it did, as it says.
+	// started is the time of the start, by the service's own account.
 	started time.Time
 }
 
-// serve starts the service, and waits until it answers. The caller must stop it.
+// patience limits a start of the service and each wait for one of its states.
+const patience = 2 * time.Minute
+
+// serve starts the service and waits until it is ready. The caller must stop it.
 func serve(ctx context.Context, args ...string) (*daemon, error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{dir: dir, client: control.NewClient(filepath.Join(dir, "s"))}
-	d.cmd = exec.CommandContext(ctx, "../bin/ebpf-upgrader", append([]string{
-		"run", "--run-dir", dir, "--socket", filepath.Join(dir, "s"), "--state-dir", dir, "--name", serverName,
-	}, args...)...)
-	if err := d.start(); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, fmt.Errorf("start the service: %w: make build makes it", err)
+	d := &daemon{dir: dir}
+	args = append([]string{"--name", serverName}, args...)
+	if d.Service, err = agents.NewService(program, filepath.Join(dir, "service"), patience, args, nil); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if err := d.until(ctx, "answers", func(controller.Status) bool { return true }); err != nil {
+	d.client = d.Client()
+	if err := d.Start(ctx); err != nil {
 		d.stop()
-		return nil, err
+		return nil, fmt.Errorf("start %s: %w: make build builds it", program, err)
 	}
 	return d, nil
 }
 
-func (d *daemon) log() string { return filepath.Join(d.dir, "log") }
-
-func (d *daemon) start() error {
-	log, err := os.Create(d.log())
+// until waits for a state of the service.
+func (d *daemon) until(ctx context.Context, name string, reached func(controller.Status) bool) error {
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := poll.Until(limited, 5*time.Millisecond, func() string {
+		s, err := d.client.Status(limited)
+		if err != nil {
+			return err.Error()
+		}
+		if !reached(s.Status) {
+			return "the service has not " + name
+		}
+		d.started = s.Started
+		return ""
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; its log:\n%s", err, d.Log())
 	}
-	defer func() { _ = log.Close() }()
-	d.cmd.Stderr = log
-	return d.cmd.Start()
+	return nil
 }
 
-// until polls.
-func (d *daemon) until(ctx context.Context, what string, holds func(controller.Status) bool) error {
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
-		if s, err := d.client.Status(ctx); err == nil && holds(s.Status) {
-			d.started = s.Started
-			return nil
-		}
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	log, _ := os.ReadFile(d.log())
-	return fmt.Errorf("the service never %s:\n%s", what, log)
-}
-
-func (d *daemon) pid() int { return d.cmd.Process.Pid }
-
-// stop may be called more than once.
+// stop kills the service. It may be called again.
 func (d *daemon) stop() {
-	_ = d.cmd.Process.Kill()
-	_ = d.cmd.Wait()
+	_ = d.End(syscall.SIGKILL)
 	_ = os.RemoveAll(d.dir)
 }

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"syscall"
@@ -16,10 +17,10 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// loading is the name of a measure: what the tracker takes beside the scan that seeds it.
+// loading is the name of the time that the tracker takes besides the scan that seeds it.
 const loading = "load and attach alone"
 
-// starts measures how long it takes until there is a first answer, on a host with many processes.
+// starts measures the time until the first answer on a host with many processes.
 func starts(ctx context.Context, o options) ([]Measure, error) {
 	n := min(usualHost, o.most)
 	s, err := newScene(n, usualServers)
@@ -36,10 +37,10 @@ func starts(ctx context.Context, o options) ([]Measure, error) {
 	if err != nil {
 		return nil, err
 	}
-	nobody := func(context.Context) ([]selector.PID, error) { return nil, nil }
+	noSeed := func(context.Context) ([]selector.PID, error) { return nil, nil }
 	measures, err := sideBySide(ctx, o.rounds, []candidate{
 		walk,
-		opening(ctx, loading, nobody, 0),
+		opening(ctx, loading, noSeed, 0),
 		opening(ctx, "load, attach, seed, first answer", fallback.New(procfs, pattern).Candidates, usualServers),
 		{name: "trigger --source bpf", do: func() error { return s.trigger(ctx, "bpf") }},
 		{name: "trigger --source proc", do: func() error { return s.trigger(ctx, "proc") }},
@@ -52,7 +53,7 @@ func starts(ctx context.Context, o options) ([]Measure, error) {
 	return measures, err
 }
 
-// opening has a tracker tell its candidates once. That it is closed again is not timed.
+// opening opens a tracker and reads its candidates once. Closing it is not timed.
 func opening(ctx context.Context, name string, seed func(context.Context) ([]selector.PID, error), want int) candidate {
 	var t *tracker.Tracker
 	return candidate{
@@ -63,15 +64,15 @@ func opening(ctx context.Context, name string, seed func(context.Context) ([]sel
 				return err
 			}
 			pids, err := t.Candidates(ctx)
-			return cmpErr(err, everybody(min(len(pids), want), want))
+			return cmp.Or(err, checkFound(min(len(pids), want), want))
 		},
 		after: func() error { return t.Close() },
 	}
 }
 
-// trigger signals nobody, so that there are as many the next time.
+// trigger sends no signal, so that the next round finds as many servers.
 func (s *scene) trigger(ctx context.Context, source string) error {
-	out, err := output(ctx, "../bin/ebpf-upgrader", "trigger", "--install-path", s.install, "--source", source, "--settle", "0s", "--dry-run")
+	out, err := output(ctx, program, "trigger", "--install-path", s.install, "--source", source, "--settle", "0s", "--dry-run")
 	if err == nil && !bytes.Contains(out, fmt.Appendf(nil, "\n%d signals planned", usualServers)) {
 		err = fmt.Errorf("did not plan %d signals", usualServers)
 	}

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -19,36 +18,36 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebpf-upgrader/test/poll"
 	"ebpf-upgrader/test/testfleet"
 )
 
 const (
-	// stormFor is how long a storm takes on a machine that keeps up.
+	// stormFor is the duration of a storm on a machine that keeps up.
 	stormFor = 5 * time.Second
-	// stormRate is how many programs are started in a second, as by a compiler.
+	// stormRate is the number of programs that are started in a second, as by a compiler.
 	stormRate = 2000
-	// perDriver is how many programs a driver is: itself, and one child after the other.
+	// perDriver is the number of programs of a driver: itself and two children.
 	perDriver = 3
 )
 
-// tempest makes storms of processes as a build does: a driver starts a compiler, waits for it, and starts an
-// assembler. All three are static programs of one page that do nothing else, so that the machine can start as many
-// as are asked for.
-type tempest struct{ driver string }
+// stormMaker starts processes as a build does: a driver starts a compiler, waits for it, and starts an assembler. All
+// three are static programs of one page that do nothing else, so that the machine can start enough of them.
+type stormMaker struct{ driver string }
 
-func newTempest(dir string) (*tempest, error) {
+func newStormMaker(dir string) (*stormMaker, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, fmt.Errorf("make a storm on %s: %w", runtime.GOARCH, errors.ErrUnsupported)
 	}
-	t, child := &tempest{filepath.Join(dir, "cc")}, filepath.Join(dir, "cc1")
+	t, child := &stormMaker{filepath.Join(dir, "cc")}, filepath.Join(dir, "cc1")
 	leaf := []byte{0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05} // exit(0)
 	return t, errors.Join(
-		testfleet.WriteProgram(child, executable(leaf)),
-		testfleet.WriteProgram(t.driver, executable(append(append(bytes.Clone(driving), child...), 0))),
+		testfleet.WriteProgram(child, testfleet.StaticProgram(elf.EM_X86_64, leaf)),
+		testfleet.WriteProgram(t.driver, testfleet.StaticProgram(elf.EM_X86_64, append(append(bytes.Clone(driving), child...), 0))),
 	)
 }
 
-// commands are what a compiler is called with: some, and many bytes.
+// commands are command lines of a compiler, from 50 to 2,000 bytes.
 var commands = func() (all [][]string) {
 	for _, length := range []int{50, 200, 500, 1000, 2000} {
 		args := []string{"/usr/bin/cc", "-c", "a-file.c", "-o", "a-file.o"}
@@ -60,9 +59,8 @@ var commands = func() (all [][]string) {
 	return all
 }()
 
-// storm starts as many programs as belong into so long a time, none of them before its turn. It is over when all
-// have ended.
-func (t *tempest) storm(ctx context.Context, long time.Duration) (programs int, err error) {
+// storm starts the programs of a duration, none of them before its time. It returns when all have ended.
+func (t *stormMaker) storm(ctx context.Context, long time.Duration) (programs int, err error) {
 	drivers := int64(long.Seconds() * stormRate / perDriver)
 	var next atomic.Int64
 	begin, workers := time.Now(), 2*runtime.NumCPU()
@@ -72,7 +70,7 @@ func (t *tempest) storm(ctx context.Context, long time.Duration) (programs int, 
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < drivers && errs[w] == nil; i = next.Add(1) - 1 {
 				turn := begin.Add(time.Duration(i) * long / time.Duration(drivers))
-				if errs[w] = pause(ctx, time.Until(turn)); errs[w] == nil {
+				if errs[w] = poll.Sleep(ctx, time.Until(turn)); errs[w] == nil {
 					errs[w] = t.compile(commands[i%int64(len(commands))])
 				}
 			}
@@ -83,7 +81,7 @@ func (t *tempest) storm(ctx context.Context, long time.Duration) (programs int, 
 }
 
 // compile runs one driver.
-func (t *tempest) compile(args []string) error {
+func (t *stormMaker) compile(args []string) error {
 	process, err := os.StartProcess(t.driver, args, &os.ProcAttr{})
 	if err != nil {
 		return err
@@ -95,8 +93,8 @@ func (t *tempest) compile(args []string) error {
 	return err
 }
 
-// driving starts the program that is named behind it, with the driver's own arguments, and waits for it, twice. It
-// exits with 0 if both did.
+// driving is machine code. It starts the program whose path follows it with the driver's own arguments, and waits for
+// it, twice. It exits with 0 if both did.
 var driving = []byte{
 	0x48, 0x8d, 0x6c, 0x24, 0x08, // lea rbp, [rsp+8]: the arguments
 	0x48, 0x83, 0xec, 0x10, // sub rsp, 16: room for a status
@@ -127,26 +125,4 @@ var driving = []byte{
 	0xc1, 0xef, 0x08, // shr edi, 8: the status that it exited with
 	0xb8, 0x3c, 0x00, 0x00, 0x00, // mov eax, exit
 	0x0f, 0x05, // syscall
-}
-
-// executable is a static program of one segment.
-func executable(code []byte) []byte {
-	const base, headers = 0x400000, 64 + 56
-	size := uint64(headers + len(code))
-	var out bytes.Buffer
-	for _, part := range []any{
-		elf.Header64{
-			Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
-			Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
-			Entry: base + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
-		},
-		elf.Prog64{
-			Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X),
-			Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 0x1000,
-		},
-	} {
-		_ = binary.Write(&out, binary.LittleEndian, part) // a Buffer takes everything
-	}
-	out.Write(code)
-	return out.Bytes()
 }

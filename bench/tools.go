@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// needed are the programs that each section compares ours with, and the packages of Debian that have them.
+// needed lists the programs that each section compares ours with, and their Debian packages.
 var needed = map[string][]struct{ program, pkg string }{
 	"find": {{"pgrep", "procps"}, {"lsof", "lsof"}, {"needrestart", "needrestart"}},
 	"cost": {{"forkstat", "forkstat"}, {"execsnoop.bt", "bpftrace"}},
 }
 
-// checkTools fails where one is missing: the document would lose its rows without a word.
+// checkTools fails if a program is missing. Otherwise the document would silently lose its rows.
 func (o options) checkTools() error {
 	if o.withoutTools {
 		return nil
@@ -33,22 +33,22 @@ func (o options) checkTools() error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("compare with what people use today: apt-get install %s, or -without-tools", strings.Join(missing, " "))
+		return fmt.Errorf("compare with the usual tools: apt-get install %s, or -without-tools", strings.Join(missing, " "))
 	}
 	return nil
 }
 
-// pgrep, lsof and needrestart are what people use today to find the servers of a scene.
+// tools lists the usual ways to find the servers of a scene.
 func (s *scene) tools(ctx context.Context, k int) []candidate {
 	return []candidate{
 		tool(ctx, func(out []byte) int { return bytes.Count(out, []byte("\n")) }, k, "pgrep", "-f", serverName+" .*mcp"),
 		tool(ctx, s.deleted, k, "lsof", "-w", "+L1"),
-		// It names services, of which the servers are none. That it sees them, sees says.
+		// It lists services only, and the servers are no services. checkNeedrestart proves that it sees them.
 		tool(ctx, func(out []byte) int { return bytes.Count(out, []byte("NEEDRESTART-VER: ")) }, 1, "needrestart", "-b", "-l"),
 	}
 }
 
-// tool is a program of the machine that must end well and show at least so many.
+// tool runs a program of the machine, which must exit with 0 and show at least a number of servers.
 func tool(ctx context.Context, count func([]byte) int, want int, args ...string) candidate {
 	return candidate{name: strings.Join(args, " "), do: func() error {
 		out, err := output(ctx, args...)
@@ -62,7 +62,7 @@ func tool(ctx context.Context, count func([]byte) int, want int, args ...string)
 	}}
 }
 
-// output is what a program prints. It must exit with 0.
+// output returns what a program prints. It must exit with 0.
 func output(ctx context.Context, args ...string) ([]byte, error) {
 	var out, messages bytes.Buffer
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
@@ -73,7 +73,7 @@ func output(ctx context.Context, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// deleted counts the lines of lsof about servers that run the file which was replaced.
+// deleted counts the lines of lsof about servers that run the replaced file.
 func (s *scene) deleted(out []byte) (n int) {
 	for line := range bytes.Lines(out) {
 		if fields := strings.Fields(string(line)); slices.Contains(fields, "txt") && slices.Contains(fields, s.install) {
@@ -83,9 +83,8 @@ func (s *scene) deleted(out []byte) (n int) {
 	return n
 }
 
-// seenByNeedrestart says whether needrestart takes k servers for outdated, which it tells only when it is asked for
-// its reasons.
-func (s *scene) seenByNeedrestart(ctx context.Context, k int) error {
+// checkNeedrestart is an error unless needrestart finds k outdated servers. It shows them only in verbose mode.
+func (s *scene) checkNeedrestart(ctx context.Context, k int) error {
 	out, err := exec.CommandContext(ctx, "needrestart", "-v", "-b", "-l").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("needrestart -v: %w", err)

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// walker is the servers' own trigger as a plain program: list /proc, stat the image of every process, then read
-// the command line of those that run another file, then the environment of those that match. It is as lean as
-// it can be while it does that in that order, one after the other: the list is not sorted, each file is opened,
-// read and closed without anything between, and the buffers are kept.
+// walker is the servers' own trigger as a plain program: list /proc, stat the image of every process, read the
+// command line of those that run another file, then the environment of those that match. It is as lean as that order
+// allows: the list is not sorted, each file is opened, read and closed without anything between, and the buffers are
+// reused.
 type walker struct {
 	name          []byte
 	installed     unix.Stat_t
@@ -62,7 +62,7 @@ func (w *walker) isOutdated(proc int, pid string) bool {
 	return w.matches(w.read(proc, pid+"/cmdline")) && bytes.Contains(w.read(proc, pid+"/environ"), []byte(variable+"="))
 }
 
-// matches looks for the name and the argument.
+// matches checks the name and the argument.
 func (w *walker) matches(cmdline []byte) bool {
 	argv0, rest, _ := bytes.Cut(cmdline, []byte{0})
 	if !bytes.Equal(argv0[bytes.LastIndexByte(argv0, '/')+1:], w.name) {
@@ -77,7 +77,8 @@ func (w *walker) matches(cmdline []byte) bool {
 	return false
 }
 
-// read is good until the next one. Nobody here has more text than the buffer holds.
+// read returns the content of a file, which is valid until the next read. No process here has more text than the
+// buffer holds.
 func (w *walker) read(proc int, path string) []byte {
 	fd, err := unix.Openat(proc, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -147,6 +147,9 @@ func (s *Service) End(sig syscall.Signal) error {
 	}
 }
 
+// PID returns the PID of the service after its start.
+func (s *Service) PID() int { return s.cmd.Process.Pid }
+
 // Client returns a client of the service's control socket.
 func (s *Service) Client() *control.Client { return control.NewClient(s.socket()) }
 

@@ -10,24 +10,24 @@ import (
 	"strings"
 )
 
-// goal is a limit that the project sets itself.
+// goal is a bound that the project sets for a figure.
 type goal struct {
 	what string
-	// most: the figure must not be higher than want; else it must not be lower.
+	// most: want is an upper bound. Otherwise it is a lower one.
 	most bool
 	want float64
 	unit string
 	got  func(*results) (figure, bool)
-	// short explains a missed goal.
+	// short explains why the goal is missed.
 	short func(*results) string
 }
 
-// figure is what was measured. Where the noise is judged too, the middle half of the rounds is between low and high.
+// figure is a measured value. low and high differ where the noise decides with it.
 type figure struct{ value, low, high float64 }
 
 func exactly(x float64) figure { return figure{x, x, x} }
 
-var goals = []goal{
+var allGoals = []goal{
 	{"the scan, against the original walk, 20,000 processes and 200 servers", false, 2, "times as fast", found(ourScan), nil},
 	{"the tracker's candidates, the same", false, 1000, "times as fast", found(ourTracker), nil},
 	{"the verified plan, the same", false, 20, "times as fast", found(ourPlan), shortPlan},
@@ -44,7 +44,7 @@ var goals = []goal{
 	{"wake-ups of the idle service without its audits", true, 0, "in a minute", cost(idleMoments, perMinute), shortWakeUps},
 }
 
-// found gets the speed of one way to find 200 servers among 20,000 processes.
+// found returns a figure of finding 200 servers among 20,000 processes.
 func found(name string) func(*results) (figure, bool) {
 	return func(r *results) (figure, bool) {
 		m, measured := r.find("find", func(m Measure) bool {
@@ -68,7 +68,7 @@ func cost(name, unit string) func(*results) (figure, bool) {
 	}
 }
 
-// between is cost with the bounds of the middle half.
+// between is cost with the bounds of the middle half of the figures.
 func between(name, unit string) func(*results) (figure, bool) {
 	return func(r *results) (figure, bool) {
 		m, measured := r.find("cost", func(m Measure) bool { return m.Name == name && m.Unit == unit })
@@ -78,17 +78,17 @@ func between(name, unit string) func(*results) (figure, bool) {
 
 func perExec(name string) func(*results) (figure, bool) { return cost(name, "times an empty program") }
 
-// flat compares the times among all numbers of processes, the longest with the shortest.
+// flat compares the longest with the shortest time among all numbers of processes.
 func flat(r *results) (figure, bool) {
-	times := r.ofTracker()
+	times := r.trackerTimes()
 	if len(times) < len(hostSizes) {
 		return figure{}, false
 	}
 	return exactly(slices.Max(times) / slices.Min(times)), true
 }
 
-// ofTracker returns the times of the tracker's candidates in ms, one for each measured number of processes.
-func (r *results) ofTracker() (times []float64) {
+// trackerTimes returns the times of the tracker's candidates in ms, by the number of processes.
+func (r *results) trackerTimes() (times []float64) {
 	for _, n := range hostSizes {
 		m, measured := r.find("find", func(m Measure) bool {
 			return m.Name == ourTracker && m.Processes == n && m.Servers == usualServers
@@ -100,12 +100,12 @@ func (r *results) ofTracker() (times []float64) {
 	return times
 }
 
-// asked returns a table of the goals and the figures, and below it the reasons for missed goals.
-func (r *results) asked() string {
+// goals formats a table of the goals with the measured figures, and explains each missed goal below it.
+func (r *results) goals() string {
 	var table, why strings.Builder
 	table.WriteString("\n## Goals\n\n| | goal | measured | |\n|---|---|---|---|\n")
-	said := map[string]bool{}
-	for _, g := range goals {
+	explained := map[string]bool{}
+	for _, g := range allGoals {
 		bound := "at least"
 		if g.most {
 			bound = "at most"
@@ -116,8 +116,8 @@ func (r *results) asked() string {
 		if verdict != missed || g.short == nil {
 			continue
 		}
-		if short := g.short(r); !said[short] {
-			said[short] = true
+		if short := g.short(r); !explained[short] {
+			explained[short] = true
 			fmt.Fprintf(&why, "\nMissed: %s. %s\n", g.what, short)
 		}
 	}
@@ -136,7 +136,7 @@ func (f figure) words(measured bool) string {
 
 const missed = "**missed**"
 
-// verdict is open where the goal lies within the noise.
+// verdict compares a figure with the goal. It is open if the bound lies within the noise.
 func (g goal) verdict(f figure, measured bool) string {
 	met := func(x float64) bool { return g.most && x <= g.want || !g.most && x >= g.want }
 	switch {

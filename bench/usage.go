@@ -15,53 +15,56 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/ragrat/agents"
 )
 
-// account is what was used until a moment, all of it in processor time but for the moment itself.
-type account struct {
+// usage is a reading of what has been used. All times but the moment of the reading are processor time.
+type usage struct {
 	at time.Time
-	// idle is the time that the processors did not work.
+	// idle is the time during which the processors were idle.
 	idle time.Duration
-	// storm is the time of this program and of all that it started and that has ended: those of the storm.
+	// storm is the time of this program and of its children that have ended: the programs of the storm.
 	storm time.Duration
-	// observer is the time of the one process that sees the storm, and programs that of the BPF programs which
-	// it loaded. They run in the processes of the storm.
+	// observer is the time of the process that observes the storm. programs is the time of the BPF programs that it
+	// loaded, which run in the processes of the storm.
 	observer, programs time.Duration
-	// runs is how often these programs ran.
+	// runs counts the runs of these programs.
 	runs uint64
 }
 
-// accounts reads them, at rest: what runs has its time counted only as far as it has come.
-func (o *observer) accounts() (a account, err error) {
-	if a.idle, err = idleTime(); err != nil {
-		return a, err
+// usage reads the counters. The processes should be at rest: the kernel adds the time of a running process only now
+// and then.
+func (o *observer) usage() (u usage, err error) {
+	if u.idle, err = idleTime(); err != nil {
+		return u, err
 	}
-	a.at = time.Now()
-	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+	u.at = time.Now()
+	for _, whose := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
 		var used unix.Rusage
-		if err := unix.Getrusage(who, &used); err != nil {
-			return a, fmt.Errorf("read processor time: %w", err)
+		if err := unix.Getrusage(whose, &used); err != nil {
+			return u, fmt.Errorf("read processor time: %w", err)
 		}
-		a.storm += time.Duration(used.Utime.Nano() + used.Stime.Nano())
+		u.storm += time.Duration(used.Utime.Nano() + used.Stime.Nano())
 	}
 	if o.pid == 0 {
-		return a, nil
+		return u, nil
 	}
-	if a.observer, err = processorTime(o.pid); err != nil {
-		return a, err
+	if u.observer, err = agents.ProcessorTime(o.pid); err != nil {
+		return u, err
 	}
 	for _, p := range o.programs {
 		stats, err := p.Stats()
 		if err != nil {
-			return a, fmt.Errorf("read run time of %s: %w", p, err)
+			return u, fmt.Errorf("read run time of %s: %w", p, err)
 		}
-		a.programs += stats.Runtime
-		a.runs += stats.RunCount
+		u.programs += stats.Runtime
+		u.runs += stats.RunCount
 	}
-	return a, nil
+	return u, nil
 }
 
-// programsOf are the BPF programs that a process holds.
+// programsOf returns the BPF programs that a process has open.
 func programsOf(pid int) (all []*ebpf.Program, err error) {
 	infos, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	held := make(map[ebpf.ProgramID]bool)
@@ -90,7 +93,7 @@ func programsOf(pid int) (all []*ebpf.Program, err error) {
 	return all, err
 }
 
-// idleTime is how long all processors together did nothing, in steps of 10 ms.
+// idleTime returns the idle time of all processors together, in steps of 10 ms.
 func idleTime() (time.Duration, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -112,30 +115,30 @@ func idleTime() (time.Duration, error) {
 
 func cpus() float64 { return float64(runtime.NumCPU()) }
 
-// use is what one storm used.
-type use struct {
-	// rate is in programs a second, programs in all.
+// stormCost is what one storm cost.
+type stormCost struct {
+	// rate is in programs per second. programs is their number.
 	rate     float64
 	programs int
-	// host is the share of the host's processors that worked, in percent.
+	// host is the busy share of the host's processors, in percent.
 	host float64
 	// each is the processor time of the storm and the observer for each program, in microseconds.
 	each float64
-	// counted is the observer's share of the host's processors by the accounts, and inKernel that of its BPF
-	// programs in it; in percent.
+	// counted is the observer's share of the host's processors by the kernel's counters. inKernel is the part of its
+	// BPF programs. Both are in percent.
 	counted, inKernel float64
 	runs              uint64
-	// seen is the share of the programs that the observer reported, in percent, and resident its memory in MiB.
-	seen, resident float64
+	// reported is the share of the programs that the observer reported, in percent. resident is its memory in MiB.
+	reported, resident float64
 }
 
-// since is what was used between two accounts, for so many programs.
-func (a account) since(b account, programs int) use {
+// since returns the cost of a storm of so many programs between two readings.
+func (a usage) since(b usage, programs int) stormCost {
 	wall := a.at.Sub(b.at)
 	all := wall.Seconds() * cpus()
 	share := func(t time.Duration) float64 { return 100 * t.Seconds() / all }
 	observer, inKernel := a.observer-b.observer, a.programs-b.programs
-	return use{
+	return stormCost{
 		rate: float64(programs) / wall.Seconds(), programs: programs,
 		host:     100 - share(a.idle-b.idle),
 		each:     float64(a.storm-b.storm+observer) / float64(time.Microsecond) / float64(programs),

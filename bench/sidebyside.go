@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// middle is the median of some figures, and between what the middle half of them lie.
+// middle is the median of some figures with the bounds of their middle half.
 type middle struct{ median, low, high float64 }
 
 func middleOf(figures []float64) middle {
@@ -24,7 +24,7 @@ func middleOf(figures []float64) middle {
 	return middle{median: (f[(n-1)/2] + f[n/2]) / 2, low: f[(n-1)/4], high: f[n-1-(n-1)/4]}
 }
 
-// took is the measure of some times.
+// took makes a measure of times.
 func took(name string, times []time.Duration) Measure {
 	var figures []float64
 	for _, t := range times {
@@ -34,20 +34,20 @@ func took(name string, times []time.Duration) Measure {
 	return Measure{Name: name, Rounds: len(times), Millis: m.median, Low: m.low, High: m.high}
 }
 
-// amount is the measure of what is no time.
+// amount makes a measure of figures in another unit than time.
 func amount(name, unit string, figures ...float64) Measure {
 	m := middleOf(figures)
 	return Measure{Name: name, Rounds: len(figures), Value: m.median, Low: m.low, High: m.high, Unit: unit}
 }
 
-// candidate is one of several that do the same.
+// candidate is one of several ways to do the same.
 type candidate struct {
 	name string
 	do   func() error
-	// calls is how often it is done each turn, the mean of which counts: for what takes less than the host is still
-	// for. 0 is once.
+	// calls is the number of calls in a turn, whose mean is taken, for a candidate that is too short to time alone. 0
+	// means 1.
 	calls int
-	// after, if any, puts things back. It is not timed.
+	// after cleans up, unless it is nil. It is not timed.
 	after func() error
 }
 
@@ -65,8 +65,8 @@ func (c candidate) timed() (time.Duration, error) {
 	return took, err
 }
 
-// sideBySide measures all in turns, so that all meet the same load, and every other turn backwards, so that
-// nobody always comes after the same. The times of the first are what the others are compared with.
+// sideBySide measures all candidates in turns, so that all meet the same load. Every other turn is backwards, so that
+// no candidate always follows the same one. The others are compared with the times of the first.
 func sideBySide(ctx context.Context, rounds int, all []candidate) ([]Measure, error) {
 	times := make([][]time.Duration, len(all))
 	for round := range rounds {
