@@ -24,7 +24,7 @@ import (
 	"ebpf-upgrader/test/chaos/witness"
 )
 
-// arena is where everything happens.
+// arena runs one storm of faults after the other in a namespace, and collects the result.
 type arena struct {
 	config
 	installs []*install
@@ -35,13 +35,13 @@ type arena struct {
 	mu       sync.Mutex // guards result in a storm
 }
 
-// asArena plays, and writes the result to stdout.
-func asArena(text string) error {
+// runArena runs an arena and writes its result to stdout.
+func runArena(text string) error {
 	a := &arena{}
 	if err := json.Unmarshal([]byte(text), &a.config); err != nil {
 		return err
 	}
-	a.result = result{FewNumbers: a.FewNumbers, Limited: a.limited(), For: a.For, Installs: map[string]int{}}
+	a.result = result{FewPIDs: a.FewPIDs, Limited: a.limited(), For: a.For, Installs: map[string]int{}}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	if err := a.play(ctx); err != nil {
@@ -50,11 +50,12 @@ func asArena(text string) error {
 	return json.NewEncoder(os.Stdout).Encode(a.result)
 }
 
-// choices are those of one phase: how many another one makes, which depends on time, does not matter.
+// choices returns the random choices of a phase. They do not depend on the number of choices in other phases, which
+// depends on time.
 func (c config) choices(phase string) *rand.Rand {
 	name := fnv.New64a()
-	_, _ = fmt.Fprint(name, c.FewNumbers, phase)       // a hash takes everything
-	return rand.New(rand.NewPCG(c.Seed, name.Sum64())) //nolint:gosec // to be repeated, not to be secret
+	_, _ = fmt.Fprint(name, c.FewPIDs, phase)          // a hash never fails
+	return rand.New(rand.NewPCG(c.Seed, name.Sum64())) //nolint:gosec // reproducible, not secret
 }
 
 func (a *arena) play(ctx context.Context) (err error) {
@@ -73,15 +74,15 @@ func (a *arena) play(ctx context.Context) (err error) {
 		err = errors.Join(err, closing)
 	}()
 	defer a.fleet.stop()
-	a.say("%d servers start", a.Servers)
+	a.say("starting %d servers", a.Servers)
 	if err := a.fleet.fill(ctx, a.choices("fill"), a.Servers); err != nil {
 		return err
 	}
 	if err = a.service.start(small); err == nil {
 		err = a.storms(ctx)
 	}
-	if err != nil && a.service.gone() { // what it broke, not we; the judge says how it ended
-		a.broken("the service is gone: %v", err)
+	if err != nil && a.service.gone() { // a finding, not a failure of this program; the judge reports how it ended
+		a.broken("the service has ended: %v", err)
 		err = nil
 	}
 	a.service.end(unix.SIGTERM)
@@ -99,10 +100,10 @@ func (a *arena) storms(ctx context.Context) error {
 	if err := a.stormAndQuiet(ctx, "second", 0); err != nil {
 		return err
 	}
-	return a.seeksLeaks(ctx, before)
+	return a.checkLeaks(ctx, before)
 }
 
-// judge says which rules were broken.
+// judge checks all rules.
 func (a *arena) judge(records []witness.Record) {
 	j := judge{homes: a.fleet.homes(), instances: a.service.instances, broken: a.broken, result: &a.result}
 	j.records(records)
@@ -114,15 +115,15 @@ func (a *arena) judge(records []witness.Record) {
 func (a *arena) judgeLog() {
 	log, err := os.Open(a.service.path("log"))
 	if err != nil {
-		return // it was never started
+		return // the service was never started
 	}
 	defer func() { _ = log.Close() }()
 	if found := alarms(log); len(found) > 0 {
-		a.broken("the service's log has %d alarms, the first of which is: %s", len(found), found[0])
+		a.broken("the log of the service has %d alarms, the first: %s", len(found), found[0])
 	}
 }
 
-// broken notes that a rule was broken, and says so at once.
+// broken records a broken rule, and prints it at once.
 func (a *arena) broken(format string, args ...any) {
 	sentence := fmt.Sprintf(format, args...)
 	a.say("BROKEN: %s", sentence)
@@ -131,11 +132,11 @@ func (a *arena) broken(format string, args ...any) {
 	a.result.Violations = append(a.result.Violations, sentence)
 }
 
-// say tells whoever waits.
+// say prints progress to stderr.
 func (a *arena) say(format string, args ...any) {
-	where := "host's numbers"
-	if a.FewNumbers {
-		where = "few numbers"
+	where := "host's PIDs"
+	if a.FewPIDs {
+		where = "few PIDs"
 	}
 	fmt.Fprintf(os.Stderr, "%s (%s) %s\n", time.Now().Format(time.TimeOnly), where, fmt.Sprintf(format, args...))
 }
@@ -148,11 +149,11 @@ func (a *arena) prepare() error {
 	}
 	a.children = newStarter()
 	a.service = &service{
-		children: a.children, program: a.Program, dir: filepath.Join(a.Dir, fmt.Sprintf("service-%t", a.FewNumbers)),
+		children: a.children, program: a.Program, dir: filepath.Join(a.Dir, fmt.Sprintf("service-%t", a.FewPIDs)),
 		broken: a.broken, patience: 30 * time.Second,
 	}
-	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewNumbers))
-	// The journal has little room, which is easily filled.
+	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewPIDs))
+	// The file system of the journal is small, so that it can be filled quickly.
 	for dir, size := range map[string]string{a.service.path("run"): "256k", installs: "4g"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -176,10 +177,10 @@ func (a *arena) prepare() error {
 	return nil
 }
 
-// patience is how long a quiet may take.
+// patience limits a quiet phase.
 const patience = 2 * time.Minute
 
-// quiet installs a good file everywhere, and waits until all who are armed run it.
+// quiet installs a good file at every path, and waits until all armed servers run it.
 func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 	if err := a.fleet.fill(ctx, r, a.Servers); err != nil {
 		return err
@@ -198,7 +199,7 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 			return nil
 		}
 		if time.Since(begun) > patience {
-			a.broken("%s after the last install, %d servers do not run it: %s",
+			a.broken("%s after the last install, %d servers do not run the file: %s",
 				patience, len(behind), strings.Join(behind, "; "))
 			return nil
 		}
@@ -208,9 +209,9 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 	}
 }
 
-// seeksLeaks compares what the last instance holds after the second quiet with what it held after the first.
-// What is being closed gets some time.
-func (a *arena) seeksLeaks(ctx context.Context, before holdings) error {
+// checkLeaks compares what the last instance holds after the second quiet phase with what it held after the first.
+// Descriptors and goroutines that are being closed get some time.
+func (a *arena) checkLeaks(ctx context.Context, before holdings) error {
 	now, err := a.rest(ctx, patience/2, func(now holdings) bool { return len(now.more(before)) == 0 })
 	if err != nil {
 		return err

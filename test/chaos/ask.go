@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// get asks over the control socket, by the bytes of the protocol.
+// get sends a request over the control socket. It does not use the client of the program under test.
 func (s *service) get(path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -48,7 +48,7 @@ func (s *service) get(path string) ([]byte, error) {
 	return body.Bytes(), nil
 }
 
-// metric is the value of one.
+// metric returns the value of a metric.
 func metric(text []byte, name string) (int, error) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		if value, is := strings.CutPrefix(lines.Text(), name+" "); is {
@@ -59,24 +59,24 @@ func metric(text []byte, name string) (int, error) {
 			return int(n), nil
 		}
 	}
-	return 0, fmt.Errorf("read metric %s: there is none", name)
+	return 0, fmt.Errorf("read metric %s: missing", name)
 }
 
-// losses are how often the service had to do without, by its own count right before each of its ends.
+// losses counts lost events, as each instance counts them right before its end.
 type losses struct {
 	MapFull, RingFull, Overflows int
-	// Untold is how many instances did not say.
-	Untold int
+	// Unknown is the number of instances that did not answer.
+	Unknown int
 }
 
-// count adds what the instance has lost. One that is too busy to answer is none to fail for.
+// count adds the losses of an instance. It is no failure if the instance is too busy to answer.
 func (s *service) count(i *instance) {
 	metrics, err := s.get("/metrics")
 	if err == nil {
 		err = s.losses.add(metrics, i)
 	}
 	if err != nil {
-		s.losses.Untold++
+		s.losses.Unknown++
 	}
 }
 
@@ -97,7 +97,7 @@ func (l *losses) add(metrics []byte, of *instance) error {
 	return errors.Join(errs...)
 }
 
-// alarms are the lines of a log in which a Go program says that something is wrong with itself.
+// alarms returns the lines of a log that report a panic, a fatal error or a data race.
 func alarms(log io.Reader) (found []string) {
 	lines := bufio.NewReader(log)
 	for {

@@ -6,17 +6,17 @@ package main
 
 import "testing"
 
-func TestThePhasesOfARunDoNotDependOnEachOther(t *testing.T) {
+func TestChoices_OtherPhases_HaveNoEffect(t *testing.T) {
 	t.Parallel()
 	c := config{Seed: 5}
-	few := config{Seed: 5, FewNumbers: true}
+	few := config{Seed: 5, FewPIDs: true}
 	first := c.choices("first quiet")
-	for range 17 { // as many as it takes
+	for range 17 { // any number
 		first.Uint64()
 	}
 	second := c.choices("second storm").Uint64()
 	if again := c.choices("second storm").Uint64(); again != second {
-		t.Errorf("chose %d, and then %d", second, again)
+		t.Errorf("chose %d, then %d", second, again)
 	}
 	for name, other := range map[string]uint64{
 		"phase": c.choices("first storm").Uint64(), "arena": few.choices("second storm").Uint64(),
@@ -28,17 +28,17 @@ func TestThePhasesOfARunDoNotDependOnEachOther(t *testing.T) {
 	}
 }
 
-func TestKernelsThatLimitTheNumbersOfANamespace(t *testing.T) {
+func TestCanLimitPIDs_Releases_FromLinux614(t *testing.T) {
 	t.Parallel()
 	for release, want := range map[string]bool{
 		"5.10.0-46-cloud-amd64": false, "6.1.0": false, "6.13.9": false, "6.14.0-rc1": true, "6.18.44": true, "7.3.0": true,
 	} {
-		if got := limitsNumbers(release); got != want {
+		if got := canLimitPIDs(release); got != want {
 			t.Errorf("%s: %t, want %t", release, got, want)
 		}
 	}
-	few := result{FewNumbers: true, Limited: true}
-	if cannot := (result{FewNumbers: true}); few.name() == cannot.name() {
-		t.Errorf("both are called %q", few.name())
+	few := result{FewPIDs: true, Limited: true}
+	if cannot := (result{FewPIDs: true}); few.name() == cannot.name() {
+		t.Errorf("both have the name %q", few.name())
 	}
 }

@@ -16,9 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// churn forks processes that exec and end, so many per second, on one CPU: churn RATE CPU. Some are called
-// like servers. When it is told to end, it prints how many it started, and how often that failed: numbers may
-// run out.
+// churn starts RATE processes per second on one CPU: churn RATE CPU. They exec and end, and some have the name of a
+// server. At SIGTERM it prints how many it started and how many starts failed, because the PIDs had run out.
 func churn(args []string) error {
 	var rate, cpu int
 	for i, into := range []*int{&rate, &cpu} {
@@ -40,7 +39,7 @@ func churn(args []string) error {
 	next := time.NewTicker(time.Second / time.Duration(rate))
 	for i := 0; ctx.Err() == nil; i++ {
 		command := commands[0]
-		if i%5 == 0 { // one in twenty each
+		if i%5 == 0 { // each command is one in twenty
 			command = commands[i/5%len(commands)]
 		}
 		attr := &os.ProcAttr{Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}}

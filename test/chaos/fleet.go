@@ -16,27 +16,27 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// fleetUser is who the servers run as: nobody else's are touched.
+// fleetUser is the user of the servers. The service serves no other user.
 const fleetUser = 64999
 
-// member is one server, and what it would exec.
+// member is one server with its install.
 type member struct {
 	*testfleet.Server
 	install   *install
 	behaviour testfleet.Behaviour
 }
 
-// fleet keeps so many servers alive.
+// fleet keeps a number of servers alive.
 type fleet struct {
 	server   string // a good program
 	installs []*install
 
 	mu sync.Mutex // guards the rest
-	// living and all: the second has those that have ended, too.
+	// living has the servers that live. all also has those that have ended.
 	living, all []*member
 }
 
-// fill starts servers until there are n.
+// fill starts servers until n live.
 func (f *fleet) fill(ctx context.Context, r *rand.Rand, n int) error {
 	for ctx.Err() == nil {
 		f.mu.Lock()
@@ -52,7 +52,7 @@ func (f *fleet) fill(ctx context.Context, r *rand.Rand, n int) error {
 	return ctx.Err()
 }
 
-// start starts one: from what is installed, or from an older program, which makes it outdated at once.
+// start starts one server, from the installed file or from an older program. The latter is outdated at once.
 func (f *fleet) start(r *rand.Rand) error {
 	in := f.installs[r.IntN(len(f.installs))]
 	path := in.path()
@@ -60,7 +60,7 @@ func (f *fleet) start(r *rand.Rand) error {
 		Binary: f.server, UpgradeBin: &path, Behaviour: someBehaviour(r),
 		Credential: &testfleet.Credential{UID: fleetUser, GID: fleetUser},
 	}
-	if r.IntN(20) == 0 && !o.Behaviour.Daemonise { // there is no daemon that has nothing to arm for
+	if r.IntN(20) == 0 && !o.Behaviour.Daemonise { // a daemon without the variable does not exist
 		o.UpgradeBin = nil
 	}
 	if r.IntN(3) > 0 && in.now() == good {
@@ -69,7 +69,7 @@ func (f *fleet) start(r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	s, err := testfleet.Start(ctx, o)
-	if err != nil && o.Binary == path { // what is installed may have become another thing meanwhile
+	if err != nil && o.Binary == path { // a bad file may have replaced the installed one meanwhile
 		return nil
 	}
 	if err != nil {
@@ -82,7 +82,7 @@ func (f *fleet) start(r *rand.Rand) error {
 	return nil
 }
 
-// someBehaviour is that of a good server in half of all cases.
+// someBehaviour returns a random behaviour. Every second server has no fault.
 func someBehaviour(r *rand.Rand) testfleet.Behaviour {
 	upTo := func(most time.Duration) testfleet.Duration { return testfleet.Duration(r.Int64N(int64(most))) }
 	switch r.IntN(20) {
@@ -94,7 +94,7 @@ func someBehaviour(r *rand.Rand) testfleet.Behaviour {
 		return testfleet.Behaviour{LeaderExits: true}
 	case 4:
 		return testfleet.Behaviour{Daemonise: true}
-	case 5, 6: // in less time than makes a fork a server (selector.ForkAge)
+	case 5, 6: // before a fork counts as a server (selector.ForkAge)
 		return testfleet.Behaviour{ForkChild: true, ChildExecs: 1 + upTo(4*time.Second)}
 	case 7:
 		return testfleet.Behaviour{ArmDelay: upTo(2 * time.Second)}
@@ -108,7 +108,7 @@ func someBehaviour(r *rand.Rand) testfleet.Behaviour {
 	return testfleet.Behaviour{}
 }
 
-// some is one of the living by chance, or nil.
+// some returns a random living member, or nil.
 func (f *fleet) some(r *rand.Rand) *member {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -118,8 +118,8 @@ func (f *fleet) some(r *rand.Rand) *member {
 	return f.living[r.IntN(len(f.living))]
 }
 
-// bury forgets who has ended among the living.
-func (f *fleet) bury() {
+// removeEnded removes ended members from living.
+func (f *fleet) removeEnded() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	kept := f.living[:0]
@@ -135,17 +135,17 @@ func (f *fleet) bury() {
 	f.living = kept
 }
 
-// everybody is a copy of the living.
-func (f *fleet) everybody() []*member {
+// snapshot returns a copy of living.
+func (f *fleet) snapshot() []*member {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]*member(nil), f.living...)
 }
 
-// replaceTheDead goes on until ctx ends.
-func (f *fleet) replaceTheDead(ctx context.Context, r *rand.Rand, n int) error {
+// replaceEnded starts a server for each ended one until ctx ends.
+func (f *fleet) replaceEnded(ctx context.Context, r *rand.Rand, n int) error {
 	for pause(ctx, r, 20*time.Millisecond, 60*time.Millisecond) {
-		f.bury()
+		f.removeEnded()
 		if err := f.fill(ctx, r, n); err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (f *fleet) replaceTheDead(ctx context.Context, r *rand.Rand, n int) error {
 	return nil
 }
 
-// trouble kills some, ends the sessions of some, and stops some for a while.
+// trouble kills some members, ends the sessions of some, and stops some for a while.
 func (f *fleet) trouble(ctx context.Context, r *rand.Rand) error {
 	for pause(ctx, r, 0, 200*time.Millisecond) {
 		m := f.some(r)
@@ -174,23 +174,23 @@ func (f *fleet) trouble(ctx context.Context, r *rand.Rand) error {
 	return nil
 }
 
-// awake lets everybody go on who was stopped.
-func (f *fleet) awake() {
-	for _, m := range f.everybody() {
+// resume continues all stopped members.
+func (f *fleet) resume() {
+	for _, m := range f.snapshot() {
 		_ = m.Signal(unix.SIGCONT)
 	}
 }
 
-// stop ends all.
+// stop ends all members.
 func (f *fleet) stop() {
 	var wg sync.WaitGroup
-	for _, m := range f.everybody() {
+	for _, m := range f.snapshot() {
 		wg.Go(func() { _ = m.Stop() })
 	}
 	wg.Wait()
 }
 
-// upgrades is how often a server of the fleet came through an exec.
+// upgrades returns how many execs the servers have survived.
 func (f *fleet) upgrades() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -200,9 +200,9 @@ func (f *fleet) upgrades() (n int) {
 	return n
 }
 
-// askedByOthers has other senders ask servers, as their own trigger does, until ctx ends. One in ten does not
-// look before whether what is installed is any good: else most deaths would be theirs, and not be judged.
-func (f *fleet) askedByOthers(ctx context.Context, r *rand.Rand, program string) error {
+// signalledByOthers has other senders signal servers, as their own trigger does, until ctx ends. Nine in ten check
+// the installed file first. Otherwise they would cause most deaths, which are not judged.
+func (f *fleet) signalledByOthers(ctx context.Context, r *rand.Rand, program string) error {
 	for pause(ctx, r, 0, 400*time.Millisecond) {
 		blind := r.IntN(10) == 0
 		if m := f.some(r); m != nil && (blind || m.install.now() == good) {
@@ -212,7 +212,7 @@ func (f *fleet) askedByOthers(ctx context.Context, r *rand.Rand, program string)
 	return nil
 }
 
-// homes are all who ever were in the fleet, as what they say of themselves.
+// homes returns all processes that were ever in the fleet, by their own reports.
 func (f *fleet) homes() map[life]*home {
 	homes := map[life]*home{}
 	for _, m := range f.all {

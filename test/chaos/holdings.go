@@ -19,15 +19,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// holdings is what an instance holds of what can leak, and among how many.
+// holdings counts what an instance holds and could leak.
 type holdings struct {
 	Descriptors, Watches, Goroutines int
-	// Entries of the map, as the kernel shows it; Said is how many the service says that there are. Wrong are
-	// those that are there for nobody, and those that are lacking.
-	Entries, Said int
-	Wrong         string
-	// Outdated servers do not run what is installed, because they never do what they are asked. For each of
-	// these, the service may hold something.
+	// Entries counts the entries of the map in the kernel, Reported those that the service reports. Wrong lists
+	// superfluous and missing entries.
+	Entries, Reported int
+	Wrong             string
+	// Outdated counts servers that never act on a signal and do not run the installed file. The service may hold
+	// something for each of them.
 	Outdated int
 }
 
@@ -35,14 +35,14 @@ func (h holdings) String() string {
 	return fmt.Sprintf("%d, %d, %d, %d", h.Descriptors, h.Watches, h.Goroutines, h.Entries)
 }
 
-// more says what of it is more than before, but for what more servers that do nothing account for. The map has
-// an entry for each process that looks like a server, and for nobody else.
+// more lists what has grown since before, beyond what additional outdated servers account for. The map must have an
+// entry for each process that looks like a server, and no other.
 func (h holdings) more(before holdings) (leaks []string) {
 	if h.Wrong != "" {
 		leaks = append(leaks, "entries of the map: "+h.Wrong)
 	}
-	if h.Entries != h.Said {
-		leaks = append(leaks, fmt.Sprintf("%d map entries, of which the service says that they are %d", h.Entries, h.Said))
+	if h.Entries != h.Reported {
+		leaks = append(leaks, fmt.Sprintf("%d map entries, of which the service reports %d", h.Entries, h.Reported))
 	}
 	outdated := max(0, h.Outdated-before.Outdated)
 	for _, of := range []struct {
@@ -54,18 +54,18 @@ func (h holdings) more(before holdings) (leaks []string) {
 		{"goroutines", h.Goroutines, before.Goroutines, outdated},
 	} {
 		if of.now > of.then+of.may {
-			leaks = append(leaks, fmt.Sprintf("%d %s, and %d before", of.now, of.name, of.then))
+			leaks = append(leaks, fmt.Sprintf("%d %s, %d before", of.now, of.name, of.then))
 		}
 	}
 	return leaks
 }
 
-// difference names the processes that only one of the two has, as tell does.
-func difference(entries, named map[int]bool, tell func(pid int) string) string {
+// difference names the processes that are in only one of the sets.
+func difference(entries, named map[int]bool, describe func(pid int) string) string {
 	only := func(these, those map[int]bool) (names []string) {
 		for _, pid := range slices.Sorted(maps.Keys(these)) {
 			if !those[pid] {
-				names = append(names, tell(pid))
+				names = append(names, describe(pid))
 			}
 		}
 		return names
@@ -74,20 +74,20 @@ func difference(entries, named map[int]bool, tell func(pid int) string) string {
 	if len(extra)+len(lacking) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%q look like no servers, and %q, which do, are lacking", extra, lacking)
+	return fmt.Sprintf("%q do not look like servers, and %q do but are missing", extra, lacking)
 }
 
-// whoIs says what the kernel does of a process: "7 (rag-rat) Z" is a zombie.
-func whoIs(pid int) string {
+// describeProcess returns the start of /proc/PID/stat. "7 (rag-rat) Z" is a zombie.
+func describeProcess(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return fmt.Sprintf("%d, which has ended", pid)
+		return fmt.Sprintf("%d (ended)", pid)
 	}
 	end := bytes.LastIndexByte(text, ')') + len(") S")
 	return string(text[:min(end, len(text))])
 }
 
-// holds counts: descriptors, watches and entries by what the kernel shows, goroutines as the service says.
+// holds counts descriptors, watches and map entries in the kernel. The number of goroutines is the service's own.
 func (s *service) holds() (h holdings, err error) {
 	dir := fmt.Sprintf("/proc/%d/fdinfo", s.current().pid)
 	fds, err := os.ReadDir(dir)
@@ -95,7 +95,7 @@ func (s *service) holds() (h holdings, err error) {
 		return h, err
 	}
 	h.Descriptors = len(fds)
-	if !s.writesState(fds) {
+	if !s.writesJournal(fds) {
 		h.Descriptors++
 	}
 	entries := map[int]bool{}
@@ -104,28 +104,28 @@ func (s *service) holds() (h holdings, err error) {
 		h.Watches += bytes.Count(text, []byte("inotify wd:"))
 		err = errors.Join(err, readMap(text, entries))
 	}
-	h.Entries, h.Wrong = len(entries), difference(entries, named(), whoIs)
+	h.Entries, h.Wrong = len(entries), difference(entries, named(), describeProcess)
 	metrics, asking := s.get("/metrics")
 	if err = errors.Join(err, asking); err != nil {
 		return h, err
 	}
 	h.Goroutines, err = metric(metrics, "go_goroutines")
 	if err == nil {
-		h.Said, err = metric(metrics, "ebpf_upgrader_map_entries")
+		h.Reported, err = metric(metrics, "ebpf_upgrader_map_entries")
 	}
 	return h, err
 }
 
-// writesState reports whether the service has its journal open. It gives that up when the disk is full, and opens
-// it with the next line that it has to write, which may be a storm later: that is no leak.
-func (s *service) writesState(fds []os.DirEntry) bool {
+// writesJournal reports whether the service has its journal open. It closes the journal when the disk is full, and opens
+// it with the next line that it has to write, perhaps a storm later. That is no leak.
+func (s *service) writesJournal(fds []os.DirEntry) bool {
 	return slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
 		target, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.current().pid, fd.Name()))
 		return filepath.Dir(target) == s.path("run") && filepath.Ext(target) == ".jsonl"
 	})
 }
 
-// readMap adds the keys of the map of servers, if what the kernel says of a descriptor is that of one.
+// readMap adds the keys of the map of servers, if the fdinfo of a descriptor is that of this map.
 func readMap(fdinfo []byte, keys map[int]bool) error {
 	_, rest, is := bytes.Cut(fdinfo, []byte("map_id:\t"))
 	if !is {
@@ -154,19 +154,18 @@ func readMap(fdinfo []byte, keys map[int]bool) error {
 }
 
 const (
-	// restPoll is the time between two looks, of which restPolls without a change are a rest.
+	// restPoll is the time between two counts. restPolls counts without a change are a rest.
 	restPoll  = 200 * time.Millisecond
 	restPolls = 5
 )
 
-// rest waits until what the service holds no longer changes and is fine, but not for longer than patience.
-// Then it gives what it saw last.
+// rest waits until the counts no longer change and are fine. After patience it returns the last counts.
 func (a *arena) rest(ctx context.Context, patience time.Duration, fine func(holdings) bool) (h holdings, err error) {
 	begun, same := time.Now(), 0
 	for {
 		now, err := a.service.holds()
 		if err != nil {
-			return h, fmt.Errorf("look at what the service holds: %w", err)
+			return h, fmt.Errorf("count what the service holds: %w", err)
 		}
 		now.Outdated = a.fleet.outdated()
 		if now == h {

@@ -19,23 +19,23 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-func TestLeaks(t *testing.T) {
+func TestMore_EachCount_IsALeak(t *testing.T) {
 	t.Parallel()
-	before := holdings{Descriptors: 30, Watches: 10, Goroutines: 20, Entries: 200, Said: 200, Outdated: 2}
+	before := holdings{Descriptors: 30, Watches: 10, Goroutines: 20, Entries: 200, Reported: 200, Outdated: 2}
 	for name, of := range map[string]struct {
 		change func(*holdings)
 		leaks  int
 	}{
-		"the same":                   {func(*holdings) {}, 0},
-		"fewer":                      {func(h *holdings) { h.Descriptors, h.Watches, h.Goroutines = 1, 1, 1 }, 0},
-		"more entries for more":      {func(h *holdings) { h.Entries, h.Said = 300, 300 }, 0},
-		"a descriptor":               {func(h *holdings) { h.Descriptors++ }, 1},
-		"a descriptor for one":       {func(h *holdings) { h.Descriptors++; h.Outdated++ }, 0},
-		"two for one":                {func(h *holdings) { h.Goroutines += 2; h.Outdated++ }, 1},
-		"a watch, which is for none": {func(h *holdings) { h.Watches++; h.Outdated++ }, 1},
-		"fewer outdated":             {func(h *holdings) { h.Outdated = 0 }, 0},
-		"an entry that is not told":  {func(h *holdings) { h.Entries++ }, 1},
-		"an entry for nobody":        {func(h *holdings) { h.Wrong = "[7]" }, 1},
+		"the same":                      {func(*holdings) {}, 0},
+		"fewer":                         {func(h *holdings) { h.Descriptors, h.Watches, h.Goroutines = 1, 1, 1 }, 0},
+		"more entries for more":         {func(h *holdings) { h.Entries, h.Reported = 300, 300 }, 0},
+		"a descriptor":                  {func(h *holdings) { h.Descriptors++ }, 1},
+		"a descriptor for one":          {func(h *holdings) { h.Descriptors++; h.Outdated++ }, 0},
+		"two for one":                   {func(h *holdings) { h.Goroutines += 2; h.Outdated++ }, 1},
+		"a watch without a reason":      {func(h *holdings) { h.Watches++; h.Outdated++ }, 1},
+		"fewer outdated":                {func(h *holdings) { h.Outdated = 0 }, 0},
+		"an entry that is not reported": {func(h *holdings) { h.Entries++ }, 1},
+		"an entry without a process":    {func(h *holdings) { h.Wrong = "[7]" }, 1},
 	} {
 		now := before
 		of.change(&now)
@@ -45,7 +45,7 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
-func TestEntriesAreThoseWhoLookLikeServers(t *testing.T) {
+func TestDifference_BothSets_AreNamed(t *testing.T) {
 	t.Parallel()
 	set := func(pids ...int) map[int]bool {
 		all := map[int]bool{}
@@ -57,17 +57,16 @@ func TestEntriesAreThoseWhoLookLikeServers(t *testing.T) {
 	if wrong := difference(set(1, 2), set(2, 1), strconv.Itoa); wrong != "" {
 		t.Error(wrong)
 	}
-	want := "[\"3\"] look like no servers, and [\"1\"], which do, are lacking"
+	want := "[\"3\"] do not look like servers, and [\"1\"] do but are missing"
 	if wrong := difference(set(2, 3), set(1, 2), strconv.Itoa); wrong != want {
 		t.Errorf("%q, want %q", wrong, want)
 	}
-	if who, want := whoIs(os.Getpid()), fmt.Sprintf("%d (chaos.test) ", os.Getpid()); who[:len(who)-1] != want {
-		t.Errorf("this is %q, want %q and a letter", who, want)
+	if got, want := describeProcess(os.Getpid()), fmt.Sprintf("%d (chaos.test) ", os.Getpid()); got[:len(got)-1] != want {
+		t.Errorf("this is %q, want %q and a letter", got, want)
 	}
 }
 
-// TestTheMapIsReadByItsNumber reads a map as that of a service is read.
-func TestTheMapIsReadByItsNumber(t *testing.T) {
+func TestReadMap_ServersMap_IsReadByID(t *testing.T) {
 	if os.Getuid() != 0 {
 		if os.Getenv("REQUIRE_BPF") != "" {
 			t.Fatal("needs root")
@@ -101,12 +100,11 @@ func TestTheMapIsReadByItsNumber(t *testing.T) {
 		t.Errorf("keys %v, want %v", got, want)
 	}
 	if err := readMap([]byte("pos:\t0\nmap_id:\t2147483647\n"), got); err == nil {
-		t.Error("a map that is not there was read")
+		t.Error("a missing map was read")
 	}
 }
 
-// TestWhatALeaderlessServerRunsCanBeTold: its main thread shows nothing.
-func TestWhatALeaderlessServerRunsCanBeTold(t *testing.T) {
+func TestImages_LeaderlessServer_AreKnown(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -148,12 +146,12 @@ func TestWhatALeaderlessServerRunsCanBeTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, names := f.behind(); len(names) != 1 {
-		t.Errorf("behind: %q, want the one of which nothing can be told", names)
+		t.Errorf("behind: %q, want the one without a readable image", names)
 	}
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := m.images(); err == nil {
-		t.Error("what runs was told of who had ended")
+		t.Error("the image of an ended server was read")
 	}
 }

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asInit starts the arena, and reaps whoever loses its parent in it.
-func asInit(text string) (code int) {
-	signal.Ignore(os.Interrupt, unix.SIGHUP) // the arena hears them, too
+// runInit starts the arena and reaps orphans.
+func runInit(text string) (code int) {
+	signal.Ignore(os.Interrupt, unix.SIGHUP) // the arena gets them, too
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, unix.SIGTERM)
 	pid, err := startArena(text)
@@ -56,11 +56,11 @@ func startArena(text string) (pid int, err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return 0, err
 	}
-	if c.FewNumbers {
+	if c.FewPIDs {
 		if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 			return 0, fmt.Errorf("mount /proc: %w", err)
 		}
-		if err := limitNumbers(c.numbers()); err != nil {
+		if err := limitPIDs(c.pids()); err != nil {
 			return 0, err
 		}
 	}
@@ -76,26 +76,26 @@ func startArena(text string) (pid int, err error) {
 
 const pidMax = "/proc/sys/kernel/pid_max"
 
-// numbers is how many there are for so many servers, whose threads take them, too: what is left is used up
-// every few seconds.
-func (c config) numbers() int { return 512 + 8*c.Servers }
+// pids is the number of PIDs of a namespace for the number of servers, whose threads need PIDs as well. The churn
+// uses up the rest every few seconds.
+func (c config) pids() int { return 512 + 8*c.Servers }
 
-// limitNumbers has the namespace run out of numbers quickly, from Linux 6.14 on, where the limit is the
-// namespace's own (kernel/pid_namespace.c); before, it is the host's, which keeps it.
-func limitNumbers(most int) error {
+// limitPIDs makes the PIDs of the namespace run out quickly. The limit belongs to the namespace since Linux 6.14
+// (kernel/pid_namespace.c). Before, it belongs to the host and is left alone.
+func limitPIDs(most int) error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return err
 	}
-	if !limitsNumbers(unix.ByteSliceToString(name.Release[:])) {
-		fmt.Fprintln(os.Stderr, "chaos: before Linux 6.14 the numbers of a namespace cannot be limited")
+	if !canLimitPIDs(unix.ByteSliceToString(name.Release[:])) {
+		fmt.Fprintln(os.Stderr, "chaos: before Linux 6.14 the PIDs of a namespace cannot be limited")
 		return nil
 	}
 	return os.WriteFile(pidMax, []byte(strconv.Itoa(most)), 0)
 }
 
-// limitsNumbers is for the name of a kernel's release.
-func limitsNumbers(release string) bool {
+// canLimitPIDs reports whether a kernel release has a limit for each namespace.
+func canLimitPIDs(release string) bool {
 	major, rest, _ := strings.Cut(release, ".")
 	minor, _, _ := strings.Cut(rest, ".")
 	first, _ := strconv.Atoi(major)
@@ -103,8 +103,8 @@ func limitsNumbers(release string) bool {
 	return first > 6 || first == 6 && second >= 14
 }
 
-// limited says whether there are so few numbers indeed.
+// limited reports whether the limit is in force.
 func (c config) limited() bool {
 	text, err := os.ReadFile(pidMax)
-	return err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(c.numbers())
+	return err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(c.pids())
 }

@@ -24,7 +24,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// fate is what stands at the path of an install.
+// fate is the kind of file at the path of an install.
 type fate string
 
 const (
@@ -36,10 +36,10 @@ const (
 	missing   fate = "missing"
 )
 
-// install is a path at which servers find their successor.
+// install is a path in the variable of some servers.
 type install struct {
 	dir string
-	// linked is that the path leads through a symbolic link to one of several versions.
+	// linked: the path leads through a symbolic link to one of several versions.
 	linked         bool
 	program, crash string
 
@@ -48,7 +48,7 @@ type install struct {
 	version int
 }
 
-// change is when something else came to stand there: between the two times.
+// change is a change of the file. It happened between the two times.
 type change struct {
 	before, after uint64
 	fate          fate
@@ -62,7 +62,7 @@ func newInstall(dir string, linked bool, program, crash string) (*install, error
 	return i, i.upgrade()
 }
 
-// path is what the servers' variable says.
+// path returns the path in the servers' variable.
 func (i *install) path() string {
 	if i.linked {
 		return filepath.Join(i.dir, "current", testfleet.Name)
@@ -70,7 +70,7 @@ func (i *install) path() string {
 	return filepath.Join(i.dir, testfleet.Name)
 }
 
-// image is the file that is there now.
+// image returns the current file.
 func (i *install) image() (selector.Image, error) { return imageAt(i.path()) }
 
 func imageAt(path string) (selector.Image, error) {
@@ -79,7 +79,7 @@ func imageAt(path string) (selector.Image, error) {
 	return selector.Image{Dev: st.Dev, Ino: st.Ino}, err
 }
 
-// becomes notes what do changes.
+// becomes records a change that do makes.
 func (i *install) becomes(what fate, do func() error) error {
 	before := witness.Now()
 	i.mu.Lock()
@@ -93,7 +93,7 @@ func (i *install) becomes(what fate, do func() error) error {
 	return err
 }
 
-// during lists the changes that may have held at any time from one to the other.
+// during lists the changes that may have been in force at any time between two times.
 func (i *install) during(from, to uint64) []change {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -110,16 +110,16 @@ func (i *install) during(from, to uint64) []change {
 	return held
 }
 
-// told is what stood there in that time, as seen from its end.
-func (i *install) told(from, to uint64) string {
-	var told []string
+// describe lists the files during a time, with their ages at its end.
+func (i *install) describe(from, to uint64) string {
+	var parts []string
 	for _, c := range i.during(from, to) {
-		told = append(told, fmt.Sprintf("%s since %s before", c.fate, time.Duration(to-min(c.before, to))))
+		parts = append(parts, fmt.Sprintf("%s since %s before", c.fate, time.Duration(to-min(c.before, to))))
 	}
-	return strings.Join(told, ", ")
+	return strings.Join(parts, ", ")
 }
 
-// replace puts another file there at once, in the way that put does.
+// replace replaces the file at once, with what put writes.
 func (i *install) replace(what fate, put func(*testfleet.Install, string) error, source string) error {
 	in, err := testfleet.NewInstall(i.staging(), source)
 	if err != nil {
@@ -136,19 +136,19 @@ func (i *install) replace(what fate, put func(*testfleet.Install, string) error,
 	})
 }
 
-// keptVersions is how many are left in their directories.
+// keptVersions is the number of old versions that are kept.
 const keptVersions = 8
 
-// staging is an empty directory for the next version.
+// staging makes an empty directory for the next version.
 func (i *install) staging() string {
 	i.version++
 	dir := func(n int) string { return filepath.Join(i.dir, fmt.Sprintf("v%d", n)) }
 	_ = os.RemoveAll(dir(i.version - keptVersions))
-	_ = os.Mkdir(dir(i.version), 0o755) // an install into what is not there fails
+	_ = os.Mkdir(dir(i.version), 0o755) // an install into a missing directory fails
 	return dir(i.version)
 }
 
-// linkTo swaps the symbolic link.
+// linkTo replaces the symbolic link.
 func (i *install) linkTo(dir string) error {
 	link := filepath.Join(i.dir, "current")
 	if err := os.Symlink(dir, link+".new"); err != nil {
@@ -157,7 +157,7 @@ func (i *install) linkTo(dir string) error {
 	return os.Rename(link+".new", link)
 }
 
-// kinds of installs, by how often each happens.
+// kinds lists the kinds of installs. A weight is a relative frequency.
 var kinds = []struct {
 	weight int
 	name   string
@@ -173,14 +173,14 @@ var kinds = []struct {
 	{2, "crashing at the start", func(i *install, _ context.Context, _ *rand.Rand) error {
 		return i.replace(crashing, (*testfleet.Install).Replace, i.crash)
 	}},
-	{2, "slow to be written", (*install).writeSlowly},
+	{2, "written slowly", (*install).writeSlowly},
 	{2, "renamed back and forth", (*install).backAndForth},
-	{2, "taken away and put back", (*install).takeAway},
+	{2, "removed and put back", (*install).takeAway},
 }
 
 func (i *install) upgrade() error { return i.replace(good, (*testfleet.Install).Replace, i.program) }
 
-// writeSlowly writes a good file in its place, in pieces.
+// writeSlowly writes a good file in place, piece by piece.
 func (i *install) writeSlowly(ctx context.Context, r *rand.Rand) error {
 	path := i.path()
 	if i.linked {
@@ -214,7 +214,7 @@ func (i *install) writeSlowly(ctx context.Context, r *rand.Rand) error {
 	return errors.Join(err, i.becomes(good, f.Close))
 }
 
-// backAndForth swaps two good files, and stops anywhere.
+// backAndForth swaps two good files a random number of times.
 func (i *install) backAndForth(ctx context.Context, r *rand.Rand) error {
 	dir := i.staging()
 	other, err := testfleet.NewInstall(dir, i.program)
@@ -238,7 +238,7 @@ func (i *install) backAndForth(ctx context.Context, r *rand.Rand) error {
 	return nil
 }
 
-// takeAway leaves nothing there for a moment.
+// takeAway removes the file for a moment.
 func (i *install) takeAway(ctx context.Context, r *rand.Rand) error {
 	was, path := i.now(), i.path()
 	err := i.becomes(missing, func() error { return os.Rename(path, path+".away") })
@@ -246,17 +246,17 @@ func (i *install) takeAway(ctx context.Context, r *rand.Rand) error {
 	return errors.Join(err, i.becomes(was, func() error { return os.Rename(path+".away", path) }))
 }
 
-// now is what stands there.
+// now returns the current kind of file.
 func (i *install) now() fate {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.history[len(i.history)-1].fate
 }
 
-// entryOffset is where e_entry lies in a header of ELFCLASS64.
+// entryOffset is the offset of e_entry in a header of ELFCLASS64.
 const entryOffset = 24
 
-// crasher writes a program that the kernel execs, and that dies of its first instruction.
+// crasher writes a program that the kernel execs and that dies at its first instruction.
 func crasher(path, source string) error {
 	from, err := os.Open(source)
 	if err != nil {
@@ -271,7 +271,7 @@ func crasher(path, source string) error {
 	return testfleet.WriteProgram(path, content)
 }
 
-// pause waits for a while by chance, or for the end of ctx.
+// pause waits for a random time. It reports whether ctx goes on.
 func pause(ctx context.Context, r *rand.Rand, least, most time.Duration) bool {
 	t := time.NewTimer(least + time.Duration(r.Int64N(int64(most-least))))
 	defer t.Stop()

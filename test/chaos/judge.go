@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// glance is how old the service's look at a file may be when its signal comes. It trusts a look for 10 ms,
-	// by design; the rest is for two CPUs with a lot to do.
-	glance = uint64(50 * time.Millisecond)
-	// near is how soon after another sender's signal ours may come: that one may not be in our ring yet.
+	// checkAge is how old the service's check of a file may be when its signal arrives. By design it trusts a check
+	// for 10 ms; the rest allows for two busy CPUs.
+	checkAge = uint64(50 * time.Millisecond)
+	// near is how soon after another sender's signal the service may send one: the event may not be in its ring yet.
 	near = uint64(20 * time.Millisecond)
 )
 
-// judge says which rules were broken. It looks at nothing but what it is given: histories can be made up.
+// judge finds broken rules. It uses nothing but its input, so that tests can invent histories.
 type judge struct {
 	homes     map[life]*home
 	instances []*instance
@@ -31,55 +31,55 @@ type judge struct {
 	result    *result
 
 	stories map[life]*story
-	// victims died as canaries.
+	// victims are the servers that died as canaries.
 	victims map[replaced][]victim
 }
 
-// life is one process: numbers are used again.
+// life identifies a process: PIDs are reused.
 type life struct {
 	pid int32
 	// start is in clock ticks, as in /proc/PID/stat.
 	start uint64
 }
 
-// ticks is how many nanoseconds a clock tick has for user space: USER_HZ is 100 on all that Go runs on.
+// ticks is a clock tick in nanoseconds. USER_HZ is 100 on all architectures that Go supports.
 const ticks = uint64(time.Second) / 100
 
 func lifeOf(r witness.Record) life { return life{r.Process, r.Start / ticks} }
 
-// home is a server of the fleet, as one process: a daemon and its parent are two.
+// home describes a server of the fleet as one process. A daemon and its parent are two.
 type home struct {
 	install *install
-	// twice is one that must be asked twice, and daemon one whose first image is its parent's.
+	// twice: the server acts on its second signal. daemon: its first image is that of its parent.
 	twice, daemon bool
-	// counted is how many signals it says that it got, by its generation.
+	// counted is the number of signals that the server reported, by its generation.
 	counted map[int]int
 }
 
-// story is what was seen of a process.
+// story is what the witness recorded of a process.
 type story struct {
-	// images are those that it ran. The first is the one that it was forked with.
+	// images are the images that it ran. The first is the one of the fork.
 	images []image
-	// last is the last signal that was delivered.
+	// last is the last delivered signal.
 	last witness.Record
 }
 
-// image is what was seen of a process from one exec to the next.
+// image is what the witness recorded of a process from one exec to the next.
 type image struct {
 	since  uint64
 	caught []witness.Record
 }
 
-// now is the image that runs.
+// now returns the running image.
 func (s *story) now() *image { return &s.images[len(s.images)-1] }
 
-// replaced is what stood at the path of an install since then.
+// replaced identifies a file at the path of an install by the time of its install.
 type replaced struct {
 	at    *install
 	since uint64
 }
 
-// records are all that was seen.
+// records checks all records of the witness.
 func (j *judge) records(records []witness.Record) {
 	j.stories, j.victims = map[life]*story{}, map[replaced][]victim{}
 	slices.SortStableFunc(records, func(x, y witness.Record) int { return int(int64(x.At - y.At)) })
@@ -99,7 +99,7 @@ func (j *judge) records(records []witness.Record) {
 			j.end(r, s)
 		}
 	}
-	j.result.NumberReuse = j.mostOfOneNumber()
+	j.result.PIDReuse = j.maxPIDReuse()
 	j.canaries()
 	j.counts()
 	j.endsSeen()
@@ -114,7 +114,7 @@ func (s *story) signalled(r witness.Record) {
 	}
 }
 
-func (j *judge) mostOfOneNumber() (most int) {
+func (j *judge) maxPIDReuse() (most int) {
 	processes := map[int32]int{}
 	for l := range j.stories {
 		processes[l.pid]++
@@ -123,7 +123,7 @@ func (j *judge) mostOfOneNumber() (most int) {
 	return most
 }
 
-// sentBy finds the instance that sent a signal; nil is that another sender did.
+// sentBy returns the instance that sent a signal; nil for another sender.
 func (j *judge) sentBy(r witness.Record) *instance { return j.instance(r.Sender, r.At) }
 
 func (j *judge) instance(pid int32, at uint64) *instance {
@@ -136,8 +136,8 @@ func (j *judge) instance(pid int32, at uint64) *instance {
 	return j.instances[n]
 }
 
-// signal holds for each signal of the service: whoever gets it is a server of the fleet and has a handler,
-// and what he will exec is something that can be exec'd.
+// signal checks each signal of the service: the target is a server of the fleet with a handler, and the file that it
+// will exec can be exec'd.
 func (j *judge) signal(r witness.Record, s *story) {
 	by := j.sentBy(r)
 	if by == nil {
@@ -147,32 +147,32 @@ func (j *judge) signal(r witness.Record, s *story) {
 	j.result.Signals++
 	h := j.homes[lifeOf(r)]
 	if r.Disposition() != witness.Handled && !j.raced(r, s, h) {
-		j.broken("process %d was signalled by the service and has no handler", r.Process)
+		j.broken("the service signalled process %d, which has no handler", r.Process)
 	}
 	if h == nil {
-		j.broken("process %d was signalled by the service and is no server of the fleet", r.Process)
+		j.broken("the service signalled process %d, which is no server of the fleet", r.Process)
 		return
 	}
-	if !slices.ContainsFunc(h.install.during(by.looked(r.At), r.At), change.canBeExecd) {
-		j.broken("server %d was signalled when what stood at %s could not be exec'd: %s",
+	if !slices.ContainsFunc(h.install.during(by.checkedAt(r.At), r.At), change.canBeExecd) {
+		j.broken("the service signalled server %d when the file at %s could not be exec'd: %s",
 			r.Process, h.install.path(), h.install.during(r.At, r.At)[0].fate)
 	}
 }
 
-// canBeExecd says whether the kernel execs it: whoever does that may die of it later.
+// canBeExecd reports whether the kernel execs the file. The process may still die later.
 func (c change) canBeExecd() bool { return c.fate == good || c.fate == crashing }
 
-// looked is the earliest time of the look at a file that led to a signal.
-func (i *instance) looked(at uint64) uint64 {
+// checkedAt returns the earliest time of the check of a file that led to a signal.
+func (i *instance) checkedAt(at uint64) uint64 {
 	for _, s := range slices.Backward(i.stopped) {
-		if s.from <= at && at <= s.to+glance { // it went on where it had been stopped
+		if s.from <= at && at <= s.to+checkAge { // the instance continued where it had been stopped
 			at = min(at, s.from)
 		}
 	}
-	return at - glance
+	return at - checkAge
 }
 
-// end holds for the end of each process.
+// end checks the end of a process.
 func (j *judge) end(r witness.Record, s *story) {
 	if i := j.instance(r.Process, r.At); i != nil {
 		j.service(i, r)
@@ -183,19 +183,19 @@ func (j *judge) end(r witness.Record, s *story) {
 	}
 }
 
-// service holds for each end of the service: it ends when it is told to, and as it is told to. Exit code 1 is
-// for deaths among the servers, of which there are some.
+// service checks each end of the service: it must end when and as the run ends it. Exit code 1 reports deaths among
+// the servers, which do happen.
 func (j *judge) service(i *instance, r witness.Record) {
-	i.over = true
+	i.endSeen = true
 	status := r.Status()
 	switch {
-	case i.asked == 0 || r.At < i.asked:
+	case i.endedAt == 0 || r.At < i.endedAt:
 		j.broken("the service ended by itself: %s", wait(status))
-	case i.with == unix.SIGTERM && status.Exited() && status.ExitStatus() <= 1:
-	case i.with == unix.SIGKILL && status.Signaled() && status.Signal() == unix.SIGKILL:
-	case i.with == unix.SIGQUIT: // it hung, which was noted
+	case i.endedBy == unix.SIGTERM && status.Exited() && status.ExitStatus() <= 1:
+	case i.endedBy == unix.SIGKILL && status.Signaled() && status.Signal() == unix.SIGKILL:
+	case i.endedBy == unix.SIGQUIT: // it hung, which is recorded
 	default:
-		j.broken("the service was told to end by %s, and ended by %s", unix.SignalName(i.with), wait(status))
+		j.broken("the run ended the service by %s, but it ended by %s", unix.SignalName(i.endedBy), wait(status))
 	}
 }
 
@@ -206,22 +206,22 @@ func wait(status syscall.WaitStatus) string {
 	return fmt.Sprintf("exit code %d", status.ExitStatus())
 }
 
-// endsSeen: a rule about ends that are not seen would be none.
+// endsSeen checks that the witness recorded each end, because the rules about ends depend on that.
 func (j *judge) endsSeen() {
 	for _, i := range j.instances {
-		if i.asked > 0 && !i.over {
-			j.broken("the end of service %d was not seen", i.pid)
+		if i.endedAt > 0 && !i.endSeen {
+			j.broken("the end of service %d was not recorded", i.pid)
 		}
 	}
 }
 
-// counts holds what the servers counted against what was seen: each signal that a server caught in one of its
-// generations is one that was sent to that image.
+// counts compares the servers' counts with the records: each signal that a server caught in a generation was sent to
+// that image.
 func (j *judge) counts() {
 	for l, h := range j.homes {
 		for generation, counted := range h.counted {
 			j.result.Counted += counted
-			n := generation + 1 // the first was the parent's
+			n := generation + 1 // the first was that of the parent
 			if h.daemon {
 				n = generation
 			}
@@ -230,7 +230,7 @@ func (j *judge) counts() {
 				seen = len(s.images[n].caught)
 			}
 			if counted > seen {
-				j.broken("server %d counted %d signals in generation %d, and %d were seen", l.pid, counted, generation, seen)
+				j.broken("server %d counted %d signals in generation %d, %d were recorded", l.pid, counted, generation, seen)
 			}
 		}
 	}

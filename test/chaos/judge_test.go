@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The processes of the made-up histories, whose times are in milliseconds.
+// The processes of the invented histories. All times are in milliseconds.
 const (
 	theService = 10
 	another    = 20
@@ -33,23 +33,23 @@ const (
 
 func ms(n int) uint64 { return uint64(n) * uint64(time.Millisecond) }
 
-// asks is a signal to a server that catches it.
-func asks(at int, sender int32) witness.Record {
+// signals is a signal to a server that catches it.
+func signals(at int, sender int32) witness.Record {
 	return witness.Record{
 		At: ms(at), Kind: witness.Signalled, Process: server, Sender: sender, Detail: uint32(witness.Handled),
 	}
 }
 
-// hits is a signal to a server that does not.
+// hits is a signal to a server without a handler.
 func hits(at int, sender int32) witness.Record {
-	r := asks(at, sender)
+	r := signals(at, sender)
 	r.Detail = uint32(witness.Default)
 	return r
 }
 
-// tooMuch is a signal that comes while one is pending: TRACE_SIGNAL_ALREADY_PENDING.
-func tooMuch(at int, sender int32) witness.Record {
-	r := asks(at, sender)
+// ignored is a signal that arrives while another is pending: TRACE_SIGNAL_ALREADY_PENDING.
+func ignored(at int, sender int32) witness.Record {
+	r := signals(at, sender)
 	r.Result = 2
 	return r
 }
@@ -66,33 +66,32 @@ func diesOf(at int, sig syscall.Signal) witness.Record {
 	return witness.Record{At: ms(at), Kind: witness.Ended, Process: server, Detail: uint32(sig)}
 }
 
-// of is what happens to another process.
+// of moves a record to another process.
 func of(pid int32, r witness.Record) witness.Record {
 	r.Process = pid
 	return r
 }
 
-// becomes is that something else stands at the path.
+// becomes is a change of the file at the path.
 func becomes(at int, what fate) change { return change{ms(at), ms(at), what} }
 
-// history is made up: a server that is started at 0, of an install where a good file stands, among others
-// that are called the same.
+// history is an invented run. A server starts at 0, among others of the same name. Its install has a good file.
 type history struct {
 	name    string
 	records []witness.Record
-	// changes of the install.
+	// changes are those of the install.
 	changes []change
 	home    home
 	service instance
-	// again is when the service is started a second time, or 0.
+	// again is the time of a restart of the service; 0 without one.
 	again int
-	// want is a part of what is said to be broken; nothing is that all rules hold.
+	// want is part of the only broken rule; empty if none is broken.
 	want string
-	// counts is what the deaths are counted as, if that matters.
+	// counts is how the deaths are counted; empty if that does not matter.
 	counts string
 }
 
-// judged is what is said of a history.
+// judged returns the result and the broken rules.
 func (h history) judged() (result, []string) {
 	in := &install{dir: "/installs/0", history: append([]change{becomes(0, good)}, h.changes...)}
 	h.home.install = in
@@ -144,34 +143,34 @@ func test(t *testing.T, histories []history) {
 	}
 }
 
-func TestWhoIsSignalledIsAServerWithAHandler(t *testing.T) {
+func TestSignal_Target_IsServerWithHandler(t *testing.T) {
 	t.Parallel()
 	test(t, []history{
-		{name: "armed", records: []witness.Record{asks(100, theService)}},
-		{name: "not armed", records: []witness.Record{hits(100, theService)}, want: "has no handler"},
+		{name: "armed", records: []witness.Record{signals(100, theService)}},
+		{name: "not armed", records: []witness.Record{hits(100, theService)}, want: "which has no handler"},
 		{name: "not armed, by another", records: []witness.Record{hits(100, another)}},
 		{
 			name:    "about to exec for another",
-			records: []witness.Record{asks(100, another), execs(101), hits(119, theService)},
+			records: []witness.Record{signals(100, another), execs(101), hits(119, theService)},
 		},
 		{
 			name:    "has exec'd for another",
-			records: []witness.Record{asks(100, another), execs(101), hits(121, theService)},
+			records: []witness.Record{signals(100, another), execs(101), hits(121, theService)},
 			want:    "has no handler",
 		},
 		{
 			name:    "has exec'd for the service",
-			records: []witness.Record{asks(100, theService), execs(101), hits(110, theService)},
+			records: []witness.Record{signals(100, theService), execs(101), hits(110, theService)},
 			want:    "has no handler",
 		},
-		{name: "no server", records: []witness.Record{of(stranger, asks(100, theService))}, want: "is no server of the fleet"},
-		{name: "no server, by another", records: []witness.Record{of(stranger, asks(100, another))}},
+		{name: "no server", records: []witness.Record{of(stranger, signals(100, theService))}, want: "which is no server of the fleet"},
+		{name: "no server, by another", records: []witness.Record{of(stranger, signals(100, another))}},
 	})
 }
 
-func TestWhatIsAskedForCanBeExecd(t *testing.T) {
+func TestSignal_InstalledFile_CanBeExecd(t *testing.T) {
 	t.Parallel()
-	signal := []witness.Record{asks(1000, theService)}
+	signal := []witness.Record{signals(1000, theService)}
 	test(t, []history{
 		{name: "crashing", records: signal, changes: []change{becomes(100, crashing)}},
 		{name: "truncated", records: signal, changes: []change{becomes(100, truncated)}, want: "could not be exec'd: truncated"},
@@ -185,49 +184,49 @@ func TestWhatIsAskedForCanBeExecd(t *testing.T) {
 			name: "truncated after the service was stopped", records: signal, changes: []change{becomes(700, truncated)},
 			service: instance{stopped: []span{{ms(450), ms(690)}}}, want: "could not be exec'd",
 		},
-		{name: "missing, by another", records: []witness.Record{asks(1000, another)}, changes: []change{becomes(100, missing)}},
+		{name: "missing, by another", records: []witness.Record{signals(1000, another)}, changes: []change{becomes(100, missing)}},
 	})
 }
 
-func TestTheServiceLives(t *testing.T) {
+func TestService_End_IsThatOfTheRun(t *testing.T) {
 	t.Parallel()
 	ends := func(r witness.Record) []witness.Record { return []witness.Record{of(theService, r)} }
-	told := func(sig syscall.Signal) instance { return instance{asked: ms(100), with: sig} }
+	endedWith := func(sig syscall.Signal) instance { return instance{endedAt: ms(100), endedBy: sig} }
 	test(t, []history{
-		{name: "lives", records: ends(asks(100, another))},
-		{name: "ends when told", records: ends(exits(110, 0)), service: told(unix.SIGTERM)},
-		{name: "ends when told, after deaths", records: ends(exits(110, 1)), service: told(unix.SIGTERM)},
-		{name: "is killed", records: ends(diesOf(110, unix.SIGKILL)), service: told(unix.SIGKILL)},
-		{name: "hung", records: ends(exits(110, 2)), service: told(unix.SIGQUIT)},
+		{name: "lives", records: ends(signals(100, another))},
+		{name: "ends at SIGTERM", records: ends(exits(110, 0)), service: endedWith(unix.SIGTERM)},
+		{name: "ends at SIGTERM, after deaths", records: ends(exits(110, 1)), service: endedWith(unix.SIGTERM)},
+		{name: "is killed", records: ends(diesOf(110, unix.SIGKILL)), service: endedWith(unix.SIGKILL)},
+		{name: "hung", records: ends(exits(110, 2)), service: endedWith(unix.SIGQUIT)},
 		{name: "panics", records: ends(exits(50, 2)), want: "ended by itself: exit code 2"},
 		{name: "gives up", records: ends(exits(50, 1)), want: "ended by itself: exit code 1"},
-		{name: "gave up before", records: ends(exits(99, 1)), service: told(unix.SIGTERM), want: "ended by itself"},
+		{name: "gave up before", records: ends(exits(99, 1)), service: endedWith(unix.SIGTERM), want: "ended by itself"},
 		{name: "was out of memory", records: ends(diesOf(50, unix.SIGKILL)), want: "ended by itself: SIGKILL"},
-		{name: "panics when told", records: ends(exits(110, 2)), service: told(unix.SIGTERM), want: "told to end by SIGTERM, and ended by exit code 2"},
-		{name: "exits when killed", records: ends(exits(110, 1)), service: told(unix.SIGKILL), want: "told to end by SIGKILL, and ended by exit code 1"},
-		{name: "crashes", records: ends(diesOf(110, unix.SIGSEGV)), service: told(unix.SIGTERM), want: "ended by SIGSEGV"},
-		{name: "was not seen to end", service: told(unix.SIGTERM), want: "was not seen"},
+		{name: "panics at SIGTERM", records: ends(exits(110, 2)), service: endedWith(unix.SIGTERM), want: "ended the service by SIGTERM, but it ended by exit code 2"},
+		{name: "exits when killed", records: ends(exits(110, 1)), service: endedWith(unix.SIGKILL), want: "ended the service by SIGKILL, but it ended by exit code 1"},
+		{name: "crashes", records: ends(diesOf(110, unix.SIGSEGV)), service: endedWith(unix.SIGTERM), want: "it ended by SIGSEGV"},
+		{name: "has no recorded end", service: endedWith(unix.SIGTERM), want: "was not recorded"},
 	})
 }
 
-func TestServersCountNoMoreThanWasSeen(t *testing.T) {
+func TestCounts_Servers_AtMostTheRecords(t *testing.T) {
 	t.Parallel()
 	counts := func(generation, n int) map[int]int { return map[int]int{generation: n} }
-	asked := []witness.Record{asks(100, another), execs(200), asks(300, theService), asks(310, another)}
+	asked := []witness.Record{signals(100, another), execs(200), signals(300, theService), signals(310, another)}
 	test(t, []history{
 		{name: "as many", records: asked, home: home{counted: map[int]int{0: 1, 1: 2}}},
 		{name: "fewer", records: asked, home: home{counted: counts(1, 1)}},
-		{name: "more", records: asked, home: home{counted: counts(1, 3)}, want: "counted 3 signals in generation 1, and 2 were seen"},
-		{name: "before the exec", records: asked, home: home{counted: counts(0, 2)}, want: "counted 2 signals in generation 0, and 1 were"},
-		{name: "after what was seen", records: asked, home: home{counted: counts(2, 1)}, want: "and 0 were seen"},
+		{name: "more", records: asked, home: home{counted: counts(1, 3)}, want: "counted 3 signals in generation 1, 2 were recorded"},
+		{name: "before the exec", records: asked, home: home{counted: counts(0, 2)}, want: "counted 2 signals in generation 0, 1 were"},
+		{name: "after the last exec", records: asked, home: home{counted: counts(2, 1)}, want: ", 0 were recorded"},
 		{
-			name: "while one was pending", records: []witness.Record{asks(100, another), tooMuch(100, theService)},
-			home: home{counted: counts(0, 2)}, want: "and 1 were seen",
+			name: "while one was pending", records: []witness.Record{signals(100, another), ignored(100, theService)},
+			home: home{counted: counts(0, 2)}, want: ", 1 were recorded",
 		},
 	})
-	// A daemon's life begins with a fork.
+	// The first image of a daemon is that of its fork.
 	daemon := &home{install: &install{}, daemon: true, counted: counts(0, 1)}
-	for want, i := range []image{{}, {caught: []witness.Record{asks(100, another)}}} {
+	for want, i := range []image{{}, {caught: []witness.Record{signals(100, another)}}} {
 		broken := 1
 		j := judge{
 			homes: map[life]*home{{server, 0}: daemon}, stories: map[life]*story{{server, 0}: {images: []image{i}}},

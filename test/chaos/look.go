@@ -16,10 +16,10 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// quiet is how a quiet ended.
+// quiet is the result of a quiet phase.
 type quiet struct {
 	After string
-	// Held servers were armed, and had to run what is installed; Leaderless ones of them have no main thread.
+	// Held counts armed servers, which had to run the installed file. Leaderless counts those without a main thread.
 	Held, Leaderless int
 }
 
@@ -27,11 +27,11 @@ func (q quiet) String() string {
 	return fmt.Sprintf("%s: %d servers, %d of them without a main thread", q.After, q.Held, q.Leaderless)
 }
 
-// behind counts who is armed, and says who of them does not run what is installed. Of whoever lives it must be
-// possible to tell.
+// behind counts the armed servers and names those that do not run the installed file. The image of every living
+// server must be readable.
 func (f *fleet) behind() (q quiet, names []string) {
-	f.bury()
-	for _, m := range f.everybody() {
+	f.removeEnded()
+	for _, m := range f.snapshot() {
 		if !m.armed() {
 			continue
 		}
@@ -42,18 +42,18 @@ func (f *fleet) behind() (q quiet, names []string) {
 		runs, installed, err := m.images()
 		switch {
 		case err != nil && !m.ended():
-			names = append(names, fmt.Sprintf("%d, of which cannot be told what it runs: %v", m.PID(), err))
+			names = append(names, fmt.Sprintf("%d, whose image cannot be read: %v", m.PID(), err))
 		case err == nil && runs != installed:
-			names = append(names, fmt.Sprintf("%d, which runs %s of generation %d, and not %s at %s",
+			names = append(names, fmt.Sprintf("%d, which runs %s in generation %d instead of %s at %s",
 				m.PID(), runs, m.Generation(), installed, m.install.path()))
 		}
 	}
 	return q, names
 }
 
-// outdated is how many do not run what is installed, for whatever reason.
+// outdated counts the servers that do not run the installed file for any reason.
 func (f *fleet) outdated() (n int) {
-	for _, m := range f.everybody() {
+	for _, m := range f.snapshot() {
 		if runs, installed, err := m.images(); err == nil && runs != installed {
 			n++
 		}
@@ -61,7 +61,7 @@ func (f *fleet) outdated() (n int) {
 	return n
 }
 
-// images are what the server runs, and what it would exec.
+// images returns the image that the server runs and the one that it would exec.
 func (m *member) images() (runs, installed selector.Image, err error) {
 	if installed, err = m.install.image(); err != nil {
 		return runs, installed, err
@@ -70,7 +70,7 @@ func (m *member) images() (runs, installed selector.Image, err error) {
 	return runs, installed, err
 }
 
-// imageOf asks all threads: a main thread that has ended shows nothing, while the others run on.
+// imageOf reads all threads: a main thread that has ended shows no image, while the others run on.
 func imageOf(pid selector.PID) (selector.Image, error) {
 	process := "/proc/" + pid.String()
 	image, err := imageAt(process + "/exe")
@@ -83,7 +83,7 @@ func imageOf(pid selector.PID) (selector.Image, error) {
 			return image, nil
 		}
 	}
-	return image, fmt.Errorf("stat what process %s runs: %w", pid, err)
+	return image, fmt.Errorf("stat the image of process %s: %w", pid, err)
 }
 
 func (m *member) ended() bool {
@@ -95,7 +95,7 @@ func (m *member) ended() bool {
 	}
 }
 
-// armed says whether the server has its handler in this generation and will upgrade when asked.
+// armed reports whether the server has its handler in this generation and will upgrade at a signal.
 func (m *member) armed() bool {
 	armed := false
 	for _, e := range m.Events() {
@@ -109,7 +109,7 @@ func (m *member) armed() bool {
 	return armed && !m.behaviour.Ignore
 }
 
-// named are the processes that call themselves servers.
+// named returns the processes with the command line of a server.
 func named() map[int]bool {
 	all := map[int]bool{}
 	processes, _ := filepath.Glob("/proc/[0-9]*")
@@ -121,7 +121,7 @@ func named() map[int]bool {
 	return all
 }
 
-// looksLikeServer asks all threads: the main thread may have ended.
+// looksLikeServer reads all threads: the main thread may have ended.
 func looksLikeServer(process string) bool {
 	threads, _ := filepath.Glob(process + "/task/*/cmdline")
 	for _, path := range threads {

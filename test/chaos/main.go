@@ -2,13 +2,12 @@
 
 //go:build linux
 
-// Command chaos runs the service among servers, installs and a machine that misbehave, and judges it by
-// what a kernel program of its own has seen. It needs root.
+// Command chaos runs the service among servers, installs and a machine with faults, and judges it by the records of a
+// kernel program of its own. It needs root.
 //
-// It plays twice: in the host's PID namespace, and in one with so few numbers that they are used again and
-// again. Each time a storm with restarts of the service, one without, and after each a quiet in which
-// everybody must reach what is installed. The choices follow from the seed; what the machine makes of them
-// does not.
+// It runs two arenas: one in the host's PID namespace, and one in a namespace with so few PIDs that they are reused. Each
+// has a storm of faults with restarts of the service and one without. After each storm, all servers must run the installed
+// file. The random choices follow from the seed; their effect depends on the machine.
 package main
 
 import (
@@ -32,14 +31,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// config is what an arena is told.
+// config holds the settings of an arena.
 type config struct {
-	Seed       uint64
-	For        time.Duration
-	Servers    int
-	Churn      int
-	FewNumbers bool
-	// Dir is an empty directory; the rest are programs.
+	Seed    uint64
+	For     time.Duration
+	Servers int
+	Churn   int
+	FewPIDs bool
+	// Dir is an empty directory. The others are paths of programs.
 	Dir, Program, Server, Other string
 }
 
@@ -47,9 +46,9 @@ func main() {
 	if len(os.Args) > 2 {
 		switch role := os.Args[1]; role {
 		case "init":
-			os.Exit(asInit(os.Args[2]))
+			os.Exit(runInit(os.Args[2]))
 		case "arena":
-			fail(asArena(os.Args[2]))
+			fail(runArena(os.Args[2]))
 			return
 		case "churn":
 			fail(churn(os.Args[2:]))
@@ -68,15 +67,15 @@ func fail(err error) {
 
 func play() error {
 	var c config
-	flag.Uint64Var(&c.Seed, "seed", 0, "what all choices follow from; 0 takes one by chance")
-	flag.DurationVar(&c.For, "for", 3*time.Minute, "how long the storms last, all together")
-	flag.IntVar(&c.Servers, "servers", 200, "how many servers there are")
-	flag.IntVar(&c.Churn, "churn", 500, "how many processes are forked, exec something and end, per second")
-	flag.StringVar(&c.Program, "program", "bin/ebpf-upgrader", "the program under test")
-	docs := flag.String("docs", "", "the document that gets the figures if this was the longest run so far")
+	flag.Uint64Var(&c.Seed, "seed", 0, "seed of all random choices; 0 takes a random one")
+	flag.DurationVar(&c.For, "for", 3*time.Minute, "total duration of the storms")
+	flag.IntVar(&c.Servers, "servers", 200, "number of servers")
+	flag.IntVar(&c.Churn, "churn", 500, "number of processes per second that are forked, exec and end")
+	flag.StringVar(&c.Program, "program", "bin/ebpf-upgrader", "`path` of the program under test")
+	docs := flag.String("docs", "", "`document` that gets the figures if this is the longest run so far")
 	flag.Parse()
 	if os.Getuid() != 0 {
-		return errors.New("must run as root: it loads a kernel program and makes users, namespaces and mounts")
+		return errors.New("needs root to load a kernel program, and to make namespaces and mounts")
 	}
 	c.Seed = cmp.Or(c.Seed, rand.Uint64()>>1)
 	fmt.Printf("seed %d\n", c.Seed)
@@ -88,7 +87,7 @@ func play() error {
 		r.print(os.Stdout)
 	}
 	if slices.ContainsFunc(results, result.broken) {
-		return fmt.Errorf("the rules were broken; again with -seed %d", c.Seed)
+		return fmt.Errorf("rules were broken; repeat with -seed %d", c.Seed)
 	}
 	if *docs != "" {
 		return document(*docs, c, results)
@@ -96,14 +95,14 @@ func play() error {
 	return nil
 }
 
-// playBoth prepares what the arenas share, and puts the machine back as it was.
+// playBoth prepares what the arenas share, and restores the machine afterwards.
 func (c config) playBoth() (results []result, err error) {
 	if c.Dir, err = os.MkdirTemp("", "chaos-"); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil || slices.ContainsFunc(results, result.broken) {
-			fmt.Fprintln(os.Stderr, "the service's log is kept in", c.Dir)
+			fmt.Fprintln(os.Stderr, "the log of the service is kept in", c.Dir)
 			return
 		}
 		err = os.RemoveAll(c.Dir)
@@ -114,13 +113,13 @@ func (c config) playBoth() (results []result, err error) {
 	if err := c.build(); err != nil {
 		return nil, err
 	}
-	restore, err := fewEvents()
+	restore, err := limitEvents()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, restore()) }()
 	c.For /= 2
-	for _, c.FewNumbers = range []bool{false, true} {
+	for _, c.FewPIDs = range []bool{false, true} {
 		r, err := c.play()
 		if err != nil {
 			return nil, err
@@ -132,7 +131,7 @@ func (c config) playBoth() (results []result, err error) {
 
 // build compiles the servers and the other sender.
 func (c *config) build() error {
-	// Servers of another user start from here.
+	// Servers of another user start from this directory.
 	if err := os.Chmod(c.Dir, 0o755); err != nil {
 		return err
 	}
@@ -147,22 +146,21 @@ func (c *config) build() error {
 	return nil
 }
 
-// eventQueue is how many events an inotify instance that is made from now on keeps for its reader, and
-// fewest how many they are here.
+// eventQueue limits the queue of each new inotify instance. fewest is the limit during a run.
 const (
 	eventQueue = "/proc/sys/fs/inotify/max_queued_events"
 	fewest     = "8"
 )
 
-// fewEvents makes the queues of inotify overflow.
-func fewEvents() (restore func() error, err error) {
+// limitEvents makes the queues of inotify overflow.
+func limitEvents() (restore func() error, err error) {
 	before, err := os.ReadFile(eventQueue)
 	if err != nil {
 		return nil, err
 	}
 	before = bytes.TrimSpace(before)
-	if string(before) == fewest { // left by a run that was killed
-		before = []byte("16384") // what the kernel starts with: inotify_user_setup, fs/notify/inotify/inotify_user.c
+	if string(before) == fewest { // left over by a run that was killed
+		before = []byte("16384") // the kernel's default: inotify_user_setup, fs/notify/inotify/inotify_user.c
 	}
 	set := func(value []byte) error { return os.WriteFile(eventQueue, value, 0) }
 	return func() error { return set(before) }, set([]byte(fewest))
@@ -174,17 +172,17 @@ func (c config) play() (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	// Who ends us ends the arena first: that puts the clock right.
+	// A signal to this program ends the arena first, which corrects the clock.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	// The parent of the arena, for the kernel, is the thread that starts it.
+	// For the kernel, the parent of the arena is the thread that starts it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", "init", string(text))
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGTERM}
-	if c.FewNumbers {
+	if c.FewPIDs {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWPID
 	}
 	out, err := cmd.Output()

@@ -14,55 +14,57 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/test/report"
 )
 
-// result is what one arena came to.
+// result is the result of one arena.
 type result struct {
-	FewNumbers bool
-	// Limited says that the kernel can have few numbers in a namespace.
+	FewPIDs bool
+	// Limited: the kernel can limit the PIDs of a namespace.
 	Limited bool
-	// For is how long the storms lasted.
+	// For is the duration of the storms.
 	For time.Duration
-	// Violations are the rules that were broken, one sentence each.
+	// Violations are the broken rules, one sentence each.
 	Violations []string
-	// Servers is how many lived, Upgrades how many execs they came through.
+	// Servers counts all servers. Upgrades counts the execs that they survived.
 	Servers, Upgrades int
-	// Signals are SIGUSR1 that the service sent, and Counted those that servers say that they got.
+	// Signals counts the SIGUSR1 of the service, Counted those that the servers counted.
 	Signals, SignalsOfOthers, Counted int
-	// Deaths are those by a signal or an exec. DeathsByOthers are those that another sender's signal led to,
-	// and Judged those that the service's did.
+	// Deaths counts deaths by a signal or an exec. DeathsByOthers counts those that a signal of another sender
+	// caused, Judged those that a signal of the service caused.
 	Deaths, DeathsByOthers, Judged int
-	// Of these, Canaries died of a bad binary, Overtaken of one that came after the signal, Unseen of one that
-	// came right before it, and Races of a signal right after another sender's.
+	// The judged ones: Canaries died of a bad binary, Overtaken of one that was installed after the signal, Unseen of
+	// one that was installed right before it, Races of a signal right after another sender's.
 	Canaries, Overtaken, Unseen, Races int
-	// Instances is how often the service was started.
+	// Instances counts the starts of the service.
 	Instances int
 	Losses    losses
-	// NumberReuse is how many processes had the same number, of that which most had.
-	NumberReuse int
-	// Churned processes were started, and ChurnFailed could not be.
+	// PIDReuse is the largest number of processes that had the same PID.
+	PIDReuse int
+	// Churned counts processes of the churn, ChurnFailed those that could not be started.
 	Churned, ChurnFailed int
 	Jumps                int
 	Installs             map[string]int
 	Quiets               []quiet
-	// Before and After are what the service held after the one quiet and the other.
+	// Before and After are what the service held after the first and the second quiet phase.
 	Before, After holdings
 }
 
 func (r result) broken() bool { return len(r.Violations) > 0 }
 
-// rows are the figures with their names.
+// rows returns the figures with their names.
 func (r result) rows() [][2]string {
 	rows := [][2]string{
-		{"servers that lived", fmt.Sprint(r.Servers)},
-		{"upgrades that they came through", fmt.Sprint(r.Upgrades)},
+		{"servers", fmt.Sprint(r.Servers)},
+		{"upgrades", fmt.Sprint(r.Upgrades)},
 		{"starts of the service", fmt.Sprint(r.Instances)},
 		{"signals of the service", fmt.Sprint(r.Signals)},
 		{"signals of other senders", fmt.Sprint(r.SignalsOfOthers)},
 		{"signals that servers counted", fmt.Sprint(r.Counted)},
 		{"other processes a second", fmt.Sprintf("%.0f", float64(r.Churned)/r.For.Seconds())},
-		{"of them, could not be started", fmt.Sprint(r.ChurnFailed)},
-		{"most processes with the same number", fmt.Sprint(r.NumberReuse)},
+		{"of them, failed to start", fmt.Sprint(r.ChurnFailed)},
+		{"most processes with the same PID", fmt.Sprint(r.PIDReuse)},
 		{"clock jumps", fmt.Sprint(r.Jumps)},
 	}
 	for _, k := range kinds {
@@ -72,10 +74,10 @@ func (r result) rows() [][2]string {
 	return append(rows, [][2]string{
 		{"deaths by a signal or an exec", fmt.Sprint(r.Deaths)},
 		{"of another sender's signal", fmt.Sprint(r.DeathsByOthers)},
-		{"of the service's signal, and judged", fmt.Sprint(r.Judged)},
+		{"of the service's signal, judged", fmt.Sprint(r.Judged)},
 		{"judged: canaries of a bad binary", fmt.Sprint(r.Canaries)},
 		{"judged: a bad binary came after the signal", fmt.Sprint(r.Overtaken)},
-		{"judged: it came less than 50 ms before the signal", fmt.Sprint(r.Unseen)},
+		{"judged: a bad binary came less than 50 ms before the signal", fmt.Sprint(r.Unseen)},
 		{"judged: within 20 ms of another sender's signal", fmt.Sprint(r.Races)},
 		{"first quiet", r.quiet(0)},
 		{"second quiet", r.quiet(1)},
@@ -92,10 +94,10 @@ func (r result) quiet(n int) string {
 	return r.Quiets[n].String()
 }
 
-// longEnough are storms in which each kind of loss should happen: those of one arena in a run of 30 s.
+// longEnough is a duration of storms in which each kind of loss should happen: that of one arena in a run of 30 s.
 const longEnough = 15 * time.Second
 
-// rows say it where a fault that was meant to happen did not.
+// rows marks faults that were meant to happen and did not.
 func (l losses) rows(storms time.Duration) (rows [][2]string) {
 	for _, of := range []struct {
 		name  string
@@ -111,15 +113,15 @@ func (l losses) rows(storms time.Duration) (rows [][2]string) {
 		}
 		rows = append(rows, [2]string{of.name, text})
 	}
-	return append(rows, [2]string{"losses: starts of the service that did not say", fmt.Sprint(l.Untold)})
+	return append(rows, [2]string{"losses: instances of the service without an answer", fmt.Sprint(l.Unknown)})
 }
 
 func (r result) name() string {
 	switch {
-	case r.FewNumbers && r.Limited:
-		return "a PID namespace with few numbers"
-	case r.FewNumbers:
-		return "a PID namespace whose numbers cannot be few before Linux 6.14"
+	case r.FewPIDs && r.Limited:
+		return "a PID namespace with few PIDs"
+	case r.FewPIDs:
+		return "a PID namespace without a limit of its PIDs (before Linux 6.14)"
 	}
 	return "the host's PID namespace"
 }
@@ -134,19 +136,17 @@ func (r result) print(w io.Writer) {
 	}
 }
 
-// document writes the figures into the document, unless those of a longer run stand there. They lie between
-// two lines, of which the first names the length of that run.
+// document writes the figures into the document, unless it has those of a longer run.
 func document(path string, c config, results []result) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	head, rest, found := strings.Cut(string(text), opening)
-	length, rest, opened := strings.Cut(rest, closing)
-	_, tail, closed := strings.Cut(rest, end)
-	if !found || !opened || !closed {
-		return fmt.Errorf("%s: no lines %q and %q", path, opening+"3m0s"+closing, end)
+	_, old, _, err := section.Cut(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
+	length, _, _ := strings.Cut(old, closing)
 	before, err := time.ParseDuration(length)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -156,22 +156,20 @@ func document(path string, c config, results []result) error {
 		return nil
 	}
 	var figures bytes.Buffer
-	fmt.Fprintf(&figures, "\n%s, Linux %s, %d cores, %d servers, %d processes a second, storms of %s in all:\n\n    %s\n\n",
-		time.Now().UTC().Format(time.DateOnly), kernel(), runtime.NumCPU(), c.Servers, c.Churn, c.For,
+	fmt.Fprintf(&figures, "%s%s\n%s, Linux %s, %d cores, %d servers, %d processes a second, storms of %s in all:\n\n    %s\n\n",
+		c.For, closing, report.Today(), kernel(), runtime.NumCPU(), c.Servers, c.Churn, c.For,
 		fmt.Sprintf("make chaos FOR=%s SEED=%d", c.For, c.Seed))
 	fmt.Fprintf(&figures, "| | %s | %s |\n|---|---|---|\n", results[0].name(), results[1].name())
 	for n, row := range results[0].rows() {
 		fmt.Fprintf(&figures, "| %s | %s | %s |\n", row[0], row[1], results[1].rows()[n][1])
 	}
-	return os.WriteFile(path, []byte(head+opening+c.For.String()+closing+figures.String()+"\n"+end+tail), 0o644)
+	return section.Write(path, figures.String()+"\n")
 }
 
-// The lines of the document around the figures.
-const (
-	opening = "<!-- the longest run: "
-	closing = " -->\n"
-	end     = "<!-- its end -->"
-)
+// section is the part of the document with the figures. It begins with the duration of the storms and closing.
+var section = report.Section{Begin: "<!-- the longest run: ", End: "<!-- its end -->"}
+
+const closing = " -->\n"
 
 func kernel() string {
 	var name unix.Utsname

@@ -24,27 +24,28 @@ import (
 	"ebpf-upgrader/test/chaos/witness"
 )
 
-// span is a time in which something held.
+// span is a period.
 type span struct{ from, to uint64 }
 
 // instance is one run of the program under test.
 type instance struct {
 	span
 	pid int
-	// stopped is when it could not run.
+	// stopped are the periods in which it could not run.
 	stopped []span
-	// asked is when it was told to end, and with what; 0 is never. over says that its end was seen.
-	asked uint64
-	with  syscall.Signal
-	over  bool
-	// ended is closed when it has.
+	// endedAt is when the run ended it, 0 if it did not, and endedBy the signal. endSeen: the witness recorded its
+	// end.
+	endedAt uint64
+	endedBy syscall.Signal
+	endSeen bool
+	// ended is closed when the instance has ended.
 	ended chan struct{}
-	// traces says that it has a kernel program.
+	// traces: the instance has a kernel program.
 	traces bool
 }
 
-// starter starts children that die with this program: the kernel ties them to the thread that started them
-// (PR_SET_PDEATHSIG), so that is one which lives as long.
+// starter starts children that die with this program. The kernel ties a child to the thread that starts it
+// (PR_SET_PDEATHSIG), so the starter has a thread that lives as long as the program.
 type starter struct{ work chan func() }
 
 func newStarter() *starter {
@@ -65,7 +66,7 @@ func (s *starter) start(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// service starts, stops and restarts the program under test. One goroutine uses it at a time.
+// service starts, stops and restarts the program under test. It is not safe for concurrent use.
 type service struct {
 	program, dir string
 	children     *starter
@@ -73,21 +74,21 @@ type service struct {
 	instances    []*instance
 	broken       func(format string, args ...any)
 	losses       losses
-	// patience is how long an instance may take to end: it has nothing to wait for.
+	// patience limits the end of an instance, which has nothing to wait for.
 	patience time.Duration
 }
 
 func (s *service) path(name string) string { return filepath.Join(s.dir, name) }
 
-// The sources that instances have. The small ones overflow: the one both its map and its ring, the other has
-// room in the map, so that it is seen whether entries stay there.
+// The sources of the instances. small overflows its map and its ring. smallRing has room in the map, which shows
+// whether entries stay there.
 var (
 	small     = []string{"--source", "bpf", "--ring-bytes", "4096", "--max-entries", "64"}
 	smallRing = []string{"--source", "bpf", "--ring-bytes", "4096"}
 	sources   = [][]string{small, smallRing, {"--source", "bpf"}, {"--source", "proc"}}
 )
 
-// start starts an instance, and waits until it answers.
+// start starts an instance and waits until it is ready.
 func (s *service) start(source []string) error {
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -105,12 +106,12 @@ func (s *service) start(source []string) error {
 		return err
 	}
 	i.pid = s.cmd.Process.Pid
-	s.begins(i)
+	s.follow(i)
 	return s.awaitReady()
 }
 
-// begins takes in an instance that was started, and waits for its end. The witness sees how it ended.
-func (s *service) begins(i *instance) {
+// follow adds a started instance and waits for its end. The witness records how it ended.
+func (s *service) follow(i *instance) {
 	i.to, i.ended = ^uint64(0), make(chan struct{})
 	s.instances = append(s.instances, i)
 	cmd := s.cmd
@@ -128,17 +129,17 @@ func (s *service) awaitReady() error {
 			return nil
 		}
 		if s.gone() {
-			return fmt.Errorf("await the service: it has ended: %s", s.lastWords())
+			return fmt.Errorf("await the service: it has ended: %s", s.lastLines())
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("await the service: not ready within a minute: %s", s.lastWords())
+			return fmt.Errorf("await the service: not ready after a minute: %s", s.lastLines())
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// lastWords is the end of its log.
-func (s *service) lastWords() string {
+// lastLines returns the end of the log.
+func (s *service) lastLines() string {
 	text, _ := os.ReadFile(s.path("log"))
 	lines := bytes.Split(bytes.TrimSpace(text), []byte{'\n'})
 	return string(bytes.Join(lines[max(0, len(lines)-5):], []byte("; ")))
@@ -146,7 +147,7 @@ func (s *service) lastWords() string {
 
 func (s *service) current() *instance { return s.instances[len(s.instances)-1] }
 
-// gone says that the instance has ended although nobody told it to.
+// gone reports whether the instance has ended by itself.
 func (s *service) gone() bool {
 	if len(s.instances) == 0 {
 		return false
@@ -154,13 +155,14 @@ func (s *service) gone() bool {
 	i := s.current()
 	select {
 	case <-i.ended:
-		return i.asked == 0
+		return i.endedAt == 0
 	default:
 		return false
 	}
 }
 
-// end ends the instance by a signal. One that does not end in time shows its stacks.
+// end ends the instance with a signal. An instance that does not end in time gets SIGQUIT, at which it prints its
+// stacks.
 func (s *service) end(sig syscall.Signal) {
 	if len(s.instances) == 0 {
 		return // it was never started
@@ -169,19 +171,19 @@ func (s *service) end(sig syscall.Signal) {
 	if !s.gone() {
 		s.count(i)
 	}
-	i.asked = witness.Now()
-	for _, i.with = range []syscall.Signal{sig, unix.SIGQUIT, unix.SIGKILL} {
-		_ = s.cmd.Process.Signal(i.with)
+	i.endedAt = witness.Now()
+	for _, i.endedBy = range []syscall.Signal{sig, unix.SIGQUIT, unix.SIGKILL} {
+		_ = s.cmd.Process.Signal(i.endedBy)
 		select {
 		case <-i.ended:
 			return
 		case <-time.After(s.patience):
-			s.broken("the service did not end within %s of %s", s.patience, unix.SignalName(i.with))
+			s.broken("the service did not end within %s of %s", s.patience, unix.SignalName(i.endedBy))
 		}
 	}
 }
 
-// trouble stops it for a while or, so many times out of ten, ends it and starts it again, until ctx ends.
+// trouble stops the instance for a while or, in so many cases of ten, ends it and starts it again, until ctx ends.
 func (s *service) trouble(ctx context.Context, r *rand.Rand, restarts int) error {
 	for pause(ctx, r, 500*time.Millisecond, 3*time.Second) {
 		if r.IntN(10) >= restarts {
@@ -209,7 +211,7 @@ func (s *service) trouble(ctx context.Context, r *rand.Rand, restarts int) error
 	return nil
 }
 
-// fillDisk leaves no room for the journal for a while, again and again until ctx ends.
+// fillDisk fills the file system of the journal for a while, again and again until ctx ends.
 func (s *service) fillDisk(ctx context.Context, r *rand.Rand) error {
 	path := s.path("run/ballast")
 	for pause(ctx, r, time.Second, 4*time.Second) {

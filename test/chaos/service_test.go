@@ -17,7 +17,7 @@ import (
 	"ebpf-upgrader/test/chaos/witness"
 )
 
-// starts is a service that is a shell script, which has said a word.
+// starts returns a service that is a shell script. The script has written its first line.
 func starts(t *testing.T, script string) (s *service, broken *[]string) {
 	t.Helper()
 	broken = new([]string)
@@ -38,34 +38,34 @@ func starts(t *testing.T, script string) (s *service, broken *[]string) {
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	s.begins(&instance{pid: s.cmd.Process.Pid, span: span{from: witness.Now()}})
+	s.follow(&instance{pid: s.cmd.Process.Pid, span: span{from: witness.Now()}})
 	return s, broken
 }
 
-func TestAServiceThatDoesNotEndBreaksARule(t *testing.T) {
+func TestEnd_ServiceHangs_BreaksARule(t *testing.T) {
 	t.Parallel()
 	s, broken := starts(t, `trap "" TERM; echo; read line`)
 	s.end(unix.SIGTERM)
-	if i := s.current(); len(*broken) != 1 || i.with != unix.SIGQUIT || i.to < i.asked || s.gone() {
-		t.Errorf("broken: %q, told to end by %d at %d, ended at %d", *broken, i.with, i.asked, i.to)
+	if i := s.current(); len(*broken) != 1 || i.endedBy != unix.SIGQUIT || i.to < i.endedAt || s.gone() {
+		t.Errorf("broken: %q, signal %d at %d, end at %d", *broken, i.endedBy, i.endedAt, i.to)
 	}
 	s, broken = starts(t, `echo; read line`)
 	s.patience = time.Minute
 	s.end(unix.SIGTERM)
-	if i := s.current(); len(*broken) != 0 || i.with != unix.SIGTERM {
-		t.Errorf("broken: %q, told to end by %d", *broken, i.with)
+	if i := s.current(); len(*broken) != 0 || i.endedBy != unix.SIGTERM {
+		t.Errorf("broken: %q, signal %d", *broken, i.endedBy)
 	}
 }
 
-func TestAServiceThatEndsByItselfIsGone(t *testing.T) {
+func TestGone_ServiceEndsByItself_IsTrue(t *testing.T) {
 	t.Parallel()
 	s, _ := starts(t, `echo`)
 	<-s.current().ended
 	if !s.gone() {
-		t.Error("it is there")
+		t.Error("gone = false after its end")
 	}
 	if s, _ := starts(t, `echo; read line`); s.gone() {
-		t.Error("it is gone")
+		t.Error("gone = true of a running service")
 	}
 }
 
@@ -77,7 +77,7 @@ go_goroutines 0
 broken x
 `
 
-func TestAMetricThatIsAbsentIsAnError(t *testing.T) {
+func TestMetric_Absent_IsAnError(t *testing.T) {
 	t.Parallel()
 	if n, err := metric([]byte(metrics), "go_goroutines"); n != 0 || err != nil {
 		t.Errorf("go_goroutines: %d, %v", n, err)
@@ -89,7 +89,7 @@ func TestAMetricThatIsAbsentIsAnError(t *testing.T) {
 	}
 }
 
-func TestLossesAreSummedUp(t *testing.T) {
+func TestLosses_AllInstances_AreSummed(t *testing.T) {
 	t.Parallel()
 	var l losses
 	for _, of := range []struct {
@@ -104,11 +104,11 @@ func TestLossesAreSummedUp(t *testing.T) {
 		t.Errorf("losses %+v, want %+v", l, want)
 	}
 	if err := l.add([]byte("ebpf_upgrader_inotify_overflows_total 1\n"), &instance{traces: true}); err == nil {
-		t.Error("a kernel program without losses is none")
+		t.Error("missing metrics of a kernel program are no error")
 	}
 }
 
-func TestALossThatDidNotHappenIsSaid(t *testing.T) {
+func TestLossRows_NoLoss_IsMarked(t *testing.T) {
 	t.Parallel()
 	text := func(l losses, storms time.Duration) string {
 		var values []string
@@ -126,7 +126,7 @@ func TestALossThatDidNotHappenIsSaid(t *testing.T) {
 	}
 }
 
-func TestAlarms(t *testing.T) {
+func TestAlarms_LogLines_AreFound(t *testing.T) {
 	t.Parallel()
 	log := "{\"msg\":\"started\"}\npanic: oh\n\ngoroutine 1 [running]:\nfatal error: all asleep\nWARNING: DATA RACE"
 	want := []string{"panic: oh", "fatal error: all asleep", "WARNING: DATA RACE"}

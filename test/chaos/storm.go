@@ -21,16 +21,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stormAndQuiet lets all troubles loose for half of the time, and waits until everybody has reached what is
-// installed. Of ten troubles of the service, so many are restarts.
+// stormAndQuiet runs all faults for half of the time, and waits until all servers run the installed file. Of ten
+// faults of the service, so many are restarts.
 func (a *arena) stormAndQuiet(ctx context.Context, name string, restarts int) error {
-	a.say("%s storm; troubles of the service that are a restart: %d of 10", name, restarts)
+	a.say("%s storm; %d of 10 faults of the service are restarts", name, restarts)
 	storm, over := context.WithTimeout(ctx, a.For/2)
 	defer over()
 	if err := cmp.Or(a.storm(storm, a.choices(name+" storm"), restarts), ctx.Err()); err != nil {
 		return err
 	}
-	if restarts > 0 { // the instance of the next storm, too
+	if restarts > 0 { // this instance also serves the next storm
 		a.service.end(unix.SIGTERM)
 		if err := a.service.start(smallRing); err != nil {
 			return err
@@ -40,12 +40,12 @@ func (a *arena) stormAndQuiet(ctx context.Context, name string, restarts int) er
 	return a.quiet(ctx, a.choices(name+" quiet"))
 }
 
-// storm runs all sources of trouble at the same time.
+// storm runs all sources of faults at the same time.
 func (a *arena) storm(ctx context.Context, seeds *rand.Rand, restarts int) error {
 	troubles := []func(context.Context, *rand.Rand) error{
-		func(ctx context.Context, r *rand.Rand) error { return a.fleet.replaceTheDead(ctx, r, a.Servers) },
+		func(ctx context.Context, r *rand.Rand) error { return a.fleet.replaceEnded(ctx, r, a.Servers) },
 		a.fleet.trouble,
-		func(ctx context.Context, r *rand.Rand) error { return a.fleet.askedByOthers(ctx, r, a.Other) },
+		func(ctx context.Context, r *rand.Rand) error { return a.fleet.signalledByOthers(ctx, r, a.Other) },
 		func(ctx context.Context, r *rand.Rand) error { return a.service.trouble(ctx, r, restarts) },
 		a.service.fillDisk,
 		a.clockJumps,
@@ -63,11 +63,11 @@ func (a *arena) storm(ctx context.Context, seeds *rand.Rand, restarts int) error
 		wg.Go(func() { errs[n] = trouble(ctx, r) })
 	}
 	wg.Wait()
-	a.fleet.awake()
+	a.fleet.resume()
 	return errors.Join(errs...)
 }
 
-// install installs one thing after the other.
+// install makes random changes to an install until ctx ends.
 func (a *arena) install(ctx context.Context, r *rand.Rand, in *install) error {
 	total := 0
 	for _, k := range kinds {
@@ -118,7 +118,7 @@ func (a *arena) churns(ctx context.Context, cpu int) error {
 	return nil
 }
 
-// clockJumps sets the clock to another time for a moment, and back.
+// clockJumps sets the clock to another time for a moment, again and again until ctx ends.
 func (a *arena) clockJumps(ctx context.Context, r *rand.Rand) error {
 	for pause(ctx, r, time.Second, 5*time.Second) {
 		if err := jump(ctx, r); err != nil {

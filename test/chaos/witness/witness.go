@@ -2,8 +2,9 @@
 
 //go:build linux
 
-// Package witness sees every SIGUSR1 of a PID namespace, and each exec and the end of every process, with a
-// kernel program of its own. It is what the program under test is judged by, and shares no code with it.
+// Package witness records every SIGUSR1 in a PID namespace, each exec and the end of every process, with a kernel
+// program of its own. The records are the basis on which the program under test is judged. The package shares no code
+// with it.
 package witness
 
 import (
@@ -21,20 +22,20 @@ import (
 
 //go:generate go tool bpf2go -go-package witness -target bpfel program bpf/witness.c -- -O2 -g -Wall -Werror
 
-// Kind says what was seen.
+// Kind is the kind of a record.
 type Kind uint32
 
 // The kinds of records.
 const (
-	// Signalled: Process was sent SIGUSR1 by Sender.
+	// Signalled: Sender sent SIGUSR1 to Process.
 	Signalled Kind = 1
 	// Ended: the last thread of Process exited.
 	Ended Kind = 2
-	// Execed: Process runs another image, with the default action in force.
+	// Execed: Process runs another image, with the default action for SIGUSR1.
 	Execed Kind = 3
 )
 
-// Disposition is what a process does at SIGUSR1.
+// Disposition is what a process does with SIGUSR1.
 type Disposition uint32
 
 // The dispositions of signal(7).
@@ -44,41 +45,40 @@ const (
 	Handled
 )
 
-// Record is one thing that was seen. Processes are named by their number in this program's PID namespace,
-// and told apart by when they started.
+// Record is one event. A process is identified by its PID in this program's PID namespace and its start time.
 type Record struct {
-	// At is on CLOCK_MONOTONIC, and Start on CLOCK_BOOTTIME, in nanoseconds.
+	// At is on CLOCK_MONOTONIC, Start on CLOCK_BOOTTIME, both in nanoseconds.
 	At, Start uint64
 	Kind      Kind
 	Process   int32
-	// Sender is 0 for the kernel, and for who is outside of the namespace.
+	// Sender is 0 for the kernel and for a process outside of the namespace.
 	Sender int32
-	// Detail is a Disposition, or the status of wait(2).
+	// Detail is a Disposition or the status of wait(2).
 	Detail uint32
-	// Result is what became of a signal: TRACE_SIGNAL_* in the kernel's include/trace/events/signal.h.
+	// Result is the outcome of a signal: TRACE_SIGNAL_* in the kernel's include/trace/events/signal.h.
 	Result uint32
 	_      uint32
 }
 
-// The results of signals that reach the process: the second is without who sent it, for want of memory.
+// The results of signals that reach the process. The second one lacks the sender for want of memory.
 const (
 	delivered = 0
 	loseInfo  = 4
 )
 
-// Delivered says that the signal took effect, or will: the process was not ending, and none was pending.
+// Delivered reports whether the signal takes effect: the process was not ending, and none was pending.
 func (r Record) Delivered() bool { return r.Result == delivered || r.Result == loseInfo }
 
-// Caught says that the signal took effect in a handler, or will, unless the process execs before.
+// Caught reports whether the signal takes effect in a handler, unless the process execs before.
 func (r Record) Caught() bool { return r.Delivered() && r.Disposition() == Handled }
 
-// Status is how a process ended.
+// Status returns the status of an end.
 func (r Record) Status() syscall.WaitStatus { return syscall.WaitStatus(r.Detail) }
 
-// Disposition is what the target was about to do when the signal was sent.
+// Disposition returns what the target would have done when the signal was sent.
 func (r Record) Disposition() Disposition { return Disposition(r.Detail) }
 
-// Witness collects records until it is closed. It is safe for concurrent use.
+// Witness collects records until it is closed. Its methods are safe for concurrent use.
 type Witness struct {
 	objects programObjects
 	links   []link.Link
@@ -94,7 +94,7 @@ func Open() (_ *Witness, err error) {
 	w := &Witness{ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("watch signals: %w", err), w.closeAll())
+			err = errors.Join(fmt.Errorf("record signals: %w", err), w.closeAll())
 		}
 	}()
 	spec, err := loadProgram()
@@ -132,7 +132,7 @@ func (w *Witness) follow() {
 	var raw ringbuf.Record
 	for {
 		if err := w.ring.ReadInto(&raw); err != nil {
-			return // closed, or there is nothing to wait for
+			return // closed or flushed
 		}
 		var r Record
 		if err := binary.Read(bytes.NewReader(raw.RawSample), binary.NativeEndian, &r); err != nil {
@@ -147,14 +147,14 @@ func (w *Witness) follow() {
 	}
 }
 
-// Close ends the watch, and gives all that was seen, in the order of their times on each CPU. It fails
-// if anything was missed: then nothing can be said.
+// Close stops recording and returns all records. Those of one CPU are in the order of their times. It fails if a
+// record was lost, because then nothing is proven.
 func (w *Witness) Close() ([]Record, error) {
 	for _, l := range w.links {
 		_ = l.Close()
 	}
 	w.links = nil
-	err := w.ring.Flush() // follow takes what there is, then ends
+	err := w.ring.Flush() // follow reads the rest, then ends
 	if err != nil {
 		return nil, errors.Join(err, w.closeAll())
 	}
@@ -177,7 +177,7 @@ func (w *Witness) closeAll() error {
 	return w.objects.Close()
 }
 
-// Now is the time of the records.
+// Now returns the time on the clock of Record.At.
 func Now() uint64 {
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)

@@ -35,8 +35,7 @@ func open(t *testing.T) *witness.Witness {
 	return w
 }
 
-// TestTheWitnessSeesWhoKillsWhom has a process die of SIGUSR1, and another end by itself.
-func TestTheWitnessSeesWhoKillsWhom(t *testing.T) {
+func TestWitness_Death_HasSenderAndTarget(t *testing.T) {
 	w := open(t)
 	victim := exec.Command("sleep", "60")
 	if err := victim.Start(); err != nil {
@@ -75,9 +74,8 @@ func TestTheWitnessSeesWhoKillsWhom(t *testing.T) {
 	}
 }
 
-// TestTheWitnessSeesWhichSignalLedToAnExec has a process exec at a signal that it catches, and die of another
-// one, which its new image does not.
-func TestTheWitnessSeesWhichSignalLedToAnExec(t *testing.T) {
+// A process execs at a signal that it catches, and dies of a second one, which the new image does not catch.
+func TestWitness_Exec_FollowsCaughtSignal(t *testing.T) {
 	w := open(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -106,7 +104,7 @@ func TestTheWitnessSeesWhichSignalLedToAnExec(t *testing.T) {
 	}
 	awaits("armed\n")
 	signals()
-	// The shell may be about to read when the signal comes, and then execs after the first line only.
+	// The shell may be about to read when the signal arrives. Then it execs after the first line.
 	if _, err := stdin.Write([]byte("meow\nmeow\n")); err != nil {
 		t.Fatal(err)
 	}

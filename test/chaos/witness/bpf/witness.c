@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR MIT)
 /*
- * The oracle's own eyes, which share nothing with the program under test: every SIGUSR1 of the host with
- * its sender, its target, what the target would have done with it at that moment and whether the kernel
- * handed it over, and each exec and the end of every process.
+ * Records every SIGUSR1 of the host, each exec and the end of every process. A signal has its sender, its target,
+ * the disposition of the target at that moment, and whether the kernel delivered it. The program shares no code
+ * with the program under test.
  */
 typedef unsigned char __u8;
 typedef unsigned short __u16;
@@ -22,7 +22,7 @@ enum { BPF_MAP_TYPE_RINGBUF = 27 }; /* include/uapi/linux/bpf.h */
 #include <bpf/bpf_tracing.h>
 
 #define SIGUSR1 10
-#define MOST_LEVELS 8 /* of nested PID namespaces that are looked through */
+#define MOST_LEVELS 8 /* of nested PID namespaces that are searched */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -87,7 +87,7 @@ struct record {
 	__u64 start; /* of the process, CLOCK_BOOTTIME */
 	__u32 kind;
 	__s32 process;
-	__s32 sender; /* 0: nobody in this namespace */
+	__s32 sender; /* 0: not in this namespace */
 	__u32 detail; /* the disposition, or the code of wait(2) */
 	__u32 result; /* of a signal: TRACE_SIGNAL_* in include/trace/events/signal.h */
 	__u32 unused;
@@ -98,7 +98,7 @@ struct {
 	__uint(max_entries, 16 << 20);
 } records SEC(".maps");
 
-/* The inode number of the PID namespace whose numbers are reported. */
+/* The inode number of the PID namespace in which processes are numbered. */
 const volatile __u32 pid_namespace;
 
 __u64 lost;
@@ -155,8 +155,8 @@ int BPF_PROG(on_signal, int sig, void *info, struct task_struct *task, int group
 }
 
 /*
- * The new image stands, with the default for every signal that was caught (exec_binprm and begin_new_exec in
- * fs/exec.c). A thread that execs has become the leader, whose start it has taken over.
+ * The new image is in place, with the default action for every caught signal (exec_binprm and begin_new_exec in
+ * fs/exec.c). A thread that execs has become the leader, with the start time of the old one.
  */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task)
