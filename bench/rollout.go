@@ -91,7 +91,8 @@ func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSi
 		if e.Kind == control.EventLost {
 			return fmt.Errorf("%d events were lost", e.Lost)
 		}
-		if e.Kind != control.EventServer || e.State == nil {
+		// A server that arms itself again is reported as settling a second time.
+		if e.Kind != control.EventServer || e.State == nil || e.From != nil && *e.From == *e.State {
 			return nil
 		}
 		switch *e.State {
