@@ -15,8 +15,8 @@ import (
 	"ebpf-upgrader/test/kernels/guest"
 )
 
-// boot runs a kernel with an initramfs in an emulated machine until that turns itself off. What it writes to
-// its console stands in the file console at once, so that whoever waits can look. It needs no KVM.
+// boot runs a kernel with an initramfs in an emulated machine until the machine turns itself off. The file console
+// gets its output at once, so that a user can follow it. No KVM is needed.
 func boot(ctx context.Context, kernel, initramfs, console string) error {
 	f, err := os.Create(console)
 	if err != nil {
@@ -33,21 +33,20 @@ func boot(ctx context.Context, kernel, initramfs, console string) error {
 	return nil
 }
 
-// processor is all that the emulation can do but what it does slowly. Where there are erms and fsrm, the kernel copies
-// and clears memory by string instructions (arch/x86/lib/memcpy_64.S and copy_user_64.S, Linux 6.12), which are emulated byte by
-// byte; without hardware virtualisation they take most of the time. So do vectors that are wider than the
-// emulation's own, and every walk through five levels of page tables instead of four.
+// processor has all features of the emulation but the slow ones. With erms and fsrm the kernel copies and clears
+// memory by string instructions (arch/x86/lib/memcpy_64.S and copy_user_64.S, Linux 6.12). They are emulated byte by
+// byte and take most of the time without hardware virtualisation. Vectors wider than those of the emulation are slow
+// as well, and so is each walk through five levels of page tables instead of four.
 const processor = "max,erms=off,fsrm=off,la57=off,avx=off,avx2=off"
 
-// kernelLine has a kernel whose processors stand still for two minutes say where they stand, and end, and one of which a
-// processor stays in one place for 40 s, which RCU notices (sysctl.* on the line: Linux 5.8). What keeps
-// attackers away costs an emulated processor more than a real one, and tests nothing of ours.
+// kernelLine makes a hanging kernel print its stacks and end: after two minutes without progress of a processor, and
+// after 40 s of a processor in one place, which RCU notices (sysctl.* on the line: Linux 5.8). Mitigations are off:
+// they cost an emulated processor more than a real one, and no test depends on them.
 const kernelLine = "console=ttyS0 panic=-1 loglevel=5 watchdog_thresh=60 softlockup_panic=1 softlockup_all_cpu_backtrace=1 " +
 	"sysctl.kernel.panic_on_rcu_stall=1 rcupdate.rcu_cpu_stall_timeout=40 " +
 	"mitigations=off init_on_alloc=0 audit=0 apparmor=0"
 
-// parse finds on a console what the first process said of its steps. It answers with those that can be read,
-// also when it fails.
+// parse finds the results of the steps on a console. It returns those that can be read, even with an error.
 func parse(console []byte) ([]guest.Result, error) {
 	var results []guest.Result
 	var errs []error
@@ -66,20 +65,20 @@ func parse(console []byte) ([]guest.Result, error) {
 	return results, errors.Join(errs...)
 }
 
-// telling is what the tests that failed say, and the end of all.
-func telling(output string) string {
-	var said strings.Builder
+// failureLines returns the messages of failed tests and the end of the output.
+func failureLines(output string) string {
+	var messages strings.Builder
 	for line := range strings.Lines(output) {
 		if strings.Contains(line, "_test.go:") || strings.Contains(line, "--- FAIL") {
-			said.WriteString(line)
+			messages.WriteString(line)
 		}
 	}
-	return said.String() + "...\n" + string(tail([]byte(output)))
+	return messages.String() + "...\n" + string(tail([]byte(output)))
 }
 
 func tail(text []byte) []byte { return text[max(0, len(text)-4<<10):] }
 
-// writeInitramfs packs the programs, what they expect, files by their paths, and the plan.
+// writeInitramfs packs the programs, their tools, further files by their paths, and the plan.
 func writeInitramfs(path string, tools, programs, files map[string]string, plan guest.Plan) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -92,7 +91,7 @@ func writeInitramfs(path string, tools, programs, files map[string]string, plan 
 		switch name {
 		case "init":
 			at = name
-		case "sleep": // busybox has the one of the others
+		case "sleep": // the other programs use the sleep of busybox
 			at = strings.TrimPrefix(ownSleep, "/") + "/sleep"
 		}
 		a.copy(at, from)

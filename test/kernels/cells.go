@@ -8,30 +8,30 @@ import (
 	"strings"
 )
 
-// cells are what stands in a kernel's row under each heading.
+// cells are the texts in the row of a kernel, by their headings.
 type cells map[string]string
 
-// The headings that are not titles of groups.
+// The headings that are not titles of groups, and fixed texts.
 const (
-	headKernel   = "kernel"
-	headRelease  = "release"
-	headWithout  = "taken away"
-	headSource   = "servers are found by"
-	headSignals  = "signals of others seen"
-	headGate     = "gate"
-	headExits    = "exit codes by"
-	headCache    = "look-ups in the cache"
-	headRights   = "rights given up"
-	headFirst    = "failed before"
-	headPassed   = "tests passed"
-	nothing      = "–"
-	rightsGiven  = "the service gives up CAP_BPF and CAP_PERFMON"
-	rightsNeeded = "the service keeps CAP_BPF and CAP_PERFMON"
+	headKernel        = "kernel"
+	headRelease       = "release"
+	headWithout       = "removed"
+	headSource        = "servers are found by"
+	headSignals       = "signals of others seen"
+	headGate          = "gate"
+	headExits         = "exit codes by"
+	headCache         = "look-ups in the cache"
+	headCapabilities  = "capabilities dropped"
+	headFirst         = "failed before"
+	headPassed        = "tests passed"
+	nothing           = "–"
+	dropsCapabilities = "the service gives up CAP_BPF and CAP_PERFMON"
+	keepsCapabilities = "the service keeps CAP_BPF and CAP_PERFMON"
 )
 
-// factHeads are the headings of the first table, testHeads of the second, and shortHeads of the README's.
+// factHeads are the headings of the first table, testHeads those of the second, shortHeads those of the README.
 func factHeads() []string {
-	return []string{headKernel, headRelease, headWithout, headSource, headSignals, headGate, headExits, headCache, headRights, headFirst}
+	return []string{headKernel, headRelease, headWithout, headSource, headSignals, headGate, headExits, headCache, headCapabilities, headFirst}
 }
 
 func testHeads() []string {
@@ -43,14 +43,14 @@ func testHeads() []string {
 }
 
 func shortHeads() []string {
-	return []string{headKernel, headSource, headSignals, headGate, headRights, headPassed}
+	return []string{headKernel, headSource, headSignals, headGate, headCapabilities, headPassed}
 }
 
 func (r row) cells() cells {
 	c := cells{
 		headKernel: r.name, headRelease: r.found["kernel"], headWithout: r.without, headSource: r.source,
 		headSignals: r.facilities.Signals, headGate: r.facilities.Gate, headExits: r.facilities.Exits, headCache: r.facilities.Cache,
-		headRights: r.rights(), headFirst: r.earlier(),
+		headCapabilities: r.capabilities(), headFirst: r.earlier(),
 	}
 	for _, g := range groups() {
 		c[g.title] = r.cell(g)
@@ -61,23 +61,23 @@ func (r row) cells() cells {
 	return c
 }
 
-// rights are what doctor says of them, in a word.
-func (r row) rights() string {
+// capabilities shortens what doctor found about dropping them.
+func (r row) capabilities() string {
 	switch found := r.found["afterwards"]; {
-	case found == rightsGiven:
+	case found == dropsCapabilities:
 		return "yes"
-	case strings.HasPrefix(found, rightsNeeded):
-		return "no" + strings.TrimPrefix(found, rightsNeeded)
+	case strings.HasPrefix(found, keepsCapabilities):
+		return "no" + strings.TrimPrefix(found, keepsCapabilities)
 	default:
 		return found
 	}
 }
 
-// cell is how many tests of a group passed, or that some did not.
+// cell is the number of passed tests of a group, or of failed ones.
 func (r row) cell(g group) string {
 	result, ran := r.results[g.title]
 	switch {
-	case !ran && r.broken != nil && planned(r.kernel, g):
+	case !ran && r.bootErr != nil && planned(r.kernel, g):
 		return "**did not run**"
 	case !ran:
 		return nothing
@@ -93,7 +93,7 @@ func planned(k kernel, g group) bool {
 	return runs
 }
 
-// plain is text that does not end a cell.
+// plain removes characters that end a cell.
 func plain(text string) string {
 	text = strings.Join(strings.Fields(strings.ReplaceAll(text, "|", "/")), " ")
 	if text == "" {
@@ -102,10 +102,10 @@ func plain(text string) string {
 	return text
 }
 
-// short are the cells of the README: answers without their reasons, and all tests in one number.
+// short returns the cells of the README: answers without their reasons, and the number of all tests.
 func (c cells) short() cells {
 	s := cells{headKernel: c[headKernel], headSource: c[headSource], headPassed: c.passed()}
-	for _, head := range []string{headSignals, headGate, headRights} {
+	for _, head := range []string{headSignals, headGate, headCapabilities} {
 		s[head], _, _ = strings.Cut(c[head], ":")
 	}
 	return s
@@ -123,15 +123,15 @@ func (c cells) passed() string {
 	return strconv.Itoa(all)
 }
 
-// differences says under which headings a row that was written differs from one that was seen. The package's
-// release changes with Debian's updates, and what failed before did so by chance.
-func differences(written, seen cells, heads []string) []string {
+// differences lists the headings under which a written row differs from a new one. It ignores the release of the
+// package, which changes with Debian's updates, and earlier failures, which are accidental.
+func differences(written, now cells, heads []string) []string {
 	var all []string
 	for _, head := range heads {
-		if head == headRelease || head == headFirst || written[head] == seen[head] {
+		if head == headRelease || head == headFirst || written[head] == now[head] {
 			continue
 		}
-		all = append(all, fmt.Sprintf("%s: %q, now %q", head, written[head], seen[head]))
+		all = append(all, fmt.Sprintf("%s: %q, now %q", head, written[head], now[head]))
 	}
 	return all
 }

@@ -3,15 +3,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"ebpf-upgrader/test/report"
 )
 
-// table is one of the documents' tables.
+// table formats a table.
 func table(heads []string, rows []cells) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(heads, " | "), strings.Repeat("---|", len(heads)))
@@ -25,8 +26,8 @@ func table(heads []string, rows []cells) string {
 	return b.String()
 }
 
-// readTables finds the rows of all tables of kernels in a text, by the kernels' names. What several say of one
-// kernel is put together.
+// readTables returns the rows of all tables of kernels in a text, by the names of the kernels. Rows of one kernel are
+// merged.
 func readTables(text string) map[string]cells {
 	all := make(map[string]cells)
 	var heads []string
@@ -51,7 +52,7 @@ func readTables(text string) map[string]cells {
 	return all
 }
 
-// split takes a line of a table apart; nil for any other.
+// split returns the cells of a line of a table; nil for any other line.
 func split(line string) []string {
 	line, isRow := strings.CutPrefix(strings.TrimSpace(line), "|")
 	if !isRow {
@@ -82,7 +83,7 @@ Facilities that the program uses where a kernel has them:
   /proc only, as long as the server is a zombie.
 - Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no
   goroutine that waits for a file system.
-- Rights given up: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
+- Capabilities dropped: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
 - A failed test is run twice more, and then at up to two other boots: an emulated machine can stand still for longer
   than a test waits. The last column lists failures before the success.
 
@@ -91,7 +92,7 @@ How many tests passed:
 %[4]s`, "`", at.UTC().Format(time.DateOnly), table(factHeads(), rows), table(testHeads(), rows))
 }
 
-// writeDocument writes nothing without a path.
+// writeDocument writes the document; nothing if the path is empty.
 func writeDocument(path string, at time.Time, rows []cells) error {
 	if path == "" {
 		return nil
@@ -99,24 +100,10 @@ func writeDocument(path string, at time.Time, rows []cells) error {
 	return os.WriteFile(path, []byte(document(at, rows)), 0o644)
 }
 
-// The README's table stands between these lines.
-const (
-	readmeBegin = "<!-- kernels: written by make test-kernels -->\n"
-	readmeEnd   = "<!-- kernels: end -->\n"
-)
+// readmeSection is the part of the README with the table.
+var readmeSection = report.Section{Begin: "<!-- kernels: written by make test-kernels -->\n", End: "<!-- kernels: end -->\n"}
 
-var errNoPlace = errors.New("the comments are missing between which the table of kernels stands")
-
-// cutReadme is what stands before, between and behind the marks.
-func cutReadme(text string) (before, between, behind string, err error) {
-	before, rest, begins := strings.Cut(text, readmeBegin)
-	between, behind, ends := strings.Cut(rest, readmeEnd)
-	if !begins || !ends {
-		return "", "", "", errNoPlace
-	}
-	return before, between, behind, nil
-}
-
+// shortened returns the rows of the README.
 func shortened(rows []cells) []cells {
 	var all []cells
 	for _, row := range rows {
@@ -125,35 +112,27 @@ func shortened(rows []cells) []cells {
 	return all
 }
 
-// writeReadme replaces the table, without a path nothing.
+// writeReadme writes the table of the README; nothing if the path is empty.
 func writeReadme(path string, rows []cells) error {
 	if path == "" {
 		return nil
 	}
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, _, behind, err := cutReadme(string(old))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.WriteFile(path, []byte(before+readmeBegin+table(shortHeads(), shortened(rows))+readmeEnd+behind), 0o644)
+	return readmeSection.Write(path, table(shortHeads(), shortened(rows)))
 }
 
-// compareDocument holds what was seen against what stands in the document. It compares nothing without a path.
+// compareDocument compares new rows with those of the document; nothing if the path is empty.
 func compareDocument(path string, seen []cells) error {
 	return compare(path, seen, slices.Concat(factHeads(), testHeads()), func(text string) (string, error) { return text, nil })
 }
 
 func compareReadme(path string, seen []cells) error {
 	return compare(path, shortened(seen), shortHeads(), func(text string) (string, error) {
-		_, between, _, err := cutReadme(text)
-		return between, err
+		_, in, _, err := readmeSection.Cut(text)
+		return in, err
 	})
 }
 
-// compare looks at the part of a file that has the tables, and says in one line what differs.
+// compare compares new rows with the tables in a part of a file. The error is one line with all differences.
 func compare(path string, seen []cells, heads []string, part func(string) (string, error)) error {
 	if path == "" {
 		return nil
@@ -176,5 +155,5 @@ func compare(path string, seen []cells, heads []string, part func(string) (strin
 	if len(all) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s is not true any more of %s: run make test-kernels", path, strings.Join(all, ", "))
+	return fmt.Errorf("%s is outdated for %s: run make test-kernels", path, strings.Join(all, ", "))
 }

@@ -10,15 +10,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ebpf-upgrader/test/report"
 )
 
-// written makes both documents of a kernel on which all went well.
+// written makes both documents for a kernel without failures.
 func written(t *testing.T) (docs, readme string, row cells) {
 	t.Helper()
 	k := kernel{name: "6.1"}
 	row = newRow(k, seen(t, k), nil).cells()
 	docs, readme = filepath.Join(t.TempDir(), "KERNELS.md"), filepath.Join(t.TempDir(), "README.md")
-	if err := os.WriteFile(readme, []byte("before\n"+readmeBegin+"old\n"+readmeEnd+"behind\n"), 0o644); err != nil {
+	if err := os.WriteFile(readme, []byte("before\n"+readmeSection.Begin+"old\n"+readmeSection.End+"behind\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -28,7 +30,7 @@ func written(t *testing.T) (docs, readme string, row cells) {
 	return docs, readme, row
 }
 
-func TestWhatWasWrittenIsReadAsItWasSeen(t *testing.T) {
+func TestDocuments_Written_AreReadTheSame(t *testing.T) {
 	docs, readme, row := written(t)
 	if err := errors.Join(compareDocument(docs, []cells{row}), compareReadme(readme, []cells{row})); err != nil {
 		t.Error(err)
@@ -41,67 +43,67 @@ func TestWhatWasWrittenIsReadAsItWasSeen(t *testing.T) {
 		t.Errorf("read %v, want %v", got, row)
 	}
 	text, err = os.ReadFile(readme)
-	if err != nil || !strings.HasPrefix(string(text), "before\n"+readmeBegin+"| kernel |") || !strings.HasSuffix(string(text), readmeEnd+"behind\n") {
+	if err != nil || !strings.HasPrefix(string(text), "before\n"+readmeSection.Begin+"| kernel |") || !strings.HasSuffix(string(text), readmeSection.End+"behind\n") {
 		t.Errorf("the rest changed: %v\n%s", err, text)
 	}
 }
 
-func TestADifferenceIsToldInALineWithKernelAndHeading(t *testing.T) {
+func TestCompare_Difference_IsOneLine(t *testing.T) {
 	docs, readme, row := written(t)
 	for head, c := range map[string]struct {
 		now          string
 		docs, readme bool
 	}{
-		headSource:  {"proc", true, true},
-		headSignals: {"no: why", true, true},
-		headGate:    {"no: why", true, true},
-		headExits:   {"/proc", true, false},
-		headRights:  {"no", true, true},
-		"tracker":   {"2", true, true},
-		headRelease: {"6.1.0-2", false, false},
-		headFirst:   {"delivery", false, false},
+		headSource:       {"proc", true, true},
+		headSignals:      {"no: why", true, true},
+		headGate:         {"no: why", true, true},
+		headExits:        {"/proc", true, false},
+		headCapabilities: {"no", true, true},
+		"tracker":        {"2", true, true},
+		headRelease:      {"6.1.0-2", false, false},
+		headFirst:        {"delivery", false, false},
 	} {
 		now := maps.Clone(row)
 		now[head] = c.now
-		for path, tell := range map[string]struct {
+		for path, result := range map[string]struct {
 			err  error
 			want bool
 		}{docs: {compareDocument(docs, []cells{now}), c.docs}, readme: {compareReadme(readme, []cells{now}), c.readme}} {
-			if (tell.err != nil) != tell.want {
-				t.Errorf("%s: %q: %v, want a difference: %t", filepath.Base(path), head, tell.err, tell.want)
+			if (result.err != nil) != result.want {
+				t.Errorf("%s: %q: %v, want a difference: %t", filepath.Base(path), head, result.err, result.want)
 			}
-			if tell.err != nil && (strings.Contains(tell.err.Error(), "\n") || !strings.Contains(tell.err.Error(), "6.1 (")) {
-				t.Errorf("%q: want one line with the kernel, got %v", head, tell.err)
+			if result.err != nil && (strings.Contains(result.err.Error(), "\n") || !strings.Contains(result.err.Error(), "6.1 (")) {
+				t.Errorf("%q: want one line with the kernel, got %v", head, result.err)
 			}
 		}
 	}
 }
 
-func TestAKernelThatIsNotInTheDocumentsDiffers(t *testing.T) {
+func TestCompare_MissingKernel_Differs(t *testing.T) {
 	docs, readme, row := written(t)
 	other := maps.Clone(row)
 	other[headKernel] = "6.12"
 	for _, err := range []error{compareDocument(docs, []cells{other}), compareReadme(readme, []cells{other})} {
 		if err == nil || !strings.Contains(err.Error(), "6.12") {
-			t.Errorf("compare = %v, want that 6.12 is not there", err)
+			t.Errorf("compare = %v, want an error about 6.12", err)
 		}
 	}
 }
 
-func TestAReadmeWithoutThePlaceForTheTableIsAnError(t *testing.T) {
+func TestReadme_NoSection_IsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "README.md")
-	if err := os.WriteFile(path, []byte(readmeBegin+"no end\n"), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(readmeSection.Begin+"no end\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeReadme(path, nil); !errors.Is(err, errNoPlace) {
+	if err := writeReadme(path, nil); !errors.Is(err, report.ErrNoSection) {
 		t.Errorf("writeReadme = %v", err)
 	}
-	if err := compareReadme(path, []cells{{}}); !errors.Is(err, errNoPlace) {
+	if err := compareReadme(path, []cells{{}}); !errors.Is(err, report.ErrNoSection) {
 		t.Errorf("compareReadme = %v", err)
 	}
 }
 
-func TestARunOfSomeKernelsLeavesTheDocumentsAsTheyAre(t *testing.T) {
+func TestRecord_SomeKernels_ComparesOnly(t *testing.T) {
 	docs, readme, _ := written(t)
 	before, err := os.ReadFile(docs)
 	if err != nil {
@@ -114,12 +116,12 @@ func TestARunOfSomeKernelsLeavesTheDocumentsAsTheyAre(t *testing.T) {
 		t.Error(err)
 	}
 	good.source = "proc"
-	if err := o.record([]row{good}); err != nil { // it failed, which is said elsewhere
+	if err := o.record([]row{good}); err != nil { // it failed, which is reported elsewhere
 		t.Error(err)
 	}
 	good.source, good.facilities.Exits = "bpf", "/proc"
 	if err := o.record([]row{good}); err == nil {
-		t.Error("a difference was not told")
+		t.Error("a difference is no error")
 	}
 	if after, err := os.ReadFile(docs); err != nil || string(after) != string(before) {
 		t.Errorf("the document changed: %v\n%s", err, after)

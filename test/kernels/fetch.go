@@ -13,14 +13,14 @@ import (
 	"strings"
 )
 
-// keyring is Debian's, on every Debian machine.
+// keyring is Debian's keyring, which every Debian machine has.
 const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// packages fetches packages of Debian with a configuration of its own, in a folder of its own: the
-// machine's sources and packages stay as they are.
+// packages fetches Debian packages into a folder with its own configuration of apt. The machine's own sources and
+// packages are left alone.
 type packages struct{ dir string }
 
-// update reads the lists of the suites, unless they are there.
+// update fetches the lists of the suites, unless the folder has them.
 func (p packages) update(ctx context.Context, suites []string) error {
 	sources := filepath.Join(p.dir, "etc/sources.list")
 	var text strings.Builder
@@ -51,7 +51,7 @@ func (p packages) update(ctx context.Context, suites []string) error {
 		return err
 	}
 	if err := p.apt(ctx, p.dir, "update", "-qq"); err != nil {
-		_ = os.Remove(sources) // so that it is tried again
+		_ = os.Remove(sources) // makes the next run fetch the lists
 		return err
 	}
 	return nil
@@ -67,7 +67,7 @@ func (p packages) apt(ctx context.Context, dir string, args ...string) error {
 	return nil
 }
 
-// file is a file of a package, unpacked: the first that one of the patterns matches below its root.
+// file fetches a package, and returns the path of the first file that matches one of the patterns.
 func (p packages) file(ctx context.Context, name, suite string, patterns ...string) (string, error) {
 	at := filepath.Join(p.dir, "unpacked", name)
 	if found := match(at, patterns); found != "" {
@@ -79,11 +79,11 @@ func (p packages) file(ctx context.Context, name, suite string, patterns ...stri
 	}
 	defer func() { _ = os.RemoveAll(fresh) }()
 	if err := p.apt(ctx, fresh, "download", "-qq", name+"/"+suite); err != nil {
-		return "", fmt.Errorf("%w\nis the package still in %s? its name stands in test/kernels/kernels.txt", err, suite)
+		return "", fmt.Errorf("%w\nif %s no longer has the package, change its name in test/kernels/kernels.txt", err, suite)
 	}
 	deb := match(fresh, []string{name + "_*.deb"})
 	if deb == "" {
-		return "", fmt.Errorf("find package %s: it was downloaded, but is not there", name)
+		return "", fmt.Errorf("find package %s: apt-get downloaded no file", name)
 	}
 	if err := unpack(ctx, deb, at); err != nil {
 		return "", err
@@ -94,11 +94,12 @@ func (p packages) file(ctx context.Context, name, suite string, patterns ...stri
 	return "", fmt.Errorf("find a file of package %s: it has no %s", name, strings.Join(patterns, ", nor "))
 }
 
-// unpack puts the files of a package into the folder at, whole or not at all: what is there is taken for good.
+// unpack makes the folder at with the files of a package. The folder is complete or absent, because a later run takes
+// an existing folder as complete.
 func unpack(ctx context.Context, deb, at string) error {
 	half := at + ".half"
 	defer func() { _ = os.RemoveAll(half) }()
-	if err := errors.Join(os.RemoveAll(half), os.RemoveAll(at)); err != nil { // of earlier runs
+	if err := errors.Join(os.RemoveAll(half), os.RemoveAll(at)); err != nil { // left over by earlier runs
 		return err
 	}
 	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, half).CombinedOutput(); err != nil {

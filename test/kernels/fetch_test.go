@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// deb makes a package with two files, the second of which lies in its last part.
+// deb makes a package with two files. The second one is in its last part.
 func deb(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
@@ -35,7 +35,7 @@ func deb(t *testing.T) string {
 	return path
 }
 
-func TestAPackageIsUnpackedWholeOrNotAtAll(t *testing.T) {
+func TestUnpack_Package_IsCompleteOrAbsent(t *testing.T) {
 	whole := deb(t)
 	text, err := os.ReadFile(whole)
 	if err != nil {
@@ -52,14 +52,14 @@ func TestAPackageIsUnpackedWholeOrNotAtAll(t *testing.T) {
 	if left, err := filepath.Glob(at + "*"); err != nil || len(left) != 0 {
 		t.Errorf("half a package left %v, %v", left, err)
 	}
-	if err := os.MkdirAll(at+".half/old", 0o755); err != nil { // of a run that was killed
+	if err := os.MkdirAll(at+".half/old", 0o755); err != nil { // left over by a killed run
 		t.Fatal(err)
 	}
 	if err := unpack(t.Context(), whole, at); err != nil {
 		t.Fatal(err)
 	}
 	if match(at, []string{"boot/vmlinuz-*"}) == "" || match(at, []string{"usr/second"}) == "" || match(at, []string{"old"}) != "" {
-		t.Error("a whole package was not unpacked whole, and alone")
+		t.Error("the folder has other files than the package")
 	}
 	if left, err := filepath.Glob(at + ".*"); err != nil || len(left) != 0 {
 		t.Errorf("a whole package left %v, %v", left, err)

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-// archive writes an initramfs: a gzipped cpio archive in the "newc" form of
+// archive writes an initramfs: a gzipped cpio archive in the "newc" format of
 // Documentation/driver-api/early-userspace/buffer-format.rst.
 type archive struct {
 	zip   *gzip.Writer
@@ -34,7 +34,7 @@ func (a *archive) folder(path string)            { a.entry(path, typeFolder, nil
 func (a *archive) link(path, to string)          { a.entry(path, typeLink, []byte(to)) }
 func (a *archive) file(path string, text []byte) { a.entry(path, typeFile, text) }
 
-// copy takes a file of this machine.
+// copy adds a file of this machine.
 func (a *archive) copy(path, from string) {
 	text, err := os.ReadFile(from)
 	if a.err == nil {
@@ -57,7 +57,7 @@ func (a *archive) entry(path string, mode int, text []byte) {
 	_, a.err = a.zip.Write(b.Bytes())
 }
 
-// pad ends a part at a multiple of four.
+// pad fills a part up to a multiple of four bytes.
 func pad(b *bytes.Buffer) {
 	for b.Len()%4 != 0 {
 		b.WriteByte(0)
@@ -72,7 +72,7 @@ func (a *archive) close() error {
 	return a.zip.Close()
 }
 
-// base has what every program expects.
+// base adds the folders, files and tools that every program expects.
 func (a *archive) base(tools map[string]string) {
 	for _, dir := range []string{"bin", ownSleep[1:], "etc", "proc", "sys", "dev", "tmp", "run", "var", "var/tmp", "var/lib"} {
 		a.folder(dir)
@@ -81,7 +81,7 @@ func (a *archive) base(tools map[string]string) {
 	for name, from := range tools {
 		a.copy("bin/"+name, from)
 	}
-	a.link("bin/sh", "bash-static") // busybox is what it is called, and the tests call the shell what they like
+	a.link("bin/sh", "bash-static") // not busybox, which depends on its name: the tests give the shell other names
 	for _, name := range []string{
 		"sleep", "mount", "umount", "cat", "touch", "chmod", "mkdir", "rm", "env", "nsenter", "chroot",
 	} {

@@ -13,7 +13,7 @@ import (
 //go:embed kernels.txt
 var list string
 
-// kernel is a row of kernels.txt.
+// kernel is a row of kernels.txt. without names what is removed.
 type kernel struct{ name, suite, pkg, without string }
 
 func kernels() ([]kernel, error) {
@@ -25,13 +25,14 @@ func kernels() ([]kernel, error) {
 		case 4:
 			all = append(all, kernel{f[0], f[1], f[2], strings.TrimPrefix(f[3], "-")})
 		default:
-			return nil, fmt.Errorf("kernels.txt: %q: want a name, a suite, a package and what is taken away", line)
+			return nil, fmt.Errorf("kernels.txt: %q: want a name, a suite, a package and what is removed", line)
 		}
 	}
 	return all, nil
 }
 
-// choose takes the kernels that only names, separated by commas, in the order of all; all for "".
+// choose returns the kernels with the names in only, which commas separate, in the order of the list; all for an
+// empty text.
 func choose(all []kernel, only string) ([]kernel, error) {
 	if only == "" {
 		return all, nil
@@ -39,7 +40,7 @@ func choose(all []kernel, only string) ([]kernel, error) {
 	names := strings.Split(only, ",")
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(k kernel) bool { return k.name == name }) {
-			return nil, fmt.Errorf("choose kernel %q: kernels.txt has no such name", name)
+			return nil, fmt.Errorf("kernel %q: kernels.txt has no such name", name)
 		}
 	}
 	var chosen []kernel
@@ -51,7 +52,7 @@ func choose(all []kernel, only string) ([]kernel, error) {
 	return chosen, nil
 }
 
-// toolsSuite has the shell and the small programs that the tests start, as static binaries.
+// toolsSuite is the suite of the shell and of the small programs that the tests start, as static binaries.
 const toolsSuite = "bookworm"
 
 func suites(all []kernel) []string {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestKernelsAreChosenInTheOrderOfTheList(t *testing.T) {
+func TestChoose_Names_KeepTheOrderOfTheList(t *testing.T) {
 	all := []kernel{{name: "1"}, {name: "2"}, {name: "3"}}
 	for only, want := range map[string]string{"": "1 2 3", "3,1": "1 3", "2": "2"} {
 		chosen, err := choose(all, only)
@@ -21,7 +21,7 @@ func TestKernelsAreChosenInTheOrderOfTheList(t *testing.T) {
 	}
 }
 
-func TestANameThatIsNotInTheListIsToldThoughOthersAre(t *testing.T) {
+func TestChoose_UnknownName_IsAnError(t *testing.T) {
 	all := []kernel{{name: "1"}, {name: "2"}}
 	for _, only := range []string{"1,4", "4", "1,", " 2"} {
 		chosen, err := choose(all, only)
@@ -34,14 +34,14 @@ func TestANameThatIsNotInTheListIsToldThoughOthersAre(t *testing.T) {
 	}
 }
 
-func TestTheListCanBeRead(t *testing.T) {
+func TestKernels_List_IsValid(t *testing.T) {
 	all, err := kernels()
 	if err != nil || len(all) == 0 {
 		t.Fatalf("kernels: %v, %v", all, err)
 	}
 	for _, k := range all {
 		if k.without != "" && k.without != "btf" && k.without != "bpf" {
-			t.Errorf("%s: nobody can take away %q", k.name, k.without)
+			t.Errorf("%s: %q cannot be removed", k.name, k.without)
 		}
 	}
 }

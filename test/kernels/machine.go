@@ -11,17 +11,19 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"ebpf-upgrader/test/kernels/guest"
 )
 
-// machine is all that is the same for every kernel, and the kernels' images by their names.
+// machine has the programs, tools and settings for every kernel, and the images of the kernels by their names.
 type machine struct {
-	// work is a folder that goes with the machine; kept is one for what failed, which stays.
+	// work is a temporary folder. kept is a folder for the output of failed boots, which stays.
 	work, kept              string
 	programs, tools, images map[string]string
 }
 
-// newMachine builds the programs and fetches the packages: all first, so that one that is missing is told at
-// once. The caller must close it.
+// newMachine builds the programs and fetches all packages before the first boot, so that a missing one is an error at
+// once. The caller must close the machine.
 func newMachine(ctx context.Context, cache string, chosen []kernel, build buildFunc) (*machine, error) {
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		return nil, errors.New("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
@@ -65,10 +67,10 @@ func (m *machine) prepare(ctx context.Context, p packages, chosen []kernel, buil
 	return nil
 }
 
-// buildFunc makes the programs of a machine in a folder, and answers with their paths by their names.
+// buildFunc builds the programs of a machine in a folder, and returns their paths by their names.
 type buildFunc func(ctx context.Context, work string) (map[string]string, error)
 
-// builder makes static programs.
+// builder builds static programs.
 type builder struct {
 	work     string
 	programs map[string]string
@@ -76,7 +78,7 @@ type builder struct {
 
 func (b builder) do(ctx context.Context, name string, args ...string) error {
 	b.programs[name] = filepath.Join(b.work, name)
-	// Without the tables for debuggers: the tests install copies of themselves, which takes long there.
+	// Without debug information: the tests install copies of themselves, which is slow in the emulation.
 	flags := []string{args[0], "-ldflags=-s -w", "-o", b.programs[name]}
 	cmd := exec.CommandContext(ctx, "go", append(flags, args[1:]...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
@@ -86,7 +88,7 @@ func (b builder) do(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// buildTests makes programs of what is tested.
+// buildTests builds the programs and the tests.
 func buildTests(ctx context.Context, work string) (map[string]string, error) {
 	b := builder{work: work, programs: make(map[string]string)}
 	err := errors.Join(
@@ -106,57 +108,65 @@ func buildTests(ctx context.Context, work string) (map[string]string, error) {
 	return b.programs, err
 }
 
-// boots is how often a kernel is tested where something fails. The emulation can stand still for longer than a test waits,
-// and qemu 7.2 sometimes goes on with a breakpoint that the kernel has taken away again while it attached a program: the
-// CPU stays in its handler for ever.
+// boots is the number of boots of a kernel while something fails. The emulation can stand still for longer than a
+// test waits. And qemu 7.2 sometimes keeps a breakpoint that the kernel has removed after attaching a program: the
+// CPU then stays in its handler for ever.
 const boots = 3
 
-// persist tests a kernel again where something failed, and tells all.
-func (m *machine) persist(ctx context.Context, k kernel) row {
+// testRepeatedly tests a kernel again if something failed, and prints the failures.
+func (m *machine) testRepeatedly(ctx context.Context, k kernel) row {
 	var earlier []string
 	var took time.Duration
 	for boot := 1; ; boot++ {
 		r := m.test(ctx, k)
 		r.took += took
-		r.first = strings.Join(earlier, "; then ")
+		r.earlierBoots = strings.Join(earlier, "; then ")
 		switch {
 		case r.failure() == nil || ctx.Err() != nil:
-			m.tellEarlier(r, boot)
+			m.printEarlier(r, boot)
 			return r
 		case boot == boots:
-			fmt.Printf("all that %s said: %s\n", k.name, m.keep(r, boot))
+			fmt.Printf("output of %s: %s\n", k.name, m.save(r, boot))
 			return r
 		}
-		fmt.Printf("%s\n%v\nall that it said: %s\nonce more:\n", r.line(), r.failure(), m.keep(r, boot))
+		fmt.Printf("%s\n%v\nall output: %s\nbooting again:\n", r.line(), r.failure(), m.save(r, boot))
 		earlier, took = append(earlier, r.summary()), r.took
 	}
 }
 
-// tellEarlier tells of tries that failed in a boot that went well.
-func (m *machine) tellEarlier(r row, boot int) {
+// printEarlier prints the failed tries of a successful boot.
+func (m *machine) printEarlier(r row, boot int) {
 	for _, g := range r.groups() {
 		for _, try := range r.results[g.title].Before {
-			fmt.Printf("%s: %s failed before it went well: %s\n%s\n", r.name, g.title, try.Failure, telling(try.Output))
-			fmt.Printf("all that it said: %s\n", m.keep(r, boot))
+			fmt.Printf("%s: %s failed before it passed: %s\n%s\n", r.name, g.title, try.Failure, failureLines(try.Output))
+			fmt.Printf("all output: %s\n", m.save(r, boot))
 		}
 	}
 }
 
-// longest is how long a kernel may take; the emulation is some ten times slower than the machine.
+// longest limits the tests of a kernel. The emulation is some ten times slower than the machine.
 const longest = 20 * time.Minute
 
-// test boots a kernel once. What goes wrong stands in the row.
+// test boots a kernel once. The row has everything that went wrong.
 func (m *machine) test(ctx context.Context, k kernel) row {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	begin := time.Now()
-	initramfs, plan := filepath.Join(m.work, "initramfs"), planFor(k)
-	if err := writeInitramfs(initramfs, m.tools, m.programs, nil, plan); err != nil {
-		return newRow(k, nil, err)
+	results, console, err := m.run(ctx, k, planFor(k), nil)
+	r := newRow(k, results, err)
+	r.console, r.took = console, time.Since(begin)
+	return r
+}
+
+// run boots a kernel that runs a plan with additional files by their paths in the guest. It returns the results that can be
+// read, even with an error.
+func (m *machine) run(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]guest.Result, []byte, error) {
+	initramfs, output := filepath.Join(m.work, "initramfs"), filepath.Join(m.work, "console")
+	if err := writeInitramfs(initramfs, m.tools, m.programs, extra, plan); err != nil {
+		return nil, nil, err
 	}
-	said := filepath.Join(m.work, "console")
-	err := boot(ctx, m.images[k.name], initramfs, said)
-	console, unread := os.ReadFile(said)
+	err := boot(ctx, m.images[k.name], initramfs, output)
+	console, unread := os.ReadFile(output)
 	results, unclear := parse(console)
 	unread = errors.Join(unread, unclear)
 	if missing := len(plan.Steps) - len(results); err == nil && unread == nil && missing != 0 {
@@ -165,13 +175,11 @@ func (m *machine) test(ctx context.Context, k kernel) row {
 	if err = errors.Join(err, unread); err != nil {
 		err = fmt.Errorf("%w\n%s", err, tail(console))
 	}
-	r := newRow(k, results, err)
-	r.console, r.took = console, time.Since(begin)
-	return r
+	return results, console, err
 }
 
-// keep writes everything that a kernel said at one of its boots to a file, and answers with its path.
-func (m *machine) keep(r row, boot int) string {
+// save writes the complete output of a boot to a file, and returns its path.
+func (m *machine) save(r row, boot int) string {
 	var text strings.Builder
 	for _, s := range planFor(r.kernel).Steps {
 		result := r.results[s.Name]

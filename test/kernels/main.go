@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Command kernels boots kernels of Debian in an emulated machine and runs the tests in each. A run of all
-// kernels writes what came of it to docs/KERNELS.md and README.md; a run of some holds what it saw against
-// what stands there. It needs qemu-system-x86_64, apt-get and dpkg-deb, a network for the first run, and no
-// rights.
+// Command kernels boots Debian's kernels in an emulated machine and runs the tests in each. A run of all kernels
+// writes the results to docs/KERNELS.md and README.md. A run of some compares them with these documents. It needs
+// qemu-system-x86_64, apt-get and dpkg-deb, a network for the first run, and no privileges.
 package main
 
 import (
@@ -18,7 +17,7 @@ import (
 	"time"
 )
 
-// options are what the command line says.
+// options are the settings of the command line.
 type options struct {
 	cache, only, docs, readme, mode string
 	within                          time.Duration
@@ -29,14 +28,14 @@ type options struct {
 func main() {
 	var o options
 	cache, _ := os.UserCacheDir()
-	flag.StringVar(&o.cache, "cache", filepath.Join(cache, "ebpf-upgrader-kernels"), "the folder for what is downloaded")
-	flag.StringVar(&o.only, "only", "", "names of kernels, separated by commas; all without")
-	flag.StringVar(&o.docs, "docs", "", "the document of the tables: a run of all kernels writes it, with -only it is compared; with -servers it is written")
-	flag.StringVar(&o.readme, "readme", "", "the document of the short table, likewise")
-	flag.DurationVar(&o.within, "within", 0, "how long the kernels may take in all; as long as they like without")
-	flag.BoolVar(&o.real, "servers", false, "have real rag-rat servers upgraded instead of running the tests")
-	flag.StringVar(&o.mode, "mode", "gate", "with -servers: what stands beside their own trigger, as in test/ragrat")
-	flag.IntVar(&o.triggers, "triggers", 0, "with -servers: measure what the servers' own trigger costs in so many worktrees instead")
+	flag.StringVar(&o.cache, "cache", filepath.Join(cache, "ebpf-upgrader-kernels"), "`folder` for downloads")
+	flag.StringVar(&o.only, "only", "", "`names` of kernels, separated by commas (default all)")
+	flag.StringVar(&o.docs, "docs", "", "`document` of the tables: a run of all kernels writes it, a run with -only compares it; with -servers it is written")
+	flag.StringVar(&o.readme, "readme", "", "`document` of the short table, likewise")
+	flag.DurationVar(&o.within, "within", 0, "limit of the time of all kernels (default none)")
+	flag.BoolVar(&o.real, "servers", false, "upgrade real rag-rat servers instead of running the tests")
+	flag.StringVar(&o.mode, "mode", "gate", "with -servers: `mode` of the upgrade, as in test/ragrat")
+	flag.IntVar(&o.triggers, "triggers", 0, "with -servers: measure what the servers' own trigger costs in so many `worktrees` instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -65,7 +64,7 @@ func run(ctx context.Context, o options) error {
 	defer m.close()
 	var rows []row
 	for _, k := range chosen {
-		r := m.persist(ctx, k)
+		r := m.testRepeatedly(ctx, k)
 		if ctx.Err() != nil {
 			return fmt.Errorf("test %s: %w", k.name, ctx.Err())
 		}
@@ -73,15 +72,15 @@ func run(ctx context.Context, o options) error {
 		rows = append(rows, r)
 	}
 	fmt.Println(times(rows))
-	// What is said in one line stands last, below what failed at length.
+	// Errors of one line come last, below the long ones.
 	return errors.Join(failures(rows), inTime(rows, o.within), o.record(rows))
 }
 
-// record writes the documents after a run of all kernels, whatever came of it, and compares them else.
+// record writes the documents after a run of all kernels, even with failures. After a run of some it compares them.
 func (o options) record(rows []row) error {
 	seen := make([]cells, 0, len(rows))
 	for _, r := range rows {
-		if o.only == "" || r.failure() == nil { // one that failed differs for that reason
+		if o.only == "" || r.failure() == nil { // a failed kernel differs for that reason
 			seen = append(seen, r.cells())
 		}
 	}
@@ -106,7 +105,7 @@ func sum(rows []row) (all time.Duration) {
 	return all.Round(time.Second)
 }
 
-// times says how long each kernel took, a second boot included, and all of them.
+// times lists the time of each kernel, with all its boots, and the sum.
 func times(rows []row) string {
 	var each []string
 	for _, r := range rows {
@@ -115,10 +114,10 @@ func times(rows []row) string {
 	return fmt.Sprintf("took: %s; %s in all", strings.Join(each, ", "), sum(rows))
 }
 
-// inTime holds what the kernels took against what they may; 0 is no bound.
+// inTime compares the time of all kernels with a limit; 0 is no limit.
 func inTime(rows []row, within time.Duration) error {
 	if within == 0 || sum(rows) <= within {
 		return nil
 	}
-	return fmt.Errorf("the kernels took %s, and may take %s (-within)", sum(rows), within)
+	return fmt.Errorf("the kernels took %s, more than %s (-within)", sum(rows), within)
 }

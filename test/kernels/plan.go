@@ -8,22 +8,22 @@ import (
 	"ebpf-upgrader/test/kernels/guest"
 )
 
-// group is a column of the table: tests of one binary.
+// group is a column of the table: some tests of one binary.
 type group struct {
 	title, binary, tests string
-	// except are tests that are left out, "" if none are.
+	// except matches tests that are left out; empty for none.
 	except string
-	// scan are the tests that need no BPF: "" if none do. It is what is run where there is none.
+	// scan matches the tests to run on a kernel without BPF; empty for none.
 	scan string
-	// env is what the tests find in their environment besides.
+	// env is added to the environment of the tests.
 	env []string
 }
 
-// ownSleep is the folder of the sleep that sleeps under any name.
+// ownSleep is the folder of a sleep that works under any name.
 const ownSleep = "/own"
 
-// ofTracker are the groups of the tracker's tests but the first, which has the rest, so that none is in none.
-func ofTracker() []group {
+// trackerGroups lists the groups of the tracker's tests but the first, which has all other tests.
+func trackerGroups() []group {
 	return []group{
 		{title: "signals of others", binary: "tracker", tests: "^Test(Signal_|Trace_)"},
 		{title: "exec from a thread", binary: "tracker", tests: "^TestExec_FromThread_"},
@@ -34,17 +34,17 @@ func ofTracker() []group {
 	}
 }
 
-// groups are run where the kernel can do everything.
+// groups lists the groups for a kernel with all facilities.
 func groups() []group {
 	rest := group{title: "tracker", binary: "tracker", tests: "."}
 	var others []string
-	for _, g := range ofTracker() {
+	for _, g := range trackerGroups() {
 		others = append(others, g.tests)
 	}
 	rest.except = strings.Join(others, "|")
 	scan := anywhere("scan", "fallback", ".")
-	scan.except = "^TestHeldMemory_" // Debian's cloud kernels have FUSE as a module, the guest has none
-	return append(append([]group{rest}, ofTracker()...),
+	scan.except = "^TestHeldMemory_" // FUSE is a module in Debian's cloud kernels, and the guest has no modules
+	return append(append([]group{rest}, trackerGroups()...),
 		scan,
 		anywhere("facts", "procfs", "^Test(Inspect|Target|Unchanged|Activity)"),
 		anywhere("pidfd", "pidfd", "."),
@@ -54,23 +54,23 @@ func groups() []group {
 		group{
 			title: "delivery", binary: "service",
 			tests: "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot|TestSelfIsSignalledLast|TestAProcessThatTookTheNumber)",
-			// The first two have the source below the case, the last knows the scan only.
+			// The subtests of the first test are cases with the source below. The second one is for the source, the
+			// last for the scan only.
 			scan: "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot)/./^proc$|^TestSelfIsSignalledLast/^proc$|^TestAProcessThatTookTheNumber",
 		},
 	)
 }
 
-// anywhere is a group that needs no BPF.
+// anywhere makes a group that needs no BPF.
 func anywhere(title, binary, tests string) group {
 	return group{title: title, binary: binary, tests: tests, scan: tests}
 }
 
-// tries is how often the tests of a group are run until they pass. The emulation can stand still for longer than
-// a test waits, and for longer than the 25 ms in which the program wants an answer of a file system. A try that
-// failed stands in the row.
+// tries is the number of tries of a group until it passes. The emulation can stand still for longer than a test
+// waits, and for longer than the 25 ms in which a file system must answer the program. The row shows failed tries.
 const tries = 3
 
-// step runs the group on a kernel that lacks something, or nothing.
+// step returns the step for a kernel without something. runs is false if the group is left out there.
 func (g group) step(without string) (s guest.Step, runs bool) {
 	tests, env := g.tests, []string{"REQUIRE_BPF=1"}
 	if without != "" {
@@ -83,7 +83,7 @@ func (g group) step(without string) (s guest.Step, runs bool) {
 	return s, tests != ""
 }
 
-// planFor is what is run on a kernel.
+// planFor returns the steps for a kernel.
 func planFor(k kernel) guest.Plan {
 	plan := guest.Plan{Without: k.without, Steps: []guest.Step{
 		{Name: stepDoctor, Args: []string{"/bin/ebpf-upgrader", "doctor", "-o", "json"}},
@@ -99,7 +99,7 @@ func planFor(k kernel) guest.Plan {
 	return plan
 }
 
-// The steps that are no tests.
+// The names of the steps that are no tests.
 const (
 	stepDoctor     = "doctor"
 	stepSource     = "source"

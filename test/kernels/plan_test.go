@@ -15,7 +15,7 @@ import (
 	"ebpf-upgrader/test/kernels/guest"
 )
 
-// testsIn are the names of the tests of a package of this repository.
+// testsIn returns the names of the tests of a package.
 func testsIn(t *testing.T, pkg string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join("..", "..", pkg, "*_test.go"))
@@ -42,10 +42,10 @@ func (g group) selects(test string) bool {
 	return regexp.MustCompile(g.tests).MatchString(test) && (g.except == "" || !regexp.MustCompile(g.except).MatchString(test))
 }
 
-// notOnOtherKernels are tests of the tracker that are in no group, each with the reason.
+// notOnOtherKernels lists tests of the tracker that are in no group, with the reasons.
 var notOnOtherKernels = map[string]string{}
 
-func TestEveryTestOfTheTrackerIsInOneGroup(t *testing.T) {
+func TestGroups_TrackerTest_IsInOneGroup(t *testing.T) {
 	for _, test := range testsIn(t, "tracker") {
 		var in []string
 		for _, g := range groups() {
@@ -63,7 +63,7 @@ func TestEveryTestOfTheTrackerIsInOneGroup(t *testing.T) {
 	}
 }
 
-func TestEveryGroupSelectsTests(t *testing.T) {
+func TestGroups_EachPattern_SelectsATest(t *testing.T) {
 	packages := map[string]string{"service": "internal/cli", "testfleet": "test/testfleet", "procfs": "internal/procfs", "pidfd": "internal/pidfd"}
 	for _, g := range groups() {
 		pkg := g.binary
@@ -74,7 +74,7 @@ func TestEveryGroupSelectsTests(t *testing.T) {
 		if !slices.ContainsFunc(tests, g.selects) {
 			t.Errorf("%s selects no test", g.title)
 		}
-		// Each of the alternatives, or it was renamed.
+		// Each alternative must select a test. Otherwise the test was renamed.
 		inner := strings.TrimSuffix(strings.TrimPrefix(g.tests, "^"), "$")
 		if opened, rest, ok := strings.Cut(inner, "("); ok {
 			for one := range strings.SplitSeq(strings.TrimSuffix(rest, ")"), "|") {
@@ -87,7 +87,7 @@ func TestEveryGroupSelectsTests(t *testing.T) {
 	}
 }
 
-func TestWithoutBPFTheScanIsTested(t *testing.T) {
+func TestPlan_WithoutBPF_TestsTheScan(t *testing.T) {
 	for without, want := range map[string][]string{
 		"":    {"tracker", "scan", "facts", "pidfd", "contract", "both sources", "delivery"},
 		"btf": {"scan", "facts", "pidfd", "contract", "delivery"},
@@ -98,7 +98,7 @@ func TestWithoutBPFTheScanIsTested(t *testing.T) {
 		for _, s := range plan.Steps {
 			titles = append(titles, s.Name)
 			if demands := slices.Contains(s.Env, "REQUIRE_BPF=1"); demands && without != "" {
-				t.Errorf("without %q, %s wants BPF", without, s.Name)
+				t.Errorf("without %q, %s requires BPF", without, s.Name)
 			}
 		}
 		for _, title := range want {
@@ -114,7 +114,7 @@ func TestWithoutBPFTheScanIsTested(t *testing.T) {
 	}
 }
 
-func TestADeliveryWithoutBPFGoesThroughTheScanOnly(t *testing.T) {
+func TestStep_DeliveryWithoutBPF_UsesTheScan(t *testing.T) {
 	i := slices.IndexFunc(groups(), func(g group) bool { return g.title == "delivery" })
 	s, _ := groups()[i].step("btf")
 	if tests := s.Args[len(s.Args)-1]; !strings.Contains(tests, "/^proc$") || strings.Contains(tests, "bpf$") {
@@ -122,7 +122,7 @@ func TestADeliveryWithoutBPFGoesThroughTheScanOnly(t *testing.T) {
 	}
 }
 
-// result is what a step says of which so many tests passed, and those failed.
+// result makes the result of a step with passed and failed tests.
 func result(title string, passes int, failed ...string) guest.Result {
 	r := guest.Result{Name: title, Output: strings.Repeat("--- PASS: TestX (0.00s)\n    --- PASS: TestX/y (0.00s)\n", passes)}
 	for _, name := range failed {

@@ -12,24 +12,24 @@ import (
 	"ebpf-upgrader/test/kernels/guest"
 )
 
-// row is what became of one kernel.
+// row is the result of a kernel.
 type row struct {
 	kernel
 	source string
-	// found is what doctor says of each thing that it looks at.
+	// found has what doctor found, by the name of the check.
 	found      map[string]string
 	facilities guest.Facilities
 	results    map[string]guest.Result
-	// broken is why not everything ran, or could be read; nil if it did.
-	broken error
-	// first is what failed at an earlier boot, "" if there was none.
-	first   string
-	console []byte
-	took    time.Duration
+	// bootErr says why not every step ran or could be read; nil if all did.
+	bootErr error
+	// earlierBoots lists the failures of earlier boots.
+	earlierBoots string
+	console      []byte
+	took         time.Duration
 }
 
-// newRow reads what the steps said. broken is what went wrong before.
-func newRow(k kernel, results []guest.Result, broken error) row {
+// newRow reads the output of the steps. bootErr is an error of the boot.
+func newRow(k kernel, results []guest.Result, bootErr error) row {
 	r := row{kernel: k, found: make(map[string]string), results: make(map[string]guest.Result)}
 	for _, result := range results {
 		r.results[result.Name] = result
@@ -38,7 +38,7 @@ func newRow(k kernel, results []guest.Result, broken error) row {
 		Checks []struct{ Check, Found string } `json:"checks"`
 	}
 	var report struct{ Source string }
-	r.broken = errors.Join(broken, r.read(stepDoctor, &doctor), r.read(stepSource, &report), r.read(stepFacilities, &r.facilities))
+	r.bootErr = errors.Join(bootErr, r.read(stepDoctor, &doctor), r.read(stepSource, &report), r.read(stepFacilities, &r.facilities))
 	for _, c := range doctor.Checks {
 		r.found[c.Check] = c.Found
 	}
@@ -46,20 +46,20 @@ func newRow(k kernel, results []guest.Result, broken error) row {
 	return r
 }
 
-// read takes apart the object that a step wrote, if it ran.
+// read parses the object that a step wrote, if it ran.
 func (r row) read(step string, into any) error {
 	result, ran := r.results[step]
 	if !ran {
 		return nil
 	}
 	if err := json.NewDecoder(strings.NewReader(object(result.Output))).Decode(into); err != nil {
-		return fmt.Errorf("read what %s wrote, %q: %w", step, result.Output, err)
+		return fmt.Errorf("read the output of %s, %q: %w", step, result.Output, err)
 	}
 	return nil
 }
 
-// object is what begins with a line of one brace: messages, which are objects of one line each, may stand before
-// and behind it.
+// object returns the text from the first line that is a brace. Log messages, which are objects of one line each, may
+// come before and after the object.
 func object(output string) string {
 	_, behind, found := strings.Cut("\n"+output, "\n{\n")
 	if !found {
@@ -68,13 +68,13 @@ func object(output string) string {
 	return "{\n" + behind
 }
 
-// problem is one thing that went wrong: what, in a few words, and what was said about it.
-type problem struct{ what, said string }
+// problem is a failure in a few words, with the output about it.
+type problem struct{ what, output string }
 
 func (r row) problems() []problem {
 	var all []problem
-	if r.broken != nil {
-		all = append(all, problem{"the boot", r.broken.Error()})
+	if r.bootErr != nil {
+		all = append(all, problem{"the boot", r.bootErr.Error()})
 	}
 	for _, check := range []func() *problem{r.sourceProblem, r.facilitiesProblem, r.demoProblem} {
 		if p := check(); p != nil {
@@ -89,15 +89,15 @@ func (r row) problems() []problem {
 	return all
 }
 
-// missing is a problem of its own, unless it is known why.
+// missing reports a step that did not run, unless the boot explains it.
 func (r row) missing(step string) *problem {
-	if r.broken != nil {
+	if r.bootErr != nil {
 		return nil
 	}
 	return &problem{step + " did not run", ""}
 }
 
-// wantedSource is what the program is to find servers with, and how the demo says so.
+// wantedSource returns the expected source, and the demo's sentence about it.
 func (r row) wantedSource() (source, demo string) {
 	if r.without == "" {
 		return "bpf", "the service finds them through eBPF."
@@ -112,7 +112,7 @@ func (r row) sourceProblem() *problem {
 	case !ran:
 		return r.missing(stepSource)
 	case result.Failure != "" || r.source != want:
-		return &problem{fmt.Sprintf("servers are found by %q, not by %q", r.source, want), result.Failure + "\n" + result.Output}
+		return &problem{fmt.Sprintf("the source is %q, want %q", r.source, want), result.Failure + "\n" + result.Output}
 	}
 	return nil
 }
@@ -148,16 +148,16 @@ func (r row) groupProblem(g group) *problem {
 	case !ran:
 		return r.missing(g.title)
 	case result.Failure != "":
-		return &problem{g.title + ": " + strings.Join(failedTests(result), ", "), result.Failure + "\n" + telling(result.Output)}
+		return &problem{g.title + ": " + strings.Join(failedTests(result), ", "), result.Failure + "\n" + failureLines(result.Output)}
 	case passed(result) == 0:
-		return &problem{g.title + ": no test ran", telling(result.Output)}
+		return &problem{g.title + ": no test ran", failureLines(result.Output)}
 	case strings.Contains(result.Output, "--- SKIP"):
-		return &problem{g.title + ": a test was skipped", telling(result.Output)}
+		return &problem{g.title + ": a test was skipped", failureLines(result.Output)}
 	}
 	return nil
 }
 
-// groups are those that were to run here.
+// groups lists the groups that this kernel runs.
 func (r row) groups() []group {
 	var all []group
 	for _, g := range groups() {
@@ -168,10 +168,10 @@ func (r row) groups() []group {
 	return all
 }
 
-// passed counts the tests of a step, without those within another.
+// passed counts the passed tests of a step without subtests.
 func passed(r guest.Result) int { return strings.Count("\n"+r.Output, "\n--- PASS") }
 
-// failedTests are the names of those that failed, without those within another. A step that ended otherwise has none.
+// failedTests names the failed tests without subtests; without one, the failure of the step.
 func failedTests(r guest.Result) []string {
 	var names []string
 	for line := range strings.Lines(r.Output) {
@@ -186,16 +186,16 @@ func failedTests(r guest.Result) []string {
 	return names
 }
 
-// failure is everything that went wrong on this kernel, nil if nothing did.
+// failure joins all problems; nil without one.
 func (r row) failure() error {
 	var errs []error
 	for _, p := range r.problems() {
-		errs = append(errs, fmt.Errorf("%s: %s\n%s", r.name, p.what, p.said))
+		errs = append(errs, fmt.Errorf("%s: %s\n%s", r.name, p.what, p.output))
 	}
 	return errors.Join(errs...)
 }
 
-// summary is the same in a line.
+// summary lists the problems in a line.
 func (r row) summary() string {
 	var all []string
 	for _, p := range r.problems() {
@@ -204,11 +204,11 @@ func (r row) summary() string {
 	return strings.Join(all, "; ")
 }
 
-// earlier is what failed before it went well, or for good: at an earlier boot, or in an earlier try of a step.
+// earlier lists the failures of earlier boots and of earlier tries of a step.
 func (r row) earlier() string {
 	var all []string
-	if r.first != "" {
-		all = append(all, "at a first boot "+r.first)
+	if r.earlierBoots != "" {
+		all = append(all, "at an earlier boot "+r.earlierBoots)
 	}
 	for _, g := range r.groups() {
 		for _, try := range r.results[g.title].Before {
@@ -218,7 +218,7 @@ func (r row) earlier() string {
 	return strings.Join(all, "; ")
 }
 
-// line is for whoever waits: the verdict, and below it what each step took.
+// line formats the verdict, and below it the time of each step.
 func (r row) line() string {
 	verdict := "ok"
 	if failed := r.summary(); failed != "" {

@@ -12,7 +12,7 @@ import (
 	"ebpf-upgrader/test/kernels/guest"
 )
 
-// seen are the results of a kernel on which everything went well.
+// seen makes the results of a kernel without failures.
 func seen(t *testing.T, k kernel) []guest.Result {
 	t.Helper()
 	source, demo := row{kernel: k}.wantedSource()
@@ -21,7 +21,7 @@ func seen(t *testing.T, k kernel) []guest.Result {
 		t.Fatal(err)
 	}
 	results := []guest.Result{
-		{Name: stepDoctor, Output: "{\n\"checks\": [{\"check\": \"kernel\", \"found\": \"6.1.0-1\"}, {\"check\": \"afterwards\", \"found\": \"" + rightsGiven + "\"}]}\n{\"msg\": \"behind\"}\n"},
+		{Name: stepDoctor, Output: "{\n\"checks\": [{\"check\": \"kernel\", \"found\": \"6.1.0-1\"}, {\"check\": \"afterwards\", \"found\": \"" + dropsCapabilities + "\"}]}\n{\"msg\": \"behind\"}\n"},
 		{Name: stepSource, Output: "{\"msg\": \"before\"}\n{\n\"source\": \"" + source + "\"}\n"},
 		{Name: stepFacilities, Output: string(facilities)},
 		{Name: stepDemo, Output: "8 servers run x and are armed; " + demo + "\n"},
@@ -32,7 +32,7 @@ func seen(t *testing.T, k kernel) []guest.Result {
 	return results
 }
 
-func TestAKernelOnWhichAllWentWellIsARowWithoutProblems(t *testing.T) {
+func TestRow_AllPassed_HasNoProblem(t *testing.T) {
 	for _, without := range []string{"", "btf", "bpf"} {
 		k := kernel{name: "6.1", without: without}
 		r := newRow(k, seen(t, k), nil)
@@ -40,13 +40,13 @@ func TestAKernelOnWhichAllWentWellIsARowWithoutProblems(t *testing.T) {
 			t.Errorf("without %q: %v", without, err)
 		}
 		want, _ := r.wantedSource()
-		if c := r.cells(); c[headSource] != want || c["scan"] != "3" || c[headRights] != "yes" || c[headRelease] != "6.1.0-1" || c[headFirst] != nothing {
+		if c := r.cells(); c[headSource] != want || c["scan"] != "3" || c[headCapabilities] != "yes" || c[headRelease] != "6.1.0-1" || c[headFirst] != nothing {
 			t.Errorf("without %q: the cells are %v", without, c)
 		}
 	}
 }
 
-func TestEachThingThatGoesWrongIsAProblem(t *testing.T) {
+func TestRow_EachFailure_IsAProblem(t *testing.T) {
 	change := func(name string, with guest.Result) func([]guest.Result) []guest.Result {
 		return func(all []guest.Result) []guest.Result {
 			for i := range all {
@@ -62,17 +62,17 @@ func TestEachThingThatGoesWrongIsAProblem(t *testing.T) {
 		change func([]guest.Result) []guest.Result
 		want   string
 	}{
-		"another source":      {change(stepSource, guest.Result{Output: "{\n\"source\": \"proc\"\n}"}), `servers are found by "proc"`},
-		"a list in one line":  {change(stepSource, guest.Result{Output: `{"msg": "no list"}`}), "the boot"},
-		"a list that is none": {change(stepSource, guest.Result{Output: "{"}), "the boot"},
-		"a demo by the scan":  {change(stepDemo, guest.Result{Output: "the service finds them through a scan of /proc."}), "the demo's source"},
-		"a demo that fails":   {change(stepDemo, guest.Result{Failure: "exit status 1"}), "demo"},
-		"no facilities":       {change(stepFacilities, guest.Result{Failure: "exit status 1", Output: "{\n}"}), "facilities"},
-		"a test that fails":   {change("scan", result("scan", 2, "TestA", "TestB")), "scan: TestA, TestB"},
-		"a panic":             {change("scan", guest.Result{Failure: "exit status 2"}), "scan: exit status 2"},
-		"a test is skipped":   {change("scan", guest.Result{Output: "--- PASS: TestA\n    --- SKIP: TestA/b\n"}), "scan: a test was skipped"},
-		"no test":             {change("scan", guest.Result{Output: "testing: warning: no tests to run\nPASS\n"}), "scan: no test ran"},
-		"a step is missing":   {func(all []guest.Result) []guest.Result { return all[:len(all)-1] }, "delivery did not run"},
+		"another source":     {change(stepSource, guest.Result{Output: "{\n\"source\": \"proc\"\n}"}), `the source is "proc"`},
+		"a list in one line": {change(stepSource, guest.Result{Output: `{"msg": "no list"}`}), "the boot"},
+		"a list that is cut": {change(stepSource, guest.Result{Output: "{"}), "the boot"},
+		"a demo by the scan": {change(stepDemo, guest.Result{Output: "the service finds them through a scan of /proc."}), "the demo's source"},
+		"a demo that fails":  {change(stepDemo, guest.Result{Failure: "exit status 1"}), "demo"},
+		"no facilities":      {change(stepFacilities, guest.Result{Failure: "exit status 1", Output: "{\n}"}), "facilities"},
+		"a test that fails":  {change("scan", result("scan", 2, "TestA", "TestB")), "scan: TestA, TestB"},
+		"a panic":            {change("scan", guest.Result{Failure: "exit status 2"}), "scan: exit status 2"},
+		"a test is skipped":  {change("scan", guest.Result{Output: "--- PASS: TestA\n    --- SKIP: TestA/b\n"}), "scan: a test was skipped"},
+		"no test":            {change("scan", guest.Result{Output: "testing: warning: no tests to run\nPASS\n"}), "scan: no test ran"},
+		"a step is missing":  {func(all []guest.Result) []guest.Result { return all[:len(all)-1] }, "delivery did not run"},
 	} {
 		k := kernel{name: "6.1"}
 		r := newRow(k, c.change(seen(t, k)), nil)
@@ -85,7 +85,7 @@ func TestEachThingThatGoesWrongIsAProblem(t *testing.T) {
 	}
 }
 
-func TestAKernelThatDidNotBootIsARowThatFailed(t *testing.T) {
+func TestRow_NoBoot_HasFailed(t *testing.T) {
 	r := newRow(kernel{name: "6.1"}, nil, errors.New("boot: exit status 1"))
 	if got := r.summary(); got != "the boot" {
 		t.Errorf("the summary is %q", got)
@@ -95,16 +95,16 @@ func TestAKernelThatDidNotBootIsARowThatFailed(t *testing.T) {
 	}
 }
 
-func TestWhatFailedAtAFirstBootIsInTheRow(t *testing.T) {
+func TestRow_EarlierBoot_IsShown(t *testing.T) {
 	k := kernel{name: "6.1"}
 	r := newRow(k, seen(t, k), nil)
-	r.first = "delivery: TestA"
-	if c := r.cells(); c[headFirst] != "at a first boot "+r.first || !strings.Contains(r.line(), "failed before: at a first boot delivery: TestA") {
+	r.earlierBoots = "delivery: TestA"
+	if c := r.cells(); c[headFirst] != "at an earlier boot "+r.earlierBoots || !strings.Contains(r.line(), "failed before: at an earlier boot delivery: TestA") {
 		t.Errorf("the cells are %v, the line is %s", c, r.line())
 	}
 }
 
-func TestATryThatFailedIsInTheRow(t *testing.T) {
+func TestRow_FailedTry_IsShown(t *testing.T) {
 	k := kernel{name: "6.1"}
 	r := newRow(k, seen(t, k), nil)
 	again := r.results["scan"]
@@ -116,14 +116,14 @@ func TestATryThatFailedIsInTheRow(t *testing.T) {
 	}
 }
 
-func TestRightsThatAreKeptSayWhy(t *testing.T) {
-	r := row{found: map[string]string{"afterwards": rightsNeeded + ": look up | a map"}}
-	if c := r.cells(); c[headRights] != "no: look up / a map" || c.short()[headRights] != "no" {
-		t.Errorf("%q, and %q", c[headRights], c.short()[headRights])
+func TestCells_KeptCapabilities_HaveTheReason(t *testing.T) {
+	r := row{found: map[string]string{"afterwards": keepsCapabilities + ": look up | a map"}}
+	if c := r.cells(); c[headCapabilities] != "no: look up / a map" || c.short()[headCapabilities] != "no" {
+		t.Errorf("%q, and %q", c[headCapabilities], c.short()[headCapabilities])
 	}
 }
 
-func TestResultsAreFoundOnTheConsole(t *testing.T) {
+func TestParse_Console_HasTheResults(t *testing.T) {
 	console := "[ 0.0] Linux\r\n" + guest.Mark + `{"Name":"a","Output":"x\ny"}` + "\r\n\r\n" + guest.Mark + "{cut\r\n" + guest.Mark + `{"Name":"b"}`
 	results, err := parse([]byte(console))
 	if err == nil || len(results) != 2 || results[0].Output != "x\ny" || results[1].Name != "b" {
@@ -131,7 +131,7 @@ func TestResultsAreFoundOnTheConsole(t *testing.T) {
 	}
 }
 
-func TestKernelsThatTakeTooLongAreToldInALine(t *testing.T) {
+func TestInTime_TooLong_IsOneLine(t *testing.T) {
 	rows := []row{{kernel: kernel{name: "a"}, took: 2 * time.Minute}, {kernel: kernel{name: "b"}, took: time.Minute}}
 	if err := errors.Join(inTime(rows, 0), inTime(rows, 3*time.Minute)); err != nil {
 		t.Errorf("inTime = %v", err)

@@ -21,14 +21,14 @@ import (
 	"ebpf-upgrader/test/ragrat/published"
 )
 
-// realVersion is the rag-rat whose servers are upgraded on other kernels: the smallest.
+// realVersion is the version of rag-rat on other kernels, the smallest one.
 const realVersion = "0.3.2"
 
-// stepTriggers measures, and has figures of its own.
+// stepTriggers is a measurement with figures of its own.
 const stepTriggers = "triggers"
 
-// servers are the steps that play scenarios of test/ragrat, each once but the good one.
-func (o options) servers() guest.Plan {
+// serverPlan returns the steps that play scenarios of test/ragrat: five rounds of good-5w, one of the others.
+func (o options) serverPlan() guest.Plan {
 	var plan guest.Plan
 	if o.triggers > 0 {
 		return guest.Plan{Steps: []guest.Step{{Name: stepTriggers, Args: []string{
@@ -49,7 +49,7 @@ func (o options) servers() guest.Plan {
 	return plan
 }
 
-// playServers boots each kernel and has real servers upgraded in it.
+// playServers boots each kernel and upgrades real servers in it.
 func (o options) playServers(ctx context.Context, chosen []kernel) error {
 	chosen = slices.DeleteFunc(chosen, func(k kernel) bool { return k.without != "" })
 	m, extra, err := newServerMachine(ctx, o.cache, chosen)
@@ -61,7 +61,7 @@ func (o options) playServers(ctx context.Context, chosen []kernel) error {
 	var rows []outcome.OnKernel
 	for _, k := range chosen {
 		begin := time.Now()
-		results, err := m.persistServers(ctx, k, o.servers(), extra)
+		results, err := m.serversRepeatedly(ctx, k, o.serverPlan(), extra)
 		for _, r := range results {
 			fmt.Printf("%-12s %v\n", k.name, r)
 			rows = append(rows, outcome.OnKernel{Kernel: k.name, Result: r})
@@ -80,7 +80,7 @@ func (o options) playServers(ctx context.Context, chosen []kernel) error {
 	return errors.Join(errs...)
 }
 
-// newServerMachine has what real servers need in the guest besides: at which path there, and from where.
+// newServerMachine also returns the additional files of real servers: their sources by their paths in the guest.
 func newServerMachine(ctx context.Context, cache string, chosen []kernel) (*machine, map[string]string, error) {
 	versions, err := published.NewCache("", os.Stderr)
 	if err != nil {
@@ -108,7 +108,7 @@ func buildServers(ctx context.Context, work string) (map[string]string, error) {
 	)
 }
 
-// libraries are the files that a program is linked with, each at the path where the loader looks (ldd(1)).
+// libraries returns the files that a program is linked with, by the paths at which the loader finds them (ldd(1)).
 func libraries(ctx context.Context, program string) (map[string]string, error) {
 	out, err := exec.CommandContext(ctx, "ldd", program).Output()
 	if err != nil {
@@ -125,40 +125,31 @@ func libraries(ctx context.Context, program string) (map[string]string, error) {
 	return found, nil
 }
 
-// errMachine means that the emulated machine did not come to the end: nothing is known of the servers then.
+// errMachine means that the emulated machine failed, and nothing is known of the servers.
 var errMachine = errors.New("the machine failed")
 
-// persistServers boots a kernel again where the machine fails. A limit that is broken is not tried again.
-func (m *machine) persistServers(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]outcome.Result, error) {
+// serversRepeatedly boots a kernel again if the machine fails. A broken limit is not tried again.
+func (m *machine) serversRepeatedly(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]outcome.Result, error) {
 	for boot := 1; ; boot++ {
 		results, err := m.serversOn(ctx, k, plan, extra)
 		if !errors.Is(err, errMachine) || ctx.Err() != nil || boot == boots || len(outcome.Broken(results)) > 0 {
 			return results, err
 		}
-		fmt.Printf("%s: %v\nonce more:\n", k.name, err)
+		fmt.Printf("%s: %v\nbooting again:\n", k.name, err)
 	}
 }
 
-// serversOn boots one kernel. The results are those that were told, also after an error.
+// serversOn boots a kernel once. It returns the results that were printed, even with an error.
 func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extra map[string]string) ([]outcome.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*longest)
 	defer cancel()
-	initramfs, said := filepath.Join(m.work, "initramfs"), filepath.Join(m.work, "console")
-	if err := writeInitramfs(initramfs, m.tools, m.programs, extra, plan); err != nil {
-		return nil, err
-	}
-	err := boot(ctx, m.images[k.name], initramfs, said)
-	console, unread := os.ReadFile(said)
-	steps, unclear := parse(console)
-	if err = errors.Join(err, unread, unclear); err == nil && len(steps) < len(plan.Steps) {
-		err = fmt.Errorf("%d of %d steps did not run", len(plan.Steps)-len(steps), len(plan.Steps))
-	}
+	steps, console, err := m.run(ctx, k, plan, extra)
 	if err != nil {
-		err = fmt.Errorf("%w: %w\n%s", errMachine, err, tail(console))
+		err = fmt.Errorf("%w: %w", errMachine, err)
 	}
 	var results []outcome.Result
 	for _, s := range steps {
-		results = append(results, told(s.Output)...)
+		results = append(results, parseResults(s.Output)...)
 		if s.Name == stepTriggers {
 			fmt.Print(s.Output)
 		}
@@ -167,13 +158,13 @@ func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extr
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("%w\nall that it said: %s", err, m.keep(row{kernel: k, console: console}, 1))
+		err = fmt.Errorf("%w\nall output: %s", err, m.save(row{kernel: k, console: console}, 1))
 	}
 	return results, err
 }
 
-// told are the results in what the command ragrat wrote.
-func told(output string) []outcome.Result {
+// parseResults finds the results in the output of the command ragrat.
+func parseResults(output string) []outcome.Result {
 	var results []outcome.Result
 	for line := range strings.Lines(output) {
 		_, text, found := strings.Cut(line, " {")
@@ -185,7 +176,7 @@ func told(output string) []outcome.Result {
 	return results
 }
 
-// addAll copies files of this machine to paths in the guest, with the folders on the way.
+// addAll adds files of this machine by their paths in the guest, with their folders.
 func (a *archive) addAll(files map[string]string) {
 	made := make(map[string]bool)
 	for _, path := range slices.Sorted(maps.Keys(files)) {

@@ -13,16 +13,16 @@ import (
 	"ebpf-upgrader/test/ragrat/outcome"
 )
 
-func TestTold_OtherLines_AreLeftOut(t *testing.T) {
-	output := "the service said {\"dead\": 3}\n" +
+func TestParseResults_OtherLines_AreIgnored(t *testing.T) {
+	output := "log of the service: {\"dead\": 3}\n" +
 		"--- PASS: good-5w/gate {\"scenario\":\"good-5w\",\"mode\":\"gate\",\"dead\":1}\n" +
 		"--- FAIL: hang-2w/gate {\"scenario\":\"hang-2w\",\"mode\":\"gate\",\"silent\":2}\nragrat: a line\n--- PASS: TestX (0.1s)\n"
-	got := told(output)
+	got := parseResults(output)
 	want := []outcome.Result{
 		{Scenario: "good-5w", Mode: outcome.Gate, Dead: 1}, {Scenario: "hang-2w", Mode: outcome.Gate, Silent: 2},
 	}
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("told: %+v, want %+v", got, want)
+		t.Errorf("results %+v, want %+v", got, want)
 	}
 }
 
@@ -46,7 +46,7 @@ func TestAddAll_Files_HaveTheirFolders(t *testing.T) {
 		at := strings.Index(string(text), "\x00"+name+"\x00")
 		at = max(at, strings.Index(string(text), "0"+name+"\x00"))
 		if at < last || at < 0 {
-			t.Errorf("%s stands at %d, want behind %d", name, at, last)
+			t.Errorf("%s is at %d, want it behind %d", name, at, last)
 		}
 		last = at
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestTheDocumentsAreOfOneRun: both have the kernels of the list in its order, and say the same.
-func TestTheDocumentsAreOfOneRun(t *testing.T) {
+// Both documents have the kernels of the list in its order, and the same cells.
+func TestDocuments_Committed_AreOfOneRun(t *testing.T) {
 	text, err := os.ReadFile("../../docs/KERNELS.md")
 	if err != nil {
 		t.Fatal(err)
@@ -32,15 +32,15 @@ func TestTheDocumentsAreOfOneRun(t *testing.T) {
 	}
 	for _, want := range []string{table(factHeads(), rows), table(testHeads(), rows)} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("docs/KERNELS.md has other kernels, or in another order, than\n%s", want)
+			t.Errorf("docs/KERNELS.md lacks the table\n%s", want)
 		}
 	}
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, between, _, err := cutReadme(string(readme))
+	_, between, _, err := readmeSection.Cut(string(readme))
 	if want := table(shortHeads(), shortened(rows)); err != nil || between != want {
-		t.Errorf("README.md has\n%s, %v; docs/KERNELS.md comes to\n%s", between, err, want)
+		t.Errorf("README.md has\n%s, %v; docs/KERNELS.md gives\n%s", between, err, want)
 	}
 }

@@ -1,53 +1,54 @@
 // SPDX-License-Identifier: MIT
 
-// Package guest is what is agreed between the program that boots kernels and the one that runs in them.
+// Package guest has the types that the program that boots kernels shares with the programs in them.
 package guest
 
 import "time"
 
-// Plan is what the first process does. It is a file of JSON at [PlanFile].
+// Plan has the steps of the first process, as JSON in the file [PlanFile].
 type Plan struct {
-	// Without is taken away first: "btf", the kernel's type information, "bpf", the system call, or nothing.
+	// Without is removed first: "btf", the kernel's type information, "bpf", the system call, or nothing.
 	Without string
 	Steps   []Step
 }
 
-// PlanFile is where the first process looks.
+// PlanFile is the path of the plan.
 const PlanFile = "/plan.json"
 
-// Step is one program that is run.
+// Step is one program to run.
 type Step struct {
 	Name string
 	Args []string
 	Env  []string
-	// Tries is how often it is run, as long as it fails; once if it is 0.
+	// Tries is the number of runs as long as the program fails; 0 means 1.
 	Tries int
 }
 
-// Mark begins a line that is a [Result] as JSON; all other lines are of the kernel and the programs.
+// Mark begins a line with a [Result] as JSON. All other lines come from the kernel and the programs.
 const Mark = "@@result "
 
-// Result is what became of a step.
+// Result is the result of a step.
 type Result struct {
 	Name string
-	// Failure says what went wrong, if anything did.
+	// Failure is an error; empty if the step passed.
 	Failure string
 	Output  string
 	Took    time.Duration
-	// Before are earlier tries of the same step, which failed.
+	// Before has earlier failed tries of the step.
 	Before []Result `json:",omitempty"`
 }
 
-// Facilities are what the program uses where the kernel has it, and does without elsewhere. Each text begins
-// with one word, which is the answer; a reason may follow behind a colon.
+// Facilities has the optional facilities of a kernel. Each text begins with one word, the answer. A reason may follow
+// a colon.
 type Facilities struct {
-	// Signals says whether the signals of other senders are seen: "yes" or "no".
+	// Signals says whether the signals of other senders are recorded: "yes" or "no".
 	Signals string
-	// Gate says whether the gate refuses a signal of one server to another: "yes" with what its program is attached to,
-	// or "no".
+	// Gate says whether the gate refuses a signal from one server to another: "yes" with the hook of its program, or
+	// "no".
 	Gate string
-	// Exits says what tells how a process ended: "pidfd", whoever reaped it, or "/proc", until then.
+	// Exits says where the exit code of a process comes from: "pidfd", even after it was reaped, or "/proc", until
+	// then.
 	Exits string
-	// Cache says whether files are looked up in the kernel's cache first: "yes" or "no".
+	// Cache says whether files can be looked up in the kernel's cache only: "yes" or "no".
 	Cache string
 }

@@ -13,7 +13,7 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// gate has one process that looks like a server signal another, and looks whether that is refused.
+// gate makes one process with the name of a server signal another, and checks that the signal is refused.
 func gate(ctx context.Context) (string, error) {
 	const name = "facilities-gate"
 	t, err := open(ctx, name)
@@ -38,12 +38,12 @@ func gate(ctx context.Context) (string, error) {
 	defer func() { _ = errors.Join(end.Close(), target.Wait()) }()
 	refused, err := signalledBy(name, target.Process.Pid)
 	if err == nil && !refused {
-		err = errors.New("the gate is active, but a signal of one server to another passed it")
+		err = errors.New("the gate is active, but a signal from one server to another passed")
 	}
 	return "yes (" + g.Hook() + ")", err
 }
 
-// signalledBy has another process that looks like a server send SIGUSR1, and reports whether the call failed.
+// signalledBy makes another process with the name of a server send SIGUSR1, and reports whether the call failed.
 func signalledBy(name string, target int) (failed bool, err error) {
 	sender, in, err := shell(name, `trap "" USR1; echo up; read -r pid; kill -USR1 "$pid"`, "mcp")
 	if err != nil {

@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Command facilities says which of the kernel's optional facilities the program uses here, as a
-// [guest.Facilities]. It asks the packages that use them, by doing what they are for.
+// Command facilities writes a [guest.Facilities]: which optional facilities of the kernel the program uses here. It
+// calls the packages that use them.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// patience is how long anything may take; the emulation is slow.
+// patience limits the whole program. The emulation is slow.
 const patience = time.Minute
 
 func main() {
@@ -44,11 +44,11 @@ func main() {
 	}
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")
-	_ = out.Encode(f) // nobody is left to be told
+	_ = out.Encode(f) // an error cannot be reported
 }
 
-// shell runs a script under a name of its own, with an argument, until its input ends. It has exec'd and set its
-// traps when shell returns.
+// shell runs a script under a name, with an argument, until its input ends. When shell returns, the script has exec'd
+// and set its traps.
 func shell(name, script, arg string) (cmd *exec.Cmd, end io.WriteCloser, err error) {
 	cmd = exec.Command("/bin/sh")
 	cmd.Args = []string{name, "-c", script, arg}
@@ -67,7 +67,7 @@ func shell(name, script, arg string) (cmd *exec.Cmd, end io.WriteCloser, err err
 	return cmd, stdin, err
 }
 
-// open opens a tracker for servers of a name.
+// open opens a tracker for servers with a name.
 func open(ctx context.Context, name string) (*tracker.Tracker, error) {
 	return tracker.Open(ctx, tracker.Config{
 		Pattern: selector.Pattern{Names: []string{name}, Subcommand: "mcp"},
@@ -76,7 +76,7 @@ func open(ctx context.Context, name string) (*tracker.Tracker, error) {
 	})
 }
 
-// signals has a process that looks like a server get a signal, and looks whether the tracker saw it.
+// signals sends a signal to a process with the name of a server, and checks that the tracker saw it.
 func signals(ctx context.Context) (string, error) {
 	const name = "facilities-server"
 	t, err := open(ctx, name)
@@ -100,12 +100,12 @@ func signals(ctx context.Context) (string, error) {
 	case errors.Is(err, tracker.ErrUnwatched):
 		return "no: " + err.Error(), nil
 	case err == nil && trace.SignalledAt.IsZero():
-		err = errors.New("signals are watched, but one was not seen")
+		err = errors.New("signals are recorded, but one was missed")
 	}
 	return "yes", err
 }
 
-// exits has a process end, and asks how, once after it was reaped and, where nobody knows then, once before.
+// exits reads the exit code of a process after it was reaped and, if it is unknown then, before.
 func exits(ctx context.Context) (string, error) {
 	after, err := exitKnown(ctx, (*exec.Cmd).Wait)
 	if err != nil || after {
@@ -113,12 +113,12 @@ func exits(ctx context.Context) (string, error) {
 	}
 	before, err := exitKnown(ctx, func(*exec.Cmd) error { return nil })
 	if err == nil && !before {
-		err = errors.New("nobody tells how a process ended")
+		err = errors.New("the exit code of a process is unknown")
 	}
 	return "/proc", err
 }
 
-// exitKnown has a process end with a code, and says whether that is told after reap.
+// exitKnown reports whether the exit code of a process is known after reap.
 func exitKnown(ctx context.Context, reap func(*exec.Cmd) error) (known bool, err error) {
 	const code = 70
 	cmd, end, err := shell("facilities-exit", fmt.Sprintf("echo up; read -r line; exit %d", code), "")

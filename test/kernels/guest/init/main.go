@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Command init is the first process of a kernel that is tested: it runs what [guest.PlanFile] says, writes
-// what became of it to the console, and turns the machine off.
+// Command init is the first process of a tested kernel. It runs the steps of [guest.PlanFile], writes their results
+// to the console, and turns the machine off.
 package main
 
 import (
@@ -37,7 +37,7 @@ func run() error {
 			return err
 		}
 	}
-	_ = mount("securityfs", "/sys/kernel/security") // has the list of LSMs, where the kernel has any
+	_ = mount("securityfs", "/sys/kernel/security") // has the list of LSMs, if the kernel has any
 	if err := os.Chmod("/tmp", 0o1777); err != nil {
 		return err
 	}
@@ -49,12 +49,12 @@ func run() error {
 	if err := json.Unmarshal(text, &plan); err != nil {
 		return fmt.Errorf("parse %s: %w", guest.PlanFile, err)
 	}
-	if err := takeAway(plan.Without); err != nil {
-		return fmt.Errorf("take away %s: %w", plan.Without, err)
+	if err := remove(plan.Without); err != nil {
+		return fmt.Errorf("remove %s: %w", plan.Without, err)
 	}
 	for _, s := range plan.Steps {
-		fmt.Println("init:", s.Name) // the last that stands there is the one that hangs
-		result, err := json.Marshal(persist(s))
+		fmt.Println("init:", s.Name) // the last one on a console is the one that hangs
+		result, err := json.Marshal(repeat(s))
 		if err != nil {
 			return err
 		}
@@ -73,8 +73,8 @@ func mount(kind, at string) error {
 	return nil
 }
 
-// takeAway makes the kernel one that has less.
-func takeAway(what string) error {
+// remove takes something away from the kernel.
+func remove(what string) error {
 	switch what {
 	case "":
 		return nil
@@ -83,12 +83,12 @@ func takeAway(what string) error {
 	case "bpf":
 		return refuseBPF()
 	}
-	return errors.New("it is not known how")
+	return errors.New("unknown")
 }
 
-// refuseBPF has the system call fail with EPERM for all threads of this process and for all that it starts, as
-// the seccomp profiles of container runtimes do. Capabilities would not do: CAP_SYS_ADMIN allows BPF, and the
-// tests need it to mount.
+// refuseBPF makes the system call fail with EPERM for all threads and children of this process, as the seccomp
+// profiles of container runtimes do. Dropping capabilities is not enough: CAP_SYS_ADMIN allows BPF, and the tests
+// need it to mount.
 func refuseBPF() error {
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // nr of struct seccomp_data
@@ -97,7 +97,7 @@ func refuseBPF() error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	// Without the flag it would hold for one thread, and a step may be started by another.
+	// Without the flag the filter would apply to one thread, and another may start a step.
 	failed, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
 		uintptr(unsafe.Pointer(&program)))
 	switch {
@@ -109,8 +109,8 @@ func refuseBPF() error {
 	return nil
 }
 
-// persist performs a step again as long as it fails and may be tried.
-func persist(s guest.Step) guest.Result {
+// repeat performs a step until it passes or has had all its tries.
+func repeat(s guest.Step) guest.Result {
 	var before []guest.Result
 	for {
 		r := perform(s)

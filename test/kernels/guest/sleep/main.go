@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Command sleep sleeps for some seconds, whatever it is called: busybox does not know its own by the name of a
-// server and ends at once, so that none of that name would come and go while the sources are compared.
+// Command sleep sleeps for some seconds under any name. The sleep of busybox ends at once if it has the name of a
+// server. Then no such process would come and go while the sources are compared.
 package main
 
 import (

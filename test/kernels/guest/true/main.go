@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Command true does nothing, whatever it is called: busybox asks for its name.
+// Command true does nothing under any name. The true of busybox depends on its name.
 package main
 
 func main() {}
