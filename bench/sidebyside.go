@@ -44,8 +44,8 @@ func amount(name, unit string, figures ...float64) Measure {
 type candidate struct {
 	name string
 	do   func() error
-	// calls is the number of calls in a turn, whose mean is taken, for a candidate that is too short to time alone. 0
-	// means 1.
+	// calls is the number of calls in a turn; 0 means 1. Their mean is taken. It is set for a candidate that is too
+	// short to time alone.
 	calls int
 	// after cleans up, unless it is nil. It is not timed.
 	after func() error

@@ -93,8 +93,8 @@ func (t *stormMaker) compile(args []string) error {
 	return err
 }
 
-// driving is machine code. It starts the program whose path follows it with the driver's own arguments, and waits for
-// it, twice. It exits with 0 if both did.
+// driving is machine code. The path of a program follows it. It starts that program with the driver's own arguments,
+// and waits for it, twice. It exits with 0 if both did.
 var driving = []byte{
 	0x48, 0x8d, 0x6c, 0x24, 0x08, // lea rbp, [rsp+8]: the arguments
 	0x48, 0x83, 0xec, 0x10, // sub rsp, 16: room for a status

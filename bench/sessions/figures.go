@@ -23,7 +23,7 @@ type figures struct {
 	Sessions int `json:"sessions"`
 	Rounds   int `json:"rounds"`
 	// Upgrades counts the upgraded sessions of all rounds. Missed counts those that could have been upgraded, Ended
-	// those whose server ended.
+	// those that lost their server.
 	Upgrades int `json:"upgrades"`
 	Missed   int `json:"missed"`
 	Ended    int `json:"ended"`

@@ -56,13 +56,13 @@ func parse(args []string) (*command, error) {
 	f := flag.NewFlagSet("sessions", flag.ContinueOnError)
 	list := f.Bool("list", false, "list the rows, those of the document with a star, and exit")
 	run := f.String("run", "", "`regexp` that matches the whole names of the rows to measure (default those of the document)")
-	versions := f.String("versions", "0.21.1 0.24.1", "two `versions` whose indexes have different schemas, the older one first")
+	versions := f.String("versions", "0.21.1 0.24.1", "two `versions` with different schemas of the index, the older one first")
 	serviceFlags := f.String("service-flags", "", "additional `flags` of the service, as in \"--hold 1s\"")
 	results := f.String("results", "", "`file` that stores the figures; a row with figures in it is not measured again")
 	dir := f.String("dir", "", "`folder` with VERSION/bin/rag-rat for each version; nothing is built")
 	f.IntVar(&c.upgrades, "upgrades", 200, "minimum number of upgrades of a row")
 	f.StringVar(&c.program, "program", "../bin/ebpf-upgrader", "`path` of the program under test")
-	f.StringVar(&c.docs, "docs", "", "`document` whose table is written once all of its rows are measured")
+	f.StringVar(&c.docs, "docs", "", "`document` that gets the table once all of its rows are measured")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

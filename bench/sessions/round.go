@@ -47,8 +47,8 @@ func measure(ctx context.Context, r row, s setting, upgrades int, f *figures) (e
 	return nil
 }
 
-// prepare makes sessions that run the old file call. With one schema, the sessions of the round before go on, and only
-// those are replaced whose server has ended.
+// prepare makes sessions that run the old file call. With one schema, the sessions of the round before go on, and
+// only those without a server are replaced.
 func (t *trial) prepare(ctx context.Context, round int) error {
 	if round > 0 && !t.newSchema {
 		fresh, err := t.replaceGone(ctx)

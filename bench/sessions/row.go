@@ -80,7 +80,7 @@ func (r row) documented() bool {
 	return differences == 0 || differences == 1 && (r.rhythm == bursts || r.rhythm == every)
 }
 
-// choose returns the rows whose whole name a pattern matches; those of the document for an empty pattern.
+// choose returns the rows with a name that a pattern matches as a whole; those of the document for an empty pattern.
 func choose(pattern string) ([]row, error) {
 	if pattern != "" {
 		return report.Choose(pattern, rows(), row.String)

@@ -41,7 +41,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds())
 
 func (f *figures) String() string {
 	return fmt.Sprintf("%s, %s to %s: %d upgrades in %d rounds of %d; %d calls, %d lost (%.3f per upgrade), %d refused (at most %d a round), %d failed; "+
-		"%d sessions ended, %d missed; worst call %s; exec after %s in the mean, %s at most; the last of a round after %s, %s at most",
+		"%d sessions ended, %d missed. Worst call %s; exec after %s in the mean, %s at most; the last of a round after %s, %s at most",
 		f.Row, f.From, f.To, f.Upgrades, f.Rounds, f.Sessions, f.Calls, f.Lost, f.lostPerUpgrade(), f.Refused, f.WorstRefused, f.Failed,
 		f.Ended, f.Missed, seconds(f.WorstCall), seconds(f.MeanWait), seconds(f.LongestWait), seconds(f.LastExec), seconds(f.WorstLastExec))
 }

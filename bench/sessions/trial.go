@@ -59,7 +59,7 @@ type trial struct {
 	user    *agents.User
 	dirs    []string
 	clients []*client
-	// gone are the clients whose server has ended.
+	// gone are the clients that lost their server.
 	gone []*client
 	// The callers call until calling ends, which stop does.
 	calling context.Context
@@ -93,7 +93,7 @@ func newTrial(ctx context.Context, r row, s setting) (*trial, error) {
 	return t, t.Serve(ctx, s.program, patience, append(r.flags(), s.serviceFlags...))
 }
 
-// homeCopy is the path of a copy of the home, whose indexes are of the old version.
+// homeCopy is the path of a copy of the home, with the indexes of the old version.
 func (t *trial) homeCopy() string { return filepath.Join(t.Dir, "copy") }
 
 func copyTree(ctx context.Context, from, to string) error {

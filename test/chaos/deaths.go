@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// exitExecFailed is the exit status of a server whose exec failed.
+	// exitExecFailed is the exit status of a server after a failed exec.
 	exitExecFailed = 70
 	// execTime is how long the kernel may take from the look-up of the path to the new image, or to the death of a
 	// process that cannot return to the old image. All servers may exec at the same time on two CPUs. No signal stops

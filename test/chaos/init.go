@@ -76,7 +76,7 @@ func startArena(text string) (pid int, err error) {
 
 const pidMax = "/proc/sys/kernel/pid_max"
 
-// pids is the number of PIDs of a namespace for the number of servers, whose threads need PIDs as well. The churn
+// pids is the number of PIDs of a namespace for the number of servers. Their threads need PIDs as well. The churn
 // uses up the rest every few seconds.
 func (c config) pids() int { return 512 + 8*c.Servers }
 

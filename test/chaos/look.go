@@ -42,7 +42,7 @@ func (f *fleet) behind() (q quiet, names []string) {
 		runs, installed, err := m.images()
 		switch {
 		case err != nil && !m.ended():
-			names = append(names, fmt.Sprintf("%d, whose image cannot be read: %v", m.PID(), err))
+			names = append(names, fmt.Sprintf("%d with an unreadable image: %v", m.PID(), err))
 		case err == nil && runs != installed:
 			names = append(names, fmt.Sprintf("%d, which runs %s in generation %d instead of %s at %s",
 				m.PID(), runs, m.Generation(), installed, m.install.path()))

@@ -88,7 +88,7 @@ func parse(args []string) (*command, error) {
 	f.StringVar(&raw.versions, "versions", allVersions, "`versions` of rag-rat, from old to new; each is installed over the one before it")
 	f.StringVar(&raw.dir, "dir", "", "`folder` with VERSION/bin/rag-rat for each version; nothing is built")
 	f.StringVar(&c.program, "program", "bin/ebpf-upgrader", "`path` of the program under test")
-	f.StringVar(&c.docs, "docs", "", "`document` whose tables are written after a run of all scenarios")
+	f.StringVar(&c.docs, "docs", "", "`document` that gets the tables after a run of all scenarios")
 	f.StringVar(&raw.results, "results", "", "`file` that stores the results; a scenario with results in it is not played again")
 	f.IntVar(&c.rounds, "rounds", 1, "number of rounds of each scenario")
 	f.IntVar(&c.tries, "tries", 1, "number of tries of a scenario without the gate before a broken limit counts")

@@ -99,7 +99,7 @@ func worktrees(n int) string {
 	return fmt.Sprintf("%d worktrees", n)
 }
 
-// choose returns the scenarios whose whole name a pattern matches; all for an empty pattern.
+// choose returns the scenarios with a name that a pattern matches as a whole; all for an empty pattern.
 func choose(pattern string) ([]scenario, error) {
 	if pattern == "" {
 		return scenarios(), nil

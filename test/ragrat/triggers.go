@@ -20,7 +20,7 @@ import (
 
 // triggerLoad describes the host on which the servers' own trigger is measured.
 type triggerLoad struct {
-	// worktrees is their number. Each has one session, whose server is the elected one.
+	// worktrees is their number. Each has one session, with the elected server.
 	worktrees int
 	// processes is the number of idle processes. They belong to root or, with own, to the servers' user.
 	processes int

@@ -54,8 +54,8 @@ func (s *Store[T]) Add(result T) error {
 	return json.NewEncoder(s.file).Encode(result)
 }
 
-// Choose returns the elements whose whole name matches the regular expression of the flag -run, in their order. It is an
-// error if none does.
+// Choose returns the elements with a name that the regular expression of the flag -run matches as a whole, in their
+// order. It is an error if there is none.
 func Choose[T any](pattern string, all []T, name func(T) string) ([]T, error) {
 	match, err := regexp.Compile("^(?:" + pattern + ")$")
 	if err != nil {

@@ -52,7 +52,7 @@ type Result struct {
 	Ends string `json:"ends"`
 }
 
-// LostSessions counts the sessions whose server ended or no longer answers.
+// LostSessions counts the sessions without a server that answers.
 func (r Result) LostSessions() int { return r.Dead + r.Silent }
 
 // String formats the figures in one line for a terminal.

@@ -138,7 +138,7 @@ func (c Cache) build(ctx context.Context, version string) error {
 		"CARGO_PROFILE_DEV_DEBUG=0", "CARGO_PROFILE_DEV_STRIP=symbols", "CARGO_INCREMENTAL=0",
 		// The last one keeps pkg-config from finding the library of the system, which may be too old.
 		"SQLITE3_LIB_DIR="+sqlite, "SQLITE3_STATIC=1", "SQLITE3_NO_PKG_CONFIG=1")
-	cmd.Dir = fresh // not the checkout, whose .cargo/config.toml would apply
+	cmd.Dir = fresh // the .cargo/config.toml of the checkout must not apply
 	if err := c.run(cmd); err != nil {
 		return err
 	}
