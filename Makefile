@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 
-# Go and make are all that building and testing need. The rest is for changing the kernel program
-# (generate) and for what CI checks (lint, verify).
+# Building and testing need only Go and make. The rest is for changes of the kernel program (generate) and for the checks
+# of CI (lint, verify).
 
 GO            ?= go
-# Both are run from source at a fixed version, so that everybody's answer is the same.
+# Both run from source at a fixed version, so that every machine gives the same answer.
 GOLANGCI_LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOFUMPT       := $(GO) run mvdan.cc/gofumpt@v0.12.0
 IMAGE         := ebpf-upgrader-test
@@ -27,48 +27,49 @@ demo: build ## Watch eight servers upgrade (as root through eBPF)
 # The race detector needs a C compiler, which a fresh machine may lack.
 RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 && echo -race)
 
-# One package after the other: each looks at the whole host, where processes that another one's tests have made
-# unreadable could be servers, and a thousand at once leave no processor to the rest.
+# One package after the other: each inspects the whole host. Processes that another package's tests have made unreadable
+# could be servers, and a thousand processes at once leave no processor time to other tests.
 .PHONY: test
 test: ## Run all tests (as root including those of the kernel program)
 	$(GO) test $(RACE) -p 1 -shuffle=on -count=1 -timeout 20m ./...
 
-# KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares with the documents instead of writing them.
+# KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares the results with the documents instead of writing
+# them.
 WITHIN ?= 10m
 .PHONY: test-kernels
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
 	$(GO) run ./test/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
 
-# VERSIONS="0.3.2 0.24.1" takes these, from old to new, and RUN='exit1-.*' scenarios of these names only
-# (go run ./test/ragrat -list shows them). A run of all writes the document.
+# VERSIONS="0.3.2 0.24.1" selects versions, from old to new. RUN='exit1-.*' selects scenarios by their names
+# (go run ./test/ragrat -list shows them). A run of all scenarios writes the document.
 .PHONY: test-rag-rat
 test-rag-rat: build ## Upgrade real rag-rat servers (as root, needs cargo, git and gcc; builds them once)
 	$(GO) run ./test/ragrat -docs docs/RAGRAT.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(MODES),-mode "$(MODES)") $(if $(TRIES),-tries $(TRIES))
 
-# WORKTREES=20 and PROCESSES=0 take other numbers; OWN=1 has the processes belong to the servers' user, APART=1 gives each
-# worktree a data directory, SERVICE='--settle 500ms' gives the service flags. The figures are in docs/RAGRAT.md.
+# WORKTREES=20 and PROCESSES=0 set the numbers. OWN=1 makes the processes belong to the servers' user. APART=1 gives each
+# worktree a data directory. SERVICE='--settle 500ms' gives the service flags. The figures are in docs/RAGRAT.md.
 .PHONY: bench-triggers
 bench-triggers: build ## Measure what the servers' own trigger costs, refused (as root, needs cargo, git and gcc)
 	$(GO) run ./test/ragrat -triggers $(or $(WORKTREES),100) -processes $(or $(PROCESSES),20000) -versions 0.3.2 -mode $(or $(MODE),hurry) $(if $(OWN),-own) $(if $(APART),-apart) $(if $(SERVICE),-service '$(SERVICE)')
 
-# KERNELS=6.1 boots that only, and writes no document unless WRITE=1 says so.
+# KERNELS=6.1 boots that kernel only, and writes no document unless WRITE=1 is set.
 .PHONY: test-rag-rat-kernels
 test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated, with the gate
 	$(GO) run ./test/kernels -servers $(if $(KERNELS),-only $(KERNELS) $(if $(WRITE),-docs docs/RAGRAT.md),-docs docs/RAGRAT.md) $(if $(MODES),-mode "$(MODES)")
 
-# SEED=N makes the same choices again, FOR=10m takes longer; the document keeps the longest run.
+# SEED=N repeats the choices of a run, FOR=10m runs longer. The document keeps the longest run.
 .PHONY: chaos
 chaos: build ## Let the service run among faults of all kinds for three minutes (as root)
 	$(GO) run ./test/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
 
-# BENCH=find,rollout,start,cost measures those only, and leaves the other results as they are. It needs pgrep, lsof,
-# needrestart, forkstat and bpftrace to compare with; WITHOUT_TOOLS=1 goes without, and the document says so.
+# BENCH=find,rollout,start,cost selects sections, and leaves the other results unchanged. It needs pgrep, lsof,
+# needrestart, forkstat and bpftrace to compare with. WITHOUT_TOOLS=1 leaves them out, and the document says so.
 .PHONY: bench
-bench: build ## Measure what the documents claim, beside what people use today (as root)
+bench: build ## Measure what the documents claim, beside the tools that are used today (as root)
 	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH)) $(if $(WITHOUT_TOOLS),-without-tools)
 
-# RUN='bursts/.*' measures rows of these names only (cd bench && go run ./sessions -list shows them), UPGRADES=20 fewer
-# upgrades of each. What RESULTS=file has is not measured again; the document is written once it has all rows.
+# RUN='bursts/.*' selects rows by their names (cd bench && go run ./sessions -list shows them). UPGRADES=20 measures fewer
+# upgrades of each. A row in the file RESULTS=file is not measured again. The document is written once all rows exist.
 .PHONY: bench-sessions
 bench-sessions: build ## Count the calls that real agents lose in upgrades (as root, needs cargo, git and gcc)
 	cd bench && $(GO) run ./sessions -docs ../docs/BENCHMARKS.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(UPGRADES),-upgrades $(UPGRADES)) $(if $(SERVICE_FLAGS),-service-flags "$(SERVICE_FLAGS)") $(if $(RESULTS),-results $(abspath $(RESULTS)))
@@ -86,7 +87,7 @@ lint: ## Check the style
 	GOOS=darwin $(GO) build ./...
 
 .PHONY: verify
-verify: generate lint ## Check that everything that is generated or formatted is committed so
+verify: generate lint ## Check the style, and that everything generated or formatted is committed in that state
 	$(GOFUMPT) -w $$(git ls-files '*.go' ':!gen')
 	$(GO) mod tidy
 	cd bench && $(GO) mod tidy

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -62,19 +63,19 @@ func isOurs(name string) bool {
 // generated is the line that marks generated Go code, as `go help generate` defines it.
 var generated = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.$`)
 
-// read applies the rules to the files; it ignores those that are neither Go, C nor Markdown.
+// read applies the rules to the files; it ignores those of unknown languages.
 func read(files []string) (*report, error) {
 	all := newReport()
 	for _, name := range files {
-		parse := parsers[filepath.Ext(name)]
-		if parse == nil || !isOurs(name) {
+		if !isOurs(name) {
 			continue
 		}
 		source, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
-		if generated.Match(source) {
+		parse := readerOf(name, source)
+		if parse == nil || generated.Match(source) {
 			continue
 		}
 		text, err := parse(name, source)
@@ -86,10 +87,24 @@ func read(files []string) (*report, error) {
 	return all, nil
 }
 
-// parsers find the text in a file, by the file's extension.
-var parsers = map[string]func(name string, source []byte) (text, error){
-	".go": parseGo,
-	".c":  parseC,
-	".h":  parseC,
-	".md": parseMarkdown,
+// reader finds the text in a file.
+type reader func(name string, source []byte) (text, error)
+
+// readerOf returns the reader for a file's language; nil if there is none.
+func readerOf(name string, source []byte) reader {
+	switch filepath.Ext(name) {
+	case ".go":
+		return parseGo
+	case ".c", ".h":
+		return parseC
+	case ".md":
+		return parseMarkdown
+	case ".sh", ".yml", ".yaml", ".service":
+		return parseHash
+	}
+	base := filepath.Base(name)
+	if base == "Makefile" || strings.HasPrefix(base, "Dockerfile") || bytes.HasPrefix(source, []byte("#!")) {
+		return parseHash
+	}
+	return nil
 }

@@ -24,7 +24,7 @@ func check(t *testing.T, folder string) *report {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := parsers[filepath.Ext(name)](name, source)
+		text, err := readerOf(name, source)(name, source)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +54,8 @@ func TestRules_Findings_EachIsListed(t *testing.T) {
 		`program.c:3: "somebody"`,
 		`program.c:7: "whom"`,
 		`program.c:8: 45 words`,
+		`script:2: "somebody"`,
+		`script:6: 45 words`,
 	}
 	missing := make(map[string]bool)
 	for _, place := range want {

@@ -15,6 +15,19 @@ func parseMarkdown(_ string, source []byte) (text, error) {
 	return text{passages: split(lines, 4)}, nil
 }
 
+// parseHash finds the comments that begin with a hash and stand on lines of their own.
+func parseHash(_ string, source []byte) (text, error) {
+	var lines []line
+	for i, l := range strings.Split(string(source), "\n") {
+		comment, isComment := strings.CutPrefix(strings.TrimSpace(l), "#")
+		if !isComment || strings.HasPrefix(comment, "!") {
+			comment = ""
+		}
+		lines = append(lines, line{i + 1, strings.TrimPrefix(comment, " ")})
+	}
+	return text{passages: split(withoutLicence(lines), 1)}, nil
+}
+
 // block takes a comment between /* and */ apart, without the stars in front of its lines.
 func block(number int, comment string) []line {
 	comment = strings.TrimSuffix(strings.TrimPrefix(comment, "/*"), "*/")
