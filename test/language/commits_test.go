@@ -55,6 +55,18 @@ func commit(t *testing.T, folder, file, subject string) {
 	mustGit(t, "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "-m", subject)
 }
 
+// repository makes an empty one. The user's configuration of git has no effect on it.
+func repository(t *testing.T) (folder string) {
+	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	t.Setenv("GIT_CONFIG_GLOBAL", os.DevNull)
+	folder = t.TempDir()
+	mustGit(t, "init", "-q", folder)
+	return folder
+}
+
 func mustGit(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("git", args...).CombinedOutput(); err != nil {
@@ -63,8 +75,7 @@ func mustGit(t *testing.T, args ...string) {
 }
 
 func TestCheckCommits_OlderThanRule_Exempt(t *testing.T) {
-	folder := t.TempDir()
-	mustGit(t, "init", "-q", folder)
+	folder := repository(t)
 	commit(t, folder, "a", "An old subject")
 	commit(t, folder, ruleFile, "The subject of the rule itself")
 	commit(t, folder, "b", "docs: describe the gate")
@@ -80,8 +91,7 @@ func TestCheckCommits_OlderThanRule_Exempt(t *testing.T) {
 }
 
 func TestCheckCommits_ShallowClone_ChecksWhatIsThere(t *testing.T) {
-	folder, clone := t.TempDir(), filepath.Join(t.TempDir(), "clone")
-	mustGit(t, "init", "-q", folder)
+	folder, clone := repository(t), filepath.Join(t.TempDir(), "clone")
 	commit(t, folder, ruleFile, "test: check subjects")
 	commit(t, folder, "a", "Too old for the clone")
 	commit(t, folder, "b", "docs: describe the gate")
