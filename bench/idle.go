@@ -22,10 +22,10 @@ const (
 	// window is how long the idle service is observed at a time. windows is the number of observations.
 	window  = time.Minute
 	windows = 3
-	// glance is the time between two readings of the counters of its threads.
-	glance = 50 * time.Millisecond
-	// still is how long the service is asleep between two wake-ups.
-	still = 200 * time.Millisecond
+	// sampleInterval is the time between two readings of the counters of its threads.
+	sampleInterval = 50 * time.Millisecond
+	// sleepTime is how long the service is asleep between two wake-ups.
+	sleepTime = 200 * time.Millisecond
 	// auditEvery is the time between the audits of an install (install.usualPace). The service does not count them.
 	// They are identified by the time since its start.
 	auditEvery = 30 * time.Second
@@ -105,7 +105,7 @@ func watchIdle(ctx context.Context, pid int) (w watched, err error) {
 	}
 	begin, last, ran := time.Now(), first, time.Time{}
 	for now := begin; now.Sub(begin) < window; now = time.Now() {
-		if err := poll.Sleep(ctx, glance); err != nil {
+		if err := poll.Sleep(ctx, sampleInterval); err != nil {
 			return w, err
 		}
 		n, err := switched(pid)
@@ -114,7 +114,7 @@ func watchIdle(ctx context.Context, pid int) (w watched, err error) {
 		}
 		if n != last {
 			now = time.Now()
-			if now.Sub(ran) > still {
+			if now.Sub(ran) > sleepTime {
 				w.moments = append(w.moments, now)
 			}
 			last, ran = n, now

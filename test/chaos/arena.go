@@ -74,7 +74,7 @@ func (a *arena) play(ctx context.Context) (err error) {
 		err = errors.Join(err, closing)
 	}()
 	defer a.fleet.stop()
-	a.say("starting %d servers", a.Servers)
+	a.printf("starting %d servers", a.Servers)
 	if err := a.fleet.fill(ctx, a.choices("fill"), a.Servers); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (a *arena) storms(ctx context.Context) error {
 
 // judge checks all rules.
 func (a *arena) judge(records []witness.Record) {
-	j := judge{homes: a.fleet.homes(), instances: a.service.instances, broken: a.broken, result: &a.result}
+	j := judge{serverInfos: a.fleet.serverInfos(), instances: a.service.instances, broken: a.broken, result: &a.result}
 	j.records(records)
 	a.judgeLog()
 	a.result.Upgrades, a.result.Servers = a.fleet.upgrades(), len(a.fleet.all)
@@ -126,14 +126,14 @@ func (a *arena) judgeLog() {
 // broken records a broken rule, and prints it at once.
 func (a *arena) broken(format string, args ...any) {
 	sentence := fmt.Sprintf(format, args...)
-	a.say("BROKEN: %s", sentence)
+	a.printf("BROKEN: %s", sentence)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.result.Violations = append(a.result.Violations, sentence)
 }
 
-// say prints progress to stderr.
-func (a *arena) say(format string, args ...any) {
+// printf prints progress to stderr.
+func (a *arena) printf(format string, args ...any) {
 	where := "host's PIDs"
 	if a.FewPIDs {
 		where = "few PIDs"

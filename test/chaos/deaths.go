@@ -27,7 +27,7 @@ const (
 )
 
 // server checks the end of a server.
-func (j *judge) server(r witness.Record, s *story, h *home) {
+func (j *judge) server(r witness.Record, s *timeline, h *serverInfo) {
 	status := r.Status()
 	switch {
 	case status.Signaled() && status.Signal() == unix.SIGUSR1:
@@ -49,7 +49,7 @@ func crashed(status syscall.WaitStatus) bool {
 
 // killed checks the death of an image without a handler. The cause is the last delivered signal: a signal that
 // arrives while another is pending is not delivered.
-func (j *judge) killed(r witness.Record, s *story, h *home) {
+func (j *judge) killed(r witness.Record, s *timeline, h *serverInfo) {
 	switch {
 	case j.sentBy(s.last) == nil:
 		j.result.DeathsByOthers++
@@ -64,7 +64,7 @@ func (j *judge) killed(r witness.Record, s *story, h *home) {
 
 // raced reports whether a signal of the service met an exec that another sender had just caused. The service could
 // not know of it.
-func (j *judge) raced(r witness.Record, s *story, h *home) bool {
+func (j *judge) raced(r witness.Record, s *timeline, h *serverInfo) bool {
 	if h == nil {
 		return false
 	}
@@ -77,7 +77,7 @@ func (j *judge) raced(r witness.Record, s *story, h *home) bool {
 }
 
 // cause returns the signal that the image acted on: the first that it caught. Later ones do nothing.
-func (i *image) cause(h *home) (r witness.Record, found bool) {
+func (i *image) cause(h *serverInfo) (r witness.Record, found bool) {
 	if len(i.caught) == 0 {
 		return r, false
 	}
@@ -100,17 +100,17 @@ type attempt struct {
 	// The kernel checked up the path between these two times.
 	from, to uint64
 	// culprits are the kinds of files that lead to such a death.
-	culprits []fate
+	culprits []fileKind
 }
 
 // attempted returns the exec that killed a server: that of the new image if it runs, otherwise the failed one. A
 // server that was not signalled cannot die so.
-func (s *story) attempted(end witness.Record, h *home) (a attempt, signalled bool) {
+func (s *timeline) attempted(end witness.Record, h *serverInfo) (a attempt, signalled bool) {
 	failed := end.Status().Exited()
 	if cause, found := s.now().cause(h); found {
-		a = attempt{cause, end.At - execTime, end.At, []fate{truncated}}
+		a = attempt{cause, end.At - execTime, end.At, []fileKind{truncated}}
 		if failed { // it may have been stopped before it could exit
-			a.from, a.culprits = cause.At, []fate{truncated, foreign, partial, missing}
+			a.from, a.culprits = cause.At, []fileKind{truncated, foreign, partial, missing}
 		}
 		return a, true
 	}
@@ -119,11 +119,11 @@ func (s *story) attempted(end witness.Record, h *home) (a attempt, signalled boo
 	}
 	cause, found := s.images[len(s.images)-2].cause(h)
 	since := s.now().since
-	return attempt{cause, since - execTime, since, []fate{crashing}}, found
+	return attempt{cause, since - execTime, since, []fileKind{crashing}}, found
 }
 
 // exec checks the death of a server by its exec of the path in its variable.
-func (j *judge) exec(r witness.Record, s *story, h *home) {
+func (j *judge) exec(r witness.Record, s *timeline, h *serverInfo) {
 	a, signalled := s.attempted(r, h)
 	if !signalled {
 		j.broken("server %d ended by %s without a signal", r.Process, wait(r.Status()))
@@ -142,7 +142,7 @@ func (j *judge) exec(r witness.Record, s *story, h *home) {
 // executable one that the service could have seen, or if the server was a canary.
 func (j *judge) execSignalled(r witness.Record, a attempt, checked uint64, in *install) {
 	culprits := slices.DeleteFunc(in.during(max(a.from, a.cause.At), a.to), func(c change) bool {
-		return !slices.Contains(a.culprits, c.fate)
+		return !slices.Contains(a.culprits, c.kind)
 	})
 	if len(culprits) == 0 {
 		j.broken("server %d ended by %s at an exec of the file at %s, which does not lead to that: %s",
@@ -153,7 +153,7 @@ func (j *judge) execSignalled(r witness.Record, a attempt, checked uint64, in *i
 	last := culprits[len(culprits)-1]
 	switch {
 	case !slices.ContainsFunc(seen, func(c change) bool { return c.canBeExecd() && c.before < last.before }):
-		if culprits[0].fate != crashing {
+		if culprits[0].kind != crashing {
 			j.broken("server %d died of its exec of the file at %s: %s", r.Process, in.path(), in.describe(checked, r.At))
 			return
 		}

@@ -73,12 +73,12 @@ func TestExec_SignalActedOn_IsTheCause(t *testing.T) {
 		{
 			name:    "needs two signals, the second of the service",
 			records: []witness.Record{signals(50, another), signals(100, theService), failed},
-			changes: late, home: home{twice: true}, counts: "1: 0 other's, 1 judged, overtaken",
+			changes: late, info: serverInfo{twice: true}, counts: "1: 0 other's, 1 judged, overtaken",
 		},
 		{
 			name:    "needs two signals, two at once, then another",
 			records: []witness.Record{signals(50, theService), signals(51, theService), signals(400, another), failed},
-			changes: late, home: home{twice: true}, counts: "1: 1 other's, 0 judged",
+			changes: late, info: serverInfo{twice: true}, counts: "1: 1 other's, 0 judged",
 		},
 		{name: "no signal", records: []witness.Record{failed}, changes: late, want: "without a signal"},
 		{name: "crashed without a signal", records: []witness.Record{crashed}, want: "ended by SIGSEGV without a signal"},

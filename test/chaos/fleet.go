@@ -212,15 +212,15 @@ func (f *fleet) signalledByOthers(ctx context.Context, r *rand.Rand, program str
 	return nil
 }
 
-// homes returns all processes that were ever in the fleet, by their own reports.
-func (f *fleet) homes() map[life]*home {
-	homes := map[life]*home{}
+// serverInfos returns all processes that were ever in the fleet, by their own reports.
+func (f *fleet) serverInfos() map[identity]*serverInfo {
+	serverInfos := map[identity]*serverInfo{}
 	for _, m := range f.all {
 		for _, e := range m.Events() {
-			l := life{int32(e.PID), e.StartTime}
-			h := homes[l]
+			l := identity{int32(e.PID), e.StartTime}
+			h := serverInfos[l]
 			if h == nil && (e.Kind == testfleet.Started || e.Kind == testfleet.Daemonised) {
-				homes[l] = &home{
+				serverInfos[l] = &serverInfo{
 					install: m.install, twice: m.behaviour.AskTwice, daemon: e.Kind == testfleet.Daemonised,
 					counted: map[int]int{},
 				}
@@ -230,5 +230,5 @@ func (f *fleet) homes() map[life]*home {
 			}
 		}
 	}
-	return homes
+	return serverInfos
 }

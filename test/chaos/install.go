@@ -24,16 +24,16 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// fate is the kind of file at the path of an install.
-type fate string
+// fileKind is the kind of file at the path of an install.
+type fileKind string
 
 const (
-	good      fate = "good"
-	truncated fate = "truncated"
-	foreign   fate = "of another architecture"
-	crashing  fate = "crashes at the start"
-	partial   fate = "half written"
-	missing   fate = "missing"
+	good      fileKind = "good"
+	truncated fileKind = "truncated"
+	foreign   fileKind = "of another architecture"
+	crashing  fileKind = "crashes at the start"
+	partial   fileKind = "half written"
+	missing   fileKind = "missing"
 )
 
 // install is a path in the variable of some servers.
@@ -51,7 +51,7 @@ type install struct {
 // change is a change of the file. It happened between the two times.
 type change struct {
 	before, after uint64
-	fate          fate
+	kind          fileKind
 }
 
 func newInstall(dir string, linked bool, program, crash string) (*install, error) {
@@ -80,10 +80,10 @@ func imageAt(path string) (selector.Image, error) {
 }
 
 // becomes records a change that do makes.
-func (i *install) becomes(what fate, do func() error) error {
+func (i *install) becomes(what fileKind, do func() error) error {
 	before := witness.Now()
 	i.mu.Lock()
-	i.history = append(i.history, change{before: before, after: ^uint64(0), fate: what})
+	i.history = append(i.history, change{before: before, after: ^uint64(0), kind: what})
 	n := len(i.history) - 1
 	i.mu.Unlock()
 	err := do()
@@ -114,13 +114,13 @@ func (i *install) during(from, to uint64) []change {
 func (i *install) describe(from, to uint64) string {
 	var parts []string
 	for _, c := range i.during(from, to) {
-		parts = append(parts, fmt.Sprintf("%s since %s before", c.fate, time.Duration(to-min(c.before, to))))
+		parts = append(parts, fmt.Sprintf("%s since %s before", c.kind, time.Duration(to-min(c.before, to))))
 	}
 	return strings.Join(parts, ", ")
 }
 
 // replace replaces the file at once, with what put writes.
-func (i *install) replace(what fate, put func(*testfleet.Install, string) error, source string) error {
+func (i *install) replace(what fileKind, put func(*testfleet.Install, string) error, source string) error {
 	in, err := testfleet.NewInstall(i.staging(), source)
 	if err != nil {
 		return err
@@ -247,10 +247,10 @@ func (i *install) takeAway(ctx context.Context, r *rand.Rand) error {
 }
 
 // now returns the current kind of file.
-func (i *install) now() fate {
+func (i *install) now() fileKind {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.history[len(i.history)-1].fate
+	return i.history[len(i.history)-1].kind
 }
 
 // entryOffset is the offset of e_entry in a header of ELFCLASS64.

@@ -25,18 +25,18 @@ const (
 
 // judge finds broken rules. It uses nothing but its input, so that tests can invent histories.
 type judge struct {
-	homes     map[life]*home
-	instances []*instance
-	broken    func(format string, args ...any)
-	result    *result
+	serverInfos map[identity]*serverInfo
+	instances   []*instance
+	broken      func(format string, args ...any)
+	result      *result
 
-	stories map[life]*story
+	timelines map[identity]*timeline
 	// victims are the servers that died as canaries.
 	victims map[replaced][]victim
 }
 
-// life identifies a process: PIDs are reused.
-type life struct {
+// identity identifies a process: PIDs are reused.
+type identity struct {
 	pid int32
 	// start is in clock ticks, as in /proc/PID/stat.
 	start uint64
@@ -45,10 +45,10 @@ type life struct {
 // ticks is a clock tick in nanoseconds. USER_HZ is 100 on all architectures that Go supports.
 const ticks = uint64(time.Second) / 100
 
-func lifeOf(r witness.Record) life { return life{r.Process, r.Start / ticks} }
+func identityOf(r witness.Record) identity { return identity{r.Process, r.Start / ticks} }
 
-// home describes a server of the fleet as one process. A daemon and its parent are two.
-type home struct {
+// serverInfo describes a server of the fleet as one process. A daemon and its parent are two.
+type serverInfo struct {
 	install *install
 	// twice: the server acts on its second signal. daemon: its first image is that of its parent.
 	twice, daemon bool
@@ -56,8 +56,8 @@ type home struct {
 	counted map[int]int
 }
 
-// story is what the witness recorded of a process.
-type story struct {
+// timeline is what the witness recorded of a process.
+type timeline struct {
 	// images are the images that it ran. The first is the one of the fork.
 	images []image
 	// last is the last delivered signal.
@@ -71,7 +71,7 @@ type image struct {
 }
 
 // now returns the running image.
-func (s *story) now() *image { return &s.images[len(s.images)-1] }
+func (s *timeline) now() *image { return &s.images[len(s.images)-1] }
 
 // replaced identifies a file at the path of an install by the time of its install.
 type replaced struct {
@@ -81,13 +81,13 @@ type replaced struct {
 
 // records checks all records of the witness.
 func (j *judge) records(records []witness.Record) {
-	j.stories, j.victims = map[life]*story{}, map[replaced][]victim{}
+	j.timelines, j.victims = map[identity]*timeline{}, map[replaced][]victim{}
 	slices.SortStableFunc(records, func(x, y witness.Record) int { return int(int64(x.At - y.At)) })
 	for _, r := range records {
-		s := j.stories[lifeOf(r)]
+		s := j.timelines[identityOf(r)]
 		if s == nil {
-			s = &story{images: make([]image, 1)}
-			j.stories[lifeOf(r)] = s
+			s = &timeline{images: make([]image, 1)}
+			j.timelines[identityOf(r)] = s
 		}
 		switch r.Kind {
 		case witness.Execed:
@@ -105,7 +105,7 @@ func (j *judge) records(records []witness.Record) {
 	j.endsSeen()
 }
 
-func (s *story) signalled(r witness.Record) {
+func (s *timeline) signalled(r witness.Record) {
 	if r.Delivered() {
 		s.last = r
 	}
@@ -116,7 +116,7 @@ func (s *story) signalled(r witness.Record) {
 
 func (j *judge) maxPIDReuse() (most int) {
 	processes := map[int32]int{}
-	for l := range j.stories {
+	for l := range j.timelines {
 		processes[l.pid]++
 		most = max(most, processes[l.pid])
 	}
@@ -138,14 +138,14 @@ func (j *judge) instance(pid int32, at uint64) *instance {
 
 // signal checks each signal of the service: the target is a server of the fleet with a handler, and the file that it
 // will exec can be exec'd.
-func (j *judge) signal(r witness.Record, s *story) {
+func (j *judge) signal(r witness.Record, s *timeline) {
 	by := j.sentBy(r)
 	if by == nil {
 		j.result.SignalsOfOthers++
 		return
 	}
 	j.result.Signals++
-	h := j.homes[lifeOf(r)]
+	h := j.serverInfos[identityOf(r)]
 	if r.Disposition() != witness.Handled && !j.raced(r, s, h) {
 		j.broken("the service signalled process %d, which has no handler", r.Process)
 	}
@@ -155,12 +155,12 @@ func (j *judge) signal(r witness.Record, s *story) {
 	}
 	if !slices.ContainsFunc(h.install.during(by.checkedAt(r.At), r.At), change.canBeExecd) {
 		j.broken("the service signalled server %d when the file at %s could not be exec'd: %s",
-			r.Process, h.install.path(), h.install.during(r.At, r.At)[0].fate)
+			r.Process, h.install.path(), h.install.during(r.At, r.At)[0].kind)
 	}
 }
 
 // canBeExecd reports whether the kernel execs the file. The process may still die later.
-func (c change) canBeExecd() bool { return c.fate == good || c.fate == crashing }
+func (c change) canBeExecd() bool { return c.kind == good || c.kind == crashing }
 
 // checkedAt returns the earliest time of the check of a file that led to a signal.
 func (i *instance) checkedAt(at uint64) uint64 {
@@ -173,12 +173,12 @@ func (i *instance) checkedAt(at uint64) uint64 {
 }
 
 // end checks the end of a process.
-func (j *judge) end(r witness.Record, s *story) {
+func (j *judge) end(r witness.Record, s *timeline) {
 	if i := j.instance(r.Process, r.At); i != nil {
 		j.service(i, r)
 		return
 	}
-	if h := j.homes[lifeOf(r)]; h != nil {
+	if h := j.serverInfos[identityOf(r)]; h != nil {
 		j.server(r, s, h)
 	}
 }
@@ -218,7 +218,7 @@ func (j *judge) endsSeen() {
 // counts compares the servers' counts with the records: each signal that a server caught in a generation was sent to
 // that image.
 func (j *judge) counts() {
-	for l, h := range j.homes {
+	for l, h := range j.serverInfos {
 		for generation, counted := range h.counted {
 			j.result.Counted += counted
 			n := generation + 1 // the first was that of the parent
@@ -226,7 +226,7 @@ func (j *judge) counts() {
 				n = generation
 			}
 			seen := 0
-			if s := j.stories[l]; s != nil && n < len(s.images) {
+			if s := j.timelines[l]; s != nil && n < len(s.images) {
 				seen = len(s.images[n].caught)
 			}
 			if counted > seen {

@@ -73,7 +73,7 @@ func of(pid int32, r witness.Record) witness.Record {
 }
 
 // becomes is a change of the file at the path.
-func becomes(at int, what fate) change { return change{ms(at), ms(at), what} }
+func becomes(at int, what fileKind) change { return change{ms(at), ms(at), what} }
 
 // history is an invented run. A server starts at 0, among others of the same name. Its install has a good file.
 type history struct {
@@ -81,7 +81,7 @@ type history struct {
 	records []witness.Record
 	// changes are those of the install.
 	changes []change
-	home    home
+	info    serverInfo
 	service instance
 	// again is the time of a restart of the service; 0 without one.
 	again int
@@ -94,10 +94,10 @@ type history struct {
 // judged returns the result and the broken rules.
 func (h history) judged() (result, []string) {
 	in := &install{dir: "/installs/0", history: append([]change{becomes(0, good)}, h.changes...)}
-	h.home.install = in
-	homes := map[life]*home{{server, 0}: &h.home}
+	h.info.install = in
+	serverInfos := map[identity]*serverInfo{{server, 0}: &h.info}
 	for pid := int32(server + 1); pid < stranger; pid++ {
-		homes[life{pid, 0}] = &home{install: in}
+		serverInfos[identity{pid, 0}] = &serverInfo{install: in}
 	}
 	h.service.pid, h.service.to = theService, ^uint64(0)
 	instances := []*instance{&h.service}
@@ -107,7 +107,7 @@ func (h history) judged() (result, []string) {
 	}
 	var r result
 	var broken []string
-	j := judge{homes: homes, instances: instances, result: &r, broken: func(format string, args ...any) {
+	j := judge{serverInfos: serverInfos, instances: instances, result: &r, broken: func(format string, args ...any) {
 		broken = append(broken, fmt.Sprintf(format, args...))
 	}}
 	j.records(append([]witness.Record{execs(0)}, h.records...))
@@ -214,22 +214,22 @@ func TestCounts_Servers_AtMostTheRecords(t *testing.T) {
 	counts := func(generation, n int) map[int]int { return map[int]int{generation: n} }
 	asked := []witness.Record{signals(100, another), execs(200), signals(300, theService), signals(310, another)}
 	test(t, []history{
-		{name: "as many", records: asked, home: home{counted: map[int]int{0: 1, 1: 2}}},
-		{name: "fewer", records: asked, home: home{counted: counts(1, 1)}},
-		{name: "more", records: asked, home: home{counted: counts(1, 3)}, want: "counted 3 signals in generation 1, 2 were recorded"},
-		{name: "before the exec", records: asked, home: home{counted: counts(0, 2)}, want: "counted 2 signals in generation 0, 1 were"},
-		{name: "after the last exec", records: asked, home: home{counted: counts(2, 1)}, want: ", 0 were recorded"},
+		{name: "as many", records: asked, info: serverInfo{counted: map[int]int{0: 1, 1: 2}}},
+		{name: "fewer", records: asked, info: serverInfo{counted: counts(1, 1)}},
+		{name: "more", records: asked, info: serverInfo{counted: counts(1, 3)}, want: "counted 3 signals in generation 1, 2 were recorded"},
+		{name: "before the exec", records: asked, info: serverInfo{counted: counts(0, 2)}, want: "counted 2 signals in generation 0, 1 were"},
+		{name: "after the last exec", records: asked, info: serverInfo{counted: counts(2, 1)}, want: ", 0 were recorded"},
 		{
 			name: "while one was pending", records: []witness.Record{signals(100, another), ignored(100, theService)},
-			home: home{counted: counts(0, 2)}, want: ", 1 were recorded",
+			info: serverInfo{counted: counts(0, 2)}, want: ", 1 were recorded",
 		},
 	})
 	// The first image of a daemon is that of its fork.
-	daemon := &home{install: &install{}, daemon: true, counted: counts(0, 1)}
+	daemon := &serverInfo{install: &install{}, daemon: true, counted: counts(0, 1)}
 	for want, i := range []image{{}, {caught: []witness.Record{signals(100, another)}}} {
 		broken := 1
 		j := judge{
-			homes: map[life]*home{{server, 0}: daemon}, stories: map[life]*story{{server, 0}: {images: []image{i}}},
+			serverInfos: map[identity]*serverInfo{{server, 0}: daemon}, timelines: map[identity]*timeline{{server, 0}: {images: []image{i}}},
 			broken: func(string, ...any) { broken-- }, result: &result{},
 		}
 		j.counts()

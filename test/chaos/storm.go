@@ -24,7 +24,7 @@ import (
 // stormAndQuiet runs all faults for half of the time, and waits until all servers run the installed file. Of ten
 // faults of the service, so many are restarts.
 func (a *arena) stormAndQuiet(ctx context.Context, name string, restarts int) error {
-	a.say("%s storm; %d of 10 faults of the service are restarts", name, restarts)
+	a.printf("%s storm; %d of 10 faults of the service are restarts", name, restarts)
 	storm, over := context.WithTimeout(ctx, a.For/2)
 	defer over()
 	if err := cmp.Or(a.storm(storm, a.choices(name+" storm"), restarts), ctx.Err()); err != nil {
@@ -36,7 +36,7 @@ func (a *arena) stormAndQuiet(ctx context.Context, name string, restarts int) er
 			return err
 		}
 	}
-	a.say("quiet")
+	a.printf("quiet")
 	return a.quiet(ctx, a.choices(name+" quiet"))
 }
 

@@ -89,7 +89,7 @@ type Witness struct {
 	records []Record
 }
 
-// Open begins to watch. It needs root and Linux 5.10 with BTF. The caller must Close the Witness.
+// Open starts to record. It needs root and Linux 5.10 with BTF. The caller must close the witness.
 func Open() (_ *Witness, err error) {
 	w := &Witness{ended: make(chan struct{})}
 	defer func() {

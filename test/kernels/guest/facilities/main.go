@@ -148,7 +148,7 @@ func exitKnown(ctx context.Context, reap func(*exec.Cmd) error) (known bool, err
 // resolveCached is RESOLVE_CACHED of include/uapi/linux/openat2.h.
 const resolveCached = 0x20
 
-// cache asks as proc does, which does not tell.
+// cache tries RESOLVE_CACHED as the program does. The program does not report whether the kernel has it.
 func cache() (string, error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolveCached}
 	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &how)
