@@ -225,7 +225,7 @@ func (s *Service) tell() {
 
 // report says how far a rollout has come. It is idle while nothing can be exec'd at any of its places.
 func (s *Service) report(r *attached) rollout.Report {
-	r.Postponed = s.postpones(r)
+	r.HasDeferred = s.postpones(r)
 	report := r.Report(s.paused)
 	if len(r.at) > 0 && !slices.ContainsFunc(r.at, (*place).ready) {
 		report.Phase = rollout.PhaseIdle

@@ -129,7 +129,7 @@ func (s *Service) surveyed(report Report, left []left) {
 // surveyedAt notes that everybody who names a place was looked at, unless some of them were left.
 func (s *Service) surveyedAt(p *place) {
 	if p.rollout != nil && p.left == nil {
-		p.rollout.Surveyed = true
+		p.rollout.IsResynced = true
 		s.touch(p.rollout)
 	}
 }

@@ -70,7 +70,7 @@ func (j *journal) Note(server rollout.MemberSnapshot) error {
 		for i := range s.Rollouts {
 			r := &s.Rollouts[i]
 			r.Members = slices.DeleteFunc(r.Members, func(o rollout.MemberSnapshot) bool { return o.PID == server.PID })
-			if r.Number == server.Rollout && server.State.Kept() {
+			if r.Number == server.Rollout && server.State.IsPersistent() {
 				r.Members = append(r.Members, server)
 			}
 		}

@@ -191,7 +191,7 @@ func (s *Service) move(k *known, to *place, now time.Time) {
 		s.carryOne(from.rollout, to.rollout, m)
 		s.touch(to.rollout)
 	default:
-		from.rollout.Left(m, now)
+		from.rollout.Reassign(m, now)
 	}
 }
 

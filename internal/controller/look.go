@@ -149,7 +149,7 @@ func (s *Service) see(v view, now time.Time) {
 		s.touch(r)
 		before := r.Member(pid)
 		wasCarried := before != nil && before.IsCarried()
-		if k.foreign.isExeced && r.Led(v.process, v.decision, k.foreign.sender, k.foreign.at, now) {
+		if k.foreign.isExeced && r.ObserveForeign(v.process, v.decision, k.foreign.sender, k.foreign.at, now) {
 			k.foreign = foreignSignal{} // an operator may end the wait for it for good
 		}
 		r.Observe(v.process, v.decision, s.rankOf(k, r, v), now)
@@ -157,7 +157,7 @@ func (s *Service) see(v view, now time.Time) {
 		if wasCarried && m == nil {
 			s.disown(before)
 		}
-		if m != nil && m.State.Kept() { // what comes next follows from its state
+		if m != nil && m.State.IsPersistent() { // what comes next follows from its state
 			if k.before == nil || !s.agenda.backOff(pid, now) {
 				s.plan(m)
 			}

@@ -23,7 +23,7 @@ const (
 // for.
 func (s *Service) vanished(pid selector.PID, now time.Time) (waits bool) {
 	m := s.member(pid)
-	if m == nil || !m.State.Kept() {
+	if m == nil || !m.State.IsPersistent() {
 		s.ended(pid, selector.Exit{})
 		return false
 	}
@@ -92,9 +92,9 @@ func (s *Service) unread(v view, now time.Time) {
 		return
 	}
 	s.touch(r)
-	r.Unread(m, v.decision, now)
+	r.ObserveUnreadable(m, v.decision, now)
 	r.SetArming(pid, waits)
-	if !waits && m.State.Kept() { // what became of it must be known
+	if !waits && m.State.IsPersistent() { // what became of it must be known
 		s.agenda.at(pid, now.Add(slowestLook))
 	}
 }

@@ -45,7 +45,7 @@ func (s *Service) restoreServer(ctx context.Context, r *attached, saved rollout.
 	lived := time.Now()
 	id, user, err := s.cfg.Upgrader.cfg.Inspector.User(m.PID)
 	switch {
-	case !m.State.Kept(), s.known[m.PID] != nil, errors.Is(err, selector.ErrGone), err == nil && id != m.Identity():
+	case !m.State.IsPersistent(), s.known[m.PID] != nil, errors.Is(err, selector.ErrGone), err == nil && id != m.Identity():
 		return
 	case err == nil:
 		m.UID = user

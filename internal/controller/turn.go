@@ -173,7 +173,7 @@ func (s *Service) canaryVanished(m *rollout.Member) bool {
 	if r == nil {
 		return false
 	}
-	for _, pid := range r.Unproven(m) {
+	for _, pid := range r.UnprovenCanaries(m) {
 		v := s.cfg.Upgrader.lookAt(pid, compared{s})
 		if v.decision.Verdict == selector.Gone || v.process.StartTime != 0 && v.process.Identity != r.Member(pid).Identity() {
 			s.see(v, time.Now())

@@ -175,7 +175,7 @@ func (f *File) Save(s rollout.Snapshots) error {
 	for _, r := range s.Rollouts {
 		f.rollouts[r.Number] = encode(line{Rollout: newRollout(r, clock)})
 		for _, server := range r.Members {
-			if server.State.Kept() {
+			if server.State.IsPersistent() {
 				server.Rollout = r.Number
 				f.servers[server.PID] = keptServer{r.Number, encode(line{Server: newServer(server, clock)})}
 			}
@@ -209,7 +209,7 @@ func (f *File) Note(s rollout.MemberSnapshot) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	encoded := encode(line{Server: newServer(s, readClock())})
-	if s.State.Kept() {
+	if s.State.IsPersistent() {
 		f.servers[s.PID] = keptServer{s.Rollout, encoded}
 	} else {
 		delete(f.servers, s.PID)

@@ -248,7 +248,7 @@ func (c *contents) takeServer(s serverLine) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if s.State.Kept() {
+	if s.State.IsPersistent() {
 		c.servers[s.PID] = s
 	} else {
 		delete(c.servers, s.PID)

@@ -29,7 +29,7 @@ func IsUnhandled(e selector.Exit, signal syscall.Signal) bool {
 // Later, only a failed exec and the signal itself are.
 func (r *Rollout) stepOf(m *Member, e selector.Exit) Step {
 	switch {
-	case !m.State.Kept() || m.State == Upgraded:
+	case !m.State.IsPersistent() || m.State == Upgraded:
 		return Ended
 	case isExecFailure(e), IsUnhandled(e, r.cfg.Signal):
 		return Died

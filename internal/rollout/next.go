@@ -257,7 +257,7 @@ func (r *Rollout) total() int {
 
 // Unproven are the canaries in whose place a member would go: those of its user that were signalled and have not exec'd yet.
 // Each may have died unseen, so they are inspected before the member is signalled. There are none once its group is open.
-func (r *Rollout) Unproven(m *Member) []selector.PID {
+func (r *Rollout) UnprovenCanaries(m *Member) []selector.PID {
 	if r.group(m.Group).isOpen {
 		return nil
 	}

@@ -16,7 +16,7 @@ func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, no
 		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner}
 	}
 	m.gone = false
-	if m.State == Pending && r.Led(p, d, 0, now, now) {
+	if m.State == Pending && r.ObserveForeign(p, d, 0, now, now) {
 		return
 	}
 	switch m.State {
@@ -46,17 +46,17 @@ func (r *Rollout) judged(m *Member, d selector.Decision, now time.Time) {
 	case d.Stale && m.State == Skipped && isChanged:
 		r.cfg.Moved(*m, Skipped)
 	case d.Stale:
-		r.step(m, TurnedDown, now)
+		r.step(m, Rejected, now)
 	default:
 		r.step(m, FoundCurrent, now)
 	}
 }
 
 // Unread takes an inspection that told nothing. A pending member must be inspected again before it is signalled.
-func (r *Rollout) Unread(m *Member, d selector.Decision, now time.Time) {
+func (r *Rollout) ObserveUnreadable(m *Member, d selector.Decision, now time.Time) {
 	if m.State == Pending {
 		r.note(m, d)
-		r.step(m, TurnedDown, now)
+		r.step(m, Rejected, now)
 	}
 }
 
@@ -93,7 +93,7 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 	case !isInstalled && isServer:
 		r.note(m, d)
 		m.ran, m.Detail = p.Image, "exec'd another file than the installed one"
-		r.step(m, Strayed, now)
+		r.step(m, ExecedOther, now)
 	case !isServer || !p.Catches || p.MidExec:
 		r.setArmed(m, time.Time{})
 		r.checkOverdue(m, now)
@@ -207,11 +207,11 @@ func (r *Rollout) Ended(pid selector.PID, exit selector.Exit, now time.Time) {
 // Refused notes that the signal could not be sent.
 func (r *Rollout) Refused(m *Member, err error, now time.Time) {
 	m.Detail = err.Error()
-	r.step(m, TurnedDown, now)
+	r.step(m, Rejected, now)
 }
 
 // Left notes that a member belongs to another file now.
-func (r *Rollout) Left(m *Member, now time.Time) {
+func (r *Rollout) Reassign(m *Member, now time.Time) {
 	m.Detail = "names another install now"
 	r.step(m, Ended, now)
 }

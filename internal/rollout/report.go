@@ -192,7 +192,7 @@ func (r *Rollout) isComplete() bool {
 			return false
 		}
 	}
-	return r.Surveyed && !r.Postponed && r.arming == 0
+	return r.IsResynced && !r.HasDeferred && r.arming == 0
 }
 
 // halts are ascending by user.

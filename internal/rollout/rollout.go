@@ -29,7 +29,7 @@ type Config struct {
 type Rollout struct {
 	// Surveyed says that all candidates were inspected since the start; before, nothing is known to be complete. Postponed
 	// says that a candidate that may belong to it is yet to be inspected.
-	Surveyed, Postponed bool
+	IsResynced, HasDeferred bool
 
 	cfg     Config
 	number  uint64
@@ -250,7 +250,7 @@ func (r *Rollout) Resume(now time.Time) {
 			if !r.install.Script {
 				m.ran = r.install.Image // else the next inspection would take it for one that has just exec'd
 			}
-			r.step(m, Strayed, now)
+			r.step(m, ExecedOther, now)
 		}
 	}
 	for _, u := range r.users {

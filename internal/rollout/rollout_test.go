@@ -44,7 +44,7 @@ func newHost(t *testing.T, change func(*host)) *host {
 	}
 	install := selector.Install{Path: "/bin/rag-rat", Image: newImage, State: selector.StateReady, Script: h.script}
 	h.Rollout = rollout.New(h.cfg, 1, install, h.now)
-	h.Surveyed = true
+	h.IsResynced = true
 	return h
 }
 

@@ -74,7 +74,7 @@ func (r *Rollout) Snapshot() Snapshot {
 func (r *Rollout) WithMembers() Snapshot {
 	s := r.Snapshot()
 	for _, m := range r.members {
-		if m.State.Kept() {
+		if m.State.IsPersistent() {
 			s.Members = append(s.Members, m.Snapshot())
 		}
 	}

@@ -76,7 +76,7 @@ func (s *State) UnmarshalText(text []byte) error {
 
 // Kept reports whether a server in that state must survive a restart of the service: a second signal could harm it, or it
 // is done with this file although its image does not show that.
-func (s State) Kept() bool {
+func (s State) IsPersistent() bool {
 	switch s {
 	case Signalled, Settling, Upgraded, TimedOut, GaveUp:
 		return true
@@ -96,8 +96,8 @@ type Step uint8
 const (
 	// FoundOutdated: it was judged to be outdated and ready.
 	FoundOutdated Step = iota
-	// TurnedDown: it was judged to run another image, and must not be signalled.
-	TurnedDown
+	// Rejected: it was judged to run another image, and must not be signalled.
+	Rejected
 	// FoundCurrent: it was judged to run the installed image, or not to need it any more.
 	FoundCurrent
 	// FoundUnarmed: another sender's signal led it to the installed image, where it is not armed yet.
@@ -106,8 +106,8 @@ const (
 	Sent
 	// Execed: it has exec'd.
 	Execed
-	// Strayed: it exec'd another file than the installed one.
-	Strayed
+	// ExecedOther: it exec'd another file than the installed one.
+	ExecedOther
 	// Late: the confirm timeout passed.
 	Late
 	// Exhausted: the confirm timeout passed, and it is not to be signalled again.
@@ -122,12 +122,12 @@ const (
 
 var stepWords = [...]string{
 	FoundOutdated: "found outdated",
-	TurnedDown:    "turned down",
+	Rejected:    "rejected",
 	FoundCurrent:  "found current",
 	FoundUnarmed:  "found unarmed in the installed image",
 	Sent:          "signal sent",
 	Execed:        "exec",
-	Strayed:       "exec of another file",
+	ExecedOther:       "exec of another file",
 	Late:          "confirm timeout",
 	Exhausted:     "confirm timeout at the last attempt",
 	Lived:         "lived for the hold time",
@@ -154,11 +154,11 @@ type Transition struct {
 func Transitions() []Transition {
 	return []Transition{
 		{None, FoundOutdated, Pending},
-		{None, TurnedDown, Skipped},
+		{None, Rejected, Skipped},
 		{None, FoundUnarmed, Settling}, // by another sender
 
 		{Pending, Sent, Signalled},
-		{Pending, TurnedDown, Skipped},
+		{Pending, Rejected, Skipped},
 		{Pending, FoundCurrent, None},
 		{Pending, FoundUnarmed, Settling}, // by another sender
 		{Pending, Ended, Exited},
@@ -175,7 +175,7 @@ func Transitions() []Transition {
 		{Signalled, Died, Crashed},
 
 		{Settling, Execed, Settling}, // it must arm itself anew
-		{Settling, Strayed, TimedOut},
+		{Settling, ExecedOther, TimedOut},
 		{Settling, Lived, Upgraded},
 		{Settling, Ended, Exited},
 		{Settling, Died, Crashed},

@@ -19,7 +19,7 @@ func (h *host) lead(pid selector.PID, user uint32) *selector.Process {
 		Credentials: selector.Credentials{Owner: user},
 	}
 	h.live[pid] = p
-	h.Led(*p, selector.Decision{Verdict: selector.UpToDate}, 4242, h.now, h.now)
+	h.ObserveForeign(*p, selector.Decision{Verdict: selector.UpToDate}, 4242, h.now, h.now)
 	h.observe(pid)
 	return p
 }
@@ -97,8 +97,8 @@ func TestForeignSignal_ExitsUnarmed_IsADeath(t *testing.T) {
 	}
 }
 
-// TestLed_OtherServers_AreNone: of one that is armed, or runs another file, or is none, nothing is waited for.
-func TestLed_OtherServers_AreNone(t *testing.T) {
+// TestForeignSignal_OtherServer_NotAwaited: of one that is armed, or runs another file, or is none, nothing is waited for.
+func TestForeignSignal_OtherServer_NotAwaited(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
 	for _, c := range []struct {
@@ -109,7 +109,7 @@ func TestLed_OtherServers_AreNone(t *testing.T) {
 		{selector.Process{Image: otherImage}, selector.UpToDate},
 		{selector.Process{Image: newImage}, selector.NotOurs},
 	} {
-		if c.p.PID = 1; h.Led(c.p, selector.Decision{Verdict: c.v}, 4242, h.now, h.now) || !h.IsEmpty() {
+		if c.p.PID = 1; h.ObserveForeign(c.p, selector.Decision{Verdict: c.v}, 4242, h.now, h.now) || !h.IsEmpty() {
 			t.Errorf("%s, %+v is waited for", c.v, c.p)
 		}
 	}
