@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Package caps holds no more capabilities than the work needs.
+// Package caps lists the capabilities that the service uses, and gives up all others.
 //
-// [All] lists them, with what cannot be done without each. A service gives up what it has besides with
-// [Keep], which concerns all threads of the process and cannot be undone.
+// [All] lists them, with what does not work without each. [Keep] affects all threads of the process and cannot be undone.
 package caps

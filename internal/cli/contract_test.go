@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -97,16 +98,16 @@ func TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled(t *testing.T)
 	first := s.start(nil)
 	s.replace()
 	a := &app{opts: options{source: "proc", names: []string{"rag-rat"}, subcommand: "mcp", variable: "RAG_RAT_UPGRADE_BIN", signal: "SIGUSR1"}}
-	h, err := a.openProc()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.close()
+	cfg, err := a.config()
+	must(t, err)
+	h, err := daemon.OpenProc(cfg)
+	must(t, err)
+	defer h.Close()
 	var second *testfleet.Server
 	u := controller.New(controller.Config{
-		Rule: a.opts.rule(), Signal: h.signal, Source: controller.SourceProc, Inspector: h,
+		Rule: cfg.Rule, Signal: cfg.Signal, Source: controller.SourceProc, Inspector: h,
 		Pin: func(pid selector.PID) (controller.Target, error) {
-			target, err := pin(pid)
+			target, err := daemon.Pin(pid)
 			_ = first.Stop()
 			second = startWithNumber(s, pid)
 			return target, err

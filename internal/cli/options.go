@@ -36,23 +36,21 @@ type options struct {
 	scanEvery    time.Duration
 	auditEvery   time.Duration
 	gate         string
-	// isSet says whether a flag was given, on the command line or in the environment.
-	isSet       func(flag string) bool
-	dryRun      bool
-	all         bool
-	limits      rollout.Limits
-	quiet       time.Duration
-	socket      string
-	runDir      string
-	stateDir    string
-	metrics     string
-	noService   bool
-	wait        bool
-	forgetAfter time.Duration
-	maxPerUser  int
-	maxInstalls int
-	users       []string
-	selection   selector.Selection
+	dryRun       bool
+	all          bool
+	limits       rollout.Limits
+	quiet        time.Duration
+	socket       string
+	runDir       string
+	stateDir     string
+	metrics      string
+	noService    bool
+	wait         bool
+	forgetAfter  time.Duration
+	maxPerUser   int
+	maxInstalls  int
+	users        []string
+	selection    selector.Selection
 }
 
 // installPath is the only one, for commands that take no more; empty if there is none.

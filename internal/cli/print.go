@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -12,49 +14,10 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/selector"
 )
-
-// printable keeps text that a process chose, which may hold anything, from moving the cursor or
-// starting a new line.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		quoted := strconv.QuoteRune(r)
-		b.WriteString(quoted[1 : len(quoted)-1])
-	}
-	return b.String()
-}
-
-// escaped writes JSON such that it, too, holds nothing but what can be printed: encoding/json leaves some
-// control characters as they are, and those that turn the direction of text. Each Write must be whole
-// characters, as those of encoding/json and log/slog are.
-type escaped struct{ io.Writer }
-
-func (e escaped) Write(p []byte) (int, error) {
-	text := make([]byte, 0, len(p))
-	for _, r := range string(p) {
-		if r < utf8.RuneSelf && r != 0x7f || strconv.IsPrint(r) {
-			text = utf8.AppendRune(text, r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			text = fmt.Appendf(text, `\u%04x`, unit)
-		}
-	}
-	if _, err := e.Writer.Write(text); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
 
 func printJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(escaped{w})
@@ -153,26 +116,4 @@ func cut(text string, widest int) string {
 		return string(runes[:widest-1]) + "…"
 	}
 	return text
-}
-
-// summary counts the verdicts in one line.
-func summary(r controller.Report) string {
-	counts := make(map[selector.Verdict]int)
-	for _, s := range r.Servers {
-		counts[s.Verdict]++
-	}
-	return inWords(counts)
-}
-
-func inWords(counts map[selector.Verdict]int) string {
-	var parts []string
-	for _, v := range selector.Verdicts() {
-		if n := counts[v]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, v))
-		}
-	}
-	if len(parts) == 0 {
-		return "no servers"
-	}
-	return strings.Join(parts, ", ")
 }

@@ -13,6 +13,7 @@ import (
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 )
 
@@ -27,7 +28,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	row("gate", "%s", gateLine(s, now))
 	row("serves", "%s", servesLine(s))
 	row("sees", "%s", seesLine(s))
-	row("servers", "%s", inWords(s.Verdicts))
+	row("servers", "%s", daemon.Counts(s.Verdicts))
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
 	}
@@ -93,7 +94,7 @@ func printInstalls(w io.Writer, s controller.Status, now time.Time) error {
 		rollouts[r.Number] = r
 	}
 	slices.SortStableFunc(s.Installs, func(a, b controller.InstallStatus) int {
-		return slices.Index(byDistance, rollouts[a.Rollout].Phase) - slices.Index(byDistance, rollouts[b.Rollout].Phase)
+		return daemon.Remaining(rollouts[a.Rollout].Phase) - daemon.Remaining(rollouts[b.Rollout].Phase)
 	})
 	fmt.Fprintln(w)
 	table := newColumns(w)
@@ -126,7 +127,7 @@ func servesLine(s control.Status) string {
 
 // seesLine says whose processes are served.
 func seesLine(s control.Status) string {
-	if s.PIDNamespace != hostNamespace {
+	if s.PIDNamespace != daemon.HostNamespace {
 		return "the processes of " + s.PIDNamespace + ", not the host"
 	}
 	return "the processes of the host"
@@ -168,7 +169,7 @@ func rolloutLine(r rollout.Report, now time.Time) string {
 	if r.Number == 0 {
 		return string(rollout.PhaseIdle)
 	}
-	return fmt.Sprintf("%d, %s, begun %s ago: %s", r.Number, r.Phase, since(r.Started, now), outcomes(r))
+	return fmt.Sprintf("%d, %s, begun %s ago: %s", r.Number, r.Phase, since(r.Started, now), daemon.Outcomes(r))
 }
 
 // eventLine is one event for a person to read.

@@ -12,10 +12,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"ebpf-upgrader/internal/daemon"
 )
 
 // The exit codes.
@@ -49,9 +50,7 @@ type app struct {
 	log            *slog.Logger
 	// started says that a command got past its flags: errors from then on are not about usage.
 	started *bool
-	// scanned, if any, is told how long each scan took.
-	scanned func(time.Duration)
-	// ownProcess says that nobody else needs what this process may do.
+	// ownProcess says that the program is all that runs in this process.
 	ownProcess bool
 }
 
@@ -76,12 +75,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...fu
 	if text := err.Error(); text != "" {
 		fmt.Fprintf(stderr, "ebpf-upgrader: %s\n", printable(text))
 	}
-	var exit *exitError
+	return exitCode(err, *a.started)
+}
+
+// exitCode is the exit code for an error. started says that the command got past its flags.
+func exitCode(err error, started bool) int {
+	exit, isExit := errors.AsType[*exitError](err)
 	switch {
-	case errors.As(err, &exit):
+	case isExit:
 		return exit.code
-	case !*a.started:
+	case !started, errors.Is(err, daemon.ErrConfig):
 		return exitUsage
+	case errors.Is(err, daemon.ErrUnavailable):
+		return exitNoSource
 	}
 	return exitFailure
 }

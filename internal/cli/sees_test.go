@@ -13,6 +13,7 @@ import (
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -36,7 +37,7 @@ func TestStatusIsOneTable(t *testing.T) {
 	image := selector.Image{Dev: 1, Ino: 2}
 	place := selector.Install{Path: "/usr/bin/rag-rat", Image: image, State: selector.StateReady}
 	status := control.Status{
-		Info: control.Info{Version: "1.2", PID: 7, Started: now.Add(-3 * time.Second), PIDNamespace: hostNamespace, WatchesSignals: true},
+		Info: control.Info{Version: "1.2", PID: 7, Started: now.Add(-3 * time.Second), PIDNamespace: daemon.HostNamespace, WatchesSignals: true},
 		Status: controller.Status{
 			Source: controller.SourceBPF, Learned: true, Paused: true,
 			Verdicts: map[selector.Verdict]int{selector.Outdated: 2},
@@ -84,7 +85,7 @@ func TestWhoseProcessesAreSeenIsTold(t *testing.T) {
 		{h.socket, "the processes of the host", host, "the host's"},
 		{inside.socket, "the processes of " + namespace + ", not the host", string(nested), "its own, " + namespace + ": serves what is visible in it, not the host"},
 	} {
-		if one.socket == h.socket && pidNamespace() != hostNamespace {
+		if one.socket == h.socket && daemon.PIDNamespace() != daemon.HostNamespace {
 			continue // these tests run in a container themselves
 		}
 		code, stdout, stderr := command(t, "status", "--socket", one.socket)

@@ -17,6 +17,7 @@ import (
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -530,7 +531,7 @@ func leavesItToTheHost(t *testing.T, source, inside string) {
 	client := c.serve("--name", h.name, "--source", inside, "--hold", hold).client(t)
 	status, err := client.Status(within(t))
 	must(t, err)
-	if status.PIDNamespace == hostNamespace || string(status.Source) != inside {
+	if status.PIDNamespace == daemon.HostNamespace || string(status.Source) != inside {
 		t.Errorf("the service in the container serves %q from %q", status.PIDNamespace, status.Source)
 	}
 	h.knows(1)

@@ -1,25 +1,30 @@
 // SPDX-License-Identifier: MIT
 
-package cli
+//go:build linux
+
+package daemon
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
 
-// stream is where the tracker's events come from.
+// stream is the source of the tracker's events.
 type stream interface {
 	Next() (selector.Event, error)
 }
 
-// events hands the tracker's events on until the tracker is closed or ctx ends. An error ends them, too; failed
-// is told of it first, because whoever receives them learns only that there are no more.
+// events passes the tracker's events on until the tracker is closed, it fails, or ctx ends. failed receives the error before
+// the channel is closed.
 func events(ctx context.Context, from stream, count func(selector.EventKind), failed func(error)) <-chan selector.Event {
 	events := make(chan selector.Event)
 	own := selector.PID(os.Getpid())
@@ -34,7 +39,7 @@ func events(ctx context.Context, from stream, count func(selector.EventKind), fa
 				return
 			}
 			if e.Kind == selector.EventSignal && e.Sender == own {
-				continue // the service knows whom it asked
+				continue // the service knows which servers it signalled
 			}
 			count(e.Kind)
 			select {
@@ -47,19 +52,20 @@ func events(ctx context.Context, from stream, count func(selector.EventKind), fa
 	return events
 }
 
-func (a *app) audit(ctx context.Context, t *tracker.Tracker) error {
+// audit compares the tracker with a scan, and repairs it.
+func audit(ctx context.Context, t *tracker.Tracker, log *slog.Logger) error {
 	difference, err := t.Audit(ctx)
 	if err != nil {
 		return fmt.Errorf("audit the tracker: %w", err)
 	}
 	if len(difference.Missing)+len(difference.Extra) > 0 {
-		a.log.Warn("the tracker was wrong", "missing", difference.Missing, "extra", difference.Extra)
+		log.Warn("the audit corrected the tracker", "missing", difference.Missing, "extra", difference.Extra)
 	}
 	return nil
 }
 
 // counters reads what the tracker counts; nil where there is none.
-func (h *host) counters() func() (control.Tracker, error) {
+func (h *Host) counters() func() (control.Tracker, error) {
 	if h.tracker == nil {
 		return nil
 	}
@@ -71,5 +77,19 @@ func (h *host) counters() func() (control.Tracker, error) {
 			UnreadableArgs: s.UnreadableArgs, Resyncs: s.Resyncs,
 			AuditMissing: s.AuditMissing, AuditExtra: s.AuditExtra,
 		}, err
+	}
+}
+
+// instrument connects the metrics with what is read at each request.
+func (h *Host) instrument(counts *metrics.Metrics, watched *installs, service *controller.Service) {
+	counts.SetSource(h.Source())
+	counts.FollowStatus(service.Status)
+	counts.FollowWatching(func() metrics.Watching { return metrics.Watching(watched.watching()) })
+	counts.FollowGate(h.gate.metrics)
+	if counters := h.counters(); counters != nil {
+		counts.FollowTracker(func() (metrics.Tracker, error) {
+			t, err := counters()
+			return metrics.Tracker(t), err
+		})
 	}
 }

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package cli
+package daemon
 
 import (
 	"errors"
@@ -33,7 +33,7 @@ func TestWhyTheTrackerEndedIsTold(t *testing.T) {
 	for _, c := range []struct{ err, want error }{{broken, broken}, {tracker.ErrClosed, nil}} {
 		var told error
 		got := 0
-		for range events(within(t), &endsWith{err: c.err}, func(selector.EventKind) {}, func(err error) { told = err }) {
+		for range events(t.Context(), &endsWith{err: c.err}, func(selector.EventKind) {}, func(err error) { told = err }) {
 			got++
 		}
 		if got != 1 || !errors.Is(told, c.want) {

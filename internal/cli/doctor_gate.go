@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -10,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/tracker"
 )
 
@@ -17,7 +20,7 @@ import (
 func checkGate(t *tracker.Tracker) finding {
 	g, err := t.EnableGate()
 	if err != nil {
-		return finding{"gate", false, err.Error(), whatGateNeeds() + "; until then " + withoutGate}
+		return finding{"gate", false, err.Error(), whatGateNeeds() + "; until then " + daemon.WithoutGate}
 	}
 	return finding{"gate", true, "refuses the servers' own signals, by " + g.Hook(), ""}
 }

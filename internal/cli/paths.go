@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -7,13 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/daemon"
 )
 
 // ownFolder is the name of this program's folder in those of the system or the user.
-const ownFolder = "ebpf-upgrader"
+const ownFolder = daemon.FolderName
 
 // runPath is the directory of the locks, the control socket and the journal: what must survive the process, but not the
 // machine.
@@ -39,9 +42,6 @@ func userRunPath(uid int) string {
 	}
 	return fmt.Sprintf("/tmp/%s-%d", ownFolder, uid)
 }
-
-// serves names what a service serves, for the files that it keeps.
-func (o *options) serves() string { return strings.Join(o.installPaths, "\x00") }
 
 // socketPath is where the service listens.
 func (o *options) socketPath() string {

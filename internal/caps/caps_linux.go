@@ -10,22 +10,22 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
-// Right is one capability.
-type Right struct {
+// Capability is one of capabilities(7) that the service uses.
+type Capability struct {
 	value cap.Value
 	// Name is that of capabilities(7).
 	Name string
-	// Lack says what cannot be done without it.
-	Lack string
-	// ForTracker says that only loading and attaching the tracker needs it: until then, or for as long as
-	// the kernel asks for it at each look at a map.
+	// Impact says what does not work without it.
+	Impact string
+	// ForTracker says that only the tracker needs it: until it is attached, or as long as the kernel checks it at each
+	// access to a map.
 	ForTracker bool
 }
 
-// All are the capabilities that suffice for the whole work on a host with other users. CAP_LEASE, which
-// tells whether another user's file is open for writing, is kept where it is there, and not missed.
-func All() []Right {
-	return []Right{
+// All are the capabilities that suffice for the whole work on a host with other users. [Keep] also keeps CAP_LEASE, which
+// tells whether another user's file is open for writing; the service works without it.
+func All() []Capability {
+	return []Capability{
 		{cap.BPF, "CAP_BPF", "the tracker cannot be loaded, /proc is scanned", true},
 		{cap.PERFMON, "CAP_PERFMON", "the tracker cannot be attached, /proc is scanned", true},
 		{cap.SYS_PTRACE, "CAP_SYS_PTRACE", "the image and root of other users' servers cannot be seen: they are not upgraded", false},
@@ -34,23 +34,22 @@ func All() []Right {
 	}
 }
 
-// Has reports whether the process has a right. CAP_SYS_ADMIN stands for what the tracker needs, which was
+// Has reports whether the process has a capability. CAP_SYS_ADMIN stands for what the tracker needs, which was
 // split off from it in Linux 5.8 (commits a17b53c4a4b5 and 980737282232).
-func (r Right) Has() bool {
-	return effective(r.value) || r.ForTracker && effective(cap.SYS_ADMIN)
+func (c Capability) Has() bool {
+	return effective(c.value) || c.ForTracker && effective(cap.SYS_ADMIN)
 }
 
-// Keep gives up every capability but those that needed says yes to, and CAP_LEASE. No program that this
-// process may ever exec gets more than it has itself (PR_SET_NO_NEW_PRIVS). It concerns all threads, and
-// cannot be undone.
-func Keep(needed func(Right) bool) error {
+// Keep gives up every capability except CAP_LEASE and those for which needed returns true. It also sets
+// PR_SET_NO_NEW_PRIVS. It affects all threads, and cannot be undone.
+func Keep(needed func(Capability) bool) error {
 	kept := []cap.Value{cap.LEASE}
-	for _, r := range All() {
-		if !needed(r) {
+	for _, c := range All() {
+		if !needed(c) {
 			continue
 		}
-		kept = append(kept, r.value)
-		if r.ForTracker && !effective(r.value) {
+		kept = append(kept, c.value)
+		if c.ForTracker && !effective(c.value) {
 			kept = append(kept, cap.SYS_ADMIN)
 		}
 	}

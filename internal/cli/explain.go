@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -12,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/selector"
 )
@@ -69,11 +73,15 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
 		return err
 	}
-	h, err := a.openProc()
+	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	h, err := daemon.OpenProc(cfg)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
 	rule := a.opts.rule()
 	if path := a.opts.installPath(); path != "" {
 		rule.Install = install.Stat(install.RootedPath{Path: path})
@@ -86,26 +94,26 @@ func (a *app) explain(ctx context.Context, arg string) error {
 		return fmt.Errorf("explain %d: %w", pid, err)
 	}
 	if a.opts.installPath() == "" {
-		rule.Install = newCompared(h.procfs).Of(process)
+		rule.Install = h.NamedInstalls().Of(process)
 	}
 	e := explanation{
 		SchemaVersion: 1, PID: selector.PID(pid), Install: rule.Install, Checks: rule.Explain(process), Decision: rule.Judge(process),
 		Gate: a.behindGate(ctx, selector.PID(pid)),
 	}
 	if e.Verdict == selector.Outdated {
-		e.Idle, e.IsCounted = idleness(h, process)
+		e.Idle, e.IsCounted = idleness(h.FS(), process)
 		e.Waits = a.waitOf(ctx, process.Identity)
 	}
 	return a.printExplanation(e)
 }
 
 // idleness watches a process for as long as it must be idle.
-func idleness(h *host, p selector.Process) (idle string, isCounted bool) {
-	a, err := h.procfs.Activity(p.PID)
+func idleness(fs *procfs.FS, p selector.Process) (idle string, isCounted bool) {
+	a, err := fs.Activity(p.PID)
 	if err != nil {
 		return "", false
 	}
-	w := quiet.New(h.procfs, defaultQuiet)
+	w := quiet.New(fs, defaultQuiet)
 	w.Begin(p.Identity, p.Credentials.Owner)
 	time.Sleep(defaultQuiet)
 	if w.Judge(p.Identity, p.Credentials.Owner) == selector.IdleYes {
@@ -114,9 +122,12 @@ func idleness(h *host, p selector.Process) (idle string, isCounted bool) {
 	return "no", a.IsCounted
 }
 
+// queryTimeout limits a query of the service that only adds to what is shown.
+const queryTimeout = time.Second
+
 // waitOf is why a service, if one runs and answers, does not signal a process yet.
 func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
-	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	client := control.NewClient(a.opts.socketPath())
 	status, err := client.Status(ctx)
@@ -143,7 +154,7 @@ const (
 
 // behindGate asks a service, if one runs and answers.
 func (a *app) behindGate(ctx context.Context, pid selector.PID) string {
-	ctx, cancel := context.WithTimeout(ctx, asksWithin)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	covered, err := control.NewClient(a.opts.socketPath()).Gate(ctx, pid)
 	switch {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -13,6 +15,7 @@ import (
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -36,21 +39,19 @@ func (a *app) newWaiter(done func()) *waiter {
 
 // waitAlone runs a service until its rollout is over. checker has opened the install.
 func (a *app) waitAlone(ctx context.Context, checker *install.Checker) error {
-	h, err := a.openHost(ctx)
+	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	h, err := daemon.OpenHost(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
-	watched := watchInstalls(serving, h.procfs, a.opts.settle)
-	defer watched.close()
-	watched.serve(h)
-	watched.hub.RestoreChecks(checker.CachedChecks())
 	w := a.newWaiter(stop)
-	cfg := a.serviceConfig(serving, h, watched, func(selector.EventKind) {})
-	cfg.Observer = w
-	if err := controller.NewService(cfg).Run(serving); err != nil {
+	if err := h.Follow(serving, checker.CachedChecks(), w); err != nil {
 		return err
 	}
 	return a.waited(ctx, w)
@@ -70,7 +71,7 @@ func (a *app) waitForService(ctx context.Context, client *control.Client, from u
 		}
 		status, err := client.Status(following)
 		if err == nil {
-			w.Rollout(merged(of(status.Status, a.opts.installPath())))
+			w.Rollout(daemon.Merged(of(status.Status, a.opts.installPath())))
 			w.lost(stuck(status.Status, a.opts.installPath()))
 		}
 		return err
@@ -128,7 +129,7 @@ func (a *app) printOutcomes(w *waiter) error {
 		}
 		fmt.Fprintln(a.stdout)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s: %s\n", w.rollout.Phase, outcomes(w.rollout))
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n", w.rollout.Phase, daemon.Outcomes(w.rollout))
 	return err
 }
 
@@ -200,7 +201,7 @@ func (p *progress) show(r rollout.Report) {
 	}
 	if r.Phase != p.phase {
 		p.phase = r.Phase
-		p.say(fmt.Sprintf("%s: %s", r.Phase, outcomes(r)))
+		p.say(fmt.Sprintf("%s: %s", r.Phase, daemon.Outcomes(r)))
 	}
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -10,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/selector"
 )
@@ -40,10 +43,10 @@ func (a *app) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	defer h.Close()
 	candidates := h.Candidates
 	if a.opts.all {
-		candidates = h.scanner.All
+		candidates = h.All
 	}
 	pids, err := candidates(ctx)
 	if err != nil {
@@ -59,12 +62,21 @@ func (a *app) list(ctx context.Context) error {
 	return a.printListed(report)
 }
 
-// survey compares with the install that was given, or each server with what it names.
-func (a *app) survey(ctx context.Context, h *host, pids []selector.PID) controller.Report {
-	if path := a.opts.installPath(); path != "" {
-		return a.upgrader(h).Survey(ctx, controller.One{Install: install.Stat(install.RootedPath{Path: path})}, pids)
+// openHostOnce opens the host for one round. The caller must close it.
+func (a *app) openHostOnce(ctx context.Context) (*daemon.Host, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
 	}
-	return a.upgrader(h).Survey(ctx, newCompared(h.procfs), pids)
+	return daemon.OpenHostOnce(ctx, cfg)
+}
+
+// survey compares with the install that was given, or each server with what it names.
+func (a *app) survey(ctx context.Context, h *daemon.Host, pids []selector.PID) controller.Report {
+	if path := a.opts.installPath(); path != "" {
+		return h.Upgrader().Survey(ctx, controller.One{Install: install.Stat(install.RootedPath{Path: path})}, pids)
+	}
+	return h.Upgrader().Survey(ctx, h.NamedInstalls(), pids)
 }
 
 func (a *app) printListed(r controller.Report) error {
@@ -78,7 +90,7 @@ func (a *app) printListed(r controller.Report) error {
 	if len(r.Servers) > 0 {
 		fmt.Fprintln(a.stdout)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", summary(r), installsLine(r.Installs), r.Source)
+	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", daemon.Verdicts(r), installsLine(r.Installs), r.Source)
 	return err
 }
 

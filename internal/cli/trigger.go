@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -12,6 +14,7 @@ import (
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/lock"
 	"ebpf-upgrader/selector"
@@ -80,7 +83,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 		return a.handOver(ctx, flags, err)
 	}
 	defer func() { _ = held.Release() }()
-	if err := a.servedAlready(); err != nil {
+	if err := daemon.CheckConflict(a.opts.names); err != nil {
 		return err
 	}
 	checker := install.NewChecker()
@@ -150,14 +153,14 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install) erro
 	if err != nil {
 		return err
 	}
-	defer h.close()
+	defer h.Close()
 	candidates, err := h.Candidates(ctx)
 	if err != nil {
 		return err
 	}
-	round := a.upgrader(h).Round
+	round := h.Upgrader().Round
 	if a.opts.dryRun {
-		round = a.upgrader(h).Survey
+		round = h.Upgrader().Survey
 	}
 	return a.told(ctx, round(ctx, controller.One{Install: installed}, candidates).Only(controller.IsServer), 0)
 }
@@ -193,7 +196,7 @@ func (a *app) printTriggered(r controller.Report) error {
 	case len(r.Sent) == 0 && len(r.Plan) > 0:
 		last = fmt.Sprintf("%d to be signalled in turn", len(r.Plan))
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, summary(r), r.Source)
+	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, daemon.Verdicts(r), r.Source)
 	return err
 }
 

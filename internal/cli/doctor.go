@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package cli
 
 import (
@@ -117,7 +119,7 @@ func checkCapabilities() []finding {
 	all := caps.All()
 	for _, r := range all {
 		if !r.Has() {
-			missing = append(missing, finding{r.Name, false, r.Lack, "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"})
+			missing = append(missing, finding{r.Name, false, r.Impact, "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"})
 		}
 	}
 	switch len(missing) {
@@ -132,7 +134,7 @@ func checkCapabilities() []finding {
 	return missing
 }
 
-func names(all []caps.Right) string {
+func names(all []caps.Capability) string {
 	list := make([]string, 0, len(all))
 	for _, r := range all {
 		list = append(list, r.Name)
@@ -177,7 +179,7 @@ func checkHidePID() finding {
 			strings.Contains(line, "hidepid=0") || strings.Contains(line, "hidepid=off") {
 			continue
 		}
-		seen := slices.ContainsFunc(caps.All(), func(r caps.Right) bool { return r.Name == "CAP_SYS_PTRACE" && r.Has() })
+		seen := slices.ContainsFunc(caps.All(), func(r caps.Capability) bool { return r.Name == "CAP_SYS_PTRACE" && r.Has() })
 		f := finding{Check: "hidepid", OK: seen, Found: "/proc hides the processes of others"}
 		if !seen {
 			f.Do = "give CAP_SYS_PTRACE, or mount /proc with gid= of a group of this user"
@@ -188,7 +190,7 @@ func checkHidePID() finding {
 }
 
 // checkTracker is the proof of the others: it loads and attaches the real programs, the gate among them, and says
-// what the service keeps afterwards.
+// which capabilities the service keeps afterwards.
 func checkTracker(ctx context.Context) []finding {
 	t, err := tracker.Open(ctx, tracker.Config{
 		Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: "mcp"},

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// printable keeps text that a process chose, which may hold anything, from moving the cursor or
+// starting a new line.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}
+
+// escaped writes JSON such that it, too, holds nothing but what can be printed: encoding/json leaves some
+// control characters as they are, and those that turn the direction of text. Each Write must be whole
+// characters, as those of encoding/json and log/slog are.
+type escaped struct{ io.Writer }
+
+func (e escaped) Write(p []byte) (int, error) {
+	text := make([]byte, 0, len(p))
+	for _, r := range string(p) {
+		if r < utf8.RuneSelf && r != 0x7f || strconv.IsPrint(r) {
+			text = utf8.AppendRune(text, r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			text = fmt.Appendf(text, `\u%04x`, unit)
+		}
+	}
+	if _, err := e.Writer.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}

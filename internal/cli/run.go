@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+func newRun(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Serve: watch the binaries, and upgrade outdated servers when a new one lands",
+		Long: `Keeps track of the servers of this host, watches the binary that each names as its
+own, in whatever container, and signals every outdated server: at the start, when a
+complete new binary stands there, and when a server appears that is outdated. Of
+each install the first goes alone, and the others follow when it has upgraded; when
+one dies of it, nobody else is signalled. Runs until it is interrupted, and answers
+to status, events, pause, resume and trigger meanwhile.`,
+		Example: `  ebpf-upgrader run
+  ebpf-upgrader run --user alice --user bob --no-containers
+  ebpf-upgrader run --install-path /usr/local/bin/rag-rat --canary 3 --max-in-flight 10%`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.serve(cmd.Context(), cmd.Flags())
+		},
+	}
+	f := cmd.Flags()
+	a.opts.addInstallPaths(f)
+	a.opts.addRule(f)
+	a.opts.addSelection(f)
+	a.opts.addSelf(f)
+	a.opts.addSource(f)
+	a.opts.addSettle(f)
+	a.opts.addLimits(f, rollout.DefaultLimits().Canary)
+	a.opts.addRunDir(f)
+	a.opts.addSocket(f)
+	a.opts.addStateDir(f)
+	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
+	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install is watched that no server names any more")
+	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are looked at")
+	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", controller.DefaultMaxPlacesPerUser, "how many installs are watched for one user")
+	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
+	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")
+	f.StringVar(&a.opts.gate, "gate", daemon.GateAuto, "refuse the servers' own signals: auto (where the kernel takes the program), on (or fail), off")
+	f.DurationVar(&a.opts.auditEvery, "audit-every", 10*time.Minute, "time between audits of the kernel's map by a scan (bpf)")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, flags *pflag.FlagSet) error {
+	if err := errors.Join(a.checkedPaths(), a.needSelf()); err != nil {
+		return err
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	cfg.Chosen = daemon.Chosen{
+		Settle: flags.Changed("settle"), GroupHold: flags.Changed("group-hold"),
+		Hold: flags.Changed("hold"), QuietWithin: flags.Changed("quiet-within"),
+	}
+	if cfg.StateDir, err = a.opts.statePath(); err != nil {
+		return err
+	}
+	return daemon.Run(ctx, cfg)
+}
+
+// config is what the flags say. A flag that the command does not have is its zero value.
+func (a *app) config() (daemon.Config, error) {
+	o := &a.opts
+	signal := unix.SignalNum(o.signal)
+	if signal == 0 {
+		return daemon.Config{}, usageError("--signal %q: no such signal", o.signal)
+	}
+	return daemon.Config{
+		Log: a.log, Rule: o.rule(), Signal: signal, Self: selector.PID(o.self), InstallPaths: o.installPaths,
+		Source: o.source, MaxEntries: o.maxEntries, RingBytes: o.ringBytes, Gate: o.gate,
+		Settle: o.settle, Quiet: o.quiet, Limits: o.limits,
+		ScanEvery: o.scanEvery, AuditEvery: o.auditEvery, ForgetAfter: o.forgetAfter,
+		MaxPerUser: o.maxPerUser, MaxInstalls: o.maxInstalls,
+		Socket: o.socketPath(), RunDir: o.runPath(), MetricsListen: o.metrics,
+		Version: fullVersion(), Release: version, Revision: revision(), OwnProcess: a.ownProcess,
+	}, nil
+}
+
+func (o *options) rule() selector.Rule {
+	return selector.Rule{
+		Pattern:  selector.Pattern{Names: o.names, Subcommand: o.subcommand},
+		Variable: o.variable, Signal: o.signal, Selection: o.selection,
+	}
+}
+
+// checkedPaths rejects install paths that cannot be those of a server. Without any, each server is compared with the file
+// that it names itself.
+func (a *app) checkedPaths() error {
+	if problem := a.opts.installProblem(); len(a.opts.installPaths) > 0 && problem != "" {
+		return usageError("%s: give --install-path PATH", problem)
+	}
+	return nil
+}
+
+// onePath rejects more than one install path.
+func (a *app) onePath() error {
+	if len(a.opts.installPaths) > 1 {
+		return usageError("--install-path: give one: this command compares servers with one binary")
+	}
+	return nil
+}
+
+// needSelf rejects a number that no process has.
+func (a *app) needSelf() error {
+	if err := unix.Kill(int(a.opts.self), 0); errors.Is(err, unix.ESRCH) {
+		return usageError("--self %d: no such process", a.opts.self)
+	}
+	return nil
+}
+
+// errInterrupted is the error of a command that was interrupted.
+var errInterrupted = errors.New("interrupted")

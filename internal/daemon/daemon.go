@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/journal"
+	"ebpf-upgrader/internal/lock"
+	"ebpf-upgrader/internal/metrics"
+	"ebpf-upgrader/internal/quiet"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// Run serves until ctx ends, which is no error. It fails when another service serves the same.
+func Run(ctx context.Context, cfg Config) error {
+	signal.Ignore(syscall.SIGHUP) // there is no configuration to reload, and the end of a terminal does not end a service
+	held, err := acquire(&cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held.Release() }()
+	if err := CheckConflict(cfg.Rule.Names); err != nil {
+		return err
+	}
+	cfg.announce(held)
+	err = serve(ctx, cfg)
+	if ctx.Err() != nil { // an interruption is how a service ends, even before it serves
+		notifySystemd(cfg.Log, "STOPPING=1")
+		return nil
+	}
+	return err
+}
+
+// acquire locks what is to be served: the host as a whole, or some installs.
+func acquire(cfg *Config) (held *lock.Lock, err error) {
+	if len(cfg.InstallPaths) == 0 {
+		held, err = lock.AcquireHost(cfg.RunDir, cfg.Socket)
+	} else {
+		held, err = lock.AcquireAll(cfg.RunDir, cfg.InstallPaths, cfg.Socket)
+	}
+	if other, held := errors.AsType[*lock.HeldError](err); held {
+		return nil, fmt.Errorf("%s: %w: query that with status, or stop it first", cfg.served(), other)
+	}
+	return held, err
+}
+
+// service is one service with what it is built from.
+type service struct {
+	*controller.Service
+	host     *Host
+	refusals *refusals
+	server   *control.Server
+}
+
+// serve builds a service and runs it.
+func serve(stop context.Context, cfg Config) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // outlives stop: the service still reports which servers are outdated
+	defer cancel()
+	feed, counts := control.NewFeed(), metrics.New(cfg.Release, cfg.Revision)
+	h, err := attachHost(cfg)
+	if err != nil {
+		return err
+	}
+	h.scanned = counts.Scanned
+	// /proc stays open until the process ends: a check of an install may take as long as its file system does, and still
+	// use it.
+	defer h.closeSource()
+	if err := h.enableGate(); err != nil {
+		return err
+	}
+	if !h.gate.closed() {
+		h.cfg = h.cfg.hurried()
+	}
+	watched := watchInstalls(ctx, h)
+	defer watched.close()
+	defer keepOpened(ctx, &cfg, watched)()
+	if PIDNamespace() != HostNamespace {
+		h.cfg.Limits = yielding(h.cfg.Limits)
+	}
+	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}}
+	c := h.serviceConfig(ctx, watched, counts.Event)
+	closeState, err := openState(&cfg, &c)
+	if err != nil {
+		return err
+	}
+	defer closeState()
+	if !h.gate.closed() {
+		c.Prefers = h.watchesInstall
+	}
+	c.Observer = coverage{
+		observers{eventLog{cfg.Log}, feed, counts},
+		h.gate, s.refusals, len(cfg.InstallPaths) == 0,
+		func(err error) { cfg.Log.Warn("the gate covers a server that is not served", "error", err) },
+	}
+	s.Service = controller.NewService(c)
+	h.instrument(counts, watched, s.Service)
+	s.server = control.NewServer(s.controlConfig(feed, counts, watched))
+	return s.run(ctx, stop)
+}
+
+// controlConfig is what the control socket reads from.
+func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, watched *installs) control.Config {
+	h := s.host
+	return control.Config{
+		Service: s.Service, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
+		Gate:   func() (control.Gate, error) { return h.gate.status(s.refusals) },
+		Covers: h.gate.coversPID,
+		Info: control.Info{
+			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
+			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
+		},
+	}
+}
+
+// yielding are limits that let a service of the host go first, which may exist and cannot be seen from a PID namespace:
+// until its whole rollout is over. Its canaries take that long at most with the default limits; the last second is for the
+// others to exec. That its signals may be seen here is not enough: it may scan, and not see the servers of this namespace.
+func yielding(l rollout.Limits) rollout.Limits {
+	host := rollout.DefaultLimits()
+	l.Yield = host.QuietWithin + host.CanaryTimeout + 2*host.Hold + time.Second
+	l.RetryAfter += l.Yield
+	return l
+}
+
+// openState reads what the last process left: the journal, and an operator's pause. Where the journal cannot be read the
+// service does not start, because the last process may just have signalled any server.
+func openState(cfg *Config, c *controller.ServiceConfig) (done func(), err error) {
+	file, saved, err := journal.Open(cfg.RunDir, cfg.journalName())
+	switch {
+	case errors.Is(err, journal.ErrForeign):
+		cfg.Log.Warn("the journal of the last process is replaced", "error", err)
+	case err != nil:
+		return nil, err
+	}
+	pause := journal.NewPause(cfg.StateDir, cfg.journalName())
+	isPaused, err := pause.IsSet()
+	if err != nil {
+		cfg.Log.Warn("paused: it cannot be read whether an operator paused the service (ebpf-upgrader resume)", "error", err)
+	}
+	c.Journal, c.Saved, c.Paused, c.KeepPause = file, saved, isPaused, pause.Set
+	return func() { _ = file.Close() }, nil
+}
+
+// run runs the service, its control socket and the other listeners, until one of them or stop ends.
+func (s *service) run(ctx, stop context.Context) error {
+	h, cfg := s.host, &s.host.cfg
+	socket, err := control.Listen(cfg.Socket)
+	if errors.Is(err, control.ErrInUse) {
+		return fmt.Errorf("%w: give this one another --socket", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = socket.Close() }()
+	var outdated outdated
+	parts := []func(context.Context) error{
+		s.Run,
+		s.untilStopped(stop, &outdated),
+		func(ctx context.Context) error { return s.server.Serve(ctx, socket) },
+	}
+	if cfg.MetricsListen != "" {
+		public, err := net.Listen("tcp", cfg.MetricsListen)
+		if err != nil {
+			return marked{fmt.Errorf("--metrics-listen %q: %w", cfg.MetricsListen, err), ErrConfig}
+		}
+		parts = append(parts, func(ctx context.Context) error { return s.server.ServePublic(ctx, public) })
+	}
+	// Capabilities are given up on all threads. Once a process has been inspected, a thread may wait for that process
+	// without a bound.
+	if err := h.dropCapabilities(); err != nil {
+		return err
+	}
+	if err := h.seed(stop); err != nil {
+		return err
+	}
+	cfg.Log.Info("serving", "installs", cfg.served(), "source", h.Source(), "socket", cfg.Socket)
+	notifySystemd(cfg.Log, "READY=1")
+	parts = append(parts, func(ctx context.Context) error { return watchdog(ctx, cfg.Log, s.Service) })
+	err = together(ctx, parts...)
+	h.endGate(outdated)
+	return err
+}
+
+// together runs all parts until one ends, and then ends the others.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ends := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() {
+			defer cancel()
+			ends <- part(ctx)
+		}()
+	}
+	var errs []error
+	for range parts {
+		errs = append(errs, <-ends)
+	}
+	return errors.Join(errs...)
+}
+
+// serviceConfig is what every service of this program has in common.
+func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(selector.EventKind)) controller.ServiceConfig {
+	log := h.cfg.Log
+	c := controller.ServiceConfig{
+		Upgrader:         h.Upgrader(),
+		Limits:           h.cfg.Limits,
+		Source:           h,
+		Installs:         watched,
+		Paths:            h.cfg.InstallPaths,
+		ForgetAfter:      h.cfg.ForgetAfter,
+		MaxPerUser:       h.cfg.MaxPerUser,
+		MaxPlacesPerUser: h.cfg.MaxInstalls,
+		ScanEvery:        h.cfg.ScanEvery,
+	}
+	if h.cfg.Quiet > 0 {
+		c.Quiet = quiet.New(h.procfs, h.cfg.Quiet)
+	}
+	if h.tracker != nil {
+		c.Events = events(ctx, h.tracker, count, func(err error) { log.Error("the tracker ended", "error", err) })
+		c.ScanEvery = h.cfg.AuditEvery
+		c.Audit = func(ctx context.Context) error { return audit(ctx, h.tracker, log) }
+	}
+	return c
+}
+
+// Follow runs a service for one rollout: without a control socket, journal or gate, until ctx ends. Files with an answer
+// are not opened again.
+func (h *Host) Follow(ctx context.Context, answers []install.CachedCheck, observer controller.Observer) error {
+	watched := watchInstalls(ctx, h)
+	defer watched.close()
+	watched.hub.RestoreChecks(answers)
+	c := h.serviceConfig(ctx, watched, func(selector.EventKind) {})
+	c.Observer = observer
+	return controller.NewService(c).Run(ctx)
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/metrics"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/tracker"
+)
+
+// gate is the kernel program that refuses the servers' own signals. Gate is nil where there is none; reason says why.
+type gate struct {
+	*tracker.Gate
+	reason error
+}
+
+var (
+	errGateOff  = errors.New("off by --gate off")
+	errGateScan = fmt.Errorf("%w: it needs the kernel's tracker, and /proc is scanned", tracker.ErrGateUnavailable)
+)
+
+// WithoutGate is what threatens servers where there is no gate.
+const WithoutGate = "the servers' own signals reach all of a user's servers at once: a bad binary may end them all"
+
+// enableGate is called before the tracker is seeded, so that no candidate is tracked without being covered. It fails only
+// where the gate is demanded.
+func (h *Host) enableGate() error {
+	switch {
+	case h.cfg.Gate == GateOff:
+		h.gate.reason = errGateOff
+	case h.tracker == nil:
+		h.gate.reason = errGateScan
+	default:
+		h.gate.Gate, h.gate.reason = h.tracker.EnableGate()
+	}
+	switch {
+	case h.gate.Gate != nil:
+		h.cfg.Log.Info("gate active", "way", h.gate.Hook())
+	case h.cfg.Gate == GateOn:
+		return marked{fmt.Errorf("--gate on: %w (see doctor)", h.gate.reason), ErrUnavailable}
+	default:
+		h.cfg.Log.Warn("no gate", "error", h.gate.reason, "effect", WithoutGate)
+	}
+	return nil
+}
+
+// closed reports whether the gate refuses signals.
+func (g gate) closed() bool { return g.Gate != nil && g.Active() }
+
+func (g gate) coversPID(pid selector.PID) (active, covers bool, err error) {
+	if !g.closed() {
+		return false, false, nil
+	}
+	covers, err = g.Covers(pid)
+	return true, covers, err
+}
+
+// end lets every signal pass from now on.
+func (g gate) end() error {
+	if g.Gate == nil {
+		return nil
+	}
+	return g.Close()
+}
+
+// coverage is an observer that takes servers out of the gate that the service does not serve.
+type coverage struct {
+	controller.Observer
+	gate     gate
+	refusals *refusals
+	// learned says that every install is served that a server names. Only where the operator named the installs is a server
+	// of another install left out for good.
+	learned bool
+	failed  func(error)
+}
+
+// Round takes the verdicts. The inspection began took ago at most: what has exec'd since stays covered.
+func (c coverage) Round(reason controller.Reason, r controller.Report, took time.Duration) {
+	c.Observer.Round(reason, r, took)
+	if !c.gate.closed() {
+		return
+	}
+	if err := c.refusals.readNew(); err != nil {
+		c.Observer.Trouble(err)
+	}
+	began := time.Now().Add(-took)
+	for i := range r.Servers {
+		if err := c.cover(&r.Servers[i], began); err != nil {
+			c.failed(fmt.Errorf("take %d out of the gate: %w", r.Servers[i].PID, err))
+		}
+	}
+}
+
+func (c coverage) cover(s *controller.Server, began time.Time) error {
+	if c.serves(s.Verdict) {
+		return c.gate.Cover(s.PID)
+	}
+	return c.gate.Exempt(s.PID, began)
+}
+
+func (c coverage) serves(v selector.Verdict) bool {
+	switch v {
+	case selector.NotOurs, selector.NotMCP, selector.NotSelected:
+		return false
+	case selector.OtherInstall:
+		return c.learned
+	default:
+		return true
+	}
+}
+
+// maxRefusals is how many refusals status shows of those that the gate keeps.
+const maxRefusals = 16
+
+// status reads what status shows of the gate.
+func (g gate) status(r *refusals) (control.Gate, error) {
+	if !g.closed() {
+		reason := errors.New("ended")
+		if g.reason != nil {
+			reason = g.reason
+		}
+		return control.Gate{Reason: reason.Error(), Latest: []control.Refusal{}}, nil
+	}
+	stats, err := g.Stats()
+	latest, err2 := r.read()
+	status := control.Gate{Active: true, Way: g.Hook(), Refused: stats.Refused, Missed: stats.Missed, Latest: []control.Refusal{}}
+	status.Latest = append(status.Latest, latest[:min(len(latest), maxRefusals)]...)
+	return status, errors.Join(err, err2)
+}
+
+// metrics reads what the metrics show of it.
+func (g gate) metrics() (metrics.Gate, error) {
+	if !g.closed() {
+		return metrics.Gate{}, nil
+	}
+	stats, err := g.Stats()
+	return metrics.Gate{Active: true, Refused: stats.Refused, Missed: stats.Missed}, err
+}

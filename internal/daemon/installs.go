@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/procfs"
+	"ebpf-upgrader/selector"
+)
+
+// installs watches the installs of a service: those in other roots than its own through the processes that have these
+// roots. Its methods may be called concurrently.
+type installs struct {
+	hub         *install.Hub
+	procfs      *procfs.FS
+	credentials credentials
+	found       chan controller.Found
+	// wake says that something is pending.
+	wake chan struct{}
+	// onChange is called after each report of the hub. It must not block.
+	onChange func()
+
+	mu       sync.Mutex // guards the rest
+	watchers map[controller.Place]*install.Watcher
+	// pending is what is not reported yet, the latest of each install.
+	pending map[controller.Place]selector.Install
+	// members are the processes of each mount view that is not the service's own.
+	members map[selector.View]map[selector.Identity]bool
+}
+
+// watchInstalls begins to watch, and has every process that h inspects add its credentials. Changes are reported until ctx
+// ends. The caller must close what it returns.
+func watchInstalls(ctx context.Context, h *Host) *installs {
+	i := &installs{
+		hub: install.NewHub(h.cfg.Settle), procfs: h.procfs, found: make(chan controller.Found), wake: make(chan struct{}, 1), onChange: func() {},
+		watchers: make(map[controller.Place]*install.Watcher), pending: make(map[controller.Place]selector.Install),
+		members: make(map[selector.View]map[selector.Identity]bool),
+	}
+	h.learn = i.credentials.learn
+	go i.report(ctx)
+	return i
+}
+
+func (i *installs) close() { i.hub.Close() }
+
+// watching reads how the installs are watched.
+func (i *installs) watching() control.Watching {
+	s := i.hub.Stats()
+	return control.Watching{
+		Places: s.Paths, Watches: s.Watches, Polled: s.Polled, Stuck: s.Stuck, Refused: s.Refused, Overflows: s.Overflows,
+	}
+}
+
+// Watch implements the watcher of [controller.ServiceConfig].
+func (i *installs) Watch(p controller.Place) {
+	w := i.hub.Watch(i.path(p), func(found selector.Install) { i.put(p, found) })
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.watchers[p] = w
+}
+
+// Forget implements the watcher of [controller.ServiceConfig].
+func (i *installs) Forget(p controller.Place) {
+	i.mu.Lock()
+	w := i.watchers[p]
+	delete(i.watchers, p)
+	i.mu.Unlock()
+	if w != nil {
+		w.Close()
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.pending, p)
+}
+
+// Found implements the watcher of [controller.ServiceConfig].
+func (i *installs) Found() <-chan controller.Found { return i.found }
+
+// Check implements the watcher of [controller.ServiceConfig].
+func (i *installs) Check(p controller.Place) selector.Install {
+	i.mu.Lock()
+	w := i.watchers[p]
+	i.mu.Unlock()
+	if w == nil {
+		return selector.Install{Path: p.Path, State: selector.StateUnready, Detail: "is not watched"}
+	}
+	return w.Check()
+}
+
+// Sees implements the watcher of [controller.ServiceConfig].
+func (i *installs) Sees(v selector.View, id selector.Identity) {
+	if v == i.procfs.View() {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.members[v] == nil {
+		i.members[v] = make(map[selector.Identity]bool)
+		i.recheck(v)
+	}
+	i.members[v][id] = true
+}
+
+// recheck inspects the installs that could not be reached while no process had the view.
+func (i *installs) recheck(v selector.View) {
+	for p, w := range i.watchers {
+		if p.View == v {
+			w.Refresh()
+		}
+	}
+}
+
+// Ended implements the watcher of [controller.ServiceConfig].
+func (i *installs) Ended(v selector.View, id selector.Identity) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.members[v], id)
+	if len(i.members[v]) == 0 {
+		delete(i.members, v)
+	}
+}
+
+func (i *installs) put(p controller.Place, found selector.Install) {
+	i.mu.Lock()
+	i.pending[p] = found
+	i.mu.Unlock()
+	i.onChange()
+	select {
+	case i.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (i *installs) take() (controller.Found, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for p, found := range i.pending {
+		delete(i.pending, p)
+		return controller.Found{Place: p, Install: found}, true
+	}
+	return controller.Found{}, false
+}
+
+func (i *installs) report(ctx context.Context) {
+	for {
+		select {
+		case <-i.wake:
+		case <-ctx.Done():
+			return
+		}
+		for f, ok := i.take(); ok; f, ok = i.take() {
+			select {
+			case i.found <- f:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// path is the path of an install in its root.
+func (i *installs) path(p controller.Place) install.RootedPath {
+	path := install.RootedPath{Path: p.Path, Owner: p.Owner}
+	if p.View != (selector.View{}) { // else the operator named it
+		path.Credentials = func() []selector.Credentials { return i.credentials.of(p.Owner) }
+	}
+	if p.View != (selector.View{}) && p.View != i.procfs.View() {
+		path.Root = func() (int, error) { return i.root(p.View) }
+	}
+	return path
+}
+
+var errNoMember = errors.New("no process sees it any more")
+
+// root opens the root directory of a mount view through any process that has it.
+func (i *installs) root(v selector.View) (int, error) {
+	i.mu.Lock()
+	ids := make([]selector.Identity, 0, len(i.members[v]))
+	for id := range i.members[v] {
+		ids = append(ids, id)
+	}
+	i.mu.Unlock()
+	failure := errNoMember
+	for _, id := range ids {
+		fd, err := i.procfs.OpenRoot(id, v)
+		if err == nil {
+			return fd, nil
+		}
+		if !errors.Is(err, selector.ErrGone) {
+			failure = fmt.Errorf("open root of %d: %w", id.PID, err)
+		}
+	}
+	return -1, failure
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// eventLog writes each change of a server's state, each phase of a rollout, and the counted verdicts of a round that plans
+// signals.
+type eventLog struct {
+	log *slog.Logger
+}
+
+// Round implements [controller.Observer].
+func (l eventLog) Round(reason controller.Reason, r controller.Report, took time.Duration) {
+	for _, i := range r.Installs {
+		if i.State != selector.StateReady {
+			l.log.Warn("install not ready", "path", i.Path, "state", string(i.State), "detail", i.Detail)
+		}
+	}
+	level := slog.LevelDebug
+	if reason == controller.ReasonInstall || len(r.Plan) > 0 {
+		level = slog.LevelInfo
+	}
+	l.log.Log(context.Background(), level, "round", "reason", string(reason), "planned", len(r.Plan), "servers", Verdicts(r), "took", took)
+}
+
+// Rollout implements [controller.Observer].
+func (l eventLog) Rollout(r rollout.Report) {
+	level := slog.LevelInfo
+	if (r.Phase == rollout.PhaseHalted || r.Phase == rollout.PhaseFailed) && !r.Superseded {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, "rollout phase", "number", r.Number, "phase", string(r.Phase), "superseded", r.Superseded,
+		"path", r.Install.Path, "image", r.Install.Image.String(), "servers", Outcomes(r), "deaths", r.Deaths)
+}
+
+// Moved implements [controller.Observer].
+func (l eventLog) Moved(m rollout.Member, from rollout.State) {
+	level := slog.LevelInfo
+	switch m.State {
+	case rollout.Crashed, rollout.GaveUp:
+		level = slog.LevelWarn
+	case rollout.None, rollout.Pending, rollout.Skipped:
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "server state", "pid", m.PID, "uid", m.UID, "rollout", m.Rollout, "state", m.State.String(), "from", from.String(),
+		"attempt", m.Attempts, "by_other", m.ByOther, "verdict", m.Verdict.String(), "detail", m.Detail)
+}
+
+// Refused implements [controller.Observer].
+func (l eventLog) Refused(m rollout.Member, err error) {
+	l.log.Warn("not signalled", "pid", m.PID, "uid", m.UID, "error", err)
+}
+
+// Trouble implements [controller.Observer].
+func (l eventLog) Trouble(err error) {
+	l.log.Error("the service goes on after an error", "error", err)
+}
+
+// observers passes everything on to several observers, in their order.
+type observers []controller.Observer
+
+// Round implements [controller.Observer].
+func (all observers) Round(reason controller.Reason, r controller.Report, took time.Duration) {
+	for _, o := range all {
+		o.Round(reason, r, took)
+	}
+}
+
+// Rollout implements [controller.Observer].
+func (all observers) Rollout(r rollout.Report) {
+	for _, o := range all {
+		o.Rollout(r)
+	}
+}
+
+// Moved implements [controller.Observer].
+func (all observers) Moved(m rollout.Member, from rollout.State) {
+	for _, o := range all {
+		o.Moved(m, from)
+	}
+}
+
+// Refused implements [controller.Observer].
+func (all observers) Refused(m rollout.Member, err error) {
+	for _, o := range all {
+		o.Refused(m, err)
+	}
+}
+
+// Trouble implements [controller.Observer].
+func (all observers) Trouble(err error) {
+	for _, o := range all {
+		o.Trouble(err)
+	}
+}
