@@ -19,8 +19,8 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkAnIdleLook is what a way costs every 30 s.
-func BenchmarkAnIdleLook(b *testing.B) {
+// BenchmarkResync measures a check without an event, which each path has every 30 s.
+func BenchmarkResync(b *testing.B) {
 	h := newHub(0, eventsOnly())
 	defer h.Close()
 	h.meter = budget.NewMeter(budget.Limit{})

@@ -18,7 +18,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// opensOf counts how often a file is opened from now on, other than with O_PATH.
+// opensOf counts the opens of a file from now on, except those with O_PATH.
 func opensOf(t *testing.T, path string) (count func() int) {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
@@ -40,7 +40,7 @@ func opensOf(t *testing.T, path string) (count func() int) {
 	}
 }
 
-// old has the file stand unchanged for longer than a tick of its file system's clock.
+// old waits until the file has not changed for more than a clock tick of its file system.
 func old(t *testing.T, path string) {
 	t.Helper()
 	s := inspector{cache: newCache()}
@@ -54,7 +54,9 @@ func old(t *testing.T, path string) {
 	}
 }
 
-func eagerly() intervals { return intervals{resync: 5 * time.Millisecond, retry: 5 * time.Millisecond} }
+func rapidIntervals() intervals {
+	return intervals{resync: 5 * time.Millisecond, retry: 5 * time.Millisecond}
+}
 
 func TestHub_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	t.Parallel()
@@ -62,7 +64,7 @@ func TestHub_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	must(t, os.WriteFile(path, static().bytes()[:100], 0o755))
 	old(t, path)
 	opens := opensOf(t, path)
-	w := unwatched(t, shortSettle, eagerly(), RootedPath{Path: path})
+	w := notStarted(t, shortSettle, rapidIntervals(), RootedPath{Path: path})
 	for range 20 {
 		w.now(func() { w.start(time.Now()) })
 		if n := opens(); n != 1 {
@@ -75,7 +77,7 @@ func TestHub_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	}
 }
 
-func TestHub_SecondPlaceOfAFile_OpensNothing(t *testing.T) {
+func TestHub_SecondPathOfFile_OpensNothing(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	old(t, path)
@@ -91,8 +93,8 @@ func TestHub_SecondPlaceOfAFile_OpensNothing(t *testing.T) {
 	}
 }
 
-// TestHub_RememberedAnswers_OpensNothing: what an earlier process has opened, in a file between the two.
-func TestHub_RememberedAnswers_OpensNothing(t *testing.T) {
+// The results of an earlier process are in a file.
+func TestHub_RestoredChecks_OpensNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	interpreter := put(t, filepath.Join(dir, "in\xfft"), static().bytes())
@@ -131,15 +133,15 @@ func TestHub_OpenForWriting_IsOpenedAgainWhenClosed(t *testing.T) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	must(t, err)
 	opens := opensOf(t, path)
-	var looks atomic.Int64
-	w := watchingWay(t, shortSettle, eagerly(), RootedPath{Path: path, Root: func() (int, error) {
-		looks.Add(1)
+	var wakeups atomic.Int64
+	w := watchPath(t, shortSettle, rapidIntervals(), RootedPath{Path: path, Root: func() (int, error) {
+		wakeups.Add(1)
 		return unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}})
 	awaitState(t, w, selector.StateUnready, "is open for writing")
-	for begin, deadline := looks.Load(), time.Now().Add(patience); looks.Load() < begin+20; time.Sleep(time.Millisecond) {
+	for begin, deadline := wakeups.Load(), time.Now().Add(testTimeout); wakeups.Load() < begin+20; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("within %s the watcher did not look 20 times more", patience)
+			t.Fatalf("within %s there were not 20 checks more", testTimeout)
 		}
 	}
 	if n := opens(); n != 1 {
@@ -149,7 +151,7 @@ func TestHub_OpenForWriting_IsOpenedAgainWhenClosed(t *testing.T) {
 	awaitState(t, w, selector.StateReady, "")
 }
 
-func TestAnswers_OneUserHasMany_OthersStay(t *testing.T) {
+func TestCache_OneUserHasMany_OthersStay(t *testing.T) {
 	t.Parallel()
 	a := newCache()
 	of := func(ino uint64) cacheKey { return cacheKey{version: version{Image: selector.Image{Ino: ino}}} }
@@ -159,12 +161,12 @@ func TestAnswers_OneUserHasMany_OthersStay(t *testing.T) {
 		_, _, _ = a.get(of(i+2), 2, reported)
 	}
 	if len(a.all) > maxCached || a.all[of(1)] == nil {
-		t.Errorf("%d answers, that of the other user is kept: %t", len(a.all), a.all[of(1)] != nil)
+		t.Errorf("%d entries, that of the other user is kept: %t", len(a.all), a.all[of(1)] != nil)
 	}
 }
 
-// TestGlance_AnyFile_OpensNothing: it says that the content was not read.
-func TestGlance_AnyFile_OpensNothing(t *testing.T) {
+// The detail of the install is that the content was not read.
+func TestStat_AnyFile_OpensNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, c := range map[string]struct {
@@ -187,9 +189,8 @@ func TestGlance_AnyFile_OpensNothing(t *testing.T) {
 	}
 }
 
-// TestWay_UserMayNotSearch_OpensNothing: neither the file nor the folder is opened or watched, until the folder's mode
-// lets the user in.
-func TestWay_UserMayNotSearch_OpensNothing(t *testing.T) {
+// Neither the file nor the directory is opened or watched until the mode of the directory lets the user in.
+func TestPath_UserMayNotSearch_OpensNothing(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	root, path := installed(t)
@@ -205,12 +206,12 @@ func TestWay_UserMayNotSearch_OpensNothing(t *testing.T) {
 	must(t, os.Chmod(filepath.Dir(root), 0o755))
 	must(t, os.Chmod(root, 0o755))
 	stranger := selector.Credentials{UID: 4000, GID: 4000}
-	w := watchingWay(t, shortSettle, eventsOnly(), as(stranger))
+	w := watchPath(t, shortSettle, eventsOnly(), as(stranger))
 	awaitState(t, w, selector.StateUnready, "uid 4000 may not search "+home)
-	awaitState(t, watchingWay(t, shortSettle, eventsOnly(), as()), selector.StateUnready, errUnknownUser.Error())
+	awaitState(t, watchPath(t, shortSettle, eventsOnly(), as()), selector.StateUnready, errUnknownUser.Error())
 	must(t, os.Chtimes(path, time.Now(), time.Now()))
 	if i := w.Check(); i.State != selector.StateUnready || i.Known() {
-		t.Errorf("it is told of %+v", i)
+		t.Errorf("reported %+v", i)
 	}
 	if n := opens(); n > 0 {
 		t.Errorf("the file was opened %d times", n)
@@ -218,7 +219,7 @@ func TestWay_UserMayNotSearch_OpensNothing(t *testing.T) {
 	w.hub.notify.mu.Lock()
 	for _, spot := range w.hub.notify.watches {
 		if spot.names["prog"] != nil {
-			t.Error("the folder is watched")
+			t.Error("the directory is watched")
 		}
 	}
 	w.hub.notify.mu.Unlock()
@@ -226,8 +227,8 @@ func TestWay_UserMayNotSearch_OpensNothing(t *testing.T) {
 	awaitState(t, w, selector.StateReady, "")
 }
 
-// TestPrograms_Interpreter_IsWhatDecidesTheExec: whether a user may exec it.
-func TestPrograms_Interpreter_IsWhatDecidesTheExec(t *testing.T) {
+// Mode and owner of an interpreter decide whether a user may exec it.
+func TestPrograms_Interpreter_HasModeAndOwner(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	dir := t.TempDir()

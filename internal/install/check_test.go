@@ -34,7 +34,7 @@ func requireUnready(t *testing.T, i selector.Install, detail string) {
 	}
 }
 
-// scripts makes n scripts, each of which has the one before as its interpreter, and the first last.
+// scripts makes n scripts: each has the one before as its interpreter, and the first has last.
 func scripts(t *testing.T, dir string, n int, last string) string {
 	t.Helper()
 	for i := range n {
@@ -43,9 +43,8 @@ func scripts(t *testing.T, dir string, n int, last string) string {
 	return last
 }
 
-// TestCheckAgreesWithTheKernel execs each file as well. The programs are of zeros and crash at once,
-// which is no concern here: the exec succeeded.
-func TestCheckAgreesWithTheKernel(t *testing.T) {
+// Each file is also exec'd. The programs consist of zeros and crash at once, but the exec has succeeded.
+func TestCheck_AnyFile_AgreesWithTheKernel(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(name string, content string) string { return put(t, filepath.Join(dir, name), []byte(content)) }
@@ -62,8 +61,8 @@ func TestCheckAgreesWithTheKernel(t *testing.T) {
 		{"script without a newline", file("no-newline", "#!"+binary), ""},
 		{"script of a dynamic program", file("of-dynamic", "#!"+dyn+"\n"), ""},
 		{"five scripts", scripts(t, dir, 5, dyn), ""},
-		{"six scripts", scripts(t, dir, 6, dyn), "too many scripts"},
-		{"loop of scripts", file("loop", "#!"+filepath.Join(dir, "loop")+"\n"), "too many scripts"},
+		{"six scripts", scripts(t, dir, 6, dyn), "too many nested scripts"},
+		{"loop of scripts", file("loop", "#!"+filepath.Join(dir, "loop")+"\n"), "too many nested scripts"},
 		{"loader missing", file("no-loader", string(dynamic("/nowhere/ld.so").bytes())), `interpreter "/nowhere/ld.so": no such file`},
 		{"loader a directory", file("dir-loader", string(dynamic(dir).bytes())), "is a directory"},
 		{"loader a script", file("script-loader", string(dynamic(file("ld", "#!"+binary+"\n")).bytes())), "neither an ELF nor a script"},
@@ -93,14 +92,14 @@ func TestCheckAgreesWithTheKernel(t *testing.T) {
 				requireReady(t, i)
 			}
 			if (err == nil) != (c.unready == "") {
-				t.Errorf("the kernel's answer to an exec of %q is %v", c.path, err)
+				t.Errorf("an exec of %q: %v", c.path, err)
 			}
 		})
 	}
 }
 
-// What follows the kernel would exec, or might under an emulator: the process dies later.
-func TestCheckRefusesWhatWouldDieAfterTheExec(t *testing.T) {
+// The kernel would exec these files, or might under an emulator. The process dies later.
+func TestCheck_DiesAfterExec_IsUnready(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	other := static()
@@ -129,7 +128,7 @@ func TestCheckRefusesWhatWouldDieAfterTheExec(t *testing.T) {
 	}
 }
 
-func TestCheckNamesTheInterpreters(t *testing.T) {
+func TestCheck_ReadyFile_NamesInterpreters(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	loader := put(t, filepath.Join(dir, "loader"), static().bytes())
@@ -148,18 +147,18 @@ func TestCheckNamesTheInterpreters(t *testing.T) {
 	}
 }
 
-func TestCheckTakesRealPrograms(t *testing.T) {
+func TestCheck_RealProgram_IsReady(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
 	must(t, err)
 	for _, path := range []string{self, "/bin/sh"} {
 		requireReady(t, Check(RootedPath{Path: path}))
 	}
-	// Through a magic link, the path means something else for each who follows it.
+	// A magic link leads each process to another file.
 	requireUnready(t, Check(RootedPath{Path: "/proc/self/exe"}), "too many levels of symbolic links")
 }
 
-func TestCheckTellsMissingFromUnready(t *testing.T) {
+func TestCheck_NoFile_IsMissing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := put(t, filepath.Join(dir, "file"), static().bytes())
@@ -176,9 +175,8 @@ func TestCheckTellsMissingFromUnready(t *testing.T) {
 	}
 }
 
-// TestCheckOpensNothingButRegularFiles asks the kernel whether anything was opened, which an O_PATH
-// open does not count as.
-func TestCheckOpensNothingButRegularFiles(t *testing.T) {
+// inotify reports each open, except those with O_PATH.
+func TestCheck_SpecialFile_IsNotOpened(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	fifo, socket := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
@@ -206,14 +204,14 @@ func TestCheckOpensNothingButRegularFiles(t *testing.T) {
 		}
 	}
 	if !opened(script) {
-		t.Error("a script was not opened, or the kernel does not say so: this test proves nothing")
+		t.Error("no event for the open of a script: the test proves nothing")
 	}
 	for _, path := range []string{fifo, socket, "/dev/null", script} {
 		requireUnready(t, Check(RootedPath{Path: path}), "is not a regular file")
 	}
 }
 
-func TestCheckExecutesNothing(t *testing.T) {
+func TestCheck_Script_ExecutesNothing(t *testing.T) {
 	t.Parallel()
 	trace := filepath.Join(t.TempDir(), "trace")
 	path := put(t, filepath.Join(t.TempDir(), "script"), []byte("#!/bin/sh\necho > "+trace+"\n"))

@@ -17,7 +17,7 @@ func interpret(content []byte, arch string) (string, error) {
 	return elfInterpreter(bytes.NewReader(content), int64(len(content)), arch)
 }
 
-func TestAnELFIsForOneArchitectureOnly(t *testing.T) {
+func TestELF_OtherArchitecture_IsRefused(t *testing.T) {
 	t.Parallel()
 	for arch, m := range machines {
 		for _, kind := range []elf.Type{elf.ET_EXEC, elf.ET_DYN} {
@@ -38,7 +38,7 @@ func TestAnELFIsForOneArchitectureOnly(t *testing.T) {
 	}
 }
 
-func TestEveryTruncationIsSeen(t *testing.T) {
+func TestELF_Truncated_IsRefused(t *testing.T) {
 	t.Parallel()
 	for arch, m := range machines {
 		content := program{machine: m, kind: elf.ET_DYN, interpreter: "/lib/ld.so", code: 16}.bytes()
@@ -50,7 +50,7 @@ func TestEveryTruncationIsSeen(t *testing.T) {
 	}
 }
 
-// broken changes one field of a sound ELF for amd64 with an interpreter.
+// broken changes one field of a valid ELF for amd64 with an interpreter.
 func broken(change func(h *elf.Header64, interp, load *elf.Prog64)) []byte {
 	content := program{machine: machines["amd64"], kind: elf.ET_DYN, interpreter: "/lib/ld.so", code: 16}.bytes()
 	var h elf.Header64
@@ -63,7 +63,7 @@ func broken(change func(h *elf.Header64, interp, load *elf.Prog64)) []byte {
 	return content
 }
 
-func TestABrokenELFIsRefusedWithItsReason(t *testing.T) {
+func TestELF_BrokenField_IsRefusedWithReason(t *testing.T) {
 	t.Parallel()
 	type prog = elf.Prog64
 	cases := []struct {
@@ -98,14 +98,14 @@ func TestABrokenELFIsRefusedWithItsReason(t *testing.T) {
 	}
 }
 
-func TestTheFirstOfTwoInterpretersCounts(t *testing.T) {
+func TestELF_TwoInterpreters_FirstCounts(t *testing.T) {
 	t.Parallel()
 	var segments [3]elf.Prog64
 	content := broken(func(h *elf.Header64, interp, load *elf.Prog64) {
 		segments = [3]elf.Prog64{*interp, *interp, *load}
 		segments[1].Off += 4 // "/ld.so"
 		segments[1].Filesz -= 4
-		h.Phoff, h.Phnum = 64+2*56+11+16, 3 // behind everything else
+		h.Phoff, h.Phnum = 64+2*56+11+16, 3 // behind all other parts
 	})
 	content, _ = binary.Append(content, binary.LittleEndian, segments)
 	if interpreter, err := interpret(content, "amd64"); interpreter != "/lib/ld.so" || err != nil {
@@ -113,8 +113,8 @@ func TestTheFirstOfTwoInterpretersCounts(t *testing.T) {
 	}
 }
 
-// A program whose last segment is all zeros (.bss) may have it begin behind the end of the file.
-func TestASegmentWithNothingInTheFileMayLieAnywhere(t *testing.T) {
+// The last segment of a program may be all zeros (.bss), and begin behind the end of the file.
+func TestELF_EmptySegment_MayBeAnywhere(t *testing.T) {
 	t.Parallel()
 	content := broken(func(_ *elf.Header64, interp, _ *elf.Prog64) {
 		interp.Type, interp.Off, interp.Filesz = uint32(elf.PT_LOAD), 1<<40, 0
@@ -124,7 +124,7 @@ func TestASegmentWithNothingInTheFileMayLieAnywhere(t *testing.T) {
 	}
 }
 
-// FuzzELFHeader holds what is accepted against debug/elf, and against the file cut short.
+// FuzzELFHeader compares accepted files with debug/elf, and with the file cut short.
 func FuzzELFHeader(f *testing.F) {
 	for arch, m := range machines {
 		f.Add(program{machine: m, kind: elf.ET_DYN, interpreter: "/lib/ld.so", code: 4}.bytes(), arch)
@@ -139,7 +139,7 @@ func FuzzELFHeader(f *testing.F) {
 			return
 		}
 		if again, err := interpret(append(bytes.Clone(content), 0), arch); err != nil || again != interpreter {
-			t.Fatalf("with one more byte behind: %q, %v; want %q", again, err, interpreter)
+			t.Fatalf("with one byte more: %q, %v; want %q", again, err, interpreter)
 		}
 		requireLikeDebugELF(t, content, arch, interpreter)
 	})
@@ -149,7 +149,7 @@ func requireLikeDebugELF(t *testing.T, content []byte, arch, interpreter string)
 	t.Helper()
 	file, err := elf.NewFile(bytes.NewReader(withoutSections(content)))
 	if err != nil {
-		return // it also looks at what exec does not
+		return // it also checks what exec does not
 	}
 	if (machine{file.Machine, file.Class, file.Data}) != machines[arch] {
 		t.Fatalf("accepted as %s, is %s, %s, %s", arch, file.Machine, file.Class, file.Data)
@@ -169,7 +169,7 @@ func requireLikeDebugELF(t *testing.T, content []byte, arch, interpreter string)
 	}
 }
 
-// withoutSections clears what debug/elf asks for, and exec does not.
+// withoutSections clears the fields that debug/elf checks and exec does not.
 func withoutSections(content []byte) []byte {
 	content = bytes.Clone(content)
 	var order binary.ByteOrder = binary.LittleEndian

@@ -12,11 +12,11 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestAFileThatIsWrittenInPlaceIsUnreadyMeanwhile covers a new file and one that was told as ready.
-func TestAFileThatIsWrittenInPlaceIsUnreadyMeanwhile(t *testing.T) {
+// The file is a new one, and then one that was reported as ready.
+func TestInPlace_DuringWrite_IsUnready(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	content := static().bytes()
 	image := imageOf(t, path)
 	awaitReady(t, w, image)
@@ -35,11 +35,11 @@ func TestAFileThatIsWrittenInPlaceIsUnreadyMeanwhile(t *testing.T) {
 	}
 }
 
-// TestWritingToAReadyFileIsToldBeforeItSettles has a settle time that no test waits for.
-func TestWritingToAReadyFileIsToldBeforeItSettles(t *testing.T) {
+// The settle time is longer than the test.
+func TestInPlace_ReadyFile_IsUnreadyAtOnce(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := unwatched(t, never, eventsOnly(), RootedPath{Path: path})
+	w := notStarted(t, never, eventsOnly(), RootedPath{Path: path})
 	w.now(func() { w.rewatch(); w.reportChange(w.inspect()) })
 	go w.run()
 	awaitReady(t, w, imageOf(t, path))
@@ -51,12 +51,12 @@ func TestWritingToAReadyFileIsToldBeforeItSettles(t *testing.T) {
 	awaitState(t, w, selector.StateUnready, "is open for writing")
 }
 
-func TestAWriterWithAnotherNameOfTheFileIsSeen(t *testing.T) {
+func TestInPlace_WriterByOtherName_IsReported(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
 	other := filepath.Join(root, "other")
 	must(t, os.Link(path, other))
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	awaitReady(t, w, imageOf(t, path))
 	f, err := os.OpenFile(other, os.O_WRONLY|os.O_APPEND, 0)
 	must(t, err)

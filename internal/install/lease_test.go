@@ -15,9 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestCheckFindsWhoeverWrites needs no parallel tests beside it: a child that they fork has the file
-// open until it has exec'd.
-func TestCheckFindsWhoeverWrites(t *testing.T) {
+// No other test may run at the same time: a child that it forks has the file open until its exec.
+func TestCheck_OpenForWriting_IsUnready(t *testing.T) {
 	dir := t.TempDir()
 	path := put(t, filepath.Join(dir, "file"), static().bytes())
 	script := put(t, filepath.Join(dir, "script"), []byte("#!"+path+"\n"))
@@ -30,8 +29,8 @@ func TestCheckFindsWhoeverWrites(t *testing.T) {
 		must(t, f.Close())
 		requireReady(t, Check(RootedPath{Path: path}))
 	}
-	// Not where the tests' folders may lie on overlayfs, as in a container: there a file that was closed
-	// and is still mapped for writing is not told from others.
+	// Not on overlayfs, where the test directory may be in a container: there a closed file with a writable mapping looks like any
+	// other.
 	shm, err := os.MkdirTemp("/dev/shm", "install-test-")
 	must(t, err)
 	defer func() { _ = os.RemoveAll(shm) }()
@@ -46,9 +45,8 @@ func TestCheckFindsWhoeverWrites(t *testing.T) {
 	requireReady(t, Check(RootedPath{Path: path}))
 }
 
-// TestALeaseThatIsBrokenDoesNoHarm breaks one for real; the kernel sends SIGIO for it to this process,
-// which without a handler would be its end.
-func TestALeaseThatIsBrokenDoesNoHarm(t *testing.T) {
+// The test breaks a lease. The kernel sends SIGIO to this process, which would end it without a handler.
+func TestLease_Broken_DoesNoHarm(t *testing.T) {
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	f, err := os.Open(path)
 	must(t, err)
@@ -56,16 +54,15 @@ func TestALeaseThatIsBrokenDoesNoHarm(t *testing.T) {
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	must(t, err)
 	if fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); !errors.Is(err, unix.EWOULDBLOCK) {
-		t.Errorf("opening a leased file for writing gave %d, %v, want %v", fd, err, unix.EWOULDBLOCK)
+		t.Errorf("open of a leased file for writing = %d, %v, want %v", fd, err, unix.EWOULDBLOCK)
 	}
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
 	must(t, err)
 	requireReady(t, Check(RootedPath{Path: path}))
 }
 
-// asNobody runs f in a thread that has neither root's rights on files nor CAP_LEASE. The thread ends
-// with f, for it stays locked.
-func asNobody(t *testing.T, f func()) {
+// asUnprivileged runs f in a thread without root's permissions and without CAP_LEASE. The thread stays locked, and ends with f.
+func asUnprivileged(t *testing.T, f func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("REQUIRE_BPF") == "1" {
@@ -76,7 +73,7 @@ func asNobody(t *testing.T, f func()) {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := becomeNobody()
+		err := dropPrivileges()
 		if err == nil {
 			f()
 		}
@@ -85,8 +82,8 @@ func asNobody(t *testing.T, f func()) {
 	must(t, <-done)
 }
 
-// becomeNobody concerns the calling thread only: the raw system calls are not spread to the others.
-func becomeNobody() error {
+// dropPrivileges changes the calling thread only: raw system calls do not apply to the other threads.
+func dropPrivileges() error {
 	const nobody = 65534
 	if _, _, errno := syscall.RawSyscall(unix.SYS_SETFSUID, nobody, 0, 0); errno != 0 {
 		return errno
@@ -96,7 +93,7 @@ func becomeNobody() error {
 	return unix.Capset(&header, &none[0])
 }
 
-func TestWithoutALeaseTheRestIsStillChecked(t *testing.T) {
+func TestLease_Refused_RestIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Chmod(filepath.Dir(dir), 0o755))
 	path := put(t, filepath.Join(dir, "file"), static().bytes())
@@ -104,7 +101,7 @@ func TestWithoutALeaseTheRestIsStillChecked(t *testing.T) {
 	hidden := filepath.Join(dir, "hidden")
 	putMode(t, hidden, static().bytes(), 0o711)
 	must(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
-	asNobody(t, func() {
+	asUnprivileged(t, func() {
 		requireReady(t, check(RootedPath{Path: path}, newCache()))
 		requireUnready(t, check(RootedPath{Path: cut}, newCache()), "is truncated")
 		requireUnready(t, check(RootedPath{Path: hidden}, newCache()), "permission denied")
@@ -115,7 +112,7 @@ func TestWithoutALeaseTheRestIsStillChecked(t *testing.T) {
 			_ = f.Close()
 		}
 		if !errors.Is(err, unix.EACCES) {
-			t.Errorf("a lease on the file of another user gave %v: this test proves nothing", err)
+			t.Errorf("a lease on the file of another user: %v: the test proves nothing", err)
 		}
 	})
 }

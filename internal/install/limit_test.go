@@ -14,12 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limited is set in the child that TestWithTooFewWatchesItLooksRegularly starts.
+// limited is set in the child process of TestHub_NoWatches_Polls.
 const limited = "INSTALL_TEST_LIMITED"
 
-// TestWithTooFewWatchesItLooksRegularly runs itself in a user namespace of its own, whose limits
-// concern nobody else.
-func TestWithTooFewWatchesItLooksRegularly(t *testing.T) {
+// The test runs itself in a user namespace, which has limits of its own.
+func TestHub_NoWatches_Polls(t *testing.T) {
 	if os.Getenv(limited) == "1" {
 		watchWithoutWatches(t)
 		return
@@ -48,19 +47,19 @@ func TestWithTooFewWatchesItLooksRegularly(t *testing.T) {
 func watchWithoutWatches(t *testing.T) {
 	root, path := installed(t)
 	must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", []byte("0"), 0o644))
-	w := watching(t, path, intervals{resync: never, retry: shortSettle})
+	w := watchFile(t, path, intervals{resync: never, retry: shortSettle})
 	awaitReady(t, w, imageOf(t, path))
 	if s := w.hub.Stats(); s.Refused == 0 || s.Watches > 0 || s.Polled != 1 {
-		t.Errorf("without any watch to be had: %+v", s)
+		t.Errorf("without watches: %+v", s)
 	}
 	awaitReady(t, w, replace(t, path, static().bytes()))
 	must(t, os.RemoveAll(root+"/opt"))
 	awaitState(t, w, "missing", "")
 	must(t, os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0o644))
-	w = watching(t, path, intervals{resync: never, retry: shortSettle})
+	w = watchFile(t, path, intervals{resync: never, retry: shortSettle})
 	awaitState(t, w, "missing", "")
 	if s := w.hub.Stats(); w.hub.notify.file != nil || s.Polled != 1 {
-		t.Errorf("without an instance to be had: %+v", s)
+		t.Errorf("without an instance: %+v", s)
 	}
 	mkdir(t, root, "opt", "bin")
 	awaitReady(t, w, replace(t, path, static().bytes()))

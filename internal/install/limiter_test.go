@@ -21,7 +21,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// mountSilent is a folder on a file system that never answers.
+// mountSilent is a directory on a file system that never answers.
 func mountSilent(t *testing.T) string {
 	t.Helper()
 	needRoot(t)
@@ -32,9 +32,8 @@ func mountSilent(t *testing.T) string {
 	return dir
 }
 
-// TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly: one user names a hundred files there, another one
-// has his own looked at as ever.
-func TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly(t *testing.T) {
+// One user has a hundred paths there. The path of another user is checked as usual.
+func TestHub_SilentFileSystem_DelaysItsUserOnly(t *testing.T) {
 	t.Parallel()
 	silent := mountSilent(t)
 	_, path := installed(t)
@@ -43,17 +42,17 @@ func TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly(t *testing.T) {
 	var last *Watcher
 	for i := range 100 {
 		last = h.Watch(RootedPath{Path: fmt.Sprintf("%s/%d", silent, i), Owner: hostile}, func(i selector.Install) {
-			t.Errorf("told of a file that cannot be seen: %+v", i)
+			t.Errorf("reported a file that cannot be read: %+v", i)
 		})
 	}
-	w := &watched{said: make(chan selector.Install, 1)}
+	w := &watched{reports: make(chan selector.Install, 1)}
 	w.Watcher = h.Watch(RootedPath{Path: path, Owner: other}, w.put)
 	awaitReady(t, w, imageOf(t, path))
 	awaitReady(t, w, replace(t, path, static().bytes()))
 	requireUnready(t, last.Check(), "the file system does not answer")
 	requireReady(t, w.Check())
 	eventually(t, "all that wait are shown", func() bool { return h.Stats().Stuck == 100 })
-	h.Close() // which does not wait
+	h.Close() // does not block
 	if s := h.Stats(); s.Paths != 0 {
 		t.Errorf("after the end: %+v", s)
 	}
@@ -61,14 +60,14 @@ func TestAFileSystemThatNeverAnswersHoldsUpItsUserOnly(t *testing.T) {
 	requireUnready(t, settled(t.Context(), silent+"/prog", time.Second), "the file system does not answer")
 }
 
-// unpolledVariable has a test look at the file that it names, in a process that may stand still.
+// unpolledVariable has a test check the file that it names, in a process that may hang.
 const unpolledVariable = "INSTALL_UNPOLLED"
 
-// TestAFileThatNobodyPollsHoldsUpNobody: the Go runtime asks whether a file can be polled with all that it does
-// waiting for the answer. So those who look are another process: this one answers the kernel.
-func TestAFileThatNobodyPollsHoldsUpNobody(t *testing.T) {
+// While the Go runtime asks whether a file can be polled, no goroutine runs. So a process of its own checks the file, and this
+// one answers the kernel.
+func TestCheck_FileWithoutPoll_DoesNotBlock(t *testing.T) {
 	if file := os.Getenv(unpolledVariable); file != "" {
-		lookBesideUnpolled(t, file)
+		checkBesideUnpolled(t, file)
 		return
 	}
 	t.Parallel()
@@ -77,15 +76,15 @@ func TestAFileThatNobodyPollsHoldsUpNobody(t *testing.T) {
 	release, err := testfleet.MountUnpolled(dir)
 	must(t, err)
 	release = sync.OnceValue(release)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testTimeout)
 	defer cancel()
 	self, err := os.Executable()
 	must(t, err)
 	cmd := exec.CommandContext(ctx, self, "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), unpolledVariable+"="+filepath.Join(dir, testfleet.Unpolled))
-	cmd.Cancel = func() error { return errors.Join(cmd.Process.Kill(), release()) } // one that waits does not end before
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("who looks at it: %v\n%s", errors.Join(err, ctx.Err()), said)
+	cmd.Cancel = func() error { return errors.Join(cmd.Process.Kill(), release()) } // a blocked process ends after the release only
+	if reports, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("the process that checks it: %v\n%s", errors.Join(err, ctx.Err()), reports)
 	}
 	must(t, release())
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -95,12 +94,12 @@ func TestAFileThatNobodyPollsHoldsUpNobody(t *testing.T) {
 	}
 }
 
-// lookBesideUnpolled has one user name the file, and another one his own.
-func lookBesideUnpolled(t *testing.T, file string) {
+// checkBesideUnpolled has one user with a path to the file, and another user with a path to a file of their own.
+func checkBesideUnpolled(t *testing.T, file string) {
 	_, path := installed(t)
 	h := newHub(shortSettle, eventsOnly())
 	watch := func(path string, owner uint32) *watched {
-		w := &watched{said: make(chan selector.Install, 1)}
+		w := &watched{reports: make(chan selector.Install, 1)}
 		w.Watcher = h.Watch(RootedPath{Path: path, Owner: owner}, w.put)
 		return w
 	}
@@ -110,7 +109,7 @@ func lookBesideUnpolled(t *testing.T, file string) {
 		awaitReady(t, other, replace(t, path, static().bytes()))
 		eventually(t, "a check has its answer in time", func() bool { return other.Check().State == selector.StateReady })
 	}
-	awaitState(t, hostile, selector.StateReady, "") // so it was opened, and read
+	awaitState(t, hostile, selector.StateReady, "") // it was opened and read
 	awaitReady(t, other, replace(t, path, static().bytes()))
 	h.Close()
 	if s := h.Stats(); s.Paths != 0 {

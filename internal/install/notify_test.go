@@ -5,7 +5,6 @@
 package install
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,74 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 )
 
-// quiet is a Watcher whose notifier nobody reads but the test.
-type quiet struct {
-	*Watcher
-	t *testing.T
-}
-
-func following(t *testing.T, path string) *quiet {
-	t.Helper()
-	q := unbegun(t, RootedPath{Path: path})
-	q.now((*Watcher).rewatch)
-	return q
-}
-
-func unbegun(t *testing.T, path RootedPath) *quiet {
-	t.Helper()
-	h := &Hub{
-		settle: shortSettle, intervals: eventsOnly(), notify: newNotifier(), started: time.Now(), cache: newCache(),
-		meter: budget.NewMeter(checkLimit()), watchers: make(map[*Watcher]bool), users: make(map[uint32]*userBudget),
-	}
-	t.Cleanup(h.Close)
-	return &quiet{h.newWatcher(path, func(selector.Install) {}), t}
-}
-
-// now does what the goroutine does when a file is to be looked at.
-func (q *quiet) now(act func(w *Watcher)) { q.withRoot(func(time.Time) { act(q.Watcher) }) }
-
-// pending reports whether the kernel has events: it puts them there before the system call that
-// caused them returns.
-func (q *quiet) pending() bool {
-	q.t.Helper()
-	raw, err := q.hub.notify.file.SyscallConn()
-	must(q.t, err)
-	ready := 0
-	must(q.t, raw.Control(func(fd uintptr) {
-		for err = unix.EINTR; errors.Is(err, unix.EINTR); { // the runtime sends itself signals
-			ready, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		}
-	}))
-	must(q.t, err)
-	return ready > 0
-}
-
-// drain reads what there is, and reports whether any of it mattered.
-func (q *quiet) drain() bool {
-	q.t.Helper()
-	buf := make([]byte, readBufferSize)
-	for q.pending() {
-		got, err := q.hub.notify.file.Read(buf)
-		must(q.t, err)
-		q.hub.notify.mu.Lock()
-		q.hub.notify.dispatch(buf[:got])
-		q.hub.notify.mu.Unlock()
-	}
-	select {
-	case <-q.wake:
-		return true
-	default:
-		return false
-	}
-}
-
-// churn does in dir what an unrelated program does.
+// churn makes the changes of an unrelated program in dir.
 func churn(t *testing.T, dir string) {
 	t.Helper()
 	for i := range 50 {
@@ -92,44 +27,43 @@ func churn(t *testing.T, dir string) {
 	}
 }
 
-func TestUnrelatedFilesWakeNobody(t *testing.T) {
+func TestWatch_UnrelatedFiles_CauseNoWakeup(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
-	q := following(t, path)
+	q := startedManual(t, path)
 	for _, dir := range []string{root, filepath.Join(root, "opt")} {
 		churn(t, dir)
 		if q.pending() {
 			t.Errorf("unrelated files in %q caused events", dir)
 		}
 	}
-	// Something else may happen to the installed file once, as when a process that was forked beside its writing ends.
+	// One other event on the installed file is possible, as when a child that was forked during its writing ends.
 	mattered := true
 	for try := 0; try < 3 && mattered; try++ {
 		churn(t, filepath.Dir(path))
 		mattered = q.drain()
 	}
 	if mattered {
-		t.Error("unrelated files beside the installed one mattered, three times in a row")
+		t.Error("unrelated files beside the installed one caused wake-ups, three times in a row")
 	}
 	must(t, os.Chmod(path, 0o700))
 	if !q.drain() {
-		t.Error("a change of the file itself did not matter: this test proves nothing")
+		t.Error("a change of the file itself caused no wake-up: the test proves nothing")
 	}
 }
 
-// TestAWatchThatNobodyNeedsIsGivenUp: that of a directory in which something was missing, and was then
-// found elsewhere.
-func TestAWatchThatNobodyNeedsIsGivenUp(t *testing.T) {
+// The directory had a missing entry, which was then found elsewhere.
+func TestWatches_Unused_AreRemoved(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	elsewhere := mkdir(t, t.TempDir(), "elsewhere")
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(elsewhere+"/prog", link))
-	q := following(t, link)
+	q := startedManual(t, link)
 	must(t, os.Remove(link))
 	must(t, os.Symlink(path, link))
 	if !q.drain() {
-		t.Error("the link that was turned did not matter")
+		t.Error("the changed link caused no wake-up")
 	}
 	q.now((*Watcher).rewatch)
 	eventually(t, "the watch of the directory that the link led to is given up", func() bool {
@@ -139,23 +73,23 @@ func TestAWatchThatNobodyNeedsIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestLookingWakesNobody(t *testing.T) {
+func TestCheck_WatchedFile_CausesNoEvent(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	q := following(t, path)
+	q := startedManual(t, path)
 	requireReady(t, Check(RootedPath{Path: path}))
 	q.now((*Watcher).rewatch)
 	if q.pending() {
-		t.Error("looking at the file caused events, and would do so for ever")
+		t.Error("a check of the file caused events, and would do so for ever")
 	}
 }
 
-// TestTwoPathsToOneDirectoryShareAWatch names it twice; through a bind mount it would be the same.
-func TestTwoPathsToOneDirectoryShareAWatch(t *testing.T) {
+// Two paths to a directory are like a bind mount of it.
+func TestWatches_TwoPathsToDirectory_AreShared(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	dir := filepath.Dir(path)
-	q := following(t, path)
+	q := startedManual(t, path)
 	points := map[string]*watchPoint{
 		dir:         {},
 		dir + "/.":  {names: map[string]bool{"a": true}},
@@ -169,7 +103,7 @@ func TestTwoPathsToOneDirectoryShareAWatch(t *testing.T) {
 			put(t, filepath.Join(dir, name), nil)
 			must(t, os.Remove(filepath.Join(dir, name)))
 			if !q.drain() {
-				t.Fatalf("%q did not matter", name)
+				t.Fatalf("%q caused no wake-up", name)
 			}
 		}
 		put(t, filepath.Join(dir, "b"), nil)
@@ -184,14 +118,14 @@ func TestTwoPathsToOneDirectoryShareAWatch(t *testing.T) {
 	}
 }
 
-// TestTwoWaysToOneDirectoryShareItsWatches, and the one that goes takes none from the other.
-func TestTwoWaysToOneDirectoryShareItsWatches(t *testing.T) {
+// The end of one Watcher removes no watch of the other.
+func TestWatches_TwoWatchers_AreShared(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	h := newHub(shortSettle, eventsOnly())
 	defer h.Close()
 	watch := func() *watched {
-		w := &watched{said: make(chan selector.Install, 1)}
+		w := &watched{reports: make(chan selector.Install, 1)}
 		w.Watcher = h.Watch(RootedPath{Path: path}, w.put)
 		awaitReady(t, w, imageOf(t, path))
 		return w
@@ -200,7 +134,7 @@ func TestTwoWaysToOneDirectoryShareItsWatches(t *testing.T) {
 	alone := h.Stats().Watches
 	other := watch()
 	if both := h.Stats().Watches; both != alone {
-		t.Errorf("%d watches for two ways, %d for one", both, alone)
+		t.Errorf("%d watches for two paths, %d for one", both, alone)
 	}
 	image := replace(t, path, static().bytes())
 	awaitReady(t, one, image)
@@ -209,15 +143,15 @@ func TestTwoWaysToOneDirectoryShareItsWatches(t *testing.T) {
 	awaitReady(t, other, replace(t, path, static().bytes()))
 	other.Close()
 	if s := h.Stats(); s.Watches != 0 || s.Paths != 0 {
-		t.Errorf("with nothing to watch: %+v", s)
+		t.Errorf("without paths: %+v", s)
 	}
 }
 
-// TestAnOverflowOfTheQueueLosesNothing makes more events than the queue holds while nobody reads.
-func TestAnOverflowOfTheQueueLosesNothing(t *testing.T) {
+// There are more events than the queue holds, and no read.
+func TestOverflow_Queue_LosesNoChange(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	q := following(t, path)
+	q := startedManual(t, path)
 	text, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
 	must(t, err)
 	room, err := strconv.Atoi(strings.TrimSpace(string(text)))
@@ -228,45 +162,45 @@ func TestAnOverflowOfTheQueueLosesNothing(t *testing.T) {
 		must(t, os.Rename(a, b))
 		must(t, os.Rename(b, a))
 	}
-	replace(t, path, static().bytes()) // nobody hears of this one
+	replace(t, path, static().bytes()) // its event is lost
 	if !q.drain() {
-		t.Error("nobody was told that events were lost")
+		t.Error("no wake-up for the lost events")
 	}
 	if q.hub.Stats().Overflows == 0 {
-		t.Error("the queue did not overflow: this test proves nothing")
+		t.Error("the queue did not overflow: the test proves nothing")
 	}
 }
 
-// TestOverflowsHaveEverybodyLookNowAndThen, whatever makes them.
-func TestOverflowsHaveEverybodyLookNowAndThen(t *testing.T) {
+// However many overflows there are, all paths are checked at most once per interval.
+func TestOverflow_Many_AreCoalesced(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	q := following(t, path)
-	looks, begin := 0, time.Now()
+	q := startedManual(t, path)
+	wakeups, begin := 0, time.Now()
 	for range 100 {
 		q.hub.notify.mu.Lock()
 		q.hub.notify.overflow()
 		q.hub.notify.mu.Unlock()
 		if q.drain() {
-			looks++
+			wakeups++
 		}
 	}
 	took := time.Since(begin) // of a busy machine, it may be long
-	if most := 2 + int(took/overflowInterval); looks > most {
-		t.Errorf("100 overflows within %s led to %d looks, want at most %d", took, looks, most)
+	if most := 2 + int(took/overflowInterval); wakeups > most {
+		t.Errorf("100 overflows within %s led to %d wake-ups, want at most %d", took, wakeups, most)
 	}
 	eventually(t, "there is a look after the last overflow", q.drain)
 }
 
-func TestCloseLeavesNothingBehind(t *testing.T) {
+func TestClose_Hub_LeavesNoDescriptor(t *testing.T) {
 	_, path := installed(t)
-	_ = Check(RootedPath{Path: path}) // os and the runtime open what they keep
-	watchingWay(t, shortSettle, eventsOnly(), RootedPath{Path: path}).hub.Close()
+	_ = Check(RootedPath{Path: path}) // os and the runtime open descriptors that they keep
+	watchPath(t, shortSettle, eventsOnly(), RootedPath{Path: path}).hub.Close()
 	before, goroutines := openFiles(t), runtime.NumGoroutine()
 	for range 50 {
-		w := watchingWay(t, shortSettle, eventsOnly(), RootedPath{Path: path})
+		w := watchPath(t, shortSettle, eventsOnly(), RootedPath{Path: path})
 		awaitReady(t, w, imageOf(t, path))
-		replace(t, path, static().bytes()) // it may be about to tell, or not
+		replace(t, path, static().bytes()) // with or without a report under way
 		w.Close()
 		w.Close()
 		w.hub.Close()
@@ -286,10 +220,10 @@ func openFiles(t *testing.T) int {
 	return len(entries)
 }
 
-func TestCloseFromManySides(t *testing.T) {
+func TestClose_Concurrent_ReportsNothing(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := watchingWay(t, never, eventsOnly(), RootedPath{Path: path})
+	w := watchPath(t, never, eventsOnly(), RootedPath{Path: path})
 	done := make(chan bool)
 	for range 8 {
 		go func() { w.Close(); done <- true }()

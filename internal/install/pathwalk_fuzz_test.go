@@ -13,9 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FuzzChain holds the way that is watched against the one that the kernel goes: paths and what symbolic links
-// hold are their user's.
-func FuzzChain(f *testing.F) {
+// FuzzWalkPath compares a walk with the kernel's. Users choose paths and the targets of symbolic links.
+func FuzzWalkPath(f *testing.F) {
 	f.Add("/a/file", "dir", "/dir/../b", "file")
 	f.Add("/dir/../../../dir//./file", "b", "a", "..")
 	f.Add("a/a/a", "/a", "b/..", "/")
@@ -39,17 +38,17 @@ func FuzzChain(f *testing.F) {
 		points, walkErr := walkPath(&inspector{root: root}, path)
 		for at := range points {
 			if !strings.HasPrefix(at, "/") || strings.Contains(at, "/../") {
-				t.Errorf("%q is no place below the root", at)
+				t.Errorf("%q is not below the root", at)
 			}
 		}
-		if image, regular := theKernels(root, path); regular && walkErr == nil && !endsAt(points, image) {
-			t.Errorf("the kernel comes to %v, the watched way does not: %v", image, points)
+		if image, regular := kernelStat(root, path); regular && walkErr == nil && !endsAt(points, image) {
+			t.Errorf("the kernel resolves to %v, the walk does not: %v", image, points)
 		}
 	})
 }
 
-// theKernels is the file at which the kernel arrives, if it is a regular one.
-func theKernels(root int, path string) (unix.Statx_t, bool) {
+// kernelStat returns the regular file to which the kernel resolves a path.
+func kernelStat(root int, path string) (unix.Statx_t, bool) {
 	var s unix.Statx_t
 	if strings.ContainsRune(path, 0) || strings.HasSuffix(path, "/") {
 		return s, false

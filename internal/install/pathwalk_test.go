@@ -33,8 +33,8 @@ func where(points map[string]*watchPoint, dir string) string {
 	return strings.Join(lines, "; ")
 }
 
-// chainOf is the way from this process's own root.
-func chainOf(t *testing.T, path string) map[string]*watchPoint {
+// pointsOf walks a path from the root of this process.
+func pointsOf(t *testing.T, path string) map[string]*watchPoint {
 	t.Helper()
 	root, err := (&RootedPath{}).open()
 	must(t, err)
@@ -44,7 +44,7 @@ func chainOf(t *testing.T, path string) map[string]*watchPoint {
 	return points
 }
 
-func TestTheWayGoesThroughEveryLink(t *testing.T) {
+func TestWalkPath_Links_AreAllPoints(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, d := range []string{"v1/bin", "v2", "links", "other/deep"} {
@@ -62,7 +62,7 @@ func TestTheWayGoesThroughEveryLink(t *testing.T) {
 		"/v1/bin/prog/":     ": ; /v1: ; /v1/bin: prog (leaf)",
 		"/current/bin/prog": ": current; /v1: ; /v1/bin: prog (leaf)",
 		"/links/prog":       ": current; /links: abs prog; /v1: ; /v1/bin: prog (leaf)",
-		// deep is left again, but has to be there; x is not, and other may go itself.
+		// The path leaves deep again, but deep must exist; x does not exist, and other itself may be removed.
 		"/links/up/../sibling":   ": other; /links: up; /other: sibling x (leaf); /other/deep: ",
 		"/v1/../current/bin":     ": current; /v1: bin (leaf)",
 		"/links/dangling":        ": v2; /links: dangling; /v2: nothing (leaf)",
@@ -70,13 +70,13 @@ func TestTheWayGoesThroughEveryLink(t *testing.T) {
 		"/v2/a/b/c":              ": v2; /v2: a (leaf)",
 		"/v1/bin/prog/not/a/dir": ": ; /v1: ; /v1/bin: prog (leaf)",
 	} {
-		if got := where(chainOf(t, dir+path), dir); got != want {
-			t.Errorf("the way to %s is\n  %q, want\n  %q", path, got, want)
+		if got := where(pointsOf(t, dir+path), dir); got != want {
+			t.Errorf("the points of %s are\n  %q, want\n  %q", path, got, want)
 		}
 	}
 }
 
-func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
+func TestWalkPath_TooManyLinks_EndsAsTheKernel(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	end := put(t, filepath.Join(dir, "end"), static().bytes())
@@ -86,19 +86,19 @@ func TestTheWayEndsWhereTheKernelGivesUp(t *testing.T) {
 		must(t, os.Symlink(last, link))
 		last = link
 		_, err := os.Stat(link)
-		if arrived := chainOf(t, link)[end] != nil; arrived != (err == nil) {
-			t.Errorf("after %d links, the way arrives: %t; the kernel says %v", i+1, arrived, err)
+		if arrived := pointsOf(t, link)[end] != nil; arrived != (err == nil) {
+			t.Errorf("after %d links, the walk arrives: %t; the kernel: %v", i+1, arrived, err)
 		}
 	}
 }
 
-func TestTheFileIsAPointOfItsOwn(t *testing.T) {
+func TestWalkPath_File_IsAPoint(t *testing.T) {
 	t.Parallel()
 	isEnd := put(t, filepath.Join(t.TempDir(), "file"), nil)
-	if p := chainOf(t, isEnd)[isEnd]; p == nil || !p.isEnd {
+	if p := pointsOf(t, isEnd)[isEnd]; p == nil || !p.isEnd {
 		t.Errorf("the file at the end is %+v", p)
 	}
-	if p := chainOf(t, filepath.Dir(isEnd))[filepath.Dir(isEnd)]; p != nil {
+	if p := pointsOf(t, filepath.Dir(isEnd))[filepath.Dir(isEnd)]; p != nil {
 		t.Errorf("a directory at the end is %+v, want nothing", p)
 	}
 }

@@ -19,13 +19,13 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// program describes a small ELF that a kernel loads. It does nothing useful: its code is zeros.
+// program is a small ELF that the kernel loads. Its code consists of zeros.
 type program struct {
 	machine
 	kind elf.Type
-	// interpreter is left out when it is empty.
+	// interpreter is left out if it is empty.
 	interpreter string
-	// code is how many bytes of it there are beside the headers.
+	// code is the size of the code behind the headers, in bytes.
 	code int
 }
 
@@ -39,10 +39,10 @@ func dynamic(interpreter string) program {
 	return p
 }
 
-// base is where the segment is mapped: page-aligned for pages of up to 64 KiB.
+// base is the address of the segment, page-aligned for pages of up to 64 KiB.
 const base = 0x400000
 
-// bytes lays out the header, the table of segments, the interpreter and the code, in this order.
+// bytes returns the header, the table of segments, the interpreter and the code, in this order.
 func (p program) bytes() []byte {
 	var order binary.ByteOrder = binary.LittleEndian
 	if p.data == elf.ELFDATA2MSB {
@@ -84,8 +84,7 @@ func (p program) bytes() []byte {
 	return b.Bytes()
 }
 
-// put makes an executable file. Meanwhile no child is forked that would have it open for writing,
-// too, until it has exec'd.
+// put makes an executable file. It forks no child meanwhile, which would have the file open for writing until its exec.
 func put(t *testing.T, path string, content []byte) string {
 	t.Helper()
 	putMode(t, path, content, 0o755)
@@ -100,7 +99,7 @@ func putMode(t *testing.T, path string, content []byte, mode os.FileMode) {
 	must(t, os.Chmod(path, mode))
 }
 
-// replace installs content at path as installers do, by rename, and gives the new image.
+// replace installs content at path by rename, as installers do, and returns the new image.
 func replace(t *testing.T, path string, content []byte) selector.Image {
 	t.Helper()
 	next := put(t, path+".next", content)

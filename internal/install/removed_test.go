@@ -11,15 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deaf hears nothing.
-type deaf struct{ _ byte } // so that each has an address of its own
+// deaf is a listener that ignores all calls.
+type deaf struct{ _ byte } // gives each an address of its own
 
 func (*deaf) onChange()    {}
 func (*deaf) onWatchLost() {}
 
-// TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain: who adds one that is there already gets its number, and does
-// not hold it yet.
-func TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain(t *testing.T) {
+// inotify_add_watch returns the descriptor of an existing watch before its listener has subscribed.
+func TestWatches_RemovedWhileAdded_AreAddedAgain(t *testing.T) {
 	t.Parallel()
 	n := newNotifier()
 	defer n.close()
@@ -35,7 +34,7 @@ func TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain(t *testing.T) {
 	first, next := new(deaf), new(deaf)
 	wds, generation := add()
 	if !n.replace(first, wds, generation) {
-		t.Fatal("a new watch cannot be held")
+		t.Fatal("a new watch cannot be subscribed to")
 	}
 	n.drop(first)
 	wds, generation = add()
@@ -46,16 +45,16 @@ func TestAWatchThatIsGivenUpWhileItIsAddedIsAddedAgain(t *testing.T) {
 	n.mu.Unlock()
 	n.sweep()
 	if n.replace(next, wds, generation) {
-		t.Error("a watch is held that was given up")
+		t.Error("the subscription to a removed watch succeeds")
 	}
 	wds, generation = add()
 	if !n.replace(next, wds, generation) {
-		t.Error("the watch cannot be held when it was added again")
+		t.Error("the subscription fails after the watch was added again")
 	}
 }
 
-// TestEndingsAreRemembered as long as there is room, and assumed when there is none any more.
-func TestEndingsAreRemembered(t *testing.T) {
+// The ring has the latest removals, and assumes one when it may have lost it.
+func TestRemovedWDs_Full_AssumesRemoval(t *testing.T) {
 	t.Parallel()
 	var e removedWDs
 	mine := map[int32]map[string]bool{-1: nil}
@@ -65,12 +64,12 @@ func TestEndingsAreRemembered(t *testing.T) {
 		e.add(int32(i))
 	}
 	if e.containsAny(mine, since) {
-		t.Error("one that ended before is taken for one that ended since")
+		t.Error("an earlier removal counts as a later one")
 	}
 	if !e.containsAny(mine, since-1) {
-		t.Error("more endings than can be remembered have lost one")
+		t.Error("a removal was lost in a full ring")
 	}
 	if e.add(-1); !e.containsAny(mine, e.count-1) {
-		t.Error("the latest is not known")
+		t.Error("the latest removal is missing")
 	}
 }

@@ -32,15 +32,15 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// below is a way from a directory as the root.
+// below is a path from a directory as the root.
 func below(dir, path string) RootedPath {
 	return RootedPath{Path: path, Root: func() (int, error) {
 		return unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}}
 }
 
-// TestNoWayLeavesItsRoot: whatever the links in it say, and wherever they are in their own root.
-func TestNoWayLeavesItsRoot(t *testing.T) {
+// The links lead to any place, also within the root.
+func TestRoot_AnyLink_IsNotLeft(t *testing.T) {
 	t.Parallel()
 	outside := put(t, filepath.Join(t.TempDir(), "outside"), static().bytes())
 	root := t.TempDir()
@@ -68,16 +68,16 @@ func TestNoWayLeavesItsRoot(t *testing.T) {
 	}
 	requireUnready(t, Check(below(root, "/usr/bin/strayed")), `interpreter "`+outside+`": no such file or directory`)
 	for _, name := range []string{"abs", "up", "script"} {
-		w := watchingWay(t, shortSettle, eventsOnly(), below(root, "/usr/bin/"+name))
+		w := watchPath(t, shortSettle, eventsOnly(), below(root, "/usr/bin/"+name))
 		awaitState(t, w, selector.StateReady, "")
 		must(t, os.Chmod(inside, 0o755))
 	}
-	w := watchingWay(t, shortSettle, eventsOnly(), below(root, "/usr/bin/abs"))
+	w := watchPath(t, shortSettle, eventsOnly(), below(root, "/usr/bin/abs"))
 	awaitReady(t, w, imageOf(t, inside))
 	awaitReady(t, w, replace(t, inside, static().bytes()))
 }
 
-// apart is a process with a mount namespace of its own, in which a script was run.
+// apart is a process with a mount namespace of its own, in which a script has run.
 type apart struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -85,7 +85,7 @@ type apart struct {
 	stdout *bufio.Reader
 }
 
-// newApart runs a shell that takes commands from its stdin.
+// newApart starts a shell that runs commands from its stdin.
 func newApart(t *testing.T) *apart {
 	t.Helper()
 	needRoot(t)
@@ -105,7 +105,7 @@ func newApart(t *testing.T) *apart {
 	return a
 }
 
-// do runs a command, which has to succeed.
+// do runs a command, which must succeed.
 func (a *apart) do(command string) {
 	a.t.Helper()
 	_, err := fmt.Fprintf(a.stdin, "%s; echo $?\n", command)
@@ -121,30 +121,30 @@ func (a *apart) end() {
 	_ = a.cmd.Wait()
 }
 
-var errNobody = errors.New("nobody sees it any more")
+var errNoProcess = errors.New("no process has this root")
 
-// sees is a way as this process sees it, as long as it lives.
+// sees is a path in the root of this process while the process lives.
 func (a *apart) sees(path string) RootedPath {
 	return RootedPath{Path: path, Root: func() (int, error) {
 		fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", a.cmd.Process.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return -1, errNobody
+			return -1, errNoProcess
 		}
 		return fd, nil
 	}}
 }
 
-// TestAMountThatIsWatchedCanBeUnmountedAtOnce: in a mount namespace that we are not in.
-func TestAMountThatIsWatchedCanBeUnmountedAtOnce(t *testing.T) {
+// The mount is in a mount namespace that this process is not in.
+func TestWatch_Mount_CanBeUnmounted(t *testing.T) {
 	t.Parallel()
 	source, dir := put(t, filepath.Join(t.TempDir(), "prog"), static().bytes()), t.TempDir()
 	path := filepath.Join(dir, "prog")
 	a := newApart(t)
 	a.do("mount -t tmpfs tmpfs " + dir + " && cp " + source + " " + path)
-	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(path))
+	w := watchPath(t, shortSettle, eventsOnly(), a.sees(path))
 	awaitState(t, w, selector.StateReady, "")
 	if i := Check(RootedPath{Path: path}); i.State != selector.StateMissing {
-		t.Fatalf("seen here as well (%+v): this test proves nothing", i)
+		t.Fatalf("also visible here (%+v): the test proves nothing", i)
 	}
 	a.do("cp " + source + " " + path + ".new && mv " + path + ".new " + path)
 	image := Check(a.sees(path)).Image
@@ -153,9 +153,8 @@ func TestAMountThatIsWatchedCanBeUnmountedAtOnce(t *testing.T) {
 	awaitState(t, w, selector.StateMissing, "no such file or directory")
 }
 
-// TestAFolderThatIsMountedOverIsWatchedInItsPlace: the mount makes no event, and what happens in the folder that is
-// seen then does.
-func TestAFolderThatIsMountedOverIsWatchedInItsPlace(t *testing.T) {
+// The mount makes no event. A later change in the directory that it shows makes one.
+func TestResync_MountOverDirectory_IsWatched(t *testing.T) {
 	t.Parallel()
 	for name, fill := range map[string]func(t *testing.T, path, other string){
 		"with another file in it": func(t *testing.T, _, other string) { put(t, other, static().bytes()) },
@@ -167,7 +166,7 @@ func TestAFolderThatIsMountedOverIsWatchedInItsPlace(t *testing.T) {
 			other := filepath.Join(mkdir(t, root, "other"), "prog")
 			fill(t, path, other)
 			a := newApart(t)
-			q := unbegun(t, a.sees(path))
+			q := newManual(t, a.sees(path))
 			tellingAll := func(act func(time.Time)) {
 				now := time.Now()
 				q.now(func(w *Watcher) { act(now); w.handleTimer(now.Add(shortSettle)) })
@@ -176,29 +175,29 @@ func TestAFolderThatIsMountedOverIsWatchedInItsPlace(t *testing.T) {
 			a.do("mount --bind " + filepath.Dir(other) + " " + filepath.Dir(path))
 			tellingAll(q.resync)
 			if image := imageOf(t, other); q.reported.State != selector.StateReady || q.reported.Image != image {
-				t.Errorf("with the mount, %+v was told, want %s", q.reported, image)
+				t.Errorf("with the mount: reported %+v, want %s", q.reported, image)
 			}
 			q.drain()
 			image := moveInto(t, other)
 			if !q.drain() {
-				t.Fatal("a change in the folder that is seen there did not matter")
+				t.Fatal("a change in the mounted directory caused no wake-up")
 			}
 			if tellingAll(q.handleEvents); q.reported.Image != image {
-				t.Errorf("after the change, %+v was told, want %s", q.reported, image)
+				t.Errorf("after the change: reported %+v, want %s", q.reported, image)
 			}
 		})
 	}
 }
 
-// TestAChangeBelowAMountThatWasNotSeenIsToldByTheNextLook: the watches are elsewhere.
-func TestAChangeBelowAMountThatWasNotSeenIsToldByTheNextLook(t *testing.T) {
+// The watches are in the directory below the mount.
+func TestResync_ChangeBelowMount_IsReported(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	root, path := installed(t)
 	other := filepath.Join(mkdir(t, root, "other"), "prog")
 	must(t, os.Link(path, other))
 	a := newApart(t)
-	w := watchingWay(t, shortSettle, intervals{resync: shortSettle, retry: never}, a.sees(path))
+	w := watchPath(t, shortSettle, intervals{resync: shortSettle, retry: never}, a.sees(path))
 	awaitReady(t, w, imageOf(t, path))
 	a.do("mount --bind " + filepath.Dir(other) + " " + filepath.Dir(path))
 	for range 3 {
@@ -206,33 +205,31 @@ func TestAChangeBelowAMountThatWasNotSeenIsToldByTheNextLook(t *testing.T) {
 	}
 }
 
-// moveInto installs another file once the one that stands there has been moved away, which the folder alone tells of.
-// One that is replaced says itself that it has a name less.
+// moveInto moves the current file away and installs another one. Only the directory has events then; a replaced file would
+// have one for its lost link.
 func moveInto(t *testing.T, path string) selector.Image {
 	t.Helper()
 	must(t, os.Rename(path, path+".old"))
 	return replace(t, path, static().bytes())
 }
 
-// TestAWayWhoseRootIsGoneIsMissing: when the last process that sees it has ended, and its mounts with
-// it.
-func TestAWayWhoseRootIsGoneIsMissing(t *testing.T) {
+// The last process with the root has ended, and its mounts with it.
+func TestRoot_LastProcessGone_IsMissing(t *testing.T) {
 	t.Parallel()
 	source, dir := put(t, filepath.Join(t.TempDir(), "prog"), static().bytes()), t.TempDir()
 	path := filepath.Join(dir, "prog")
 	a := newApart(t)
 	a.do("mount -t tmpfs tmpfs " + dir + " && cp " + source + " " + path)
-	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(path))
+	w := watchPath(t, shortSettle, eventsOnly(), a.sees(path))
 	awaitState(t, w, selector.StateReady, "")
 	a.end()
-	awaitState(t, w, selector.StateMissing, errNobody.Error())
+	awaitState(t, w, selector.StateMissing, errNoProcess.Error())
 	eventually(t, "nothing is watched any more", func() bool { return w.hub.Stats().Watches == 0 })
 }
 
-// TestACopyUpIsNoOtherFileForWhoRunsIt: on overlayfs, touching a file of a lower layer copies it up,
-// and the file at the path gets another inode on another file system. What runs it shows the same one,
-// so that nobody looks outdated. The rest of the variants stands in docs/ARCHITECTURE.md.
-func TestACopyUpIsNoOtherFileForWhoRunsIt(t *testing.T) {
+// On overlayfs, a touch of a file in a lower layer copies it up, and the path gets another inode on another file system. The
+// image of a running process changes with it, so no server becomes outdated. docs/ARCHITECTURE.md lists the other variants.
+func TestOverlay_CopyUp_KeepsTheImage(t *testing.T) {
 	t.Parallel()
 	sleep, err := exec.LookPath("sleep")
 	must(t, err)
@@ -241,7 +238,7 @@ func TestACopyUpIsNoOtherFileForWhoRunsIt(t *testing.T) {
 	a.do("mount -t tmpfs tmpfs " + at + " && cd " + at + " && mkdir upper work merged lower && cp " + sleep + " lower/prog")
 	a.do("mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged")
 	a.do("cd merged; ./prog 1000 & echo $! >" + at + "/pid; true")
-	w := watchingWay(t, shortSettle, eventsOnly(), a.sees(at+"/merged/prog"))
+	w := watchPath(t, shortSettle, eventsOnly(), a.sees(at+"/merged/prog"))
 	awaitState(t, w, selector.StateReady, "")
 	agree := func() {
 		t.Helper()

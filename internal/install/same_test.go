@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// archived is the modification time that a reproducible archive gives to all of its files.
+// archived is the modification time of all files of a reproducible archive.
 func archived() time.Time { return time.Unix(946684800, 0) }
 
 func putArchived(t *testing.T, path string, content []byte) {
@@ -20,7 +20,7 @@ func putArchived(t *testing.T, path string, content []byte) {
 	must(t, os.Chtimes(path, archived(), archived()))
 }
 
-// recreated unlinks a file and creates it anew, with the same inode number and modification time.
+// recreated unlinks a file and creates another one with the same inode number and modification time.
 func recreated(t *testing.T, path string, content []byte) {
 	t.Helper()
 	before := imageOf(t, path)
@@ -46,7 +46,7 @@ func TestSameFile_RecreatedWithSameTime_IsAnother(t *testing.T) {
 		recreated(t, path, second.bytes())
 		now := Check(RootedPath{Path: path})
 		if now.Image == first.Image && now.Modified.Equal(first.Modified) && now.SameFile(first) {
-			t.Errorf("%s: %+v is said to be the same file as %+v", name, now, first)
+			t.Errorf("%s: %+v and %+v are the same file", name, now, first)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestSameFile_OtherContentInPlace_IsAnother(t *testing.T) {
 	first := Check(RootedPath{Path: path})
 	putArchived(t, path, dynamic("/bin/sh").bytes())
 	if now := Check(RootedPath{Path: path}); now.SameFile(first) {
-		t.Errorf("%+v is said to be the same file as %+v", now, first)
+		t.Errorf("%+v and %+v are the same file", now, first)
 	}
 }
 
@@ -71,7 +71,7 @@ func TestSameFile_ChmodOrHardLink_IsTheSame(t *testing.T) {
 	must(t, os.Link(path, path+".link"))
 	now := Check(RootedPath{Path: path})
 	if !now.SameFile(first) {
-		t.Errorf("%+v is said to be another file than %+v", now, first)
+		t.Errorf("%+v and %+v are different files", now, first)
 	}
 	if now.Changed.Equal(first.Changed) {
 		t.Errorf("chmod and link left the change time at %s", now.Changed)

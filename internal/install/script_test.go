@@ -17,8 +17,8 @@ func scriptLines() []string {
 	}
 }
 
-// FuzzScriptLine holds the reading of a script's first line against the kernel's way, told step by
-// step as load_script in fs/binfmt_script.c does (Linux 6.12).
+// FuzzScriptLine compares the parsed first line of a script with a step-by-step copy of load_script in fs/binfmt_script.c
+// (Linux 6.12).
 func FuzzScriptLine(f *testing.F) {
 	for _, line := range scriptLines() {
 		f.Add([]byte(line))
@@ -42,7 +42,7 @@ func FuzzScriptLine(f *testing.F) {
 	})
 }
 
-// asTheKernelReads is "" where the kernel answers with ENOEXEC, or would open "".
+// asTheKernelReads returns "" if the kernel fails with ENOEXEC, or would open "".
 func asTheKernelReads(head []byte) string {
 	var buf [scriptLineLen]byte
 	copy(buf[:], head)

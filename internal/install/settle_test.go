@@ -16,16 +16,16 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// never is a time that no test waits for.
+// never is longer than any test.
 const never = time.Hour
 
-// settled waits for a file to come to rest, and checks it.
+// settled waits until a file has settled, and checks it.
 func settled(ctx context.Context, path string, settle time.Duration) selector.Install {
 	WaitSettled(ctx, RootedPath{Path: path}, settle)
 	return Check(RootedPath{Path: path})
 }
 
-func TestSettledDoesNotWaitForWhatHasSettled(t *testing.T) {
+func TestSettle_OldFile_ReturnsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := put(t, filepath.Join(dir, "file"), static().bytes())
@@ -35,7 +35,7 @@ func TestSettledDoesNotWaitForWhatHasSettled(t *testing.T) {
 	} {
 		settle := never
 		if path == "/bin/sh" {
-			settle = 10 * time.Second // it may come from an image that was unpacked just now
+			settle = 10 * time.Second // it may have been unpacked a moment ago
 		}
 		start := time.Now()
 		i := settled(t.Context(), path, settle)
@@ -45,13 +45,13 @@ func TestSettledDoesNotWaitForWhatHasSettled(t *testing.T) {
 	}
 }
 
-func TestSettledWaitsForAFreshFile(t *testing.T) {
+func TestSettle_FreshFile_IsWaitedFor(t *testing.T) {
 	t.Parallel()
 	const settle = 100 * time.Millisecond
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	requireReady(t, settled(t.Context(), path, settle))
 	if stood := standing(t, path); stood < settle {
-		t.Errorf("the file stood for %s only", stood)
+		t.Errorf("the file was unchanged for %s only", stood)
 	}
 }
 
@@ -62,8 +62,8 @@ func standing(t *testing.T, path string) time.Duration {
 	return time.Since(time.Unix(s.Ctim.Unix()))
 }
 
-// TestSettledWaitsForTheLastOfSeveralChanges installs again while it waits.
-func TestSettledWaitsForTheLastOfSeveralChanges(t *testing.T) {
+// Another install follows during the wait.
+func TestSettle_SeveralChanges_IsTheLast(t *testing.T) {
 	t.Parallel()
 	const settle = 200 * time.Millisecond
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
@@ -74,11 +74,11 @@ func TestSettledWaitsForTheLastOfSeveralChanges(t *testing.T) {
 	i := <-got
 	requireReady(t, i)
 	if stood := standing(t, path); stood < settle || i.Image != image {
-		t.Errorf("told %s after it stood for %s, want %s after %s", i.Image, stood, image, settle)
+		t.Errorf("returned %s, unchanged for %s, want %s after %s", i.Image, stood, image, settle)
 	}
 }
 
-func TestSettledDoesNotWaitForEver(t *testing.T) {
+func TestSettle_EndlessChanges_IsBounded(t *testing.T) {
 	t.Parallel()
 	const settle = 50 * time.Millisecond
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
@@ -96,15 +96,15 @@ func TestSettledDoesNotWaitForEver(t *testing.T) {
 		}
 	}()
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testTimeout)
 	defer cancel()
 	requireReady(t, settled(ctx, path, settle))
-	if took := time.Since(start); took > patience {
+	if took := time.Since(start); took > testTimeout {
 		t.Errorf("waited for %s, want %s", took, maxSettleFactor*settle)
 	}
 }
 
-func TestSettledEndsWithItsContext(t *testing.T) {
+func TestSettle_ContextEnds_Returns(t *testing.T) {
 	t.Parallel()
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -112,12 +112,12 @@ func TestSettledEndsWithItsContext(t *testing.T) {
 	requireReady(t, settled(ctx, path, never))
 }
 
-func TestATimeInTheFutureSaysNothing(t *testing.T) {
+func TestSettle_FutureTime_WaitsInFull(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	for s, want := range map[int64]time.Duration{1100: 5 * time.Second, 1000: 5 * time.Second, 998: 3 * time.Second, 990: -5 * time.Second} {
 		if got := (version{ctime: moment{sec: s}}).untilSettled(5*time.Second, now); got != want {
-			t.Errorf("changed at %d, it has %s to stand at 1000, want %s", s, got, want)
+			t.Errorf("changed at %d: %s left at 1000, want %s", s, got, want)
 		}
 	}
 }

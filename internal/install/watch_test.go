@@ -8,116 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/selector"
 )
 
-const (
-	shortSettle = 20 * time.Millisecond
-	patience    = 10 * time.Second
-)
-
-// eventsOnly never looks by itself, so that whatever is told was told because of an event.
-func eventsOnly() intervals { return intervals{resync: never, retry: never} }
-
-// watched is a Watcher of which the latest that it told can be taken.
-type watched struct {
-	*Watcher
-	said chan selector.Install
-}
-
-func watching(t *testing.T, path string, p intervals) *watched {
-	t.Helper()
-	return watchingWay(t, shortSettle, p, RootedPath{Path: path})
-}
-
-func watchingWay(t *testing.T, settle time.Duration, p intervals, path RootedPath) *watched {
-	t.Helper()
-	w := unwatched(t, settle, p, path)
-	go w.run()
-	return w
-}
-
-// unwatched has not begun.
-func unwatched(t *testing.T, settle time.Duration, p intervals, path RootedPath) *watched {
-	t.Helper()
-	h := newHub(settle, p)
-	t.Cleanup(h.Close)
-	w := &watched{said: make(chan selector.Install, 1)}
-	w.Watcher = h.newWatcher(path, w.put)
-	return w
-}
-
-// now does what the Watcher's goroutine does when a file is to be looked at.
-func (w *watched) now(inspect func()) { w.withRoot(func(time.Time) { inspect() }) }
-
-// put has one goroutine that calls it, so that the last line never waits.
-func (w *watched) put(i selector.Install) {
-	select {
-	case <-w.said:
-	default:
-	}
-	w.said <- i
-}
-
-// await takes what w tells until it is what is wanted.
-func await(t *testing.T, w *watched, what string, wanted func(selector.Install) bool) selector.Install {
-	t.Helper()
-	timeout := time.After(patience)
-	var last selector.Install
-	for {
-		select {
-		case i := <-w.said:
-			if last = i; wanted(i) {
-				return i
-			}
-		case <-timeout:
-			t.Fatalf("%s was not told; the last told was %+v; %+v", what, last, w.hub.Stats())
-		}
-	}
-}
-
-func awaitReady(t *testing.T, w *watched, image selector.Image) {
-	t.Helper()
-	await(t, w, "ready "+image.String(), func(i selector.Install) bool {
-		return i.State == selector.StateReady && i.Image == image
-	})
-}
-
-func awaitState(t *testing.T, w *watched, state selector.State, detail string) {
-	t.Helper()
-	await(t, w, string(state)+": "+detail, func(i selector.Install) bool {
-		return i.State == state && (detail == "" || i.Detail == detail)
-	})
-}
-
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for timeout := time.After(patience); !done(); {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("it did not come to pass that %s", what)
-		}
-	}
-}
-
-// installed makes an install in a directory of its own, two below the one that is given back.
-func installed(t *testing.T) (root, path string) {
-	t.Helper()
-	root = t.TempDir()
-	return root, put(t, filepath.Join(mkdir(t, root, "opt", "bin"), "prog"), static().bytes())
-}
-
-func TestARenameOverTheFileIsTold(t *testing.T) {
+func TestWatch_RenameOverFile_IsReported(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	awaitReady(t, w, imageOf(t, path))
 	for range 3 {
 		awaitReady(t, w, replace(t, path, static().bytes()))
@@ -127,10 +27,10 @@ func TestARenameOverTheFileIsTold(t *testing.T) {
 	awaitReady(t, w, replace(t, path, static().bytes()))
 }
 
-func TestAHardLinkSwapIsTold(t *testing.T) {
+func TestWatch_HardLinkSwap_IsReported(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	awaitReady(t, w, imageOf(t, path))
 	v2 := put(t, filepath.Join(root, "v2"), static().bytes())
 	must(t, os.Link(v2, path+".next"))
@@ -138,10 +38,10 @@ func TestAHardLinkSwapIsTold(t *testing.T) {
 	awaitReady(t, w, imageOf(t, v2))
 }
 
-func TestTheDirectoryMayBeRemovedAndMadeAgain(t *testing.T) {
+func TestWatch_DirectoryMadeAgain_IsReported(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	awaitReady(t, w, imageOf(t, path))
 	for _, gone := range []string{filepath.Dir(path), filepath.Join(root, "opt")} {
 		must(t, os.RemoveAll(gone))
@@ -151,11 +51,11 @@ func TestTheDirectoryMayBeRemovedAndMadeAgain(t *testing.T) {
 	}
 }
 
-// TestTheDirectoryMayBeRemovedWhileSomebodyStandsInIt: it gets no event then.
-func TestTheDirectoryMayBeRemovedWhileSomebodyStandsInIt(t *testing.T) {
+// A directory that is in use makes no event when it is removed.
+func TestWatch_DirectoryInUseRemoved_IsReported(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	awaitReady(t, w, imageOf(t, path))
 	dir, err := os.Open(filepath.Dir(path))
 	must(t, err)
@@ -167,11 +67,11 @@ func TestTheDirectoryMayBeRemovedWhileSomebodyStandsInIt(t *testing.T) {
 	awaitReady(t, w, replace(t, path, static().bytes()))
 }
 
-func TestAParentMayBeRenamedAwayAndBack(t *testing.T) {
+func TestWatch_ParentRenamedAndBack_IsReported(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
 	opt := filepath.Join(root, "opt")
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	first := imageOf(t, path)
 	awaitReady(t, w, first)
 	must(t, os.Rename(opt, opt+".away"))
@@ -181,8 +81,8 @@ func TestAParentMayBeRenamedAwayAndBack(t *testing.T) {
 	awaitReady(t, w, replace(t, path, static().bytes()))
 }
 
-// TestTheMiddleOfAChainOfLinksMayBeSwapped: prog -> current/bin/prog, current -> v1, then v2.
-func TestTheMiddleOfAChainOfLinksMayBeSwapped(t *testing.T) {
+// The links are prog -> current/bin/prog and current -> v1, then v2.
+func TestWatch_MiddleLinkSwapped_IsReported(t *testing.T) {
 	t.Parallel()
 	for name, target := range map[string]func(dir, version string) string{
 		"relative": func(_, version string) string { return "../" + version },
@@ -197,7 +97,7 @@ func TestTheMiddleOfAChainOfLinksMayBeSwapped(t *testing.T) {
 			current, path := filepath.Join(dir, "links", "current"), filepath.Join(dir, "prog")
 			must(t, os.Symlink(target(dir, "v1"), current))
 			must(t, os.Symlink("links/current/bin/prog", path))
-			w := watching(t, path, eventsOnly())
+			w := watchFile(t, path, eventsOnly())
 			awaitReady(t, w, imageOf(t, v1))
 			must(t, os.Symlink(target(dir, "v2"), current+".next"))
 			must(t, os.Rename(current+".next", current))
@@ -211,10 +111,10 @@ func TestTheMiddleOfAChainOfLinksMayBeSwapped(t *testing.T) {
 	}
 }
 
-func TestOfManyInstallsTheLastIsTold(t *testing.T) {
+func TestReport_ManyInstalls_IsTheLast(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	var last selector.Image
 	for range 20 {
 		last = replace(t, path, static().bytes())
@@ -222,11 +122,11 @@ func TestOfManyInstallsTheLastIsTold(t *testing.T) {
 	awaitReady(t, w, last)
 }
 
-func TestTwoFilesMaySwapNamesBackAndForth(t *testing.T) {
+func TestWatch_ExchangedNames_AreReported(t *testing.T) {
 	t.Parallel()
 	_, path := installed(t)
 	other := put(t, path+".other", static().bytes())
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	for range 11 {
 		must(t, unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE))
 	}
@@ -235,11 +135,11 @@ func TestTwoFilesMaySwapNamesBackAndForth(t *testing.T) {
 	awaitReady(t, w, imageOf(t, path))
 }
 
-func TestAnUnreadyFileIsLookedAtAgainWhenItChanges(t *testing.T) {
+func TestWatch_UnreadyFileChanges_IsReported(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	path := filepath.Join(root, "prog")
-	w := watching(t, path, eventsOnly())
+	w := watchFile(t, path, eventsOnly())
 	awaitState(t, w, selector.StateMissing, "")
 	ready := func() {
 		t.Helper()
@@ -274,10 +174,10 @@ func TestAnUnreadyFileIsLookedAtAgainWhenItChanges(t *testing.T) {
 	ready()
 }
 
-func TestAnUnreadyFileIsLookedAtAgainBecauseOfOthers(t *testing.T) {
+func TestWatch_UnreadyFile_IsRetried(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
-	w := watching(t, path, intervals{resync: never, retry: shortSettle})
+	w := watchFile(t, path, intervals{resync: never, retry: shortSettle})
 	interpreter := filepath.Join(root, "interpreter")
 	image := replace(t, path, []byte("#!"+interpreter+"\n"))
 	awaitState(t, w, selector.StateUnready, `interpreter "`+interpreter+`": no such file or directory`)
@@ -285,25 +185,25 @@ func TestAnUnreadyFileIsLookedAtAgainBecauseOfOthers(t *testing.T) {
 	awaitReady(t, w, image)
 }
 
-func TestWhatMakesNoEventIsSeenByTheRegularLook(t *testing.T) {
+func TestResync_ChangeWithoutEvent_IsReported(t *testing.T) {
 	t.Parallel()
 	root, path := installed(t)
 	interpreter := put(t, filepath.Join(root, "interpreter"), static().bytes())
 	replace(t, path, []byte("#!"+interpreter+"\n"))
-	w := watching(t, path, intervals{resync: shortSettle, retry: never})
+	w := watchFile(t, path, intervals{resync: shortSettle, retry: never})
 	awaitReady(t, w, imageOf(t, path))
 	must(t, os.Remove(interpreter))
 	awaitState(t, w, selector.StateUnready, `interpreter "`+interpreter+`": no such file or directory`)
 }
 
-// TestAPathIsTakenAsTheKernelTakesIt has ".." behind a link, a relative path and superfluous parts.
-func TestAPathIsTakenAsTheKernelTakesIt(t *testing.T) {
+// The paths have ".." behind a link, are relative, or have superfluous components.
+func TestPath_UnusualForm_IsResolvedAsByTheKernel(t *testing.T) {
 	root, path := installed(t)
 	t.Chdir(root)
 	mkdir(t, root, "elsewhere")
 	must(t, os.Symlink("../opt/bin", "elsewhere/link"))
 	for _, name := range []string{"opt/bin/prog", "./opt//bin/./prog", "elsewhere/link/../bin/prog", root + "/elsewhere/link/prog"} {
-		w := watching(t, name, eventsOnly())
+		w := watchFile(t, name, eventsOnly())
 		awaitReady(t, w, imageOf(t, path))
 		awaitReady(t, w, replace(t, path, static().bytes()))
 	}
