@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+
+	"ebpf-upgrader/test/poll"
 )
 
 // holdings counts what an instance holds and could leak.
@@ -176,10 +178,8 @@ func (a *arena) rest(ctx context.Context, patience time.Duration, fine func(hold
 		if same >= restPolls && fine(h) || time.Since(begun) > patience {
 			return h, nil
 		}
-		select {
-		case <-time.After(restPoll):
-		case <-ctx.Done():
-			return h, ctx.Err()
+		if err := poll.Sleep(ctx, restPoll); err != nil {
+			return h, err
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/chaos/witness"
+	"ebpf-upgrader/test/poll"
 	"ebpf-upgrader/test/testfleet"
 )
 
@@ -273,12 +274,5 @@ func crasher(path, source string) error {
 
 // pause waits for a random time. It reports whether ctx goes on.
 func pause(ctx context.Context, r *rand.Rand, least, most time.Duration) bool {
-	t := time.NewTimer(least + time.Duration(r.Int64N(int64(most-least))))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return poll.Sleep(ctx, least+time.Duration(r.Int64N(int64(most-least)))) == nil
 }

@@ -11,41 +11,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"ebpf-upgrader/test/socket"
 )
 
-// get sends a request over the control socket. It does not use the client of the program under test.
-func (s *service) get(path string) ([]byte, error) {
+// get reads a page of the service. It does not use the client of the program under test.
+func (s *service) get(page string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", s.path("run/control.sock"))
-		},
-	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://service"+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(response.Body); err != nil {
-		return nil, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, errors.New(response.Status)
-	}
-	return body.Bytes(), nil
+	return socket.Get(ctx, s.path("run/control.sock"), page)
 }
 
 // metric returns the value of a metric.

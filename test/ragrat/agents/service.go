@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +20,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/test/socket"
 )
 
 // Service runs the program under test as a process, for the servers of some users. It is not safe for concurrent use,
@@ -75,7 +74,7 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) ready(ctx context.Context) error {
 	deadline := time.After(s.patience)
 	for {
-		if s.isReady(ctx) {
+		if _, err := socket.Get(ctx, s.socket(), "/readyz"); err == nil {
 			return nil
 		}
 		select {
@@ -92,25 +91,6 @@ func (s *Service) ready(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-func (s *Service) isReady(ctx context.Context) bool {
-	client := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", s.socket())
-		},
-	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://service/readyz", nil)
-	if err != nil {
-		return false
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return false
-	}
-	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
 }
 
 func (s *Service) socket() string { return filepath.Join(s.dir, "run", "control.sock") }
