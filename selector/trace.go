@@ -2,7 +2,10 @@
 
 package selector
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Trace is what the kernel recorded of a process besides its facts. It is read right before a signal is sent, so that no
 // signal follows another one.
@@ -16,3 +19,6 @@ type Trace struct {
 	// IsUntracked says that the process is not in the map: signals to it are not recorded. The map may be full.
 	IsUntracked bool
 }
+
+// ErrSignalledByOther means that a server is not sent the signal because another sender has sent it.
+var ErrSignalledByOther = errors.New("signalled by another sender")

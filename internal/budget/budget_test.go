@@ -4,6 +4,7 @@ package budget_test
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,27 @@ func TestQueue_UserInDebt_GetsItsShare(t *testing.T) {
 	})
 }
 
+func TestQueue_SubmitFirst_GoesBeforeOwnWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1})
+		defer q.Close()
+		var ran []int
+		add := func(submit func(uint32, func()), i int) {
+			submit(1, func() { time.Sleep(time.Second); ran = append(ran, i) })
+		}
+		for i := range 3 {
+			add(q.Submit, i)
+		}
+		synctest.Wait()
+		add(q.SubmitFirst, 10)
+		add(q.SubmitFirst, 11)
+		time.Sleep(time.Minute)
+		if want := []int{0, 10, 11, 1, 2}; !slices.Equal(ran, want) {
+			t.Errorf("work ran in the order %v, want %v", ran, want)
+		}
+	})
+}
+
 func TestQueue_Close_DropsWaitingEndsRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1})
@@ -127,7 +149,7 @@ type load struct {
 	running map[uint32]int
 	all     int
 	waiting map[uint32]int
-	// ahead counts, for a user whose first work waits, what others started since its submission.
+	// ahead counts, for each user with first work that waits, what others started since its submission.
 	ahead map[uint32]map[uint32]int
 	done  int
 }

@@ -11,7 +11,7 @@ import (
 type QueueConfig struct {
 	// Workers is how many pieces of work run at a time, and PerUser how many of them for one user.
 	Workers, PerUser int
-	// Limit throttles users whose work takes long. Waiting work of a throttled user stays queued.
+	// Limit throttles users with work that takes long. Waiting work of a throttled user stays queued.
 	Limit Limit
 }
 
@@ -25,7 +25,7 @@ type Queue struct {
 	// sweepAt.
 	users   map[uint32]*line
 	sweepAt int
-	// ready are the users whose next work may start, in their turn. Each is in it once.
+	// ready are the users that may start their next work, in turn. Each is in it once.
 	ready []*line
 	// workers counts the goroutines; each runs work.
 	workers int
@@ -35,10 +35,11 @@ type Queue struct {
 
 // line is the work of one user.
 type line struct {
-	waiting []func()
-	running int
-	bucket  Bucket
-	isReady bool
+	// first goes before waiting.
+	first, waiting []func()
+	running        int
+	bucket         Bucket
+	isReady        bool
 	// wake ends the throttling; nil: not throttled.
 	wake *time.Timer
 }
@@ -53,8 +54,26 @@ func NewQueue(cfg QueueConfig) *Queue {
 func (q *Queue) Submit(user uint32, work func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if l := q.line(user); l != nil {
+		l.waiting = append(l.waiting, work)
+		q.offer(l)
+	}
+}
+
+// SubmitFirst is Submit for work that starts before what Submit has queued for the same user. It delays no other user.
+func (q *Queue) SubmitFirst(user uint32, work func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l := q.line(user); l != nil {
+		l.first = append(l.first, work)
+		q.offer(l)
+	}
+}
+
+// line is the work of a user; nil after Close.
+func (q *Queue) line(user uint32) *line {
 	if q.closed {
-		return
+		return nil
 	}
 	l := q.users[user]
 	if l == nil {
@@ -62,8 +81,21 @@ func (q *Queue) Submit(user uint32, work func()) {
 		l = &line{}
 		q.users[user] = l
 	}
-	l.waiting = append(l.waiting, work)
-	q.offer(l)
+	return l
+}
+
+func (l *line) isEmpty() bool { return len(l.first) == 0 && len(l.waiting) == 0 }
+
+// next takes the work that is next. There must be some.
+func (l *line) next() func() {
+	from := &l.waiting
+	if len(l.first) > 0 {
+		from = &l.first
+	}
+	work := (*from)[0]
+	(*from)[0] = nil
+	*from = (*from)[1:]
+	return work
 }
 
 // Close drops the work that waits, and returns when all that runs has ended.
@@ -71,7 +103,7 @@ func (q *Queue) Close() {
 	q.mu.Lock()
 	q.closed, q.ready = true, nil
 	for _, l := range q.users {
-		l.waiting = nil
+		l.first, l.waiting = nil, nil
 		if l.wake != nil {
 			l.wake.Stop()
 		}
@@ -87,7 +119,7 @@ func (q *Queue) sweep() {
 	}
 	now := time.Now()
 	for user, l := range q.users {
-		if l.running == 0 && len(l.waiting) == 0 && !l.bucket.paidAt.After(now) {
+		if l.running == 0 && l.isEmpty() && !l.bucket.paidAt.After(now) {
 			delete(q.users, user)
 		}
 	}
@@ -97,7 +129,7 @@ func (q *Queue) sweep() {
 // offer gives a user a turn if its next work may start, and the turn a worker if one is free. A user in debt gets its turn
 // when it has credit again.
 func (q *Queue) offer(l *line) {
-	if q.closed || l.isReady || l.wake != nil || len(l.waiting) == 0 || l.running >= q.cfg.PerUser {
+	if q.closed || l.isReady || l.wake != nil || l.isEmpty() || l.running >= q.cfg.PerUser {
 		return
 	}
 	now := time.Now()
@@ -120,7 +152,7 @@ func (q *Queue) unthrottle(l *line) {
 	q.offer(l)
 }
 
-// work is one worker: it runs the next work of the user whose turn it is, until no work may start.
+// work is one worker: it runs the next work of the next user in turn, until no work may start.
 func (q *Queue) work() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -128,9 +160,7 @@ func (q *Queue) work() {
 		l := q.ready[0]
 		q.ready[0] = nil
 		q.ready = q.ready[1:]
-		work := l.waiting[0]
-		l.waiting[0] = nil
-		l.waiting = l.waiting[1:]
+		work := l.next()
 		l.isReady = false
 		l.running++
 		q.offer(l)

@@ -11,9 +11,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Led takes an inspection of a server that exec'd after the signal of another sender that the rollout did not note: the file
+// ObserveForeign takes an inspection of a server that exec'd after the signal of another sender that the rollout did not note: the file
 // had not settled then, or nothing told of the signal. One that runs the installed image and is not armed has to arm itself
-// like one that was signalled. Led reports whether that is waited for from now on. sender is 0 where it is not known.
+// like one that was signalled. ObserveForeign reports whether that is waited for from now on. sender is 0 where it is not known.
 func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender selector.PID, at, now time.Time) bool {
 	if p.Image != r.install.Image || d.Verdict != selector.UpToDate || p.Catches {
 		return false

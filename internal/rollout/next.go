@@ -47,7 +47,7 @@ func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []
 		return nil, end
 	}
 	for _, u := range r.users {
-		if u.isHalted {
+		if u.isHalted || r.isSendingFor(u) {
 			continue
 		}
 		m, at := r.nextOf(u, now, allows)
@@ -209,6 +209,9 @@ func (r *Rollout) mayBegin(u *user, now time.Time) (isFree bool, wake time.Time)
 		case other == u:
 		case other.isFailed:
 			unproven++
+		case other.firstAt.IsZero() && r.isSendingFor(other):
+			unproven++
+			wake = earliest(wake, now.Add(checkEvery))
 		case !other.firstAt.IsZero() && isTrying:
 			unproven++
 			if end := other.firstAt.Add(userDelay); end.After(now) {
@@ -230,7 +233,7 @@ func (r *Rollout) flightEnd(now time.Time) (end time.Time) {
 	if bound == 0 {
 		return time.Time{}
 	}
-	flying := 0
+	flying := len(r.sending)
 	for _, m := range r.members {
 		dormant := m.SignalledAt.Add(l.CanaryTimeout)
 		if m.State == Settling || m.State == Signalled && dormant.After(now) {
@@ -255,7 +258,7 @@ func (r *Rollout) total() int {
 	return n
 }
 
-// Unproven are the canaries in whose place a member would go: those of its user that were signalled and have not exec'd yet.
+// UnprovenCanaries are the canaries in whose place a member would go: those of its user that were signalled and have not exec'd yet.
 // Each may have died unseen, so they are inspected before the member is signalled. There are none once its group is open.
 func (r *Rollout) UnprovenCanaries(m *Member) []selector.PID {
 	if r.group(m.Group).isOpen {

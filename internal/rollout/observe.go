@@ -52,7 +52,7 @@ func (r *Rollout) judged(m *Member, d selector.Decision, now time.Time) {
 	}
 }
 
-// Unread takes an inspection that told nothing. A pending member must be inspected again before it is signalled.
+// ObserveUnreadable takes an inspection that told nothing. A pending member must be inspected again before it is signalled.
 func (r *Rollout) ObserveUnreadable(m *Member, d selector.Decision, now time.Time) {
 	if m.State == Pending {
 		r.note(m, d)
@@ -210,7 +210,7 @@ func (r *Rollout) Refused(m *Member, err error, now time.Time) {
 	r.step(m, Rejected, now)
 }
 
-// Left notes that a member belongs to another file now.
+// Reassign notes that a member belongs to another file now.
 func (r *Rollout) Reassign(m *Member, now time.Time) {
 	m.Detail = "names another install now"
 	r.step(m, Ended, now)

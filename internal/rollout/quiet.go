@@ -71,6 +71,13 @@ func (u *user) stopWaiting() {
 	}
 }
 
+// StopWaiting has all pending members wait anew when they can be signalled again.
+func (r *Rollout) StopWaiting() {
+	for _, g := range r.groups {
+		g.stopWaiting()
+	}
+}
+
 // Busy says for how long a pending member has been waited for that is busy; it is empty for any other.
 func (m *Member) Busy(now time.Time) string {
 	if m.BusySince.IsZero() {

@@ -37,6 +37,8 @@ type Rollout struct {
 	started time.Time
 
 	members map[selector.PID]*Member
+	// sending has the members with a delivery under way.
+	sending map[selector.PID]*Member
 	users   map[uint32]*user
 	groups  map[Group]*group
 	// counts has the members by state, and those that have ended.
@@ -54,7 +56,7 @@ func New(cfg Config, number uint64, install selector.Install, now time.Time) *Ro
 	}
 	return &Rollout{
 		cfg: cfg, number: number, install: install, started: now,
-		members: make(map[selector.PID]*Member), users: make(map[uint32]*user), groups: make(map[Group]*group),
+		members: make(map[selector.PID]*Member), sending: make(map[selector.PID]*Member), users: make(map[uint32]*user), groups: make(map[Group]*group),
 		counts: make(map[State]int), foreign: make(map[selector.PID]int),
 	}
 }
@@ -76,6 +78,23 @@ func (r *Rollout) Members() iter.Seq[*Member] { return maps.Values(maps.Clone(r.
 
 // IsEmpty reports whether the rollout has no member.
 func (r *Rollout) IsEmpty() bool { return len(r.members) == 0 }
+
+// Sending notes that the delivery to a pending member is under way. For the limits it counts as signalled. No other member of
+// its user may be signalled before EndSending.
+func (r *Rollout) Sending(m *Member) { r.sending[m.PID] = m }
+
+// EndSending notes that the delivery has ended. What became of it is noted by another method.
+func (r *Rollout) EndSending(m *Member) { delete(r.sending, m.PID) }
+
+// isSendingFor reports whether a delivery to a member of a user is under way.
+func (r *Rollout) isSendingFor(u *user) bool {
+	for _, m := range r.sending {
+		if r.users[m.UID] == u {
+			return true
+		}
+	}
+	return false
+}
 
 // Drop forgets a member without a word.
 func (r *Rollout) Drop(m *Member) {

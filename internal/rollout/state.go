@@ -74,7 +74,7 @@ func (s *State) UnmarshalText(text []byte) error {
 	return fmt.Errorf("parse state %q: no such word", text)
 }
 
-// Kept reports whether a server in that state must survive a restart of the service: a second signal could harm it, or it
+// IsPersistent reports whether a server in that state must survive a restart of the service: a second signal could harm it, or it
 // is done with this file although its image does not show that.
 func (s State) IsPersistent() bool {
 	switch s {
@@ -122,12 +122,12 @@ const (
 
 var stepWords = [...]string{
 	FoundOutdated: "found outdated",
-	Rejected:    "rejected",
+	Rejected:      "rejected",
 	FoundCurrent:  "found current",
 	FoundUnarmed:  "found unarmed in the installed image",
 	Sent:          "signal sent",
 	Execed:        "exec",
-	ExecedOther:       "exec of another file",
+	ExecedOther:   "exec of another file",
 	Late:          "confirm timeout",
 	Exhausted:     "confirm timeout at the last attempt",
 	Lived:         "lived for the hold time",

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+
+package api
+
+import (
+	"slices"
+
+	"ebpf-upgrader/selector"
+)
+
+// SchemaVersion is raised when a field of an answer changes its meaning or goes away.
+const SchemaVersion = 3
+
+// Report is what one round found and did.
+type Report struct {
+	SchemaVersion int    `json:"schema_version"`
+	Source        Source `json:"source"`
+	// Installs are those that the servers were compared with.
+	Installs []selector.Install `json:"installs"`
+	Self     selector.PID       `json:"self"`
+	// Servers are ascending by PID. Their verdicts are the latest that the round had: a server that ended between plan and
+	// delivery is "gone" here and still in Plan.
+	Servers []Server `json:"servers"`
+	// Plan is the order of delivery as the survey made it.
+	Plan []selector.PID `json:"plan"`
+	// Sent are those to which the kernel delivered the signal.
+	Sent   []selector.PID `json:"sent"`
+	Failed []Failure      `json:"failed"`
+}
+
+// NewReport is a report without servers. No list in it is nil.
+func NewReport(source Source, self selector.PID, installs []selector.Install) Report {
+	return Report{
+		SchemaVersion: SchemaVersion, Source: source, Self: self, Installs: append([]selector.Install{}, installs...),
+		Servers: []Server{}, Plan: []selector.PID{}, Sent: []selector.PID{}, Failed: []Failure{},
+	}
+}
+
+// Server is one process with its verdict.
+type Server struct {
+	PID       selector.PID `json:"pid"`
+	StartTime uint64       `json:"start_time"`
+	// UID is the user that accounts for it.
+	UID uint32 `json:"uid"`
+	// Container is the id of what it runs in, empty outside of any, and Cgroup the path of its control group.
+	Container  string         `json:"container"`
+	Cgroup     string         `json:"cgroup"`
+	Args       []string       `json:"args"`
+	Image      selector.Image `json:"image"`
+	UpgradeBin string         `json:"upgrade_bin"`
+	// Target is what UpgradeBin leads to for the server.
+	Target selector.Image `json:"target"`
+	selector.Decision
+}
+
+// NewServer is a process as it was inspected.
+func NewServer(p selector.Process, d selector.Decision) Server {
+	s := Server{
+		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner, Container: p.Container, Cgroup: p.Cgroup,
+		Args: p.Args, Image: p.Image, UpgradeBin: p.Variable, Target: p.Target.Image, Decision: d,
+	}
+	if s.Args == nil {
+		s.Args = []string{}
+	}
+	return s
+}
+
+// IsServer reports whether s carries the name and the argument, or carried them as far as could be read.
+func IsServer(s Server) bool {
+	return s.Verdict != selector.NotOurs && s.Verdict != selector.NotMCP
+}
+
+// Failure is a delivery that the kernel refused.
+type Failure struct {
+	PID   selector.PID `json:"pid"`
+	Error string       `json:"error"`
+}
+
+// Behind counts the servers that run another image than the installed one and were not sent the signal, for whatever
+// reason.
+func (r Report) Behind() int {
+	n := 0
+	for _, s := range r.Servers {
+		if s.Stale && !slices.Contains(r.Sent, s.PID) {
+			n++
+		}
+	}
+	return n
+}
+
+// Only leaves the servers for which keep returns true.
+func (r Report) Only(keep func(Server) bool) Report {
+	r.Servers = slices.DeleteFunc(slices.Clone(r.Servers), func(s Server) bool { return !keep(s) })
+	return r
+}

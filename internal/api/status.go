@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+
+package api
+
+import (
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// Status is what a service does.
+type Status struct {
+	Source Source `json:"source"`
+	// Learned says that the servers name the installs, and not the operator.
+	Learned  bool            `json:"learned"`
+	Installs []InstallStatus `json:"installs"`
+	Paused   bool            `json:"paused"`
+	// JournalError is why the journal cannot be written: no server is signalled until it can. It is tried every second.
+	JournalError string `json:"journal_error,omitzero"`
+	// Verdicts counts the servers by the verdict of the last inspection of each.
+	Verdicts map[selector.Verdict]int `json:"verdicts"`
+	// Rollouts are those under way, ascending by number.
+	Rollouts []rollout.Report `json:"rollouts"`
+}
+
+// InstallStatus is one install with the file that was last reported there.
+type InstallStatus struct {
+	selector.Install
+	// UID is the user of the servers that name it, and Container what they run in; neither means anything where the operator
+	// named it.
+	UID       uint32 `json:"uid"`
+	Container string `json:"container"`
+	// Servers is how many processes name it.
+	Servers int `json:"servers"`
+	// Rollout is the number of the rollout of the file that was last ready there; 0 is none.
+	Rollout uint64 `json:"rollout"`
+	// Deaths counts the servers that died of the file before it had settled, after signals of other senders.
+	Deaths int `json:"deaths"`
+}
+
+// ServerStatus is one server as it was last inspected, and its state in the rollout.
+type ServerStatus struct {
+	Server
+	// Rollout is nil for a server that is in no rollout.
+	Rollout *rollout.Member `json:"rollout"`
+}
+
+// Tracker is what the kernel's map holds and what was lost since the start. Each loss led to a resync.
+type Tracker struct {
+	// Entries are the processes in its map, and Capacity is how many fit.
+	Entries  uint32 `json:"entries"`
+	Capacity uint32 `json:"capacity"`
+	// Outside is how many candidates did not fit: their signals are not seen, and the gate does not cover them.
+	Outside uint32 `json:"outside"`
+	// LostMapFull counts processes that did not fit, LostRingFull changes that were not told, Missed runs of the programs that
+	// the kernel left out.
+	LostMapFull  uint64 `json:"lost_map_full"`
+	LostRingFull uint64 `json:"lost_ring_full"`
+	Missed       uint64 `json:"missed"`
+	// UnreadableArgs counts processes that were taken in because their arguments could not be read.
+	UnreadableArgs uint64 `json:"unreadable_args"`
+	// Resyncs counts scans.
+	Resyncs uint64 `json:"resyncs"`
+	// AuditMissing and AuditExtra are what the audits put right.
+	AuditMissing uint64 `json:"audit_missing"`
+	AuditExtra   uint64 `json:"audit_extra"`
+}
+
+// Lost is how much was lost, of any kind.
+func (t Tracker) Lost() uint64 { return t.LostMapFull + t.LostRingFull + t.Missed }
+
+// Watching is how the installs are watched: how many paths, by how many watches of the kernel, and how many are inspected
+// every few seconds instead because the kernel refused a watch.
+type Watching struct {
+	Places  int `json:"places"`
+	Watches int `json:"watches"`
+	Polled  int `json:"polled"`
+	// Stuck is how many wait for a file system that does not answer.
+	Stuck     int    `json:"stuck"`
+	Refused   uint64 `json:"refused"`
+	Overflows uint64 `json:"overflows"`
+}

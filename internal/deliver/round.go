@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+
+package deliver
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// Round is what one pass over the candidates found and did, without a rollout.
+type Round struct {
+	// Inspected are ascending by PID. Each is the latest of the round: a server that ended between plan and delivery is
+	// gone here and still in Plan.
+	Inspected []Inspection
+	// Plan is the order of delivery. Sent are those that the kernel delivered the signal to, Failed those that it did not.
+	Plan, Sent []selector.PID
+	Failed     []Failure
+}
+
+// Failure is a delivery that the kernel refused.
+type Failure struct {
+	PID selector.PID
+	Err error
+}
+
+// of finds the inspection of pid, which must be there.
+func (r *Round) of(pid selector.PID) *Inspection {
+	i, _ := slices.BinarySearchFunc(r.Inspected, pid, func(i Inspection, pid selector.PID) int { return int(i.Process.PID) - int(pid) })
+	return &r.Inspected[i]
+}
+
+// pauses are the times between inspections of a single round where facts could not be read: a file system was slow for a
+// moment, or there were no descriptors. The last ones are only for reads that did not end in time, as on a busy machine.
+func pauses() []time.Duration {
+	all := make([]time.Duration, 7)
+	for i := range all {
+		all[i] = 20 * time.Millisecond << i
+	}
+	return all
+}
+
+// maxRetries is how many pauses are made where facts cannot be read for another reason.
+const maxRetries = 5
+
+// pause reports whether the time has passed before ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Survey judges every candidate against its install and plans, but sends nothing. Processes that cannot be read are
+// inspected again, for some seconds at most.
+func (d *Deliverer) Survey(ctx context.Context, with Resolver, candidates []selector.PID) Round {
+	r := Round{Inspected: d.inspectPatiently(ctx, with, candidates)}
+	due := []selector.PID{}
+	for _, i := range r.Inspected {
+		if i.Decision.Verdict == selector.Outdated {
+			due = append(due, i.Process.PID)
+		}
+	}
+	r.Plan = selector.Plan(d.cfg.Self, due)
+	return r
+}
+
+// inspectPatiently is InspectAll, and inspects those again that could not be read, or that were deferred.
+func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candidates []selector.PID) []Inspection {
+	all := WithDeferred(d.InspectAll(ctx, with, candidates))
+	for try, wait := range pauses() {
+		at := make(map[selector.PID]int)
+		var unread []selector.PID
+		for i, v := range all {
+			if v.Decision.Verdict == selector.UnreadableFacts && (try < maxRetries || v.Process.Unreadable.IsTemporary) {
+				at[v.Process.PID] = i
+				unread = append(unread, v.Process.PID)
+			}
+		}
+		if len(unread) == 0 || !pause(ctx, wait) {
+			break
+		}
+		again, _ := d.InspectAll(ctx, with, unread)
+		for _, v := range again {
+			all[at[v.Process.PID]] = v
+		}
+	}
+	return all
+}
+
+// Round judges every candidate against its install, and signals those that are outdated. It does not wait for what the
+// servers make of it. When ctx ends, the delivery at hand is finished and the result says how far the round came.
+func (d *Deliverer) Round(ctx context.Context, with Resolver, candidates []selector.PID) Round {
+	r := d.Survey(ctx, with, candidates)
+	others, self := []selector.Identity{}, []selector.Identity{}
+	for _, pid := range r.Plan {
+		if id := r.of(pid).Process.Identity; pid == d.cfg.Self {
+			self = append(self, id)
+		} else {
+			others = append(others, id)
+		}
+	}
+	d.deliverAll(ctx, &r, with, others)
+	d.deliverAll(ctx, &r, with, self)
+	return r
+}
+
+// deliverAll delivers to all, and then again to those that could not be read when they were due.
+func (d *Deliverer) deliverAll(ctx context.Context, r *Round, with Resolver, due []selector.Identity) {
+	due = d.deliverOnce(ctx, r, with, due)
+	for _, wait := range pauses() {
+		if len(due) == 0 || !pause(ctx, wait) {
+			return
+		}
+		due = d.deliverOnce(ctx, r, with, due)
+	}
+}
+
+// deliverOnce returns those that could not be read.
+func (d *Deliverer) deliverOnce(ctx context.Context, r *Round, with Resolver, due []selector.Identity) (unread []selector.Identity) {
+	for _, id := range due {
+		if ctx.Err() != nil {
+			break
+		}
+		all := d.Deliver(id, with)
+		all.Release()
+		*r.of(id.PID) = all.Inspection
+		switch {
+		case all.Err != nil:
+			r.Failed = append(r.Failed, Failure{PID: id.PID, Err: all.Err})
+		case all.IsSent:
+			r.Sent = append(r.Sent, id.PID)
+		case all.Decision.Verdict == selector.UnreadableFacts:
+			unread = append(unread, id)
+		}
+	}
+	return unread
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+
+package deliver
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"ebpf-upgrader/internal/budget"
+	"ebpf-upgrader/selector"
+)
+
+// quota is how much time the slow processes of one user may take of one pass over all, on all cores together. An inspection
+// that takes no longer than Free is within it: the number of processes of a user is bounded.
+var quota = budget.Limit{Factor: 1 << 10, Burst: 500 * time.Millisecond, Free: 200 * time.Microsecond}
+
+// Deferred is a process that was not inspected because its user had used up the quota.
+type Deferred struct {
+	selector.Identity
+	User uint32
+}
+
+// ReasonDeferred is the detail of such a process.
+const ReasonDeferred = "its user has too many that are slow to be read"
+
+// Inspection is what is known of a process that was deferred.
+func (f Deferred) Inspection() Inspection {
+	i := Inspection{Decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: ReasonDeferred, Stale: true}}
+	i.Process.Identity, i.Process.Credentials.Owner = f.Identity, f.User
+	i.Process.Unreadable = selector.Unreadable{Fact: selector.FactCmdline, Why: ReasonDeferred, IsTemporary: true}
+	return i
+}
+
+// WithDeferred adds those that were deferred to the inspections of the others, ascending by PID.
+func WithDeferred(inspected []Inspection, deferred []Deferred) []Inspection {
+	if len(deferred) == 0 {
+		return inspected
+	}
+	all := slices.Clone(inspected)
+	for _, f := range deferred {
+		all = append(all, f.Inspection())
+	}
+	slices.SortFunc(all, func(a, b Inspection) int { return cmp.Compare(a.Process.PID, b.Process.PID) })
+	return all
+}
+
+// pass is one pass over many processes. It is safe for concurrent use.
+type pass struct {
+	d     *Deliverer
+	with  Resolver
+	meter *budget.Meter
+	// hasOver says that the quota of a user is used up: from then on the owner of each process is read first.
+	hasOver atomic.Bool
+
+	mu       sync.Mutex // guards deferred
+	deferred []Deferred
+}
+
+// InspectAll inspects processes, ascending and each once, on all cores: nearly all of the time is spent in the kernel, and
+// not on locks. When ctx ends, it returns those that it came to.
+func (d *Deliverer) InspectAll(ctx context.Context, with Resolver, pids []selector.PID) ([]Inspection, []Deferred) {
+	pids = selector.Plan(0, pids)
+	all := make([]Inspection, len(pids))
+	p := &pass{d: d, with: with, meter: budget.NewMeter(quota)}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(pids)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(pids)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				all[i] = p.inspect(pids[i])
+			}
+		})
+	}
+	workers.Wait()
+	return slices.DeleteFunc(all, func(i Inspection) bool { return i.Decision.Verdict == selector.Undecided }), p.deferred
+}
+
+// inspect inspects a process unless the quota of its user is used up.
+func (p *pass) inspect(pid selector.PID) Inspection {
+	user, isKnown := uint32(0), false
+	if p.hasOver.Load() {
+		id, owner, err := p.d.cfg.Inspector.User(pid)
+		if err == nil && p.isOver(owner) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.deferred = append(p.deferred, Deferred{id, owner})
+			return Inspection{}
+		}
+		user, isKnown = owner, err == nil
+	}
+	i := p.d.Inspect(pid, p.with)
+	if i.Process.StartTime != 0 && i.Decision.Verdict != selector.Gone {
+		user, isKnown = i.Process.Credentials.Owner, true
+	}
+	if !isKnown {
+		user = noUser
+	}
+	p.meter.Charge(user, i.Took, time.Now())
+	if p.isOver(user) {
+		p.hasOver.Store(true)
+	}
+	return i
+}
+
+// noUser is charged for processes with an unknown owner. No user has that number.
+const noUser = 1<<32 - 1
+
+func (p *pass) isOver(user uint32) bool { return p.meter.Credit(user, time.Now()) < 0 }

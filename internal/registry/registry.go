@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+
+package registry
+
+import (
+	"iter"
+	"maps"
+	"time"
+
+	"ebpf-upgrader/selector"
+)
+
+// Config bounds a [Registry].
+type Config struct {
+	// Paths are the only installs, if there are any. Otherwise each process has the install that it names.
+	Paths []string
+	// MaxProcesses and MaxInstalls are how many of each a user may have; 0: no limit.
+	MaxProcesses, MaxInstalls int
+	// ForgetAfter is how long an install is kept that no process names.
+	ForgetAfter time.Duration
+}
+
+// Registry is the set of the processes and installs that are known.
+type Registry struct {
+	cfg       Config
+	resolver  resolver
+	processes map[selector.PID]*Process
+	installs  map[Key]*Install
+	// fixed are the installs of Config.Paths.
+	fixed []*Install
+	// over has the processes over the limit of their user, which are not inspected.
+	over map[selector.PID]Facts
+	// perUser counts the processes, perOwner the installs.
+	perUser, perOwner map[uint32]int
+}
+
+// New returns a registry without processes.
+func New(cfg Config, now time.Time) *Registry {
+	r := &Registry{
+		cfg: cfg, processes: make(map[selector.PID]*Process), installs: make(map[Key]*Install), over: make(map[selector.PID]Facts),
+		perUser: make(map[uint32]int), perOwner: make(map[uint32]int),
+	}
+	for _, path := range cfg.Paths {
+		i := newInstall(Key{Path: path}, now)
+		r.installs[i.Key] = i
+		r.fixed = append(r.fixed, i)
+	}
+	r.resolver = learned{r.installs}
+	if len(r.fixed) > 0 {
+		r.resolver = fixed{r.fixed}
+	}
+	return r
+}
+
+// Learns reports whether the servers name the installs, and not the operator.
+func (r *Registry) Learns() bool { return r.resolver.learns() }
+
+// Fixed are the installs that the operator named.
+func (r *Registry) Fixed() []*Install { return r.fixed }
+
+// Process is the process with that PID, nil if there is none.
+func (r *Registry) Process(pid selector.PID) *Process { return r.processes[pid] }
+
+// Processes are all processes, in no order. The registry may be changed meanwhile.
+func (r *Registry) Processes() iter.Seq[*Process] { return maps.Values(maps.Clone(r.processes)) }
+
+// Len is how many processes there are.
+func (r *Registry) Len() int { return len(r.processes) }
+
+// Install is the install with that key, nil if there is none.
+func (r *Registry) Install(key Key) *Install { return r.installs[key] }
+
+// Installs are all installs, in no order. The registry may be changed meanwhile.
+func (r *Registry) Installs() iter.Seq[*Install] { return maps.Values(maps.Clone(r.installs)) }
+
+// InstallCount is how many installs there are.
+func (r *Registry) InstallCount() int { return len(r.installs) }
+
+// current is the install that a process has.
+func (r *Registry) current(pid selector.PID) *Install {
+	if p := r.processes[pid]; p != nil {
+		return p.Install
+	}
+	return nil
+}
+
+// File is what a process is compared with that was just read.
+func (r *Registry) File(p selector.Process) selector.Install {
+	return r.resolver.file(p, r.resolver.find(p, r.current(p.PID)))
+}
+
+// Since is when that was reported: an answer of a file system from before may be about the file before.
+func (r *Registry) Since(p selector.Process) time.Time {
+	return r.resolver.since(p, r.resolver.find(p, r.current(p.PID)))
+}
+
+// Expect is what a process of an install is compared with at its delivery.
+func (r *Registry) Expect(of *Install) Expected { return r.resolver.expect(of) }
+
+// Interpreters are those of the installs that the operator named.
+func (r *Registry) Interpreters() (all []string) {
+	for _, i := range r.fixed {
+		all = append(all, i.File.Interpreters...)
+	}
+	return all
+}
+
+// Files are what was reported at the installs that the operator named.
+func (r *Registry) Files() (all []selector.Install) {
+	for _, i := range r.fixed {
+		all = append(all, i.File)
+	}
+	return all
+}
+
+// Put takes a process in as it was inspected at a moment. Its install stays what it was; see [Registry.Resolve].
+func (r *Registry) Put(f Facts, p selector.Process, at time.Time) *Process {
+	known := r.processes[f.PID]
+	switch {
+	case known == nil:
+		known = &Process{StartedAt: at.Add(-p.Age)}
+		r.processes[f.PID] = known
+		r.perUser[f.UID]++
+	case known.UID != f.UID:
+		r.release(known.UID)
+		r.perUser[f.UID]++
+	}
+	delete(r.over, f.PID)
+	known.Facts, known.ExecedOther, known.GoneSince = f, false, time.Time{}
+	if p.MidExec {
+		known.InExecAt = at
+	}
+	return known
+}
+
+// Resolve is the install that a process names now, which was read as p; nil: it names none, or its user has too many. isNew
+// says that the install is to be watched from now on, and evicted is one that had to make room for it.
+func (r *Registry) Resolve(known *Process, p selector.Process, now time.Time) (to *Install, isNew bool, evicted *Install) {
+	if to := r.resolver.find(p, known.Install); to != nil {
+		return to, false, nil
+	}
+	key := KeyOf(p)
+	if key.Path == "" || !NamesInstall(known.Verdict) {
+		return nil, false, nil
+	}
+	if r.cfg.MaxInstalls > 0 && r.perOwner[key.Owner] >= r.cfg.MaxInstalls {
+		if evicted = r.leastNamed(key.Owner); evicted == nil {
+			known.Decision = selector.Decision{Verdict: selector.OverLimit, Detail: "its user names too many installs"}
+			return nil, false, nil
+		}
+		r.Forget(evicted)
+	}
+	to = newInstall(key, now)
+	r.installs[key] = to
+	r.perOwner[key.Owner]++
+	return to, true, evicted
+}
+
+// leastNamed is the install of a user that no process has named for the longest time, nil if all are named.
+func (r *Registry) leastNamed(owner uint32) (oldest *Install) {
+	for _, i := range r.installs {
+		if i.Owner == owner && !i.emptySince.IsZero() && (oldest == nil || i.emptySince.Before(oldest.emptySince)) {
+			oldest = i
+		}
+	}
+	return oldest
+}
+
+// Assign makes a process one of an install, and of no other.
+func (r *Registry) Assign(p *Process, to *Install, now time.Time) {
+	if p.Install != to {
+		r.unassign(p, now)
+	}
+	p.Install = to
+	to.members[p.PID], to.emptySince = p, time.Time{}
+}
+
+func (r *Registry) unassign(p *Process, now time.Time) {
+	if p.Install == nil {
+		return
+	}
+	delete(p.Install.members, p.PID)
+	if len(p.Install.members) == 0 {
+		p.Install.emptySince = now
+	}
+	p.Install = nil
+}
+
+// Remove forgets a process.
+func (r *Registry) Remove(pid selector.PID, now time.Time) {
+	delete(r.over, pid)
+	p := r.processes[pid]
+	if p == nil {
+		return
+	}
+	delete(r.processes, pid)
+	r.release(p.UID)
+	r.unassign(p, now)
+}
+
+func (r *Registry) release(uid uint32) {
+	if r.perUser[uid]--; r.perUser[uid] == 0 {
+		delete(r.perUser, uid)
+	}
+}
+
+// ForgetAt is when an install is to be forgotten unless a process names it by then; zero: not at all.
+func (r *Registry) ForgetAt(i *Install) time.Time {
+	if i.emptySince.IsZero() || !r.Learns() {
+		return time.Time{}
+	}
+	return i.emptySince.Add(r.cfg.ForgetAfter)
+}
+
+// Forget forgets an install that no process names.
+func (r *Registry) Forget(i *Install) {
+	delete(r.installs, i.Key)
+	if r.perOwner[i.Owner]--; r.perOwner[i.Owner] == 0 {
+		delete(r.perOwner, i.Owner)
+	}
+}
+
+// HasUser reports whether a user has processes.
+func (r *Registry) HasUser(uid uint32) bool { return r.perUser[uid] > 0 }
+
+// Admits reports whether a user may have one process more, beside those that are known and those that are pending.
+func (r *Registry) Admits(uid uint32, pending int) bool {
+	return r.cfg.MaxProcesses == 0 || r.perUser[uid]+pending < r.cfg.MaxProcesses
+}
+
+// PutOver notes a process over the limit of its user. It counts for nothing but what is reported.
+func (r *Registry) PutOver(id selector.Identity, uid uint32) Facts {
+	f := Facts{
+		PID: id.PID, StartTime: id.StartTime, UID: uid, Args: []string{},
+		Decision: selector.Decision{Verdict: selector.OverLimit, Detail: "its user has more servers than are inspected"},
+	}
+	r.over[id.PID] = f
+	return f
+}
+
+// Over are the processes over the limit of their user.
+func (r *Registry) Over() map[selector.PID]Facts { return r.over }
+
+// ClearOver forgets the processes over the limit of their user.
+func (r *Registry) ClearOver() { clear(r.over) }
