@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,7 +24,7 @@ import (
 // plain is a user who has no rights over others.
 const plain = 4321
 
-// ownFolders gives a user the folders that his session would, and is the environment that names them.
+// ownFolders are directories of a user: one to run in, and the environment that names others.
 func ownFolders(t *testing.T, uid int) (runtime string, env []string) {
 	t.Helper()
 	var dirs [3]string
@@ -95,9 +96,9 @@ func TestAUsersServiceLeavesTheHostToThatOfRoot(t *testing.T) {
 	s := h.home(plain)
 	servers := h.start(s, plain, 2)
 	runtime, env := ownFolders(t, plain)
-	own := []string{"--name", h.name, "--source", "proc", "--settle", "20ms"}
-	background(t, programAs(t, plain, env, append([]string{"run", "--scan-every", "200ms", "--hold", "200ms"}, own...)...))
-	his := (&service{socket: filepath.Join(runtime, ownFolder, "control.sock")}).client(t)
+	own := []string{"--name", h.name, "--source", "proc", "--settle", "20ms", "--run-dir"}
+	background(t, programAs(t, plain, env, append([]string{"run", "--scan-every", "200ms", "--hold", "200ms"}, append(own, runtime)...)...))
+	his := (&service{socket: filepath.Join(runtime, "control.sock")}).client(t)
 
 	h.serve("proc")
 	must(t, h.client(t).Pause(within(t)))
@@ -111,9 +112,10 @@ func TestAUsersServiceLeavesTheHostToThatOfRoot(t *testing.T) {
 		return refused
 	})
 	allUnharmed(t, servers)
-	_, elsewhere := ownFolders(t, plain)
-	turnedDown(t, programAs(t, plain, elsewhere, append([]string{"run"}, own...)...), os.Getpid())
-	turnedDown(t, programAs(t, plain, elsewhere, append([]string{"trigger", "--install-path", s.Path()}, own...)...), os.Getpid())
+	elsewhere, env := ownFolders(t, plain)
+	own = append(own, elsewhere)
+	turnedDown(t, programAs(t, plain, env, append([]string{"run"}, own...)...), os.Getpid())
+	turnedDown(t, programAs(t, plain, env, append([]string{"trigger", "--install-path", s.Path()}, own...)...), os.Getpid())
 	allUnharmed(t, servers)
 	must(t, h.client(t).Resume(within(t)))
 	s.allUpgraded(servers)
@@ -139,8 +141,8 @@ func TestAServiceOfSomeUsersTurnsNobodyElseDown(t *testing.T) {
 	h.serve("proc", "--user", "6001")
 	_ = h.client(t)
 	s.replace()
-	_, env := ownFolders(t, plain)
-	trigger := programAs(t, plain, env, "trigger", "--install-path", s.Path(), "--name", h.name, "--source", "proc", "--settle", "1ms")
+	runtime, env := ownFolders(t, plain)
+	trigger := programAs(t, plain, env, "trigger", "--install-path", s.Path(), "--name", h.name, "--source", "proc", "--settle", "1ms", "--run-dir", runtime)
 	if out, err := trigger.CombinedOutput(); err != nil {
 		t.Errorf("trigger: %v\n%s", err, out)
 	}
@@ -171,4 +173,36 @@ func TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown(t *testing.T) {
 		turnedDown(t, cmd, os.Getpid())
 	}
 	allUnharmed(t, servers)
+}
+
+// TestUserLock_OtherEnvironment_IsSeen: a service of a user's session and a trigger of the same user from elsewhere.
+func TestUserLock_OtherEnvironment_IsSeen(t *testing.T) {
+	const name = "TestUserLock_OtherEnvironment_IsSeen"
+	if os.Getenv("IN_PID_NAMESPACE") == "" {
+		t.Parallel()
+		needRoot(t)
+		inNamespaces(t, name, "true", 0)
+		return
+	}
+	for _, dir := range []string{"/run/user/" + strconv.Itoa(plain) + "/" + ownFolder, "/tmp/" + ownFolder + "-" + strconv.Itoa(plain)} {
+		if strings.HasPrefix(dir, "/run") {
+			must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
+			must(t, os.Chown(filepath.Dir(dir), plain, plain))
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		h, s := newWholeHost(t), newScene(t)
+		_, env := ownFolders(t, plain)
+		running := programAs(t, plain, env, "run", "--name", h.name, "--source", "proc", "--settle", "20ms")
+		background(t, running)
+		_ = (&service{socket: filepath.Join(dir, "control.sock")}).client(t)
+		_, env = ownFolders(t, plain)
+		for _, more := range [][]string{nil, {"TMPDIR=" + t.TempDir()}, env} {
+			trigger := programAs(t, plain, append(more, "PATH="+os.Getenv("PATH")), "trigger", "--no-service", "--install-path", s.Path(), "--name", h.name)
+			out, err := trigger.CombinedOutput()
+			if want := fmt.Sprintf("served by process %d:", running.Process.Pid); err == nil || !strings.Contains(string(out), want) {
+				t.Errorf("with %q in the environment a trigger ended with %v, want that the install is %s:\n%s", more, err, want, out)
+			}
+		}
+		must(t, os.RemoveAll("/run/user"))
+	}
 }

@@ -83,7 +83,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 		return a.handOver(ctx, flags, err)
 	}
 	defer func() { _ = held.Release() }()
-	if err := daemon.CheckConflict(a.opts.names); err != nil {
+	if err := daemon.CheckConflict(a.opts.names, nil); err != nil {
 		return err
 	}
 	checker := install.NewChecker()

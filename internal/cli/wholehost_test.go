@@ -159,8 +159,8 @@ func TestAPlainUsersServiceServesHisServersOnly(t *testing.T) {
 	servers := h.start(his, plain, 3)
 	others := append(h.start(other, 6001, 1), h.start(roots, 0, 1)...)
 	runtime, env := ownFolders(t, plain)
-	background(t, programAs(t, plain, env, "run", "--name", h.name, "--settle", "20ms", "--scan-every", "200ms", "--hold", "200ms"))
-	h.service = &service{socket: filepath.Join(runtime, ownFolder, "control.sock")}
+	background(t, programAs(t, plain, env, "run", "--name", h.name, "--settle", "20ms", "--scan-every", "200ms", "--hold", "200ms", "--run-dir", runtime))
+	h.service = &service{socket: filepath.Join(runtime, "control.sock")}
 	_ = h.client(t)
 	h.knows(1)
 	other.replace()

@@ -6,8 +6,8 @@ package daemon
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
+	"strconv"
 
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/lock"
@@ -18,32 +18,39 @@ import (
 // FolderName is the name of this program's folder in those of the system or the user.
 const FolderName = "ebpf-upgrader"
 
-// signFolders are where a service of the whole host says that it runs: where root's has its locks, and the same
-// as the first process sees it, which differs in a container that has no PID namespace of its own. Who may not
-// look there sees the first only.
-func signFolders() []string {
-	folder := filepath.Join("/run", FolderName)
-	return []string{folder, filepath.Join("/proc/1/root", folder)}
+// presenceDirs are where the presence of a service of the whole host is looked for: root's run directory, and the same
+// as the first process sees it. The second differs in a container that has no PID namespace of its own. A process that
+// may not enter the root of the first process finds the first only.
+func presenceDirs() []string {
+	dir := filepath.Join("/run", FolderName)
+	return []string{dir, filepath.Join("/proc/1/root", dir)}
 }
 
-// announce says in the open that the whole host is served. Where somebody is left out, others may serve him.
-func (c *Config) announce(held *lock.Lock) {
+// publish lets other users' services find that the whole host is served. A service that leaves any server out publishes
+// nothing: others may serve that.
+func (c *Config) publish(held *lock.Lock) {
 	s := c.Rule.Selection
 	if len(c.InstallPaths) > 0 || len(s.Users)+len(s.Containers) > 0 || s.NoContainers {
 		return
 	}
-	if err := held.Announce(c.Rule.Names); err != nil {
-		c.Log.Warn("other users' services do not see this one", "error", err)
+	if err := held.Publish(c.Rule.Names); err != nil {
+		c.Log.Warn("other users' services do not find this one", "error", err)
 	}
 }
 
-// CheckConflict fails while another process serves the whole host, and so the servers with these names, too. The locks do
-// not tell where that is a process of another user.
-func CheckConflict(names []string) error {
-	for _, dir := range signFolders() {
-		sign, ok := lock.Announced(dir)
-		if ok && sign.PID != os.Getpid() && sign.Shares(names) {
-			return fmt.Errorf("process %d serves the whole host, and so these servers, too: leave them to that, or stop it first", sign.PID)
+// CheckConflict fails while another service of the whole host serves servers with these names. The locks do not tell that
+// of another user's service. own is the lock of this process, if it has one.
+func CheckConflict(names []string, own *lock.Lock) error {
+	for _, dir := range presenceDirs() {
+		if own.Publishes(dir) {
+			continue
+		}
+		if p, ok := lock.FindPresence(dir); ok && p.Serves(names) {
+			process := "another process"
+			if p.PID != 0 {
+				process = "process " + strconv.Itoa(p.PID)
+			}
+			return fmt.Errorf("%s serves the whole host, and so these servers: leave them to it, or stop it first", process)
 		}
 	}
 	return nil
@@ -52,7 +59,7 @@ func CheckConflict(names []string) error {
 // pin pins a process that is to be signalled. A service of the whole host may have started after this one: as long as it
 // runs, this process signals no server.
 func (h *Host) pin(pid selector.PID) (controller.Target, error) {
-	if err := CheckConflict(h.cfg.Rule.Names); err != nil {
+	if err := CheckConflict(h.cfg.Rule.Names, h.held); err != nil {
 		return nil, err
 	}
 	return Pin(pid)

@@ -33,11 +33,11 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer func() { _ = held.Release() }()
-	if err := CheckConflict(cfg.Rule.Names); err != nil {
+	if err := CheckConflict(cfg.Rule.Names, nil); err != nil {
 		return err
 	}
-	cfg.announce(held)
-	err = serve(ctx, cfg)
+	cfg.publish(held)
+	err = serve(ctx, cfg, held)
 	if ctx.Err() != nil { // an interruption is how a service ends, even before it serves
 		notifySystemd(cfg.Log, "STOPPING=1")
 		return nil
@@ -67,7 +67,7 @@ type service struct {
 }
 
 // serve builds a service and runs it.
-func serve(stop context.Context, cfg Config) error {
+func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // outlives stop: the service still reports which servers are outdated
 	defer cancel()
 	feed, counts := control.NewFeed(), metrics.New(cfg.Release, cfg.Revision)
@@ -75,7 +75,7 @@ func serve(stop context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	h.scanned = counts.Scanned
+	h.scanned, h.held = counts.Scanned, held
 	// /proc stays open until the process ends: a check of an install may take as long as its file system does, and still
 	// use it.
 	defer h.closeSource()

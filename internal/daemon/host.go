@@ -11,6 +11,7 @@ import (
 
 	"ebpf-upgrader/fallback"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/lock"
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
@@ -30,6 +31,8 @@ type Host struct {
 	begun func() ([]selector.PID, error)
 	// learn, if set, receives each inspected process.
 	learn func(selector.Process)
+	// held is the lock of the service; nil where no service runs.
+	held *lock.Lock
 }
 
 // OpenHost opens /proc and the source that cfg names, and seeds the source. The caller must close the host.

@@ -43,8 +43,8 @@ const introduceWithin = 200 * time.Millisecond
 type Lock struct {
 	dir   *os.File
 	files []*lockFile
-	// announced says that the sign is ours.
-	announced bool
+	// presence is nil unless it was published.
+	presence *presence
 }
 
 // Acquire takes the lock on the file at installPath, which need not exist, and tells others note. It
@@ -152,7 +152,7 @@ func (l *Lock) anyHolder() error {
 
 // Release gives the lock up and removes its file. A second Release does nothing.
 func (l *Lock) Release() error {
-	errs := []error{l.takeDown()}
+	errs := []error{l.withdraw()}
 	for _, file := range slices.Backward(l.files) {
 		errs = append(errs, file.release(l.dir))
 	}

@@ -31,10 +31,15 @@ func TestMain(m *testing.M) {
 	}
 	dir, path, _ := strings.Cut(argument, "|")
 	var err error
-	if role == "hold" {
+	switch role {
+	case "hold":
 		err = hold(dir, path)
-	} else {
+	case "contend":
 		err = contend(dir, path)
+	case "find":
+		find(dir)
+	default:
+		err = listen(role, dir)
 	}
 	if err != nil {
 		fmt.Println("broken:", err)
@@ -60,7 +65,7 @@ func hold(dir, path string) error {
 		acquire = func(dir, _, note string) (*lock.Lock, error) {
 			l, err := lock.AcquireHost(dir, note)
 			if err == nil {
-				err = l.Announce([]string{"rag-rat"})
+				err = l.Publish([]string{"rag-rat"})
 			}
 			return l, err
 		}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package lock
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// presenceName is the socket in the run directory.
+	presenceName = "served"
+	// presenceMode lets every user connect.
+	presenceMode = 0o666
+	// answerWithin bounds connecting and reading together, and the write of an answer.
+	answerWithin = 100 * time.Millisecond
+	// answerMost bounds the size of an answer in bytes.
+	answerMost = 64 << 10
+	// answerEvery is the time between two answers. Users who connect without a pause use up no more of the processor.
+	answerEvery = time.Millisecond
+)
+
+// Presence is what another process finds of the service that serves the whole host. Other users cannot open the lock of
+// that service, because a process that can open a lock can take it. They connect to its socket instead, which the kernel
+// closes with the process.
+type Presence struct {
+	// PID is the service's in the PID namespace of the reader; 0: it is not in there, or not known.
+	PID int
+	// Names are those of the servers that it serves; nil: not known.
+	Names []string
+}
+
+// Serves reports whether the service serves servers of any of names. It is true where that is not known.
+func (p Presence) Serves(names []string) bool {
+	return p.Names == nil || slices.ContainsFunc(names, func(name string) bool { return slices.Contains(p.Names, name) })
+}
+
+// presence is the socket of this process.
+type presence struct {
+	listener *net.UnixListener
+	file     unix.Stat_t
+}
+
+// Publish lets every user find that this process serves names on the whole host, until Release. The caller must hold the
+// lock on the whole host.
+func (l *Lock) Publish(names []string) error {
+	answer, err := json.Marshal(append([]string{}, names...))
+	if err == nil {
+		err = l.listen()
+	}
+	if err != nil {
+		return fmt.Errorf("publish in %q: %w", l.dir.Name(), err)
+	}
+	go l.presence.answer(answer)
+	return nil
+}
+
+// listen makes the socket under another name first: one that can be found accepts every user. It replaces the socket of a
+// process that was killed.
+func (l *Lock) listen() error {
+	const next = presenceName + ".new"
+	dir := int(l.dir.Fd())
+	if err := unix.Unlinkat(dir, next, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	path := filepath.Join(l.dir.Name(), next)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+	if err != nil {
+		return err
+	}
+	listener.SetUnlinkOnClose(false)
+	p := &presence{listener: listener}
+	err = os.Chmod(path, presenceMode) // whatever the umask
+	if err == nil {
+		err = unix.Fstatat(dir, next, &p.file, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err == nil {
+		err = unix.Renameat(dir, next, dir, presenceName)
+	}
+	if err != nil {
+		return errors.Join(err, listener.Close(), unix.Unlinkat(dir, next, 0))
+	}
+	l.presence = p
+	return nil
+}
+
+// answer writes the names to each process that connects, until the listener is closed. A short answer fits into the
+// buffer of the connection, so a process that does not read it holds nothing up.
+func (p *presence) answer(text []byte) {
+	for {
+		conn, err := p.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			_ = conn.SetDeadline(time.Now().Add(answerWithin))
+			_, _ = conn.Write(text)
+			_ = conn.Close()
+		}
+		time.Sleep(answerEvery)
+	}
+}
+
+// withdraw removes the socket while the lock is still held: afterwards its name may be the next holder's.
+func (l *Lock) withdraw() error {
+	if l.presence == nil {
+		return nil
+	}
+	err := unix.Unlinkat(int(l.dir.Fd()), presenceName, 0)
+	err = errors.Join(err, l.presence.listener.Close())
+	l.presence = nil
+	return err
+}
+
+// Publishes reports whether the socket that is found in dir is that of this lock. A nil Lock publishes nothing.
+func (l *Lock) Publishes(dir string) bool {
+	var found unix.Stat_t
+	return l != nil && l.presence != nil && unix.Lstat(filepath.Join(dir, presenceName), &found) == nil &&
+		found.Dev == l.presence.file.Dev && found.Ino == l.presence.file.Ino
+}
+
+// FindPresence looks in dir for a service that serves the whole host. ok is false where none runs, and where the socket
+// belongs to another user than root and the user of this process. It takes at most 100 ms.
+func FindPresence(dir string) (p Presence, ok bool) {
+	path, deadline := filepath.Join(dir, presenceName), time.Now().Add(answerWithin)
+	dialer := net.Dialer{Deadline: deadline}
+	conn, err := dialer.Dial("unix", path)
+	if errors.Is(err, unix.EAGAIN) { // its queue is full, so it lives
+		return Presence{}, isTrustedFile(path)
+	}
+	if err != nil {
+		return Presence{}, false
+	}
+	defer func() { _ = conn.Close() }()
+	peer, err := peerOf(conn)
+	if err != nil || !isTrusted(peer.Uid) {
+		return Presence{}, false
+	}
+	p.PID = int(peer.Pid)
+	_ = conn.SetDeadline(deadline)
+	answer, err := io.ReadAll(io.LimitReader(conn, answerMost))
+	if err != nil || json.Unmarshal(answer, &p.Names) != nil {
+		p.Names = nil // it lives, and that it serves other names only is not known
+	}
+	return p, true
+}
+
+// isTrusted reports whether a user can be believed: root, and the user of this process.
+func isTrusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
+
+// isTrustedFile reports the same of the user of a socket. A socket belongs to the user of the process that made it.
+func isTrustedFile(path string) bool {
+	var stat unix.Stat_t
+	return unix.Lstat(path, &stat) == nil && isTrusted(stat.Uid)
+}
+
+// peerOf reads the credentials of the process that listens: those of its listen(2) call (init_peercred in
+// net/unix/af_unix.c).
+func peerOf(conn net.Conn) (*unix.Ucred, error) {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	raw, err := unixConn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var peer *unix.Ucred
+	var failed error
+	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	return peer, errors.Join(err, failed)
+}
