@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Package lock keeps two services from serving one install, or the host that it is on.
+// Package lock keeps two services from serving one install, or one host.
 //
-// A lock is a flock(2) on a small file. The kernel gives it up with the process that holds it,
-// however that ends, so nobody ever has to guess whether a lock is stale.
+// A lock is a flock(2) on a small file. The kernel releases it when the holder ends, however it ends, so there are no stale
+// locks. Other users cannot open the file. They find the service of the whole host by its [Presence].
 package lock

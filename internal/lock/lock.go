@@ -19,11 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HeldError says who holds the lock.
+// HeldError means that another process holds the lock.
 type HeldError struct {
-	// PID is the holder's in its own PID namespace; 0 when it has not said so.
+	// PID is the holder's in its own PID namespace; 0: not known.
 	PID int
-	// Note is what the holder gave when it took the lock.
+	// Note is the text that the holder gave when it took the lock.
 	Note string
 }
 
@@ -35,11 +35,8 @@ func (e *HeldError) Error() string {
 	return "held by process " + strconv.Itoa(e.PID)
 }
 
-// introduceWithin is how long a new holder is given to write who it is.
-const introduceWithin = 200 * time.Millisecond
-
-// Lock is held until Release, or until the process ends. It is not inherited by commands that the
-// process starts.
+// Lock is held until Release, or until the process ends. Child processes do not inherit it. It is not safe for concurrent
+// use.
 type Lock struct {
 	dir   *os.File
 	files []*lockFile
@@ -47,18 +44,17 @@ type Lock struct {
 	presence *presence
 }
 
-// Acquire takes the lock on the file at installPath, which need not exist, and tells others note. It
-// does not wait for a holder: the error is then a [*HeldError], also where somebody has locked the whole
-// host. It makes dir if it is missing, and refuses one in which another user could remove the lock.
+// Acquire takes the lock on the file at installPath, which need not exist. Others read note in the [*HeldError] that they
+// get. Acquire does not wait: it fails with a [*HeldError] while another process holds this lock or that on the whole host.
+// It makes dir if it is missing, and fails where another user could remove files in dir.
 //
-// A path that is a symbolic link is locked under its own name and under that of the file that it
-// leads to now: the first holds when the link is turned to a new version, the second against other
-// links.
+// A symbolic link is locked under two names: its own, and that of the file that it leads to now. The first holds when the
+// link is turned to a new version, the second against other links to the same file.
 func Acquire(dir, installPath, note string) (*Lock, error) {
 	return AcquireAll(dir, []string{installPath}, note)
 }
 
-// AcquireAll takes the locks on several files, or none. Two paths that lead to one file are no conflict.
+// AcquireAll takes the locks on several files, or none of them. Two paths to one file are no conflict.
 func AcquireAll(dir string, installPaths []string, note string) (*Lock, error) {
 	l := &Lock{}
 	err := l.open(dir)
@@ -77,16 +73,15 @@ func AcquireAll(dir string, installPaths []string, note string) (*Lock, error) {
 	return l, nil
 }
 
-// AcquireHost takes the lock on all files there are: as long as it is held, nobody gets one, and while
-// anybody has one, it is not to be had. Otherwise it is as [Acquire].
+// AcquireHost takes the lock on the whole host, which excludes all other locks. Otherwise it is as [Acquire].
 func AcquireHost(dir, note string) (*Lock, error) {
 	l := &Lock{}
 	err := l.open(dir)
 	if err == nil {
 		err = l.take(hostName, unix.LOCK_EX, holder{os.Getpid(), note})
 	}
-	if held := (*HeldError)(nil); errors.As(err, &held) && held.PID == 0 {
-		err = l.anyHolder()
+	if held, ok := errors.AsType[*HeldError](err); ok && held.PID == 0 {
+		err = l.installHolder()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the whole host: %w", errors.Join(err, l.Release()))
@@ -94,11 +89,25 @@ func AcquireHost(dir, note string) (*Lock, error) {
 	return l, nil
 }
 
-// hostName is the file that who serves the host locks for himself alone, and everybody else shares.
-const hostName = "host.lock"
+// Release releases the lock and removes its files and the presence. A second Release does nothing.
+func (l *Lock) Release() error {
+	errs := []error{l.withdraw()}
+	for _, file := range slices.Backward(l.files) {
+		errs = append(errs, file.release(l.dir))
+	}
+	if l.dir != nil {
+		errs = append(errs, l.dir.Close())
+	}
+	l.files, l.dir = nil, nil
+	return errors.Join(errs...)
+}
 
-// installPrefix begins the names of the files that stand for one install each.
-const installPrefix = "install-"
+const (
+	// hostName is the file that the service of the whole host locks exclusively, and every other holder shares.
+	hostName = "host.lock"
+	// installPrefix begins the name of a file that stands for one install.
+	installPrefix = "install-"
+)
 
 func (l *Lock) open(dir string) (err error) {
 	l.dir, err = openDir(dir)
@@ -106,10 +115,10 @@ func (l *Lock) open(dir string) (err error) {
 }
 
 func (l *Lock) takeInstall(installPath string, me holder) error {
-	names, err := names(installPath)
+	names, err := lockNames(installPath)
 	for _, name := range names {
-		mine := slices.ContainsFunc(l.files, func(f *lockFile) bool { return f.name == name })
-		if err == nil && !mine {
+		isHeld := slices.ContainsFunc(l.files, func(f *lockFile) bool { return f.name == name })
+		if err == nil && !isHeld {
 			err = l.take(name, unix.LOCK_EX, me)
 		}
 	}
@@ -127,8 +136,8 @@ func (l *Lock) take(name string, how int, me holder) error {
 	return err
 }
 
-// anyHolder is one of those who share the host.
-func (l *Lock) anyHolder() error {
+// installHolder is the error that one of the processes with the lock on an install holds it.
+func (l *Lock) installHolder() error {
 	names, err := l.dir.Readdirnames(-1)
 	if err != nil {
 		return err
@@ -150,21 +159,8 @@ func (l *Lock) anyHolder() error {
 	return &HeldError{}
 }
 
-// Release gives the lock up and removes its file. A second Release does nothing.
-func (l *Lock) Release() error {
-	errs := []error{l.withdraw()}
-	for _, file := range slices.Backward(l.files) {
-		errs = append(errs, file.release(l.dir))
-	}
-	if l.dir != nil {
-		errs = append(errs, l.dir.Close())
-	}
-	l.files, l.dir = nil, nil
-	return errors.Join(errs...)
-}
-
-// names are the names of the files to lock, the path's own first.
-func names(installPath string) ([]string, error) {
+// lockNames are the names of the files to lock, that of the path first.
+func lockNames(installPath string) ([]string, error) {
 	path, err := filepath.Abs(installPath)
 	if err != nil {
 		return nil, err
@@ -183,78 +179,27 @@ func names(installPath string) ([]string, error) {
 	return paths, nil
 }
 
-// openDir gives a directory in which nobody but this user and root can put or remove files.
-func openDir(path string) (*os.File, error) {
-	if err := makeDir(path); err != nil {
-		return nil, err
-	}
-	dir, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	var stat unix.Stat_t
-	err = unix.Fstat(int(dir.Fd()), &stat)
-	switch {
-	case err != nil:
-	case stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
-		err = fmt.Errorf("directory %q: belongs to uid %d", path, stat.Uid)
-	case stat.Mode&0o022 != 0:
-		err = fmt.Errorf("directory %q: mode %04o lets others write", path, stat.Mode&0o7777)
-	}
-	if err != nil {
-		_ = dir.Close()
-		return nil, err
-	}
-	return dir, nil
-}
+// holderWithin bounds the wait for a new holder to write itself into the file.
+const holderWithin = 200 * time.Millisecond
 
-func makeDir(path string) error {
-	mode := os.FileMode(0o700)
-	if os.Geteuid() == 0 {
-		mode = 0o755
-	}
-	if err := os.MkdirAll(filepath.Dir(path), mode); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, mode); err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return nil // what it is turns out when it is opened
-		}
-		return err
-	}
-	return os.Chmod(path, mode) // whatever the umask
-}
-
-// holder is what stands in the file.
-type holder struct {
-	PID  int    `json:"pid"`
-	Note string `json:"note"`
-}
-
-// lives keeps the name of a dead holder from being told while its successor has not written its own.
-func (h holder) lives() bool {
-	_, err := os.Stat("/proc/" + strconv.Itoa(h.PID))
-	return h.PID > 0 && err == nil
-}
-
-// take locks the file that has that name. A file that was removed between the opening and the lock
-// is no lock: the next one would make another.
+// take locks the file with that name. A lock on a file that was removed after it was opened is worth nothing: the next
+// process would make another file.
 func take(dir *os.File, name string, how int, me holder) (*lockFile, error) {
-	deadline := time.Now().Add(introduceWithin)
+	deadline := time.Now().Add(holderWithin)
 	for {
 		file, err := openLock(dir, name)
 		if err != nil {
 			return nil, err
 		}
 		err = file.tryLock(how)
-		if err == nil && file.leads(dir) {
-			file.introduce(me)
+		if err == nil && file.isCurrent(dir) {
+			file.writeHolder(me)
 			return file, nil
 		}
 		found := file.holder()
 		_ = file.Close()
 		switch {
-		case err == nil: // removed meanwhile
+		case err == nil: // the file was removed
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return nil, err
 		case found.lives():
@@ -262,7 +207,7 @@ func take(dir *os.File, name string, how int, me holder) (*lockFile, error) {
 		case time.Now().After(deadline):
 			return nil, &HeldError{}
 		default:
-			time.Sleep(introduceWithin / 50)
+			time.Sleep(holderWithin / 50)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func play(t *testing.T, role, dir, path string) *exec.Cmd {
 	return c
 }
 
-// wholeHost in place of a path is the lock on all of them.
+// wholeHost stands for the lock on the whole host in place of a path.
 const wholeHost = "*"
 
 // hold keeps the lock until its input ends.
@@ -121,7 +121,7 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
-func TestASecondProcessIsRefusedAndToldWhoHoldsIt(t *testing.T) {
+func TestAcquire_Held_NamesHolder(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "run", "locks"), filepath.Join(t.TempDir(), "not-there-yet")
 	c := holder(t, dir, path)
 	refused(t, dir, path, c.Process.Pid)
@@ -139,7 +139,7 @@ func TestASecondProcessIsRefusedAndToldWhoHoldsIt(t *testing.T) {
 	empty(t, dir)
 }
 
-func TestTheHolderOfAMomentAgoIsNotTold(t *testing.T) {
+func TestAcquire_HolderReplaced_NamesNewHolder(t *testing.T) {
 	dir, path := t.TempDir(), "/nowhere/binary"
 	must(t, os.Chmod(dir, 0o700))
 	first := holder(t, dir, path)
@@ -149,7 +149,7 @@ func TestTheHolderOfAMomentAgoIsNotTold(t *testing.T) {
 	refused(t, dir, path, second.Process.Pid)
 }
 
-func TestTwoWaysToAFileShareTheLock(t *testing.T) {
+func TestAcquire_PathsToOneFile_ShareLock(t *testing.T) {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	must(t, err)
 	dir := filepath.Join(root, "locks")
@@ -169,7 +169,7 @@ func TestTwoWaysToAFileShareTheLock(t *testing.T) {
 		_ = c.Wait()
 	}
 
-	// An install through a link turns the link; who holds it still does.
+	// An install through a link turns the link. The lock stays held.
 	c := holder(t, dir, link)
 	must(t, os.WriteFile(file+"2", nil, 0o755))
 	must(t, os.Remove(link))
@@ -177,7 +177,7 @@ func TestTwoWaysToAFileShareTheLock(t *testing.T) {
 	refused(t, dir, link, c.Process.Pid)
 }
 
-func TestADirectoryThatOthersCanChangeIsRefused(t *testing.T) {
+func TestAcquire_DirectoryOfOthers_Fails(t *testing.T) {
 	for _, mode := range []os.FileMode{0o777, 0o777 | os.ModeSticky, 0o770, 0o702} {
 		dir := t.TempDir()
 		must(t, os.Chmod(dir, mode))
@@ -194,19 +194,19 @@ func TestADirectoryThatOthersCanChangeIsRefused(t *testing.T) {
 	}
 }
 
-func TestALockFileThatWasRemovedIsNotRemovedTwice(t *testing.T) {
+func TestRelease_FileRemoved_LeavesNextFile(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
 	mine, err := lock.Acquire(dir, path, "")
 	must(t, err)
 	entries, err := filepath.Glob(filepath.Join(dir, "install-*"))
 	must(t, err)
-	must(t, os.Remove(entries[0])) // by somebody who should not
+	must(t, os.Remove(entries[0])) // by another process, which should not
 	c := holder(t, dir, path)
 	must(t, mine.Release())
 	refused(t, dir, path, c.Process.Pid)
 }
 
-func TestWhoServesTheHostExcludesEverybodyElse(t *testing.T) {
+func TestAcquireHost_ExcludesInstalls(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
 	host := holder(t, dir, wholeHost)
 	refused(t, dir, path, host.Process.Pid)
@@ -233,7 +233,7 @@ func TestWhoServesTheHostExcludesEverybodyElse(t *testing.T) {
 	must(t, os.RemoveAll(dir))
 }
 
-func TestOfSeveralInstallsAllAreLockedOrNone(t *testing.T) {
+func TestAcquireAll_OneHeld_LocksNone(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
 	c := holder(t, dir, path+"2")
 	_, err := lock.AcquireAll(dir, []string{path + "1", path + "2"}, "")
@@ -245,7 +245,7 @@ func TestOfSeveralInstallsAllAreLockedOrNone(t *testing.T) {
 	must(t, l.Release())
 }
 
-// contend takes and releases the lock often. Who is inside makes a file that nobody else may find.
+// contend takes and releases the lock often. A holder makes a directory, which fails if another holder has made it.
 func contend(dir, path string) error {
 	inside := filepath.Join(filepath.Dir(dir), "inside")
 	deadline := time.Now().Add(60 * time.Second)
@@ -272,7 +272,7 @@ func contend(dir, path string) error {
 	return nil
 }
 
-func TestNoTwoHoldItAtOnce(t *testing.T) {
+func TestAcquire_Contended_HasOneHolder(t *testing.T) {
 	dir, path := filepath.Join(t.TempDir(), "locks"), "/nowhere/binary"
 	var all sync.WaitGroup
 	for i := range 50 {

@@ -27,7 +27,7 @@ const (
 	answerWithin = 100 * time.Millisecond
 	// answerMost bounds the size of an answer in bytes.
 	answerMost = 64 << 10
-	// answerEvery is the time between two answers. Users who connect without a pause use up no more of the processor.
+	// answerEvery is the time between two answers. Clients that connect without a pause use no more of the processor.
 	answerEvery = time.Millisecond
 )
 

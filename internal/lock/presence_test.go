@@ -126,7 +126,9 @@ func find(dir string) {
 	fmt.Println(foundText(p.PID, p.Serves([]string{"rag-rat"})))
 }
 
-func foundText(pid int, serves bool) string { return fmt.Sprintf("process %d, serves rag-rat: %t", pid, serves) }
+func foundText(pid int, serves bool) string {
+	return fmt.Sprintf("process %d, serves rag-rat: %t", pid, serves)
+}
 
 // listen makes the socket of a service in dir.
 func listen(role, dir string) error {
