@@ -152,7 +152,7 @@ func (s *Service) carryOne(from, to *attached, m *rollout.Member) {
 	s.known[m.PID].rank = m.NextRank()
 	if to.Carry(from.Rollout, m) {
 		s.plan(m)
-		s.note(m)
+		_ = s.note(m) // tried again until it is written
 	} else {
 		s.disown(m)
 	}
@@ -162,7 +162,7 @@ func (s *Service) carryOne(from, to *attached, m *rollout.Member) {
 func (s *Service) disown(m *rollout.Member) {
 	kept := *m
 	kept.State = rollout.None
-	s.note(&kept)
+	_ = s.note(&kept) // tried again until it is written
 	s.agenda.forget(m.PID)
 	s.unfollow(m.PID)
 }

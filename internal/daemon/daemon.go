@@ -151,7 +151,13 @@ func openState(cfg *Config, c *controller.ServiceConfig) (done func(), err error
 	if err != nil {
 		cfg.Log.Warn("paused: it cannot be read whether an operator paused the service (ebpf-upgrader resume)", "error", err)
 	}
-	c.Journal, c.Saved, c.Paused, c.KeepPause = file, saved, isPaused, pause.Set
+	c.Journal, c.Saved, c.Paused = file, saved, isPaused
+	c.KeepPause = func(isPaused bool) error {
+		if isPaused {
+			return pause.Set()
+		}
+		return pause.Clear()
+	}
 	return func() { _ = file.Close() }, nil
 }
 

@@ -39,21 +39,25 @@ func (p Pause) IsSet() (bool, error) {
 	}
 }
 
-// Set keeps a pause, or its end. It waits for the disk, and makes the directory (mode 0700) if it is missing.
-func (p Pause) Set(isPaused bool) error {
-	change := p.remove
-	if isPaused {
-		change = p.write
-	}
-	if err := change(); err != nil {
+// Set keeps a pause. It waits for the disk, and makes the directory (mode 0700) if it is missing.
+func (p Pause) Set() error {
+	if err := p.write(); err != nil {
 		return fmt.Errorf("keep the pause: %w", err)
 	}
 	return nil
 }
 
-func (p Pause) remove() error {
-	if err := os.Remove(p.path); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(err, p.sync())
+// Clear keeps the end of a pause. It waits for the disk.
+func (p Pause) Clear() error {
+	err := os.Remove(p.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = p.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("end the kept pause: %w", err)
 	}
 	return nil
 }

@@ -27,17 +27,17 @@ func TestPause_SetAndReset_IsKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	host, install := journal.NewPause(dir, ""), journal.NewPause(dir, installPath)
 	requirePaused(t, host, false, "without a directory")
-	must(t, host.Set(false))
+	must(t, host.Clear())
 	for range 2 {
-		must(t, host.Set(true))
+		must(t, host.Set())
 		requirePaused(t, journal.NewPause(dir, ""), true, "after Set")
 		requirePaused(t, install, false, "of another service")
 	}
 	if text, err := os.ReadFile(theFile(t, dir)); err != nil || !strings.Contains(string(text), "ebpf-upgrader resume") {
 		t.Errorf("the file says %q, %v", text, err)
 	}
-	must(t, host.Set(false))
-	must(t, host.Set(false))
+	must(t, host.Clear())
+	must(t, host.Clear())
 	requirePaused(t, host, false, "after the reset")
 }
 
@@ -48,9 +48,9 @@ func TestPause_Unreadable_CountsAsPaused(t *testing.T) {
 	if got, err := p.IsSet(); !got || !errors.Is(err, unix.ENOTDIR) || !strings.Contains(err.Error(), file) {
 		t.Errorf("IsSet = %t, %v, want paused, and why", got, err)
 	}
-	for _, isPaused := range []bool{true, false} {
-		if err := p.Set(isPaused); !errors.Is(err, unix.ENOTDIR) {
-			t.Errorf("Set(%t) = %v, want why it cannot be kept", isPaused, err)
+	for _, err := range []error{p.Set(), p.Clear()} {
+		if !errors.Is(err, unix.ENOTDIR) {
+			t.Errorf("Set or Clear = %v, want why it cannot be kept", err)
 		}
 	}
 }

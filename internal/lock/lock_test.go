@@ -58,7 +58,7 @@ func play(t *testing.T, role, dir, path string) *exec.Cmd {
 // wholeHost stands for the lock on the whole host in place of a path.
 const wholeHost = "*"
 
-// hold keeps the lock until its input ends.
+// hold holds the lock until its input ends.
 func hold(dir, path string) error {
 	acquire := lock.Acquire
 	if path == wholeHost {
