@@ -5,12 +5,15 @@
 package journal
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// clock is one moment, by both clocks.
+// clock is one moment, by two clocks.
 type clock struct {
 	wall time.Time
 	boot int64 // nanoseconds of CLOCK_BOOTTIME
@@ -26,7 +29,7 @@ func readClock() clock {
 // maxMoment is 73 years, so that sums do not overflow.
 const maxMoment = 1 << 61
 
-// moment gives t as nanoseconds after boot, nil for the zero time.
+// moment converts t to nanoseconds after boot; nil stands for the zero time.
 func (c clock) moment(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil
@@ -36,11 +39,18 @@ func (c clock) moment(t time.Time) *int64 {
 	return &at
 }
 
-// time is the inverse of moment. The time has a monotonic reading, so the wall clock's next jump
-// does not move it either.
+// time is the inverse of moment. Its result has a monotonic reading, so a later jump of the wall clock does not move it.
 func (c clock) time(at *int64) time.Time {
 	if at == nil {
 		return time.Time{}
 	}
 	return c.wall.Add(time.Duration(*at - c.boot))
+}
+
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
 }

@@ -67,7 +67,7 @@ func (i install) install() selector.Install {
 	return to
 }
 
-// fileTime is nil for the zero time, and timeOf its inverse.
+// fileTime returns nil for the zero time. timeOf is its inverse.
 func fileTime(t time.Time) *[2]int64 {
 	if t.IsZero() {
 		return nil

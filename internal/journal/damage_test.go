@@ -20,8 +20,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestATornFileIsUsedAsFarAsItGoes cuts the file at every byte.
-func TestATornFileIsUsedAsFarAsItGoes(t *testing.T) {
+// TestOpen_TornFile_UsesWholeLines cuts the file at every byte.
+func TestOpen_TornFile_UsesWholeLines(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	must(t, f.Save(saved(1, 2)))
@@ -55,7 +55,7 @@ func TestATornFileIsUsedAsFarAsItGoes(t *testing.T) {
 	check(t, got, saved(1, 2, 3, 5))
 }
 
-func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
+func TestOpen_ForeignContent_IsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	must(t, f.Save(saved(1, 2)))
@@ -114,7 +114,7 @@ func TestWhatIsForeignIsSaidAndReplaced(t *testing.T) {
 	}
 }
 
-func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
+func TestOpen_OtherBoot_IsIgnored(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	must(t, f.Save(saved(1)))
@@ -138,7 +138,7 @@ func TestWhatAnotherBootLeftIsNotUsed(t *testing.T) {
 	check(t, got, rollout.Snapshots{}) // and not the other boot's rollouts with it
 }
 
-func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
+func TestOpen_NotRegularFile_IsForeign(t *testing.T) {
 	for name, plant := range map[string]func(path string) error{
 		"symbolic link": func(path string) error { return os.Symlink("/etc/passwd", path) },
 		"pipe":          func(path string) error { return unix.Mkfifo(path, 0o600) },
@@ -164,7 +164,7 @@ func TestWhatIsNoFileOfOursIsForeign(t *testing.T) {
 	}
 }
 
-// serversOf are those of all rollouts.
+// serversOf are the servers of all rollouts.
 func serversOf(s rollout.Snapshots) (all []rollout.MemberSnapshot) {
 	for _, r := range s.Rollouts {
 		all = append(all, r.Members...)

@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: MIT
 
-// Package journal keeps in one file what must survive the service.
+// Package journal keeps in one file what must survive the process that runs a service.
 //
-// The file must survive the process, not the machine: its place is a file system in memory, nothing is written through to
-// a disk, and what an earlier boot left is not used. [Pause] is the exception. The form of the journal is JSON lines:
+// The intent to signal a server is written before the signal is sent. Where it cannot be written the server must not be
+// signalled. So every server that was signalled is in the file, however the process ends.
+//
+// The file need not survive the machine: it is in a file system in memory as a rule, nothing is written through to a disk,
+// and what an earlier boot left is not used. An operator's [Pause] survives the machine, in a file of its own.
+//
+// The form of the journal is JSON lines:
 //
 //	{"ebpf_upgrader_journal":1,"boot_id":"…","serves":"…"}
 //	{"service":{…}}
-//	{"rollout":{…}}
-//	{"server":{…}}    as often as there are servers
-//	{"server":{…}}    for every change since: a later line replaces an earlier one of the same PID
-//	{"forget":7}      a rollout is over, with its servers
+//	{"rollout":{…}}   a later line replaces an earlier one of the same number
+//	{"server":{…}}    a later line replaces an earlier one of the same PID; one of a state that is not kept removes it
+//	{"forget":7}      removes a rollout and its servers
 //
-// Moments are in nanoseconds of CLOCK_BOOTTIME, so that jumps of the wall clock do not move them; only
-// the time at which the installed file was modified is its file system's.
+// The first two lines are written once, when the file is made. The others follow in any order, one for each change.
+// Moments are in nanoseconds of CLOCK_BOOTTIME, so that jumps of the wall clock do not move them. The times of the
+// installed file are those of its file system.
 //
-// The intent to signal a server is written before the signal is sent. Where it cannot be written, the server must not be
-// signalled. So every server that was signalled is in the file, however the process ends.
-//
-// A line counts only if it is, byte for byte, what this version would have written: nobody gets half a
-// server. A last line that is not is taken for one that a killed process did not finish, and left
-// out; any other makes the whole file foreign. Whatever changes the form must raise the number in the
-// header, but for a field that may be left out and then means what it meant before there was one.
+// A line counts only if it is, byte for byte, what this version would have written: there is no half of a server. A last
+// line that is not counts as unfinished, by a process that was killed, and is ignored. Any other such line makes the whole
+// file foreign. A change of the form must raise the number in the header, unless it adds a field that may be left out,
+// which then means the old form.
 package journal

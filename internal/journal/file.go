@@ -9,55 +9,47 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
-// ErrForeign means that the file holds something that this version did not write for this install.
-// The caller may warn and go on as if it were not there: the next Save replaces it.
+// ErrForeign means that the content of the file is not what this version writes for this service.
 var ErrForeign = errors.New("not a journal of this service that this version can read")
 
 const (
-	// maxNotes is after how many notes the file is written anew without the lines that were replaced:
-	// some 40 MB.
+	// maxNotes is the number of lines, some 40 MB, after which the file is written anew without those that were replaced.
 	maxNotes = 100_000
 	// maxUnwritten bounds the lines that wait to be appended; beyond it the next file is written as a whole.
 	maxUnwritten = 64 << 10
-	// maxSize is more than that and a host full of servers can make of it.
+	// maxSize is more than those and the lines of a host full of servers.
 	maxSize = 256 << 20
-	// retryAfter is how long notes leave a file alone that could not be written as a whole.
+	// retryAfter is the time between attempts to write a whole file for a note.
 	retryAfter = time.Second
 )
 
-// File is the file of one service. It is safe for concurrent use, but not for use by several
-// processes: package lock keeps them apart.
+// File is the file of one service. It is safe for concurrent use by one process; package lock keeps other processes away.
 type File struct {
 	path, serves string
 
 	mu sync.Mutex
-	// file is open for appending, nil while there is none that may be added to.
+	// file is open for appending; nil: the next line needs a whole new file. size is its size without unwritten lines.
 	file *os.File
 	size int64
-	// unwritten are the lines that did not fit, for the next attempt.
+	// unwritten are the lines that could not be appended yet, and notes counts those that were.
 	unwritten []byte
 	notes     int
-	// service, rollouts and servers are the lines that a whole file consists of besides the header.
+	// service, rollouts and servers are the lines of a whole file, without the header.
 	service  []byte
 	rollouts map[uint64][]byte
 	servers  map[selector.PID]keptServer
-	// failed and failedAt are of the last attempt to write a whole file for a note.
+	// failed is the result of the last attempt to write a whole file for a note, and failedAt its time.
 	failed   error
 	failedAt time.Time
 }
@@ -69,11 +61,11 @@ type keptServer struct {
 }
 
 // Open reads what was kept in dir for a service. serves names what the service serves; each has a file of its own. The
-// result is nil where nothing was kept during this boot. Open changes nothing: the first write makes dir (mode 0700) and
-// the file.
+// result is nil where nothing was kept during this boot. Open changes nothing: the first write makes the file, and dir
+// (mode 0700) if it is missing. The caller must Close the File.
 //
-// With [ErrForeign] nothing is wrong but the file that was found, and the File can be used: its first write replaces what
-// was found. With any other error there is no File. The caller must Close the File.
+// With [ErrForeign] the File can be used: its first write replaces the content that was found. With any other error the
+// File is nil. It is not known then which servers were signalled.
 func Open(dir, serves string) (*File, *rollout.Snapshots, error) {
 	f := &File{
 		path:     filepath.Join(dir, "journal-"+Key(serves)+".jsonl"),
@@ -92,7 +84,7 @@ func Open(dir, serves string) (*File, *rollout.Snapshots, error) {
 	return f, saved, nil
 }
 
-// Key is the part of a file's name that tells the service apart that serves names.
+// Key is the part of a file's name that belongs to one service. serves is as for [Open].
 func Key(serves string) string {
 	sum := sha256.Sum256([]byte(serves))
 	return hex.EncodeToString(sum[:8])
@@ -124,47 +116,7 @@ func (f *File) read() (*rollout.Snapshots, error) {
 	return kept.saved(readClock()), nil
 }
 
-// readOwn reads a regular file of this user. It does not wait for the other end of a pipe.
-func readOwn(path string) ([]byte, error) {
-	file, err := openOwn(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Size() > maxSize:
-		return nil, fmt.Errorf("%w: has %d bytes", ErrForeign, info.Size())
-	}
-	return io.ReadAll(io.LimitReader(file, maxSize))
-}
-
-func openOwn(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%w: a symbolic link", ErrForeign)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var stat unix.Stat_t
-	switch err = unix.Fstat(int(file.Fd()), &stat); {
-	case err != nil:
-	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
-		err = fmt.Errorf("%w: no regular file", ErrForeign)
-	case int(stat.Uid) != os.Geteuid():
-		err = fmt.Errorf("%w: belongs to uid %d", ErrForeign, stat.Uid)
-	default:
-		return file, nil
-	}
-	_ = file.Close()
-	return nil, err
-}
-
-// Save replaces all that was kept, at once: whoever reads finds the old file or the new one. It does
-// not wait for a disk (no fsync): the file must survive this process, not the machine.
+// Save replaces all that was kept, by a rename: a reader finds the old file or the new one. It does not wait for a disk.
 func (f *File) Save(s rollout.Snapshots) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -184,7 +136,7 @@ func (f *File) Save(s rollout.Snapshots) error {
 	return f.wrap("write", f.replace())
 }
 
-// Rollout replaces what was kept of one rollout, but not of its servers; see Note.
+// Rollout replaces what was kept of one rollout without its servers. For its errors see Note.
 func (f *File) Rollout(r rollout.Snapshot) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,7 +145,7 @@ func (f *File) Rollout(r rollout.Snapshot) error {
 	return f.wrap("write", f.append(encoded))
 }
 
-// Forget ends what was kept of a rollout and its servers; see Note.
+// Forget removes what was kept of a rollout and its servers. For its errors see Note.
 func (f *File) Forget(number uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -202,9 +154,8 @@ func (f *File) Forget(number uint64) error {
 	return f.wrap("write", f.append(encode(line{Forget: number})))
 }
 
-// Note replaces what was kept of one server, or forgets it when its state is not one to keep. When
-// Note returns without an error, the kernel has the line, and all that was written before. What could not be written is
-// written with the next call that writes, in order; see Flush.
+// Note replaces what was kept of one server, or removes it where its state is not to be kept. Without an error the kernel
+// has this line and all before it. Lines that could not be written are written by the next call that succeeds.
 func (f *File) Note(s rollout.MemberSnapshot) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -217,7 +168,7 @@ func (f *File) Note(s rollout.MemberSnapshot) error {
 	return f.wrap("write", f.append(encoded))
 }
 
-// Flush writes what could not be written; see Note.
+// Flush writes the lines that could not be written, if any.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -227,96 +178,7 @@ func (f *File) Flush() error {
 	return f.wrap("write", f.add())
 }
 
-// append adds a line to the file, or writes it anew.
-func (f *File) append(encoded []byte) error {
-	if f.notes++; f.file == nil || f.notes > maxNotes {
-		return f.replaceForNote()
-	}
-	f.unwritten = append(f.unwritten, encoded...)
-	return f.add()
-}
-
-// add writes the lines that are due, in one piece and wholly or not at all: the next one must not
-// begin in the middle of a line.
-func (f *File) add() error {
-	n, err := f.file.Write(f.unwritten)
-	if err == nil {
-		f.size += int64(n)
-		f.unwritten = f.unwritten[:0]
-		return nil
-	}
-	if n > 0 && f.file.Truncate(f.size) != nil || len(f.unwritten) > maxUnwritten {
-		f.drop() // a whole new file is needed
-	}
-	return err
-}
-
-// replaceForNote tries not more often than the disk deserves: there may be a note for each of
-// thousands of servers.
-func (f *File) replaceForNote() error {
-	if f.failed == nil || time.Since(f.failedAt) >= retryAfter {
-		f.failed = f.replace()
-		f.failedAt = time.Now()
-	}
-	return f.failed
-}
-
-// replace writes a whole file beside the old one and puts it into its place.
-func (f *File) replace() error {
-	boot, err := bootID()
-	if err != nil {
-		return err
-	}
-	content := encode(header{Version: version, BootID: text(boot), Serves: text(f.serves)})
-	content = append(content, f.service...)
-	for _, number := range slices.Sorted(maps.Keys(f.rollouts)) {
-		content = append(content, f.rollouts[number]...)
-	}
-	for _, pid := range slices.Sorted(maps.Keys(f.servers)) {
-		content = append(content, f.servers[pid].line...)
-	}
-	file, err := f.create(content)
-	f.drop() // also when there is no new one: notes must not go on after what Save was to replace
-	if err != nil {
-		return err
-	}
-	f.file, f.size, f.notes, f.failed = file, int64(len(content)), 0, nil
-	return nil
-}
-
-// create leaves no half of a file behind unless the process is killed; then the next one removes it.
-func (f *File) create(content []byte) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(f.path), 0o700); err != nil {
-		return nil, err
-	}
-	next := f.path + ".new"
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = file.Write(content); err == nil {
-		err = os.Rename(next, f.path)
-	}
-	if err != nil {
-		_ = file.Close()
-		_ = os.Remove(next)
-		return nil, err
-	}
-	return file, nil
-}
-
-// drop gives up the open file. What was not written into it is part of the next whole one.
-func (f *File) drop() {
-	if f.file != nil {
-		_ = f.file.Close()
-	}
-	f.file, f.unwritten = nil, nil
-}
-
-// Close lets go of the file, which stays. A later Save or Note would open it again.
+// Close closes the file, which stays. A later Save or Note would open it again.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -324,7 +186,7 @@ func (f *File) Close() error {
 	return nil
 }
 
-// wrap says of which file err is, once.
+// wrap adds the path of the journal in place of the paths in err.
 func (f *File) wrap(verb string, err error) error {
 	if err == nil {
 		return nil
@@ -335,12 +197,4 @@ func (f *File) wrap(verb string, err error) error {
 		err = link.Err
 	}
 	return fmt.Errorf("%s journal %q: %w", verb, f.path, err)
-}
-
-func bootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("boot id: %w", err)
-	}
-	return strings.TrimSpace(string(id)), nil
 }

@@ -25,10 +25,10 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// roleVariable makes the test binary one of the processes below.
+// roleVariable makes the test binary one of the processes below. startVariable gives them the start of the test.
 const (
-	roleVariable  = "STATE_TEST_ROLE"
-	startVariable = "STATE_TEST_START"
+	roleVariable  = "JOURNAL_TEST_ROLE"
+	startVariable = "JOURNAL_TEST_START"
 )
 
 func TestMain(m *testing.M) {
@@ -56,7 +56,7 @@ func play(role, dir string) *exec.Cmd {
 	return c
 }
 
-// writeForever says in another file which note was taken last.
+// writeForever writes into another file which note returned last.
 func writeForever(dir string) error {
 	f, _, err := journal.Open(filepath.Join(dir, "state"), installPath)
 	if err != nil && !errors.Is(err, journal.ErrForeign) {
@@ -83,8 +83,8 @@ func writeForever(dir string) error {
 	}
 }
 
-// TestAKilledProcessLeavesWhatItNoted kills a writer at random moments.
-func TestAKilledProcessLeavesWhatItNoted(t *testing.T) {
+// TestNote_WriterKilled_IsKept kills a writer at random moments.
+func TestNote_WriterKilled_IsKept(t *testing.T) {
 	dir := t.TempDir()
 	for range 40 {
 		must(t, os.RemoveAll(filepath.Join(dir, "taken")))
@@ -112,7 +112,7 @@ func taken(dir string) int {
 	return n
 }
 
-// checkLeft wants what was taken, or one write more.
+// checkLeft requires every note that returned, and allows one more.
 func checkLeft(t *testing.T, dir string) {
 	t.Helper()
 	f, got, err := journal.Open(filepath.Join(dir, "state"), installPath)
@@ -138,7 +138,7 @@ func checkLeft(t *testing.T, dir string) {
 	}
 }
 
-// writeToFullDisk limits the size of files: the kernel then cuts writes short as a full disk does.
+// writeToFullDisk limits the size of files: the kernel then cuts writes short, as it does on a full disk.
 func writeToFullDisk(dir string) error {
 	signal.Ignore(syscall.SIGXFSZ)
 	limit := func(size uint64) error {
@@ -175,11 +175,22 @@ func writeToFullDisk(dir string) error {
 	return f.Note(server(20))
 }
 
-func TestAFullDiskIsSaidAndTriedAgain(t *testing.T) {
+func TestNote_DiskFull_IsWrittenLater(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := play("full", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	_, got := mustOpen(t, dir)
 	check(t, got, saved(1, 2, 10, 11, 12, 20))
+}
+
+// TestNote_FileRemoved_WritesNewFile: a cleaner of /tmp may remove it, and no later process would find the line.
+func TestNote_FileRemoved_WritesNewFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved(1)))
+	must(t, os.RemoveAll(dir))
+	must(t, f.Note(server(2)))
+	_, got := mustOpen(t, dir)
+	check(t, got, saved(1, 2))
 }

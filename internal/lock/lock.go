@@ -109,8 +109,13 @@ const (
 	installPrefix = "install-"
 )
 
+// open also locks the directory, shared: systemd-tmpfiles(8) removes no old files from a locked directory, which may be
+// below /tmp.
 func (l *Lock) open(dir string) (err error) {
 	l.dir, err = openDir(dir)
+	if err == nil {
+		_ = unix.Flock(int(l.dir.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	}
 	return err
 }
 

@@ -25,10 +25,10 @@ import (
 
 const installPath = "/usr/local/bin/rag-rat"
 
-// of is the number of the rollout that servers are in.
+// of is the number of the rollout of the servers.
 const of = 1 << 63
 
-// same compares what was saved with what was loaded: two clocks are not read at once.
+// same compares what was saved with what was loaded. Times may differ a little, because two clocks are not read at once.
 var same = cmp.Options{
 	cmpopts.IgnoreUnexported(rollout.Member{}), cmpopts.EquateEmpty(),
 	cmp.FilterPath(func(p cmp.Path) bool {
@@ -37,7 +37,7 @@ var same = cmp.Options{
 		cmpopts.EquateApproxTime(500*time.Millisecond)),
 }
 
-// start is the same in the processes that a test starts.
+// start is a moment that the processes of a test share.
 var start = func() time.Time {
 	if ns, err := strconv.ParseInt(os.Getenv(startVariable), 10, 64); err == nil {
 		return time.Unix(0, ns)
@@ -45,7 +45,7 @@ var start = func() time.Time {
 	return time.Now()
 }()
 
-// server is made of its PID, so that half of one and half of another show.
+// server derives every field from the PID, so that fields of two servers do not pass for one.
 func server(pid selector.PID) rollout.MemberSnapshot {
 	n := uint64(pid)
 	kept := []rollout.State{rollout.Signalled, rollout.Settling, rollout.Upgraded, rollout.TimedOut, rollout.GaveUp}
@@ -63,7 +63,7 @@ func server(pid selector.PID) rollout.MemberSnapshot {
 	}
 }
 
-// saved has the servers in the first of two rollouts, whose members are told apart by their PIDs.
+// saved has two rollouts. The servers are in the first; their PIDs tell them apart.
 func saved(pids ...selector.PID) rollout.Snapshots {
 	install := selector.Install{
 		Path: installPath, Image: selector.Image{Dev: 66306, Ino: 1<<64 - 1}, Modified: time.Unix(1<<40, 123456789),
@@ -110,7 +110,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// theFile is the one file in dir.
+// theFile is the path of the only file in dir.
 func theFile(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -127,7 +127,7 @@ func check(t *testing.T, got *rollout.Snapshots, want rollout.Snapshots) {
 	}
 }
 
-func TestWhatWasSavedIsLoaded(t *testing.T) {
+func TestSave_AllFields_AreLoaded(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	f, got := mustOpen(t, dir)
 	if got != nil {
@@ -153,7 +153,7 @@ func TestWhatWasSavedIsLoaded(t *testing.T) {
 	check(t, got, rollout.Snapshots{})
 }
 
-func TestNotesReplaceAndRemove(t *testing.T) {
+func TestNote_ReplacesAndRemoves(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	must(t, f.Save(saved(1, 2, 3, 4, 5, 6)))
@@ -177,7 +177,7 @@ func TestNotesReplaceAndRemove(t *testing.T) {
 	}
 }
 
-func TestRolloutsAreKeptEachByItself(t *testing.T) {
+func TestRollout_Several_AreKeptApart(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	want := saved(1)
@@ -208,7 +208,7 @@ func TestRolloutsAreKeptEachByItself(t *testing.T) {
 	}
 }
 
-func TestServersThatAreNotKeptAreNotSaved(t *testing.T) {
+func TestSave_StateNotKept_IsLeftOut(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	s := saved(1, 2)
@@ -218,7 +218,7 @@ func TestServersThatAreNotKeptAreNotSaved(t *testing.T) {
 	check(t, got, saved(2))
 }
 
-func TestManyNotesDoNotFillTheDisk(t *testing.T) {
+func TestNote_Many_FileStaysSmall(t *testing.T) {
 	dir := t.TempDir()
 	f, _ := mustOpen(t, dir)
 	must(t, f.Save(saved(1)))
@@ -236,7 +236,7 @@ func TestManyNotesDoNotFillTheDisk(t *testing.T) {
 	check(t, got, saved(1, 7, 8))
 }
 
-func TestServicesHaveFilesOfTheirOwn(t *testing.T) {
+func TestOpen_Services_HaveOwnFiles(t *testing.T) {
 	dir := t.TempDir()
 	for i, path := range []string{"", "/b", "/b\x00/c", "/\xfe"} {
 		f, got, err := open(t, dir, path)
