@@ -6,6 +6,7 @@ package fallback
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,8 @@ func (p *pool) spawn(ctx context.Context, pids []selector.PID) {
 
 // run returns when no process is left, or when the reader was abandoned.
 func (r *reader) run(ctx context.Context) {
+	runtime.LockOSThread() // makes a scan a tenth faster (docs/BENCHMARKS.md)
+	defer runtime.UnlockOSThread()
 	buf := make([]byte, firstRead)
 	for {
 		for ; len(r.pids) > 0 && ctx.Err() == nil; r.pids = r.pids[1:] {
