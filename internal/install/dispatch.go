@@ -52,17 +52,17 @@ func (n *notifier) handle(wd int32, mask uint32, name []byte) {
 	if isRemoved {
 		n.removed.add(wd)
 	}
-	s := n.watches[wd]
-	if s == nil {
+	watch := n.watches[wd]
+	if watch == nil {
 		return
 	}
 	if mask&maskAlways == 0 {
-		for l := range s.names[string(name)] {
+		for l := range watch.names[string(name)] {
 			l.onChange()
 		}
 		return
 	}
-	for l := range s.listeners {
+	for l := range watch.listeners {
 		if isRemoved {
 			l.onWatchLost()
 		} else {

@@ -23,7 +23,7 @@ import (
 const (
 	maskSelf  = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 	maskNames = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE
-	maskLeaf  = unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
+	maskEnd   = unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
 	maskFile  = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
 	// maskAlways has the events about a watch itself.
 	maskAlways = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_IGNORED | unix.IN_UNMOUNT
@@ -34,7 +34,7 @@ func (p *watchPoint) mask() uint32 {
 	case p.isEnd:
 		return maskFile
 	case p.hasEnd:
-		return maskSelf | maskNames | maskLeaf
+		return maskSelf | maskNames | maskEnd
 	case len(p.names) > 0:
 		return maskSelf | maskNames
 	}
@@ -164,51 +164,51 @@ func (n *notifier) drop(l listener) {
 }
 
 func (n *notifier) watchFor(wd int32) *kernelWatch {
-	s := n.watches[wd]
-	if s == nil {
-		s = &kernelWatch{listeners: make(map[listener]map[string]bool), names: make(map[string]map[listener]bool)}
-		n.watches[wd] = s
+	watch := n.watches[wd]
+	if watch == nil {
+		watch = &kernelWatch{listeners: make(map[listener]map[string]bool), names: make(map[string]map[listener]bool)}
+		n.watches[wd] = watch
 	}
-	return s
+	return watch
 }
 
 func (n *notifier) subscribe(l listener, wd int32, names map[string]bool) {
-	s := n.watchFor(wd)
-	s.forget(l)
-	s.listeners[l] = names
+	watch := n.watchFor(wd)
+	watch.forget(l)
+	watch.listeners[l] = names
 	for name := range names {
-		if s.names[name] == nil {
-			s.names[name] = make(map[listener]bool)
+		if watch.names[name] == nil {
+			watch.names[name] = make(map[listener]bool)
 		}
-		s.names[name][l] = true
+		watch.names[name][l] = true
 	}
-	s.unusedSince = time.Time{}
+	watch.unusedSince = time.Time{}
 	n.subscriptions[l][wd] = true
 }
 
 func (n *notifier) unsubscribe(l listener, wd int32) {
-	if s := n.watches[wd]; s != nil {
-		s.forget(l)
-		n.markUnused(s)
+	if watch := n.watches[wd]; watch != nil {
+		watch.forget(l)
+		n.markUnused(watch)
 	}
 }
 
-func (s *kernelWatch) forget(l listener) {
-	for name := range s.listeners[l] {
-		if delete(s.names[name], l); len(s.names[name]) == 0 {
-			delete(s.names, name)
+func (watch *kernelWatch) forget(l listener) {
+	for name := range watch.listeners[l] {
+		if delete(watch.names[name], l); len(watch.names[name]) == 0 {
+			delete(watch.names, name)
 		}
 	}
-	delete(s.listeners, l)
+	delete(watch.listeners, l)
 }
 
 // markUnused has an unused watch removed after unusedTTL.
-func (n *notifier) markUnused(s *kernelWatch) {
-	if len(s.listeners) > 0 {
+func (n *notifier) markUnused(watch *kernelWatch) {
+	if len(watch.listeners) > 0 {
 		return
 	}
-	if s.unusedSince.IsZero() {
-		s.unusedSince = time.Now()
+	if watch.unusedSince.IsZero() {
+		watch.unusedSince = time.Now()
 	}
 	if !n.sweepScheduled {
 		n.sweepScheduled = true
@@ -220,10 +220,10 @@ func (n *notifier) sweep() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.sweepScheduled = false
-	for wd, s := range n.watches {
+	for wd, watch := range n.watches {
 		switch {
-		case len(s.listeners) > 0:
-		case time.Since(s.unusedSince) >= unusedTTL:
+		case len(watch.listeners) > 0:
+		case time.Since(watch.unusedSince) >= unusedTTL:
 			delete(n.watches, wd)
 			n.removed.add(wd)
 			n.remove(wd)
@@ -249,8 +249,8 @@ func (n *notifier) countWatches() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	needed := 0
-	for _, s := range n.watches {
-		if len(s.listeners) > 0 {
+	for _, watch := range n.watches {
+		if len(watch.listeners) > 0 {
 			needed++
 		}
 	}

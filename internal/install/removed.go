@@ -7,24 +7,24 @@ package install
 // removedWDs has the latest watch descriptors that the kernel removed. A watch may be removed after inotify_add_watch has
 // returned it and before its listener has subscribed. The zero value is ready for use.
 type removedWDs struct {
-	lastChange [1 << 10]int32
-	count      uint64
+	ring  [1 << 10]int32
+	count uint64
 }
 
 // add stores a descriptor that was removed, or is about to be.
 func (e *removedWDs) add(wd int32) {
-	e.lastChange[e.count%uint64(len(e.lastChange))] = wd
+	e.ring[e.count%uint64(len(e.ring))] = wd
 	e.count++
 }
 
 // containsAny reports whether one of held may have been removed since the count was since. It assumes so if too many have been
 // removed to know.
 func (e *removedWDs) containsAny(held map[int32]map[string]bool, since uint64) bool {
-	if e.count-since > uint64(len(e.lastChange)) {
+	if e.count-since > uint64(len(e.ring)) {
 		return true
 	}
 	for i := since; i < e.count; i++ {
-		if _, is := held[e.lastChange[i%uint64(len(e.lastChange))]]; is {
+		if _, is := held[e.ring[i%uint64(len(e.ring))]]; is {
 			return true
 		}
 	}

@@ -60,7 +60,7 @@ func TestRemovedWDs_Full_AssumesRemoval(t *testing.T) {
 	mine := map[int32]map[string]bool{-1: nil}
 	e.add(-1)
 	since := e.count
-	for i := range len(e.lastChange) {
+	for i := range len(e.ring) {
 		e.add(int32(i))
 	}
 	if e.containsAny(mine, since) {

@@ -45,7 +45,7 @@ const (
 func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
-		return selector.Process{}, notFound(pid, err)
+		return selector.Process{}, inspectError(pid, err)
 	}
 	defer func() { _ = unix.Close(dir) }()
 	buf := fs.buffers.Get().(*[]byte)
@@ -62,16 +62,16 @@ func (fs *FS) Inspect(pid selector.PID, q Query) (selector.Process, error) {
 		case err == nil && r.hasNoCmdline:
 			time.Sleep(execRetryDelay)
 		default:
-			return r.p, notFound(pid, err)
+			return r.p, inspectError(pid, err)
 		}
 	}
 	if errors.Is(err, ErrGone) && !errors.Is(err, errAllExited) {
 		r.p.Unreadable, err = selector.Unreadable{Fact: selector.FactCmdline, Why: "no thread can be read"}, nil
 	}
-	return r.p, notFound(pid, err)
+	return r.p, inspectError(pid, err)
 }
 
-func notFound(pid selector.PID, err error) error {
+func inspectError(pid selector.PID, err error) error {
 	if err != nil {
 		return fmt.Errorf("inspect %d: %w", pid, err)
 	}

@@ -74,7 +74,7 @@ func namespaceOf(fd int) (uint64, error) {
 func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
-		return selector.Identity{}, 0, notFound(pid, err)
+		return selector.Identity{}, 0, inspectError(pid, err)
 	}
 	defer func() { _ = unix.Close(dir) }()
 	buf := fs.buffers.Get().(*[]byte)
@@ -82,14 +82,14 @@ func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
 	r := reader{fs: fs, dir: dir, buf: *buf}
 	line, err := fs.stat(dir, "stat", r.buf)
 	if err != nil {
-		return selector.Identity{}, 0, notFound(pid, err)
+		return selector.Identity{}, 0, inspectError(pid, err)
 	}
 	if !line.isAlive() {
-		return selector.Identity{}, 0, notFound(pid, ErrGone)
+		return selector.Identity{}, 0, inspectError(pid, ErrGone)
 	}
 	s, err := r.status()
 	if err != nil {
-		return selector.Identity{}, 0, notFound(pid, err)
+		return selector.Identity{}, 0, inspectError(pid, err)
 	}
 	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, s), nil
 }
