@@ -153,8 +153,9 @@ func (a *arena) prepare() error {
 		broken: a.broken, patience: 30 * time.Second,
 	}
 	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewPIDs))
-	// The file system of the journal is small, so that it can be filled quickly.
-	for dir, size := range map[string]string{a.service.path("run"): "256k", installs: "4g"} {
+	// The file system of the journal can be filled quickly. It has room for the 40 MB that a journal reaches before it is
+	// rewritten: the service signals nothing that the journal cannot hold.
+	for dir, size := range map[string]string{a.service.path("run"): "64m", installs: "4g"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

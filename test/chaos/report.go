@@ -129,7 +129,7 @@ func (r result) name() string {
 func (r result) print(w io.Writer) {
 	fmt.Fprintf(w, "\nIn %s:\n", r.name())
 	for _, row := range r.rows() {
-		fmt.Fprintf(w, "  %-54s %s\n", row[0], row[1])
+		fmt.Fprintf(w, "  %-60s %s\n", row[0], row[1])
 	}
 	for _, v := range r.Violations {
 		fmt.Fprintln(w, "  BROKEN:", v)
