@@ -33,6 +33,10 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 test: ## Run all tests (as root including those of the kernel program)
 	$(GO) test $(RACE) -p 1 -shuffle=on -count=1 -timeout 20m ./...
 
+.PHONY: test-short
+test-short: ## Run the short tests in under a minute (any user)
+	$(GO) test -short -count=1 -timeout 5m ./...
+
 # KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares the results with the documents instead of writing
 # them.
 WITHIN ?= 10m

@@ -142,6 +142,14 @@ func eventually(t testing.TB, what string, happened func() bool) {
 	}
 }
 
+// takesLong skips a test of many processes or of seconds where only the short ones are wanted: go test -short.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
 // needRoot skips a test without root, or fails it where every test must run.
 func needRoot(t testing.TB) {
 	t.Helper()

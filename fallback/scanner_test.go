@@ -101,6 +101,7 @@ func TestCandidates_DeletedFile_IsListed(t *testing.T) {
 
 // Servers exec themselves without a pause during the scans. For a moment of each exec, the command line is empty.
 func TestCandidates_DuringExec_IsListed(t *testing.T) {
+	takesLong(t)
 	s := scanner(t)
 	var servers []*running
 	for range 4 {

@@ -72,6 +72,7 @@ func TestLook_EveryCommand_OpensNothing(t *testing.T) {
 
 // TestService_UnreadyFile_IsOpenedOnce: also where a trigger is handed to it.
 func TestService_UnreadyFile_IsOpenedOnce(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

@@ -26,6 +26,7 @@ func TestProcessesThatHoldTheirMemoryDelayNobodyElse(t *testing.T) {
 // waits for somebody's memory or file system gives up nothing until it has an answer. Nor does such a thread end with
 // the service, but what the service held is free for the next.
 func TestWhatNeverAnswersHoldsUpNoStart(t *testing.T) {
+	takesLong(t)
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := &siege{wholeHost: newWholeHost(t)}

@@ -113,6 +113,7 @@ func TestAServerThatJustExecdIsAskedAgainOnceItIsArmed(t *testing.T) {
 
 // TestTwentyInstallsInARowKillNobody keeps servers between signal, exec and arming most of the time.
 func TestTwentyInstallsInARowKillNobody(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
 		fleet := make([]*testfleet.Server, 8)

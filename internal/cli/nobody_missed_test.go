@@ -63,6 +63,7 @@ func TestEveryKindOfServerIsUpgraded(t *testing.T) {
 // TestAServerThatForkedToBecomeADaemonIsUpgraded waits out the time in which a fork may be about to
 // exec something else.
 func TestAServerThatForkedToBecomeADaemonIsUpgraded(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

@@ -46,6 +46,7 @@ func TestBadBinary_ExitsWithZero_CostsTheCanary(t *testing.T) {
 }
 
 func TestBadBinary_Hangs_CostsTheCanary(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

@@ -121,6 +121,7 @@ func dead(servers []*testfleet.Server) (n int) {
 
 // TestABinaryThatDiesAtOnceTakesOneServerOfAHundred: it can be exec'd, and then exits with 1.
 func TestABinaryThatDiesAtOnceTakesOneServerOfAHundred(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
 		fleet := s.startFleet(100, nil)
@@ -147,6 +148,7 @@ func TestABinaryThatDiesAtOnceTakesOneServerOfAHundred(t *testing.T) {
 
 // TestEachServerIsToldForWhatBecameOfIt has one of each, and one more that is well.
 func TestEachServerIsToldForWhatBecameOfIt(t *testing.T) {
+	takesLong(t)
 	cases := map[string]struct {
 		behaviour testfleet.Behaviour
 		want      rollout.State
@@ -238,6 +240,7 @@ func TestACanaryThatCrashesLateHaltsTheRollout(t *testing.T) {
 
 // TestACanaryWithoutASessionHoldsNobodyUp: it takes the signal, and does nothing.
 func TestACanaryWithoutASessionHoldsNobodyUp(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -360,6 +363,7 @@ func TestASecondServiceIsTurnedDownAndATriggerHandedOver(t *testing.T) {
 // like before; so it may kill, and nobody can help that. Ours must not: it sees the other's signals. Who
 // sent the last signal that took effect in a server that died is told by a program of the test's own.
 func TestBesideASecondSenderOursKillsNobody(t *testing.T) {
+	takesLong(t)
 	needRoot(t)
 	own, program := build(t, "../../test/testfleet/owntrigger"), build(t, "../../cmd/ebpf-upgrader")
 	s := newScene(t)
@@ -426,6 +430,7 @@ func killedBy(of []chaoswitness.Record, ours selector.PID) bool {
 // the last exec, and that of a loop that does nothing but signal them all. The servers are a program
 // without the race detector, which would make each of them start ten times as slowly.
 func TestAThousandServersAreUpgradedAndEachAskedOnce(t *testing.T) {
+	takesLong(t)
 	server, program := build(t, "../../test/testfleet/ragrat"), build(t, "../../cmd/ebpf-upgrader")
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
@@ -557,6 +562,7 @@ func (s *service) start(t *testing.T, program string, args []string) {
 // TestAServiceThatIsKilledAtAnyMomentNeitherMissesNorDoubles kills it 200 times in rollouts of 50
 // servers.
 func TestAServiceThatIsKilledAtAnyMomentNeitherMissesNorDoubles(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
 		fleet := s.startFleet(50, nil)

@@ -51,6 +51,14 @@ func needRoot(t *testing.T) {
 	t.Skip("needs root")
 }
 
+// takesLong skips a test of many processes or of seconds where only the short ones are wanted: go test -short.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
 // withEachSource runs a test once with the kernel's tracker and once with the scan.
 func withEachSource(t *testing.T, test func(t *testing.T, source string)) {
 	t.Helper()

@@ -91,6 +91,7 @@ func (c *caller) call(tool string, arguments map[string]any) (string, error) {
 // TestNoCallIsLostDoubledOrAnsweredWronglyThroughThreeUpgrades has real clients in session with twenty
 // servers. A call that is carried out twice, or not at all, shows in the count.
 func TestNoCallIsLostDoubledOrAnsweredWronglyThroughThreeUpgrades(t *testing.T) {
+	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
 		s.serve(source)

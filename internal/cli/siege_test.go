@@ -107,6 +107,7 @@ func underSiege(t *testing.T, attack func(t *testing.T, s *siege)) {
 
 func besiege(t *testing.T, source string, attack func(t *testing.T, s *siege)) *siege {
 	t.Helper()
+	takesLong(t)
 	s := &siege{wholeHost: newWholeHost(t)}
 	s.his = s.home(victim)
 	s.servers = s.start(s.his, victim, 3)

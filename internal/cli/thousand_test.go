@@ -62,6 +62,7 @@ const thousand = 1000
 
 // TestAThousandInstallsAreEachUpgraded replaces ten of them.
 func TestAThousandInstallsAreEachUpgraded(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		h := newWholeHost(t)

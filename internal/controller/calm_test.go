@@ -120,6 +120,7 @@ func TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp(t *testing.T) {
 // TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond: a user who means well waits for nothing that
 // can be felt.
 func TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond(t *testing.T) {
+	takesLong(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"] = at("/a", newImage)
@@ -234,6 +235,7 @@ func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
 // TestALookAtEverybodyLeavesTimeForOthers: one user has processes by the thousand that answer as late as is waited
 // for. They are looked at all the same, in his time.
 func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
+	takesLong(t)
 	const many = 1000
 	for name, begin := range map[string]func(t *testing.T, w *world){
 		"at the start": func(t *testing.T, w *world) { w.serve(t, 0) },
@@ -304,6 +306,7 @@ func (w *world) serveQuietly(t *testing.T, scanEvery time.Duration) {
 
 // TestWhoMustRestIsLookedAtInTheEnd: finding out whose a process is takes time as well, and is paid off.
 func TestWhoMustRestIsLookedAtInTheEnd(t *testing.T) {
+	takesLong(t)
 	synctest.Test(t, func(t *testing.T) {
 		const many = 1000
 		w := newHost()

@@ -370,7 +370,11 @@ func (m *model) run() {
 }
 
 func TestWhateverHappensTheRulesHold(t *testing.T) {
-	for seed := range uint64(300) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {
 			m := &model{
 				world: newWorld(), t: t, chance: rand.New(rand.NewPCG(seed, 7)), ino: 20,

@@ -16,6 +16,14 @@ import (
 	"ebpf-upgrader/selector"
 )
 
+// takesLong skips a test of many processes or of seconds where only the short ones are wanted: go test -short.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
 // world is a host without a kernel, so that hours of a service's life pass in no time: the tests
 // here are about when rounds are made and who is asked again. That the rounds are safe is proven on
 // real processes, by the tests of cmd/ebpf-upgrader.

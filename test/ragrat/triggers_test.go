@@ -26,7 +26,7 @@ func TestRefuse_KillWithSIGUSR1_Fails(t *testing.T) {
 		"kill -USR1 $$":           "exit status 1",
 		"kill -USR2 $$":           "signal: user defined signal 2",
 		"sh -c 'kill -USR1 $$'":   "exit status 1",
-		"kill -0 $$ && kill -0 1": "exit status 0",
+		"kill -0 $$ && kill -0 $PPID": "exit status 0",
 	} {
 		cmd := exec.Command("/bin/sh", "-c", script)
 		refuse(cmd)

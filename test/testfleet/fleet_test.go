@@ -24,6 +24,7 @@ import (
 )
 
 func TestTwoHundredServersStartUpgradeAndStop(t *testing.T) {
+	takesLong(t)
 	const n = 200
 	i := newInstall(t)
 	began := time.Now()

@@ -45,6 +45,14 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
+// takesLong skips a test of many processes or of seconds where only the short ones are wanted: go test -short.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() == 0 {
