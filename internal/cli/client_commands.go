@@ -18,20 +18,20 @@ import (
 	"ebpf-upgrader/internal/control"
 )
 
-// withService makes an error of the control socket one that says what to do.
-func (a *app) withService(ask func(*control.Client) error) error {
-	err := ask(control.NewClient(a.opts.socketPath()))
+// withService runs a query of the service, and adds to its error what to do.
+func (a *app) withService(query func(*control.Client) error) error {
+	err := query(control.NewClient(a.opts.socketPath()))
 	switch {
 	case errors.Is(err, control.ErrNoService):
-		return exitWith(exitNoSource, fmt.Errorf("no service runs (nobody listens on %s): start one with run, or give its --socket", a.opts.socketPath()))
+		return exitWith(exitNoSource, fmt.Errorf("no service listens on %s: start one with run, or give its --socket", a.opts.socketPath()))
 	case errors.Is(err, control.ErrDenied):
 		return fmt.Errorf("%w: run this as root, or as the user that the service runs as", err)
 	}
 	return err
 }
 
-// addAskFlags adds the flags of the commands that ask a running service.
-func (a *app) addAskFlags(f *pflag.FlagSet) {
+// addClientFlags adds the flags of the commands that query a running service.
+func (a *app) addClientFlags(f *pflag.FlagSet) {
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 }
@@ -51,9 +51,9 @@ func newStatus(a *app) *cobra.Command {
 			})
 		},
 	}
-	a.addAskFlags(cmd.Flags())
+	a.addClientFlags(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again each second, until interrupted")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it every second until interrupted")
 	return cmd
 }
 
@@ -91,7 +91,7 @@ func newEvents(a *app) *cobra.Command {
 	var from uint64
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show what the running service did, and with --follow what it does",
+		Short: "Show the events of the running service; --follow shows further ones as they happen",
 		Example: `  ebpf-upgrader events --follow
   ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "crashed")'`,
 		Args: cobra.NoArgs,
@@ -103,14 +103,14 @@ func newEvents(a *app) *cobra.Command {
 			return unlessInterrupted(cmd.Context(), err)
 		},
 	}
-	a.addAskFlags(cmd.Flags())
+	a.addClientFlags(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens next, until interrupted")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show further events until interrupted")
 	cmd.Flags().Uint64Var(&from, "from", 0, "the number of the first event; 0 is the oldest one that is kept")
 	return cmd
 }
 
-// unlessInterrupted forgets the error of what ends by being interrupted.
+// unlessInterrupted returns no error for a command that was interrupted.
 func unlessInterrupted(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():
@@ -129,23 +129,23 @@ func (a *app) printEvent(e control.Event) error {
 }
 
 func newPause(a *app) *cobra.Command {
-	return a.newSteer("pause", "Let the running service signal nobody until it is resumed",
-		"paused: nobody is signalled until: ebpf-upgrader resume", (*control.Client).Pause)
+	return a.newControl("pause", "Make the running service signal no server until resume",
+		"paused: no server is signalled until: ebpf-upgrader resume", (*control.Client).Pause)
 }
 
 func newResume(a *app) *cobra.Command {
-	return a.newSteer("resume", "End a pause, and let a rollout that halted go on",
+	return a.newControl("resume", "End a pause or the halt of a rollout",
 		"resumed", (*control.Client).Resume)
 }
 
-func (a *app) newSteer(name, short, done string, steer func(*control.Client, context.Context) error) *cobra.Command {
+func (a *app) newControl(name, short, done string, call func(*control.Client, context.Context) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withService(func(c *control.Client) error {
-				if err := steer(c, cmd.Context()); err != nil {
+				if err := call(c, cmd.Context()); err != nil {
 					return err
 				}
 				_, err := fmt.Fprintln(a.stdout, done)
@@ -153,6 +153,6 @@ func (a *app) newSteer(name, short, done string, steer func(*control.Client, con
 			})
 		},
 	}
-	a.addAskFlags(cmd.Flags())
+	a.addClientFlags(cmd.Flags())
 	return cmd
 }

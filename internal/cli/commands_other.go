@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// addCommands adds the one command that scripts may call anywhere: elsewhere than on Linux the
-// servers do not upgrade themselves, so there is nobody to signal.
+// addCommands adds the one command that scripts may call on every system. Servers upgrade themselves on Linux only, so it
+// has nothing to signal.
 func addCommands(root *cobra.Command, a *app) {
 	cmd := &cobra.Command{
 		Use:   "trigger",

@@ -25,7 +25,7 @@ import (
 func newDoctor(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say whether BPF can be used here, and if not why and what to do",
+		Short: "Check whether BPF can be used here, and if not why and what to do",
 		Long: `Checks what the kernel tracker needs, one line each, and then loads and attaches it
 for a moment, the gate as well. Exits with 0 when the tracker works here, with 3 when
 only the scan of /proc does; the gate is not needed for 0.`,
@@ -41,7 +41,7 @@ type finding struct {
 	Check string `json:"check"`
 	OK    bool   `json:"ok"`
 	Found string `json:"found"`
-	// Do says what would mend it.
+	// Do says how to repair it.
 	Do string `json:"do,omitempty"`
 }
 
@@ -82,8 +82,8 @@ func (a *app) printFindings(findings []finding) error {
 	return table.Flush()
 }
 
-// oldestKernel is the first that has all that the programs need: the last to come were ring
-// buffers, in 5.8; 5.10 is the oldest that is still maintained.
+// oldestKernel is the oldest maintained kernel that has all that the programs need. The last to be added were ring buffers,
+// in 5.8.
 var oldestKernel = [2]int{5, 10}
 
 func checkKernel() finding {
@@ -113,7 +113,8 @@ func checkBTF() finding {
 	return finding{"btf", true, path, ""}
 }
 
-// checkCapabilities has a line for each that is missing, and one for who has none: he can serve himself.
+// checkCapabilities has a line for each missing capability, and a single one where all are missing: the user can upgrade
+// their own servers then.
 func checkCapabilities() []finding {
 	var missing []finding
 	all := caps.All()
@@ -148,7 +149,7 @@ func checkLockdown() finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return finding{"lockdown", true, "not built in, or securityfs is not mounted", ""}
 	case err != nil:
-		return finding{"lockdown", true, "cannot tell: " + err.Error(), ""}
+		return finding{"lockdown", true, "unknown: " + err.Error(), ""}
 	case bytes.Contains(state, []byte("[confidentiality]")):
 		return finding{"lockdown", false, "confidentiality, which forbids BPF to read memory", "boot with lockdown=integrity or none"}
 	}
@@ -166,8 +167,8 @@ func checkPIDNamespace() finding {
 	return finding{"pid namespace", true, "the host's", ""}
 }
 
-// checkHidePID looks for the mount option that hides the processes of others; CAP_SYS_PTRACE sees
-// them all the same (fs/proc/base.c, has_pid_permissions, Linux 6.12).
+// checkHidePID looks for the mount option that hides the processes of other users. A process with CAP_SYS_PTRACE sees them
+// all the same (fs/proc/base.c, has_pid_permissions, Linux 6.12).
 func checkHidePID() finding {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -189,8 +190,8 @@ func checkHidePID() finding {
 	return finding{"hidepid", true, "off", ""}
 }
 
-// checkTracker is the proof of the others: it loads and attaches the real programs, the gate among them, and says
-// which capabilities the service keeps afterwards.
+// checkTracker loads and attaches the real programs, the gate among them. It also says which capabilities the service keeps
+// afterwards.
 func checkTracker(ctx context.Context) []finding {
 	t, err := tracker.Open(ctx, tracker.Config{
 		Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: "mcp"},

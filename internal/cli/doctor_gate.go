@@ -25,10 +25,10 @@ func checkGate(t *tracker.Tracker) finding {
 	return finding{"gate", true, "refuses the servers' own signals, by " + g.Hook(), ""}
 }
 
-// Linux 6.4 is the first whose ftrace on arm64 has direct calls, which BPF trampolines need (commit 2aa6ac03516d).
+// Linux 6.4 is the first with direct calls in ftrace on arm64, which BPF trampolines need (commit 2aa6ac03516d).
 var oldestArm64Gate = [2]int{6, 4}
 
-// whatGateNeeds is the first of what can be told from here that the kernel lacks.
+// whatGateNeeds is the first thing that the kernel is found to lack.
 func whatGateNeeds() string {
 	lsms, err := os.ReadFile("/sys/kernel/security/lsm")
 	switch {

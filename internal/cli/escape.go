@@ -11,8 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// printable keeps text that a process chose, which may hold anything, from moving the cursor or
-// starting a new line.
+// printable escapes what is not printable, so that text from a process cannot move the cursor or start a new line.
 func printable(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -26,9 +25,9 @@ func printable(s string) string {
 	return b.String()
 }
 
-// escaped writes JSON such that it, too, holds nothing but what can be printed: encoding/json leaves some
-// control characters as they are, and those that turn the direction of text. Each Write must be whole
-// characters, as those of encoding/json and log/slog are.
+// escaped writes JSON that contains printable characters only: encoding/json does not escape some control characters, nor
+// those that change the direction of text. Each Write must consist of whole characters, as those of encoding/json and
+// log/slog do.
 type escaped struct{ io.Writer }
 
 func (e escaped) Write(p []byte) (int, error) {

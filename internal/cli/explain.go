@@ -34,7 +34,7 @@ func newExplain(a *app) *cobra.Command {
 	a.opts.addInstallPath(f)
 	a.opts.addRule(f)
 	a.opts.addSelection(f)
-	a.addAskFlags(f)
+	a.addClientFlags(f)
 	a.opts.addOutput(f)
 	return cmd
 }
@@ -53,8 +53,8 @@ type explanation struct {
 	Install       selector.Install `json:"install"`
 	Checks        []selector.Check `json:"checks"`
 	selector.Decision
-	// Gate is where the process stands: behind the gate of a running service, outside of it, or empty where there is no
-	// gate that could be asked.
+	// Gate is behindGate if the gate of a running service covers the process, outsideOfGate if not, and empty where there
+	// is no gate.
 	Gate string `json:"gate"`
 	// Idle says whether a server that would be signalled is idle: "yes" or "no", by its threads alone where its reads and
 	// writes cannot be read. It is empty for any other.
@@ -125,7 +125,7 @@ func idleness(fs *procfs.FS, p selector.Process) (idle string, isCounted bool) {
 // queryTimeout limits a query of the service that only adds to what is shown.
 const queryTimeout = time.Second
 
-// waitOf is why a service, if one runs and answers, does not signal a process yet.
+// waitOf is the reason why a service does not signal a process yet. It is empty where no service answers.
 func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -146,13 +146,13 @@ func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
 	return ""
 }
 
-// The places of a process.
+// The values of explanation.Gate.
 const (
 	behindGate    = "behind"
 	outsideOfGate = "outside"
 )
 
-// behindGate asks a service, if one runs and answers.
+// behindGate says where a process is in the gate. It is empty where no service answers, or has no gate.
 func (a *app) behindGate(ctx context.Context, pid selector.PID) string {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -207,7 +207,7 @@ func idleClause(e explanation) string {
 		return ""
 	}
 	if !e.IsCounted {
-		clause += " (its reads and writes cannot be read: told by its threads)"
+		clause += " (by its threads: its reads and writes cannot be read)"
 	}
 	if e.Waits != "" {
 		clause += "; the service waits for it: " + e.Waits

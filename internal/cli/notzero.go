@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// checkNotZero turns down zero values of the flags that a command has. The options of a flag that it lacks are zero.
+// checkNotZero rejects zero values of the flags that a command has. The options of a flag that it lacks are zero.
 func (o *options) checkNotZero(flags *pflag.FlagSet) error {
 	for _, c := range []struct {
 		flag, must string

@@ -19,7 +19,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// options are the flags that commands share. Not every command has every one.
+// options are the values of all flags. No command has all of them.
 type options struct {
 	// installPaths are absolute once they were checked.
 	installPaths []string
@@ -71,7 +71,7 @@ func (o *options) addInstallPaths(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.installPaths, "install-path", nil, "an installed binary, any number of times (default: those that the servers name)")
 }
 
-// addSelection adds the flags that leave servers out.
+// addSelection adds the flags that select servers.
 func (o *options) addSelection(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.users, "user", nil, "only servers of this user, by name or number; any number of times")
 	f.StringArrayVar(&o.selection.Containers, "container", nil, "only servers in this container, by the beginning of its id; any number of times")
@@ -111,15 +111,15 @@ func (o *options) addLimits(f *pflag.FlagSet, canary int) {
 	o.limits = rollout.DefaultLimits()
 	l := &o.limits
 	f.IntVar(&l.Canary, "canary", canary, "how many servers of a group are upgraded alone, before its others")
-	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for one that neither execs nor ends")
+	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for a canary that neither execs nor ends")
 	f.DurationVar(&l.GroupHold, "group-hold", l.GroupHold, "how long a canary must be armed before the others that share its index follow")
 	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after it was armed to count as upgraded, and before other groups of its user follow")
-	f.DurationVar(&o.quiet, "quiet", defaultQuiet, "how long a server must be idle before it is signalled, so that no request is lost (0: whether it is idle does not matter)")
-	f.DurationVar(&l.QuietWithin, "quiet-within", l.QuietWithin, "how long a busy server is waited for")
-	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long an exec is waited for after the signal")
+	f.DurationVar(&o.quiet, "quiet", defaultQuiet, "how long a server must be idle before it is signalled, so that no request is lost (0: signal busy servers too)")
+	f.DurationVar(&l.QuietWithin, "quiet-within", l.QuietWithin, "how long the signal of a busy server waits")
+	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long after the signal the exec must come")
 	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays on its binary")
-	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how often a server that stays on its binary is signalled for one install")
-	f.Var(&l.InFlight, "max-in-flight", "how many servers are on their way at a time: a number, or a share as in 10%")
+	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how many signals a server that stays on its binary gets for one install")
+	f.Var(&l.InFlight, "max-in-flight", "how many servers may upgrade at a time: a number, or a share as in 10%")
 	f.IntVar(&l.MaxFailures, "max-failures", l.MaxFailures, "how many deaths halt the rollout for a user")
 }
 
@@ -158,8 +158,7 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 	return errors.Join(errs...)
 }
 
-// check holds the values of the flags that the command has against what they may be. A flag that
-// it does not have is empty.
+// check rejects values that the flags do not allow. A flag that the command does not have is empty.
 func (o *options) check() error {
 	words := []struct {
 		flag, value string
@@ -202,10 +201,10 @@ func (o *options) check() error {
 	return errors.Join(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
 }
 
-// defaultName is that of the servers that this program is made for.
+// defaultName is the name of the servers that this program is made for.
 const defaultName = "rag-rat"
 
-// checkNames makes the default out of the install paths.
+// checkNames takes the default from the install paths.
 func (o *options) checkNames() error {
 	for _, name := range o.names {
 		if strings.ContainsAny(name, "/\x00") || name == "" || name == "." || name == ".." {
@@ -251,7 +250,7 @@ func (o *options) checkUsers() error {
 // longestSocket is UNIX_PATH_MAX of include/uapi/linux/un.h without the final NUL.
 const longestSocket = 107
 
-// checkLimits leaves alone the commands that make no rollout.
+// checkLimits checks nothing for commands that make no rollout.
 func (o *options) checkLimits() error {
 	l := o.limits
 	if l == (rollout.Limits{}) {

@@ -28,8 +28,8 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// columns is a table that lines them up. Nothing of it is written before Flush, and then all at once: a tabwriter alone
-// makes a system call for each cell.
+// columns is a table with aligned columns. Flush writes all of it at once: a tabwriter alone makes a system call for each
+// cell.
 type columns struct {
 	*tabwriter.Writer
 	out *bufio.Writer
@@ -43,8 +43,8 @@ func newColumns(w io.Writer) columns {
 // Flush writes the table.
 func (c columns) Flush() error { return errors.Join(c.Writer.Flush(), c.out.Flush()) }
 
-// printServers writes a table of the report's servers, if there are any. The columns "delivery",
-// "container" and "install" are there only where they tell something.
+// printServers writes a table of the report's servers, if there are any. The columns "delivery", "container" and "install"
+// are left out where they would be the same in each row.
 func printServers(w io.Writer, r controller.Report) error {
 	if len(r.Servers) == 0 {
 		return nil
@@ -74,7 +74,7 @@ func printServers(w io.Writer, r controller.Report) error {
 	return table.Flush()
 }
 
-// containerName is as much of an id as people use.
+// containerName shortens an id as container tools do.
 func containerName(id string) string {
 	const usual = 12
 	if id == "" {
@@ -86,7 +86,7 @@ func containerName(id string) string {
 	return cut(printable(id), widestArguments)
 }
 
-// deliveriesOf says for each planned process what became of its delivery.
+// deliveriesOf is the result of the delivery to each planned process.
 func deliveriesOf(r controller.Report) map[selector.PID]string {
 	deliveries := make(map[selector.PID]string, len(r.Plan))
 	for _, pid := range r.Plan {

@@ -12,9 +12,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// stuck is an install whose rollout is under way, and nothing ready stands there any more; nil if there is none.
-func stuck(s controller.Status, path string) *selector.Install {
-	for _, r := range of(s, path) {
+// unreadyInstall is an install with a rollout under way and no ready file; nil if there is none.
+func unreadyInstall(s controller.Status, path string) *selector.Install {
+	for _, r := range rolloutsFor(s, path) {
 		if unready := unreadyOf(s, path, r); unready != nil && r.Settled() < r.Total() {
 			return unready
 		}
@@ -35,8 +35,8 @@ func unreadyOf(s controller.Status, path string, r rollout.Report) (unready *sel
 	return unready
 }
 
-// of are the rollouts of an install, wherever its path leads.
-func of(s controller.Status, path string) []rollout.Report {
+// rolloutsFor are the rollouts of all installs with that path.
+func rolloutsFor(s controller.Status, path string) []rollout.Report {
 	return slices.DeleteFunc(slices.Clone(s.Rollouts), func(r rollout.Report) bool {
 		return !slices.ContainsFunc(s.Installs, func(i controller.InstallStatus) bool {
 			return i.Path == path && i.Rollout == r.Number

@@ -44,7 +44,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 		row("halted", "%s", line)
 	}
 	if w := s.Watching; w.Polled+w.Stuck > 0 {
-		row("watches", "%d of %d installs are looked at every 2 s for want of watches; %d look-ups hang", w.Polled, w.Places, w.Stuck)
+		row("watches", "%d of %d installs are checked every 2 s for lack of watches; %d lookups hang", w.Polled, w.Places, w.Stuck)
 	}
 	if t := s.Tracker; t != nil {
 		row("map", "%d of %d entries; %d lost, %d scans, audits found %d missing and %d extra",
@@ -56,10 +56,10 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	return printInstalls(w, s.Status, now)
 }
 
-// mostHalts keeps the reasons on the screen.
-const mostHalts = 8
+// maxHalts keeps the reasons on the screen.
+const maxHalts = 8
 
-// haltLines say which users' servers are not signalled any more, and why, and which deaths follow from other senders.
+// haltLines name the users that get no more signals, with the reason, and the deaths after signals of other senders.
 func haltLines(s controller.Status) []string {
 	var lines []string
 	for _, r := range s.Rollouts {
@@ -72,22 +72,22 @@ func haltLines(s controller.Status) []string {
 	}
 	for _, i := range s.Installs {
 		if i.Deaths > 0 {
-			lines = append(lines, fmt.Sprintf("%s: %d died after signals of other senders, of a file that never settled", i.Path, i.Deaths))
+			lines = append(lines, fmt.Sprintf("%s: %d died after signals of other senders, with a file that never settled", i.Path, i.Deaths))
 		}
 	}
 	if len(lines) == 0 {
 		return nil
 	}
-	if more := len(lines) - mostHalts; more > 0 {
-		lines = append(lines[:mostHalts], fmt.Sprintf("and %d more", more))
+	if more := len(lines) - maxHalts; more > 0 {
+		lines = append(lines[:maxHalts], fmt.Sprintf("and %d more", more))
 	}
 	return append(lines, "waits for a newer binary, or: ebpf-upgrader resume")
 }
 
-// mostInstalls keeps the table of installs on the screen.
-const mostInstalls = 24
+// maxInstalls keeps the table of installs on the screen.
+const maxInstalls = 24
 
-// printInstalls writes a row for each install: those whose rollout is farthest from its end first.
+// printInstalls writes a row for each install, ordered by how far its rollout is from the end, the farthest first.
 func printInstalls(w io.Writer, s controller.Status, now time.Time) error {
 	rollouts := make(map[uint64]rollout.Report)
 	for _, r := range s.Rollouts {
@@ -99,7 +99,7 @@ func printInstalls(w io.Writer, s controller.Status, now time.Time) error {
 	fmt.Fprintln(w)
 	table := newColumns(w)
 	fmt.Fprintln(table, "INSTALL\tUID\tCONTAINER\tIMAGE\tSERVERS\tROLLOUT")
-	for _, i := range s.Installs[:min(len(s.Installs), mostInstalls)] {
+	for _, i := range s.Installs[:min(len(s.Installs), maxInstalls)] {
 		uid := strconv.Itoa(int(i.UID))
 		if !s.Learned {
 			uid = "any"
@@ -110,7 +110,7 @@ func printInstalls(w io.Writer, s controller.Status, now time.Time) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if more := len(s.Installs) - mostInstalls; more > 0 {
+	if more := len(s.Installs) - maxInstalls; more > 0 {
 		_, err := fmt.Fprintf(w, "and %d more: status -o json\n", more)
 		return err
 	}
@@ -125,7 +125,7 @@ func servesLine(s control.Status) string {
 	return "the installs that were given"
 }
 
-// seesLine says whose processes are served.
+// seesLine names the processes that are served.
 func seesLine(s control.Status) string {
 	if s.PIDNamespace != daemon.HostNamespace {
 		return "the processes of " + s.PIDNamespace + ", not the host"
@@ -145,7 +145,7 @@ func sourceLine(s control.Status) string {
 	return "eBPF"
 }
 
-// gateLine says what the gate refused, or why there is none.
+// gateLine counts what the gate refused, or says why there is none.
 func gateLine(s control.Status, now time.Time) string {
 	g := s.Gate
 	if !g.Active {
@@ -183,19 +183,19 @@ func eventLine(e control.Event) string {
 		}
 		line += e.State.String()
 		if e.ByOther && *e.State == rollout.Signalled {
-			line += ", by somebody else"
+			line += ", by another sender"
 		}
 	case control.EventRollout:
 		line += fmt.Sprintf("rollout %d of %s: %s", e.Rollout, e.Path, e.Phase)
 	case control.EventRound:
-		line += fmt.Sprintf("round (%s): %d looked at, %d to be asked", e.Reason, e.Servers, e.Planned)
+		line += fmt.Sprintf("round (%s): %d inspected, %d planned", e.Reason, e.Servers, e.Planned)
 	case control.EventRefused:
-		line += fmt.Sprintf("server %d: not asked", e.PID)
+		line += fmt.Sprintf("server %d: not signalled", e.PID)
 	case control.EventGate:
 		line += fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
 	case control.EventLost:
 		if e.Lost == 0 {
-			line += "numbers start anew"
+			line += "numbers start at 1 again"
 			break
 		}
 		line += fmt.Sprintf("%d events are not kept any more", e.Lost)

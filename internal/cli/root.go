@@ -24,7 +24,7 @@ const (
 	exitOK       = 0 // done, also when there was nothing to do
 	exitFailure  = 1
 	exitUsage    = 2
-	exitNoSource = 3 // the source of candidates is not to be had, or no service runs
+	exitNoSource = 3 // the source of candidates cannot be used, or no service runs
 	exitBehind   = 4 // a round ended with servers still outdated
 )
 
@@ -43,7 +43,7 @@ func usageError(format string, args ...any) error {
 	return exitWith(exitUsage, fmt.Errorf(format, args...))
 }
 
-// app is what every command works with.
+// app is the state that every command uses.
 type app struct {
 	stdout, stderr io.Writer
 	opts           options
@@ -57,8 +57,8 @@ type app struct {
 // ownProcess is for a process in which the program is all that runs.
 func ownProcess(a *app) { a.ownProcess = true }
 
-// run is the whole program: it carries out the command in args and answers with the exit code.
-// Data goes to stdout, messages to stderr. When ctx ends, the command comes to its end early.
+// run is the whole program: it executes the command in args and returns the exit code. Data goes to stdout, messages to
+// stderr. When ctx ends, the command ends early.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
 	a := &app{stdout: stdout, stderr: stderr, log: newLogger(stderr), started: new(bool)}
 	for _, set := range how {
@@ -126,7 +126,7 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-// beStrict has the commands that cobra adds by itself turn down what they do not know.
+// beStrict makes the commands that cobra adds reject what they do not know.
 func beStrict(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -145,7 +145,7 @@ func beStrict(root *cobra.Command) {
 	}
 }
 
-// prepare takes what the environment says for flags that were not given, and checks the values.
+// prepare sets the flags that were not given from the environment, and checks the values.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := fromEnvironment(cmd.Flags()); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// newLogger writes text for a person and JSON for a program.
+// newLogger writes text to a terminal and JSON elsewhere.
 func newLogger(stderr io.Writer) *slog.Logger {
 	if isTerminal(stderr) {
 		return slog.New(slog.NewTextHandler(stderr, nil))
@@ -197,7 +197,7 @@ func fullVersion() string {
 	return version
 }
 
-// revision is the commit that the binary was built from, where the toolchain noted it.
+// revision is the commit that the binary was built from, where the toolchain recorded it.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -23,12 +23,12 @@ func newRun(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Serve: watch the binaries, and upgrade outdated servers when a new one lands",
-		Long: `Keeps track of the servers of this host, watches the binary that each names as its
-own, in whatever container, and signals every outdated server: at the start, when a
-complete new binary stands there, and when a server appears that is outdated. Of
-each install the first goes alone, and the others follow when it has upgraded; when
-one dies of it, nobody else is signalled. Runs until it is interrupted, and answers
-to status, events, pause, resume and trigger meanwhile.`,
+		Long: `Keeps track of the servers of this host, and watches the binary that each names as
+its own, in whatever container. Signals every outdated server: at the start, when a
+complete new binary is installed, and when an outdated server appears. Of each
+install one server goes first, and the others follow when it has upgraded. When it
+dies, no other server of that user is signalled. Runs until it is interrupted;
+status, events, pause, resume and trigger control it meanwhile.`,
 		Example: `  ebpf-upgrader run
   ebpf-upgrader run --user alice --user bob --no-containers
   ebpf-upgrader run --install-path /usr/local/bin/rag-rat --canary 3 --max-in-flight 10%`,
@@ -49,8 +49,8 @@ to status, events, pause, resume and trigger meanwhile.`,
 	a.opts.addSocket(f)
 	a.opts.addStateDir(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
-	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install is watched that no server names any more")
-	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are looked at")
+	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it")
+	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are inspected")
 	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", controller.DefaultMaxPlacesPerUser, "how many installs are watched for one user")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")

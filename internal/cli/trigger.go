@@ -25,8 +25,8 @@ func newTrigger(a *app) *cobra.Command {
 		Use:   "trigger --install-path PATH",
 		Short: "Signal every outdated server now",
 		Long: `Makes one round now: finds the servers, verifies each, and signals those that are
-outdated, --self last. With --wait it follows each server until it is known what
-became of it. Where a service serves the install already, it is asked to do this.`,
+outdated, --self last. With --wait it follows each server until its result is known.
+Where a service serves the install already, that service makes the round.`,
 		Example: `  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --dry-run
   ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --wait
   ebpf-upgrader trigger --install-path ~/.cargo/bin/rag-rat -o json`,
@@ -39,8 +39,8 @@ became of it. Where a service serves the install already, it is asked to do this
 	a.opts.addSettle(f)
 	a.opts.addLimits(f, 0)
 	f.BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
-	f.BoolVar(&a.opts.wait, "wait", false, "follow the rollout to its end, and say what became of each server")
-	f.BoolVar(&a.opts.noService, "no-service", false, "fail where a service serves the install, instead of asking it")
+	f.BoolVar(&a.opts.wait, "wait", false, "follow the rollout to its end, and print the result for each server")
+	f.BoolVar(&a.opts.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
 	return cmd
 }
 
@@ -96,7 +96,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	return a.triggerAlone(ctx, installed)
 }
 
-// needWait turns down limits that would hold nobody back, because nobody waits.
+// needWait rejects limits that have no effect without --wait.
 func (a *app) needWait(flags *pflag.FlagSet) error {
 	if a.opts.wait && a.opts.dryRun {
 		return usageError("--wait and --dry-run do not go together")
@@ -112,7 +112,7 @@ func (a *app) needWait(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// handOver lets the service do it that holds the lock.
+// handOver makes the service that holds the lock do the round.
 func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
 	var holder *lock.HeldError
 	switch {
@@ -121,7 +121,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	case holder.Note == "":
 		return fmt.Errorf("install %q is being upgraded by process %d", a.opts.installPath(), holder.PID)
 	case a.opts.noService:
-		return fmt.Errorf("install %q is served by process %d: leave out --no-service to ask it", a.opts.installPath(), holder.PID)
+		return fmt.Errorf("install %q is served by process %d: leave out --no-service to hand over to it", a.opts.installPath(), holder.PID)
 	}
 	for _, flag := range []string{"user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
 		if flags.Changed(flag) {
@@ -145,7 +145,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	if a.opts.wait {
 		return a.waitForService(ctx, client, before.Events+1)
 	}
-	return a.told(ctx, report.Only(controller.IsServer), len(report.Plan))
+	return a.printRound(ctx, report.Only(controller.IsServer), len(report.Plan))
 }
 
 func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
@@ -162,11 +162,12 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install) erro
 	if a.opts.dryRun {
 		round = h.Upgrader().Survey
 	}
-	return a.told(ctx, round(ctx, controller.One{Install: installed}, candidates).Only(controller.IsServer), 0)
+	return a.printRound(ctx, round(ctx, controller.One{Install: installed}, candidates).Only(controller.IsServer), 0)
 }
 
-// told prints what a round did. Those that a service will ask in their turn are not behind.
-func (a *app) told(ctx context.Context, report controller.Report, toCome int) error {
+// printRound prints a round, and fails if servers remain outdated. toCome are those that a service will signal in their
+// turn.
+func (a *app) printRound(ctx context.Context, report controller.Report, toCome int) error {
 	if err := a.printTriggered(report); err != nil {
 		return err
 	}
@@ -200,8 +201,7 @@ func (a *app) printTriggered(r controller.Report) error {
 	return err
 }
 
-// nothingToDo says why there is nobody to be signalled. That is no failure: an install that is not
-// there is outdated for nobody.
+// nothingToDo says why no server is signalled. That is no failure: without an installed file no server is outdated.
 func (a *app) nothingToDo(installed selector.Install) error {
 	why := installed.Detail
 	if a.opts.installProblem() == "" {

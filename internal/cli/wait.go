@@ -24,12 +24,12 @@ import (
 // waiter follows one rollout to its end. It belongs to one goroutine.
 type waiter struct {
 	progress
-	// servers has the latest word on each.
+	// servers has the latest state of each.
 	servers map[selector.PID]rollout.Member
 	rollout rollout.Report
-	// unready is what stands there since the install ceased to be ready, before the rollout came to its end.
+	// unready is the install if it ceased to be ready before the end of the rollout.
 	unready *selector.Install
-	// done is called when the rollout has come to its end, or cannot.
+	// done is called at the end of the rollout, or when there can be none.
 	done func()
 }
 
@@ -71,8 +71,8 @@ func (a *app) waitForService(ctx context.Context, client *control.Client, from u
 		}
 		status, err := client.Status(following)
 		if err == nil {
-			w.Rollout(daemon.Merged(of(status.Status, a.opts.installPath())))
-			w.lost(stuck(status.Status, a.opts.installPath()))
+			w.Rollout(daemon.Merged(rolloutsFor(status.Status, a.opts.installPath())))
+			w.lost(unreadyInstall(status.Status, a.opts.installPath()))
 		}
 		return err
 	})
@@ -82,7 +82,7 @@ func (a *app) waitForService(ctx context.Context, client *control.Client, from u
 	return a.waited(ctx, w)
 }
 
-// waited prints what became of each server, and makes the exit code of it.
+// waited prints the result for each server, and returns the error with the exit code.
 func (a *app) waited(ctx context.Context, w *waiter) error {
 	w.finish()
 	if err := a.printOutcomes(w); err != nil {
@@ -136,7 +136,7 @@ func (a *app) printOutcomes(w *waiter) error {
 // Moved implements [controller.Observer].
 func (w *waiter) Moved(m rollout.Member, from rollout.State) {
 	if m.State == rollout.None && from != rollout.Upgraded {
-		delete(w.servers, m.PID) // somebody else upgraded it
+		delete(w.servers, m.PID) // another sender upgraded it
 		return
 	}
 	if m.State != rollout.None {
@@ -165,8 +165,8 @@ func (w *waiter) Round(reason controller.Reason, r controller.Report, _ time.Dur
 	}
 }
 
-// lost ends the wait for what will not come: nobody is asked until another binary lands. nil is that there is
-// none.
+// lost ends the wait where the install has no ready file any more: no server is signalled until another binary lands. It
+// does nothing for nil.
 func (w *waiter) lost(unready *selector.Install) {
 	if unready != nil && w.unready == nil {
 		w.unready = unready
@@ -176,7 +176,7 @@ func (w *waiter) lost(unready *selector.Install) {
 
 // Refused implements [controller.Observer].
 func (w *waiter) Refused(m rollout.Member, err error) {
-	w.say(fmt.Sprintf("server %d was not asked: %s", m.PID, err))
+	w.say(fmt.Sprintf("server %d was not signalled: %s", m.PID, err))
 }
 
 // Trouble implements [controller.Observer].
@@ -221,7 +221,7 @@ func (p *progress) say(line string) {
 	fmt.Fprintln(p.out, printable(line))
 }
 
-// finish clears what is to be written again.
+// finish clears the line of progress.
 func (p *progress) finish() {
 	if p.terminal {
 		fmt.Fprint(p.out, toLineStart)

@@ -107,7 +107,7 @@ func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struc
 		if seq < oldest {
 			lost.Lost = oldest - max(seq, 1)
 		} else {
-			lost.Detail = "the service has started anew"
+			lost.Detail = "the service has restarted"
 		}
 		if seq != 0 || oldest > 1 { // 0 asks for all that is kept
 			events = append(events, lost)

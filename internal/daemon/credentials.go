@@ -17,7 +17,7 @@ const (
 	maxCredentials = 8
 	// maxGroups is how many groups of a process count: 65,536 are possible.
 	maxGroups = 256
-	// maxOwners limits the users whose credentials are kept.
+	// maxOwners limits the number of users.
 	maxOwners = 1 << 16
 )
 

@@ -13,7 +13,8 @@ import (
 // HostNamespace is the name of the host's own PID namespace in status.
 const HostNamespace = "host"
 
-// PIDNamespace names the PID namespace whose processes this program sees: [HostNamespace], or "pid:[number]".
+// PIDNamespace names this program's PID namespace, which limits the processes that it sees: [HostNamespace], or
+// "pid:[number]".
 func PIDNamespace() string {
 	own, err := os.Readlink("/proc/self/ns/pid")
 	switch {
