@@ -23,7 +23,13 @@ func (s *Service) next(now time.Time) (*rollout.Member, time.Duration) {
 			wake = at
 		}
 	}
-	if s.paused || s.journalErr != nil || !s.agenda.all.IsZero() {
+	if s.paused || s.journalErr != nil {
+		for _, r := range s.rollouts {
+			r.StopWaiting()
+		}
+		return nil, wake.Sub(now)
+	}
+	if !s.agenda.all.IsZero() {
 		return nil, wake.Sub(now)
 	}
 	m, at := s.turn(now)

@@ -48,6 +48,14 @@ func (r *Rollout) mustGo(g *group, now time.Time) bool {
 	return l.QuietBy > 0 && !g.isOpen && l.Canary > 0 && now.Before(r.started.Add(l.QuietBy))
 }
 
+// StopWaiting notes that no member is signalled at present, for a reason that the rollout does not know. Pending members
+// wait for a quiet moment anew when Next is called again: it is not known whether they were busy meanwhile.
+func (r *Rollout) StopWaiting() {
+	for _, g := range r.groups {
+		g.stopWaiting()
+	}
+}
+
 // stopWaiting has the pending members of a group wait anew when they can be signalled again.
 func (g *group) stopWaiting() {
 	if !g.isWaiting {
@@ -68,13 +76,6 @@ func (u *user) stopWaiting() {
 		if !g.isOpen {
 			g.stopWaiting()
 		}
-	}
-}
-
-// StopWaiting has all pending members wait anew when they can be signalled again.
-func (r *Rollout) StopWaiting() {
-	for _, g := range r.groups {
-		g.stopWaiting()
 	}
 }
 

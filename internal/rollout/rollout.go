@@ -276,6 +276,7 @@ func (r *Rollout) Resume(now time.Time) {
 		*u = user{groups: u.groups}
 		for _, g := range u.groups {
 			g.isOpen, g.proofs = false, 0
+			g.stopWaiting()
 		}
 	}
 }
