@@ -88,10 +88,10 @@ func (c *cache) get(key cacheKey, owner uint32, examine func() (string, bool, er
 		<-e.done
 		return e.next, e.script, e.err
 	}
-	began := time.Now()
+	started := time.Now()
 	e.next, e.script, e.err = examine()
 	close(e.done)
-	if !isCacheable(key, e.err, began) {
+	if !isCacheable(key, e.err, started) {
 		c.remove(key)
 	}
 	return e.next, e.script, e.err
@@ -135,12 +135,12 @@ func (c *cache) put(key cacheKey, e *cacheEntry) {
 // isCacheable reports whether the result of an examination is a fact about this version of the file. A failed system call is
 // not. Nor is a file that may change again within the same clock tick, or an interpreter that is open for writing: no event
 // reports when that is closed.
-func isCacheable(key cacheKey, err error, asked time.Time) bool {
+func isCacheable(key cacheKey, err error, started time.Time) bool {
 	var errno syscall.Errno
 	if errors.As(err, &errno) || key.loader && errors.Is(err, errWritten) {
 		return false
 	}
-	age := asked.Sub(key.ctime.time())
+	age := started.Sub(key.ctime.time())
 	return age < 0 || age >= clockTick
 }
 

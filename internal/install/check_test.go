@@ -56,7 +56,7 @@ func TestCheck_AnyFile_AgreesWithTheKernel(t *testing.T) {
 	putMode(t, plainMode, static().bytes(), 0o644)
 	cases := []struct{ name, path, unready string }{
 		{"static", binary, ""},
-		{"dynamic, and its loader's own interpreter is not asked for", dyn, ""},
+		{"dynamic, and the interpreter of its loader is ignored", dyn, ""},
 		{"script", file("script", "#! \t"+binary+" -x\nexec\n"), ""},
 		{"script without a newline", file("no-newline", "#!"+binary), ""},
 		{"script of a dynamic program", file("of-dynamic", "#!"+dyn+"\n"), ""},

@@ -51,7 +51,7 @@ func TestHub_SilentFileSystem_DelaysItsUserOnly(t *testing.T) {
 	awaitReady(t, w, replace(t, path, static().bytes()))
 	requireUnready(t, last.Check(), "the file system does not answer")
 	requireReady(t, w.Check())
-	eventually(t, "all that wait are shown", func() bool { return h.Stats().Stuck == 100 })
+	eventually(t, "all stuck checks are counted", func() bool { return h.Stats().Stuck == 100 })
 	h.Close() // does not block
 	if s := h.Stats(); s.Paths != 0 {
 		t.Errorf("after the end: %+v", s)
@@ -107,7 +107,7 @@ func checkBesideUnpolled(t *testing.T, file string) {
 	awaitReady(t, other, imageOf(t, path))
 	for range 5 {
 		awaitReady(t, other, replace(t, path, static().bytes()))
-		eventually(t, "a check has its answer in time", func() bool { return other.Check().State == selector.StateReady })
+		eventually(t, "a check ends in time", func() bool { return other.Check().State == selector.StateReady })
 	}
 	awaitState(t, hostile, selector.StateReady, "") // it was opened and read
 	awaitReady(t, other, replace(t, path, static().bytes()))

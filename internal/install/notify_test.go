@@ -66,7 +66,7 @@ func TestWatches_Unused_AreRemoved(t *testing.T) {
 		t.Error("the changed link caused no wake-up")
 	}
 	q.now((*Watcher).rewatch)
-	eventually(t, "the watch of the directory that the link led to is given up", func() bool {
+	eventually(t, "the watch of the link's old target is removed", func() bool {
 		q.drain()
 		churn(t, elsewhere)
 		return !q.pending()
@@ -189,7 +189,7 @@ func TestOverflow_Many_AreCoalesced(t *testing.T) {
 	if most := 2 + int(took/overflowInterval); wakeups > most {
 		t.Errorf("100 overflows within %s led to %d wake-ups, want at most %d", took, wakeups, most)
 	}
-	eventually(t, "there is a look after the last overflow", q.drain)
+	eventually(t, "a wake-up follows the last overflow", q.drain)
 }
 
 func TestClose_Hub_LeavesNoDescriptor(t *testing.T) {

@@ -224,7 +224,7 @@ func TestRoot_LastProcessGone_IsMissing(t *testing.T) {
 	awaitState(t, w, selector.StateReady, "")
 	a.end()
 	awaitState(t, w, selector.StateMissing, errNoProcess.Error())
-	eventually(t, "nothing is watched any more", func() bool { return w.hub.Stats().Watches == 0 })
+	eventually(t, "no watch is left", func() bool { return w.hub.Stats().Watches == 0 })
 }
 
 // On overlayfs, a touch of a file in a lower layer copies it up, and the path gets another inode on another file system. The

@@ -50,12 +50,12 @@ func TestSettle_FreshFile_IsWaitedFor(t *testing.T) {
 	const settle = 100 * time.Millisecond
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	requireReady(t, settled(t.Context(), path, settle))
-	if stood := standing(t, path); stood < settle {
+	if stood := unchangedFor(t, path); stood < settle {
 		t.Errorf("the file was unchanged for %s only", stood)
 	}
 }
 
-func standing(t *testing.T, path string) time.Duration {
+func unchangedFor(t *testing.T, path string) time.Duration {
 	t.Helper()
 	var s unix.Stat_t
 	must(t, unix.Stat(path, &s))
@@ -69,11 +69,11 @@ func TestSettle_SeveralChanges_IsTheLast(t *testing.T) {
 	path := put(t, filepath.Join(t.TempDir(), "file"), static().bytes())
 	got := make(chan selector.Install)
 	go func() { got <- settled(t.Context(), path, settle) }()
-	eventually(t, "the file stands for half the settle time", func() bool { return standing(t, path) > settle/2 })
+	eventually(t, "the file is unchanged for half the settle time", func() bool { return unchangedFor(t, path) > settle/2 })
 	image := replace(t, path, static().bytes())
 	i := <-got
 	requireReady(t, i)
-	if stood := standing(t, path); stood < settle || i.Image != image {
+	if stood := unchangedFor(t, path); stood < settle || i.Image != image {
 		t.Errorf("returned %s, unchanged for %s, want %s after %s", i.Image, stood, image, settle)
 	}
 }

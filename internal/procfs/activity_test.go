@@ -133,7 +133,7 @@ func TestActivity_ThreadOpensPipe_IsBusy(t *testing.T) {
 	writer, err := os.OpenFile(pipe, os.O_WRONLY, 0)
 	must(t, err)
 	defer writer.Close() //nolint:errcheck // nothing was written
-	pollUntil(t, "cat waits for something to read", func() bool {
+	pollUntil(t, "cat waits for input", func() bool {
 		isBusy, err := fs.HasBusyThread(pid)
 		must(t, err)
 		return !isBusy

@@ -35,7 +35,7 @@ func newOpening(t *testing.T) opening {
 	return opening{path, fd}
 }
 
-func (o opening) ask() (selector.File, error) {
+func (o opening) lookUp() (selector.File, error) {
 	fd, err := unix.Open(o.path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return selector.File{}, err
@@ -62,7 +62,7 @@ func TestLookup_InTime_IsUsed(t *testing.T) {
 	o := newOpening(t)
 	o.release(t)
 	for {
-		r, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask)
+		r, err := l.run(about(1), 7, time.Time{}, o.fd, o.lookUp)
 		if errors.Is(err, errFileTimeout) {
 			continue // a slow machine; the next run has the result
 		}
@@ -80,7 +80,7 @@ func TestLookup_Late_ServesNextInspection(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
-	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errFileTimeout) {
+	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.lookUp); !errors.Is(err, errFileTimeout) {
 		t.Fatalf("run = %v, want a timeout", err)
 	}
 	count := func() (selector.File, error) {
@@ -112,7 +112,7 @@ func TestLookup_LateAndTooOld_RunsAgain(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
-	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.ask); !errors.Is(err, errFileTimeout) {
+	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.lookUp); !errors.Is(err, errFileTimeout) {
 		t.Fatalf("run = %v, want a timeout", err)
 	}
 	since := time.Now()
@@ -149,7 +149,7 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 	for pid := range selector.PID(budget.MaxStuck) {
 		last = newOpening(t)
 		defer last.release(t)
-		if _, err := l.run(about(pid+1), 7, time.Time{}, last.fd, last.ask); !errors.Is(err, errFileTimeout) {
+		if _, err := l.run(about(pid+1), 7, time.Time{}, last.fd, last.lookUp); !errors.Is(err, errFileTimeout) {
 			t.Fatalf("run = %v, want a timeout", err)
 		}
 	}

@@ -191,7 +191,7 @@ func TestStat_OtherImage_IsNotTheSame(t *testing.T) {
 	for what, change := range map[string]func(*stat){
 		"start":     func(s *stat) { s.startTime++ },
 		"fork":      func(s *stat) { s.flags |= flagForkNoExec },
-		"place":     func(s *stat) { s.layout.EnvEnd++ },
+		"layout":    func(s *stat) { s.layout.EnvEnd++ },
 		"no layout": func(s *stat) { s.layout = selector.Layout{} },
 	} {
 		other := one

@@ -33,7 +33,7 @@ func TestPID_NoProcess_IsGone(t *testing.T) {
 	thread, _ := strconv.Atoi(threads[1].Name())
 	for what, pid := range map[string]selector.PID{
 		"a reaped process": reaped.pid, "a second thread": selector.PID(thread),
-		"zero": 0, "a negative number": -1, "a number too large": 1<<31 - 1,
+		"zero": 0, "a negative PID": -1, "a PID too large": 1<<31 - 1,
 	} {
 		if p, err := fs.Inspect(pid, query()); !errors.Is(err, procfs.ErrGone) {
 			t.Errorf("%s: Inspect(%d) = %+v, %v, want ErrGone", what, pid, p, err)
@@ -45,10 +45,10 @@ func TestPID_NoProcess_IsGone(t *testing.T) {
 func TestPID_UsedAgain_IsGone(t *testing.T) {
 	needRoot(t)
 	fs := open(t)
-	eventually(t, "a number is used again", func() bool {
+	eventually(t, "a PID is used again", func() bool {
 		first := server(t, program{})
 		var before selector.Process
-		eventually(t, "a process grows two clock ticks old", func() bool { // start times are in ticks
+		eventually(t, "a process is two clock ticks old", func() bool { // start times are in ticks
 			before = inspect(t, fs, first)
 			return before.Age > 20*time.Millisecond
 		})
