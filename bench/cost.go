@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/poll"
 )
@@ -57,7 +57,7 @@ func serveAtRest(ctx context.Context) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.until(ctx, "found all servers up to date", func(s controller.Status) bool { return s.Verdicts[selector.UpToDate] >= costServers })
+	err = d.until(ctx, "found all servers up to date", func(s api.Status) bool { return s.Verdicts[selector.UpToDate] >= costServers })
 	if err == nil {
 		err = poll.Sleep(ctx, untilRest)
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
@@ -117,9 +117,9 @@ func checkFound(found, want int) error {
 
 // ours lists the ways in which this program finds the servers.
 func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tracker.Tracker, procfs *procfs.FS) []candidate {
-	u := controller.New(controller.Config{
+	u := deliver.New(deliver.Config{
 		Rule:   selector.Rule{Pattern: pattern, Variable: variable, Signal: "SIGUSR1"},
-		Signal: syscall.SIGUSR1, Source: controller.SourceBPF, Inspector: inspector{procfs},
+		Signal: syscall.SIGUSR1, Inspector: inspector{procfs},
 		// Without Pin: a plan opens no pidfd, and an attempt would panic.
 	})
 	return []candidate{
@@ -136,7 +136,7 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 			if err != nil {
 				return err
 			}
-			report := u.Survey(ctx, controller.One{Install: install.Check(install.RootedPath{Path: s.install})}, pids)
+			report := u.Survey(ctx, deliver.One{Install: install.Check(install.RootedPath{Path: s.install})}, pids)
 			return checkFound(len(report.Plan), k)
 		}},
 	}
@@ -147,8 +147,6 @@ type inspector struct{ procfs *procfs.FS }
 func (i inspector) Inspect(pid selector.PID, rule selector.Rule, _ time.Time) (selector.Process, error) {
 	return i.procfs.Inspect(pid, procfs.Query{Pattern: rule.Pattern, Variable: rule.Variable, Signal: syscall.SIGUSR1})
 }
-
-func (i inspector) Unchanged(p selector.Process) bool { return i.procfs.Unchanged(p) }
 
 func (i inspector) User(pid selector.PID) (selector.Identity, uint32, error) {
 	return i.procfs.User(pid)

@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 )
 
@@ -68,8 +68,8 @@ func rolloutOf(ctx context.Context, o options, k int) (signals, execs []time.Dur
 	return signals, execs, nil
 }
 
-func done(k int) func(controller.Status) bool {
-	return func(s controller.Status) bool {
+func done(k int) func(api.Status) bool {
+	return func(s api.Status) bool {
 		return len(s.Rollouts) == 1 && s.Rollouts[0].Phase == rollout.PhaseComplete && s.Rollouts[0].Servers[rollout.Upgraded] == k
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/test/poll"
 	"ebpf-upgrader/test/ragrat/agents"
 )
@@ -54,7 +54,7 @@ func serve(ctx context.Context, args ...string) (*daemon, error) {
 }
 
 // until waits for a state of the service.
-func (d *daemon) until(ctx context.Context, name string, reached func(controller.Status) bool) error {
+func (d *daemon) until(ctx context.Context, name string, reached func(api.Status) bool) error {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := poll.Until(limited, 5*time.Millisecond, func() string {

@@ -17,8 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -52,7 +53,7 @@ func TestBothSourcesGiveTheSameAnswer(t *testing.T) {
 		if len(bpf) != len(mine) {
 			t.Fatalf("the tracker knows %d of %d servers", len(bpf), len(mine))
 		}
-		if diff := cmp.Diff(proc, bpf, cmp.AllowUnexported(controller.Server{}), ignoreAge); diff != "" {
+		if diff := cmp.Diff(proc, bpf, cmp.AllowUnexported(api.Server{}), ignoreAge); diff != "" {
 			t.Fatalf("the sources differ (-proc +bpf):\n%s", diff)
 		}
 	}
@@ -60,8 +61,8 @@ func TestBothSourcesGiveTheSameAnswer(t *testing.T) {
 
 var ignoreAge = cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".age" }, cmp.Ignore())
 
-func only(r controller.Report, pids []selector.PID) []controller.Server {
-	return r.Only(func(s controller.Server) bool { return slices.Contains(pids, s.PID) }).Servers
+func only(r api.Report, pids []selector.PID) []api.Server {
+	return r.Only(func(s api.Server) bool { return slices.Contains(pids, s.PID) }).Servers
 }
 
 // churn starts and ends processes until it is stopped: some with the servers' name, some not.
@@ -104,16 +105,16 @@ func TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled(t *testing.T)
 	must(t, err)
 	defer h.Close()
 	var second *testfleet.Server
-	u := controller.New(controller.Config{
-		Rule: cfg.Rule, Signal: cfg.Signal, Source: controller.SourceProc, Inspector: h,
-		Pin: func(pid selector.PID) (controller.Target, error) {
+	u := deliver.New(deliver.Config{
+		Rule: cfg.Rule, Signal: cfg.Signal, Inspector: h,
+		Pin: func(pid selector.PID) (deliver.Target, error) {
 			target, err := daemon.Pin(pid)
 			_ = first.Stop()
 			second = startWithNumber(s, pid)
 			return target, err
 		},
 	})
-	r := u.Round(t.Context(), controller.One{Install: install.Check(install.RootedPath{Path: s.Path()})}, []selector.PID{first.PID()})
+	r := u.Round(t.Context(), deliver.One{Install: install.Check(install.RootedPath{Path: s.Path()})}, []selector.PID{first.PID()})
 	if len(r.Plan) != 1 || len(r.Sent) != 0 {
 		t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, first.PID())
 	}

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/test/testfleet"
 )
@@ -151,7 +151,7 @@ func TestJournal_FullAfterSignal_NoSecondSignal(t *testing.T) {
 		client := next.client(t)
 		eventually(t, "the next service knows of it", func() bool {
 			known, err := client.Servers(within(t))
-			return err == nil && slices.ContainsFunc(known, func(k controller.ServerStatus) bool {
+			return err == nil && slices.ContainsFunc(known, func(k api.ServerStatus) bool {
 				return k.PID == server.PID() && k.Rollout != nil && k.Rollout.State == rollout.Signalled
 			})
 		})

@@ -19,8 +19,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -257,7 +258,7 @@ func signalled(t *testing.T, c *control.Client) bool {
 	t.Helper()
 	servers, err := c.Servers(within(t))
 	must(t, err)
-	return slices.ContainsFunc(servers, func(s controller.ServerStatus) bool { return s.Rollout != nil && s.Rollout.Attempts > 0 })
+	return slices.ContainsFunc(servers, func(s api.ServerStatus) bool { return s.Rollout != nil && s.Rollout.Attempts > 0 })
 }
 
 // TestFullMap_ServerBeyond_WaitsForOthers: another sender's signal to it is not seen.
@@ -276,8 +277,8 @@ func TestFullMap_ServerBeyond_WaitsForOthers(t *testing.T) {
 	if took := time.Since(begin); took < 5*time.Second {
 		t.Errorf("both were signalled within %s, though the map has room for one", took)
 	}
-	if got := service.messages.String(); !strings.Contains(got, controller.ErrUnseen.Error()) {
-		t.Errorf("the log lacks %q:\n%s", controller.ErrUnseen, got)
+	if got := service.messages.String(); !strings.Contains(got, deliver.ErrUntracked.Error()) {
+		t.Errorf("the log lacks %q:\n%s", deliver.ErrUntracked, got)
 	}
 	if outside := s.status(client).Tracker.Outside; outside < 1 {
 		t.Errorf("status says that %d are outside of the map", outside)

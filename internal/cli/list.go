@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/selector"
@@ -57,7 +57,7 @@ func (a *app) list(ctx context.Context) error {
 		return errInterrupted
 	}
 	if !a.opts.all {
-		report = report.Only(controller.IsServer)
+		report = report.Only(api.IsServer)
 	}
 	return a.printListed(report)
 }
@@ -72,14 +72,15 @@ func (a *app) openHostOnce(ctx context.Context) (*daemon.Host, error) {
 }
 
 // survey compares with the install that was given, or each server with what it names.
-func (a *app) survey(ctx context.Context, h *daemon.Host, pids []selector.PID) controller.Report {
+func (a *app) survey(ctx context.Context, h *daemon.Host, pids []selector.PID) api.Report {
 	if path := a.opts.installPath(); path != "" {
-		return h.Upgrader().Survey(ctx, controller.One{Install: install.Stat(install.RootedPath{Path: path})}, pids)
+		installed := install.Stat(install.RootedPath{Path: path})
+		return h.Survey(ctx, &installed, pids)
 	}
-	return h.Upgrader().Survey(ctx, h.NamedInstalls(), pids)
+	return h.Survey(ctx, nil, pids)
 }
 
-func (a *app) printListed(r controller.Report) error {
+func (a *app) printListed(r api.Report) error {
 	if a.opts.output == "json" {
 		return printJSON(a.stdout, r)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
 )
@@ -84,7 +84,7 @@ func TestService_UnreadyFile_IsOpenedOnce(t *testing.T) {
 		c := s.serve(source).client(t)
 		must(t, os.Rename(next.Path(), s.Path()))
 		unready := func() bool {
-			return slices.ContainsFunc(s.status(c).Installs, func(i controller.InstallStatus) bool {
+			return slices.ContainsFunc(s.status(c).Installs, func(i api.InstallStatus) bool {
 				return strings.HasPrefix(i.Detail, "is truncated")
 			})
 		}

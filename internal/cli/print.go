@@ -15,7 +15,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
 
@@ -45,12 +45,12 @@ func (c columns) Flush() error { return errors.Join(c.Writer.Flush(), c.out.Flus
 
 // printServers writes a table of the report's servers, if there are any. The columns "delivery", "container" and "install"
 // are left out where they would be the same in each row.
-func printServers(w io.Writer, r controller.Report) error {
+func printServers(w io.Writer, r api.Report) error {
 	if len(r.Servers) == 0 {
 		return nil
 	}
 	deliveries := deliveriesOf(r)
-	contained := slices.ContainsFunc(r.Servers, func(s controller.Server) bool { return s.Container != "" })
+	contained := slices.ContainsFunc(r.Servers, func(s api.Server) bool { return s.Container != "" })
 	table := newColumns(w)
 	row := func(pid, uid, container, verdict, delivery, installed, rest string) {
 		cells := []string{pid, uid}
@@ -87,7 +87,7 @@ func containerName(id string) string {
 }
 
 // deliveriesOf is the result of the delivery to each planned process.
-func deliveriesOf(r controller.Report) map[selector.PID]string {
+func deliveriesOf(r api.Report) map[selector.PID]string {
 	deliveries := make(map[selector.PID]string, len(r.Plan))
 	for _, pid := range r.Plan {
 		deliveries[pid] = "planned"

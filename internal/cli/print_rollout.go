@@ -7,13 +7,13 @@ package cli
 import (
 	"slices"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // unreadyInstall is an install with a rollout under way and no ready file; nil if there is none.
-func unreadyInstall(s controller.Status, path string) *selector.Install {
+func unreadyInstall(s api.Status, path string) *selector.Install {
 	for _, r := range rolloutsFor(s, path) {
 		if unready := unreadyOf(s, path, r); unready != nil && r.Settled() < r.Total() {
 			return unready
@@ -22,7 +22,7 @@ func unreadyInstall(s controller.Status, path string) *selector.Install {
 	return nil
 }
 
-func unreadyOf(s controller.Status, path string, r rollout.Report) (unready *selector.Install) {
+func unreadyOf(s api.Status, path string, r rollout.Report) (unready *selector.Install) {
 	for _, i := range s.Installs {
 		switch {
 		case i.Path != path || i.Rollout != r.Number:
@@ -36,9 +36,9 @@ func unreadyOf(s controller.Status, path string, r rollout.Report) (unready *sel
 }
 
 // rolloutsFor are the rollouts of all installs with that path.
-func rolloutsFor(s controller.Status, path string) []rollout.Report {
+func rolloutsFor(s api.Status, path string) []rollout.Report {
 	return slices.DeleteFunc(slices.Clone(s.Rollouts), func(r rollout.Report) bool {
-		return !slices.ContainsFunc(s.Installs, func(i controller.InstallStatus) bool {
+		return !slices.ContainsFunc(s.Installs, func(i api.InstallStatus) bool {
 			return i.Path == path && i.Rollout == r.Number
 		})
 	})

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 )
@@ -60,7 +60,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 const maxHalts = 8
 
 // haltLines name the users that get no more signals, with the reason, and the deaths after signals of other senders.
-func haltLines(s controller.Status) []string {
+func haltLines(s api.Status) []string {
 	var lines []string
 	for _, r := range s.Rollouts {
 		for _, h := range r.Halts {
@@ -88,12 +88,12 @@ func haltLines(s controller.Status) []string {
 const maxInstalls = 24
 
 // printInstalls writes a row for each install, ordered by how far its rollout is from the end, the farthest first.
-func printInstalls(w io.Writer, s controller.Status, now time.Time) error {
+func printInstalls(w io.Writer, s api.Status, now time.Time) error {
 	rollouts := make(map[uint64]rollout.Report)
 	for _, r := range s.Rollouts {
 		rollouts[r.Number] = r
 	}
-	slices.SortStableFunc(s.Installs, func(a, b controller.InstallStatus) int {
+	slices.SortStableFunc(s.Installs, func(a, b api.InstallStatus) int {
 		return daemon.Remaining(rollouts[a.Rollout].Phase) - daemon.Remaining(rollouts[b.Rollout].Phase)
 	})
 	fmt.Fprintln(w)
@@ -137,7 +137,7 @@ func since(t, now time.Time) string { return now.Sub(t).Round(time.Second).Strin
 
 func sourceLine(s control.Status) string {
 	switch {
-	case s.Source == controller.SourceProc:
+	case s.Source == api.SourceProc:
 		return "scan of /proc"
 	case s.WatchesSignals:
 		return "eBPF; the signals of other senders are seen"

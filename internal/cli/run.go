@@ -51,7 +51,7 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
 	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it")
 	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are inspected")
-	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", controller.DefaultMaxPlacesPerUser, "how many installs are watched for one user")
+	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", controller.DefaultMaxInstallsPerUser, "how many installs are watched for one user")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")
 	f.StringVar(&a.opts.gate, "gate", daemon.GateAuto, "refuse the servers' own signals: auto (where the kernel takes the program), on (or fail), off")

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/journal"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -154,14 +154,14 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 // report runs a command that answers with a report, and takes it apart.
-func (s *scene) report(wantCode int, name, source string, args ...string) controller.Report {
+func (s *scene) report(wantCode int, name, source string, args ...string) api.Report {
 	s.t.Helper()
 	all := append([]string{name, "--install-path", s.Path(), "--source", source, "-o", "json"}, args...)
 	code, stdout, stderr := command(s.t, all...)
 	if code != wantCode {
 		s.t.Fatalf("%v: exit code %d, want %d\n%s%s", all, code, wantCode, stdout, stderr)
 	}
-	var r controller.Report
+	var r api.Report
 	if stdout == "" {
 		return r
 	}
@@ -172,7 +172,7 @@ func (s *scene) report(wantCode int, name, source string, args ...string) contro
 }
 
 // trigger makes one round; settled says that the install need not be waited for.
-func (s *scene) trigger(wantCode int, source string, args ...string) controller.Report {
+func (s *scene) trigger(wantCode int, source string, args ...string) api.Report {
 	s.t.Helper()
 	return s.report(wantCode, "trigger", source, append([]string{"--settle", "1ms"}, args...)...)
 }
@@ -297,9 +297,9 @@ func unharmed(t *testing.T, server *testfleet.Server) {
 	}
 }
 
-func verdictOf(t *testing.T, r controller.Report, pid selector.PID) selector.Decision {
+func verdictOf(t *testing.T, r api.Report, pid selector.PID) selector.Decision {
 	t.Helper()
-	i := slices.IndexFunc(r.Servers, func(s controller.Server) bool { return s.PID == pid })
+	i := slices.IndexFunc(r.Servers, func(s api.Server) bool { return s.PID == pid })
 	if i < 0 {
 		t.Fatalf("%d is not in the report: %+v", pid, r.Servers)
 	}

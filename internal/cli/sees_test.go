@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -38,16 +38,16 @@ func TestStatusIsOneTable(t *testing.T) {
 	place := selector.Install{Path: "/usr/bin/rag-rat", Image: image, State: selector.StateReady}
 	status := control.Status{
 		Info: control.Info{Version: "1.2", PID: 7, Started: now.Add(-3 * time.Second), PIDNamespace: daemon.HostNamespace, WatchesSignals: true},
-		Status: controller.Status{
-			Source: controller.SourceBPF, Learned: true, Paused: true,
+		Status: api.Status{
+			Source: api.SourceBPF, Learned: true, Paused: true,
 			Verdicts: map[selector.Verdict]int{selector.Outdated: 2},
-			Installs: []controller.InstallStatus{{Install: place, UID: 1000, Servers: 2, Rollout: 5}},
+			Installs: []api.InstallStatus{{Install: place, UID: 1000, Servers: 2, Rollout: 5}},
 			Rollouts: []rollout.Report{{
 				Number: 5, Install: place, Started: now.Add(-time.Second), Phase: rollout.PhaseCanary,
 				Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1},
 			}},
 		},
-		Tracker: &control.Tracker{Entries: 2, Capacity: 64},
+		Tracker: &api.Tracker{Entries: 2, Capacity: 64},
 	}
 	var out bytes.Buffer
 	must(t, printStatus(&out, status, now))

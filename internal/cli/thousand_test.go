@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -49,7 +49,7 @@ func manyInstalls(t testing.TB, name string, n int) (paths []string) {
 }
 
 // countInstalls counts those that are ready and watched.
-func countInstalls(s controller.Status) (ready int) {
+func countInstalls(s api.Status) (ready int) {
 	for _, i := range s.Installs {
 		if i.State == selector.StateReady {
 			ready++

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/lock"
@@ -145,7 +145,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	if a.opts.wait {
 		return a.waitForService(ctx, client, before.Events+1)
 	}
-	return a.printRound(ctx, report.Only(controller.IsServer), len(report.Plan))
+	return a.printRound(ctx, report.Only(api.IsServer), len(report.Plan))
 }
 
 func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
@@ -158,16 +158,15 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install) erro
 	if err != nil {
 		return err
 	}
-	round := h.Upgrader().Round
 	if a.opts.dryRun {
-		round = h.Upgrader().Survey
+		return a.printRound(ctx, h.Survey(ctx, &installed, candidates).Only(api.IsServer), 0)
 	}
-	return a.printRound(ctx, round(ctx, controller.One{Install: installed}, candidates).Only(controller.IsServer), 0)
+	return a.printRound(ctx, h.Round(ctx, installed, candidates).Only(api.IsServer), 0)
 }
 
 // printRound prints a round, and fails if servers remain outdated. toCome are those that a service will signal in their
 // turn.
-func (a *app) printRound(ctx context.Context, report controller.Report, toCome int) error {
+func (a *app) printRound(ctx context.Context, report api.Report, toCome int) error {
 	if err := a.printTriggered(report); err != nil {
 		return err
 	}
@@ -180,7 +179,7 @@ func (a *app) printRound(ctx context.Context, report controller.Report, toCome i
 	return nil
 }
 
-func (a *app) printTriggered(r controller.Report) error {
+func (a *app) printTriggered(r api.Report) error {
 	if a.opts.output == "json" {
 		return printJSON(a.stdout, r)
 	}
@@ -211,9 +210,5 @@ func (a *app) nothingToDo(installed selector.Install) error {
 	if a.opts.output != "json" {
 		return nil
 	}
-	return printJSON(a.stdout, controller.Report{
-		SchemaVersion: controller.SchemaVersion, Source: controller.SourceProc, Self: selector.PID(a.opts.self),
-		Installs: []selector.Install{installed}, Servers: []controller.Server{},
-		Plan: []selector.PID{}, Sent: []selector.PID{}, Failed: []controller.Failure{},
-	})
+	return printJSON(a.stdout, api.NewReport(api.SourceProc, selector.PID(a.opts.self), []selector.Install{installed}))
 }

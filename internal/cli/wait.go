@@ -13,8 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/rollout"
@@ -116,7 +116,7 @@ func (a *app) printOutcomes(w *waiter) error {
 	}
 	slices.SortFunc(servers, func(a, b rollout.Member) int { return cmp.Compare(a.PID, b.PID) })
 	if a.opts.output == "json" {
-		return printJSON(a.stdout, outcome{controller.SchemaVersion, w.rollout, servers})
+		return printJSON(a.stdout, outcome{api.SchemaVersion, w.rollout, servers})
 	}
 	if len(servers) > 0 {
 		table := newColumns(a.stdout)
@@ -159,8 +159,8 @@ func (w *waiter) Rollout(r rollout.Report) {
 }
 
 // Round implements [controller.Observer]. When the install has changed, the report has it as it is now.
-func (w *waiter) Round(reason controller.Reason, r controller.Report, _ time.Duration) {
-	if reason == controller.ReasonInstall && len(r.Installs) == 1 && r.Installs[0].State != selector.StateReady {
+func (w *waiter) Round(reason api.Reason, r api.Report, _ time.Duration) {
+	if reason == api.ReasonInstall && len(r.Installs) == 1 && r.Installs[0].State != selector.StateReady {
 		w.lost(&r.Installs[0])
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -172,7 +172,7 @@ func TestAPlainUsersServiceServesHisServersOnly(t *testing.T) {
 		return h.status().Verdicts[selector.UpToDate] == len(servers)
 	})
 	allUnharmed(t, others)
-	if s := h.status(); s.Source != controller.SourceProc || len(s.Installs) != 1 {
+	if s := h.status(); s.Source != api.SourceProc || len(s.Installs) != 1 {
 		t.Errorf("it serves %d installs from %s, want its own from the scan", len(s.Installs), s.Source)
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -55,7 +55,7 @@ func (c *Client) Status(ctx context.Context) (status Status, err error) {
 }
 
 // Servers asks for every server.
-func (c *Client) Servers(ctx context.Context) ([]controller.ServerStatus, error) {
+func (c *Client) Servers(ctx context.Context) ([]api.ServerStatus, error) {
 	var servers Servers
 	err := c.get(ctx, "servers", &servers)
 	return servers.Servers, err
@@ -74,7 +74,7 @@ func (c *Client) Gate(ctx context.Context, pid selector.PID) (covered Covered, e
 }
 
 // Trigger lets the service look now.
-func (c *Client) Trigger(ctx context.Context, request TriggerRequest) (report controller.Report, err error) {
+func (c *Client) Trigger(ctx context.Context, request TriggerRequest) (report api.Report, err error) {
 	return report, c.post(ctx, "trigger", request, &report)
 }
 

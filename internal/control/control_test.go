@@ -19,33 +19,33 @@ import (
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // steered is what the requests reach: the rollouts behind it are tested where they are made.
 type steered struct {
-	status  controller.Status
+	status  api.Status
 	self    selector.PID
 	paused  atomic.Int32
 	resumed int
 }
 
-func (s *steered) Status(context.Context) (controller.Status, error) { return s.status, nil }
+func (s *steered) Status(context.Context) (api.Status, error) { return s.status, nil }
 
-func (s *steered) Servers(context.Context) ([]controller.ServerStatus, error) {
-	return []controller.ServerStatus{{Server: controller.Server{PID: 7}, Rollout: &rollout.Member{PID: 7, State: rollout.Crashed}}}, nil
+func (s *steered) Servers(context.Context) ([]api.ServerStatus, error) {
+	return []api.ServerStatus{{Server: api.Server{PID: 7}, Rollout: &rollout.Member{PID: 7, State: rollout.Crashed}}}, nil
 }
 
 func (s *steered) Rollouts(context.Context) ([]rollout.Report, error) {
 	return s.status.Rollouts, nil
 }
 
-func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (controller.Report, error) {
+func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (api.Report, error) {
 	s.self = self
-	return controller.Report{Plan: []selector.PID{7}}, nil
+	return api.Report{Plan: []selector.PID{7}}, nil
 }
 
 func (s *steered) Pause(context.Context) error  { s.paused.Add(1); return nil }
@@ -66,8 +66,8 @@ func serve(t testing.TB) *scene {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &scene{socket: filepath.Join(dir, "s"), feed: control.NewFeed(), of: &steered{}}
-	s.of.status = controller.Status{
-		Source: controller.SourceBPF, Installs: []controller.InstallStatus{{Install: selector.Install{Path: "/bin/rag-rat"}}},
+	s.of.status = api.Status{
+		Source: api.SourceBPF, Installs: []api.InstallStatus{{Install: selector.Install{Path: "/bin/rag-rat"}}},
 		Verdicts: map[selector.Verdict]int{selector.UpToDate: 3},
 		Rollouts: []rollout.Report{{Number: 2, Phase: rollout.PhaseHalted, Servers: map[rollout.State]int{rollout.Crashed: 1}}},
 	}
@@ -101,7 +101,7 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 	s := serve(t)
 	status, err := s.Status(within(t))
 	if err != nil || status.PID != 12 || status.Rollouts[0].Phase != rollout.PhaseHalted || status.Rollouts[0].Servers[rollout.Crashed] != 1 ||
-		status.Verdicts[selector.UpToDate] != 3 || status.SchemaVersion != control.SchemaVersion {
+		status.Verdicts[selector.UpToDate] != 3 || status.SchemaVersion != api.SchemaVersion {
 		t.Errorf("Status = %+v, %v", status, err)
 	}
 	servers, err := s.Servers(within(t))

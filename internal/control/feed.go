@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -20,22 +20,22 @@ type Event struct {
 	Time time.Time `json:"time"`
 	Kind EventKind `json:"kind"`
 
-	PID     selector.PID      `json:"pid,omitzero"`
-	UID     *uint32           `json:"uid,omitempty"`
-	From    *rollout.State    `json:"from,omitempty"`
-	State   *rollout.State    `json:"state,omitempty"`
-	ByOther bool              `json:"by_other,omitzero"`
-	Attempt int               `json:"attempt,omitzero"`
-	Rollout uint64            `json:"rollout,omitzero"`
-	Phase   rollout.Phase     `json:"phase,omitzero"`
-	Image   *selector.Image   `json:"image,omitempty"`
-	Path    string            `json:"path,omitzero"`
-	Reason  controller.Reason `json:"reason,omitzero"`
-	Servers int               `json:"servers,omitzero"`
-	Planned int               `json:"planned,omitzero"`
-	Detail  string            `json:"detail,omitzero"`
-	Sender  selector.PID      `json:"sender,omitzero"`
-	Count   uint64            `json:"count,omitzero"`
+	PID     selector.PID    `json:"pid,omitzero"`
+	UID     *uint32         `json:"uid,omitempty"`
+	From    *rollout.State  `json:"from,omitempty"`
+	State   *rollout.State  `json:"state,omitempty"`
+	ByOther bool            `json:"by_other,omitzero"`
+	Attempt int             `json:"attempt,omitzero"`
+	Rollout uint64          `json:"rollout,omitzero"`
+	Phase   rollout.Phase   `json:"phase,omitzero"`
+	Image   *selector.Image `json:"image,omitempty"`
+	Path    string          `json:"path,omitzero"`
+	Reason  api.Reason      `json:"reason,omitzero"`
+	Servers int             `json:"servers,omitzero"`
+	Planned int             `json:"planned,omitzero"`
+	Detail  string          `json:"detail,omitzero"`
+	Sender  selector.PID    `json:"sender,omitzero"`
+	Count   uint64          `json:"count,omitzero"`
 	// Lost is how many events before this one are not kept any more.
 	Lost uint64 `json:"lost,omitzero"`
 }
@@ -128,8 +128,8 @@ func (f *Feed) Last() uint64 {
 }
 
 // Round implements [controller.Observer].
-func (f *Feed) Round(reason controller.Reason, r controller.Report, _ time.Duration) {
-	if reason == controller.ReasonServer && len(r.Plan) == 0 {
+func (f *Feed) Round(reason api.Reason, r api.Report, _ time.Duration) {
+	if reason == api.ReasonServer && len(r.Plan) == 0 {
 		return // a look at a server that has just started
 	}
 	e := Event{Kind: EventRound, Reason: reason, Servers: len(r.Servers), Planned: len(r.Plan)}

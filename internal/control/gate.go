@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
 
@@ -49,7 +50,7 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, r, func(context.Context) (any, error) {
-		c := Covered{SchemaVersion: SchemaVersion}
+		c := Covered{SchemaVersion: api.SchemaVersion}
 		if s.cfg.Covers != nil {
 			c.Active, c.Covers, err = s.cfg.Covers(selector.PID(pid))
 		}

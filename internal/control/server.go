@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -34,12 +34,12 @@ const (
 	mostStreams = 32
 )
 
-// service is what the requests are about; [controller.Service] is one.
+// service is what the requests are about; [controller.Controller] is one.
 type service interface {
-	Status(ctx context.Context) (controller.Status, error)
-	Servers(ctx context.Context) ([]controller.ServerStatus, error)
+	Status(ctx context.Context) (api.Status, error)
+	Servers(ctx context.Context) ([]api.ServerStatus, error)
 	Rollouts(ctx context.Context) ([]rollout.Report, error)
-	Trigger(ctx context.Context, path string, self selector.PID) (controller.Report, error)
+	Trigger(ctx context.Context, path string, self selector.PID) (api.Report, error)
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
 }
@@ -51,13 +51,13 @@ type Config struct {
 	Info    Info
 	Feed    *Feed
 	// Tracker reads the counters of the kernel's side.
-	Tracker func() (Tracker, error)
+	Tracker func() (api.Tracker, error)
 	// Gate reads what the gate refused, and hands it to [Feed.GateRefused].
 	Gate func() (Gate, error)
 	// Covers says whether there is a gate, and whether it stands before a process.
 	Covers func(selector.PID) (active, covers bool, err error)
 	// Watching reads how the installs are watched.
-	Watching func() Watching
+	Watching func() api.Watching
 	// Metrics answers to /metrics.
 	Metrics http.Handler
 }
@@ -141,7 +141,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		all := Status{SchemaVersion: SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
+		all := Status{SchemaVersion: api.SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
 		if s.cfg.Tracker != nil {
 			counters, err := s.cfg.Tracker()
 			if err != nil {
@@ -164,14 +164,14 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 func (s *Server) servers(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) {
 		servers, err := s.cfg.Service.Servers(ctx)
-		return Servers{SchemaVersion, servers}, err
+		return Servers{api.SchemaVersion, servers}, err
 	})
 }
 
 func (s *Server) rollouts(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) {
 		rollouts, err := s.cfg.Service.Rollouts(ctx)
-		return Rollouts{SchemaVersion, rollouts}, err
+		return Rollouts{api.SchemaVersion, rollouts}, err
 	})
 }
 
@@ -197,12 +197,12 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 
 // serves reports whether a service can be asked for the install at path: one that learns them from the
 // servers can for any.
-func serves(status controller.Status, path string) bool {
+func serves(status api.Status, path string) bool {
 	return path == "" || status.Learned ||
-		slices.ContainsFunc(status.Installs, func(i controller.InstallStatus) bool { return i.Path == path })
+		slices.ContainsFunc(status.Installs, func(i api.InstallStatus) bool { return i.Path == path })
 }
 
-func paths(status controller.Status) string {
+func paths(status api.Status) string {
 	var quoted []string
 	for _, i := range status.Installs {
 		quoted = append(quoted, strconv.Quote(i.Path))

@@ -8,7 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/selector"
 )
 
@@ -31,7 +32,7 @@ func another(i int) selector.Image { return selector.Image{Dev: 1, Ino: uint64(1
 func TestAUserWhoseFilesAreSlowHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
-		w.slowCheck = func(p controller.Place) (time.Duration, bool) { return 100 * time.Millisecond, p.Owner == 1 }
+		w.slowCheck = func(p registry.Key) (time.Duration, bool) { return 100 * time.Millisecond, p.Owner == 1 }
 		w.crowd(200, another)
 		w.files["/b"] = at("/b", oldImage)
 		w.begin(7, "/b", 2)
@@ -54,7 +55,7 @@ func TestATriggerDoesNotWaitForTheFilesOfOneUser(t *testing.T) {
 		w.serve(t, 0)
 		w.pass(time.Minute)
 		w.change(func() {
-			w.slowCheck = func(controller.Place) (time.Duration, bool) { return 100 * time.Millisecond, false }
+			w.slowCheck = func(registry.Key) (time.Duration, bool) { return 100 * time.Millisecond, false }
 		})
 		start := time.Now()
 		_, err := w.service.Trigger(t.Context(), "/a", 0)
@@ -82,11 +83,11 @@ func TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp(t *testing.T) {
 			return 0
 		})
 		for i := range 3000 {
-			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+			w.events <- selector.Event{Kind: selector.EventExec, PID: selector.PID(1000 + i)}
 		}
 		w.pass(500 * time.Millisecond)
 		w.begin(7, "/b", 2)
-		go func() { w.events <- controller.Event{Kind: controller.Execed, PID: 7} }()
+		go func() { w.events <- selector.Event{Kind: selector.EventExec, PID: 7} }()
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 1, "a second after its exec, beside slow processes")
 	})
@@ -132,7 +133,7 @@ func TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond(t *testing.T) {
 			w.begin(selector.PID(1000+i), "/a", 1)
 		}
 		for i := range 1000 {
-			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+			w.events <- selector.Event{Kind: selector.EventExec, PID: selector.PID(1000 + i)}
 		}
 		w.pass(1100 * time.Millisecond)
 		for i := range 1000 {
@@ -158,7 +159,7 @@ func TestLossesWithoutEndDoNotKeepTheServiceFromItsWork(t *testing.T) {
 				w.slowLooks(func(selector.Process) time.Duration { return c.takes })
 				before := w.lossRounds()
 				for range 10 * 100 {
-					w.events <- controller.Event{Kind: controller.Lost}
+					w.events <- selector.Event{Kind: selector.EventLost}
 					w.pass(10 * time.Millisecond)
 				}
 				if n := w.lossRounds() - before; n < 5 || n > c.most {
@@ -166,7 +167,7 @@ func TestLossesWithoutEndDoNotKeepTheServiceFromItsWork(t *testing.T) {
 				}
 				w.start(8, oldImage) // whose exec is lost as well
 				w.pass(2 * time.Second)
-				w.events <- controller.Event{Kind: controller.Lost}
+				w.events <- selector.Event{Kind: selector.EventLost}
 				w.pass(2 * time.Second)
 				requireAsked(t, w, 8, 1, "after the last loss")
 			})
@@ -178,7 +179,7 @@ func (w *world) lossRounds() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.rounds {
-		if r == controller.ReasonLoss {
+		if r == api.ReasonLoss {
 			n++
 		}
 	}
@@ -194,12 +195,12 @@ func TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(time.Minute)
 		w.slowLooks(func(selector.Process) time.Duration { return time.Second })
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(time.Millisecond)
 		w.slowLooks(nil)
-		w.events <- controller.Event{Kind: controller.Lost} // whose round waits for 10 s
+		w.events <- selector.Event{Kind: selector.EventLost} // whose round waits for 10 s
 		w.start(8, oldImage)
-		w.events <- controller.Event{Kind: controller.Execed, PID: 8}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 8}
 		w.pass(100 * time.Millisecond)
 		requireAsked(t, w, 8, 1, "while a round is to come")
 	})
@@ -221,7 +222,7 @@ func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
 		w.pass(time.Minute)
 		w.slowLooks(func(selector.Process) time.Duration { return 5 * time.Millisecond })
 		for i := range 1000 {
-			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+			w.events <- selector.Event{Kind: selector.EventExec, PID: selector.PID(1000 + i)}
 		}
 		w.pass(100 * time.Millisecond)
 		go w.land(at("/b", newImage))
@@ -241,11 +242,10 @@ func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
 		"at the start": func(t *testing.T, w *world) { w.serve(t, 0) },
 		"after a loss": func(t *testing.T, w *world) {
 			w.serveQuietly(t, 0)
-			w.events <- controller.Event{Kind: controller.Lost}
+			w.events <- selector.Event{Kind: selector.EventLost}
 		},
 		"at an audit": func(t *testing.T, w *world) {
 			w.serveQuietly(t, time.Hour)
-			w.change(func() { w.restless = true })
 			w.pass(time.Hour - time.Minute)
 		},
 		"at a trigger": func(t *testing.T, w *world) {
@@ -277,7 +277,7 @@ func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
 				})
 				begin(t, w)
 				w.begin(7, "/b", 2)
-				go func() { w.events <- controller.Event{Kind: controller.Execed, PID: 7} }()
+				go func() { w.events <- selector.Event{Kind: selector.EventExec, PID: 7} }()
 				w.pass(time.Second)
 				requireAsked(t, w, 7, 1, "a second after its exec")
 				w.pass(10 * time.Minute)
@@ -320,7 +320,7 @@ func TestWhoMustRestIsLookedAtInTheEnd(t *testing.T) {
 			w.begin(selector.PID(1000+i), "/a", 1)
 		}
 		for i := range many {
-			w.events <- controller.Event{Kind: controller.Execed, PID: selector.PID(1000 + i)}
+			w.events <- selector.Event{Kind: selector.EventExec, PID: selector.PID(1000 + i)}
 		}
 		w.pass(time.Minute)
 		for i := range many {

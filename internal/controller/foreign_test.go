@@ -8,18 +8,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // dieOfAnother has another sender signal a server, which ends with 1 then.
 func (w *world) dieOfAnother(pid selector.PID) {
-	w.events <- controller.Event{Kind: controller.AskedByOther, PID: pid, At: time.Now(), Sender: 4242}
+	w.events <- selector.Event{Kind: selector.EventSignal, PID: pid, At: time.Now(), Sender: 4242}
 	w.pass(10 * time.Millisecond)
 	w.change(func() { delete(w.processes, pid) })
-	w.events <- controller.Event{
-		Kind: controller.Ended, PID: pid, At: time.Now(), Exit: selector.Exit{Known: true, Status: 1 << 8},
+	w.events <- selector.Event{
+		Kind: selector.EventExit, PID: pid, At: time.Now(), Exit: selector.Exit{Known: true, Status: 1 << 8},
 	}
 	w.pass(10 * time.Millisecond)
 }
@@ -94,11 +93,11 @@ func TestForeignSignal_ArmedAfterExec_IsNoDeathLater(t *testing.T) {
 		w.name(1, "/a", 1)
 		w.serve(t, 0)
 		w.pass(time.Second)
-		w.events <- controller.Event{Kind: controller.AskedByOther, PID: 1, At: time.Now(), Sender: 4242}
-		w.events <- controller.Event{Kind: controller.Execed, PID: 1, At: time.Now()}
+		w.events <- selector.Event{Kind: selector.EventSignal, PID: 1, At: time.Now(), Sender: 4242}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 1, At: time.Now()}
 		w.pass(time.Second) // it is inspected, and armed
 		w.change(func() { delete(w.processes, 1) })
-		w.events <- controller.Event{Kind: controller.Ended, PID: 1, At: time.Now(), Exit: selector.Exit{Known: true, Status: 1 << 8}}
+		w.events <- selector.Event{Kind: selector.EventExit, PID: 1, At: time.Now(), Exit: selector.Exit{Known: true, Status: 1 << 8}}
 		w.pass(time.Second)
 		if i := w.status(t).Installs[0]; i.Deaths != 0 {
 			t.Errorf("the install has %d deaths, want none", i.Deaths)
@@ -108,10 +107,10 @@ func TestForeignSignal_ArmedAfterExec_IsNoDeathLater(t *testing.T) {
 
 // hangOfAnother has another sender signal a server, which execs the file that has just landed and hangs there.
 func (w *world) hangOfAnother(pid selector.PID, image selector.Image) {
-	w.events <- controller.Event{Kind: controller.AskedByOther, PID: pid, At: time.Now(), Sender: 4242}
+	w.events <- selector.Event{Kind: selector.EventSignal, PID: pid, At: time.Now(), Sender: 4242}
 	w.pass(10 * time.Millisecond)
 	w.change(func() { w.processes[pid].Image, w.processes[pid].Catches = image, false })
-	w.events <- controller.Event{Kind: controller.Execed, PID: pid, At: time.Now()}
+	w.events <- selector.Event{Kind: selector.EventExec, PID: pid, At: time.Now()}
 	w.pass(time.Second)
 }
 
@@ -131,7 +130,7 @@ func TestForeignSignal_HangsBeforeSettled_Halts(t *testing.T) {
 				w.hangOfAnother(1, newImage)
 				w.land(at("/a", newImage))
 				w.begin(2, "/a", 1)
-				w.events <- controller.Event{Kind: controller.Execed, PID: 2, At: time.Now()}
+				w.events <- selector.Event{Kind: selector.EventExec, PID: 2, At: time.Now()}
 				w.pass(rollout.ArmTimeout + time.Second)
 				r := w.status(t).Rollouts[0]
 				if r.Phase != rollout.PhaseHalted || len(r.Halts) != 1 || !strings.Contains(r.Halts[0].Reason, "process 4242") {

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -86,10 +85,6 @@ func TestAWitnessThatFailsIsNobodyWhoSawNothing(t *testing.T) {
 		if w.refusals != 1 {
 			t.Errorf("%d refusals were told, want 1", w.refusals)
 		}
-		report := w.upgrader().Round(t.Context(), controller.One{Install: ready(newImage)}, []selector.PID{7})
-		if len(report.Sent) != 0 || len(report.Failed) != 1 {
-			t.Errorf("a round sent %v and failed with %v, want one failure", report.Sent, report.Failed)
-		}
 		w.change(func() { w.blind = nil })
 		w.pass(w.limits.RetryAfter)
 		requireAsked(t, w, 7, 1, "after the witness is back")
@@ -130,7 +125,7 @@ func TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce(t *testing.T) {
 				w.pass(100 * time.Millisecond)
 				w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
 				if !brief {
-					w.events <- controller.Event{Kind: controller.Lost}
+					w.events <- selector.Event{Kind: selector.EventLost}
 				}
 				w.pass(2 * time.Second)
 				requireAsked(t, w, 7, 2, "after it exec'd the one before")
@@ -152,7 +147,7 @@ func TestNothingIsCompleteWhileACarriedServerIsToBeJudged(t *testing.T) {
 				w.land(ready(selector.Image{Dev: 1, Ino: 21}))
 				w.pass(100 * time.Millisecond)
 				w.change(func() { w.processes[7].Image = runs })
-				w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+				w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 				w.pass(time.Second)
 				requireAsked(t, w, 7, 2, "after it exec'd the one before")
 				if slices.Contains(w.phases, rollout.PhaseComplete) {
@@ -175,7 +170,7 @@ func TestACarriedServerThatIsFoundCurrentIsForgotten(t *testing.T) {
 		w.land(ready(newer))
 		w.pass(100 * time.Millisecond)
 		w.change(func() { w.processes[7].Image = newer })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(time.Second)
 		w.mu.Lock()
 		defer w.mu.Unlock()

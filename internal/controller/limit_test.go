@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -28,13 +27,13 @@ func TestChildrenOfAServerTakeNoRoomOfServers(t *testing.T) {
 				for pid := range selector.PID(20) {
 					w.begin(100+pid, usual, 1)
 					w.change(func() { w.processes[100+pid].Named = false })
-					w.events <- controller.Event{Kind: controller.Forked, PID: 100 + pid}
-					w.events <- controller.Event{Kind: controller.Became, PID: 100 + pid}
+					w.events <- selector.Event{Kind: selector.EventFork, PID: 100 + pid}
+					w.events <- selector.Event{Kind: selector.EventExecOther, PID: 100 + pid}
 					w.pass(100 * time.Millisecond)
 					w.change(func() { delete(w.processes, 100+pid) })
 				}
 				w.begin(2, usual, 1)
-				w.events <- controller.Event{Kind: controller.Execed, PID: 2}
+				w.events <- selector.Event{Kind: selector.EventExec, PID: 2}
 				w.pass(time.Second)
 				requireAsked(t, w, 2, 1, "after its user's other server ran git twenty times")
 			})
@@ -57,7 +56,7 @@ func TestTheDeadTakeNoRoomOfTheLiving(t *testing.T) {
 		for pid := range selector.PID(5) {
 			w.begin(20+pid, "/a", 1)
 		}
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(0)
 		if s := w.status(t); s.Verdicts[selector.UpToDate] != 5 || s.Verdicts[selector.OverLimit] != 0 {
 			t.Errorf("the verdicts are %v, want 5 up to date", s.Verdicts)
@@ -76,8 +75,8 @@ func TestAServerOnItsWayThroughAScriptHasNotLeft(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(100 * time.Millisecond)
 		w.change(func() { w.unlisted = 8 })
-		w.events <- controller.Event{Kind: controller.Became, PID: 8}
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventExecOther, PID: 8}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(100 * time.Millisecond)
 		if left := w.status(t).Rollouts[0].Servers[rollout.Exited]; left != 0 {
 			t.Errorf("%d are said to have left", left)
@@ -95,11 +94,11 @@ func TestAnInstallThatNobodyNamesMakesRoomForAnother(t *testing.T) {
 			w.files[path] = at(path, newImage)
 			pid := selector.PID(i + 1)
 			w.begin(pid, path, 1)
-			w.events <- controller.Event{Kind: controller.Execed, PID: pid}
+			w.events <- selector.Event{Kind: selector.EventExec, PID: pid}
 			w.pass(time.Second)
 			requireAsked(t, w, pid, 1, "at "+path)
 			w.change(func() { delete(w.processes, pid) })
-			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: quits}
+			w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: quits}
 		}
 		if len(w.forgot) != 2 || w.forgot[0].Path != "/a" || w.forgot[1].Path != "/b" {
 			t.Errorf("these were forgotten: %v; want /a, and then /b", w.forgot)
@@ -119,7 +118,7 @@ func TestOneThatEndedIsNotOverTheLimitAnyMore(t *testing.T) {
 		w.pass(time.Second)
 		for _, pid := range []selector.PID{1, 2} {
 			w.change(func() { delete(w.processes, pid) })
-			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: quits}
+			w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: quits}
 		}
 		if s := w.status(t); s.Verdicts[selector.OverLimit] != 0 {
 			t.Errorf("the verdicts are %v after all have ended", s.Verdicts)

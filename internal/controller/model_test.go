@@ -13,8 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/quiet"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -152,7 +154,7 @@ func (m *model) exec(was selector.Process) {
 	if !lives {
 		return
 	}
-	m.tell(controller.Event{Kind: controller.Execed, PID: id.PID, At: time.Now()})
+	m.tell(selector.Event{Kind: selector.EventExec, PID: id.PID, At: time.Now()})
 	time.Sleep(5 * time.Millisecond)
 	if crash {
 		m.end(id, 1<<8)
@@ -184,7 +186,7 @@ func (m *model) end(id selector.Identity, status syscall.WaitStatus) {
 		}
 	})
 	if lives {
-		e := controller.Event{Kind: controller.Ended, PID: id.PID, At: time.Now(), Exit: selector.Exit{Known: true, Status: uint32(status)}}
+		e := selector.Event{Kind: selector.EventExit, PID: id.PID, At: time.Now(), Exit: selector.Exit{Known: true, Status: uint32(status)}}
 		time.Sleep(time.Duration(m.dice(3)*m.dice(300)) * time.Millisecond) // it is gone before that is told
 		m.send(e, lost)
 		m.change(func() { delete(m.fate, id.PID) })
@@ -198,18 +200,18 @@ func (m *model) loses() (lost bool) {
 	return lost
 }
 
-func (m *model) tell(e controller.Event) { m.send(e, m.loses()) }
+func (m *model) tell(e selector.Event) { m.send(e, m.loses()) }
 
 // send tells of an event, or a moment later that one was lost. Every other one says when it was, and some of
 // these wait behind others.
-func (m *model) send(e controller.Event, lost bool) {
+func (m *model) send(e selector.Event, lost bool) {
 	if m.dice(2) == 0 {
 		e.At = time.Time{}
 	}
 	switch {
 	case lost:
 		time.Sleep(10 * time.Millisecond)
-		e = controller.Event{Kind: controller.Lost}
+		e = selector.Event{Kind: selector.EventLost}
 	case m.dice(3) == 0 && !e.At.IsZero():
 		time.Sleep(time.Duration(m.dice(1000)) * time.Millisecond)
 	}
@@ -286,7 +288,7 @@ func (m *model) land(bad bool) {
 
 func (m *model) begin() {
 	m.appear()
-	m.tell(controller.Event{Kind: controller.Execed, PID: m.next})
+	m.tell(selector.Event{Kind: selector.EventExec, PID: m.next})
 }
 
 // appear starts a server of any of two users, with any of the installs.
@@ -337,7 +339,7 @@ func (m *model) secondSender() {
 	if sends {
 		m.note("somebody else sends %d the signal", id.PID)
 		m.change(func() { m.asked[id.PID] = time.Now() })
-		m.tell(controller.Event{Kind: controller.AskedByOther, PID: id.PID, At: time.Now()})
+		m.tell(selector.Event{Kind: selector.EventSignal, PID: id.PID, At: time.Now()})
 		go m.react(p)
 	}
 }
@@ -345,18 +347,18 @@ func (m *model) secondSender() {
 func (m *model) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.change(func() {
-		m.events, m.ctx = make(chan controller.Event), ctx
-		m.stopped, m.watched = make(chan struct{}), map[controller.Place]bool{}
+		m.events, m.ctx = make(chan selector.Event), ctx
+		m.stopped, m.watched = make(chan struct{}), map[registry.Key]bool{}
 	})
-	cfg := controller.ServiceConfig{
-		Upgrader: m.upgrader(), Limits: m.limits, Source: m.world, Installs: m.world, Events: m.events,
+	cfg := controller.Config{
+		Deliverer: m.upgrader(), Source: api.SourceBPF, Limits: m.limits, Lister: m.world, Installs: m.world, Events: m.events,
 		ScanEvery: 10 * time.Minute, Observer: m, Journal: newJournal(m.world), Saved: m.saved, Paused: m.paused, KeepPause: m.keepPause,
 		Quiet: quiet.New(m, quietFor),
 	}
 	if !m.learned {
 		cfg.Paths = m.paths
 	}
-	m.service = controller.NewService(cfg)
+	m.service = controller.New(cfg)
 	done := make(chan error)
 	go func() { done <- m.service.Run(ctx) }()
 	m.stop = func() {

@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/selector"
 )
 
@@ -35,7 +34,7 @@ var quits = selector.Exit{Known: true}
 func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
 	execs := func(w *world) {
 		w.change(func() { w.processes[7].Image = newImage })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 	}
 	for name, c := range map[string]struct {
 		before  func(*world)
@@ -55,9 +54,9 @@ func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
 				w.pass(100 * time.Millisecond)
 				c.before(w)
 				w.change(func() { delete(w.processes, 7) })
-				w.events <- controller.Event{Kind: controller.Lost} // and everybody is looked at
+				w.events <- selector.Event{Kind: selector.EventLost} // and everybody is looked at
 				w.pass(1500 * time.Millisecond)
-				w.events <- controller.Event{Kind: controller.Ended, PID: 7, Exit: c.exit}
+				w.events <- selector.Event{Kind: selector.EventExit, PID: 7, Exit: c.exit}
 				w.pass(time.Minute)
 				w.requireLast(t, c.outcome, "after the event")
 			})
@@ -73,7 +72,7 @@ func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(100 * time.Millisecond)
 		w.change(func() { delete(w.processes, 7) })
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(1500 * time.Millisecond)
 		w.requireLast(t, "7 pending signalled", "while it may still be told")
 		w.pass(time.Second)
@@ -119,7 +118,7 @@ func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
 // TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown: neither is taken for the other.
 func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
 	for name, tell := range map[string]func(*world){
-		"by the event": func(w *world) { w.events <- controller.Event{Kind: controller.Ended, PID: 7, Exit: quits} },
+		"by the event": func(w *world) { w.events <- selector.Event{Kind: selector.EventExit, PID: 7, Exit: quits} },
 		"by nothing":   func(*world) {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +130,7 @@ func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
 				w.land(ready(newImage))
 				w.pass(100 * time.Millisecond)
 				w.change(func() { w.processes[7].StartTime++ })
-				w.events <- controller.Event{Kind: controller.Lost}
+				w.events <- selector.Event{Kind: selector.EventLost}
 				w.pass(100 * time.Millisecond)
 				requireAsked(t, w, 7, 1, "before the end of the first is known")
 				tell(w)
@@ -165,7 +164,7 @@ func TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother(t *testing.T) {
 		}
 		w.land(at("/a", newImage))
 		w.pass(100 * time.Millisecond)
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(100 * time.Millisecond)
 		if s := w.status(t); len(s.Installs) != 1 || s.Installs[0].Servers != 3 {
 			t.Errorf("meanwhile the installs are %+v", s.Installs)
@@ -194,12 +193,12 @@ func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
 		w.land(script)
 		asked := time.Now()
 		w.pass(time.Second)
-		for _, kind := range []controller.Kind{controller.Execed, controller.Became} {
-			w.events <- controller.Event{Kind: kind, PID: 7, At: began}
+		for _, kind := range []selector.EventKind{selector.EventExec, selector.EventExecOther} {
+			w.events <- selector.Event{Kind: kind, PID: 7, At: began}
 			w.pass(time.Second)
 			w.requireLast(t, "7 pending signalled", "after an old event")
 		}
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7, At: asked} // the script leads to the same binary
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7, At: asked} // the script leads to the same binary
 		w.pass(100 * time.Millisecond)
 		w.requireLast(t, "7 settling settling", "after an exec in the moment of the signal")
 	})
@@ -219,15 +218,15 @@ func TestASignalFromBeforeTheInstallIsNotForIt(t *testing.T) {
 		w.pass(time.Second)
 		w.land(ready(newImage))
 		w.pass(time.Second)
-		for _, kind := range []controller.Kind{controller.AskedByOther, controller.Execed} {
-			w.events <- controller.Event{Kind: kind, PID: 7, At: began}
+		for _, kind := range []selector.EventKind{selector.EventSignal, selector.EventExec} {
+			w.events <- selector.Event{Kind: kind, PID: 7, At: began}
 			w.pass(time.Second)
 			w.requireLast(t, "7 none pending", "after an old event")
 		}
-		w.events <- controller.Event{Kind: controller.AskedByOther, PID: 7, At: time.Now()}
+		w.events <- selector.Event{Kind: selector.EventSignal, PID: 7, At: time.Now()}
 		w.pass(time.Second)
 		w.requireLast(t, "7 pending signalled", "after a signal")
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7, At: began}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7, At: began}
 		w.pass(time.Second)
 		w.requireLast(t, "7 pending signalled", "after an exec from before the signal")
 	})
@@ -244,7 +243,7 @@ func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(time.Second)
 		w.change(func() { w.processes[7].Image = newImage })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7, At: began}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7, At: began}
 		w.pass(time.Second)
 		w.requireLast(t, "7 settling settling", "after a look, armed")
 	})
@@ -261,11 +260,11 @@ func TestAnEndFromBeforeTheStartIsThatOfAnother(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(100 * time.Millisecond)
-		w.events <- controller.Event{Kind: controller.Ended, PID: 7, At: before, Exit: selector.Exit{Known: true, Status: 1 << 8}}
+		w.events <- selector.Event{Kind: selector.EventExit, PID: 7, At: before, Exit: selector.Exit{Known: true, Status: 1 << 8}}
 		w.pass(time.Second)
 		w.requireLast(t, "7 pending signalled", "after the end of another")
 		w.change(func() { delete(w.processes, 7) })
-		w.events <- controller.Event{Kind: controller.Ended, PID: 7, At: time.Now(), Exit: quits}
+		w.events <- selector.Event{Kind: selector.EventExit, PID: 7, At: time.Now(), Exit: quits}
 		w.pass(time.Second)
 		w.requireLast(t, "7 signalled exited", "after its own")
 	})

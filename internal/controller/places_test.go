@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -42,7 +43,7 @@ func (w *world) begin(pid selector.PID, path string, user uint32) {
 	w.name(pid, path, user)
 }
 
-func (w *world) status(t *testing.T) controller.Status {
+func (w *world) status(t *testing.T) api.Status {
 	t.Helper()
 	status, err := w.service.Status(t.Context())
 	if err != nil {
@@ -168,11 +169,11 @@ func TestRollout_CanariesOfThreeUsersDie_HaltsForAll(t *testing.T) {
 // answer is a server that execs what it names, or dies of it.
 func (w *world) answer(p selector.Process, dies bool) {
 	time.Sleep(10 * time.Millisecond)
-	event := controller.Event{Kind: controller.Execed, PID: p.PID}
+	event := selector.Event{Kind: selector.EventExec, PID: p.PID}
 	w.change(func() {
 		if dies {
 			delete(w.processes, p.PID)
-			event = controller.Event{Kind: controller.Ended, PID: p.PID, Exit: selector.Exit{Known: true, Status: 70 << 8}}
+			event = selector.Event{Kind: selector.EventExit, PID: p.PID, Exit: selector.Exit{Known: true, Status: 70 << 8}}
 			return
 		}
 		w.processes[p.PID].Image = w.files[p.Path].Image
@@ -194,19 +195,19 @@ func TestAnInstallThatNobodyNamesIsForgotten(t *testing.T) {
 		w.serve(t, 0)
 		w.pass(time.Second)
 		w.change(func() { delete(w.processes, 7) })
-		w.events <- controller.Event{Kind: controller.Ended, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExit, PID: 7}
 		w.pass(controller.DefaultForgetAfter - time.Minute)
 		if s := w.status(t); len(s.Installs) != 1 {
 			t.Errorf("%d installs are watched a minute early, want 1", len(s.Installs))
 		}
 		w.begin(8, "/a", 1) // which counts anew
-		w.events <- controller.Event{Kind: controller.Execed, PID: 8}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 8}
 		w.pass(2 * time.Minute)
 		if s := w.status(t); len(s.Installs) != 1 {
 			t.Errorf("%d installs are watched while a server names one", len(s.Installs))
 		}
 		w.change(func() { delete(w.processes, 8) })
-		w.events <- controller.Event{Kind: controller.Ended, PID: 8}
+		w.events <- selector.Event{Kind: selector.EventExit, PID: 8}
 		w.pass(controller.DefaultForgetAfter + time.Second)
 		if s := w.status(t); len(s.Installs) != 0 || len(s.Rollouts) != 0 || len(w.forgot) != 1 {
 			t.Errorf("%d installs and %d rollouts are left, %d were forgotten", len(s.Installs), len(s.Rollouts), len(w.forgot))
@@ -254,13 +255,13 @@ func TestAServerThatNamesAnotherInstallIsComparedWithThat(t *testing.T) {
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 0, "while it runs what it names")
 		w.name(7, "/b", 1)
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 1, "once it names another file")
 		w.name(7, "/a", 1)
 		w.change(func() { w.files["/a"] = at("/a", selector.Image{Dev: 1, Ino: 21}) })
 		w.land(at("/a", selector.Image{Dev: 1, Ino: 21}))
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 1, "after it was asked, and has not exec'd")
 	})

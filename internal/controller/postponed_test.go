@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -88,7 +87,7 @@ func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
 		"it has ended": func(w *world) {
 			for pid := first + 5; pid < first+many; pid++ {
 				w.change(func() { delete(w.processes, pid) })
-				w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: selector.Exit{Known: true}}
+				w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: selector.Exit{Known: true}}
 			}
 		},
 		"it has ended unseen": func(w *world) {
@@ -103,7 +102,7 @@ func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
 			w.slowLooks(nil)
 			for i := range many / 2 {
 				begin(w, first+many+selector.PID(i))
-				w.events <- controller.Event{Kind: controller.Execed, PID: first + many + selector.PID(i)}
+				w.events <- selector.Event{Kind: selector.EventExec, PID: first + many + selector.PID(i)}
 			}
 		},
 	} {
@@ -120,7 +119,7 @@ func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
 					begin(w, first+selector.PID(i))
 				}
 				w.slowLooks(func(selector.Process) time.Duration { return 30 * time.Millisecond })
-				w.events <- controller.Event{Kind: controller.Lost}
+				w.events <- selector.Event{Kind: selector.EventLost}
 				w.pass(2 * time.Second)
 				if r := w.status(t).Rollouts[0]; r.Phase == rollout.PhaseComplete {
 					t.Fatal("it is complete while most are yet to be looked at")

@@ -161,7 +161,7 @@ func TestWhoWasAwaitedDoesNotBringBackTheRolloutBefore(t *testing.T) {
 		w.pass(time.Second)
 		w.pass(2 * time.Minute) // it is asked for the one after that as well by now
 		before := w.asked(8)
-		w.events <- controller.Event{Kind: controller.Execed, PID: 8}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 8}
 		w.pass(10 * time.Second)
 		stop()
 		w.hide(7, false)
@@ -179,7 +179,7 @@ func TestWhoExecsBeforeHeCanBeReadIsUpgraded(t *testing.T) {
 		w.pass(time.Second)
 		w.change(func() { w.processes[7].Image = newImage })
 		if !scan {
-			w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+			w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		}
 		w.pass(time.Second)
 		w.hide(7, false)
@@ -222,7 +222,7 @@ func (w *world) finish(pid selector.PID, status syscall.WaitStatus) {
 		w.ended[pid] <- exit
 	})
 	if !w.brief {
-		w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: exit}
+		w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: exit}
 	}
 }
 

@@ -26,7 +26,7 @@ func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
 		w.pass(2 * time.Second)
 		requireAsked(t, w, 7, 2, "after the retry time")
 		w.change(func() { w.processes[7].Image = newImage })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(10 * rollout.DefaultRetryAfter)
 		requireAsked(t, w, 7, 2, "after it has upgraded")
 	})
@@ -44,7 +44,7 @@ func TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave(t *testing.T) {
 		w.pass(3 * w.stall)
 		requireAsked(t, w, 7, 1, "after the install")
 		w.change(func() { w.processes[7].Image = newImage })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(3 * w.stall)
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -67,8 +67,8 @@ func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 		w.land(script)
 		w.pass(0)
 		w.change(func() { w.processes[7].Image = selector.Image{Dev: 1, Ino: 99} })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
-		w.events <- controller.Event{Kind: controller.Execed, PID: 8} // the script leads to the same binary as before
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 8} // the script leads to the same binary as before
 		w.pass(time.Hour)
 		requireAsked(t, w, 7, 1, "after an hour of scans")
 		requireAsked(t, w, 8, 1, "after an hour of scans")
@@ -86,7 +86,7 @@ func TestAServerIsAskedOnceItIsArmed(t *testing.T) {
 		w.land(ready(newImage))
 		w.start(7, oldImage)
 		w.change(func() { w.processes[7].Catches = false })
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(3 * time.Second)
 		requireAsked(t, w, 7, 0, "before it is armed")
 		w.change(func() { w.processes[7].Catches = true })
@@ -141,7 +141,7 @@ func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
 		w.start(7, oldImage)
 		born := time.Now()
 		w.change(func() { w.processes[7].Forked, w.processes[7].Age = true, 0 })
-		w.events <- controller.Event{Kind: controller.Forked, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventFork, PID: 7}
 		w.pass(selector.ForkAge - time.Millisecond)
 		requireAsked(t, w, 7, 0, "while it may be about to exec")
 		w.change(func() { w.processes[7].Age = time.Since(born) + time.Millisecond })
@@ -159,7 +159,7 @@ func TestARenameBackAndForthAsksAgain(t *testing.T) {
 		w.pass(0)
 		requireAsked(t, w, 7, 1, "after the install")
 		w.land(ready(oldImage))
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7} // it found the old file at the path
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7} // it found the old file at the path
 		w.pass(time.Second)
 		w.land(ready(newImage))
 		w.pass(0)
@@ -203,7 +203,7 @@ func TestLostEventsLeadToARoundOverEverybody(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.start(7, oldImage)
-		w.events <- controller.Event{Kind: controller.Lost}
+		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(0)
 		requireAsked(t, w, 7, 1, "after a loss")
 	})
@@ -229,8 +229,8 @@ func TestCandidatesThatCannotBeHadAreAskedForAgain(t *testing.T) {
 func TestTheEndOfAnInputEndsTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		service := controller.NewService(controller.ServiceConfig{
-			Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Observer: w,
+		service := controller.New(controller.Config{
+			Deliverer: w.upgrader(), Limits: w.limits, Lister: w, Installs: w, Paths: []string{usual}, Observer: w,
 		})
 		close(w.found)
 		if err := service.Run(t.Context()); !errors.Is(err, controller.ErrEnded) {
@@ -253,7 +253,7 @@ func TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall(t *testing.T) {
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 1, "while it is about to exec")
 		w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
-		w.events <- controller.Event{Kind: controller.Execed, PID: 7}
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(time.Second)
 		requireAsked(t, w, 7, 2, "after it has exec'd the one before")
 	})
@@ -301,7 +301,7 @@ func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
 		w.pass(time.Second)
 		for _, pid := range []selector.PID{7, 8} {
 			w.change(func() { delete(w.processes, pid) })
-			w.events <- controller.Event{Kind: controller.Ended, PID: pid, Exit: selector.Exit{Known: true, Status: 70 << 8}}
+			w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: selector.Exit{Known: true, Status: 70 << 8}}
 		}
 		status, err := w.service.Status(t.Context())
 		counts := status.Rollouts[0].Servers

@@ -11,7 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/deliver"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -41,20 +44,20 @@ type world struct {
 	files map[string]selector.Install
 	state selector.State
 	// watched are the places that the service watches, and forgot those that it watched.
-	watched map[controller.Place]bool
-	forgot  []controller.Place
+	watched map[registry.Key]bool
+	forgot  []registry.Key
 	// stopped is closed when the service has come to its end.
 	stopped chan struct{}
 
-	found    chan controller.Found
-	events   chan controller.Event
-	rounds   []controller.Reason
+	found    chan controller.InstallUpdate
+	events   chan selector.Event
+	rounds   []api.Reason
 	phases   []rollout.Phase
 	moves    []string
 	troubles int
 	refusals int
 
-	service *controller.Service
+	service *controller.Controller
 	limits  rollout.Limits
 	saved   *rollout.Snapshots
 	// onSignal, if any, is told of each signal, with mu held.
@@ -75,8 +78,6 @@ type world struct {
 	unreadable func(pid selector.PID, looks int) bool
 	// secret has those of whom nothing is told but which processes they are.
 	secret map[selector.PID]bool
-	// restless has every process look as if it had exec'd since the last look.
-	restless bool
 	// reported is how many servers the last round told of.
 	reported int
 	// checks counts the looks at files.
@@ -90,7 +91,7 @@ type world struct {
 	paused  bool
 	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
 	// whether the file is unready then.
-	slowCheck func(controller.Place) (time.Duration, bool)
+	slowCheck func(registry.Key) (time.Duration, bool)
 	slowLook  func(selector.Process) time.Duration
 	// slowUser is how long it takes to find out whose a process is.
 	slowUser time.Duration
@@ -110,13 +111,13 @@ func newWorld() *world {
 		processes: make(map[selector.PID]*selector.Process),
 		signals:   make(map[selector.PID][]time.Time),
 		files:     map[string]selector.Install{},
-		watched:   map[controller.Place]bool{},
+		watched:   map[registry.Key]bool{},
 		looks:     map[selector.PID]int{},
 		seers:     map[selector.View]bool{},
 		secret:    map[selector.PID]bool{},
 		stopped:   make(chan struct{}),
-		found:     make(chan controller.Found),
-		events:    make(chan controller.Event),
+		found:     make(chan controller.InstallUpdate),
+		events:    make(chan selector.Event),
 		ended:     make(map[selector.PID]chan selector.Exit),
 		traces:    make(map[selector.PID]selector.Trace),
 		limits:    rollout.DefaultLimits(),
@@ -185,21 +186,8 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 	if w.unread != nil && w.unread(w.looks[pid]) || w.unreadable != nil && w.unreadable(pid, w.looks[pid]) {
 		read.Unreadable = selector.Unreadable{Fact: selector.FactTarget, Why: "no answer"}
 	}
-	read.Layout = layout(p.Image)
 	read.Target = selector.File{Image: w.files[p.Path].Image, Mode: 0o100755}
 	return read, nil
-}
-
-func (w *world) Unchanged(p selector.Process) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now, lives := w.processes[p.PID]
-	return lives && !w.restless && now.Identity == p.Identity && now.View == p.View && layout(now.Image) == p.Layout
-}
-
-// layout is where things stand in the memory of a process that runs image: another exec of the same does not show.
-func layout(image selector.Image) selector.Layout {
-	return selector.Layout{ArgStart: image.Dev, ArgEnd: image.Ino}
 }
 
 func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
@@ -252,7 +240,7 @@ func (w *world) Trace(pid selector.PID) (selector.Trace, error) {
 	return w.traces[pid], w.blind
 }
 
-func (w *world) Round(reason controller.Reason, report controller.Report, _ time.Duration) {
+func (w *world) Round(reason api.Reason, report api.Report, _ time.Duration) {
 	w.change(func() {
 		w.rounds = append(w.rounds, reason)
 		w.reported = len(report.Servers)
@@ -288,7 +276,7 @@ func (w *world) keepPause(paused bool) error {
 
 // land makes i what stands at its path, and tells the service, place by place.
 func (w *world) land(i selector.Install) {
-	var places []controller.Place
+	var places []registry.Key
 	w.change(func() {
 		w.files[i.Path] = i
 		for p := range w.watched {
@@ -302,9 +290,9 @@ func (w *world) land(i selector.Install) {
 	}
 }
 
-func (w *world) tellOf(p controller.Place) {
-	found := controller.Found{Place: p, Install: w.stands(p)}
-	if found.Install.State == "" {
+func (w *world) tellOf(p registry.Key) {
+	found := controller.InstallUpdate{Key: p, File: w.stands(p)}
+	if found.File.State == "" {
 		return // nothing has landed yet
 	}
 	w.mu.Lock()
@@ -316,7 +304,7 @@ func (w *world) tellOf(p controller.Place) {
 	}
 }
 
-func (w *world) Watch(p controller.Place) {
+func (w *world) Watch(p registry.Key) {
 	w.change(func() {
 		w.watched[p] = true
 		if !w.inSight(p.View) {
@@ -329,17 +317,17 @@ func (w *world) Watch(p controller.Place) {
 // inSight reports whether the service has said who has that view.
 func (w *world) inSight(v selector.View) bool { return v == (selector.View{}) || w.seers[v] }
 
-func (w *world) Forget(p controller.Place) {
+func (w *world) Forget(p registry.Key) {
 	w.change(func() {
 		delete(w.watched, p)
 		w.forgot = append(w.forgot, p)
 	})
 }
 
-func (w *world) Found() <-chan controller.Found { return w.found }
+func (w *world) Updates() <-chan controller.InstallUpdate { return w.found }
 
 // Check finds what landed last, in the state that the test gave it, when the test lets it.
-func (w *world) Check(p controller.Place) selector.Install {
+func (w *world) Check(p registry.Key) selector.Install {
 	found := w.stands(p)
 	w.mu.Lock()
 	w.checks++
@@ -356,7 +344,16 @@ func (w *world) Check(p controller.Place) selector.Install {
 	return found
 }
 
-func (w *world) stands(p controller.Place) selector.Install {
+// Refresh reports a file that is ready, as the watcher does.
+func (w *world) Refresh(p registry.Key) selector.Install {
+	found := w.Check(p)
+	if found.State == selector.StateReady {
+		go w.tellOf(p)
+	}
+	return found
+}
+
+func (w *world) stands(p registry.Key) selector.Install {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	found := w.files[p.Path]
@@ -366,11 +363,11 @@ func (w *world) stands(p controller.Place) selector.Install {
 	return found
 }
 
-func (w *world) Sees(v selector.View, _ selector.Identity) {
+func (w *world) RetainView(v selector.View, _ selector.Identity) {
 	w.change(func() { w.seers[v] = true })
 }
 
-func (w *world) Ended(selector.View, selector.Identity) {}
+func (w *world) ReleaseView(selector.View, selector.Identity) {}
 
 func (w *world) asked(pid selector.PID) int {
 	w.mu.Lock()
@@ -378,17 +375,16 @@ func (w *world) asked(pid selector.PID) int {
 	return len(w.signals[pid])
 }
 
-func (w *world) upgrader() *controller.Upgrader { return w.upgraderFor(0) }
+func (w *world) upgrader() *deliver.Deliverer { return w.upgraderFor(0) }
 
-func (w *world) upgraderFor(self selector.PID) *controller.Upgrader {
-	return controller.New(controller.Config{
+func (w *world) upgraderFor(self selector.PID) *deliver.Deliverer {
+	return deliver.New(deliver.Config{
 		Self:      self,
 		Rule:      selector.Rule{Pattern: selector.Pattern{Names: []string{"rag-rat"}, Subcommand: "mcp"}},
 		Signal:    syscall.SIGUSR1,
-		Source:    controller.SourceBPF,
 		Inspector: w,
-		Witness:   w,
-		Pin:       func(pid selector.PID) (controller.Target, error) { return target{w, pid}, nil },
+		Tracer:    w,
+		Pin:       func(pid selector.PID) (deliver.Target, error) { return target{w, pid}, nil },
 	})
 }
 
@@ -396,10 +392,10 @@ func (w *world) upgraderFor(self selector.PID) *controller.Upgrader {
 // called.
 func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	t.Helper()
-	cfg := controller.ServiceConfig{
-		Upgrader: w.upgrader(), Limits: w.limits, Source: w, Installs: w, Paths: []string{usual}, Events: w.events,
+	cfg := controller.Config{
+		Deliverer: w.upgrader(), Source: api.SourceBPF, Limits: w.limits, Lister: w, Installs: w, Paths: []string{usual}, Events: w.events,
 		ScanEvery: scanEvery, Observer: w, Journal: newJournal(w), Saved: w.saved, Paused: w.paused, KeepPause: w.keepPause,
-		MaxPerUser: w.maxPerUser, MaxPlacesPerUser: w.maxPlaces,
+		MaxPerUser: w.maxPerUser, MaxInstallsPerUser: w.maxPlaces,
 	}
 	if w.brief {
 		cfg.Events = nil
@@ -407,7 +403,7 @@ func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	if w.learned {
 		cfg.Paths = nil
 	}
-	w.service = controller.NewService(cfg)
+	w.service = controller.New(cfg)
 	w.change(func() { w.stopped = make(chan struct{}) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)

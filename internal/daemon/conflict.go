@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/lock"
 	"ebpf-upgrader/internal/pidfd"
 	"ebpf-upgrader/selector"
@@ -58,7 +58,7 @@ func CheckConflict(names []string, own *lock.Lock) error {
 
 // pin pins a process that is to be signalled. A service of the whole host may have started after this one: as long as it
 // runs, this process signals no server.
-func (h *Host) pin(pid selector.PID) (controller.Target, error) {
+func (h *Host) pin(pid selector.PID) (deliver.Target, error) {
 	if err := CheckConflict(h.cfg.Rule.Names, h.held); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (h *Host) pin(pid selector.PID) (controller.Target, error) {
 }
 
 // Pin pins a process by a pidfd.
-func Pin(pid selector.PID) (controller.Target, error) {
+func Pin(pid selector.PID) (deliver.Target, error) {
 	handle, err := pidfd.Open(pid)
 	if err != nil {
 		return nil, err

@@ -60,10 +60,10 @@ func acquire(cfg *Config) (held *lock.Lock, err error) {
 
 // service is one service with what it is built from.
 type service struct {
-	*controller.Service
-	host     *Host
-	refusals *refusals
-	server   *control.Server
+	controller *controller.Controller
+	host       *Host
+	refusals   *refusals
+	server     *control.Server
 }
 
 // serve builds a service and runs it.
@@ -106,8 +106,8 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 		h.gate, s.refusals, len(cfg.InstallPaths) == 0,
 		func(err error) { cfg.Log.Warn("the gate covers a server that is not served", "error", err) },
 	}
-	s.Service = controller.NewService(c)
-	h.instrument(counts, watched, s.Service)
+	s.controller = controller.New(c)
+	h.instrument(counts, watched, s.controller)
 	s.server = control.NewServer(s.controlConfig(feed, counts, watched))
 	return s.run(ctx, stop)
 }
@@ -116,7 +116,7 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, watched *installs) control.Config {
 	h := s.host
 	return control.Config{
-		Service: s.Service, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
+		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
 		Gate:   func() (control.Gate, error) { return h.gate.status(s.refusals) },
 		Covers: h.gate.coversPID,
 		Info: control.Info{
@@ -138,7 +138,7 @@ func yielding(l rollout.Limits) rollout.Limits {
 
 // openState reads what the last process left: the journal, and an operator's pause. Where the journal cannot be read the
 // service does not start, because the last process may just have signalled any server.
-func openState(cfg *Config, c *controller.ServiceConfig) (done func(), err error) {
+func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 	file, saved, err := journal.Open(cfg.RunDir, cfg.journalName())
 	switch {
 	case errors.Is(err, journal.ErrForeign):
@@ -174,7 +174,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	defer func() { _ = socket.Close() }()
 	var outdated outdated
 	parts := []func(context.Context) error{
-		s.Run,
+		s.controller.Run,
 		s.untilStopped(stop, &outdated),
 		func(ctx context.Context) error { return s.server.Serve(ctx, socket) },
 	}
@@ -195,7 +195,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	}
 	cfg.Log.Info("serving", "installs", cfg.served(), "source", h.Source(), "socket", cfg.Socket)
 	notifySystemd(cfg.Log, "READY=1")
-	parts = append(parts, func(ctx context.Context) error { return watchdog(ctx, cfg.Log, s.Service) })
+	parts = append(parts, func(ctx context.Context) error { return watchdog(ctx, cfg.Log, s.controller) })
 	err = together(ctx, parts...)
 	h.endGate(outdated)
 	return err
@@ -220,18 +220,19 @@ func together(ctx context.Context, parts ...func(context.Context) error) error {
 }
 
 // serviceConfig is what every service of this program has in common.
-func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(selector.EventKind)) controller.ServiceConfig {
+func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(selector.EventKind)) controller.Config {
 	log := h.cfg.Log
-	c := controller.ServiceConfig{
-		Upgrader:         h.Upgrader(),
-		Limits:           h.cfg.Limits,
-		Source:           h,
-		Installs:         watched,
-		Paths:            h.cfg.InstallPaths,
-		ForgetAfter:      h.cfg.ForgetAfter,
-		MaxPerUser:       h.cfg.MaxPerUser,
-		MaxPlacesPerUser: h.cfg.MaxInstalls,
-		ScanEvery:        h.cfg.ScanEvery,
+	c := controller.Config{
+		Deliverer:          h.Deliverer(),
+		Source:             h.Source(),
+		Limits:             h.cfg.Limits,
+		Lister:             h,
+		Installs:           watched,
+		Paths:              h.cfg.InstallPaths,
+		ForgetAfter:        h.cfg.ForgetAfter,
+		MaxPerUser:         h.cfg.MaxPerUser,
+		MaxInstallsPerUser: h.cfg.MaxInstalls,
+		ScanEvery:          h.cfg.ScanEvery,
 	}
 	if h.cfg.Quiet > 0 {
 		c.Quiet = quiet.New(h.procfs, h.cfg.Quiet)
@@ -252,5 +253,5 @@ func (h *Host) Follow(ctx context.Context, answers []install.CachedCheck, observ
 	watched.hub.RestoreChecks(answers)
 	c := h.serviceConfig(ctx, watched, func(selector.EventKind) {})
 	c.Observer = observer
-	return controller.NewService(c).Run(ctx)
+	return controller.New(c).Run(ctx)
 }

@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"os"
 
-	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/selector"
@@ -65,13 +65,13 @@ func audit(ctx context.Context, t *tracker.Tracker, log *slog.Logger) error {
 }
 
 // counters reads what the tracker counts; nil where there is none.
-func (h *Host) counters() func() (control.Tracker, error) {
+func (h *Host) counters() func() (api.Tracker, error) {
 	if h.tracker == nil {
 		return nil
 	}
-	return func() (control.Tracker, error) {
+	return func() (api.Tracker, error) {
 		s, err := h.tracker.Stats()
-		return control.Tracker{
+		return api.Tracker{
 			Entries: s.Entries, Capacity: s.Capacity, Outside: s.Outside,
 			LostMapFull: s.LostMapFull, LostRingFull: s.LostRingFull, Missed: s.Missed,
 			UnreadableArgs: s.UnreadableArgs, Resyncs: s.Resyncs,
@@ -81,15 +81,12 @@ func (h *Host) counters() func() (control.Tracker, error) {
 }
 
 // instrument connects the metrics with what is read at each request.
-func (h *Host) instrument(counts *metrics.Metrics, watched *installs, service *controller.Service) {
+func (h *Host) instrument(counts *metrics.Metrics, watched *installs, service *controller.Controller) {
 	counts.SetSource(h.Source())
 	counts.FollowStatus(service.Status)
-	counts.FollowWatching(func() metrics.Watching { return metrics.Watching(watched.watching()) })
+	counts.FollowWatching(watched.watching)
 	counts.FollowGate(h.gate.metrics)
 	if counters := h.counters(); counters != nil {
-		counts.FollowTracker(func() (metrics.Tracker, error) {
-			t, err := counters()
-			return metrics.Tracker(t), err
-		})
+		counts.FollowTracker(counters)
 	}
 }

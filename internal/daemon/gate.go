@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/metrics"
@@ -83,7 +84,7 @@ type coverage struct {
 }
 
 // Round takes the verdicts. The inspection began took ago at most: what has exec'd since stays covered.
-func (c coverage) Round(reason controller.Reason, r controller.Report, took time.Duration) {
+func (c coverage) Round(reason api.Reason, r api.Report, took time.Duration) {
 	c.Observer.Round(reason, r, took)
 	if !c.gate.closed() {
 		return
@@ -99,7 +100,7 @@ func (c coverage) Round(reason controller.Reason, r controller.Report, took time
 	}
 }
 
-func (c coverage) cover(s *controller.Server, began time.Time) error {
+func (c coverage) cover(s *api.Server, began time.Time) error {
 	if c.serves(s.Verdict) {
 		return c.gate.Cover(s.PID)
 	}

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"ebpf-upgrader/fallback"
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/lock"
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
@@ -173,11 +174,11 @@ func (h *Host) beginScan(ctx context.Context) {
 }
 
 // Source is the source in use.
-func (h *Host) Source() controller.Source {
+func (h *Host) Source() api.Source {
 	if h.tracker != nil {
-		return controller.SourceBPF
+		return api.SourceBPF
 	}
-	return controller.SourceProc
+	return api.SourceProc
 }
 
 // Candidates are the PIDs of all processes that may be servers.
@@ -190,9 +191,6 @@ func (h *Host) Candidates(ctx context.Context) ([]selector.PID, error) {
 
 // All are the PIDs of all processes.
 func (h *Host) All(ctx context.Context) ([]selector.PID, error) { return h.scanner.All(ctx) }
-
-// Unchanged is [procfs.FS.Unchanged].
-func (h *Host) Unchanged(p selector.Process) bool { return h.procfs.Unchanged(p) }
 
 // Inspect reads what rule needs of a process.
 func (h *Host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error) {
@@ -212,19 +210,18 @@ func (h *Host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (s
 // User is the identity and the owner of a process.
 func (h *Host) User(pid selector.PID) (selector.Identity, uint32, error) { return h.procfs.User(pid) }
 
-// Upgrader makes rounds over the processes of this host.
-func (h *Host) Upgrader() *controller.Upgrader {
-	cfg := controller.Config{
+// Deliverer inspects and signals the processes of this host.
+func (h *Host) Deliverer() *deliver.Deliverer {
+	cfg := deliver.Config{
 		Rule:       h.cfg.Rule,
 		Self:       h.cfg.Self,
 		Signal:     h.cfg.Signal,
-		Source:     h.Source(),
 		Inspector:  h,
 		Pin:        h.pin,
 		RetryAfter: h.cfg.Limits.RetryAfter,
 	}
 	if h.tracker != nil && h.tracker.WatchesSignals() {
-		cfg.Witness = h.tracker
+		cfg.Tracer = h.tracker
 	}
-	return controller.New(cfg)
+	return deliver.New(cfg)
 }

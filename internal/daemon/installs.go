@@ -10,10 +10,11 @@ import (
 	"fmt"
 	"sync"
 
-	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/procfs"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/selector"
 )
 
@@ -23,16 +24,16 @@ type installs struct {
 	hub         *install.Hub
 	procfs      *procfs.FS
 	credentials credentials
-	found       chan controller.Found
+	updates     chan controller.InstallUpdate
 	// wake says that something is pending.
 	wake chan struct{}
 	// onChange is called after each report of the hub. It must not block.
 	onChange func()
 
 	mu       sync.Mutex // guards the rest
-	watchers map[controller.Place]*install.Watcher
+	watchers map[registry.Key]*install.Watcher
 	// pending is what is not reported yet, the latest of each install.
-	pending map[controller.Place]selector.Install
+	pending map[registry.Key]selector.Install
 	// members are the processes of each mount view that is not the service's own.
 	members map[selector.View]map[selector.Identity]bool
 }
@@ -41,8 +42,8 @@ type installs struct {
 // ends. The caller must close what it returns.
 func watchInstalls(ctx context.Context, h *Host) *installs {
 	i := &installs{
-		hub: install.NewHub(h.cfg.Settle), procfs: h.procfs, found: make(chan controller.Found), wake: make(chan struct{}, 1), onChange: func() {},
-		watchers: make(map[controller.Place]*install.Watcher), pending: make(map[controller.Place]selector.Install),
+		hub: install.NewHub(h.cfg.Settle), procfs: h.procfs, updates: make(chan controller.InstallUpdate), wake: make(chan struct{}, 1), onChange: func() {},
+		watchers: make(map[registry.Key]*install.Watcher), pending: make(map[registry.Key]selector.Install),
 		members: make(map[selector.View]map[selector.Identity]bool),
 	}
 	h.learn = i.credentials.learn
@@ -53,23 +54,23 @@ func watchInstalls(ctx context.Context, h *Host) *installs {
 func (i *installs) close() { i.hub.Close() }
 
 // watching reads how the installs are watched.
-func (i *installs) watching() control.Watching {
+func (i *installs) watching() api.Watching {
 	s := i.hub.Stats()
-	return control.Watching{
+	return api.Watching{
 		Places: s.Paths, Watches: s.Watches, Polled: s.Polled, Stuck: s.Stuck, Refused: s.Refused, Overflows: s.Overflows,
 	}
 }
 
-// Watch implements the watcher of [controller.ServiceConfig].
-func (i *installs) Watch(p controller.Place) {
+// Watch implements [controller.Watcher].
+func (i *installs) Watch(p registry.Key) {
 	w := i.hub.Watch(i.path(p), func(found selector.Install) { i.put(p, found) })
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.watchers[p] = w
 }
 
-// Forget implements the watcher of [controller.ServiceConfig].
-func (i *installs) Forget(p controller.Place) {
+// Forget implements [controller.Watcher].
+func (i *installs) Forget(p registry.Key) {
 	i.mu.Lock()
 	w := i.watchers[p]
 	delete(i.watchers, p)
@@ -82,22 +83,30 @@ func (i *installs) Forget(p controller.Place) {
 	delete(i.pending, p)
 }
 
-// Found implements the watcher of [controller.ServiceConfig].
-func (i *installs) Found() <-chan controller.Found { return i.found }
+// Updates implements [controller.Watcher].
+func (i *installs) Updates() <-chan controller.InstallUpdate { return i.updates }
 
-// Check implements the watcher of [controller.ServiceConfig].
-func (i *installs) Check(p controller.Place) selector.Install {
+// Check implements [controller.Watcher].
+func (i *installs) Check(p registry.Key) selector.Install { return i.with(p, (*install.Watcher).Check) }
+
+// Refresh implements [controller.Watcher].
+func (i *installs) Refresh(p registry.Key) selector.Install {
+	return i.with(p, (*install.Watcher).ReportNow)
+}
+
+// with inspects an install through its watcher.
+func (i *installs) with(p registry.Key, inspect func(*install.Watcher) selector.Install) selector.Install {
 	i.mu.Lock()
 	w := i.watchers[p]
 	i.mu.Unlock()
 	if w == nil {
 		return selector.Install{Path: p.Path, State: selector.StateUnready, Detail: "is not watched"}
 	}
-	return w.Check()
+	return inspect(w)
 }
 
-// Sees implements the watcher of [controller.ServiceConfig].
-func (i *installs) Sees(v selector.View, id selector.Identity) {
+// RetainView implements [controller.Watcher].
+func (i *installs) RetainView(v selector.View, id selector.Identity) {
 	if v == i.procfs.View() {
 		return
 	}
@@ -119,8 +128,8 @@ func (i *installs) recheck(v selector.View) {
 	}
 }
 
-// Ended implements the watcher of [controller.ServiceConfig].
-func (i *installs) Ended(v selector.View, id selector.Identity) {
+// ReleaseView implements [controller.Watcher].
+func (i *installs) ReleaseView(v selector.View, id selector.Identity) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.members[v], id)
@@ -129,7 +138,7 @@ func (i *installs) Ended(v selector.View, id selector.Identity) {
 	}
 }
 
-func (i *installs) put(p controller.Place, found selector.Install) {
+func (i *installs) put(p registry.Key, found selector.Install) {
 	i.mu.Lock()
 	i.pending[p] = found
 	i.mu.Unlock()
@@ -140,14 +149,14 @@ func (i *installs) put(p controller.Place, found selector.Install) {
 	}
 }
 
-func (i *installs) take() (controller.Found, bool) {
+func (i *installs) take() (controller.InstallUpdate, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for p, found := range i.pending {
 		delete(i.pending, p)
-		return controller.Found{Place: p, Install: found}, true
+		return controller.InstallUpdate{Key: p, File: found}, true
 	}
-	return controller.Found{}, false
+	return controller.InstallUpdate{}, false
 }
 
 func (i *installs) report(ctx context.Context) {
@@ -159,7 +168,7 @@ func (i *installs) report(ctx context.Context) {
 		}
 		for f, ok := i.take(); ok; f, ok = i.take() {
 			select {
-			case i.found <- f:
+			case i.updates <- f:
 			case <-ctx.Done():
 				return
 			}
@@ -168,7 +177,7 @@ func (i *installs) report(ctx context.Context) {
 }
 
 // path is the path of an install in its root.
-func (i *installs) path(p controller.Place) install.RootedPath {
+func (i *installs) path(p registry.Key) install.RootedPath {
 	path := install.RootedPath{Path: p.Path, Owner: p.Owner}
 	if p.View != (selector.View{}) { // else the operator named it
 		path.Credentials = func() []selector.Credentials { return i.credentials.of(p.Owner) }

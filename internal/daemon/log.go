@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -21,14 +22,14 @@ type eventLog struct {
 }
 
 // Round implements [controller.Observer].
-func (l eventLog) Round(reason controller.Reason, r controller.Report, took time.Duration) {
+func (l eventLog) Round(reason api.Reason, r api.Report, took time.Duration) {
 	for _, i := range r.Installs {
 		if i.State != selector.StateReady {
 			l.log.Warn("install not ready", "path", i.Path, "state", string(i.State), "detail", i.Detail)
 		}
 	}
 	level := slog.LevelDebug
-	if reason == controller.ReasonInstall || len(r.Plan) > 0 {
+	if reason == api.ReasonInstall || len(r.Plan) > 0 {
 		level = slog.LevelInfo
 	}
 	l.log.Log(context.Background(), level, "round", "reason", string(reason), "planned", len(r.Plan), "servers", Verdicts(r), "took", took)
@@ -71,7 +72,7 @@ func (l eventLog) Trouble(err error) {
 type observers []controller.Observer
 
 // Round implements [controller.Observer].
-func (all observers) Round(reason controller.Reason, r controller.Report, took time.Duration) {
+func (all observers) Round(reason api.Reason, r api.Report, took time.Duration) {
 	for _, o := range all {
 		o.Round(reason, r, took)
 	}

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/procfs"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/selector"
 )
 
@@ -20,31 +20,31 @@ import (
 type NamedInstalls struct {
 	procfs *procfs.FS
 	mu     sync.Mutex
-	checks map[controller.Place]func() selector.Install
+	checks map[registry.Key]func() selector.Install
 	all    []selector.Install
 }
 
 // NamedInstalls returns the installs that processes of h name. They are valid until h is closed.
 func (h *Host) NamedInstalls() *NamedInstalls {
-	return &NamedInstalls{procfs: h.procfs, checks: make(map[controller.Place]func() selector.Install)}
+	return &NamedInstalls{procfs: h.procfs, checks: make(map[registry.Key]func() selector.Install)}
 }
 
-// Interpreters implements what [controller.Upgrader.Survey] needs: each file is checked in its own root.
+// Interpreters implements [deliver.Resolver]: each file is checked in its own root.
 func (n *NamedInstalls) Interpreters() []string { return nil }
 
-// All implements what [controller.Upgrader.Survey] needs.
+// All are the installs that were checked.
 func (n *NamedInstalls) All() []selector.Install {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]selector.Install{}, n.all...)
 }
 
-// Of implements what [controller.Upgrader.Survey] needs.
+// Of implements [deliver.Resolver].
 func (n *NamedInstalls) Of(p selector.Process) selector.Install {
 	if p.Path == "" {
 		return selector.Install{State: selector.StateUnready, Image: p.Target.Image, Detail: "cannot be told from outside"}
 	}
-	at := controller.Place{View: p.View, Path: p.Path, Owner: p.Credentials.Owner}
+	at := registry.Key{View: p.View, Path: p.Path, Owner: p.Credentials.Owner}
 	n.mu.Lock()
 	check := n.checks[at]
 	if check == nil {
@@ -55,7 +55,7 @@ func (n *NamedInstalls) Of(p selector.Process) selector.Install {
 	return check()
 }
 
-// Since implements what [controller.Upgrader.Survey] needs: a single round has no earlier report.
+// Since implements [deliver.Resolver]: a single round has no earlier report.
 func (n *NamedInstalls) Since(selector.Process) time.Time { return time.Time{} }
 
 // check reaches the file with the rights of the process.

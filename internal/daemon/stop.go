@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
@@ -48,10 +48,10 @@ func (s *service) untilStopped(stop context.Context, result *outdated) func(cont
 		}
 		ctx, cancel := context.WithTimeout(ctx, stopQueryTimeout)
 		defer cancel()
-		status, err := s.Status(ctx)
+		status, err := s.controller.Status(ctx)
 		if err == nil {
-			var servers []controller.ServerStatus
-			servers, err = s.Servers(ctx)
+			var servers []api.ServerStatus
+			servers, err = s.controller.Servers(ctx)
 			*result = outdatedOf(status, servers)
 		}
 		if err != nil {
@@ -63,7 +63,7 @@ func (s *service) untilStopped(stop context.Context, result *outdated) func(cont
 
 // outdatedOf sorts the outdated servers by what is to be done for them. A server that cannot exec the file is left out: its
 // trigger must not fire.
-func outdatedOf(status controller.Status, servers []controller.ServerStatus) (result outdated) {
+func outdatedOf(status api.Status, servers []api.ServerStatus) (result outdated) {
 	type install struct {
 		uid             uint32
 		container, path string
@@ -87,7 +87,7 @@ func outdatedOf(status controller.Status, servers []controller.ServerStatus) (re
 }
 
 // isHalted reports whether a server is not signalled any more because others died.
-func isHalted(status controller.Status, m *rollout.Member) bool {
+func isHalted(status api.Status, m *rollout.Member) bool {
 	return slices.ContainsFunc(status.Rollouts, func(r rollout.Report) bool {
 		return r.Number == m.Rollout && (r.Phase == rollout.PhaseHalted || slices.ContainsFunc(r.Halts, func(h rollout.Halt) bool { return h.UID == m.UID }))
 	})

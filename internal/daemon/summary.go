@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -31,7 +31,7 @@ func Outcomes(r rollout.Report) string {
 const noServers = "no servers"
 
 // Verdicts counts the verdicts of a report in one line.
-func Verdicts(r controller.Report) string {
+func Verdicts(r api.Report) string {
 	counts := make(map[selector.Verdict]int)
 	for _, s := range r.Servers {
 		counts[s.Verdict]++

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 )
 
@@ -29,7 +30,7 @@ const statusEvery = 30 * time.Second
 
 // watchdog notifies the service manager of the service's status, and that it is alive: it queries the main loop, so that
 // one that is stuck is restarted. It ends with ctx. Without a manager it never wakes up.
-func watchdog(ctx context.Context, log *slog.Logger, service *controller.Service) error {
+func watchdog(ctx context.Context, log *slog.Logger, service *controller.Controller) error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		<-ctx.Done()
 		return nil
@@ -65,7 +66,7 @@ func watchdog(ctx context.Context, log *slog.Logger, service *controller.Service
 }
 
 // statusLine is the service in one line.
-func statusLine(s controller.Status) string {
+func statusLine(s api.Status) string {
 	all := Merged(s.Rollouts)
 	return fmt.Sprintf("%s: %s; installs: %d; source: %s", all.Phase, Outcomes(all), len(s.Installs), s.Source)
 }

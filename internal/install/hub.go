@@ -71,7 +71,7 @@ func (h *Hub) Watch(path RootedPath, report func(selector.Install)) *Watcher {
 func (h *Hub) newWatcher(path RootedPath, report func(selector.Install)) *Watcher {
 	w := &Watcher{
 		hub: h, path: path.absolute(), settle: h.settle, intervals: h.intervals, report: report,
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), root: -1,
+		wake: make(chan struct{}, 1), prompts: make(chan *pendingCheck), stop: make(chan struct{}), root: -1,
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

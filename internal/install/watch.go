@@ -25,7 +25,9 @@ type Watcher struct {
 	budget    *userBudget
 	report    func(selector.Install)
 	wake      chan struct{}
-	stop      chan struct{}
+	// prompts are requests of ReportNow.
+	prompts chan *pendingCheck
+	stop    chan struct{}
 	// watchLost is true if the kernel has removed a watch. polled is true if it has refused one; only the goroutine writes it.
 	watchLost, polled atomic.Bool
 	// blockedSince is when a check began to wait for its turn or a file system, as time since the start of the hub; 0: not at all.
@@ -100,6 +102,8 @@ func (w *Watcher) run() {
 			return
 		case <-w.wake:
 			act = w.handleEvents
+		case p := <-w.prompts:
+			act = func(time.Time) { w.answer(p) }
 		case <-timer.C:
 		}
 		if !w.withRoot(act) || !w.coalesce() {

@@ -9,41 +9,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // statusTimeout bounds how long a scrape waits for the service, which answers between two steps.
 const statusTimeout = time.Second
-
-// Tracker is what the tracker counts since it was opened, but for Entries and Capacity.
-type Tracker struct {
-	// Entries are the processes in its map, and Capacity is how many fit.
-	Entries, Capacity uint32
-	// Outside are the candidates of the last list that did not fit.
-	Outside uint32
-	// LostMapFull counts processes that did not fit, LostRingFull changes that were not told, Missed
-	// runs of the programs that the kernel left out.
-	LostMapFull, LostRingFull, Missed uint64
-	// UnreadableArgs counts processes that were taken in because their arguments could not be read.
-	UnreadableArgs uint64
-	// Resyncs counts scans.
-	Resyncs uint64
-	// AuditMissing and AuditExtra count what audits put right.
-	AuditMissing, AuditExtra uint64
-}
-
-// Watching is how the installs are watched.
-type Watching struct {
-	// Places is how many are, Watches the directories and files that the kernel watches for that, and
-	// Polled those places that it does not watch wholly.
-	Places, Watches, Polled int
-	// Stuck are look-ups in file systems that do not answer.
-	Stuck int
-	// Refused counts watches that the kernel refused, and Overflows how often it lost events.
-	Refused, Overflows uint64
-}
 
 // Gate is what the gate refused since the start.
 type Gate struct {
@@ -54,21 +26,21 @@ type Gate struct {
 
 type (
 	readGate     = func() (Gate, error)
-	readWatching = func() Watching
-	readTracker  = func() (Tracker, error)
-	readStatus   = func(context.Context) (controller.Status, error)
+	readWatching = func() api.Watching
+	readTracker  = func() (api.Tracker, error)
+	readStatus   = func(context.Context) (api.Status, error)
 )
 
 // SetSource says where the candidates come from. Until then every mode is 0.
-func (m *Metrics) SetSource(source controller.Source) { m.current.source.Store(&source) }
+func (m *Metrics) SetSource(source api.Source) { m.current.source.Store(&source) }
 
 // FollowTracker has read called at each scrape, by any goroutine. Without, or with nil, the metrics of
 // the tracker are absent.
-func (m *Metrics) FollowTracker(read func() (Tracker, error)) { m.current.tracker.Store(&read) }
+func (m *Metrics) FollowTracker(read func() (api.Tracker, error)) { m.current.tracker.Store(&read) }
 
 // FollowWatching has read called at each scrape, by any goroutine. Without, or with nil, the metrics of
 // the watches are absent.
-func (m *Metrics) FollowWatching(read func() Watching) { m.current.watching.Store(&read) }
+func (m *Metrics) FollowWatching(read func() api.Watching) { m.current.watching.Store(&read) }
 
 // FollowGate has read called at each scrape, by any goroutine. Without, or with nil, the metrics of the gate are
 // absent.
@@ -76,14 +48,14 @@ func (m *Metrics) FollowGate(read func() (Gate, error)) { m.current.gate.Store(&
 
 // FollowStatus has read called at each scrape, by any goroutine, for the servers by verdict and the
 // rollout. Its context ends after a second. Without, or with nil, these are absent.
-func (m *Metrics) FollowStatus(read func(context.Context) (controller.Status, error)) {
+func (m *Metrics) FollowStatus(read func(context.Context) (api.Status, error)) {
 	m.current.status.Store(&read)
 }
 
 // current collects what is asked for at each scrape. It has no lock: whoever answers may at the same
 // time be telling the observer something.
 type current struct {
-	source  atomic.Pointer[controller.Source]
+	source  atomic.Pointer[api.Source]
 	tracker atomic.Pointer[readTracker]
 	status  atomic.Pointer[readStatus]
 
@@ -148,11 +120,11 @@ func (c *current) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *current) Collect(to chan<- prometheus.Metric) {
-	var source controller.Source
+	var source api.Source
 	if known := c.source.Load(); known != nil {
 		source = *known
 	}
-	oneOf(to, c.mode, source, controller.SourceBPF, controller.SourceProc)
+	oneOf(to, c.mode, source, api.SourceBPF, api.SourceProc)
 	if read := c.tracker.Load(); read != nil && *read != nil {
 		c.collectTracker(to, *read)
 	}
@@ -201,7 +173,7 @@ func (c *current) collectGate(to chan<- prometheus.Metric, read readGate) {
 	count(to, c.gateMissed, g.Missed)
 }
 
-func (c *current) collectWatching(to chan<- prometheus.Metric, w Watching) {
+func (c *current) collectWatching(to chan<- prometheus.Metric, w api.Watching) {
 	gauge(to, c.watched, float64(w.Places))
 	gauge(to, c.inotify, float64(w.Watches))
 	gauge(to, c.polled, float64(w.Polled))

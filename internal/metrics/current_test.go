@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -20,15 +20,15 @@ import (
 
 func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	m := metrics.New("", "")
-	status := controller.Status{
+	status := api.Status{
 		Verdicts: map[selector.Verdict]int{selector.Outdated: 3, selector.UpToDate: 2},
-		Installs: []controller.InstallStatus{{Install: ready}, {Install: ready}, {}},
+		Installs: []api.InstallStatus{{Install: ready}, {Install: ready}, {}},
 		Rollouts: []rollout.Report{
 			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1}},
 			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1}},
 		},
 	}
-	m.FollowStatus(func(context.Context) (controller.Status, error) { return status, nil })
+	m.FollowStatus(func(context.Context) (api.Status, error) { return status, nil })
 	want := make(map[string]string)
 	for _, v := range selector.Verdicts() {
 		want[fmt.Sprintf("servers{verdict=%q}", v)] = "0"
@@ -49,7 +49,7 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	})
 	requireValues(t, scrape(t, m), want)
 
-	status = controller.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseComplete}}}
+	status = api.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseComplete}}}
 	requireValues(t, scrape(t, m), map[string]string{
 		`servers{verdict="outdated"}`:      "0",
 		`rollouts{phase="canary"}`:         "0",
@@ -60,8 +60,8 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 
 func TestWatchingIsShown(t *testing.T) {
 	m := metrics.New("", "")
-	m.FollowWatching(func() metrics.Watching {
-		return metrics.Watching{Places: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
+	m.FollowWatching(func() api.Watching {
+		return api.Watching{Places: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
 	})
 	requireValues(t, scrape(t, m), map[string]string{
 		"watched_installs": "1", "inotify_watches": "2", "polled_installs": "3", "stuck_lookups": "4",
@@ -74,7 +74,7 @@ func TestTrackerIsShownWhileThereIsOne(t *testing.T) {
 	requireAbsent(t, scrape(t, m), trackerNames...)
 	requireValues(t, scrape(t, m), map[string]string{`tracker_mode{mode="bpf"}`: "0", `tracker_mode{mode="proc"}`: "0"})
 
-	m.SetSource(controller.SourceBPF)
+	m.SetSource(api.SourceBPF)
 	m.FollowTracker(tracker)
 	requireValues(t, scrape(t, m), map[string]string{
 		`tracker_mode{mode="bpf"}`:                "1",
@@ -91,7 +91,7 @@ func TestTrackerIsShownWhileThereIsOne(t *testing.T) {
 		`audit_differences_total{kind="extra"}`:   "9",
 	})
 
-	m.SetSource(controller.SourceProc)
+	m.SetSource(api.SourceProc)
 	m.FollowTracker(nil)
 	requireAbsent(t, scrape(t, m), trackerNames...)
 	requireValues(t, scrape(t, m), map[string]string{
@@ -106,8 +106,8 @@ var trackerNames = []string{
 	"resyncs_total", "audit_differences_total",
 }
 
-func tracker() (metrics.Tracker, error) {
-	return metrics.Tracker{
+func tracker() (api.Tracker, error) {
+	return api.Tracker{
 		Entries: 1, Capacity: 2, LostMapFull: 3, LostRingFull: 4, Missed: 5,
 		UnreadableArgs: 6, Resyncs: 7, AuditMissing: 8, AuditExtra: 9,
 	}, nil
@@ -118,10 +118,10 @@ func tracker() (metrics.Tracker, error) {
 func TestScrapeDoesWithoutWhatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := metrics.New("", "")
-		m.FollowTracker(func() (metrics.Tracker, error) { return metrics.Tracker{}, errOther })
-		m.FollowStatus(func(ctx context.Context) (controller.Status, error) {
+		m.FollowTracker(func() (api.Tracker, error) { return api.Tracker{}, errOther })
+		m.FollowStatus(func(ctx context.Context) (api.Status, error) {
 			<-ctx.Done()
-			return controller.Status{}, ctx.Err()
+			return api.Status{}, ctx.Err()
 		})
 		m.Trouble(errOther)
 		before := time.Now()
@@ -141,22 +141,22 @@ func TestScrapeDoesWithoutWhatFails(t *testing.T) {
 // TestServiceIsNotHeldUpByAScrape: the service tells the observer something before it answers.
 func TestServiceIsNotHeldUpByAScrape(t *testing.T) {
 	m := metrics.New("", "")
-	requests := make(chan chan controller.Status)
-	m.FollowStatus(func(ctx context.Context) (controller.Status, error) {
-		answer := make(chan controller.Status)
+	requests := make(chan chan api.Status)
+	m.FollowStatus(func(ctx context.Context) (api.Status, error) {
+		answer := make(chan api.Status)
 		select {
 		case requests <- answer:
 			return <-answer, nil
 		case <-ctx.Done():
-			return controller.Status{}, ctx.Err()
+			return api.Status{}, ctx.Err()
 		}
 	})
 	go func() {
 		for answer := range requests {
 			serve(m)
-			m.SetSource(controller.SourceProc)
+			m.SetSource(api.SourceProc)
 			m.FollowTracker(tracker)
-			answer <- controller.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseRolling}}}
+			answer <- api.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseRolling}}}
 		}
 	}()
 	var scrapes sync.WaitGroup

@@ -15,14 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 const namespace = "ebpf_upgrader"
 
-// Metrics counts what it is told as an [controller.Observer], and asks for the rest at each scrape. It is
+// Metrics counts what it is told as an observer of the controller, and asks for the rest at each scrape. It is
 // safe for concurrent use. No method waits for a scrape, so the service never does.
 type Metrics struct {
 	registry *prometheus.Registry
@@ -35,8 +35,6 @@ type Metrics struct {
 	// number is that of the latest rollout that was counted.
 	number atomic.Uint64
 }
-
-var _ controller.Observer = (*Metrics)(nil)
 
 // New returns metrics in a registry of their own, with those of the Go runtime and of this process.
 func New(version, revision string) *Metrics {
@@ -100,7 +98,7 @@ func (m *Metrics) showZeros() {
 	for _, kind := range selector.EventKinds() {
 		m.events.WithLabelValues(kind.String())
 	}
-	for _, reason := range controller.Reasons() {
+	for _, reason := range api.Reasons() {
 		m.rounds.WithLabelValues(string(reason))
 	}
 	for _, reason := range []string{notPermitted, askedByOther, otherReason} {
@@ -127,9 +125,9 @@ func (m *Metrics) Event(kind selector.EventKind) { m.events.WithLabelValues(kind
 func (m *Metrics) Scanned(took time.Duration) { m.scanTook.Observe(took.Seconds()) }
 
 // Round is told of by the service.
-func (m *Metrics) Round(reason controller.Reason, report controller.Report, took time.Duration) {
+func (m *Metrics) Round(reason api.Reason, report api.Report, took time.Duration) {
 	m.rounds.WithLabelValues(string(reason)).Inc()
-	if took > 0 { // else nobody was looked at
+	if took > 0 { // else no process was inspected
 		m.roundTook.Observe(took.Seconds())
 	}
 }
@@ -175,7 +173,7 @@ func (m *Metrics) Refused(_ rollout.Member, err error) {
 	switch {
 	case errors.Is(err, syscall.EPERM):
 		reason = notPermitted
-	case errors.Is(err, controller.ErrAskedByOther):
+	case errors.Is(err, selector.ErrSignalledByOther):
 		reason = askedByOther
 	}
 	m.refused.WithLabelValues(reason).Inc()

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/internal/rollout"
@@ -36,7 +37,7 @@ func TestServiceIsCounted(t *testing.T) {
 		`rounds_total{reason="install"}`: "2",
 		`rounds_total{reason="scan"}`:    "1",
 		`rounds_total{reason="trigger"}`: "0",
-		`round_duration_seconds_count`:   "2", // one was over nobody
+		`round_duration_seconds_count`:   "2", // one was over no process
 		`round_duration_seconds_sum`:     "0.75",
 		`scan_duration_seconds_count`:    "1",
 		`scan_duration_seconds_sum`:      "0.125",
@@ -71,12 +72,12 @@ func TestServiceIsCounted(t *testing.T) {
 // serve tells m what a service would, in part what must not count.
 func serve(m *metrics.Metrics) {
 	var observer controller.Observer = m
-	observer.Round(controller.ReasonInstall, controller.Report{}, 0)
+	observer.Round(api.ReasonInstall, api.Report{}, 0)
 	observer.Rollout(rollout.Report{Phase: rollout.PhaseIdle})
 	first := rollout.Report{Number: 4, Phase: rollout.PhaseCanary}
 	observer.Rollout(first)
-	observer.Round(controller.ReasonInstall, controller.Report{}, 250*time.Millisecond)
-	observer.Round(controller.ReasonScan, controller.Report{}, 500*time.Millisecond)
+	observer.Round(api.ReasonInstall, api.Report{}, 250*time.Millisecond)
+	observer.Round(api.ReasonScan, api.Report{}, 500*time.Millisecond)
 	m.Scanned(125 * time.Millisecond)
 
 	asked := rollout.Member{PID: 7, SignalledAt: start, Since: start}
@@ -96,7 +97,7 @@ func serve(m *metrics.Metrics) {
 
 	observer.Refused(asked, unix.EPERM)
 	observer.Refused(asked, fmt.Errorf("send: %w", unix.EPERM))
-	observer.Refused(byOther, controller.ErrAskedByOther)
+	observer.Refused(byOther, selector.ErrSignalledByOther)
 	observer.Refused(asked, errOther)
 	observer.Trouble(errOther)
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/metrics"
 )
 
@@ -52,11 +52,11 @@ func everything(t *testing.T) (lines []string) {
 	t.Helper()
 	m := metrics.New("1.2.3", "abc")
 	serve(m)
-	m.SetSource(controller.SourceBPF)
+	m.SetSource(api.SourceBPF)
 	m.FollowTracker(tracker)
-	m.FollowWatching(func() metrics.Watching { return metrics.Watching{} })
+	m.FollowWatching(func() api.Watching { return api.Watching{} })
 	m.FollowGate(func() (metrics.Gate, error) { return metrics.Gate{}, nil })
-	m.FollowStatus(func(context.Context) (controller.Status, error) { return controller.Status{}, nil })
+	m.FollowStatus(func(context.Context) (api.Status, error) { return api.Status{}, nil })
 	names := make(map[string]bool)
 	for text := bufio.NewScanner(strings.NewReader(scrape(t, m))); text.Scan(); {
 		if strings.Contains(text.Text(), "ebpf_upgrader_") {

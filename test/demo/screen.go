@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/term"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
-	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -49,9 +49,9 @@ func newScreen(out *os.File, fleets []*testfleet.Fleet, call string) *screen {
 	return s
 }
 
-func (s *screen) intro(path string, source controller.Source) {
+func (s *screen) intro(path string, source api.Source) {
 	by := "a scan of /proc"
-	if source == controller.SourceBPF {
+	if source == api.SourceBPF {
 		by = "eBPF"
 	}
 	fmt.Fprintf(s.out, "%d servers run %s and are armed; the service finds them through %s.\n", len(s.servers), path, by)

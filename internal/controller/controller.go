@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/budget"
+	"ebpf-upgrader/internal/deliver"
+	"ebpf-upgrader/internal/registry"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/schedule"
+	"ebpf-upgrader/selector"
+)
+
+// Controller inspects servers when an install changes, when they start, and when the schedule has them due. It signals one
+// after the other as their rollouts let it, and follows what becomes of them. Its state belongs to the goroutine of Run; the
+// other methods ask that goroutine, and are safe for concurrent use.
+type Controller struct {
+	*parts
+	requests chan func(context.Context)
+	// stopped is closed when Run ends.
+	stopped chan struct{}
+	// steering orders the requests of operators to pause and to resume, with what is kept of them.
+	steering sync.Mutex
+}
+
+// parts are what the controller is made of. They belong to the goroutine of Run.
+type parts struct {
+	cfg     Config
+	deliver deliver.Config
+	inbox   *inbox
+
+	timers      *timers
+	registry    *registry.Registry
+	exits       *exitWatch
+	planner     *planner
+	rollouts    *rollouts
+	inspections *inspections
+	reconciler  *reconciler
+	surveys     *surveys
+	deliveries  *deliveries
+}
+
+// reconciler takes events, inspections and installs, and hands them to the registry and the rollouts.
+type reconciler struct{ *parts }
+
+// The bounds of the work that is done for a user. An inspection takes some 50 us as a rule, and 0.3 s at most.
+var (
+	inspectLimit = budget.Limit{Factor: 10, Burst: 500 * time.Millisecond, Free: 200 * time.Microsecond}
+	fileLimit    = budget.Limit{Factor: 10, Burst: 250 * time.Millisecond, Free: 10 * time.Millisecond}
+)
+
+// New returns a Controller that has yet to Run.
+func New(cfg Config) *Controller {
+	cfg.ForgetAfter = cmp.Or(cfg.ForgetAfter, DefaultForgetAfter)
+	cfg.MaxInstallsPerUser = cmp.Or(cfg.MaxInstallsPerUser, DefaultMaxInstallsPerUser)
+	c := &Controller{
+		parts:    &parts{cfg: cfg, deliver: cfg.Deliverer.Config(), inbox: newInbox(), exits: newExitWatch(cfg.Events == nil)},
+		requests: make(chan func(context.Context)), stopped: make(chan struct{}),
+	}
+	c.reconciler = &reconciler{c.parts}
+	c.surveys = &surveys{
+		parts: c.parts, byInstall: make(map[*registry.Install]*survey), pendingTriggers: make(map[uint64]*trigger),
+		lossThrottle: schedule.Throttle{Factor: resyncFactor, Min: minLossPause}, scanThrottle: schedule.Throttle{Factor: resyncFactor},
+	}
+	c.timers = schedule.NewQueue[task](schedule.Backoff{
+		First: firstInspection, Max: slowestInspection, Patience: cfg.Limits.ConfirmTimeout,
+	})
+	c.registry = registry.New(registry.Config{
+		Paths: cfg.Paths, MaxProcesses: cfg.MaxPerUser, MaxInstalls: cfg.MaxInstallsPerUser, ForgetAfter: cfg.ForgetAfter,
+	}, time.Now())
+	c.planner = &planner{timers: c.timers, limits: cfg.Limits, exits: c.exits, quiet: cfg.Quiet}
+	held, deferred := &holds{byUser: make(map[uint32]int)}, &holds{byUser: make(map[uint32]int)}
+	c.rollouts = &rollouts{
+		cfg:      rollout.Config{Limits: cfg.Limits, Signal: c.deliver.Signal, SeesExec: cfg.Events != nil, Self: c.deliver.Self},
+		registry: c.registry, traits: make(traits), holds: held, deferred: deferred, planner: c.planner, observer: cfg.Observer,
+		persist: &persister{journal: cfg.Journal, trouble: cfg.Observer.Trouble, timers: c.timers},
+		byImage: make(map[selector.Image]*attached), at: make(map[*registry.Install]*attached),
+		early: make(map[*registry.Install][]rollout.Death), touched: make(map[*attached]bool), paused: cfg.Paused,
+	}
+	held.released, deferred.released = c.rollouts.touchAll, c.rollouts.touchAll
+	cores := runtime.GOMAXPROCS(0)
+	c.inspections = &inspections{
+		deliverer: cfg.Deliverer, registry: c.registry, holds: held, deferred: deferred, inbox: c.inbox,
+		readers: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: cores, Limit: inspectLimit}),
+		owners:  budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1}),
+		pending: make(map[selector.PID]*inspection), admitted: make(map[uint32]int), read: c.reconciler.read, owned: c.reconciler.owned,
+	}
+	c.deliveries = &deliveries{
+		parts:   c.parts,
+		checks:  budget.NewQueue(budget.QueueConfig{Workers: 2 * cores, PerUser: 2, Limit: fileLimit}),
+		senders: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: 1, Limit: fileLimit}),
+		flights: make(map[selector.PID]*flight), byUser: make(map[uint32]*flight), turns: turns{last: make(map[uint32]uint64)},
+	}
+	return c
+}
+
+// ErrEnded means that an input of the controller came to its end while it ran.
+var ErrEnded = errors.New("input ended")
+
+// Run serves until ctx ends, and then returns nil after the deliveries that are under way. It fails with [ErrEnded] when the
+// installs or the events end by themselves.
+func (c *Controller) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer close(c.stopped)
+	defer c.stop(ctx, cancel)
+	c.start(ctx)
+	for {
+		c.answer(ctx)
+		timer := time.NewTimer(c.untilDue(c.deliveries.deliverDue(time.Now())))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case u, isOpen := <-c.cfg.Installs.Updates():
+			if !isOpen {
+				return ended(ctx)
+			}
+			c.reconciler.updated(ctx, u)
+		case e, isOpen := <-c.cfg.Events:
+			if !isOpen {
+				return ended(ctx)
+			}
+			c.reconciler.handle(ctx, e)
+		case e := <-c.exits.exits:
+			c.reconciler.handle(ctx, e)
+		case request := <-c.requests:
+			request(ctx)
+		case <-c.inbox.ready:
+			c.takeResults(ctx)
+		case <-timer.C:
+			c.runDue(ctx)
+		}
+		timer.Stop()
+		c.rollouts.tell()
+	}
+}
+
+// ended tells the end of an input from the end of everything.
+func ended(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return ErrEnded
+	}
+	return nil
+}
+
+// start takes up what an earlier process left, and begins to watch. Where the servers name the installs, a resync finds them.
+func (c *Controller) start(ctx context.Context) {
+	now := time.Now()
+	for _, i := range c.registry.Fixed() {
+		c.cfg.Installs.Watch(i.Key)
+	}
+	c.restore(ctx)
+	// A server that forks while the source is seeded may leave a child that is in neither the seed nor the events. It counts
+	// as a server once it has stayed for ForkAge, and is found then.
+	c.timers.Set(task{kind: taskAudit}, now.Add(selector.ForkAge))
+	if c.cfg.ScanEvery > 0 {
+		c.timers.Set(task{kind: taskScan}, now.Add(c.cfg.ScanEvery))
+	}
+	if c.registry.Learns() {
+		c.surveys.resync(ctx, resyncRequest{reason: api.ReasonInstall, holds: true})
+	}
+}
+
+// stop waits for the workers, and takes the outcome of their deliveries.
+func (c *Controller) stop(ctx context.Context, cancel context.CancelFunc) {
+	cancel()
+	c.deliveries.close()
+	c.inspections.close()
+	c.surveys.lister.Wait()
+	c.takeResults(ctx)
+	c.rollouts.tell()
+}
+
+// answer lets one request go before everything else, so that it waits for one step at most. It is one only: requests without
+// a pause must not keep the controller from its work.
+func (c *Controller) answer(ctx context.Context) {
+	select {
+	case request := <-c.requests:
+		request(ctx)
+		c.rollouts.tell()
+	default:
+	}
+}
+
+func (c *Controller) takeResults(ctx context.Context) {
+	for _, apply := range c.inbox.take() {
+		apply(ctx)
+	}
+}
+
+// idleFor is as good as for ever.
+const idleFor = 24 * time.Hour
+
+// untilDue is the time until something is due, be it the wake-up of pending members.
+func (c *Controller) untilDue(wake time.Time) time.Duration {
+	next := c.timers.Next()
+	if next.IsZero() || !wake.IsZero() && wake.Before(next) {
+		next = wake
+	}
+	if next.IsZero() {
+		return idleFor
+	}
+	return time.Until(next)
+}
+
+// runDue does what the schedule has for now.
+func (c *Controller) runDue(ctx context.Context) {
+	now := time.Now()
+	var pids []selector.PID
+	for _, t := range c.timers.PopDue(now) {
+		switch t.kind {
+		case taskInspect:
+			pids = append(pids, t.pid)
+		case taskRecheck, taskForget:
+			if i := c.registry.Install(t.key); i != nil && t.kind == taskForget {
+				c.reconciler.forgetUnnamed(i, now)
+			} else if i != nil {
+				c.surveys.inspectMembers(ctx, i, api.ReasonRetry, now)
+			}
+		case taskTrigger:
+			c.surveys.beginTrigger(ctx, c.surveys.pendingTriggers[t.number])
+		case taskOrphans:
+			c.rollouts.dropOrphans()
+		case taskFlush:
+			c.rollouts.persist.flush(now)
+		default:
+			c.surveys.runResync(ctx, t.kind, now)
+		}
+	}
+	c.surveys.inspectDue(ctx, pids, now)
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"ebpf-upgrader/internal/budget"
+	"ebpf-upgrader/internal/deliver"
+	"ebpf-upgrader/internal/registry"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// flight is a delivery that is under way.
+type flight struct {
+	m       *rollout.Member
+	rollout *attached
+	install *registry.Install
+	// events are those of the server meanwhile, update is the latest of the install.
+	events []selector.Event
+	update *InstallUpdate
+	// isParked says that the server was read meanwhile, which counts for nothing.
+	isParked bool
+}
+
+// deliveries are those that are under way: one at a time for a user.
+type deliveries struct {
+	*parts
+	// checks inspects files and senders deliver. Files of a user that are slow hold up the user's deliveries only.
+	checks, senders *budget.Queue
+	flights         map[selector.PID]*flight
+	byUser          map[uint32]*flight
+	turns           turns
+}
+
+func (d *deliveries) isUnderWay(pid selector.PID) bool { return d.flights[pid] != nil }
+
+// park notes that a server was read while its delivery is under way: it is read again afterwards.
+func (d *deliveries) park(pid selector.PID) { d.flights[pid].isParked = true }
+
+// keep keeps an event of a server until its delivery has ended. It reports false if none is under way.
+func (d *deliveries) keep(e selector.Event) bool {
+	f := d.flights[e.PID]
+	if f == nil {
+		return false
+	}
+	f.events = append(f.events, e)
+	return true
+}
+
+// keepUpdate does so for an install.
+func (d *deliveries) keepUpdate(i *registry.Install, u InstallUpdate) bool {
+	for _, f := range d.byUser {
+		if f.install == i {
+			f.update = &u
+			return true
+		}
+	}
+	return false
+}
+
+func (d *deliveries) close() {
+	d.checks.Close()
+	d.senders.Close()
+}
+
+// checkEvery bounds how old the check may be that the file is still ready. A wave of deliveries thus costs a few checks
+// instead of one each.
+const checkEvery = 10 * time.Millisecond
+
+// launch gives a delivery to a worker. The intent is written first. It reports false if that was not possible.
+func (d *deliveries) launch(m *rollout.Member) bool {
+	now, p, r := time.Now(), d.registry.Process(m.PID), d.rollouts.of(m.PID)
+	d.turns.take(m)
+	if err := d.rollouts.persist.intent(m, now); err != nil {
+		d.cfg.Observer.Refused(*m, err)
+		return false
+	}
+	f := &flight{m: m, rollout: r, install: p.Install}
+	d.flights[m.PID], d.byUser[m.UID] = f, f
+	r.Sending(m)
+	job := delivery{parts: d.parts, planned: m.Identity(), expected: d.registry.Expect(p.Install)}
+	if now.Sub(p.Install.CheckedAt) >= checkEvery {
+		file := p.Install.File
+		job.key, job.file = p.Install.Key, &file
+	}
+	for _, pid := range r.UnprovenCanaries(m) {
+		job.unproven = append(job.unproven, r.Member(pid).Identity())
+	}
+	d.senders.Submit(m.UID, func() {
+		done := job.run()
+		d.inbox.put(func(ctx context.Context) { d.delivered(ctx, f, done) })
+	})
+	return true
+}
+
+// delivery is the work of one delivery. It is not changed while a worker has it.
+type delivery struct {
+	*parts
+	planned  selector.Identity
+	expected registry.Expected
+	// file is what is to be still installed at key; nil: that was checked a moment ago.
+	key  registry.Key
+	file *selector.Install
+	// unproven are the canaries that the member goes in place of: one may have died, and its event be lost.
+	unproven []selector.Identity
+}
+
+// outcome is what became of a delivery.
+type outcome struct {
+	deliver.Delivery
+	// isUnready says that another file is installed, or none, and checkedAt when the file was found to be still there.
+	isUnready bool
+	checkedAt time.Time
+	// gone is a canary that is gone, and isReplaced says that another process has its PID; 0: none.
+	gone       selector.PID
+	isReplaced bool
+}
+
+func (d *delivery) run() (o outcome) {
+	if d.file != nil {
+		now := d.cfg.Installs.Check(d.key)
+		if now.State != d.file.State || now.Image != d.file.Image {
+			return outcome{isUnready: true}
+		}
+		o.checkedAt = time.Now()
+	}
+	for _, id := range d.unproven {
+		found, _, err := d.deliver.Inspector.User(id.PID)
+		if isGone := errors.Is(err, selector.ErrGone); isGone || err == nil && found != id {
+			o.gone, o.isReplaced = id.PID, !isGone
+			return o
+		}
+	}
+	o.Delivery = d.cfg.Deliverer.Deliver(d.planned, d.expected)
+	return o
+}
+
+// delivered takes the outcome of a delivery, and then what has happened meanwhile.
+func (d *deliveries) delivered(ctx context.Context, f *flight, o outcome) {
+	now, m, r := time.Now(), f.m, f.rollout
+	delete(d.flights, m.PID)
+	delete(d.byUser, m.UID)
+	r.EndSending(m)
+	d.rollouts.touch(r)
+	if !o.checkedAt.IsZero() {
+		f.install.CheckedAt = o.checkedAt
+	}
+	switch {
+	case o.isUnready:
+		d.reconciler.recheck(f.install, now)
+	case o.gone != 0:
+		d.canaryGone(&o, now)
+	default:
+		d.applyDelivery(ctx, f, &o.Delivery, now)
+	}
+	if m.State == rollout.Pending && r.Member(m.PID) == m {
+		_ = d.rollouts.persist.member(m) // the intent is void
+	}
+	if f.isParked {
+		d.inspections.retry(m.PID)
+	}
+	for _, e := range f.events {
+		d.reconciler.handle(ctx, e)
+	}
+	if f.update != nil {
+		d.reconciler.updated(ctx, *f.update)
+	}
+}
+
+func (d *deliveries) applyDelivery(ctx context.Context, f *flight, got *deliver.Delivery, now time.Time) {
+	defer got.Release()
+	m, r := f.m, f.rollout
+	switch {
+	case got.Err != nil:
+		r.Refused(m, got.Err, now)
+		d.timers.Set(inspectTask(m.PID), d.retryAt(f.install, got.Err, now))
+		d.cfg.Observer.Refused(*m, got.Err)
+	case got.Process.StartTime != 0 && got.Process.Identity != m.Identity():
+		d.reconciler.observe(got.Inspection, now) // the next owner of the PID, which was not sent anything
+	case got.IsSent:
+		r.Sent(m, got.Process.Image, got.Before, now)
+		if d.exits.isNeeded {
+			d.exits.watch(ctx, m.PID, got.Target)
+			got.Target = nil
+		}
+	default:
+		d.reconciler.observe(got.Inspection, now)
+		if !got.ByOther.IsZero() && r.Member(m.PID) == m {
+			r.SentByOther(m, 0, got.ByOther, now)
+			d.cfg.Observer.Refused(*m, selector.ErrSignalledByOther)
+		}
+	}
+	d.inspections.outdate(m.PID)
+}
+
+// retryAt is when a server is inspected again that was refused the signal.
+func (d *deliveries) retryAt(i *registry.Install, err error, now time.Time) time.Time {
+	if !errors.Is(err, deliver.ErrUntracked) {
+		return now.Add(d.cfg.Limits.RetryAfter)
+	}
+	at := i.ReportedAt.Add(deliver.OthersAct)
+	if soon := now.Add(firstInspection); at.Before(soon) {
+		return soon
+	}
+	return at
+}
+
+// canaryGone takes a canary that was found gone before another went in its place.
+func (d *deliveries) canaryGone(o *outcome, now time.Time) {
+	pid := o.gone
+	if d.rollouts.member(pid) == nil || d.isUnderWay(pid) {
+		return
+	}
+	if d.reconciler.vanished(pid, now) && o.isReplaced {
+		d.registry.Process(pid).IsReplaced = true
+	}
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+
+package controller
+
+// holds counts processes that are yet to be inspected, by user.
+type holds struct {
+	byUser map[uint32]int
+	// unknown counts processes of which the user is yet to be read, and resyncs that are yet to list theirs.
+	unknown int
+	// released is called when the last process of a user was inspected.
+	released func()
+}
+
+func (h *holds) any() bool { return h.unknown > 0 || len(h.byUser) > 0 }
+
+func (h *holds) has(user uint32) bool { return h.unknown > 0 || h.byUser[user] > 0 }
+
+// count adds an inspection.
+func (h *holds) count(in *inspection) {
+	if in.isOwned {
+		h.byUser[in.user]++
+	} else {
+		h.unknown++
+	}
+}
+
+// own notes that the user of an inspection is known by now.
+func (h *holds) own(user uint32) {
+	h.byUser[user]++
+	h.removeUnknown()
+}
+
+// remove notes that a process of a user was inspected.
+func (h *holds) remove(user uint32) {
+	if h.byUser[user]--; h.byUser[user] <= 0 {
+		delete(h.byUser, user)
+		h.released()
+	}
+}
+
+func (h *holds) addUnknown() { h.unknown++ }
+
+func (h *holds) removeUnknown() {
+	if h.unknown--; h.unknown == 0 {
+		h.released()
+	}
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+
+package controller
+
+import (
+	"cmp"
+	"time"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// turns says which user had a turn last, and which rollout.
+type turns struct {
+	rollout, count uint64
+	// last is the number of the last turn of each user.
+	last map[uint32]uint64
+}
+
+func (t *turns) take(m *rollout.Member) {
+	t.rollout = m.Rollout
+	t.count++
+	t.last[m.UID] = t.count
+}
+
+// isBefore reports whether it is a's turn before b's: the user with the older last turn goes first, then the rollout with the
+// next number after the one that had the last turn.
+func (t *turns) isBefore(a, b *rollout.Member) bool {
+	users := cmp.Compare(t.last[a.UID], t.last[b.UID])
+	return cmp.Or(users, cmp.Compare(a.Rollout-t.rollout-1, b.Rollout-t.rollout-1), cmp.Compare(a.PID, b.PID)) < 0
+}
+
+// deliverDue begins all deliveries that may begin now, and says when there may be another although nothing happens; zero: not
+// at all.
+func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
+	for {
+		if d.rollouts.paused || d.surveys.isBlind || d.rollouts.persist.err != nil {
+			d.rollouts.stopWaiting()
+			return time.Time{}
+		}
+		m, at := d.nextMember(now)
+		if m == nil {
+			return at
+		}
+		if !d.launch(m) {
+			return now.Add(retryAfter)
+		}
+	}
+}
+
+// nextMember is the member that may be signalled now.
+func (d *deliveries) nextMember(now time.Time) (first *rollout.Member, wake time.Time) {
+	for _, r := range d.rollouts.byImage {
+		if !d.rollouts.maySignal(r) {
+			continue
+		}
+		ready, at := r.Next(now, func(m *rollout.Member) rollout.Permission { return d.permission(m, now) })
+		for _, m := range ready {
+			if first == nil || d.turns.isBefore(m, first) {
+				first = m
+			}
+		}
+		if wake.IsZero() || !at.IsZero() && at.Before(wake) {
+			wake = at
+		}
+	}
+	return first, wake
+}
+
+// execGrace is for how long a server is not signalled that was seen inside an exec. While an exec waits for other threads it shows
+// in /proc; once it goes on it shows as running, and a signal then would meet the new image without a handler.
+const execGrace = 2 * time.Second
+
+// permission says whether a pending member may be signalled, as far as its install and its user are concerned.
+func (d *deliveries) permission(m *rollout.Member, now time.Time) rollout.Permission {
+	p := d.registry.Process(m.PID)
+	switch {
+	case !p.Install.MaySignal(), d.rollouts.holds.has(m.UID), d.byUser[m.UID] != nil:
+		return rollout.Refuse
+	case now.Sub(p.InExecAt) < execGrace:
+		return rollout.Later
+	case d.cfg.Quiet == nil:
+		return rollout.Allow
+	}
+	switch d.cfg.Quiet.Judge(m.Identity(), m.UID) {
+	case selector.IdleYes:
+		return rollout.Allow
+	case selector.IdleNo:
+		return rollout.Busy
+	}
+	return rollout.Unsure
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"context"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/deliver"
+	"ebpf-upgrader/selector"
+)
+
+// Survey inspects candidates and plans, but signals none. Each is compared with an install or, without one, with the file that
+// it names itself.
+func (h *Host) Survey(ctx context.Context, installed *selector.Install, candidates []selector.PID) api.Report {
+	if installed != nil {
+		return h.report([]selector.Install{*installed}, h.Deliverer().Survey(ctx, deliver.One{Install: *installed}, candidates))
+	}
+	named := h.NamedInstalls()
+	round := h.Deliverer().Survey(ctx, named, candidates)
+	return h.report(named.All(), round)
+}
+
+// Round inspects candidates and signals those that are outdated. It does not wait for what they make of it.
+func (h *Host) Round(ctx context.Context, installed selector.Install, candidates []selector.PID) api.Report {
+	return h.report([]selector.Install{installed}, h.Deliverer().Round(ctx, deliver.One{Install: installed}, candidates))
+}
+
+// report is the report on a single round. installs are those that the processes were compared with.
+func (h *Host) report(installs []selector.Install, r deliver.Round) api.Report {
+	report := api.NewReport(h.Source(), h.cfg.Self, installs)
+	for _, i := range r.Inspected {
+		report.Servers = append(report.Servers, api.NewServer(i.Process, i.Decision))
+	}
+	report.Plan = append(report.Plan, r.Plan...)
+	report.Sent = append(report.Sent, r.Sent...)
+	for _, f := range r.Failed {
+		report.Failed = append(report.Failed, api.Failure{PID: f.PID, Error: f.Err.Error()})
+	}
+	return report
+}
