@@ -117,6 +117,7 @@ func TestQueue_SubmitFirst_GoesBeforeOwnWork(t *testing.T) {
 		add(q.SubmitFirst, 10)
 		add(q.SubmitFirst, 11)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if want := []int{0, 10, 11, 1, 2}; !slices.Equal(ran, want) {
 			t.Errorf("work ran in the order %v, want %v", ran, want)
 		}
