@@ -28,8 +28,8 @@ func (w *world) slowLooks(takes func(selector.Process) time.Duration) {
 
 func another(i int) selector.Image { return selector.Image{Dev: 1, Ino: uint64(1000 + i)} }
 
-// TestAUserWhoseFilesAreSlowHoldsNobodyUp: whether one is still ready is asked before each delivery.
-func TestAUserWhoseFilesAreSlowHoldsNobodyUp(t *testing.T) {
+// TestBudget_SlowFiles_DelayTheirUserOnly: whether one is still ready is asked before each delivery.
+func TestBudget_SlowFiles_DelayTheirUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.slowCheck = func(p registry.Key) (time.Duration, bool) { return 100 * time.Millisecond, p.Owner == 1 }
@@ -44,7 +44,7 @@ func TestAUserWhoseFilesAreSlowHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-func TestATriggerDoesNotWaitForTheFilesOfOneUser(t *testing.T) {
+func TestTrigger_SlowFiles_AnswersWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		for i := range 200 { // each sees another file at the path
@@ -65,8 +65,8 @@ func TestATriggerDoesNotWaitForTheFilesOfOneUser(t *testing.T) {
 	})
 }
 
-// TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp: thousands of them exec without end.
-func TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp(t *testing.T) {
+// TestBudget_SlowProcesses_DelayTheirUserOnly: thousands of them exec without end.
+func TestBudget_SlowProcesses_DelayTheirUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", newImage)
@@ -93,8 +93,8 @@ func TestAUserWhoseProcessesAreSlowToReadHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp: each is read once more before it is asked.
-func TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp(t *testing.T) {
+// TestBudget_SlowDeliveries_DelayTheirUserOnly: each is read once more before it is asked.
+func TestBudget_SlowDeliveries_DelayTheirUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.crowd(200, func(int) selector.Image { return oldImage })
@@ -118,9 +118,9 @@ func TestAUserWhoseServersAreSlowAtTheirTurnHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond: a user who means well waits for nothing that
+// TestBudget_ThousandExecs_InspectedInASecond: a user who means well waits for nothing that
 // can be felt.
-func TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond(t *testing.T) {
+func TestBudget_ThousandExecs_InspectedInASecond(t *testing.T) {
 	takesLong(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -142,8 +142,8 @@ func TestAThousandServersThatExecAtOnceAreLookedAtWithinASecond(t *testing.T) {
 	})
 }
 
-// TestLossesWithoutEndDoNotKeepTheServiceFromItsWork: somebody forks and forks.
-func TestLossesWithoutEndDoNotKeepTheServiceFromItsWork(t *testing.T) {
+// TestLosses_WithoutEnd_LeaveTimeForTheRest: somebody forks and forks.
+func TestLosses_WithoutEnd_LeaveTimeForTheRest(t *testing.T) {
 	for name, c := range map[string]struct {
 		takes time.Duration
 		most  int
@@ -186,8 +186,8 @@ func (w *world) lossRounds() (n int) {
 	return n
 }
 
-// TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses: a round that is to come stops nobody.
-func TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses(t *testing.T) {
+// TestLosses_ResyncPending_ServersAreSignalled: a round that is to come stops nobody.
+func TestLosses_ResyncPending_ServersAreSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, newImage)
@@ -206,8 +206,8 @@ func TestWhoIsDueIsAskedBetweenTwoRoundsAfterLosses(t *testing.T) {
 	})
 }
 
-// TestLooksDoNotHoldUpDeliveries of the same user: those that have exec'd already are looked at meanwhile.
-func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
+// TestBudget_Inspections_DelayNoDelivery of the same user: those that have exec'd already are looked at meanwhile.
+func TestBudget_Inspections_DelayNoDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", oldImage)
@@ -233,9 +233,9 @@ func TestLooksDoNotHoldUpDeliveries(t *testing.T) {
 	})
 }
 
-// TestALookAtEverybodyLeavesTimeForOthers: one user has processes by the thousand that answer as late as is waited
+// TestResync_SlowUser_DelaysNoOther: one user has processes by the thousand that answer as late as is waited
 // for. They are looked at all the same, in his time.
-func TestALookAtEverybodyLeavesTimeForOthers(t *testing.T) {
+func TestResync_SlowUser_DelaysNoOther(t *testing.T) {
 	takesLong(t)
 	const many = 1000
 	for name, begin := range map[string]func(t *testing.T, w *world){
@@ -304,8 +304,8 @@ func (w *world) serveQuietly(t *testing.T, scanEvery time.Duration) {
 	w.slowLooks(slow)
 }
 
-// TestWhoMustRestIsLookedAtInTheEnd: finding out whose a process is takes time as well, and is paid off.
-func TestWhoMustRestIsLookedAtInTheEnd(t *testing.T) {
+// TestBudget_ThrottledUser_IsInspectedInTheEnd: finding out whose a process is takes time as well, and is paid off.
+func TestBudget_ThrottledUser_IsInspectedInTheEnd(t *testing.T) {
 	takesLong(t)
 	synctest.Test(t, func(t *testing.T) {
 		const many = 1000

@@ -11,8 +11,8 @@ import (
 	"ebpf-upgrader/internal/rollout"
 )
 
-// TestTheDocumentHasTheStateMachine holds the table in docs/ARCHITECTURE.md against the code.
-func TestTheDocumentHasTheStateMachine(t *testing.T) {
+// TestDocument_States_AreThoseOfTheCode holds the table in docs/ARCHITECTURE.md against the code.
+func TestDocument_States_AreThoseOfTheCode(t *testing.T) {
 	t.Parallel()
 	var table strings.Builder
 	fmt.Fprintln(&table, "| from | step | to |\n|---|---|---|")

@@ -30,8 +30,8 @@ func (w *world) looksAt(pid selector.PID) (n int) {
 	return n
 }
 
-// TestWhoIsWaitedForIsLookedAtRegularly: whether he upgrades may show by nothing else.
-func TestWhoIsWaitedForIsLookedAtRegularly(t *testing.T) {
+// TestScan_ArmsLate_IsSignalled: whether he upgrades may show by nothing else.
+func TestScan_ArmsLate_IsSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := current(t, 3)
 		w.begin(4, "/a", 1)
@@ -44,8 +44,8 @@ func TestWhoIsWaitedForIsLookedAtRegularly(t *testing.T) {
 	})
 }
 
-// TestATriggerAndALossLeaveOutNobody.
-func TestATriggerAndALossLeaveOutNobody(t *testing.T) {
+// TestResync_TriggerAndLoss_InspectAll.
+func TestResync_TriggerAndLoss_InspectAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := current(t, 3)
 		if _, err := w.service.Trigger(t.Context(), "", 0); err != nil || w.looksAt(1) != 1 {
@@ -59,8 +59,8 @@ func TestATriggerAndALossLeaveOutNobody(t *testing.T) {
 	})
 }
 
-// TestALookThatWaitsForItsUserIsNotMadeGoodByARegularOne that would leave out those whom it is about.
-func TestALookThatWaitsForItsUserIsNotMadeGoodByARegularOne(t *testing.T) {
+// TestScan_InstallDuringIt_SignalsAll that would leave out those whom it is about.
+func TestScan_InstallDuringIt_SignalsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 300
 		w := current(t, many)

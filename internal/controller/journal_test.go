@@ -13,8 +13,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestABarOutlivesTheService although the rollout goes on for another user, and has come into no other phase.
-func TestABarOutlivesTheService(t *testing.T) {
+// TestRestart_HaltedUser_StaysHalted although the rollout goes on for another user, and has come into no other phase.
+func TestRestart_HaltedUser_StaysHalted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/shared"] = at("/shared", oldImage)
@@ -42,8 +42,8 @@ func TestABarOutlivesTheService(t *testing.T) {
 	})
 }
 
-// TestWhoWasNotBarredIsNotBarredByARestart: one death of his was less than it takes.
-func TestWhoWasNotBarredIsNotBarredByARestart(t *testing.T) {
+// TestRestart_UserNotHalted_StaysSo: one death of his was less than it takes.
+func TestRestart_UserNotHalted_StaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.limits.MaxFailures = 2
@@ -72,8 +72,8 @@ func TestWhoWasNotBarredIsNotBarredByARestart(t *testing.T) {
 	})
 }
 
-// TestAWitnessThatFailsIsNobodyWhoSawNothing: somebody else may have asked the server.
-func TestAWitnessThatFailsIsNobodyWhoSawNothing(t *testing.T) {
+// TestDelivery_TracerFails_IsRefused: somebody else may have asked the server.
+func TestDelivery_TracerFails_IsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -91,8 +91,8 @@ func TestAWitnessThatFailsIsNobodyWhoSawNothing(t *testing.T) {
 	})
 }
 
-// TestDelivery_ServerUnseen_WaitsForOthers: another sender may be acting on an install that was just told.
-func TestDelivery_ServerUnseen_WaitsForOthers(t *testing.T) {
+// TestDelivery_ServerUntracked_WaitsForOthers: another sender may be acting on an install that was just told.
+func TestDelivery_ServerUntracked_WaitsForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -109,8 +109,8 @@ func TestDelivery_ServerUnseen_WaitsForOthers(t *testing.T) {
 	})
 }
 
-// TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce: it exec'd the binary before, and nothing tells of that.
-func TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce(t *testing.T) {
+// TestCarried_ExecSeenByInspection_IsJudged: it exec'd the binary before, and nothing tells of that.
+func TestCarried_ExecSeenByInspection_IsJudged(t *testing.T) {
 	for name, brief := range map[string]bool{"in the scan": true, "when the event was lost": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,8 +134,8 @@ func TestACarriedServerWhoseExecALookSeesIsJudgedAtOnce(t *testing.T) {
 	}
 }
 
-// TestNothingIsCompleteWhileACarriedServerIsToBeJudged: it has exec'd, and is looked at a moment later.
-func TestNothingIsCompleteWhileACarriedServerIsToBeJudged(t *testing.T) {
+// TestCarried_YetToBeJudged_IsNotComplete: it has exec'd, and is looked at a moment later.
+func TestCarried_YetToBeJudged_IsNotComplete(t *testing.T) {
 	for name, runs := range map[string]selector.Image{"another file": newImage, "the same behind a script": oldImage} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -158,8 +158,8 @@ func TestNothingIsCompleteWhileACarriedServerIsToBeJudged(t *testing.T) {
 	}
 }
 
-// TestACarriedServerThatIsFoundCurrentIsForgotten by the journal, too.
-func TestACarriedServerThatIsFoundCurrentIsForgotten(t *testing.T) {
+// TestCarried_FoundCurrent_IsForgotten by the journal, too.
+func TestCarried_FoundCurrent_IsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)

@@ -12,8 +12,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestChildrenOfAServerTakeNoRoomOfServers: it runs git, of whose end nobody tells.
-func TestChildrenOfAServerTakeNoRoomOfServers(t *testing.T) {
+// TestLimit_Children_DoNotCount: it runs git, of whose end nobody tells.
+func TestLimit_Children_DoNotCount(t *testing.T) {
 	for name, fixed := range map[string]bool{"learned": false, "named by the operator": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -41,8 +41,8 @@ func TestChildrenOfAServerTakeNoRoomOfServers(t *testing.T) {
 	}
 }
 
-// TestTheDeadTakeNoRoomOfTheLiving: their ends were lost.
-func TestTheDeadTakeNoRoomOfTheLiving(t *testing.T) {
+// TestLimit_DeadProcesses_DoNotCount: their ends were lost.
+func TestLimit_DeadProcesses_DoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.maxPerUser = 5
@@ -64,8 +64,8 @@ func TestTheDeadTakeNoRoomOfTheLiving(t *testing.T) {
 	})
 }
 
-// TestAServerOnItsWayThroughAScriptHasNotLeft although it is no candidate meanwhile.
-func TestAServerOnItsWayThroughAScriptHasNotLeft(t *testing.T) {
+// TestExecOther_Script_IsStillAServer although it is no candidate meanwhile.
+func TestExecOther_Script_IsStillAServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.limits.Canary = 1
@@ -84,8 +84,8 @@ func TestAServerOnItsWayThroughAScriptHasNotLeft(t *testing.T) {
 	})
 }
 
-// TestAnInstallThatNobodyNamesMakesRoomForAnother before its time, where a user has as many as he may.
-func TestAnInstallThatNobodyNamesMakesRoomForAnother(t *testing.T) {
+// TestLimit_UnnamedInstall_MakesRoom before its time, where a user has as many as he may.
+func TestLimit_UnnamedInstall_MakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.maxPlaces = 2
@@ -106,8 +106,8 @@ func TestAnInstallThatNobodyNamesMakesRoomForAnother(t *testing.T) {
 	})
 }
 
-// TestOneThatEndedIsNotOverTheLimitAnyMore: there is an event for each end.
-func TestOneThatEndedIsNotOverTheLimitAnyMore(t *testing.T) {
+// TestLimit_ProcessEnded_IsNotOverIt: there is an event for each end.
+func TestLimit_ProcessEnded_IsNotOverIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.maxPerUser = 1
@@ -126,8 +126,8 @@ func TestOneThatEndedIsNotOverTheLimitAnyMore(t *testing.T) {
 	})
 }
 
-// TestSelfDoesNotWaitForThoseWhoAreNotAskedAnyMore.
-func TestSelfDoesNotWaitForThoseWhoAreNotAskedAnyMore(t *testing.T) {
+// TestSelf_OthersHalted_DoesNotWait.
+func TestSelf_OthersHalted_DoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/shared"] = at("/shared", oldImage)
@@ -153,7 +153,7 @@ func TestSelfDoesNotWaitForThoseWhoAreNotAskedAnyMore(t *testing.T) {
 
 var errFull = errors.New("no space left on device")
 
-func TestAPauseThatIsNotKeptIsSaid(t *testing.T) {
+func TestPause_NotKept_IsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)

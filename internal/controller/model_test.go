@@ -371,7 +371,7 @@ func (m *model) run() {
 	synctest.Wait()
 }
 
-func TestWhateverHappensTheRulesHold(t *testing.T) {
+func TestModel_RandomEvents_RulesHold(t *testing.T) {
 	seeds := uint64(300)
 	if testing.Short() {
 		seeds = 20

@@ -29,9 +29,9 @@ func (w *world) requireLast(t *testing.T, want, when string) {
 // quits is the end of a session.
 var quits = selector.Exit{Known: true}
 
-// TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays: /proc has no process any more from the moment on
+// TestExit_SeenBeforeItsEvent_IsWhatTheEventSays: /proc has no process any more from the moment on
 // in which it begins to exit, and a guess would halt the rollout.
-func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
+func TestExit_SeenBeforeItsEvent_IsWhatTheEventSays(t *testing.T) {
 	execs := func(w *world) {
 		w.change(func() { w.processes[7].Image = newImage })
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
@@ -64,7 +64,7 @@ func TestAnExitThatALookSeesBeforeItsEventIsWhatTheEventSays(t *testing.T) {
 	}
 }
 
-func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
+func TestExit_WithoutEvent_IsADeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -80,8 +80,8 @@ func TestAnEndThatNothingTellsOfIsADeathAfterAMoment(t *testing.T) {
 	})
 }
 
-// TestNobodyTakesThePlaceOfACanaryThatDiedUnseen: the event of its end is lost, and nobody has said so yet.
-func TestNobodyTakesThePlaceOfACanaryThatDiedUnseen(t *testing.T) {
+// TestCanary_DiedUnseen_NoOtherGoes: the event of its end is lost, and nobody has said so yet.
+func TestCanary_DiedUnseen_NoOtherGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -98,8 +98,8 @@ func TestNobodyTakesThePlaceOfACanaryThatDiedUnseen(t *testing.T) {
 	})
 }
 
-// TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays: the same without the kernel's events.
-func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
+// TestExit_SeenBeforeThePin_IsWhatThePinSays: the same without the kernel's events.
+func TestExit_SeenBeforeThePin_IsWhatThePinSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.brief = true
@@ -115,8 +115,8 @@ func TestAnExitThatALookSeesBeforeThePinIsWhatThePinSays(t *testing.T) {
 	})
 }
 
-// TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown: neither is taken for the other.
-func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
+// TestPID_UsedAgain_WaitsForTheExit: neither is taken for the other.
+func TestPID_UsedAgain_WaitsForTheExit(t *testing.T) {
 	for name, tell := range map[string]func(*world){
 		"by the event": func(w *world) { w.events <- selector.Event{Kind: selector.EventExit, PID: 7, Exit: quits} },
 		"by nothing":   func(*world) {},
@@ -145,8 +145,8 @@ func TestTheNextOwnerOfANumberIsMetWhenTheEndOfTheLastIsKnown(t *testing.T) {
 	}
 }
 
-// TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother: the service was out of descriptors for a moment.
-func TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother(t *testing.T) {
+// TestUnreadable_Process_IsNotTakenForAnother: the service was out of descriptors for a moment.
+func TestUnreadable_Process_IsNotTakenForAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"] = at("/a", oldImage)
@@ -180,8 +180,8 @@ func TestAProcessOfWhichNothingCanBeReadIsNotTakenForAnother(t *testing.T) {
 	})
 }
 
-// TestAnExecFromBeforeTheSignalIsNotTheUpgrade: its event waited behind thousands.
-func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
+// TestEvent_ExecBeforeSignal_IsNoUpgrade: its event waited behind thousands.
+func TestEvent_ExecBeforeSignal_IsNoUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -204,9 +204,9 @@ func TestAnExecFromBeforeTheSignalIsNotTheUpgrade(t *testing.T) {
 	})
 }
 
-// TestASignalFromBeforeTheInstallIsNotForIt: somebody asked for what stood there before, the server exec'd that,
+// TestEvent_SignalBeforeInstall_IsNotForIt: somebody asked for what stood there before, the server exec'd that,
 // and both events waited behind thousands.
-func TestASignalFromBeforeTheInstallIsNotForIt(t *testing.T) {
+func TestEvent_SignalBeforeInstall_IsNotForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -232,8 +232,8 @@ func TestASignalFromBeforeTheInstallIsNotForIt(t *testing.T) {
 	})
 }
 
-// TestAnOldExecIsAHintAllTheSame: the server may have exec'd again.
-func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
+// TestEvent_OldExec_IsAHint: the server may have exec'd again.
+func TestEvent_OldExec_IsAHint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -249,8 +249,8 @@ func TestAnOldExecIsAHintAllTheSame(t *testing.T) {
 	})
 }
 
-// TestAnEndFromBeforeTheStartIsThatOfAnother: the number was used again before its event was read.
-func TestAnEndFromBeforeTheStartIsThatOfAnother(t *testing.T) {
+// TestEvent_ExitBeforeStart_IsOfAnother: the number was used again before its event was read.
+func TestEvent_ExitBeforeStart_IsOfAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		before := time.Now()

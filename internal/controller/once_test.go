@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestAServiceThatCouldReadNothingWhenItStartedRemembersWhomItAsked.
-func TestAServiceThatCouldReadNothingWhenItStartedRemembersWhomItAsked(t *testing.T) {
+// TestRestart_NothingReadable_NoSecondSignal.
+func TestRestart_NothingReadable_NoSecondSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)

@@ -52,7 +52,7 @@ func (w *world) status(t *testing.T) api.Status {
 	return status
 }
 
-func TestEachServerIsUpgradedOnItsOwnInstallOnly(t *testing.T) {
+func TestInstall_EachServer_ItsOwnOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"], w.files["/b"] = at("/a", oldImage), at("/b", oldImage)
@@ -71,8 +71,8 @@ func TestEachServerIsUpgradedOnItsOwnInstallOnly(t *testing.T) {
 	})
 }
 
-// TestAPlaceInAnotherRootIsWatchedOnceItIsKnownWhoSeesIt: before, nothing could be found there.
-func TestAPlaceInAnotherRootIsWatchedOnceItIsKnownWhoSeesIt(t *testing.T) {
+// TestInstall_OtherView_WatchedOnceRetained: before, nothing could be found there.
+func TestInstall_OtherView_WatchedOnceRetained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"] = at("/a", oldImage)
@@ -86,8 +86,8 @@ func TestAPlaceInAnotherRootIsWatchedOnceItIsKnownWhoSeesIt(t *testing.T) {
 	})
 }
 
-// TestPlacesOfOneFileShareItsRollout: with one canary, however many paths and users there are.
-func TestPlacesOfOneFileShareItsRollout(t *testing.T) {
+// TestInstalls_OfOneFile_ShareItsRollout: with one canary, however many paths and users there are.
+func TestInstalls_OfOneFile_ShareItsRollout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.limits.Canary = 1
@@ -113,8 +113,8 @@ func TestPlacesOfOneFileShareItsRollout(t *testing.T) {
 	})
 }
 
-// TestAUserWhoseServerDiesHaltsHisOwn: he may have had it die on purpose. Two users cannot both have.
-func TestAUserWhoseServerDiesHaltsHisOwn(t *testing.T) {
+// TestRollout_ServerDies_HaltsItsUserOnly: he may have had it die on purpose. Two users cannot both have.
+func TestRollout_ServerDies_HaltsItsUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.limits.Canary = 1
@@ -187,7 +187,7 @@ func (w *world) answer(p selector.Process, dies bool) {
 	}
 }
 
-func TestAnInstallThatNobodyNamesIsForgotten(t *testing.T) {
+func TestInstall_Unnamed_IsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"] = at("/a", newImage)
@@ -215,9 +215,9 @@ func TestAnInstallThatNobodyNamesIsForgotten(t *testing.T) {
 	})
 }
 
-// TestAServerThatNamesAnotherInstallIsComparedWithThat: it exec'd with another environment, rewrote its
+// TestServer_NamesOtherInstall_IsComparedWithIt: it exec'd with another environment, rewrote its
 // own, or sees other files now.
-func TestARolloutOfAnEarlierProcessThatNobodyNamesAnyMoreIsForgotten(t *testing.T) {
+func TestRestart_RolloutUnnamed_IsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"] = at("/a", oldImage)
@@ -246,7 +246,7 @@ func (w *world) savedRollouts() (n int) {
 	return n
 }
 
-func TestAServerThatNamesAnotherInstallIsComparedWithThat(t *testing.T) {
+func TestServer_NamesOtherInstall_IsComparedWithIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"], w.files["/b"] = at("/a", oldImage), at("/b", newImage)
@@ -267,9 +267,9 @@ func TestAServerThatNamesAnotherInstallIsComparedWithThat(t *testing.T) {
 	})
 }
 
-// TestAServerThatNamesAnotherInstallBetweenLookAndSendIsNotSignalled: what was planned was for what it
+// TestDelivery_NamesOtherInstall_IsNotSignalled: what was planned was for what it
 // named before.
-func TestAServerThatNamesAnotherInstallBetweenLookAndSendIsNotSignalled(t *testing.T) {
+func TestDelivery_NamesOtherInstall_IsNotSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.limits.Canary = 1
@@ -289,8 +289,8 @@ func TestAServerThatNamesAnotherInstallBetweenLookAndSendIsNotSignalled(t *testi
 	})
 }
 
-// TestAUserWithTooManyServersCostsTheOthersNothing: his are cut, and that is shown.
-func TestAUserWithTooManyServersCostsTheOthersNothing(t *testing.T) {
+// TestLimit_TooManyServers_CostsOthersNothing: his are cut, and that is shown.
+func TestLimit_TooManyServers_CostsOthersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.maxPerUser = 10
@@ -322,7 +322,7 @@ func TestAUserWithTooManyServersCostsTheOthersNothing(t *testing.T) {
 	})
 }
 
-func TestAUserWithTooManyInstallsCostsTheOthersNothing(t *testing.T) {
+func TestLimit_TooManyInstalls_CostsOthersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.maxPlaces = 2

@@ -13,9 +13,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestNothingIsCompleteWhileSomebodyIsYetToBeLookedAt: one user has so many processes that are slow to be read that
+// TestDeferred_Process_IsNotComplete: one user has so many processes that are slow to be read that
 // the rest of them are looked at later. The last of them is outdated.
-func TestNothingIsCompleteWhileSomebodyIsYetToBeLookedAt(t *testing.T) {
+func TestDeferred_Process_IsNotComplete(t *testing.T) {
 	const many, last = 200, selector.PID(5000)
 	for name, learned := range map[string]bool{"named by the servers": true, "named by the operator": false} {
 		t.Run(name, func(t *testing.T) {
@@ -55,8 +55,8 @@ func (w *world) isComplete() (complete bool) {
 	return complete
 }
 
-// TestWhoIsPutOffKeepsNobodyElsesRolloutFromBeingComplete.
-func TestWhoIsPutOffKeepsNobodyElsesRolloutFromBeingComplete(t *testing.T) {
+// TestDeferred_OtherUser_IsComplete.
+func TestDeferred_OtherUser_IsComplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
 		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", selector.Image{Dev: 1, Ino: 21})
@@ -76,8 +76,8 @@ func TestWhoIsPutOffKeepsNobodyElsesRolloutFromBeingComplete(t *testing.T) {
 	})
 }
 
-// TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor: it has ended, or its user has too many by now.
-func TestWhoWasPutOffAndIsNotLookedAtAnyMoreIsNotWaitedFor(t *testing.T) {
+// TestDeferred_ProcessGone_IsNotWaitedFor: it has ended, or its user has too many by now.
+func TestDeferred_ProcessGone_IsNotWaitedFor(t *testing.T) {
 	const many, first = 2000, selector.PID(1000)
 	begin := func(w *world, pid selector.PID) {
 		w.begin(pid, "/a", 1)

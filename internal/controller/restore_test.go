@@ -46,8 +46,8 @@ func bothSources(t *testing.T, test func(t *testing.T, scan bool)) {
 	}
 }
 
-// TestAServiceThatStartsWaitsForNobody: servers that were asked before cannot be read, which is their user's doing.
-func TestAServiceThatStartsWaitsForNobody(t *testing.T) {
+// TestRestart_UnreadableServer_DelaysNoOther: servers that were asked before cannot be read, which is their user's doing.
+func TestRestart_UnreadableServer_DelaysNoOther(t *testing.T) {
 	bothSources(t, func(t *testing.T, scan bool) {
 		w := restarted(t, scan)
 		w.files["/b"] = at("/b", newImage)
@@ -58,8 +58,8 @@ func TestAServiceThatStartsWaitsForNobody(t *testing.T) {
 	})
 }
 
-// TestWhoCannotBeReadAfterARestartIsNotAskedTwice, whenever he can be, also after more restarts.
-func TestWhoCannotBeReadAfterARestartIsNotAskedTwice(t *testing.T) {
+// TestRestart_UnreadableServer_NoSecondSignal, whenever he can be, also after more restarts.
+func TestRestart_UnreadableServer_NoSecondSignal(t *testing.T) {
 	for name, restarts := range map[string]int{"one restart": 1, "three restarts": 3} {
 		t.Run(name, func(t *testing.T) {
 			bothSources(t, func(t *testing.T, scan bool) {
@@ -84,9 +84,9 @@ func TestWhoCannotBeReadAfterARestartIsNotAskedTwice(t *testing.T) {
 	}
 }
 
-// TestWhoCannotBeReadAfterARestartIsNotAskedForTheNextInstallBeforeItsTime: what he was asked for has gone from the
+// TestRestart_NextInstall_WaitsForRetryTime: what he was asked for has gone from the
 // place when he can be read.
-func TestWhoCannotBeReadAfterARestartIsNotAskedForTheNextInstallBeforeItsTime(t *testing.T) {
+func TestRestart_NextInstall_WaitsForRetryTime(t *testing.T) {
 	for name, restarts := range map[string]int{"at once": 0, "after another restart": 1} {
 		t.Run(name, func(t *testing.T) {
 			bothSources(t, func(t *testing.T, scan bool) {
@@ -147,9 +147,9 @@ func (w *world) memberOf(t *testing.T, pid selector.PID) rollout.Member {
 	return rollout.Member{}
 }
 
-// TestWhoWasAwaitedDoesNotBringBackTheRolloutBefore: the others at the place have been upgraded since, behind a script,
+// TestRestart_BoundLate_KeepsTheNewRollout: the others at the place have been upgraded since, behind a script,
 // and are asked no more.
-func TestWhoWasAwaitedDoesNotBringBackTheRolloutBefore(t *testing.T) {
+func TestRestart_BoundLate_KeepsTheNewRollout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := restarted(t, false)
 		w.begin(8, "/a", 1)
@@ -171,8 +171,8 @@ func TestWhoWasAwaitedDoesNotBringBackTheRolloutBefore(t *testing.T) {
 	})
 }
 
-// TestWhoExecsBeforeHeCanBeReadIsUpgraded, as any other who was asked.
-func TestWhoExecsBeforeHeCanBeReadIsUpgraded(t *testing.T) {
+// TestRestart_ExecsBeforeRead_IsUpgraded, as any other who was asked.
+func TestRestart_ExecsBeforeRead_IsUpgraded(t *testing.T) {
 	bothSources(t, func(t *testing.T, scan bool) {
 		w := restarted(t, scan)
 		w.serve(t, time.Minute)
@@ -191,8 +191,8 @@ func TestWhoExecsBeforeHeCanBeReadIsUpgraded(t *testing.T) {
 	})
 }
 
-// TestHowOneEndsWhoCannotBeReadCounts: nobody else is asked for what he died of, and everybody for what he did not.
-func TestHowOneEndsWhoCannotBeReadCounts(t *testing.T) {
+// TestRestart_UnreadableServerEnds_Counts: nobody else is asked for what he died of, and everybody for what he did not.
+func TestRestart_UnreadableServerEnds_Counts(t *testing.T) {
 	for name, c := range map[string]struct {
 		status syscall.WaitStatus
 		asked  bool
@@ -226,8 +226,8 @@ func (w *world) finish(pid selector.PID, status syscall.WaitStatus) {
 	}
 }
 
-// TestWhatIsKeptOfOneWhoCannotBeReadEndsWithHim, and not before: his rollout has no place any more.
-func TestWhatIsKeptOfOneWhoCannotBeReadEndsWithHim(t *testing.T) {
+// TestRestart_UnreadableServerEnds_IsForgotten, and not before: his rollout has no place any more.
+func TestRestart_UnreadableServerEnds_IsForgotten(t *testing.T) {
 	bothSources(t, func(t *testing.T, scan bool) {
 		w := restarted(t, scan)
 		w.serve(t, time.Minute)
@@ -243,8 +243,8 @@ func TestWhatIsKeptOfOneWhoCannotBeReadEndsWithHim(t *testing.T) {
 	})
 }
 
-// TestWhoWasAskedBeforeIsShownAsHeIs although nothing can be exec'd where the operator said.
-func TestWhoWasAskedBeforeIsShownAsHeIs(t *testing.T) {
+// TestRestart_RestoredServer_IsShown although nothing can be exec'd where the operator said.
+func TestRestart_RestoredServer_IsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)

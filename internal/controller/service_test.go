@@ -13,7 +13,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
+func TestServer_TimesOut_SignalledAfterRetryTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -32,9 +32,9 @@ func TestAServerThatStaysIsAskedAgainAfterTheRetryTime(t *testing.T) {
 	})
 }
 
-// TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave: it was stopped, or the machine slept, when it was
+// TestLoop_HeldUp_InspectsAtOnce: it was stopped, or the machine slept, when it was
 // about to note the time of the next look.
-func TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave(t *testing.T) {
+func TestLoop_HeldUp_InspectsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.stall = 2 * w.limits.Hold
@@ -54,8 +54,8 @@ func TestAServiceThatWasHeldUpLooksAtOnceAtWhomItWouldHave(t *testing.T) {
 	})
 }
 
-// TestAServerBehindAScriptIsAskedOnce: what it runs after its exec is not the installed file.
-func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
+// TestScript_Server_IsSignalledOnce: what it runs after its exec is not the installed file.
+func TestScript_Server_IsSignalledOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.limits.Canary = 0
@@ -79,7 +79,7 @@ func TestAServerBehindAScriptIsAskedOnce(t *testing.T) {
 	})
 }
 
-func TestAServerIsAskedOnceItIsArmed(t *testing.T) {
+func TestServer_ArmsLater_IsSignalledThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
@@ -95,7 +95,7 @@ func TestAServerIsAskedOnceItIsArmed(t *testing.T) {
 	})
 }
 
-func TestAServerThatNeverArmsIsLeftAlone(t *testing.T) {
+func TestServer_NeverArms_IsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -112,9 +112,9 @@ func TestAServerThatNeverArmsIsLeftAlone(t *testing.T) {
 	})
 }
 
-// TestAServerThatCouldNotBeReadIsLookedAtAgain: the file system that has its binary was slow to answer,
+// TestServer_Unreadable_IsInspectedAgain: the file system that has its binary was slow to answer,
 // when it was looked at or when its turn had come.
-func TestAServerThatCouldNotBeReadIsLookedAtAgain(t *testing.T) {
+func TestServer_Unreadable_IsInspectedAgain(t *testing.T) {
 	for name, readable := range map[string]int{"at the first look": 0, "when its turn had come": 1} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestAServerThatCouldNotBeReadIsLookedAtAgain(t *testing.T) {
 	}
 }
 
-func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
+func TestFork_Stays_IsSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
@@ -150,7 +150,7 @@ func TestAForkThatStaysIsAskedAsADaemon(t *testing.T) {
 	})
 }
 
-func TestARenameBackAndForthAsksAgain(t *testing.T) {
+func TestInstall_RenamedBack_SignalsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -167,7 +167,7 @@ func TestARenameBackAndForthAsksAgain(t *testing.T) {
 	})
 }
 
-func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
+func TestPID_UsedAgain_IsAnotherServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.limits.MaxFailures = 2 // nobody sees how the first one ends
@@ -181,7 +181,7 @@ func TestANumberThatIsUsedAgainIsAnotherServer(t *testing.T) {
 	})
 }
 
-func TestNobodyIsAskedForAnInstallThatIsNotReady(t *testing.T) {
+func TestInstall_NotReady_SignalsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -197,7 +197,7 @@ func TestNobodyIsAskedForAnInstallThatIsNotReady(t *testing.T) {
 	})
 }
 
-func TestLostEventsLeadToARoundOverEverybody(t *testing.T) {
+func TestLosses_Event_LeadsToResync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
@@ -209,7 +209,7 @@ func TestLostEventsLeadToARoundOverEverybody(t *testing.T) {
 	})
 }
 
-func TestCandidatesThatCannotBeHadAreAskedForAgain(t *testing.T) {
+func TestResync_ListFails_IsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -226,7 +226,7 @@ func TestCandidatesThatCannotBeHadAreAskedForAgain(t *testing.T) {
 	})
 }
 
-func TestTheEndOfAnInputEndsTheService(t *testing.T) {
+func TestRun_InputEnds_Fails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		service := controller.New(controller.Config{
@@ -239,9 +239,9 @@ func TestTheEndOfAnInputEndsTheService(t *testing.T) {
 	})
 }
 
-// TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall: the signal would reach it in the middle
+// TestServer_AboutToExec_NoSecondSignal: the signal would reach it in the middle
 // of its exec. What it execs is what stands at the path by then.
-func TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall(t *testing.T) {
+func TestServer_AboutToExec_NoSecondSignal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -259,8 +259,8 @@ func TestAServerThatIsAboutToExecIsNotAskedForTheNextInstall(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsOpenedForWritingAgainIsNotAskedFor: no event tells that.
-func TestAFileThatIsOpenedForWritingAgainIsNotAskedFor(t *testing.T) {
+// TestInstall_OpenedForWriting_SignalsNone: no event tells that.
+func TestInstall_OpenedForWriting_SignalsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, time.Second)
@@ -275,8 +275,8 @@ func TestAFileThatIsOpenedForWritingAgainIsNotAskedFor(t *testing.T) {
 	})
 }
 
-// TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound: neither the seed nor an event had it.
-func TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound(t *testing.T) {
+// TestFork_DuringSeed_IsFound: neither the seed nor an event had it.
+func TestFork_DuringSeed_IsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
@@ -287,9 +287,9 @@ func TestADaemonThatWasForkedWhileTheSourceWasSeededIsFound(t *testing.T) {
 	})
 }
 
-// TestHowAServerEndsCountsOnlyAfterItWasAsked: code 70 is that of a failed exec, which nobody asked the
+// TestExit_NotSignalled_IsNoDeath: code 70 is that of a failed exec, which nobody asked the
 // second one for.
-func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
+func TestExit_NotSignalled_IsNoDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.limits.Canary, w.limits.MaxFailures = 0, 2
@@ -311,9 +311,9 @@ func TestHowAServerEndsCountsOnlyAfterItWasAsked(t *testing.T) {
 	})
 }
 
-// TestANumberThatIsUsedAgainBeforeItsTurn: what was planned for the one must not be sent to the other
+// TestPID_UsedAgainBeforeTurn_IsAnother: what was planned for the one must not be sent to the other
 // before that is looked at in its own right.
-func TestANumberThatIsUsedAgainBeforeItsTurn(t *testing.T) {
+func TestPID_UsedAgainBeforeTurn_IsAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage) // the canary, which does nothing

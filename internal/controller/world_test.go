@@ -432,7 +432,7 @@ func requireAsked(t *testing.T, w *world, pid selector.PID, want int, when strin
 	}
 }
 
-func TestASecondRoundAsksNobodyAgain(t *testing.T) {
+func TestTrigger_SecondRound_SignalsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
