@@ -68,12 +68,12 @@ type Tracker struct {
 // Lost is how much was lost, of any kind.
 func (t Tracker) Lost() uint64 { return t.LostMapFull + t.LostRingFull + t.Missed }
 
-// Watching is how the installs are watched: how many paths, by how many watches of the kernel, and how many are inspected
+// Watching is how the installs are watched: how many, by how many watches of the kernel, and how many are inspected
 // every few seconds instead because the kernel refused a watch.
 type Watching struct {
-	Places  int `json:"places"`
-	Watches int `json:"watches"`
-	Polled  int `json:"polled"`
+	Installs int `json:"installs"`
+	Watches  int `json:"watches"`
+	Polled   int `json:"polled"`
 	// Stuck is how many wait for a file system that does not answer.
 	Stuck     int    `json:"stuck"`
 	Refused   uint64 `json:"refused"`

@@ -44,7 +44,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 		row("halted", "%s", line)
 	}
 	if w := s.Watching; w.Polled+w.Stuck > 0 {
-		row("watches", "%d of %d installs are checked every 2 s for lack of watches; %d lookups hang", w.Polled, w.Places, w.Stuck)
+		row("watches", "%d of %d installs are checked every 2 s for lack of watches; %d lookups hang", w.Polled, w.Installs, w.Stuck)
 	}
 	if t := s.Tracker; t != nil {
 		row("map", "%d of %d entries; %d lost, %d scans, audits found %d missing and %d extra",

@@ -346,7 +346,7 @@ func TestAContainerThatEndsTakesItsWatchesWithIt(t *testing.T) {
 		c.end()
 		eventually(t, "no install is watched", func() bool {
 			status, err := h.client(t).Status(within(t))
-			return err == nil && len(status.Installs) == 0 && status.Watching.Places == 0 && status.Watching.Watches == 0
+			return err == nil && len(status.Installs) == 0 && status.Watching.Installs == 0 && status.Watching.Watches == 0
 		})
 	})
 }

@@ -12,7 +12,7 @@ import (
 // quietFor is how long a server of the model must be idle.
 const quietFor = 100 * time.Millisecond
 
-// longestOpen is how long a busy server of a group whose canary has exec'd is waited for. The others wait for longer.
+// longestOpen is how long a busy server is waited for once the canary of its group has exec'd. The others wait for longer.
 const longestOpen = 2 * time.Second
 
 // span is a time within which a server does something without a pause.

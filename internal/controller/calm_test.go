@@ -28,7 +28,7 @@ func (w *world) slowLooks(takes func(selector.Process) time.Duration) {
 
 func another(i int) selector.Image { return selector.Image{Dev: 1, Ino: uint64(1000 + i)} }
 
-// TestBudget_SlowFiles_DelayTheirUserOnly: whether one is still ready is asked before each delivery.
+// TestBudget_SlowFiles_DelayTheirUserOnly: whether one is still ready is signalled before each delivery.
 func TestBudget_SlowFiles_DelayTheirUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -40,7 +40,7 @@ func TestBudget_SlowFiles_DelayTheirUserOnly(t *testing.T) {
 		w.pass(time.Minute)
 		go w.land(at("/b", newImage))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "a second after its install, beside slow files")
+		requireSignals(t, w, 7, 1, "a second after its install, beside slow files")
 	})
 }
 
@@ -89,11 +89,11 @@ func TestBudget_SlowProcesses_DelayTheirUserOnly(t *testing.T) {
 		w.begin(7, "/b", 2)
 		go func() { w.events <- selector.Event{Kind: selector.EventExec, PID: 7} }()
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "a second after its exec, beside slow processes")
+		requireSignals(t, w, 7, 1, "a second after its exec, beside slow processes")
 	})
 }
 
-// TestBudget_SlowDeliveries_DelayTheirUserOnly: each is read once more before it is asked.
+// TestBudget_SlowDeliveries_DelayTheirUserOnly: each is read once more before it is signalled.
 func TestBudget_SlowDeliveries_DelayTheirUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -114,12 +114,11 @@ func TestBudget_SlowDeliveries_DelayTheirUserOnly(t *testing.T) {
 		w.pass(500 * time.Millisecond)
 		go w.land(at("/b", newImage))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "a second after its install, beside slow servers")
+		requireSignals(t, w, 7, 1, "a second after its install, beside slow servers")
 	})
 }
 
-// TestBudget_ThousandExecs_InspectedInASecond: a user who means well waits for nothing that
-// can be felt.
+// The servers of an ordinary user wait for nothing that can be felt.
 func TestBudget_ThousandExecs_InspectedInASecond(t *testing.T) {
 	takesLong(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -137,12 +136,12 @@ func TestBudget_ThousandExecs_InspectedInASecond(t *testing.T) {
 		}
 		w.pass(1100 * time.Millisecond)
 		for i := range 1000 {
-			requireAsked(t, w, selector.PID(1000+i), 1, "a second after a thousand have exec'd")
+			requireSignals(t, w, selector.PID(1000+i), 1, "a second after a thousand have exec'd")
 		}
 	})
 }
 
-// TestLosses_WithoutEnd_LeaveTimeForTheRest: somebody forks and forks.
+// A process that forks without end makes the kernel lose events.
 func TestLosses_WithoutEnd_LeaveTimeForTheRest(t *testing.T) {
 	for name, c := range map[string]struct {
 		takes time.Duration
@@ -165,11 +164,11 @@ func TestLosses_WithoutEnd_LeaveTimeForTheRest(t *testing.T) {
 				if n := w.lossRounds() - before; n < 5 || n > c.most {
 					t.Errorf("%d rounds were made in 10 s of losses, want 5 to %d", n, c.most)
 				}
-				w.start(8, oldImage) // whose exec is lost as well
+				w.start(8, oldImage) // its exec is lost as well
 				w.pass(2 * time.Second)
 				w.events <- selector.Event{Kind: selector.EventLost}
 				w.pass(2 * time.Second)
-				requireAsked(t, w, 8, 1, "after the last loss")
+				requireSignals(t, w, 8, 1, "after the last loss")
 			})
 		})
 	}
@@ -186,7 +185,7 @@ func (w *world) lossRounds() (n int) {
 	return n
 }
 
-// TestLosses_ResyncPending_ServersAreSignalled: a round that is to come stops nobody.
+// A resync that is to come stops no delivery.
 func TestLosses_ResyncPending_ServersAreSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -198,11 +197,11 @@ func TestLosses_ResyncPending_ServersAreSignalled(t *testing.T) {
 		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(time.Millisecond)
 		w.slowLooks(nil)
-		w.events <- selector.Event{Kind: selector.EventLost} // whose round waits for 10 s
+		w.events <- selector.Event{Kind: selector.EventLost} // its resync waits
 		w.start(8, oldImage)
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 8}
 		w.pass(100 * time.Millisecond)
-		requireAsked(t, w, 8, 1, "while a round is to come")
+		requireSignals(t, w, 8, 1, "while a round is to come")
 	})
 }
 
@@ -228,13 +227,13 @@ func TestBudget_Inspections_DelayNoDelivery(t *testing.T) {
 		go w.land(at("/b", newImage))
 		w.pass(12 * time.Second)
 		for i := range 100 {
-			requireAsked(t, w, selector.PID(1+i), 1, "beside a thousand looks")
+			requireSignals(t, w, selector.PID(1+i), 1, "beside a thousand looks")
 		}
 	})
 }
 
-// TestResync_SlowUser_DelaysNoOther: one user has processes by the thousand that answer as late as is waited
-// for. They are looked at all the same, in his time.
+// One user has processes by the thousand that answer as late as is waited for. They are inspected all the same, in the time of
+// that user.
 func TestResync_SlowUser_DelaysNoOther(t *testing.T) {
 	takesLong(t)
 	const many = 1000
@@ -279,7 +278,7 @@ func TestResync_SlowUser_DelaysNoOther(t *testing.T) {
 				w.begin(7, "/b", 2)
 				go func() { w.events <- selector.Event{Kind: selector.EventExec, PID: 7} }()
 				w.pass(time.Second)
-				requireAsked(t, w, 7, 1, "a second after its exec")
+				requireSignals(t, w, 7, 1, "a second after its exec")
 				w.pass(10 * time.Minute)
 				w.change(func() {
 					for i := range many {
@@ -304,7 +303,7 @@ func (w *world) serveQuietly(t *testing.T, scanEvery time.Duration) {
 	w.slowLooks(slow)
 }
 
-// TestBudget_ThrottledUser_IsInspectedInTheEnd: finding out whose a process is takes time as well, and is paid off.
+// Reading the owner of a process takes time as well.
 func TestBudget_ThrottledUser_IsInspectedInTheEnd(t *testing.T) {
 	takesLong(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -324,7 +323,7 @@ func TestBudget_ThrottledUser_IsInspectedInTheEnd(t *testing.T) {
 		}
 		w.pass(time.Minute)
 		for i := range many {
-			requireAsked(t, w, selector.PID(1000+i), 1, "a minute after a thousand slow ones have exec'd")
+			requireSignals(t, w, selector.PID(1000+i), 1, "a minute after a thousand slow ones have exec'd")
 		}
 	})
 }

@@ -30,7 +30,7 @@ func (w *world) looksAt(pid selector.PID) (n int) {
 	return n
 }
 
-// TestScan_ArmsLate_IsSignalled: whether he upgrades may show by nothing else.
+// Nothing else may tell that a server has armed itself.
 func TestScan_ArmsLate_IsSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := current(t, 3)
@@ -40,7 +40,7 @@ func TestScan_ArmsLate_IsSignalled(t *testing.T) {
 		w.pass(5 * time.Minute)
 		w.change(func() { w.processes[4].Catches = true })
 		w.pass(65 * time.Second)
-		requireAsked(t, w, 4, 1, "after it has armed at last")
+		requireSignals(t, w, 4, 1, "after it has armed at last")
 	})
 }
 
@@ -59,7 +59,6 @@ func TestResync_TriggerAndLoss_InspectAll(t *testing.T) {
 	})
 }
 
-// TestScan_InstallDuringIt_SignalsAll that would leave out those whom it is about.
 func TestScan_InstallDuringIt_SignalsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 300
@@ -71,7 +70,7 @@ func TestScan_InstallDuringIt_SignalsAll(t *testing.T) {
 		w.slowLooks(nil)
 		w.pass(50 * time.Second)
 		for pid := selector.PID(1); pid <= many; pid++ {
-			requireAsked(t, w, pid, 1, "after the install")
+			requireSignals(t, w, pid, 1, "after the install")
 		}
 	})
 }

@@ -42,7 +42,7 @@ func TestForeignSignal_DeathBeforeSettled_HaltsTheFile(t *testing.T) {
 		}
 		w.land(at("/a", newImage))
 		w.pass(time.Hour)
-		requireAsked(t, w, 2, 1, "after a death of another sender's signal")
+		requireSignals(t, w, 2, 1, "after a death of another sender's signal")
 		r := w.status(t).Rollouts[0]
 		if r.Phase != rollout.PhaseHalted || len(r.Foreign) != 1 || r.Foreign[0] != (rollout.ForeignDeaths{Sender: 4242, Deaths: 1}) {
 			t.Errorf("the rollout is %+v, want it halted by a death after a signal of 4242", r)
@@ -64,7 +64,7 @@ func TestForeignSignal_DeathOfReplacedFile_CountsNot(t *testing.T) {
 		good.Changed = time.Now()
 		w.land(good)
 		w.pass(time.Second)
-		requireAsked(t, w, 2, 1, "for the file that replaced the one of which 1 died")
+		requireSignals(t, w, 2, 1, "for the file that replaced the one of which 1 died")
 	})
 }
 
@@ -136,7 +136,7 @@ func TestForeignSignal_HangsBeforeSettled_Halts(t *testing.T) {
 				if r.Phase != rollout.PhaseHalted || len(r.Halts) != 1 || !strings.Contains(r.Halts[0].Reason, "process 4242") {
 					t.Errorf("the rollout is %+v, want it halted after a signal of 4242", r)
 				}
-				requireAsked(t, w, 2, 0, "while the only server of the new file hangs")
+				requireSignals(t, w, 2, 0, "while the only server of the new file hangs")
 			})
 		})
 	}

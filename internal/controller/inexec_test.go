@@ -17,15 +17,15 @@ func TestServer_SeenInExec_IsLeftAloneForAWhile(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(0)
-		requireAsked(t, w, 7, 1, "after the install")
+		requireSignals(t, w, 7, 1, "after the install")
 		w.change(func() { w.processes[7].MidExec = true })
 		w.pass(10*time.Second + 100*time.Millisecond)
-		requireAsked(t, w, 7, 1, "inside its exec")
+		requireSignals(t, w, 7, 1, "inside its exec")
 		w.change(func() { w.processes[7].MidExec = false })
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "right after it was inside its exec")
+		requireSignals(t, w, 7, 1, "right after it was inside its exec")
 		w.pass(5 * time.Minute)
-		if n := w.asked(7); n < 2 {
+		if n := w.signalCount(7); n < 2 {
 			t.Errorf("it was signalled %d times, want again", n)
 		}
 	})

@@ -38,11 +38,11 @@ func TestRestart_HaltedUser_StaysHalted(t *testing.T) {
 		stop()
 		w.serve(t, 0)
 		w.pass(time.Minute)
-		requireAsked(t, w, 2, 0, "after a restart: another of its user died")
+		requireSignals(t, w, 2, 0, "after a restart: another of its user died")
 	})
 }
 
-// TestRestart_UserNotHalted_StaysSo: one death of his was less than it takes.
+// One death of its servers was less than it takes.
 func TestRestart_UserNotHalted_StaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -72,7 +72,7 @@ func TestRestart_UserNotHalted_StaysSo(t *testing.T) {
 	})
 }
 
-// TestDelivery_TracerFails_IsRefused: somebody else may have asked the server.
+// Another sender may have signalled the server.
 func TestDelivery_TracerFails_IsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -81,13 +81,13 @@ func TestDelivery_TracerFails_IsRefused(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 0, "while the witness fails")
+		requireSignals(t, w, 7, 0, "while the witness fails")
 		if w.refusals != 1 {
 			t.Errorf("%d refusals were told, want 1", w.refusals)
 		}
 		w.change(func() { w.blind = nil })
 		w.pass(w.limits.RetryAfter)
-		requireAsked(t, w, 7, 1, "after the witness is back")
+		requireSignals(t, w, 7, 1, "after the witness is back")
 	})
 }
 
@@ -100,12 +100,12 @@ func TestDelivery_ServerUntracked_WaitsForOthers(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 0, "right after the install")
+		requireSignals(t, w, 7, 0, "right after the install")
 		if w.refusals != 1 {
 			t.Errorf("%d refusals were told, want 1", w.refusals)
 		}
 		w.pass(w.limits.RetryAfter)
-		requireAsked(t, w, 7, 1, "when other senders have acted")
+		requireSignals(t, w, 7, 1, "when other senders have acted")
 	})
 }
 
@@ -128,7 +128,7 @@ func TestCarried_ExecSeenByInspection_IsJudged(t *testing.T) {
 					w.events <- selector.Event{Kind: selector.EventLost}
 				}
 				w.pass(2 * time.Second)
-				requireAsked(t, w, 7, 2, "after it exec'd the one before")
+				requireSignals(t, w, 7, 2, "after it exec'd the one before")
 			})
 		})
 	}
@@ -149,7 +149,7 @@ func TestCarried_YetToBeJudged_IsNotComplete(t *testing.T) {
 				w.change(func() { w.processes[7].Image = runs })
 				w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 				w.pass(time.Second)
-				requireAsked(t, w, 7, 2, "after it exec'd the one before")
+				requireSignals(t, w, 7, 2, "after it exec'd the one before")
 				if slices.Contains(w.phases, rollout.PhaseComplete) {
 					t.Errorf("the phases were %v", w.phases)
 				}
@@ -208,7 +208,7 @@ func TestJournal_Unwritable_NoServerSignalled(t *testing.T) {
 		w.change(func() { w.unsaved = nil })
 		w.pass(20 * time.Second)
 		for pid := selector.PID(1); pid <= 4; pid++ {
-			requireAsked(t, w, pid, 1, "after the journal could be written")
+			requireSignals(t, w, pid, 1, "after the journal could be written")
 		}
 		if s := w.status(t); s.JournalError != "" || s.Rollouts[0].Phase != rollout.PhaseComplete {
 			t.Errorf("in the end the status is %+v", s)
@@ -219,7 +219,7 @@ func TestJournal_Unwritable_NoServerSignalled(t *testing.T) {
 func requireNoneSignalled(t *testing.T, w *world, last selector.PID) {
 	t.Helper()
 	for pid := selector.PID(1); pid <= last; pid++ {
-		requireAsked(t, w, pid, 0, "while the journal cannot be written")
+		requireSignals(t, w, pid, 0, "while the journal cannot be written")
 	}
 }
 
@@ -242,7 +242,7 @@ func TestJournal_IntentUnwritten_IsRefused(t *testing.T) {
 		w.limits.Canary = 1
 		w.files["/a"] = at("/a", oldImage)
 		w.begin(1, "/a", 1)
-		w.begin(2, "/a", 2) // whose turn comes a second later
+		w.begin(2, "/a", 2) // its turn comes a second later
 		w.serve(t, 0)
 		w.pass(time.Second)
 		w.land(at("/a", newImage))
@@ -250,17 +250,17 @@ func TestJournal_IntentUnwritten_IsRefused(t *testing.T) {
 		w.change(func() { w.unsaved = errFull })
 		w.pass(time.Minute)
 		signalled, waiting := selector.PID(1), selector.PID(2)
-		if w.asked(1) == 0 {
+		if w.signalCount(1) == 0 {
 			signalled, waiting = waiting, signalled
 		}
-		requireAsked(t, w, signalled, 1, "while the journal could be written")
-		requireAsked(t, w, waiting, 0, "while it cannot")
+		requireSignals(t, w, signalled, 1, "while the journal could be written")
+		requireSignals(t, w, waiting, 0, "while it cannot")
 		if w.refusals != 1 || w.troubles != 1 {
 			t.Errorf("%d refusals and %d errors were reported, want 1 of each", w.refusals, w.troubles)
 		}
 		w.change(func() { w.unsaved = nil })
 		w.pass(2 * time.Second)
-		requireAsked(t, w, waiting, 1, "soon after it can be written")
+		requireSignals(t, w, waiting, 1, "soon after it can be written")
 	})
 }
 
@@ -277,7 +277,7 @@ func TestJournal_FullAfterSignal_NotSignalledTwice(t *testing.T) {
 		w.change(func() { w.unsaved, w.onSignal = nil, nil })
 		w.serve(t, 0)
 		w.pass(rollout.DefaultRetryAfter - 20*time.Second)
-		requireAsked(t, w, 7, 1, "before the retry time")
+		requireSignals(t, w, 7, 1, "before the retry time")
 	})
 }
 

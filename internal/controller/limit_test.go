@@ -12,7 +12,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// TestLimit_Children_DoNotCount: it runs git, of whose end nobody tells.
+// A server runs git, and no event tells the end of that.
 func TestLimit_Children_DoNotCount(t *testing.T) {
 	for name, fixed := range map[string]bool{"learned": false, "named by the operator": true} {
 		t.Run(name, func(t *testing.T) {
@@ -35,7 +35,7 @@ func TestLimit_Children_DoNotCount(t *testing.T) {
 				w.begin(2, usual, 1)
 				w.events <- selector.Event{Kind: selector.EventExec, PID: 2}
 				w.pass(time.Second)
-				requireAsked(t, w, 2, 1, "after its user's other server ran git twenty times")
+				requireSignals(t, w, 2, 1, "after its user's other server ran git twenty times")
 			})
 		})
 	}
@@ -84,7 +84,7 @@ func TestExecOther_Script_IsStillAServer(t *testing.T) {
 	})
 }
 
-// TestLimit_UnnamedInstall_MakesRoom before its time, where a user has as many as he may.
+// It does so before its time, where a user has as many as allowed.
 func TestLimit_UnnamedInstall_MakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -96,7 +96,7 @@ func TestLimit_UnnamedInstall_MakesRoom(t *testing.T) {
 			w.begin(pid, path, 1)
 			w.events <- selector.Event{Kind: selector.EventExec, PID: pid}
 			w.pass(time.Second)
-			requireAsked(t, w, pid, 1, "at "+path)
+			requireSignals(t, w, pid, 1, "at "+path)
 			w.change(func() { delete(w.processes, pid) })
 			w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: quits}
 		}
@@ -146,8 +146,8 @@ func TestSelf_OthersHalted_DoesNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.pass(time.Minute)
-		requireAsked(t, w, 2, 0, "after another of its user died")
-		requireAsked(t, w, 9, 1, "as self, behind those who are not asked")
+		requireSignals(t, w, 2, 0, "after another of its user died")
+		requireSignals(t, w, 9, 1, "as self, after those that are not signalled any more")
 	})
 }
 

@@ -38,17 +38,17 @@ type model struct {
 	ino  uint64
 	// asked is for what and when each was sent the last signal of ours; it dies with an exec.
 	asked map[selector.PID]time.Time
-	// clean are those whose session ended, of which an event tells.
+	// clean are those of which an event tells that their session ended.
 	clean map[selector.PID]bool
-	// bad are images whose servers crash at the start.
+	// bad are images that crash at the start.
 	bad map[selector.Image]bool
-	// quiet says that no events are lost any more: a server whose end nobody saw counts as dead.
+	// quiet says that no events are lost any more: a server counts as dead if no event told its end.
 	quiet bool
 	// halted are the rollouts of which the service told that they halted, and nothing since, by image.
 	halted map[selector.Image]bool
 	// fate is what became of each since our last signal; see proven_test.go.
 	fate map[selector.PID]*fate
-	// proven are the groups that were seen to be open, by image, and lived the users one of whose servers was upgraded.
+	// proven are the groups that were seen to be open, by image, and lived the users with a server that was upgraded.
 	proven map[selector.Image]map[rollout.Group]bool
 	lived  map[selector.Image]map[uint32]bool
 	// busy says of servers since when and until when they do something without a pause; landed is when the file at a path
@@ -127,7 +127,7 @@ func (m *model) react(p selector.Process) {
 		time.Sleep(delay)
 		m.end(p.Identity, 0)
 		return
-	case 2: // waits longer than anybody
+	case 2: // waits longer than the confirm time
 		delay = 40 * time.Second
 	}
 	time.Sleep(delay)
@@ -337,7 +337,7 @@ func (m *model) secondSender() {
 		}
 	})
 	if sends {
-		m.note("somebody else sends %d the signal", id.PID)
+		m.note("another sender signals %d", id.PID)
 		m.change(func() { m.asked[id.PID] = time.Now() })
 		m.tell(selector.Event{Kind: selector.EventSignal, PID: id.PID, At: time.Now()})
 		go m.react(p)
@@ -406,12 +406,12 @@ func TestModel_RandomEvents_RulesHold(t *testing.T) {
 			}
 			m.settle(seed)
 			m.stop()
-			m.pass(time.Hour) // whoever is on his way comes home
+			m.pass(time.Hour) // every goroutine ends
 		})
 	}
 }
 
-// settle lands a good binary and waits: everybody must run it, but those who absorb every signal.
+// settle lands a good binary and waits: every server must run it, but those that absorb every signal.
 func (m *model) settle(seed uint64) {
 	m.change(func() { m.quiet, m.unsaved = true, nil })
 	m.pass(time.Minute) // what was lost before is told

@@ -54,7 +54,7 @@ func TestExit_SeenBeforeItsEvent_IsWhatTheEventSays(t *testing.T) {
 				w.pass(100 * time.Millisecond)
 				c.before(w)
 				w.change(func() { delete(w.processes, 7) })
-				w.events <- selector.Event{Kind: selector.EventLost} // and everybody is looked at
+				w.events <- selector.Event{Kind: selector.EventLost} // and all are inspected
 				w.pass(1500 * time.Millisecond)
 				w.events <- selector.Event{Kind: selector.EventExit, PID: 7, Exit: c.exit}
 				w.pass(time.Minute)
@@ -80,7 +80,7 @@ func TestExit_WithoutEvent_IsADeath(t *testing.T) {
 	})
 }
 
-// TestCanary_DiedUnseen_NoOtherGoes: the event of its end is lost, and nobody has said so yet.
+// TestCanary_DiedUnseen_NoOtherGoes: the event of its end is lost, and no loss was reported yet.
 func TestCanary_DiedUnseen_NoOtherGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -92,8 +92,8 @@ func TestCanary_DiedUnseen_NoOtherGoes(t *testing.T) {
 		w.requireLast(t, "7 pending signalled", "as the canary")
 		w.change(func() { delete(w.processes, 7) })
 		w.pass(time.Minute)
-		if n := w.asked(8); n != 0 {
-			t.Errorf("8 was asked %d times for a binary of which 7 died", n)
+		if n := w.signalCount(8); n != 0 {
+			t.Errorf("8 was signalled %d times for a binary of which 7 died", n)
 		}
 	})
 }
@@ -132,10 +132,10 @@ func TestPID_UsedAgain_WaitsForTheExit(t *testing.T) {
 				w.change(func() { w.processes[7].StartTime++ })
 				w.events <- selector.Event{Kind: selector.EventLost}
 				w.pass(100 * time.Millisecond)
-				requireAsked(t, w, 7, 1, "before the end of the first is known")
+				requireSignals(t, w, 7, 1, "before the end of the first is known")
 				tell(w)
 				w.pass(10 * time.Second)
-				requireAsked(t, w, 7, 2, "once it is")
+				requireSignals(t, w, 7, 2, "once it is")
 				left := slices.Contains(w.moves, "7 signalled exited")
 				if told := name == "by the event"; left != told {
 					t.Errorf("the steps are %q", w.moves)
@@ -172,7 +172,7 @@ func TestUnreadable_Process_IsNotTakenForAnother(t *testing.T) {
 		w.onSignal = nil
 		w.pass(5 * time.Second)
 		for pid := range selector.PID(3) {
-			requireAsked(t, w, pid+7, 1, "after it could be read again")
+			requireSignals(t, w, pid+7, 1, "after it could be read again")
 		}
 		if i := slices.IndexFunc(w.moves, func(m string) bool { return m[2:] == "notified died" || m[2:] == "pending left" }); i >= 0 {
 			t.Errorf("a living server is said to have ended: %q", w.moves)
@@ -204,7 +204,7 @@ func TestEvent_ExecBeforeSignal_IsNoUpgrade(t *testing.T) {
 	})
 }
 
-// TestEvent_SignalBeforeInstall_IsNotForIt: somebody asked for what stood there before, the server exec'd that,
+// TestEvent_SignalBeforeInstall_IsNotForIt: another sender signalled it for the file before, the server exec'd that,
 // and both events waited behind thousands.
 func TestEvent_SignalBeforeInstall_IsNotForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,6 +25,6 @@ func TestRestart_NothingReadable_NoSecondSignal(t *testing.T) {
 		}()
 		w.serve(t, 0)
 		w.pass(30 * time.Second)
-		requireAsked(t, w, 7, 1, "before the retry time")
+		requireSignals(t, w, 7, 1, "before the retry time")
 	})
 }

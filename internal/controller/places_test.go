@@ -21,7 +21,7 @@ func at(path string, image selector.Image) selector.Install {
 	return i
 }
 
-// newHost is a world whose servers name the installs.
+// newHost is a world where the servers name the installs.
 func newHost() *world {
 	w := newWorld()
 	w.learned = true
@@ -62,12 +62,12 @@ func TestInstall_EachServer_ItsOwnOnly(t *testing.T) {
 		w.pass(time.Second)
 		w.land(at("/a", newImage))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "after its install")
-		requireAsked(t, w, 8, 0, "after another's install")
+		requireSignals(t, w, 7, 1, "after its install")
+		requireSignals(t, w, 8, 0, "after another's install")
 		w.land(at("/b", newImage))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "after another's install")
-		requireAsked(t, w, 8, 1, "after its install")
+		requireSignals(t, w, 7, 1, "after another's install")
+		requireSignals(t, w, 8, 1, "after its install")
 	})
 }
 
@@ -100,12 +100,12 @@ func TestInstalls_OfOneFile_ShareItsRollout(t *testing.T) {
 		w.land(at("/a", newImage))
 		w.land(at("/link", newImage))
 		w.pass(500 * time.Millisecond)
-		if asked := w.asked(7) + w.asked(8) + w.asked(9); asked != 1 {
-			t.Errorf("%d were asked at first, want one canary", asked)
+		if asked := w.signalCount(7) + w.signalCount(8) + w.signalCount(9); asked != 1 {
+			t.Errorf("%d were signalled at first, want one canary", asked)
 		}
 		w.pass(10 * time.Second)
-		if asked := w.asked(7) + w.asked(8) + w.asked(9); asked != 3 {
-			t.Errorf("%d were asked in the end, want all", asked)
+		if asked := w.signalCount(7) + w.signalCount(8) + w.signalCount(9); asked != 3 {
+			t.Errorf("%d were signalled in the end, want all", asked)
 		}
 		if s := w.status(t); len(s.Rollouts) != 1 || len(s.Installs) != 3 {
 			t.Errorf("%d rollouts of %d installs, want 1 of 3", len(s.Rollouts), len(s.Installs))
@@ -113,7 +113,7 @@ func TestInstalls_OfOneFile_ShareItsRollout(t *testing.T) {
 	})
 }
 
-// TestRollout_ServerDies_HaltsItsUserOnly: he may have had it die on purpose. Two users cannot both have.
+// The user may have had it die on purpose.
 func TestRollout_ServerDies_HaltsItsUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -138,7 +138,7 @@ func TestRollout_ServerDies_HaltsItsUserOnly(t *testing.T) {
 			if pid%3 == victim%3 && pid != victim {
 				want = 0
 			}
-			requireAsked(t, w, pid, want, fmt.Sprintf("after %d died", victim))
+			requireSignals(t, w, pid, want, fmt.Sprintf("after %d died", victim))
 		}
 		if r := w.status(t).Rollouts[0]; len(r.Halts) != 1 || r.Halts[0].UID != uint32(victim%3) || r.Phase != rollout.PhaseHalted {
 			t.Errorf("the rollout is %+v, want it halted for the user of %d, and otherwise done", r, victim)
@@ -236,7 +236,7 @@ func TestRestart_RolloutUnnamed_IsForgotten(t *testing.T) {
 		}
 		w.pass(2 * time.Second)
 		if n := w.savedRollouts(); n != 0 {
-			t.Errorf("%d rollouts are kept that nobody names, want none", n)
+			t.Errorf("%d rollouts are kept that no server names, want none", n)
 		}
 	})
 }
@@ -253,17 +253,17 @@ func TestServer_NamesOtherInstall_IsComparedWithIt(t *testing.T) {
 		w.begin(7, "/a", 1)
 		w.serve(t, 0)
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 0, "while it runs what it names")
+		requireSignals(t, w, 7, 0, "while it runs what it names")
 		w.name(7, "/b", 1)
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "once it names another file")
+		requireSignals(t, w, 7, 1, "once it names another file")
 		w.name(7, "/a", 1)
 		w.change(func() { w.files["/a"] = at("/a", selector.Image{Dev: 1, Ino: 21}) })
 		w.land(at("/a", selector.Image{Dev: 1, Ino: 21}))
 		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "after it was asked, and has not exec'd")
+		requireSignals(t, w, 7, 1, "after it was signalled, and has not exec'd")
 	})
 }
 
@@ -279,17 +279,17 @@ func TestDelivery_NamesOtherInstall_IsNotSignalled(t *testing.T) {
 		w.begin(8, "/a", 1)
 		w.serve(t, 0)
 		w.pass(500 * time.Millisecond)
-		requireAsked(t, w, 7, 1, "as the canary")
+		requireSignals(t, w, 7, 1, "as the canary")
 		w.name(8, "/b", 1)
 		w.pass(time.Minute)
-		requireAsked(t, w, 8, 0, "after it named another install")
+		requireSignals(t, w, 8, 0, "after it named another install")
 		if s := w.status(t); s.Verdicts[selector.UpToDate] != 1 {
 			t.Errorf("the verdicts are %v, want it up to date with what it names", s.Verdicts)
 		}
 	})
 }
 
-// TestLimit_TooManyServers_CostsOthersNothing: his are cut, and that is shown.
+// The processes over the limit are not inspected, and that is shown.
 func TestLimit_TooManyServers_CostsOthersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
@@ -302,7 +302,7 @@ func TestLimit_TooManyServers_CostsOthersNothing(t *testing.T) {
 		w.begin(60, "/b", 2)
 		w.serve(t, time.Minute)
 		w.pass(time.Second)
-		requireAsked(t, w, 60, 1, "beside a user with many")
+		requireSignals(t, w, 60, 1, "beside a user with many")
 		looked := 0
 		for pid := range selector.PID(50) {
 			looked += min(1, w.looks[pid+1])
@@ -332,7 +332,7 @@ func TestLimit_TooManyInstalls_CostsOthersNothing(t *testing.T) {
 		}
 		w.serve(t, 0)
 		w.pass(time.Second)
-		requireAsked(t, w, 4, 1, "beside a user with many installs")
+		requireSignals(t, w, 4, 1, "beside a user with many installs")
 		if s := w.status(t); s.Verdicts[selector.OverLimit] != 1 || len(s.Installs) != 3 {
 			t.Errorf("the verdicts are %v of %d installs, want one over the limit, and 3", s.Verdicts, len(s.Installs))
 		}

@@ -37,7 +37,7 @@ func TestDeferred_Process_IsNotComplete(t *testing.T) {
 						t.Fatalf("nothing is complete after 10 minutes: %v", w.phases)
 					}
 				}
-				requireAsked(t, w, last, 1, "when everything is complete")
+				requireSignals(t, w, last, 1, "when everything is complete")
 				w.change(func() {
 					for i := range many {
 						if pid := 1000 + selector.PID(i); w.looks[pid] == 0 {

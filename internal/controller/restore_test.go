@@ -14,7 +14,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// restarted is a host whose server 7, of user 1, was asked for what stands at /a by a service that has ended, and cannot
+// restarted is a host with a server 7, of user 1, that was signalled for the file at /a by a service that has ended, and cannot
 // be read now.
 func restarted(t *testing.T, scan bool) *world {
 	t.Helper()
@@ -26,7 +26,7 @@ func restarted(t *testing.T, scan bool) *world {
 	w.pass(time.Second)
 	w.land(at("/a", newImage))
 	w.pass(time.Second)
-	requireAsked(t, w, 7, 1, "before the restart")
+	requireSignals(t, w, 7, 1, "before the restart")
 	stop()
 	w.hide(7, true)
 	return w
@@ -46,7 +46,7 @@ func bothSources(t *testing.T, test func(t *testing.T, scan bool)) {
 	}
 }
 
-// TestRestart_UnreadableServer_DelaysNoOther: servers that were asked before cannot be read, which is their user's doing.
+// TestRestart_UnreadableServer_DelaysNoOther: servers that were signalled before cannot be read, which is their user's doing.
 func TestRestart_UnreadableServer_DelaysNoOther(t *testing.T) {
 	bothSources(t, func(t *testing.T, scan bool) {
 		w := restarted(t, scan)
@@ -54,11 +54,11 @@ func TestRestart_UnreadableServer_DelaysNoOther(t *testing.T) {
 		w.begin(8, "/b", 2)
 		w.serve(t, time.Minute)
 		w.pass(100 * time.Millisecond)
-		requireAsked(t, w, 8, 1, "soon after the start, beside one that cannot be read")
+		requireSignals(t, w, 8, 1, "soon after the start, beside one that cannot be read")
 	})
 }
 
-// TestRestart_UnreadableServer_NoSecondSignal, whenever he can be, also after more restarts.
+// TestRestart_UnreadableServer_NoSecondSignal, whenever it can be read, also after more restarts.
 func TestRestart_UnreadableServer_NoSecondSignal(t *testing.T) {
 	for name, restarts := range map[string]int{"one restart": 1, "three restarts": 3} {
 		t.Run(name, func(t *testing.T) {
@@ -74,18 +74,18 @@ func TestRestart_UnreadableServer_NoSecondSignal(t *testing.T) {
 				w.pass(5 * time.Second)
 				w.hide(7, false)
 				w.pass(20 * time.Second)
-				requireAsked(t, w, 7, 1, "before the retry time")
+				requireSignals(t, w, 7, 1, "before the retry time")
 				w.pass(2 * time.Minute)
-				if n := w.asked(7); n < 2 {
-					t.Errorf("it was asked %d times after the retry time, want again", n)
+				if n := w.signalCount(7); n < 2 {
+					t.Errorf("it was signalled %d times after the retry time, want again", n)
 				}
 			})
 		})
 	}
 }
 
-// TestRestart_NextInstall_WaitsForRetryTime: what he was asked for has gone from the
-// place when he can be read.
+// TestRestart_NextInstall_WaitsForRetryTime: the file that it was signalled for is
+// not installed any more when it can be read.
 func TestRestart_NextInstall_WaitsForRetryTime(t *testing.T) {
 	for name, restarts := range map[string]int{"at once": 0, "after another restart": 1} {
 		t.Run(name, func(t *testing.T) {
@@ -111,10 +111,10 @@ func TestRestart_NextInstall_WaitsForRetryTime(t *testing.T) {
 					t.Errorf("%d rollouts are kept, want the last one, and others for a while after a restart", n)
 				}
 				w.pass(20 * time.Second)
-				requireAsked(t, w, 7, 1, "before the retry time, for the next install")
+				requireSignals(t, w, 7, 1, "before the retry time, for the next install")
 				w.pass(controller.DefaultForgetAfter)
-				if n := w.asked(7); n < 2 {
-					t.Errorf("it was asked %d times after the retry time, want again", n)
+				if n := w.signalCount(7); n < 2 {
+					t.Errorf("it was signalled %d times after the retry time, want again", n)
 				}
 				if n := w.savedRollouts(); n != 1 {
 					t.Errorf("%d rollouts are kept in the end, want the last one", n)
@@ -148,7 +148,7 @@ func (w *world) memberOf(t *testing.T, pid selector.PID) rollout.Member {
 }
 
 // TestRestart_BoundLate_KeepsTheNewRollout: the others at the place have been upgraded since, behind a script,
-// and are asked no more.
+// and are signalled no more.
 func TestRestart_BoundLate_KeepsTheNewRollout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := restarted(t, false)
@@ -159,19 +159,19 @@ func TestRestart_BoundLate_KeepsTheNewRollout(t *testing.T) {
 		script.Script = true
 		w.land(script)
 		w.pass(time.Second)
-		w.pass(2 * time.Minute) // it is asked for the one after that as well by now
-		before := w.asked(8)
+		w.pass(2 * time.Minute) // it is signalled for the one after that as well by now
+		before := w.signalCount(8)
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 8}
 		w.pass(10 * time.Second)
 		stop()
 		w.hide(7, false)
 		w.serve(t, time.Minute)
 		w.pass(10 * time.Minute)
-		requireAsked(t, w, 8, before, "after it has upgraded")
+		requireSignals(t, w, 8, before, "after it has upgraded")
 	})
 }
 
-// TestRestart_ExecsBeforeRead_IsUpgraded, as any other who was asked.
+// TestRestart_ExecsBeforeRead_IsUpgraded, as any other that was signalled.
 func TestRestart_ExecsBeforeRead_IsUpgraded(t *testing.T) {
 	bothSources(t, func(t *testing.T, scan bool) {
 		w := restarted(t, scan)
@@ -184,19 +184,19 @@ func TestRestart_ExecsBeforeRead_IsUpgraded(t *testing.T) {
 		w.pass(time.Second)
 		w.hide(7, false)
 		w.pass(time.Minute)
-		requireAsked(t, w, 7, 1, "after it has upgraded")
+		requireSignals(t, w, 7, 1, "after it has upgraded")
 		if m := w.memberOf(t, 7); m.State != rollout.Upgraded {
 			t.Errorf("it is %+v, want it upgraded", m)
 		}
 	})
 }
 
-// TestRestart_UnreadableServerEnds_Counts: nobody else is asked for what he died of, and everybody for what he did not.
+// If it died of the file, no other server is signalled for that.
 func TestRestart_UnreadableServerEnds_Counts(t *testing.T) {
 	for name, c := range map[string]struct {
 		status syscall.WaitStatus
 		asked  bool
-	}{"his exec failed": {70 << 8, false}, "his session ended": {0, true}} {
+	}{"its exec failed": {70 << 8, false}, "its session ended": {0, true}} {
 		t.Run(name, func(t *testing.T) {
 			bothSources(t, func(t *testing.T, scan bool) {
 				w := restarted(t, scan)
@@ -206,8 +206,8 @@ func TestRestart_UnreadableServerEnds_Counts(t *testing.T) {
 				w.pass(time.Second)
 				w.begin(8, "/a", 1)
 				w.pass(80 * time.Second)
-				if asked := w.asked(8) > 0; asked != c.asked {
-					t.Errorf("another was asked after his end: %t, want %t", asked, c.asked)
+				if asked := w.signalCount(8) > 0; asked != c.asked {
+					t.Errorf("another was signalled after its end: %t, want %t", asked, c.asked)
 				}
 			})
 		})
@@ -226,19 +226,19 @@ func (w *world) finish(pid selector.PID, status syscall.WaitStatus) {
 	}
 }
 
-// TestRestart_UnreadableServerEnds_IsForgotten, and not before: his rollout has no place any more.
+// TestRestart_UnreadableServerEnds_IsForgotten, and not before, although its rollout has no install any more.
 func TestRestart_UnreadableServerEnds_IsForgotten(t *testing.T) {
 	bothSources(t, func(t *testing.T, scan bool) {
 		w := restarted(t, scan)
 		w.serve(t, time.Minute)
 		w.pass(2 * controller.DefaultForgetAfter)
 		if n := w.savedRollouts(); n != 1 {
-			t.Errorf("%d rollouts are kept while one is awaited, want his", n)
+			t.Errorf("%d rollouts are kept while one is awaited, want its rollout", n)
 		}
 		w.finish(7, 0)
 		w.pass(time.Minute)
 		if n := w.savedRollouts(); n != 0 {
-			t.Errorf("%d rollouts are kept after his end, want none", n)
+			t.Errorf("%d rollouts are kept after its end, want none", n)
 		}
 	})
 }

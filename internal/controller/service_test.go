@@ -20,15 +20,15 @@ func TestServer_TimesOut_SignalledAfterRetryTime(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(0)
-		requireAsked(t, w, 7, 1, "after the install")
+		requireSignals(t, w, 7, 1, "after the install")
 		w.pass(rollout.DefaultRetryAfter - time.Second)
-		requireAsked(t, w, 7, 1, "before the retry time")
+		requireSignals(t, w, 7, 1, "before the retry time")
 		w.pass(2 * time.Second)
-		requireAsked(t, w, 7, 2, "after the retry time")
+		requireSignals(t, w, 7, 2, "after the retry time")
 		w.change(func() { w.processes[7].Image = newImage })
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(10 * rollout.DefaultRetryAfter)
-		requireAsked(t, w, 7, 2, "after it has upgraded")
+		requireSignals(t, w, 7, 2, "after it has upgraded")
 	})
 }
 
@@ -42,7 +42,7 @@ func TestLoop_HeldUp_InspectsAtOnce(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(3 * w.stall)
-		requireAsked(t, w, 7, 1, "after the install")
+		requireSignals(t, w, 7, 1, "after the install")
 		w.change(func() { w.processes[7].Image = newImage })
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(3 * w.stall)
@@ -70,12 +70,12 @@ func TestScript_Server_IsSignalledOnce(t *testing.T) {
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 8} // the script leads to the same binary as before
 		w.pass(time.Hour)
-		requireAsked(t, w, 7, 1, "after an hour of scans")
-		requireAsked(t, w, 8, 1, "after an hour of scans")
+		requireSignals(t, w, 7, 1, "after an hour of scans")
+		requireSignals(t, w, 8, 1, "after an hour of scans")
 		script.Image.Ino = 21
 		w.land(script)
 		w.pass(0)
-		requireAsked(t, w, 7, 2, "after the next install")
+		requireSignals(t, w, 7, 2, "after the next install")
 	})
 }
 
@@ -88,10 +88,10 @@ func TestServer_ArmsLater_IsSignalledThen(t *testing.T) {
 		w.change(func() { w.processes[7].Catches = false })
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(3 * time.Second)
-		requireAsked(t, w, 7, 0, "before it is armed")
+		requireSignals(t, w, 7, 0, "before it is armed")
 		w.change(func() { w.processes[7].Catches = true })
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "a second after it was armed")
+		requireSignals(t, w, 7, 1, "a second after it was armed")
 	})
 }
 
@@ -108,7 +108,7 @@ func TestServer_NeverArms_IsLeftAlone(t *testing.T) {
 		if len(w.rounds) != after {
 			t.Errorf("%d rounds in the hour after patience ended, want none", len(w.rounds)-after)
 		}
-		requireAsked(t, w, 7, 0, "without a handler")
+		requireSignals(t, w, 7, 0, "without a handler")
 	})
 }
 
@@ -127,7 +127,7 @@ func TestServer_Unreadable_IsInspectedAgain(t *testing.T) {
 				})
 				w.land(ready(newImage))
 				w.pass(time.Second)
-				requireAsked(t, w, 7, 1, "a second after the install")
+				requireSignals(t, w, 7, 1, "a second after the install")
 			})
 		})
 	}
@@ -143,10 +143,10 @@ func TestFork_Stays_IsSignalled(t *testing.T) {
 		w.change(func() { w.processes[7].Forked, w.processes[7].Age = true, 0 })
 		w.events <- selector.Event{Kind: selector.EventFork, PID: 7}
 		w.pass(selector.ForkAge - time.Millisecond)
-		requireAsked(t, w, 7, 0, "while it may be about to exec")
+		requireSignals(t, w, 7, 0, "while it may be about to exec")
 		w.change(func() { w.processes[7].Age = time.Since(born) + time.Millisecond })
 		w.pass(time.Millisecond)
-		requireAsked(t, w, 7, 1, "after it stayed")
+		requireSignals(t, w, 7, 1, "after it stayed")
 	})
 }
 
@@ -157,27 +157,27 @@ func TestInstall_RenamedBack_SignalsAgain(t *testing.T) {
 		w.serve(t, 0)
 		w.land(ready(newImage))
 		w.pass(0)
-		requireAsked(t, w, 7, 1, "after the install")
+		requireSignals(t, w, 7, 1, "after the install")
 		w.land(ready(oldImage))
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7} // it found the old file at the path
 		w.pass(time.Second)
 		w.land(ready(newImage))
 		w.pass(0)
-		requireAsked(t, w, 7, 2, "after the file was renamed back")
+		requireSignals(t, w, 7, 2, "after the file was renamed back")
 	})
 }
 
 func TestPID_UsedAgain_IsAnotherServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		w.limits.MaxFailures = 2 // nobody sees how the first one ends
+		w.limits.MaxFailures = 2 // no event tells how the first one ends
 		w.start(7, oldImage)
 		w.serve(t, time.Second)
 		w.land(ready(newImage))
 		w.pass(0)
 		w.change(func() { w.processes[7].StartTime++ }) // without an event: it was lost
 		w.pass(4 * time.Second)
-		requireAsked(t, w, 7, 2, "after another server got its number")
+		requireSignals(t, w, 7, 2, "after another server got its number")
 	})
 }
 
@@ -190,10 +190,10 @@ func TestInstall_NotReady_SignalsNone(t *testing.T) {
 		unready.State = selector.StateUnready
 		w.land(unready)
 		w.pass(time.Minute)
-		requireAsked(t, w, 7, 0, "while it is not ready")
+		requireSignals(t, w, 7, 0, "while it is not ready")
 		w.land(ready(newImage))
 		w.pass(0)
-		requireAsked(t, w, 7, 1, "once it is ready")
+		requireSignals(t, w, 7, 1, "once it is ready")
 	})
 }
 
@@ -205,7 +205,7 @@ func TestLosses_Event_LeadsToResync(t *testing.T) {
 		w.start(7, oldImage)
 		w.events <- selector.Event{Kind: selector.EventLost}
 		w.pass(0)
-		requireAsked(t, w, 7, 1, "after a loss")
+		requireSignals(t, w, 7, 1, "after a loss")
 	})
 }
 
@@ -222,7 +222,7 @@ func TestResync_ListFails_IsRetried(t *testing.T) {
 		}
 		w.change(func() { w.down = nil })
 		w.pass(2 * time.Second)
-		requireAsked(t, w, 7, 1, "once the source answers")
+		requireSignals(t, w, 7, 1, "once the source answers")
 	})
 }
 
@@ -251,11 +251,11 @@ func TestServer_AboutToExec_NoSecondSignal(t *testing.T) {
 		newer := selector.Image{Dev: 1, Ino: 21}
 		w.land(ready(newer))
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "while it is about to exec")
+		requireSignals(t, w, 7, 1, "while it is about to exec")
 		w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 2, "after it has exec'd the one before")
+		requireSignals(t, w, 7, 2, "after it has exec'd the one before")
 	})
 }
 
@@ -268,10 +268,10 @@ func TestInstall_OpenedForWriting_SignalsNone(t *testing.T) {
 		w.change(func() { w.state = selector.StateUnready })
 		w.start(7, oldImage)
 		w.pass(10 * time.Second)
-		requireAsked(t, w, 7, 0, "while the file is open for writing")
+		requireSignals(t, w, 7, 0, "while the file is open for writing")
 		w.change(func() { w.state = selector.StateReady })
 		w.pass(2 * time.Second)
-		requireAsked(t, w, 7, 1, "after it was closed")
+		requireSignals(t, w, 7, 1, "after it was closed")
 	})
 }
 
@@ -283,11 +283,11 @@ func TestFork_DuringSeed_IsFound(t *testing.T) {
 		w.land(ready(newImage))
 		w.start(7, oldImage)
 		w.pass(selector.ForkAge + time.Second)
-		requireAsked(t, w, 7, 1, "after the first audit")
+		requireSignals(t, w, 7, 1, "after the first audit")
 	})
 }
 
-// TestExit_NotSignalled_IsNoDeath: code 70 is that of a failed exec, which nobody asked the
+// TestExit_NotSignalled_IsNoDeath: code 70 is that of a failed exec, for which no signal was sent to the
 // second one for.
 func TestExit_NotSignalled_IsNoDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -323,10 +323,10 @@ func TestPID_UsedAgainBeforeTurn_IsAnother(t *testing.T) {
 		w.pass(500 * time.Millisecond)
 		w.change(func() { w.processes[8].StartTime++ }) // without an event: it was lost
 		w.pass(30 * time.Second)
-		requireAsked(t, w, 8, 1, "after its turn")
+		requireSignals(t, w, 8, 1, "after its turn")
 		status, err := w.service.Status(t.Context())
 		if counts := status.Rollouts[0].Servers; err != nil || counts[rollout.Exited] != 1 || counts[rollout.Signalled] != 2 {
-			t.Errorf("the rollout has %v, %v; want one that left and two that were asked", counts, err)
+			t.Errorf("the rollout has %v, %v; want one that left and two that were signalled", counts, err)
 		}
 	})
 }

@@ -27,9 +27,8 @@ func takesLong(t *testing.T) {
 	}
 }
 
-// world is a host without a kernel, so that hours of a service's life pass in no time: the tests
-// here are about when rounds are made and who is asked again. That the rounds are safe is proven on
-// real processes, by the tests of cmd/ebpf-upgrader.
+// world is a host without a kernel, so that hours of a service's life pass in no time. The tests here are about when processes
+// are inspected, and which are signalled again. That a signal is safe is proven on real processes, by the tests of cli.
 type world struct {
 	mu        sync.Mutex
 	processes map[selector.PID]*selector.Process
@@ -76,7 +75,7 @@ type world struct {
 	unread func(looks int) bool
 	// unreadable is the same, of one.
 	unreadable func(pid selector.PID, looks int) bool
-	// secret has those of whom nothing is told but which processes they are.
+	// secret has those of which nothing can be read but their identity.
 	secret map[selector.PID]bool
 	// reported is how many servers the last round told of.
 	reported int
@@ -84,7 +83,7 @@ type world struct {
 	checks int
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
 	fails error
-	// blind, if any, is why nobody knows who was sent a signal.
+	// blind, if any, is why the tracer fails.
 	blind error
 	// unsaved, if any, is why nothing can be saved, and paused what an operator's last request left.
 	unsaved error
@@ -93,9 +92,9 @@ type world struct {
 	// whether the file is unready then.
 	slowCheck func(registry.Key) (time.Duration, bool)
 	slowLook  func(selector.Process) time.Duration
-	// slowUser is how long it takes to find out whose a process is.
+	// slowUser is how long it takes to read the owner of a process.
 	slowUser time.Duration
-	// seers says of which views it is known who has them, and unsighted counts the places that were
+	// seers has the views that are retained, and unsighted counts the installs that were
 	// watched before.
 	seers     map[selector.View]bool
 	unsighted int
@@ -314,7 +313,7 @@ func (w *world) Watch(p registry.Key) {
 	go w.tellOf(p)
 }
 
-// inSight reports whether the service has said who has that view.
+// inSight reports whether the service has retained a view.
 func (w *world) inSight(v selector.View) bool { return v == (selector.View{}) || w.seers[v] }
 
 func (w *world) Forget(p registry.Key) {
@@ -369,7 +368,7 @@ func (w *world) RetainView(v selector.View, _ selector.Identity) {
 
 func (w *world) ReleaseView(selector.View, selector.Identity) {}
 
-func (w *world) asked(pid selector.PID) int {
+func (w *world) signalCount(pid selector.PID) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.signals[pid])
@@ -425,10 +424,10 @@ func (w *world) pass(d time.Duration) {
 	synctest.Wait()
 }
 
-func requireAsked(t *testing.T, w *world, pid selector.PID, want int, when string) {
+func requireSignals(t *testing.T, w *world, pid selector.PID, want int, when string) {
 	t.Helper()
-	if got := w.asked(pid); got != want {
-		t.Fatalf("%s: %d was asked %d times, want %d", when, pid, got, want)
+	if got := w.signalCount(pid); got != want {
+		t.Fatalf("%s: %d was signalled %d times, want %d", when, pid, got, want)
 	}
 }
 
@@ -445,6 +444,6 @@ func TestTrigger_SecondRound_SignalsNone(t *testing.T) {
 			t.Errorf("the second round planned %v with %d behind, %v; want none, 1", report.Plan, report.Behind(), err)
 		}
 		w.pass(time.Second)
-		requireAsked(t, w, 7, 1, "after two rounds")
+		requireSignals(t, w, 7, 1, "after two rounds")
 	})
 }

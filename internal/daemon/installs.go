@@ -57,7 +57,7 @@ func (i *installs) close() { i.hub.Close() }
 func (i *installs) watching() api.Watching {
 	s := i.hub.Stats()
 	return api.Watching{
-		Places: s.Paths, Watches: s.Watches, Polled: s.Polled, Stuck: s.Stuck, Refused: s.Refused, Overflows: s.Overflows,
+		Installs: s.Paths, Watches: s.Watches, Polled: s.Polled, Stuck: s.Stuck, Refused: s.Refused, Overflows: s.Overflows,
 	}
 }
 

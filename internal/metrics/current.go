@@ -76,11 +76,11 @@ func newCurrent() *current {
 		servers:  describe("servers", "Servers by the verdict of the last look at each.", "verdict"),
 		phases:   describe("rollouts", "Rollouts under way by the phase that they are in.", "phase"),
 		members:  describe("rollout_servers", "Servers of the rollouts under way that are or were in each state.", "state"),
-		installs: describe("installs", "Places where an install is looked for, by what stands there.", "state"),
+		installs: describe("installs", "Installs that are watched, by the state of the file.", "state"),
 
-		watched:   describe("watched_installs", "Places that are watched for a new binary."),
+		watched:   describe("watched_installs", "Installs that are watched for a new file."),
 		inotify:   describe("inotify_watches", "Directories and files that the kernel watches for that."),
-		polled:    describe("polled_installs", "Places that are looked at every few seconds because the kernel refused a watch."),
+		polled:    describe("polled_installs", "Installs that are inspected every few seconds because the kernel refused a watch."),
 		stuck:     describe("stuck_lookups", "Look-ups in file systems that do not answer."),
 		refused:   describe("refused_watches_total", "Watches that the kernel refused."),
 		overflows: describe("inotify_overflows_total", "How often the kernel lost events of the watches."),
@@ -174,7 +174,7 @@ func (c *current) collectGate(to chan<- prometheus.Metric, read readGate) {
 }
 
 func (c *current) collectWatching(to chan<- prometheus.Metric, w api.Watching) {
-	gauge(to, c.watched, float64(w.Places))
+	gauge(to, c.watched, float64(w.Installs))
 	gauge(to, c.inotify, float64(w.Watches))
 	gauge(to, c.polled, float64(w.Polled))
 	gauge(to, c.stuck, float64(w.Stuck))

@@ -61,7 +61,7 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 func TestWatchingIsShown(t *testing.T) {
 	m := metrics.New("", "")
 	m.FollowWatching(func() api.Watching {
-		return api.Watching{Places: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
+		return api.Watching{Installs: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
 	})
 	requireValues(t, scrape(t, m), map[string]string{
 		"watched_installs": "1", "inotify_watches": "2", "polled_installs": "3", "stuck_lookups": "4",

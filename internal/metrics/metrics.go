@@ -43,7 +43,7 @@ func New(version, revision string) *Metrics {
 		current:  newCurrent(),
 
 		events:   counters("events_total", "Events that the kernel told of, by their kind.", "kind"),
-		rounds:   counters("rounds_total", "Looks at all servers, or at some, by why they were made.", "reason"),
+		rounds:   counters("rounds_total", "Rounds of inspections, by reason.", "reason"),
 		refused:  counters("signals_refused_total", "Servers that were due but not sent the signal, by why.", "reason"),
 		outcomes: counters("upgrades_total", "Servers that came into a state that ends an attempt or a rollout for them.", "outcome"),
 
@@ -52,7 +52,7 @@ func New(version, revision string) *Metrics {
 		installs: counter("install_changes_total", "Installs that a rollout began for, that at the start included."),
 		troubles: counter("troubles_total", "Errors that the service went on after."),
 
-		roundTook:   histogram("round_duration_seconds", "How long looks at all servers, or at some, took.", lookBuckets()),
+		roundTook:   histogram("round_duration_seconds", "Duration of rounds of inspections.", lookBuckets()),
 		scanTook:    histogram("scan_duration_seconds", "How long walks through /proc took.", lookBuckets()),
 		upgradeTook: histogram("upgrade_duration_seconds", "From the signal to the server's exec.", upgradeBuckets()),
 		waited:      histogram("quiet_wait_seconds", "How long servers were waited for that could be signalled, because they were busy.", waitBuckets()),

@@ -46,7 +46,7 @@ func groups() []group {
 	scan.except = "^TestHeldMemory_" // FUSE is a module in Debian's cloud kernels, and the guest has no modules
 	return append(append([]group{rest}, trackerGroups()...),
 		scan,
-		anywhere("facts", "procfs", "^Test(Inspect|Target|Unchanged|Activity)"),
+		anywhere("facts", "procfs", "^Test(Inspect|Target|Activity)"),
 		anywhere("pidfd", "pidfd", "."),
 		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
 		group{title: "gate of the service", binary: "service", tests: "^(TestGate|TestFullMap)", env: []string{"REQUIRE_GATE=1"}},
