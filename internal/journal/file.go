@@ -24,11 +24,12 @@ import (
 var ErrForeign = errors.New("not a journal of this service that this version can read")
 
 const (
-	// maxNotes is the number of lines, some 40 MB, after which the file is written anew without those that were replaced.
-	maxNotes = 100_000
+	// slack is how much a file may grow beyond twice the size of its current lines. It is rewritten then, without the
+	// lines that were replaced: the file system in memory may be small.
+	slack = 64 << 10
 	// maxUnwritten bounds the lines that wait to be appended; beyond it the next file is written as a whole.
 	maxUnwritten = 64 << 10
-	// maxSize is more than those and the lines of a host full of servers.
+	// maxSize is more than the lines of a host full of servers.
 	maxSize = 256 << 20
 	// retryAfter is the time between attempts to write a whole file for a note.
 	retryAfter = time.Second
@@ -39,12 +40,12 @@ type File struct {
 	path, serves string
 
 	mu sync.Mutex
-	// file is open for appending; nil: the next line needs a whole new file. size is its size without unwritten lines.
-	file *os.File
-	size int64
-	// unwritten are the lines that could not be appended yet, and notes counts those that were.
+	// file is open for appending; nil: the next line needs a whole new file. size is its size without unwritten lines,
+	// and limit the size at which it is rewritten.
+	file        *os.File
+	size, limit int64
+	// unwritten are the lines that could not be appended yet.
 	unwritten []byte
-	notes     int
 	// service, rollouts and servers are the lines of a whole file, without the header.
 	service  []byte
 	rollouts map[uint64][]byte

@@ -21,11 +21,15 @@ func (f *File) append(encoded []byte) error {
 	if f.file != nil && isRemoved(f.file) {
 		f.drop()
 	}
-	if f.notes++; f.file == nil || f.notes > maxNotes {
+	if f.file == nil {
 		return f.replaceForNote()
 	}
 	f.unwritten = append(f.unwritten, encoded...)
-	return f.add()
+	err := f.add()
+	if err == nil && f.size > f.limit {
+		f.compact()
+	}
+	return err
 }
 
 // isRemoved reports whether a file has no name any more: a cleaner of /tmp or the end of a user's session removed it. No
@@ -58,9 +62,25 @@ func (f *File) replaceForNote() error {
 	return f.failed
 }
 
-// replace writes a whole file beside the old one and renames it. Also where that fails the old file is not appended to any
-// more: a line must not follow lines that Save was to replace.
+// compact leaves out the lines that were replaced. Where there is no room for a second file, the first one grows.
+func (f *File) compact() {
+	if f.rewrite() != nil {
+		f.limit = f.size + slack
+	}
+}
+
+// replace rewrites the file. Also where that fails the old file is not appended to any more: a line must not follow lines
+// that Save was to replace.
 func (f *File) replace() error {
+	err := f.rewrite()
+	if err != nil {
+		f.drop()
+	}
+	return err
+}
+
+// rewrite writes a whole file beside the old one and renames it.
+func (f *File) rewrite() error {
 	boot, err := bootID()
 	if err != nil {
 		return err
@@ -74,11 +94,12 @@ func (f *File) replace() error {
 		content = append(content, f.servers[pid].line...)
 	}
 	file, err := f.create(content)
-	f.drop()
 	if err != nil {
 		return err
 	}
-	f.file, f.size, f.notes, f.failed = file, int64(len(content)), 0, nil
+	f.drop()
+	f.file, f.size, f.failed = file, int64(len(content)), nil
+	f.limit = 2*f.size + slack
 	return nil
 }
 
