@@ -250,7 +250,7 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 func (h *Host) Follow(ctx context.Context, answers []install.CachedCheck, observer controller.Observer) error {
 	watched := watchInstalls(ctx, h)
 	defer watched.close()
-	watched.hub.RestoreChecks(answers)
+	watched.hub.Checker().RestoreChecks(answers)
 	c := h.serviceConfig(ctx, watched, func(selector.EventKind) {})
 	c.Observer = observer
 	return controller.New(c).Run(ctx)

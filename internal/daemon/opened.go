@@ -51,7 +51,7 @@ func (o *opened) load() error {
 	if err := json.NewDecoder(io.LimitReader(file, maxOpenedBytes)).Decode(&answers); err != nil {
 		return fmt.Errorf("read %q: %w", o.path, err)
 	}
-	o.hub.RestoreChecks(answers)
+	o.hub.Checker().RestoreChecks(answers)
 	return nil
 }
 
@@ -105,7 +105,7 @@ func keepOpened(ctx context.Context, cfg *Config, watched *installs) (done func(
 
 // write replaces the file atomically.
 func (o *opened) write() error {
-	text, err := json.Marshal(o.hub.CachedChecks())
+	text, err := json.Marshal(o.hub.Checker().CachedChecks())
 	if err != nil {
 		return err
 	}

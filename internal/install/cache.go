@@ -198,12 +198,6 @@ func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 // Checker returns a Checker with the cache of the Hub.
 func (h *Hub) Checker() *Checker { return &Checker{h.cache} }
 
-// CachedChecks is that of the Hub's Checker.
-func (h *Hub) CachedChecks() []CachedCheck { return h.Checker().CachedChecks() }
-
-// RestoreChecks is that of the Hub's Checker. Call it before the first Watch.
-func (h *Hub) RestoreChecks(earlier []CachedCheck) { h.Checker().RestoreChecks(earlier) }
-
 func newCachedCheck(key cacheKey, e *cacheEntry) CachedCheck {
 	cached := CachedCheck{
 		Image: key.Image, Size: key.size, Modified: key.mtime.pair(), Changed: key.ctime.pair(), Born: key.btime.pair(),

@@ -106,14 +106,14 @@ func TestHub_RestoredChecks_OpensNothing(t *testing.T) {
 	for _, path := range []string{ready, cut} {
 		want[path] = check(RootedPath{Path: path}, first.cache)
 	}
-	text, err := json.Marshal(first.CachedChecks())
+	text, err := json.Marshal(first.Checker().CachedChecks())
 	must(t, err)
 	first.Close()
 	var kept []CachedCheck
 	must(t, json.Unmarshal(text, &kept))
 	second := newHub(shortSettle, eventsOnly())
 	t.Cleanup(second.Close)
-	second.RestoreChecks(kept)
+	second.Checker().RestoreChecks(kept)
 	for _, path := range []string{ready, cut} {
 		opens, interpreters := opensOf(t, path), opensOf(t, interpreter)
 		got := check(RootedPath{Path: path}, second.cache)

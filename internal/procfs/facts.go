@@ -96,7 +96,7 @@ func (fs *FS) livingThread(dir int, buf []byte) (int, error) {
 		return 0, gone(err)
 	}
 	defer func() { _ = unix.Close(task) }()
-	tids, err := PIDs(task)
+	tids, err := listPIDs(task)
 	if err != nil {
 		return 0, gone(err)
 	}

@@ -22,21 +22,9 @@ const (
 	minEntrySize = 24
 )
 
-// PIDs lists the numeric entries of the directory fd: the processes in /proc, the threads in a task directory. It reads fd
-// from its current position to the end.
-func PIDs(fd int) ([]selector.PID, error) {
-	var all []selector.PID
-	for some, err := range PIDBatches(fd) {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, some...)
-	}
-	return all, nil
-}
-
-// PIDBatches is PIDs in batches of some hundred, so that the first can be used while the kernel lists the rest. Each batch is
-// a new slice. An error ends the iteration.
+// PIDBatches lists the numeric entries of the directory fd: the processes in /proc, the threads in a task directory. It reads
+// fd from its current position to the end. Each batch is a new slice with some hundred entries, so the first can be used
+// while the kernel lists the rest. An error ends the iteration.
 func PIDBatches(fd int) iter.Seq2[[]selector.PID, error] {
 	return func(yield func([]selector.PID, error) bool) {
 		buf := make([]byte, 4<<10)
@@ -51,6 +39,18 @@ func PIDBatches(fd int) iter.Seq2[[]selector.PID, error] {
 			}
 		}
 	}
+}
+
+// listPIDs returns all batches of [PIDBatches] in one slice.
+func listPIDs(fd int) ([]selector.PID, error) {
+	var all []selector.PID
+	for some, err := range PIDBatches(fd) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
 }
 
 // parsePIDs returns the numeric names in a buffer of entries.
