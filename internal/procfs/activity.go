@@ -33,7 +33,7 @@ func (fs *FS) Activity(pid selector.PID) (selector.Activity, error) {
 	}
 	switch {
 	case errors.Is(err, ErrGone) && fs.hasIO():
-		return selector.Activity{}, fmt.Errorf("read what %d does: %w", pid, ErrGone)
+		return selector.Activity{}, fmt.Errorf("read the activity of %d: %w", pid, ErrGone)
 	case err != nil:
 		return selector.Activity{}, nil
 	}
@@ -83,7 +83,7 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 func (fs *FS) HasBusyThread(pid selector.PID) (bool, error) {
 	task, err := fs.openOf(pid, "task")
 	if err != nil {
-		return false, fmt.Errorf("read what %d does: %w", pid, err)
+		return false, fmt.Errorf("read the activity of %d: %w", pid, err)
 	}
 	defer func() { _ = unix.Close(task) }()
 	buf := fs.buffers.Get().(*[]byte)
@@ -91,7 +91,7 @@ func (fs *FS) HasBusyThread(pid selector.PID) (bool, error) {
 	count := 0
 	for tids, err := range PIDBatches(task) {
 		if err != nil {
-			return false, fmt.Errorf("read what %d does: %w", pid, gone(err))
+			return false, fmt.Errorf("read the activity of %d: %w", pid, gone(err))
 		}
 		for _, tid := range tids {
 			if fs.isThreadBusy(task, tid, *buf) {

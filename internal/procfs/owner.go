@@ -23,8 +23,8 @@ func (fs *FS) owner(dir int, s status) uint32 {
 		return s.credentials.Owner
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if namespaceMaker := fs.namespaceMaker(fd); namespaceMaker > 0 {
-		return namespaceMaker
+	if creator := fs.namespaceCreator(fd); creator > 0 {
+		return creator
 	}
 	return s.credentials.Owner
 }
@@ -33,9 +33,9 @@ func (fs *FS) owner(dir int, s status) uint32 {
 // more than 32 levels below the first.
 const maxUserNamespaces = 33
 
-// namespaceMaker returns the user that created the outermost user namespace around fd that is not ours. It is 0 for root, and
+// namespaceCreator returns the user that created the outermost user namespace around fd that is not ours. It is 0 for root, and
 // where it cannot be read. fd stays open.
-func (fs *FS) namespaceMaker(fd int) uint32 {
+func (fs *FS) namespaceCreator(fd int) uint32 {
 	at := fd
 	defer func() {
 		if at != fd {
@@ -56,11 +56,11 @@ func (fs *FS) namespaceMaker(fd int) uint32 {
 		}
 		at = parent
 	}
-	namespaceMaker, err := unix.IoctlGetUint32(at, unix.NS_GET_OWNER_UID)
+	creator, err := unix.IoctlGetUint32(at, unix.NS_GET_OWNER_UID)
 	if err != nil {
 		return 0
 	}
-	return namespaceMaker
+	return creator
 }
 
 // namespaceOf returns the inode number of the namespace that fd refers to.

@@ -10,8 +10,8 @@ import (
 // ErrMalformed is the error for text that the kernel does not write.
 var ErrMalformed = errors.New("malformed")
 
-// FirstStatField is the number of the first field behind the name in /proc/PID/stat, as proc_pid_stat(5) counts.
-const FirstStatField = 3
+// firstStatField is the number of the first field behind the name in /proc/PID/stat, as proc_pid_stat(5) counts.
+const firstStatField = 3
 
 // StatFields returns the part of a /proc/PID/stat line behind the name, for [NextStatField]. The name is free text: it may
 // contain parentheses and newlines. It ends at the last parenthesis.
@@ -37,14 +37,14 @@ func NextStatField(fields []byte) (field, rest []byte) {
 	return fields[:end], fields[end:]
 }
 
-// StatField returns one field of a /proc/PID/stat line by its number in proc_pid_stat(5), [FirstStatField] or later.
+// StatField returns one field of a /proc/PID/stat line by its number in proc_pid_stat(5), 3 or higher.
 func StatField(line []byte, number int) ([]byte, error) {
 	fields, err := StatFields(line)
 	if err != nil {
 		return nil, err
 	}
 	var field []byte
-	for range number - FirstStatField + 1 {
+	for range number - firstStatField + 1 {
 		field, fields = NextStatField(fields)
 	}
 	if len(field) == 0 {
