@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 
 func TestRefuse_KillWithSIGUSR1_Fails(t *testing.T) {
 	for script, want := range map[string]string{
-		"kill -USR1 $$":           "exit status 1",
-		"kill -USR2 $$":           "signal: user defined signal 2",
-		"sh -c 'kill -USR1 $$'":   "exit status 1",
+		"kill -USR1 $$":               "exit status 1",
+		"kill -USR2 $$":               "signal: user defined signal 2",
+		"sh -c 'kill -USR1 $$'":       "exit status 1",
 		"kill -0 $$ && kill -0 $PPID": "exit status 0",
 	} {
 		cmd := exec.Command("/bin/sh", "-c", script)
