@@ -97,7 +97,7 @@ func (i *image) cause(h *serverInfo) (r witness.Record, found bool) {
 type attempt struct {
 	// cause is the signal that caused it.
 	cause witness.Record
-	// The kernel checked up the path between these two times.
+	// The kernel looked up the path between these two times.
 	from, to uint64
 	// culprits are the kinds of files that lead to such a death.
 	culprits []fileKind
