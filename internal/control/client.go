@@ -24,19 +24,19 @@ import (
 )
 
 var (
-	// ErrNoService means that nobody listens on the socket.
+	// ErrNoService means that no process listens on the socket.
 	ErrNoService = errors.New("no service runs")
-	// ErrDenied means that the service, or its socket, does not let this user do that.
+	// ErrDenied means that the service, or the mode of its socket, refuses this user.
 	ErrDenied = errors.New("not permitted")
 )
 
-// Client asks the service on a socket.
+// Client queries and controls the service on a socket. Its methods may be called concurrently.
 type Client struct {
 	path string
 	http http.Client
 }
 
-// NewClient returns a Client that connects when it is asked something.
+// NewClient returns a Client that connects for each request.
 func NewClient(path string) *Client {
 	c := &Client{path: path}
 	c.http.Transport = &http.Transport{
@@ -49,47 +49,47 @@ func NewClient(path string) *Client {
 	return c
 }
 
-// Status asks what the service does.
+// Status reads what the service does.
 func (c *Client) Status(ctx context.Context) (status Status, err error) {
 	return status, c.get(ctx, "status", &status)
 }
 
-// Servers asks for every server.
+// Servers reads every server with its verdict.
 func (c *Client) Servers(ctx context.Context) ([]api.ServerStatus, error) {
 	var servers Servers
 	err := c.get(ctx, "servers", &servers)
 	return servers.Servers, err
 }
 
-// Rollouts asks for the latest rollouts.
+// Rollouts reads the latest rollouts.
 func (c *Client) Rollouts(ctx context.Context) ([]rollout.Report, error) {
 	var rollouts Rollouts
 	err := c.get(ctx, "rollouts", &rollouts)
 	return rollouts.Rollouts, err
 }
 
-// Gate asks whether the gate stands before a process.
+// Gate reads whether the gate covers a process.
 func (c *Client) Gate(ctx context.Context, pid selector.PID) (covered Covered, err error) {
 	return covered, c.get(ctx, fmt.Sprintf("gate?pid=%d", pid), &covered)
 }
 
-// Trigger lets the service look now.
+// Trigger makes the service do a round now.
 func (c *Client) Trigger(ctx context.Context, request TriggerRequest) (report api.Report, err error) {
 	return report, c.post(ctx, "trigger", request, &report)
 }
 
-// Pause lets the service ask nobody.
+// Pause makes the service signal no server until [Client.Resume].
 func (c *Client) Pause(ctx context.Context) error {
 	return c.post(ctx, "pause", struct{}{}, &struct{}{})
 }
 
-// Resume lets it go on.
+// Resume ends a pause or the halt of a rollout.
 func (c *Client) Resume(ctx context.Context) error {
 	return c.post(ctx, "resume", struct{}{}, &struct{}{})
 }
 
-// Events hands each event from number from on to take, and with follow those that are to come, until
-// take fails, ctx ends, or the service does.
+// Events passes each event from number from on to take, and with follow further ones, until take fails, ctx ends or the
+// service ends.
 func (c *Client) Events(ctx context.Context, from uint64, follow bool, take func(Event) error) error {
 	query := url.Values{"from": {strconv.FormatUint(from, 10)}, "follow": {strconv.FormatBool(follow)}}
 	body, err := c.do(ctx, http.MethodGet, "events?"+query.Encode(), nil)
@@ -120,7 +120,7 @@ func (c *Client) get(ctx context.Context, what string, into any) error {
 func (c *Client) post(ctx context.Context, what string, request, into any) error {
 	body, err := json.Marshal(request)
 	if err != nil {
-		return fmt.Errorf("ask for %s: %w", what, err)
+		return fmt.Errorf("request %s: %w", what, err)
 	}
 	return c.decode(ctx, http.MethodPost, what, body, into)
 }
@@ -137,26 +137,26 @@ func (c *Client) decode(ctx context.Context, method, what string, request []byte
 	return nil
 }
 
-// do asks, and gives the answer's body if it is one. The caller must close it.
+// do sends a request, and returns the body of a successful answer. The caller must close it.
 func (c *Client) do(ctx context.Context, method, what string, request []byte) (io.ReadCloser, error) {
 	r, err := http.NewRequestWithContext(ctx, method, "http://service/v1/"+what, bytes.NewReader(request))
 	if err != nil {
-		return nil, fmt.Errorf("ask for %s: %w", what, err)
+		return nil, fmt.Errorf("request %s: %w", what, err)
 	}
 	response, err := c.http.Do(r)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTDIR):
-		return nil, fmt.Errorf("ask the service on %s: %w", c.path, ErrNoService)
+		return nil, fmt.Errorf("connect to the service on %s: %w", c.path, ErrNoService)
 	case errors.Is(err, unix.EACCES):
-		return nil, fmt.Errorf("ask the service on %s: %w", c.path, ErrDenied)
+		return nil, fmt.Errorf("connect to the service on %s: %w", c.path, ErrDenied)
 	case err != nil:
-		return nil, fmt.Errorf("ask the service on %s: %w", c.path, cause(errors.Unwrap(err)))
+		return nil, fmt.Errorf("connect to the service on %s: %w", c.path, cause(errors.Unwrap(err)))
 	case response.StatusCode == http.StatusOK:
 		return response.Body, nil
 	}
 	defer func() { _ = response.Body.Close() }()
 	var p problem
-	_ = json.NewDecoder(io.LimitReader(response.Body, mostBody)).Decode(&p)
+	_ = json.NewDecoder(io.LimitReader(response.Body, maxBody)).Decode(&p)
 	if response.StatusCode == http.StatusForbidden {
 		return nil, fmt.Errorf("%w: %s", ErrDenied, p.Error)
 	}

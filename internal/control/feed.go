@@ -49,7 +49,7 @@ const (
 	EventServer EventKind = "server"
 	// EventRollout: Rollout came into Phase, for Image at Path; superseded if Detail says so.
 	EventRollout EventKind = "rollout"
-	// EventRound: Servers were looked at for Reason, of which Planned are to be asked.
+	// EventRound: Servers were inspected for Reason, of which Planned are to be signalled.
 	EventRound EventKind = "round"
 	// EventRefused: PID was not sent the signal although it was due; Detail says why.
 	EventRefused EventKind = "refused"
@@ -64,7 +64,8 @@ const (
 // eventsKept is how many events a reader can be behind.
 const eventsKept = 8192
 
-// Feed keeps the latest events for those who read them. It is an [controller.Observer] that never waits.
+// Feed keeps the latest events for its readers. It is a [controller.Observer] that never blocks. Its methods may be called
+// concurrently.
 type Feed struct {
 	mu   sync.Mutex // guards the rest
 	ring []Event
@@ -72,8 +73,8 @@ type Feed struct {
 	// grown is closed, and made anew, with each event.
 	grown chan struct{}
 
-	refusals sync.Mutex // guards told, and is taken before mu
-	told     map[route]uint64
+	refusals sync.Mutex // guards reported, and is taken before mu
+	reported map[route]uint64
 }
 
 // NewFeed returns a Feed without events.
@@ -96,8 +97,8 @@ func (f *Feed) add(e Event) {
 // batch is how many events are copied at a time.
 const batch = 256
 
-// read gives events from seq on, and what to wait for when there are none. A number that is not kept
-// any more, or that was never given, is answered with an event that says so, and the oldest ones.
+// read returns events from seq on, and the channel to wait on when there are none. For a number that is not kept any more,
+// or does not exist yet, it returns an [EventLost] and the oldest events.
 func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -130,7 +131,7 @@ func (f *Feed) Last() uint64 {
 // Round implements [controller.Observer].
 func (f *Feed) Round(reason api.Reason, r api.Report, _ time.Duration) {
 	if reason == api.ReasonServer && len(r.Plan) == 0 {
-		return // a look at a server that has just started
+		return // an inspection of a server that has just started
 	}
 	e := Event{Kind: EventRound, Reason: reason, Servers: len(r.Servers), Planned: len(r.Plan)}
 	if len(r.Installs) == 1 {

@@ -35,7 +35,7 @@ type Covered struct {
 	Covers bool `json:"covers"`
 }
 
-// Refusal is what was refused from one process to another.
+// Refusal counts the refused signals from one process to another.
 type Refusal struct {
 	Sender selector.PID `json:"sender"`
 	Target selector.PID `json:"target"`

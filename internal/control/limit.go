@@ -10,11 +10,11 @@ import (
 	"sync/atomic"
 )
 
-// mostConns is how many clients are served at a time. One more is turned away at once, so that nobody
-// who waits takes up anything.
-const mostConns = 128
+// maxConns is how many clients are served at a time. The next one is refused at once, so that no waiting client holds any
+// resource.
+const maxConns = 128
 
-// limited is a listener that turns clients away when there are too many.
+// limited is a listener that refuses clients above the limit.
 type limited struct {
 	net.Listener
 	open atomic.Int32
@@ -26,7 +26,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= mostConns {
+		if l.open.Add(1) <= maxConns {
 			return &limitedConn{Conn: conn, leave: func() { l.open.Add(-1) }}, nil
 		}
 		l.open.Add(-1)

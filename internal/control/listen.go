@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrInUse means that somebody listens on the socket already.
+// ErrInUse means that another process listens on the socket.
 var ErrInUse = errors.New("another service listens there")
 
-// Listen makes the socket at path, mode 0660, and its folder if that is missing. One that nobody
-// listens on any more is replaced. Closing the listener removes it.
+// Listen creates the socket at path with mode 0660, and its directory if that is missing. It replaces a socket on which no
+// process listens any more. Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", path, err)
@@ -33,7 +33,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", path, cause(err))
 	}
-	// Until here its mode was what the umask left; nobody was given more than this.
+	// Until here the mode was what the umask left: it gave no further user access.
 	if err := os.Chmod(path, 0o660); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %q: %w", path, err), l.Close())
 	}
@@ -60,7 +60,7 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// cause leaves the system's words of an error of package net.
+// cause is the system's error within one of package net.
 func cause(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err

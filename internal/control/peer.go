@@ -17,15 +17,15 @@ import (
 type role uint8
 
 const (
-	nobody role = iota
+	noRole role = iota
 	reader
 	operator
 )
 
 type roleKey struct{}
 
-// withRole notes who is on the other side of a connection. The kernel took down who that was when it
-// connected (unix_listen and init_peercred in net/unix/af_unix.c).
+// withRole adds the role of a connection's peer. The kernel recorded the peer's credentials when it connected (unix_listen
+// and init_peercred in net/unix/af_unix.c).
 func withRole(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, roleKey{}, roleOf(conn))
 }
@@ -36,13 +36,13 @@ func roleOf(conn net.Conn) role {
 	}
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nobody
+		return noRole
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return nobody
+		return noRole
 	}
-	r := nobody
+	r := noRole
 	_ = raw.Control(func(fd uintptr) {
 		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 		switch {
@@ -56,7 +56,7 @@ func roleOf(conn net.Conn) role {
 	return r
 }
 
-// allow lets those through who have the role that is needed.
+// allow refuses requests of peers without the needed role.
 func allow(needed role, handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if has, _ := r.Context().Value(roleKey{}).(role); has < needed {

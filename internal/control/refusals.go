@@ -11,34 +11,34 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// mostRefusals bounds how many refusals are told at a time: a user may have as many pairs of servers as the gate counts,
+// maxRefusals limits how many refusals are reported at a time: a user may have as many pairs of servers as the gate counts,
 // and must not push the events of others out of the feed.
-const mostRefusals = 64
+const maxRefusals = 64
 
-// route is where a refused signal came from, and where it was to go.
+// route is the sender and the target of a refused signal.
 type route struct{ sender, target selector.PID }
 
-// GateRefused takes what the gate counted so far, and tells of what is new since the last time: one event for each sender and
-// target, the oldest first. It answers with their number; what is too much for once is told the next time.
+// GateRefused takes the counts of the gate, and adds an event for each sender and target with new refusals, the oldest first.
+// It returns the number of events. What exceeds the limit is reported the next time.
 func (f *Feed) GateRefused(counted []Refusal) (events int) {
 	f.refusals.Lock()
 	defer f.refusals.Unlock()
-	told := make(map[route]uint64, len(counted)) // of those alone that the gate still counts
+	reported := make(map[route]uint64, len(counted)) // only of pairs that the gate still counts
 	counted = slices.Clone(counted)
 	slices.SortStableFunc(counted, func(a, b Refusal) int { return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Target, b.Target)) })
 	for _, r := range counted {
 		at := route{r.Sender, r.Target}
-		before := f.told[at]
+		before := f.reported[at]
 		if before > r.Count { // the gate had forgotten the pair
 			before = 0
 		}
-		told[at] = before
-		if before != r.Count && events < mostRefusals {
+		reported[at] = before
+		if before != r.Count && events < maxRefusals {
 			events++
-			told[at] = r.Count
+			reported[at] = r.Count
 			f.add(Event{Kind: EventGate, PID: r.Target, Sender: r.Sender, Count: r.Count - before})
 		}
 	}
-	f.told = told
+	f.reported = reported
 	return events
 }

@@ -23,18 +23,17 @@ import (
 )
 
 const (
-	// answerTimeout is how long the service is given to come to a request: its longest step is a round
-	// over everybody.
+	// answerTimeout limits how long a request waits for the service: its longest step is a round over all servers.
 	answerTimeout = 10 * time.Second
-	// writeTimeout is how long a client is given to take what it asked for.
+	// writeTimeout limits how long a client takes to read its answer.
 	writeTimeout = 5 * time.Second
-	// mostBody is far more than the largest request that makes sense.
-	mostBody = 64 << 10
-	// mostStreams is how many may follow the events at a time.
-	mostStreams = 32
+	// maxBody is far more than the largest request that makes sense.
+	maxBody = 64 << 10
+	// maxStreams is how many clients may follow the events at a time.
+	maxStreams = 32
 )
 
-// service is what the requests are about; [controller.Controller] is one.
+// service is what requests query and control: [controller.Controller].
 type service interface {
 	Status(ctx context.Context) (api.Status, error)
 	Servers(ctx context.Context) ([]api.ServerStatus, error)
@@ -44,17 +43,16 @@ type service interface {
 	Resume(ctx context.Context) error
 }
 
-// Config is what a [Server] works with. Tracker, Gate, Covers and Metrics may be
-// left out.
+// Config is what a [Server] reads from. Tracker, Gate, Covers and Metrics may be nil.
 type Config struct {
 	Service service
 	Info    Info
 	Feed    *Feed
 	// Tracker reads the counters of the kernel's side.
 	Tracker func() (api.Tracker, error)
-	// Gate reads what the gate refused, and hands it to [Feed.GateRefused].
+	// Gate reads what the gate refused, and passes it to [Feed.GateRefused].
 	Gate func() (Gate, error)
-	// Covers says whether there is a gate, and whether it stands before a process.
+	// Covers reports whether there is a gate, and whether it covers a process.
 	Covers func(selector.PID) (active, covers bool, err error)
 	// Watching reads how the installs are watched.
 	Watching func() api.Watching
@@ -70,10 +68,10 @@ type Server struct {
 
 // NewServer returns a Server that has yet to Serve.
 func NewServer(cfg Config) *Server {
-	return &Server{cfg: cfg, streams: make(chan struct{}, mostStreams)}
+	return &Server{cfg: cfg, streams: make(chan struct{}, maxStreams)}
 }
 
-// Serve answers to everything on a unix socket until ctx ends; the listener is closed then.
+// Serve answers all requests on a unix socket until ctx ends, and then closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", allow(reader, s.status))
@@ -88,7 +86,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.serve(ctx, l, mux)
 }
 
-// ServePublic answers to /metrics, /healthz and /readyz only, to anybody.
+// ServePublic answers /metrics, /healthz and /readyz only, for every client.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	s.handlePublic(mux)
@@ -97,7 +95,7 @@ func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 
 func (s *Server) handlePublic(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", s.health)
-	mux.HandleFunc("GET /readyz", s.health) // nobody listens here before the source is attached and seeded
+	mux.HandleFunc("GET /readyz", s.health) // the socket exists only after the source is attached and seeded
 	if s.cfg.Metrics != nil {
 		mux.Handle("GET /metrics", s.cfg.Metrics)
 	}
@@ -105,7 +103,7 @@ func (s *Server) handlePublic(mux *http.ServeMux) {
 
 func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler:           http.MaxBytesHandler(handler, mostBody),
+		Handler:           http.MaxBytesHandler(handler, maxBody),
 		ConnContext:       withRole,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadTimeout:       writeTimeout,
@@ -124,7 +122,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler
 	return fmt.Errorf("serve %s: %w", l.Addr(), err)
 }
 
-// health reports whether the service comes to its requests.
+// health reports whether the service answers.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
@@ -195,8 +193,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// serves reports whether a service can be asked for the install at path: one that learns them from the
-// servers can for any.
+// serves reports whether a service serves the install at path. One that learns installs from the servers serves every path.
 func serves(status api.Status, path string) bool {
 	return path == "" || status.Learned ||
 		slices.ContainsFunc(status.Installs, func(i api.InstallStatus) bool { return i.Path == path })
@@ -220,7 +217,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Resume(ctx) })
 }
 
-// events streams until it has told everything or, with follow, until somebody goes.
+// events streams all events that are kept and, with follow, further ones until the client or the service ends.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	from, err := sequence(r.FormValue("from"))
 	follow, err2 := strconv.ParseBool(r.FormValue("follow"))
@@ -232,11 +229,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
 	default:
-		refuse(w, http.StatusTooManyRequests, "too many follow the events already")
+		refuse(w, http.StatusTooManyRequests, "too many clients follow the events")
 		return
 	}
 	if s.cfg.Gate != nil {
-		_, _ = s.cfg.Gate() // which tells the feed of what is new; status says what fails
+		_, _ = s.cfg.Gate() // which adds new refusals to the feed; status shows its errors
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	to := http.NewResponseController(w)
@@ -277,7 +274,7 @@ func send(w io.Writer, to *http.ResponseController, events []Event) bool {
 	return to.Flush() == nil
 }
 
-// answer gives what get got, or says why there is nothing.
+// answer writes the result of get, or its error.
 func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()

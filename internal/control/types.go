@@ -30,7 +30,7 @@ type Info struct {
 	Version string       `json:"version"`
 	PID     selector.PID `json:"pid"`
 	Started time.Time    `json:"started"`
-	// PIDNamespace is the one whose processes are served.
+	// PIDNamespace names the PID namespace of the served processes.
 	PIDNamespace string `json:"pid_namespace"`
 	// WatchesSignals says that the signals of other senders are seen, and theirs not doubled.
 	WatchesSignals bool `json:"watches_signals"`

@@ -52,8 +52,8 @@ func (m *Metrics) FollowStatus(read func(context.Context) (api.Status, error)) {
 	m.current.status.Store(&read)
 }
 
-// current collects what is asked for at each scrape. It has no lock: whoever answers may at the same
-// time be telling the observer something.
+// current collects what is read at each scrape. It has no lock: the service that answers may call the observer at the same
+// time.
 type current struct {
 	source  atomic.Pointer[api.Source]
 	tracker atomic.Pointer[readTracker]
@@ -72,16 +72,16 @@ type current struct {
 
 func newCurrent() *current {
 	return &current{
-		mode:     describe("tracker_mode", "1 for where the candidates come from: the kernel program, or walks through /proc.", "mode"),
-		servers:  describe("servers", "Servers by the verdict of the last look at each.", "verdict"),
-		phases:   describe("rollouts", "Rollouts under way by the phase that they are in.", "phase"),
+		mode:     describe("tracker_mode", "1 for the source of the candidates: the kernel program, or scans of /proc.", "mode"),
+		servers:  describe("servers", "Servers by the verdict of their last inspection.", "verdict"),
+		phases:   describe("rollouts", "Rollouts under way by phase.", "phase"),
 		members:  describe("rollout_servers", "Servers of the rollouts under way that are or were in each state.", "state"),
-		installs: describe("installs", "Installs that are watched, by the state of the file.", "state"),
+		installs: describe("installs", "Installs by the state of their file.", "state"),
 
-		watched:   describe("watched_installs", "Installs that are watched for a new file."),
+		watched:   describe("watched_installs", "Installs that are watched for a new binary."),
 		inotify:   describe("inotify_watches", "Directories and files that the kernel watches for that."),
-		polled:    describe("polled_installs", "Installs that are inspected every few seconds because the kernel refused a watch."),
-		stuck:     describe("stuck_lookups", "Look-ups in file systems that do not answer."),
+		polled:    describe("polled_installs", "Installs that are checked every few seconds because the kernel refused a watch."),
+		stuck:     describe("stuck_lookups", "Lookups in file systems that do not answer."),
 		refused:   describe("refused_watches_total", "Watches that the kernel refused."),
 		overflows: describe("inotify_overflows_total", "How often the kernel lost events of the watches."),
 
@@ -91,14 +91,14 @@ func newCurrent() *current {
 
 		outside: describe("untracked_servers", "Candidates that did not fit into the map: their signals are not seen, and the gate does not cover them."),
 
-		losses:      describe("losses_total", "Losses that made a scan necessary, by their kind.", "kind"),
-		unreadable:  describe("unreadable_args_total", "Processes that were taken in because their arguments could not be read."),
+		losses:      describe("losses_total", "Losses that made a scan necessary, by kind.", "kind"),
+		unreadable:  describe("unreadable_args_total", "Processes that were recorded because their arguments could not be read."),
 		resyncs:     describe("resyncs_total", "Scans that filled the map of the kernel program, the first one included."),
 		gateActive:  describe("gate_active", "1 if the servers' own signals are refused."),
 		gateRefused: describe("gate_refused_total", "Signals of one server to another that were refused."),
 		gateMissed:  describe("gate_missed_total", "Signals that passed because a run of the gate's program was left out."),
 
-		differences: describe("audit_differences_total", "Entries of the map that audits put right, by what was wrong.", "kind"),
+		differences: describe("audit_differences_total", "Entries of the map that audits corrected, by kind.", "kind"),
 	}
 }
 

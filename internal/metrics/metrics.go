@@ -22,8 +22,8 @@ import (
 
 const namespace = "ebpf_upgrader"
 
-// Metrics counts what it is told as an observer of the controller, and asks for the rest at each scrape. It is
-// safe for concurrent use. No method waits for a scrape, so the service never does.
+// Metrics counts what it observes as a [controller.Observer], and reads the rest at each scrape. Its methods may be called
+// concurrently. None of them waits for a scrape, so the service never does.
 type Metrics struct {
 	registry *prometheus.Registry
 	current  *current
@@ -42,20 +42,20 @@ func New(version, revision string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		current:  newCurrent(),
 
-		events:   counters("events_total", "Events that the kernel told of, by their kind.", "kind"),
-		rounds:   counters("rounds_total", "Rounds of inspections, by reason.", "reason"),
-		refused:  counters("signals_refused_total", "Servers that were due but not sent the signal, by why.", "reason"),
-		outcomes: counters("upgrades_total", "Servers that came into a state that ends an attempt or a rollout for them.", "outcome"),
+		events:   counters("events_total", "Events that the kernel reported, by kind.", "kind"),
+		rounds:   counters("rounds_total", "Rounds over all servers, or over some, by reason.", "reason"),
+		refused:  counters("signals_refused_total", "Servers that were due but not signalled, by reason.", "reason"),
+		outcomes: counters("upgrades_total", "Servers that reached a state that ends an attempt or a rollout for them.", "outcome"),
 
 		sent:     counter("signals_sent_total", "Signals that this program sent to servers."),
 		overran:  counter("signals_busy_total", "Signals to servers that were still busy after the longest wait for a quiet moment."),
-		installs: counter("install_changes_total", "Installs that a rollout began for, that at the start included."),
-		troubles: counter("troubles_total", "Errors that the service went on after."),
+		installs: counter("install_changes_total", "Installs for which a rollout began, that at the start included."),
+		troubles: counter("troubles_total", "Errors after which the service went on."),
 
-		roundTook:   histogram("round_duration_seconds", "Duration of rounds of inspections.", lookBuckets()),
-		scanTook:    histogram("scan_duration_seconds", "How long walks through /proc took.", lookBuckets()),
+		roundTook:   histogram("round_duration_seconds", "Duration of rounds over all servers, or over some.", inspectionBuckets()),
+		scanTook:    histogram("scan_duration_seconds", "Duration of scans of /proc.", inspectionBuckets()),
 		upgradeTook: histogram("upgrade_duration_seconds", "From the signal to the server's exec.", upgradeBuckets()),
-		waited:      histogram("quiet_wait_seconds", "How long servers were waited for that could be signalled, because they were busy.", waitBuckets()),
+		waited:      histogram("quiet_wait_seconds", "How long servers that could be signalled were waited for because they were busy.", waitBuckets()),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -68,8 +68,8 @@ func New(version, revision string) *Metrics {
 	return m
 }
 
-// lookBuckets go from one server to a machine with many thousands of processes.
-func lookBuckets() []float64 {
+// inspectionBuckets go from one server to a machine with many thousands of processes.
+func inspectionBuckets() []float64 {
 	return []float64{0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 }
 
@@ -77,7 +77,7 @@ func upgradeBuckets() []float64 {
 	return []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 }
 
-// waitBuckets begin with those that were idle.
+// The first bucket of waitBuckets is for idle servers.
 func waitBuckets() []float64 { return []float64{0, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5} }
 
 // The reasons for which a signal is refused.
@@ -121,10 +121,10 @@ func (m *Metrics) Handler() http.Handler {
 // Event counts an event of the tracker.
 func (m *Metrics) Event(kind selector.EventKind) { m.events.WithLabelValues(kind.String()).Inc() }
 
-// Scanned notes how long a walk through /proc took.
+// Scanned counts a scan of /proc and its duration.
 func (m *Metrics) Scanned(took time.Duration) { m.scanTook.Observe(took.Seconds()) }
 
-// Round is told of by the service.
+// Round implements [controller.Observer].
 func (m *Metrics) Round(reason api.Reason, report api.Report, took time.Duration) {
 	m.rounds.WithLabelValues(string(reason)).Inc()
 	if took > 0 { // else no process was inspected
@@ -132,18 +132,18 @@ func (m *Metrics) Round(reason api.Reason, report api.Report, took time.Duration
 	}
 }
 
-// Rollout is told of by the service.
+// Rollout implements [controller.Observer].
 func (m *Metrics) Rollout(r rollout.Report) {
 	if r.Number == 0 || r.Superseded {
 		return
 	}
-	if r.Number > m.number.Load() { // the service tells one after the other
+	if r.Number > m.number.Load() { // the service reports one after the other
 		m.number.Store(r.Number)
 		m.installs.Inc()
 	}
 }
 
-// Moved is told of by the service.
+// Moved implements [controller.Observer].
 func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 	if member.State == from { // another verdict, or another exec
 		return
@@ -159,7 +159,7 @@ func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 		}
 	case rollout.Settling:
 		if !member.SignalledAt.IsZero() {
-			// The time of asking may be from before a restart, and the clock may have been set since.
+			// The signal may be from before a restart, and the clock may have been set since.
 			m.upgradeTook.Observe(max(0, member.Since.Sub(member.SignalledAt)).Seconds())
 		}
 	case rollout.Upgraded, rollout.TimedOut, rollout.GaveUp, rollout.Crashed, rollout.Exited:
@@ -167,7 +167,7 @@ func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 	}
 }
 
-// Refused is told of by the service.
+// Refused implements [controller.Observer].
 func (m *Metrics) Refused(_ rollout.Member, err error) {
 	reason := otherReason
 	switch {
@@ -179,7 +179,7 @@ func (m *Metrics) Refused(_ rollout.Member, err error) {
 	m.refused.WithLabelValues(reason).Inc()
 }
 
-// Trouble is told of by the service.
+// Trouble implements [controller.Observer].
 func (m *Metrics) Trouble(error) { m.troubles.Inc() }
 
 func buildInfo(version, revision string) prometheus.Collector {
