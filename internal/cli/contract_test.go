@@ -25,9 +25,9 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestBothSourcesGiveTheSameAnswer compares the tracker with the scan over servers with every
+// TestSources_SameServers_SameVerdicts compares the tracker with the scan over servers with every
 // fault, while processes come and go beside them.
-func TestBothSourcesGiveTheSameAnswer(t *testing.T) {
+func TestSources_SameServers_SameVerdicts(t *testing.T) {
 	needRoot(t)
 	s := newScene(t)
 	missing := "/nowhere/rag-rat"
@@ -85,11 +85,11 @@ func churn(t *testing.T) (stop func()) {
 	}
 }
 
-// TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled has the number of a server that is
+// TestSignal_PIDUsedAgain_NotSent has the number of a server that is
 // about to be signalled go to another outdated server with a handler, right after the first was
 // pinned: even one that would be signalled for its own sake must not get the other's signal.
-func TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled(t *testing.T) {
-	const name = "TestAProcessThatTookTheNumberBetweenLookAndSendIsNotSignalled"
+func TestSignal_PIDUsedAgain_NotSent(t *testing.T) {
+	const name = "TestSignal_PIDUsedAgain_NotSent"
 	if os.Getenv("IN_PID_NAMESPACE") == "" {
 		needRoot(t)
 		inPIDNamespace(t, name)

@@ -21,7 +21,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-func TestAPathThatLeadsToNoProgramHarmsNobody(t *testing.T) {
+func TestHostile_PathWithoutProgram_HarmsNoOther(t *testing.T) {
 	t.Parallel()
 	for name, lay := range map[string]func(t *testing.T, dir string) (path string){
 		"a device without end": func(t *testing.T, dir string) string {
@@ -87,8 +87,8 @@ func neverOpened(t *testing.T, path string) {
 	})
 }
 
-// TestAPathThatLeadsOutOfItsRootIsNotFollowed: neither by "..", nor by links, nor through /proc.
-func TestAPathThatLeadsOutOfItsRootIsNotFollowed(t *testing.T) {
+// TestPath_OutOfItsRoot_NotFollowed: neither by "..", nor by links, nor through /proc.
+func TestPath_OutOfItsRoot_NotFollowed(t *testing.T) {
 	t.Parallel()
 	underSiege(t, func(t *testing.T, s *siege) {
 		outside := filepath.Join(newScene(t).Dir(), "secret")
@@ -107,8 +107,8 @@ func TestAPathThatLeadsOutOfItsRootIsNotFollowed(t *testing.T) {
 	})
 }
 
-// TestControlCharactersReachNoTerminal has an install, arguments and an environment of them.
-func TestControlCharactersReachNoTerminal(t *testing.T) {
+// TestOutput_ControlCharacters_Escaped has an install, arguments and an environment of them.
+func TestOutput_ControlCharacters_Escaped(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	const nasty = "a\nFAKE \x1b[2J\x1b]0;x\x07\r\x7f\u009b\u202e\xffb"
@@ -169,7 +169,7 @@ func isPlain(t *testing.T, what, text string) {
 	}
 }
 
-func TestAFolderWithAMillionEntriesHarmsNobody(t *testing.T) {
+func TestHostile_HugeFolder_HarmsNoOther(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	dir := newScene(t).Dir()
@@ -198,8 +198,8 @@ func unharmedButForHisOwn(t *testing.T, server *testfleet.Server) {
 	}
 }
 
-// TestThousandsOfServersOfOneUserDelayNobodyElse is not parallel, so that it measures the service.
-func TestThousandsOfServersOfOneUserDelayNobodyElse(t *testing.T) {
+// TestHostile_ThousandsOfServers_DelayNoOther is not parallel, so that it measures the service.
+func TestHostile_ThousandsOfServers_DelayNoOther(t *testing.T) {
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := besiege(t, source, func(t *testing.T, s *siege) {
@@ -220,9 +220,9 @@ func TestThousandsOfServersOfOneUserDelayNobodyElse(t *testing.T) {
 	})
 }
 
-// TestAProcessThatRewritesWhatItSaysHarmsNobody: in turns it names its own install and the victim's, and
+// TestHostile_RewrittenArguments_HarmNoOther: in turns it names its own install and the victim's, and
 // is a server and none. Whatever it is asked then, it was ready for.
-func TestAProcessThatRewritesWhatItSaysHarmsNobody(t *testing.T) {
+func TestHostile_RewrittenArguments_HarmNoOther(t *testing.T) {
 	t.Parallel()
 	underSiege(t, func(t *testing.T, s *siege) {
 		mine := s.home(hostile)
@@ -235,9 +235,9 @@ func TestAProcessThatRewritesWhatItSaysHarmsNobody(t *testing.T) {
 // asLong is the same absolute path, of that length.
 func asLong(path string, length int) string { return strings.Repeat("/", length-len(path)) + path }
 
-// TestAProcessThatChangesItsMountNamespaceHarmsNobody does so without a pause, also between the look at
+// TestHostile_ChangedMountView_HarmsNoOther does so without a pause, also between the look at
 // it and the signal.
-func TestAProcessThatChangesItsMountNamespaceHarmsNobody(t *testing.T) {
+func TestHostile_ChangedMountView_HarmsNoOther(t *testing.T) {
 	t.Parallel()
 	underSiege(t, func(t *testing.T, s *siege) {
 		mine := s.home(hostile)
@@ -246,9 +246,9 @@ func TestAProcessThatChangesItsMountNamespaceHarmsNobody(t *testing.T) {
 	})
 }
 
-// TestASetuidServerIsNotSignalled: whoever starts it says what it would exec with rights that he does not
+// TestServer_Setuid_NotSignalled: whoever starts it says what it would exec with rights that he does not
 // have.
-func TestASetuidServerIsNotSignalled(t *testing.T) {
+func TestServer_Setuid_NotSignalled(t *testing.T) {
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		needRoot(t)
@@ -282,9 +282,9 @@ func setuidFolder(t *testing.T) string {
 	return dir
 }
 
-// TestNothingThatAProcessNamesIsExecuted: the interpreters, libraries and search paths of an environment
+// TestNamedFiles_AnyKind_NeverExecuted: the interpreters, libraries and search paths of an environment
 // are what needrestart was made to run as root by (CVE-2024-48990, 48991, 48992 and 11003).
-func TestNothingThatAProcessNamesIsExecuted(t *testing.T) {
+func TestNamedFiles_AnyKind_NeverExecuted(t *testing.T) {
 	t.Parallel()
 	underSiege(t, func(t *testing.T, s *siege) {
 		dir := s.folder()
@@ -313,8 +313,8 @@ func TestNothingThatAProcessNamesIsExecuted(t *testing.T) {
 	})
 }
 
-// TestServersThatDieOnPurposeHaltTheirUserOnly: those of the hostile user run the victim's install.
-func TestServersThatDieOnPurposeHaltTheirUserOnly(t *testing.T) {
+// TestHostile_DeathsOnPurpose_HaltTheirUserOnly: those of the hostile user run the victim's install.
+func TestHostile_DeathsOnPurpose_HaltTheirUserOnly(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {

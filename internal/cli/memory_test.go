@@ -16,16 +16,16 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestProcessesThatHoldTheirMemoryDelayNobodyElse: more of them than threads may wait for. It runs alone, as all do
+// TestHostile_HeldMemory_DelaysNoOther: more of them than threads may wait for. It runs alone, as all do
 // that hold memory: to the others' services they could be servers.
-func TestProcessesThatHoldTheirMemoryDelayNobodyElse(t *testing.T) {
+func TestHostile_HeldMemory_DelaysNoOther(t *testing.T) {
 	underSiege(t, func(t *testing.T, s *siege) { holdMemory(t, 6, s.name) })
 }
 
-// TestWhatNeverAnswersHoldsUpNoStart: a service that starts gives up rights on all of its threads, and one of them that
+// TestStart_FilesNeverAnswer_NotDelayed: a service that starts gives up rights on all of its threads, and one of them that
 // waits for somebody's memory or file system gives up nothing until it has an answer. Nor does such a thread end with
 // the service, but what the service held is free for the next.
-func TestWhatNeverAnswersHoldsUpNoStart(t *testing.T) {
+func TestStart_FilesNeverAnswer_NotDelayed(t *testing.T) {
 	takesLong(t)
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -79,7 +79,7 @@ func holdMemory(t *testing.T, n int, name string) {
 	}
 }
 
-func TestProcessesThatShowATerabyteDelayNobodyElse(t *testing.T) {
+func TestHostile_TerabyteShown_DelaysNoOther(t *testing.T) {
 	t.Parallel()
 	underSiege(t, func(_ *testing.T, s *siege) {
 		for range 20 {

@@ -22,11 +22,11 @@ import (
 const emptyHost = `mount -t proc proc /proc &&
 for dir in /home /usr/local/bin /var/lib; do mount -t tmpfs -o mode=755 tmpfs $dir || exit; done`
 
-// TestRunWithoutAnyArgumentUpgradesTheWholeHost: three users and a container have their servers and their
+// TestRun_NoArguments_UpgradesWholeHost: three users and a container have their servers and their
 // installs, each in another place. The name, the folders and all times are those that the program has by
 // itself.
-func TestRunWithoutAnyArgumentUpgradesTheWholeHost(t *testing.T) {
-	const name = "TestRunWithoutAnyArgumentUpgradesTheWholeHost"
+func TestRun_NoArguments_UpgradesWholeHost(t *testing.T) {
+	const name = "TestRun_NoArguments_UpgradesWholeHost"
 	if os.Getenv("IN_PID_NAMESPACE") != "" {
 		runWithoutAnyArgument(t)
 		return

@@ -17,7 +17,7 @@ import (
 // Each server here is killed by a trigger that asks only for the name, the argument, the variable
 // and another image. The tests hold that ours kills none, and says why it left each alone.
 
-func TestAServerThatMustNotBeSignalledLivesAndTheReasonIsShown(t *testing.T) {
+func TestServer_NotEligible_LivesWithReason(t *testing.T) {
 	empty, missing := "", "/nowhere/rag-rat"
 	cases := map[string]struct {
 		change func(*testfleet.Options)
@@ -55,7 +55,7 @@ func TestAServerThatMustNotBeSignalledLivesAndTheReasonIsShown(t *testing.T) {
 	}
 }
 
-func TestNobodyIsSignalledForABinaryThatCannotBeExecd(t *testing.T) {
+func TestInstall_NotExecutable_NoSignal(t *testing.T) {
 	source := func(t *testing.T) string { return thisBinary(t) }
 	cases := map[string]func(t *testing.T, s *scene) error{
 		"truncated":               func(t *testing.T, s *scene) error { return s.ReplaceTruncated(source(t)) },
@@ -92,9 +92,9 @@ func TestNobodyIsSignalledForABinaryThatCannotBeExecd(t *testing.T) {
 	}
 }
 
-// TestAServerThatJustExecdIsAskedAgainOnceItIsArmed: the second install lands while the server,
+// TestServer_JustExecd_SignalledOnceArmed: the second install lands while the server,
 // which has just exec'd the first, would die of a signal.
-func TestAServerThatJustExecdIsAskedAgainOnceItIsArmed(t *testing.T) {
+func TestServer_JustExecd_SignalledOnceArmed(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -111,8 +111,8 @@ func TestAServerThatJustExecdIsAskedAgainOnceItIsArmed(t *testing.T) {
 	})
 }
 
-// TestTwentyInstallsInARowKillNobody keeps servers between signal, exec and arming most of the time.
-func TestTwentyInstallsInARowKillNobody(t *testing.T) {
+// TestInstalls_TwentyInARow_NoDeath keeps servers between signal, exec and arming most of the time.
+func TestInstalls_TwentyInARow_NoDeath(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
@@ -135,9 +135,9 @@ func TestTwentyInstallsInARowKillNobody(t *testing.T) {
 	})
 }
 
-// TestAForkedChildThatIsAboutToExecIsNotSignalled: until it execs, it looks like its parent in
+// TestForkedChild_BeforeExec_NotSignalled: until it execs, it looks like its parent in
 // everything but one flag.
-func TestAForkedChildThatIsAboutToExecIsNotSignalled(t *testing.T) {
+func TestForkedChild_BeforeExec_NotSignalled(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -155,7 +155,7 @@ func TestAForkedChildThatIsAboutToExecIsNotSignalled(t *testing.T) {
 	})
 }
 
-func TestAnotherUsersServerWithAnotherInstallIsLeftAlone(t *testing.T) {
+func TestServer_OtherUsersInstall_NotSignalled(t *testing.T) {
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -173,7 +173,7 @@ func TestAnotherUsersServerWithAnotherInstallIsLeftAlone(t *testing.T) {
 	})
 }
 
-func TestADryRunSendsNothing(t *testing.T) {
+func TestTrigger_DryRun_SendsNothing(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -187,8 +187,8 @@ func TestADryRunSendsNothing(t *testing.T) {
 	})
 }
 
-// TestTheFileIsNeverExecuted: a script that leaves a trace when it runs stands at the path.
-func TestTheFileIsNeverExecuted(t *testing.T) {
+// TestInstall_Script_NeverExecuted: a script that leaves a trace when it runs stands at the path.
+func TestInstall_Script_NeverExecuted(t *testing.T) {
 	s := newScene(t)
 	trace := filepath.Join(s.Dir(), "trace")
 	script := filepath.Join(s.Dir(), "new")

@@ -17,7 +17,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-func TestEveryKindOfServerIsUpgraded(t *testing.T) {
+func TestServer_EachKind_Upgraded(t *testing.T) {
 	cases := map[string]struct {
 		root   bool
 		change func(s *scene, o *testfleet.Options)
@@ -60,9 +60,9 @@ func TestEveryKindOfServerIsUpgraded(t *testing.T) {
 	}
 }
 
-// TestAServerThatForkedToBecomeADaemonIsUpgraded waits out the time in which a fork may be about to
+// TestServer_Daemon_Upgraded waits out the time in which a fork may be about to
 // exec something else.
-func TestAServerThatForkedToBecomeADaemonIsUpgraded(t *testing.T) {
+func TestServer_Daemon_Upgraded(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -74,7 +74,7 @@ func TestAServerThatForkedToBecomeADaemonIsUpgraded(t *testing.T) {
 	})
 }
 
-func TestAnInstallThatLandedBeforeTheServiceStarted(t *testing.T) {
+func TestInstall_BeforeStart_Upgrades(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -85,8 +85,8 @@ func TestAnInstallThatLandedBeforeTheServiceStarted(t *testing.T) {
 	})
 }
 
-// TestAnInstallThatLandsWhileTheServiceStarts tries different moments of the start.
-func TestAnInstallThatLandsWhileTheServiceStarts(t *testing.T) {
+// TestInstall_DuringStart_Upgrades tries different moments of the start.
+func TestInstall_DuringStart_Upgrades(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		for range 5 {
@@ -103,7 +103,7 @@ func TestAnInstallThatLandsWhileTheServiceStarts(t *testing.T) {
 	})
 }
 
-func TestAServiceThatWasKilledInTheMiddleOfARoundMissesNobody(t *testing.T) {
+func TestRestart_KilledInRound_AllUpgraded(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
 		fleet := make([]*testfleet.Server, 20)
@@ -124,9 +124,9 @@ func TestAServiceThatWasKilledInTheMiddleOfARoundMissesNobody(t *testing.T) {
 	})
 }
 
-// TestAServerThatStartsFromTheOldFileIsUpgraded: the file at the path is new, but a link still
+// TestServer_StartedFromOldFile_Upgraded: the file at the path is new, but a link still
 // leads to the old one.
-func TestAServerThatStartsFromTheOldFileIsUpgraded(t *testing.T) {
+func TestServer_StartedFromOldFile_Upgraded(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -140,7 +140,7 @@ func TestAServerThatStartsFromTheOldFileIsUpgraded(t *testing.T) {
 	})
 }
 
-func TestAServerThatStartsFromABindMountOfTheOldFileIsUpgraded(t *testing.T) {
+func TestServer_StartedFromBindMount_Upgraded(t *testing.T) {
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -159,9 +159,9 @@ func TestAServerThatStartsFromABindMountOfTheOldFileIsUpgraded(t *testing.T) {
 	})
 }
 
-// TestTheSameInodeNumberOnAnotherDeviceIsAnotherFile: two fresh file systems count from the same
+// TestInode_OtherDevice_IsOtherFile: two fresh file systems count from the same
 // number.
-func TestTheSameInodeNumberOnAnotherDeviceIsAnotherFile(t *testing.T) {
+func TestInode_OtherDevice_IsOtherFile(t *testing.T) {
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -219,8 +219,8 @@ func swapLink(t *testing.T, target, link string) {
 	}
 }
 
-// TestASwapOfTheMiddleLinkIsAnInstall: bin -> current -> v1, and current is swapped.
-func TestASwapOfTheMiddleLinkIsAnInstall(t *testing.T) {
+// TestInstall_MiddleLinkSwapped_Upgrades: bin -> current -> v1, and current is swapped.
+func TestInstall_MiddleLinkSwapped_Upgrades(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		top := t.TempDir()
@@ -243,8 +243,8 @@ func TestASwapOfTheMiddleLinkIsAnInstall(t *testing.T) {
 	})
 }
 
-// TestAMapThatIsTooSmallMissesNobody: most servers do not fit into the kernel's map.
-func TestAMapThatIsTooSmallMissesNobody(t *testing.T) {
+// TestMap_TooSmall_AllUpgraded: most servers do not fit into the kernel's map.
+func TestMap_TooSmall_AllUpgraded(t *testing.T) {
 	needRoot(t)
 	s := newScene(t)
 	fleet := make([]*testfleet.Server, 8)
@@ -261,7 +261,7 @@ func TestAMapThatIsTooSmallMissesNobody(t *testing.T) {
 	}
 }
 
-func TestSelfIsSignalledLastAndEverybodyOnce(t *testing.T) {
+func TestSelf_Any_SignalledLast(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

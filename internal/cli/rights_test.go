@@ -74,8 +74,8 @@ func examined(t *testing.T, without ...string) (code int, bad []string) {
 	return cmd.ProcessState.ExitCode(), bad
 }
 
-// TestTheDoctorNamesEachRightThatIsMissing, and finds nothing wrong with exactly those that suffice.
-func TestTheDoctorNamesEachRightThatIsMissing(t *testing.T) {
+// TestDoctor_CapabilityMissing_Named, and finds nothing wrong with exactly those that suffice.
+func TestDoctor_CapabilityMissing_Named(t *testing.T) {
 	t.Parallel()
 	if code, bad := examined(t); code != exitOK || len(bad) > 0 {
 		t.Errorf("with all that are needed: exit code %d, %v", code, bad)
@@ -96,9 +96,9 @@ func TestTheDoctorNamesEachRightThatIsMissing(t *testing.T) {
 	}
 }
 
-// TestTheServiceNeedsNoMoreThanItsRights: as a user who is not root it upgrades the servers of two others,
+// TestService_SufficientCapabilities_Upgrades: as a user who is not root it upgrades the servers of two others,
 // and has given up by then what only loading the tracker needs.
-func TestTheServiceNeedsNoMoreThanItsRights(t *testing.T) {
+func TestService_SufficientCapabilities_Upgrades(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {

@@ -119,8 +119,8 @@ func dead(servers []*testfleet.Server) (n int) {
 	return n
 }
 
-// TestABinaryThatDiesAtOnceTakesOneServerOfAHundred: it can be exec'd, and then exits with 1.
-func TestABinaryThatDiesAtOnceTakesOneServerOfAHundred(t *testing.T) {
+// TestCanary_BinaryDies_OneOfHundredDies: it can be exec'd, and then exits with 1.
+func TestCanary_BinaryDies_OneOfHundredDies(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
@@ -146,8 +146,8 @@ func TestABinaryThatDiesAtOnceTakesOneServerOfAHundred(t *testing.T) {
 	})
 }
 
-// TestEachServerIsToldForWhatBecameOfIt has one of each, and one more that is well.
-func TestEachServerIsToldForWhatBecameOfIt(t *testing.T) {
+// TestServer_EachEnd_HasItsState has one of each, and one more that is well.
+func TestServer_EachEnd_HasItsState(t *testing.T) {
 	takesLong(t)
 	cases := map[string]struct {
 		behaviour testfleet.Behaviour
@@ -222,7 +222,7 @@ func crashesLater() testfleet.Behaviour {
 	return testfleet.Behaviour{Later: &testfleet.Behaviour{End: end}, From: 1}
 }
 
-func TestACanaryThatCrashesLateHaltsTheRollout(t *testing.T) {
+func TestCanary_LateCrash_HaltsRollout(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -238,8 +238,8 @@ func TestACanaryThatCrashesLateHaltsTheRollout(t *testing.T) {
 	})
 }
 
-// TestACanaryWithoutASessionHoldsNobodyUp: it takes the signal, and does nothing.
-func TestACanaryWithoutASessionHoldsNobodyUp(t *testing.T) {
+// TestCanary_NoSession_DelaysNoOther: it takes the signal, and does nothing.
+func TestCanary_NoSession_DelaysNoOther(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -252,8 +252,8 @@ func TestACanaryWithoutASessionHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// TestAServerBehindAScriptIsUpgradedAndNotAskedAgain: what it runs is never the installed file.
-func TestAServerBehindAScriptIsUpgradedAndNotAskedAgain(t *testing.T) {
+// TestServer_BehindScript_UpgradedOnce: what it runs is never the installed file.
+func TestServer_BehindScript_UpgradedOnce(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -271,7 +271,7 @@ func TestAServerBehindAScriptIsUpgradedAndNotAskedAgain(t *testing.T) {
 	})
 }
 
-func TestMaxInFlightBoundsHowManyAreOnTheirWay(t *testing.T) {
+func TestMaxInFlight_Rollout_LimitsSignalled(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -299,8 +299,8 @@ func TestMaxInFlightBoundsHowManyAreOnTheirWay(t *testing.T) {
 	})
 }
 
-// TestNobodyIsAskedWhilePaused also holds for the next process.
-func TestNobodyIsAskedWhilePaused(t *testing.T) {
+// TestPause_NewBinary_NoSignal also holds for the next process.
+func TestPause_NewBinary_NoSignal(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -323,8 +323,8 @@ func TestNobodyIsAskedWhilePaused(t *testing.T) {
 	})
 }
 
-// TestASecondServiceIsTurnedDownAndATriggerHandedOver: only one may send.
-func TestASecondServiceIsTurnedDownAndATriggerHandedOver(t *testing.T) {
+// TestSecondService_SameInstall_Rejected: only one may send.
+func TestSecondService_SameInstall_Rejected(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -358,11 +358,11 @@ func TestASecondServiceIsTurnedDownAndATriggerHandedOver(t *testing.T) {
 	})
 }
 
-// TestBesideASecondSenderOursKillsNobody: the servers' own trigger fires at random up to 3 s after each of
+// TestSecondSender_AtTheSameTime_NoDeathByOurs: the servers' own trigger fires at random up to 3 s after each of
 // three installs. It knows no more than /proc, where a server that is in the middle of its exec looks
 // like before; so it may kill, and nobody can help that. Ours must not: it sees the other's signals. Who
 // sent the last signal that took effect in a server that died is told by a program of the test's own.
-func TestBesideASecondSenderOursKillsNobody(t *testing.T) {
+func TestSecondSender_AtTheSameTime_NoDeathByOurs(t *testing.T) {
 	takesLong(t)
 	needRoot(t)
 	own, program := build(t, "../../test/testfleet/owntrigger"), build(t, "../../cmd/ebpf-upgrader")
@@ -426,10 +426,10 @@ func killedBy(of []chaoswitness.Record, ours selector.PID) bool {
 	return selector.PID(last.Sender) == ours && (other.At == 0 || last.At-other.At > tooClose)
 }
 
-// TestAThousandServersAreUpgradedAndEachAskedOnce also logs the time from the canary's confirmation to
+// TestThousandServers_Rollout_OneSignalEach also logs the time from the canary's confirmation to
 // the last exec, and that of a loop that does nothing but signal them all. The servers are a program
 // without the race detector, which would make each of them start ten times as slowly.
-func TestAThousandServersAreUpgradedAndEachAskedOnce(t *testing.T) {
+func TestThousandServers_Rollout_OneSignalEach(t *testing.T) {
 	takesLong(t)
 	server, program := build(t, "../../test/testfleet/ragrat"), build(t, "../../cmd/ebpf-upgrader")
 	withEachSource(t, func(t *testing.T, source string) {
@@ -559,9 +559,9 @@ func (s *service) start(t *testing.T, program string, args []string) {
 	})
 }
 
-// TestAServiceThatIsKilledAtAnyMomentNeitherMissesNorDoubles kills it 200 times in rollouts of 50
+// TestRestart_KilledAnytime_OneSignalEach kills it 200 times in rollouts of 50
 // servers.
-func TestAServiceThatIsKilledAtAnyMomentNeitherMissesNorDoubles(t *testing.T) {
+func TestRestart_KilledAnytime_OneSignalEach(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
@@ -590,7 +590,7 @@ func TestAServiceThatIsKilledAtAnyMomentNeitherMissesNorDoubles(t *testing.T) {
 	})
 }
 
-func TestSIGHUPDoesNotEndTheServiceAndSIGTERMDoes(t *testing.T) {
+func TestService_SIGHUP_GoesOn(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)
@@ -621,7 +621,7 @@ func TestSIGHUPDoesNotEndTheServiceAndSIGTERMDoes(t *testing.T) {
 	})
 }
 
-func TestTheServiceManagerIsTold(t *testing.T) {
+func TestSystemd_Service_Notified(t *testing.T) {
 	s := newScene(t)
 	address := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
@@ -659,9 +659,9 @@ func TestTheServiceManagerIsTold(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// TestTheMetricsOfARunningServiceCountWhatHappened is about the wiring: what each metric means is tested
+// TestMetrics_Rollout_Counted is about the wiring: what each metric means is tested
 // in its own room.
-func TestTheMetricsOfARunningServiceCountWhatHappened(t *testing.T) {
+func TestMetrics_Rollout_Counted(t *testing.T) {
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

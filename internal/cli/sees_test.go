@@ -30,8 +30,8 @@ func rowOf(t *testing.T, table, name string) string {
 	return ""
 }
 
-// TestStatusIsOneTable has what an operator looks for, each in a row of its own.
-func TestStatusIsOneTable(t *testing.T) {
+// TestStatus_Table_IsOne has what an operator looks for, each in a row of its own.
+func TestStatus_Table_IsOne(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	image := selector.Image{Dev: 1, Ino: 2}
@@ -67,8 +67,8 @@ func TestStatusIsOneTable(t *testing.T) {
 	}
 }
 
-// TestWhoseProcessesAreSeenIsTold by status and by doctor, on the host and in a container.
-func TestWhoseProcessesAreSeenIsTold(t *testing.T) {
+// TestStatus_PIDNamespace_Shown by status and by doctor, on the host and in a container.
+func TestStatus_PIDNamespace_Shown(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	h := newWholeHost(t)

@@ -83,9 +83,9 @@ func hostService(t *testing.T) *wholeHost {
 	return h
 }
 
-// TestAUsersServiceLeavesTheHostToThatOfRoot, which it cannot lock out and cannot ask.
-func TestAUsersServiceLeavesTheHostToThatOfRoot(t *testing.T) {
-	const name = "TestAUsersServiceLeavesTheHostToThatOfRoot"
+// TestUserService_BesideRoots_Rejected, which it cannot lock out and cannot ask.
+func TestUserService_BesideRoots_Rejected(t *testing.T) {
+	const name = "TestUserService_BesideRoots_Rejected"
 	if os.Getenv("IN_PID_NAMESPACE") == "" {
 		t.Parallel()
 		needRoot(t)
@@ -126,9 +126,9 @@ func TestAUsersServiceLeavesTheHostToThatOfRoot(t *testing.T) {
 	s.allUpgraded(servers) // by the user's own
 }
 
-// TestAServiceOfSomeUsersTurnsNobodyElseDown: it does not serve them.
-func TestAServiceOfSomeUsersTurnsNobodyElseDown(t *testing.T) {
-	const name = "TestAServiceOfSomeUsersTurnsNobodyElseDown"
+// TestService_SomeUsers_OthersMayServe: it does not serve them.
+func TestService_SomeUsers_OthersMayServe(t *testing.T) {
+	const name = "TestService_SomeUsers_OthersMayServe"
 	if os.Getenv("IN_PID_NAMESPACE") == "" {
 		t.Parallel()
 		needRoot(t)
@@ -150,9 +150,9 @@ func TestAServiceOfSomeUsersTurnsNobodyElseDown(t *testing.T) {
 	askedOnce(t, servers)
 }
 
-// TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown: its /run is another one than the host's.
-func TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown(t *testing.T) {
-	const name = "TestAServiceInAContainerWithTheHostsProcessesIsTurnedDown"
+// TestContainerService_HostProcesses_Rejected: its /run is another one than the host's.
+func TestContainerService_HostProcesses_Rejected(t *testing.T) {
+	const name = "TestContainerService_HostProcesses_Rejected"
 	if os.Getenv("IN_PID_NAMESPACE") == "" {
 		t.Parallel()
 		needRoot(t)

@@ -88,9 +88,9 @@ func (c *caller) call(tool string, arguments map[string]any) (string, error) {
 	return text.Text, nil
 }
 
-// TestNoCallIsLostDoubledOrAnsweredWronglyThroughThreeUpgrades has real clients in session with twenty
+// TestSession_ThreeUpgrades_NoCallLost has real clients in session with twenty
 // servers. A call that is carried out twice, or not at all, shows in the count.
-func TestNoCallIsLostDoubledOrAnsweredWronglyThroughThreeUpgrades(t *testing.T) {
+func TestSession_ThreeUpgrades_NoCallLost(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)

@@ -12,9 +12,9 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestAnInstallOnASlowFileSystemReachesEverybodyEachTime: a look gives up before there is an answer, which the next
+// TestInstall_SlowFileSystem_AllUpgraded: a look gives up before there is an answer, which the next
 // look takes. By then it can be what stood there before the install.
-func TestAnInstallOnASlowFileSystemReachesEverybodyEachTime(t *testing.T) {
+func TestInstall_SlowFileSystem_AllUpgraded(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {

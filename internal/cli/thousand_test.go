@@ -60,8 +60,8 @@ func countInstalls(s api.Status) (ready int) {
 
 const thousand = 1000
 
-// TestAThousandInstallsAreEachUpgraded replaces ten of them.
-func TestAThousandInstallsAreEachUpgraded(t *testing.T) {
+// TestThousandInstalls_Each_Upgraded replaces ten of them.
+func TestThousandInstalls_Each_Upgraded(t *testing.T) {
 	takesLong(t)
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {

@@ -11,9 +11,9 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestAWaitEndsWhenTheFileIsNotReadyAnyMore: nobody else will be asked then. The canary lives on for longer than
+// TestWait_InstallUnready_Ends: nobody else will be asked then. The canary lives on for longer than
 // the test takes.
-func TestAWaitEndsWhenTheFileIsNotReadyAnyMore(t *testing.T) {
+func TestWait_InstallUnready_Ends(t *testing.T) {
 	t.Parallel()
 	careful := []string{"--canary", "1", "--hold", "10m", "--canary-timeout", "10m"}
 	for _, by := range []string{"alone", "by a service"} {

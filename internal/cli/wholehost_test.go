@@ -122,7 +122,7 @@ func askedOnce(t *testing.T, servers []*testfleet.Server) {
 	}
 }
 
-func TestTwoUsersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
+func TestTwoUsers_OwnInstalls_EachUpgraded(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -150,8 +150,8 @@ func TestTwoUsersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
 	})
 }
 
-// TestAPlainUsersServiceServesHisServersOnly: it sees those of others, and may not ask them.
-func TestAPlainUsersServiceServesHisServersOnly(t *testing.T) {
+// TestUserService_OthersServers_NotSignalled: it sees those of others, and may not ask them.
+func TestUserService_OthersServers_NotSignalled(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	h := newWholeHost(t)
@@ -177,8 +177,8 @@ func TestAPlainUsersServiceServesHisServersOnly(t *testing.T) {
 	}
 }
 
-// TestAUsersOwnServiceServesHisOwnInstalls needs no right that others do not have.
-func TestAUsersOwnServiceServesHisOwnInstalls(t *testing.T) {
+// TestUserService_OwnInstalls_Upgraded needs no right that others do not have.
+func TestUserService_OwnInstalls_Upgraded(t *testing.T) {
 	t.Parallel()
 	h := newWholeHost(t)
 	first, second := newScene(t), newScene(t)
@@ -192,8 +192,8 @@ func TestAUsersOwnServiceServesHisOwnInstalls(t *testing.T) {
 	second.allUpgraded(twos)
 }
 
-// TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded: what it runs was replaced before anybody looked.
-func TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded(t *testing.T) {
+// TestServer_NewInstall_Upgraded: what it runs was replaced before anybody looked.
+func TestServer_NewInstall_Upgraded(t *testing.T) {
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -213,7 +213,7 @@ func TestAServerOfAnInstallThatNobodyNamedBeforeIsUpgraded(t *testing.T) {
 	})
 }
 
-func TestUsersWhoNameOneFileBelongToOneInstall(t *testing.T) {
+func TestUsers_OneFile_OneRollout(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -232,7 +232,7 @@ func TestUsersWhoNameOneFileBelongToOneInstall(t *testing.T) {
 	})
 }
 
-func TestThreeContainersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
+func TestContainers_OwnInstalls_EachUpgraded(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -263,7 +263,7 @@ func TestThreeContainersAreEachUpgradedOnTheirOwnInstall(t *testing.T) {
 	})
 }
 
-func TestContainersOfPodmanAreUpgradedAndNamed(t *testing.T) {
+func TestContainers_Podman_UpgradedAndNamed(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -295,8 +295,8 @@ func TestContainersOfPodmanAreUpgradedAndNamed(t *testing.T) {
 	})
 }
 
-// TestContainersThatShareAFolderShareTheInstall: with each other and with the host.
-func TestContainersThatShareAFolderShareTheInstall(t *testing.T) {
+// TestContainers_SharedFolder_ShareInstall: with each other and with the host.
+func TestContainers_SharedFolder_ShareInstall(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -323,9 +323,9 @@ func TestContainersThatShareAFolderShareTheInstall(t *testing.T) {
 	})
 }
 
-// TestAContainerThatEndsTakesItsWatchesWithIt, and while it lives, what is mounted in it can be taken
+// TestContainer_Ended_WatchesRemoved, and while it lives, what is mounted in it can be taken
 // away at any time.
-func TestAContainerThatEndsTakesItsWatchesWithIt(t *testing.T) {
+func TestContainer_Ended_WatchesRemoved(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -351,7 +351,7 @@ func TestAContainerThatEndsTakesItsWatchesWithIt(t *testing.T) {
 	})
 }
 
-func TestACopyUpIsNoUpgrade(t *testing.T) {
+func TestOverlay_CopyUp_NoSignal(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
@@ -403,7 +403,7 @@ func mustInstall(t *testing.T, dir string) *testfleet.Install {
 	return i
 }
 
-func TestOnlyTheServersThatWereSelectedAreUpgraded(t *testing.T) {
+func TestSelection_Given_OthersNotSignalled(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	for name, c := range map[string]struct {
@@ -451,8 +451,8 @@ func onlySelected(t *testing.T, source string, args []string, wantAlice, wantIns
 	}
 }
 
-// TestOnlyTheInstallsThatWereGivenAreServed: two of three.
-func TestOnlyTheInstallsThatWereGivenAreServed(t *testing.T) {
+// TestInstallPaths_Given_OthersNotServed: two of three.
+func TestInstallPaths_Given_OthersNotServed(t *testing.T) {
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
@@ -476,8 +476,8 @@ func TestOnlyTheInstallsThatWereGivenAreServed(t *testing.T) {
 	})
 }
 
-// TestASingleInstallAndTheWholeHostExcludeEachOther: two services would both signal.
-func TestASingleInstallAndTheWholeHostExcludeEachOther(t *testing.T) {
+// TestLock_InstallAndHost_Exclusive: two services would both signal.
+func TestLock_InstallAndHost_Exclusive(t *testing.T) {
 	t.Parallel()
 	h := newWholeHost(t)
 	s := newScene(t)
@@ -499,9 +499,9 @@ func TestASingleInstallAndTheWholeHostExcludeEachOther(t *testing.T) {
 	askedOnce(t, servers)
 }
 
-// TestAServiceInAContainerLeavesItsServersToThatOfTheHost: neither knows of the other. With the usual hold
+// TestContainerService_BesideHosts_YieldsToIt: neither knows of the other. With the usual hold
 // time the host asks all but the first after two seconds only.
-func TestAServiceInAContainerLeavesItsServersToThatOfTheHost(t *testing.T) {
+func TestContainerService_BesideHosts_YieldsToIt(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	for _, inside := range []string{"bpf", "proc"} {
@@ -555,8 +555,8 @@ func isComplete(rollouts []rollout.Report) bool {
 	return len(rollouts) == 1 && rollouts[0].Phase == rollout.PhaseComplete
 }
 
-// TestAServiceInAContainerServesItAlone where the host has none.
-func TestAServiceInAContainerServesItAlone(t *testing.T) {
+// TestContainerService_Alone_Upgrades where the host has none.
+func TestContainerService_Alone_Upgrades(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {

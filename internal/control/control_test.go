@@ -96,7 +96,7 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-func TestEveryQuestionIsAnswered(t *testing.T) {
+func TestRequests_Each_Answered(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	status, err := s.Status(within(t))
@@ -121,7 +121,7 @@ func TestEveryQuestionIsAnswered(t *testing.T) {
 	}
 }
 
-func TestATriggerForAnotherInstallIsTurnedDown(t *testing.T) {
+func TestTrigger_OtherInstall_Rejected(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	if _, err := s.Trigger(within(t), control.TriggerRequest{InstallPath: "/elsewhere"}); err == nil {
@@ -129,7 +129,7 @@ func TestATriggerForAnotherInstallIsTurnedDown(t *testing.T) {
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestClient_NoService_ErrNoService(t *testing.T) {
 	t.Parallel()
 	_, err := control.NewClient(filepath.Join(t.TempDir(), "s")).Status(within(t))
 	if !errors.Is(err, control.ErrNoService) {
@@ -137,7 +137,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-func TestASocketThatAKilledServiceLeftIsReplacedAndOneInUseIsNot(t *testing.T) {
+func TestListen_StaleSocket_Replaced(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	if _, err := control.Listen(s.socket); !errors.Is(err, control.ErrInUse) {
@@ -161,7 +161,7 @@ func TestASocketThatAKilledServiceLeftIsReplacedAndOneInUseIsNot(t *testing.T) {
 	}
 }
 
-func TestEventsAreToldInOrderAndFollowed(t *testing.T) {
+func TestEvents_Follow_InOrder(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	for range 3 {
@@ -184,8 +184,8 @@ func TestEventsAreToldInOrderAndFollowed(t *testing.T) {
 	}
 }
 
-// TestAReaderThatIsTooLateIsToldWhatItLost: only the latest events are kept.
-func TestAReaderThatIsTooLateIsToldWhatItLost(t *testing.T) {
+// TestEvents_SlowReader_GetsLostCount: only the latest events are kept.
+func TestEvents_SlowReader_GetsLostCount(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	const all = 10_000
@@ -212,8 +212,8 @@ func TestAReaderThatIsTooLateIsToldWhatItLost(t *testing.T) {
 	}
 }
 
-// TestAClientThatDoesNotReadHoldsNobodyUp: it asks for a stream and leaves it.
-func TestAClientThatDoesNotReadHoldsNobodyUp(t *testing.T) {
+// TestClient_DoesNotRead_DelaysNoOther: it asks for a stream and leaves it.
+func TestClient_DoesNotRead_DelaysNoOther(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	conn, err := net.Dial("unix", s.socket)
@@ -255,7 +255,7 @@ func raw(t *testing.T, s *scene, method, path string, body io.Reader) int {
 	return response.StatusCode
 }
 
-func TestBadRequestsAreTurnedDown(t *testing.T) {
+func TestRequests_Malformed_Rejected(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	cases := map[string]struct {
@@ -280,8 +280,8 @@ func TestBadRequestsAreTurnedDown(t *testing.T) {
 	}
 }
 
-// TestTooManyClientsAreTurnedAway and do not take the place of those who come when they have gone.
-func TestTooManyClientsAreTurnedAway(t *testing.T) {
+// TestClients_TooMany_Rejected and do not take the place of those who come when they have gone.
+func TestClients_TooMany_Rejected(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	var conns []net.Conn

@@ -46,8 +46,8 @@ const (
 	group = 4322
 )
 
-// TestAnotherUserIsTurnedAwayAndTheGroupMayRead: real users, as the kernel tells of them.
-func TestAnotherUserIsTurnedAwayAndTheGroupMayRead(t *testing.T) {
+// TestPeer_OtherUserAndGroup_Restricted: real users, as the kernel tells of them.
+func TestPeer_OtherUserAndGroup_Restricted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("REQUIRE_BPF") == "1" {
 			t.Fatal("needs root")

@@ -26,8 +26,8 @@ func (s *endsWith) Next() (selector.Event, error) {
 	return selector.Event{Kind: selector.EventExec, PID: 1}, nil
 }
 
-// TestWhyTheTrackerEndedIsTold, unless it was closed.
-func TestWhyTheTrackerEndedIsTold(t *testing.T) {
+// TestEvents_TrackerFails_ErrorReported, unless it was closed.
+func TestEvents_TrackerFails_ErrorReported(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	for _, c := range []struct{ err, want error }{{broken, broken}, {tracker.ErrClosed, nil}} {

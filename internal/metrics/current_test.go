@@ -18,7 +18,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-func TestStatusIsFreshAtEachScrape(t *testing.T) {
+func TestStatus_EachScrape_IsFresh(t *testing.T) {
 	m := metrics.New("", "")
 	status := api.Status{
 		Verdicts: map[selector.Verdict]int{selector.Outdated: 3, selector.UpToDate: 2},
@@ -58,7 +58,7 @@ func TestStatusIsFreshAtEachScrape(t *testing.T) {
 	})
 }
 
-func TestWatchingIsShown(t *testing.T) {
+func TestWatching_Scrape_Shown(t *testing.T) {
 	m := metrics.New("", "")
 	m.FollowWatching(func() api.Watching {
 		return api.Watching{Installs: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
@@ -69,7 +69,7 @@ func TestWatchingIsShown(t *testing.T) {
 	})
 }
 
-func TestTrackerIsShownWhileThereIsOne(t *testing.T) {
+func TestTracker_Present_Shown(t *testing.T) {
 	m := metrics.New("", "")
 	requireAbsent(t, scrape(t, m), trackerNames...)
 	requireValues(t, scrape(t, m), map[string]string{`tracker_mode{mode="bpf"}`: "0", `tracker_mode{mode="proc"}`: "0"})
@@ -113,9 +113,9 @@ func tracker() (api.Tracker, error) {
 	}, nil
 }
 
-// TestScrapeDoesWithoutWhatFails: a service that does not answer costs a scrape one second, and only
+// TestScrape_ReadFails_OthersShown: a service that does not answer costs a scrape one second, and only
 // the metrics that it would have answered for.
-func TestScrapeDoesWithoutWhatFails(t *testing.T) {
+func TestScrape_ReadFails_OthersShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := metrics.New("", "")
 		m.FollowTracker(func() (api.Tracker, error) { return api.Tracker{}, errOther })
@@ -138,8 +138,8 @@ func TestScrapeDoesWithoutWhatFails(t *testing.T) {
 	})
 }
 
-// TestServiceIsNotHeldUpByAScrape: the service tells the observer something before it answers.
-func TestServiceIsNotHeldUpByAScrape(t *testing.T) {
+// TestScrape_SlowStatus_DelaysNoObserver: the service tells the observer something before it answers.
+func TestScrape_SlowStatus_DelaysNoObserver(t *testing.T) {
 	m := metrics.New("", "")
 	requests := make(chan chan api.Status)
 	m.FollowStatus(func(ctx context.Context) (api.Status, error) {

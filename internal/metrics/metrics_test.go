@@ -28,7 +28,7 @@ var (
 	start    = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 )
 
-func TestServiceIsCounted(t *testing.T) {
+func TestObserver_Events_Counted(t *testing.T) {
 	m := metrics.New("1.2.3", "abc")
 	serve(m)
 	requireValues(t, scrape(t, m), map[string]string{

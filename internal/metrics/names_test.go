@@ -18,7 +18,7 @@ import (
 	"ebpf-upgrader/internal/metrics"
 )
 
-func TestEveryMetricPassesTheLinter(t *testing.T) {
+func TestMetrics_Names_PassLinter(t *testing.T) {
 	var ours strings.Builder
 	for _, line := range everything(t) {
 		fmt.Fprintln(&ours, line)
@@ -32,8 +32,8 @@ func TestEveryMetricPassesTheLinter(t *testing.T) {
 	}
 }
 
-// TestNoLabelNamesAProcess: there would be as many series as there ever were processes.
-func TestNoLabelNamesAProcess(t *testing.T) {
+// TestMetrics_Labels_NameNoProcess: there would be as many series as there ever were processes.
+func TestMetrics_Labels_NameNoProcess(t *testing.T) {
 	allowed := []string{
 		"version", "revision", "goversion", "mode", "verdict", "kind", "reason", "outcome", "phase", "state", "le",
 	}

@@ -50,13 +50,13 @@ func groups() []group {
 		anywhere("pidfd", "pidfd", "."),
 		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
 		group{title: "gate of the service", binary: "service", tests: "^(TestGate|TestFullMap)", env: []string{"REQUIRE_GATE=1"}},
-		group{title: "both sources", binary: "service", tests: "^TestBothSourcesGiveTheSameAnswer$", env: []string{"PATH=" + ownSleep + ":/bin"}},
+		group{title: "both sources", binary: "service", tests: "^TestSources_SameServers_SameVerdicts$", env: []string{"PATH=" + ownSleep + ":/bin"}},
 		group{
 			title: "delivery", binary: "service",
-			tests: "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot|TestSelfIsSignalledLast|TestAProcessThatTookTheNumber)",
+			tests: "^(TestServer_EachKind|TestServer_NotEligible|TestSelf_|TestSignal_PIDUsedAgain)",
 			// The subtests of the first test are cases with the source below. The second one is for the source, the
 			// last for the scan only.
-			scan: "^(TestEveryKindOfServerIsUpgraded|TestAServerThatMustNot)/./^proc$|^TestSelfIsSignalledLast/^proc$|^TestAProcessThatTookTheNumber",
+			scan: "^(TestServer_EachKind_Upgraded|TestServer_NotEligible_LivesWithReason)/./^proc$|^TestSelf_Any_SignalledLast/^proc$|^TestSignal_PIDUsedAgain",
 		},
 	)
 }
