@@ -81,7 +81,7 @@ func newContainer(t *testing.T, binds ...string) *container {
 	return c
 }
 
-// find notes how to get into the container whose first process is known.
+// find opens the namespaces and the root of a container by its first process.
 func (c *container) find(pid int) {
 	c.t.Helper()
 	c.pid, c.root = pid, fmt.Sprintf("/proc/%d/root", pid)

@@ -85,9 +85,8 @@ func churn(t *testing.T) (stop func()) {
 	}
 }
 
-// TestSignal_PIDUsedAgain_NotSent has the number of a server that is
-// about to be signalled go to another outdated server with a handler, right after the first was
-// pinned: even one that would be signalled for its own sake must not get the other's signal.
+// Right after a server was pinned, its PID goes to another outdated server with a handler. That server must not get the
+// signal of the first, although it would be signalled itself.
 func TestSignal_PIDUsedAgain_NotSent(t *testing.T) {
 	const name = "TestSignal_PIDUsedAgain_NotSent"
 	if os.Getenv("IN_PID_NAMESPACE") == "" {

@@ -21,7 +21,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// smallRun is a service whose run directory is a tmpfs of 64 KiB.
+// smallRun is a service with a tmpfs of 64 KiB as its run directory.
 func smallRun(t *testing.T) (p *service, runDir string) {
 	t.Helper()
 	p = newService(t)

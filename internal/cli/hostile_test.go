@@ -69,8 +69,7 @@ func mounted(t *testing.T, mount func(dir string) (release func() error, err err
 	return dir
 }
 
-// neverOpened fails the test if somebody opens the file before it ends, other than to look at its
-// attributes.
+// neverOpened fails the test if the file is opened before the test ends, other than with O_PATH.
 func neverOpened(t *testing.T, path string) {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
@@ -158,7 +157,7 @@ func isPlain(t *testing.T, what, text string) {
 	}
 	for line := range strings.SplitSeq(text, "\n") {
 		if strings.HasPrefix(line, "FAKE") {
-			t.Errorf("%s has a line of somebody else's: %q", what, line)
+			t.Errorf("%s has a line that a process made: %q", what, line)
 		}
 		for _, r := range line {
 			if !strconv.IsPrint(r) {
@@ -246,8 +245,7 @@ func TestHostile_ChangedMountView_HarmsNoOther(t *testing.T) {
 	})
 }
 
-// TestServer_Setuid_NotSignalled: whoever starts it says what it would exec with rights that he does not
-// have.
+// The user that starts a setuid server chooses what it would exec, with rights that the user does not have.
 func TestServer_Setuid_NotSignalled(t *testing.T) {
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {

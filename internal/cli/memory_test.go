@@ -16,15 +16,15 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestHostile_HeldMemory_DelaysNoOther: more of them than threads may wait for. It runs alone, as all do
-// that hold memory: to the others' services they could be servers.
+// There are more processes that hold their memory than threads may wait for. The test runs alone: for the services of other
+// tests these processes could be servers.
 func TestHostile_HeldMemory_DelaysNoOther(t *testing.T) {
 	underSiege(t, func(t *testing.T, s *siege) { holdMemory(t, 6, s.name) })
 }
 
-// TestStart_FilesNeverAnswer_NotDelayed: a service that starts gives up rights on all of its threads, and one of them that
-// waits for somebody's memory or file system gives up nothing until it has an answer. Nor does such a thread end with
-// the service, but what the service held is free for the next.
+// A service that starts gives up capabilities on all of its threads. A thread that waits for the memory or file system of
+// another process gives up nothing until it has an answer. Such a thread does not end with the service either, but what the
+// service held is free for the next.
 func TestStart_FilesNeverAnswer_NotDelayed(t *testing.T) {
 	takesLong(t)
 	needRoot(t)

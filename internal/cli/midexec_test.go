@@ -67,8 +67,8 @@ func hasPending(t *testing.T, pid selector.PID) bool {
 	return pending&(1<<(unix.SIGUSR1-1)) != 0
 }
 
-// inCall reports whether a thread of a process waits in a system call, whose first argument is a descriptor of a file
-// below dir where one is given.
+// inCall reports whether a thread of a process waits in a system call. Where dir is given, the call's first argument must
+// be a descriptor of a file below it.
 func inCall(t *testing.T, pid selector.PID, number int, dir string) bool {
 	t.Helper()
 	proc := filepath.Join("/proc", pid.String())

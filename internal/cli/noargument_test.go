@@ -85,7 +85,7 @@ func runWithoutAnyArgument(t *testing.T) {
 	}
 }
 
-// userFleet is in a folder of the user's, into which others may not look where it is below his home.
+// userFleet starts servers in a folder of a user. A folder below the user's home cannot be read by other users.
 func userFleet(t *testing.T, uid uint32, home, dir string, n int) fleet {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Join(home, dir), 0o755))

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nobody is a user who owns nothing here.
-const nobody = 65534
+// unprivileged is a user that owns nothing here.
+const unprivileged = 65534
 
 // sufficient are the capabilities that do all of the work.
 var sufficient = map[string]uintptr{
@@ -29,7 +29,7 @@ var sufficient = map[string]uintptr{
 	"CAP_DAC_READ_SEARCH": unix.CAP_DAC_READ_SEARCH, "CAP_KILL": unix.CAP_KILL,
 }
 
-// limited is the program as a process of nobody, with some of the sufficient capabilities and no others.
+// limited is the program as a process of the user unprivileged, with some of the sufficient capabilities and no others.
 func limited(t *testing.T, without []string, args ...string) *exec.Cmd {
 	t.Helper()
 	needRoot(t)
@@ -42,7 +42,7 @@ func limited(t *testing.T, without []string, args ...string) *exec.Cmd {
 	cmd := exec.Command(newScene(t).Path(), args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, AmbientCaps: ambient,
+		Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}, AmbientCaps: ambient,
 	}
 	return cmd
 }
@@ -96,8 +96,8 @@ func TestDoctor_CapabilityMissing_Named(t *testing.T) {
 	}
 }
 
-// TestService_SufficientCapabilities_Upgrades: as a user who is not root it upgrades the servers of two others,
-// and has given up by then what only loading the tracker needs.
+// A service of a user other than root upgrades the servers of two users. By then it has given up what only the loading of
+// the tracker needs.
 func TestService_SufficientCapabilities_Upgrades(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -106,7 +106,7 @@ func TestService_SufficientCapabilities_Upgrades(t *testing.T) {
 		h := newWholeHost(t)
 		alice, bob := h.home(6001), h.home(6002)
 		hers, his := h.start(alice, 6001, 2), h.start(bob, 6002, 2)
-		if err := os.Chown(filepath.Dir(h.socket), nobody, nobody); err != nil {
+		if err := os.Chown(filepath.Dir(h.socket), unprivileged, unprivileged); err != nil {
 			t.Fatal(err)
 		}
 		without := []string{}

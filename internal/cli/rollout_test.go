@@ -74,8 +74,8 @@ func onlyRollout(status control.Status) rollout.Report {
 	return status.Rollouts[0]
 }
 
-// requireServers says what became of the servers. Who is skipped, or has left after that, is not counted: a
-// process of another test that cannot be read at the moment could be a server of any install.
+// requireServers compares the states of the servers. It does not count servers that were skipped, nor those that exited after
+// that: a process of another test that cannot be read at the moment could be a server of any install.
 func requireServers(t *testing.T, r rollout.Report, want map[rollout.State]int) {
 	t.Helper()
 	for _, s := range rollout.States() {
@@ -178,7 +178,7 @@ func TestServer_EachEnd_HasItsState(t *testing.T) {
 		s.replace()
 		code, stdout, stderr := command(t, "trigger", "--install-path", s.Path(), "--source", source, "--settle", "1ms", "--wait",
 			"--confirm-timeout", "2s", "--retry-after", "4s", "--max-attempts", "2", "--max-failures", "9", "-o", "json")
-		if code != exitFailure { // somebody died
+		if code != exitFailure { // servers died
 			t.Errorf("exit code %d, want %d\n%s", code, exitFailure, stderr)
 		}
 		var got outcome
@@ -190,10 +190,10 @@ func TestServer_EachEnd_HasItsState(t *testing.T) {
 			i := slices.IndexFunc(got.Servers, func(m rollout.Member) bool { return m.PID == pid })
 			switch {
 			case i < 0:
-				t.Errorf("%s: %d is not told of", name, pid)
+				t.Errorf("%s: %d is not reported", name, pid)
 			case c.want == rollout.Exited && got.Servers[i].State == rollout.Crashed &&
-				(!exitsAreTold(t, source) || source == "proc" && got.Servers[i].Canary):
-				// An exit that was not seen is taken for the worst, and so is one of a canary whose exec is not seen.
+				(!exitsAreKnown(t, source) || source == "proc" && got.Servers[i].Canary):
+				// An unseen exit counts as a crash, and so does the exit of a canary after an unseen exec.
 			case got.Servers[i].State != c.want || got.Servers[i].Attempts != c.attempts:
 				t.Errorf("%s: %+v, want %s after %d attempts", name, got.Servers[i], c.want, c.attempts)
 			}
@@ -201,9 +201,9 @@ func TestServer_EachEnd_HasItsState(t *testing.T) {
 	})
 }
 
-// exitsAreTold reports whether the exit code of a server can be had that somebody else reaps: from the
-// tracker, and from a pidfd since Linux 6.15.
-func exitsAreTold(t *testing.T, source string) bool {
+// exitsAreKnown reports whether the exit code of a server that another process reaps can be read: from the tracker, and from
+// a pidfd since Linux 6.15.
+func exitsAreKnown(t *testing.T, source string) bool {
 	t.Helper()
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -358,10 +358,9 @@ func TestSecondService_SameInstall_Rejected(t *testing.T) {
 	})
 }
 
-// TestSecondSender_AtTheSameTime_NoDeathByOurs: the servers' own trigger fires at random up to 3 s after each of
-// three installs. It knows no more than /proc, where a server that is in the middle of its exec looks
-// like before; so it may kill, and nobody can help that. Ours must not: it sees the other's signals. Who
-// sent the last signal that took effect in a server that died is told by a program of the test's own.
+// The servers' own trigger fires at random up to 3 s after each of three installs. It reads /proc only, where a server in the
+// middle of its exec is unchanged; so it may kill. The service must not: it sees the signals of the trigger. A program of the
+// test reports the sender of the last signal to each server that died.
 func TestSecondSender_AtTheSameTime_NoDeathByOurs(t *testing.T) {
 	takesLong(t)
 	needRoot(t)
@@ -466,7 +465,7 @@ func TestThousandServers_Rollout_OneSignalEach(t *testing.T) {
 	})
 }
 
-// signalAll installs server, signals everybody, and says how long it took until the last one ran it.
+// signalAll installs server, signals all servers, and returns the time until the last one ran it.
 func (s *scene) signalAll(fleet []*testfleet.Server, server string) time.Duration {
 	s.t.Helper()
 	if err := s.Replace(server); err != nil {

@@ -77,7 +77,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	// Not t.TempDir, whose parent only its owner may enter: some servers belong to other users.
+	// Not t.TempDir: only the owner may enter its parent, and some servers belong to other users.
 	dir, err := os.MkdirTemp("", "ebpf-upgrader-test-")
 	if err != nil {
 		t.Fatal(err)

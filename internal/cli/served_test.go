@@ -21,7 +21,7 @@ import (
 	"ebpf-upgrader/internal/control"
 )
 
-// plain is a user who has no rights over others.
+// plain is a user without rights over others.
 const plain = 4321
 
 // ownFolders are directories of a user: one to run in, and the environment that names others.
@@ -39,7 +39,7 @@ func ownFolders(t *testing.T, uid int) (runtime string, env []string) {
 // programAs is this program as a process of a user.
 func programAs(t *testing.T, uid uint32, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(newScene(t).Path(), args...) // which everybody may read
+	cmd := exec.Command(newScene(t).Path(), args...) // every user may read it
 	cmd.Env = append(env, asProgram+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	return cmd
@@ -75,7 +75,7 @@ func turnedDown(t *testing.T, cmd *exec.Cmd, pid int) {
 	}
 }
 
-// hostService is one of root's, where everybody looks for it.
+// hostService is a service of root in the default run directory.
 func hostService(t *testing.T) *wholeHost {
 	t.Helper()
 	h := newWholeHost(t)
@@ -103,7 +103,7 @@ func TestUserService_BesideRoots_Rejected(t *testing.T) {
 	h.serve("proc")
 	must(t, h.client(t).Pause(within(t)))
 	s.replace()
-	eventually(t, "the user's service has tried to ask somebody, and did not", func() bool {
+	eventually(t, "the user's service was about to signal a server, and did not", func() bool {
 		refused := false
 		must(t, his.Events(within(t), 0, false, func(e control.Event) error {
 			refused = refused || e.Kind == control.EventRefused

@@ -26,8 +26,8 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// docs/THREATS.md names the tests that have this scene: a user does what he can, while another one has his
-// servers upgraded as ever.
+// docs/THREATS.md names the tests with this scene: a hostile user tries everything, and the servers of another user are
+// upgraded all the same.
 
 const (
 	hostile = 6666
@@ -85,7 +85,7 @@ func arguments() []byte {
 
 const upgradeVariable = "RAG_RAT_UPGRADE_BIN"
 
-// siege is a host on which one user has his servers upgraded, and another one tries to prevent it.
+// siege is a host on which the servers of one user are upgraded, and a hostile user tries to prevent it.
 type siege struct {
 	*wholeHost
 	his     *scene
@@ -113,7 +113,7 @@ func besiege(t *testing.T, source string, attack func(t *testing.T, s *siege)) *
 	s.servers = s.start(s.his, victim, 3)
 	s.serve(source)
 	eventually(t, "the victim's install is ready", s.isReady)
-	answers := s.keepAsking()
+	answers := s.keepQuerying()
 	attack(t, s)
 	s.his.replace()
 	s.his.allUpgraded(s.servers)
@@ -133,18 +133,18 @@ func (s *siege) isReady() bool {
 }
 
 const (
-	// heartbeat is the time between two beats of what measures how long this machine runs nobody, and diskbeat the
-	// same for its disk: the service writes down whom it asks, and a rename waits for the journal of the file system.
+	// heartbeat is the period of the goroutine that measures how long this machine runs no process. diskbeat is the same for
+	// the disk: the service writes a journal before each signal, and a rename waits for the journal of the file system.
 	heartbeat = time.Millisecond
 	diskbeat  = 100 * time.Millisecond
-	// stillness is the time between two questions, so that asking is not what keeps the service from its work.
+	// stillness is the time between two queries, so that they do not keep the service from its work.
 	stillness = 5 * time.Millisecond
 )
 
-// keepAsking asks the service for its status again and again, until the function that it answers with is called,
-// which fails the test if an answer took longer than allowedStop, and twice as long as this machine stood still: two
-// cores that are shared with a thousand processes of the tests run nobody at once.
-func (s *siege) keepAsking() (check func()) {
+// keepQuerying queries the status of the service until check is called. check fails the test if an answer took longer than
+// allowedStop, and twice as long as this machine stood still: two cores with a thousand processes of the tests run none of
+// them at once.
+func (s *siege) keepQuerying() (check func()) {
 	client := s.client(s.t)
 	ctx, cancel := context.WithCancel(s.t.Context())
 	answer, stall, disk := make(chan time.Duration, 1), make(chan time.Duration, 1), make(chan time.Duration, 1)
@@ -208,8 +208,7 @@ func slowest(ctx context.Context, pause time.Duration, do func()) (most time.Dur
 	return most
 }
 
-// hostileServer is an armed server of the hostile user, who has a newer binary installed and names
-// another path.
+// hostileServer is an armed server of the hostile user. A newer binary is installed, and the server names another path.
 func (s *siege) hostileServer(path string) *testfleet.Server {
 	s.t.Helper()
 	server := s.home(hostile).start(func(o *testfleet.Options) {
@@ -232,7 +231,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// liar starts a process of the hostile user that is armed, and whose role says what it does.
+// liar starts an armed process of the hostile user. role says what it does.
 func (s *siege) liar(role, own, other string, clone uintptr) {
 	s.t.Helper()
 	binary := s.home(hostile)

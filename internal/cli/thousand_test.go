@@ -120,7 +120,7 @@ func idleService(b *testing.B, source string) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		status, err := client.Status(b.Context())
 		if err == nil && countInstalls(status.Status) == thousand && status.Watching.Polled == 0 {
-			// A service looks at everybody once more soon after its start.
+			// A service inspects all servers once more soon after its start.
 			time.Sleep(time.Until(status.Started.Add(selector.ForkAge + time.Second)))
 			break
 		}

@@ -11,8 +11,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// TestWait_InstallUnready_Ends: nobody else will be asked then. The canary lives on for longer than
-// the test takes.
+// Without a ready file no other server is signalled. The canary would hold the rollout for longer than the test takes.
 func TestWait_InstallUnready_Ends(t *testing.T) {
 	t.Parallel()
 	careful := []string{"--canary", "1", "--hold", "10m", "--canary-timeout", "10m"}

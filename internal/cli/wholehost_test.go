@@ -55,7 +55,7 @@ func (h *wholeHost) serve(source string, more ...string) {
 	h.service = next
 }
 
-// home is an install of a user, in a folder that only he may enter.
+// home is an install of a user, in a folder that no other user may enter.
 func (h *wholeHost) home(uid uint32) *scene {
 	h.t.Helper()
 	s := newScene(h.t)
@@ -168,7 +168,7 @@ func TestUserService_OthersServers_NotSignalled(t *testing.T) {
 	his.replace()
 	his.allUpgraded(servers)
 	askedOnce(t, servers)
-	eventually(t, "it has looked at everybody again", func() bool {
+	eventually(t, "it has inspected all servers again", func() bool {
 		return h.status().Verdicts[selector.UpToDate] == len(servers)
 	})
 	allUnharmed(t, others)
@@ -192,7 +192,7 @@ func TestUserService_OwnInstalls_Upgraded(t *testing.T) {
 	second.allUpgraded(twos)
 }
 
-// TestServer_NewInstall_Upgraded: what it runs was replaced before anybody looked.
+// The file that the server runs was replaced before the service inspected the server.
 func TestServer_NewInstall_Upgraded(t *testing.T) {
 	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
@@ -342,7 +342,7 @@ func TestContainer_Ended_WatchesRemoved(t *testing.T) {
 		if err := server.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		c.run("umount", "/mounted") // fails with EBUSY if anybody holds it
+		c.run("umount", "/mounted") // fails with EBUSY while a process holds it
 		c.end()
 		eventually(t, "no install is watched", func() bool {
 			status, err := h.client(t).Status(within(t))

@@ -152,7 +152,7 @@ func TestListen_StaleSocket_Replaced(t *testing.T) {
 	_ = l.Close()
 	again, err := control.Listen(stale)
 	if err != nil {
-		t.Fatalf("Listen = %v on a socket that nobody listens on", err)
+		t.Fatalf("Listen = %v on a socket without a listener", err)
 	}
 	defer func() { _ = again.Close() }()
 	info, err := os.Stat(stale)
@@ -280,7 +280,7 @@ func TestRequests_Malformed_Rejected(t *testing.T) {
 	}
 }
 
-// TestClients_TooMany_Rejected and do not take the place of those who come when they have gone.
+// Rejected clients take no slot: once the others have gone, further clients are served.
 func TestClients_TooMany_Rejected(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -18,7 +18,7 @@ import (
 	"ebpf-upgrader/internal/control"
 )
 
-// asClient makes the test binary ask the service on that socket, and say what it was let do.
+// asClient makes the test binary query the service on that socket, and print what it was allowed.
 const asClient = "CONTROL_TEST_AS_CLIENT"
 
 func TestMain(m *testing.M) {
@@ -77,7 +77,7 @@ func TestPeer_OtherUserAndGroup_Restricted(t *testing.T) {
 	}
 }
 
-// asked is what a process of somebody else was let do.
+// asked returns what a process with other credentials was allowed.
 func asked(t *testing.T, socket string, as syscall.Credential) string {
 	t.Helper()
 	var stderr bytes.Buffer

@@ -37,7 +37,7 @@ func TestObserver_Events_Counted(t *testing.T) {
 		`rounds_total{reason="install"}`: "2",
 		`rounds_total{reason="scan"}`:    "1",
 		`rounds_total{reason="trigger"}`: "0",
-		`round_duration_seconds_count`:   "2", // one was over no process
+		`round_duration_seconds_count`:   "2", // one inspected no process
 		`round_duration_seconds_sum`:     "0.75",
 		`scan_duration_seconds_count`:    "1",
 		`scan_duration_seconds_sum`:      "0.125",
