@@ -5,9 +5,7 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -106,68 +104,6 @@ func TestPath_OutOfItsRoot_NotFollowed(t *testing.T) {
 	})
 }
 
-// TestOutput_ControlCharacters_Escaped has an install, arguments and an environment of them.
-func TestOutput_ControlCharacters_Escaped(t *testing.T) {
-	t.Parallel()
-	needRoot(t)
-	const nasty = "a\nFAKE \x1b[2J\x1b]0;x\x07\r\x7f\u009b\u202e\xffb"
-	withEachSource(t, func(t *testing.T, source string) {
-		t.Parallel()
-		var server *testfleet.Server
-		var odd *scene
-		s := besiege(t, source, func(t *testing.T, s *siege) {
-			dir := filepath.Join(s.folder(), nasty)
-			must(t, os.Mkdir(dir, 0o755))
-			odd = sceneIn(t, dir)
-			server = odd.start(func(o *testfleet.Options) {
-				o.Argv0, o.Args, o.Credential = s.name, []string{nasty}, &testfleet.Credential{UID: hostile, GID: hostile}
-			})
-		})
-		odd.replace() // it may be as odd as it likes: it is an install
-		odd.upgraded(server)
-		must(t, odd.ReplaceNotExecutable(thisBinary(t))) // which makes the reasons show it, too
-		for _, args := range [][]string{
-			{"status", "--socket", s.socket},
-			{"events", "--socket", s.socket},
-			{"list", "--name", s.name},
-			{"explain", "--name", s.name, server.PID().String()},
-			{"trigger", "--dry-run", "--settle", "1ms", "--name", s.name, "--install-path", odd.Path()},
-		} {
-			_, stdout, stderr := command(t, args...)
-			isPlain(t, args[0], stdout+stderr)
-			_, stdout, stderr = command(t, append(args, "-o", "json")...)
-			isPlain(t, args[0]+" -o json", stdout+stderr)
-			for decoder := json.NewDecoder(strings.NewReader(stdout)); decoder.More(); {
-				if err := decoder.Decode(new(map[string]any)); err != nil {
-					t.Errorf("%s: %v", args[0], err)
-					break
-				}
-			}
-		}
-		s.stop()
-		isPlain(t, "the log", s.messages.String())
-	})
-}
-
-// isPlain says that text holds nothing but lines of what can be printed, none of which another one made.
-func isPlain(t *testing.T, what, text string) {
-	t.Helper()
-	if text == "" {
-		t.Errorf("%s says nothing", what)
-	}
-	for line := range strings.SplitSeq(text, "\n") {
-		if strings.HasPrefix(line, "FAKE") {
-			t.Errorf("%s has a line that a process made: %q", what, line)
-		}
-		for _, r := range line {
-			if !strconv.IsPrint(r) {
-				t.Errorf("%s has %q in %q", what, r, line)
-				break
-			}
-		}
-	}
-}
-
 func TestHostile_HugeFolder_HarmsNoOther(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
@@ -242,72 +178,6 @@ func TestHostile_ChangedMountView_HarmsNoOther(t *testing.T) {
 		mine := s.home(hostile)
 		s.liar("wanderer", mine.Path(), "", unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
 		mine.replace()
-	})
-}
-
-// The user that starts a setuid server chooses what it would exec, with rights that the user does not have.
-func TestServer_Setuid_NotSignalled(t *testing.T) {
-	t.Parallel()
-	withEachSource(t, func(t *testing.T, source string) {
-		needRoot(t)
-		t.Parallel()
-		s := besiege(t, source, func(t *testing.T, s *siege) {
-			program := sceneIn(t, setuidFolder(t))
-			must(t, os.Chmod(program.Path(), 0o755|os.ModeSetuid))
-			newer := s.home(hostile).Path()
-			server := program.start(func(o *testfleet.Options) {
-				o.Argv0, o.UpgradeBin, o.Credential = s.name, &newer, &testfleet.Credential{UID: hostile, GID: hostile}
-			})
-			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.PID()))
-			if must(t, err); !strings.Contains(string(status), "Uid:\t6666\t0\t") {
-				t.Fatalf("it is not setuid:\n%s", status)
-			}
-			s.untouched = append(s.untouched, server)
-		})
-		if n := s.status().Verdicts[selector.Setuid]; n != 1 {
-			t.Errorf("%d servers are said to be setuid, want 1", n)
-		}
-	})
-}
-
-// setuidFolder is not where temporary files are, which may be mounted nosuid.
-func setuidFolder(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/var/tmp", "ebpf-upgrader-test-")
-	must(t, err)
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
-	must(t, os.Chmod(dir, 0o755))
-	return dir
-}
-
-// TestNamedFiles_AnyKind_NeverExecuted: the interpreters, libraries and search paths of an environment
-// are what needrestart was made to run as root by (CVE-2024-48990, 48991, 48992 and 11003).
-func TestNamedFiles_AnyKind_NeverExecuted(t *testing.T) {
-	t.Parallel()
-	underSiege(t, func(t *testing.T, s *siege) {
-		dir := s.folder()
-		trace := filepath.Join(dir, "was-executed")
-		script := []byte("#!/bin/sh\necho \"$0\" >>" + trace + "\n")
-		names := []string{"rag-rat", "python3", "ruby", "perl", "ld.so", "importlib/__init__.so"}
-		must(t, os.Mkdir(filepath.Join(dir, "importlib"), 0o755))
-		for _, name := range names {
-			path := filepath.Join(dir, name)
-			must(t, os.WriteFile(path+".new", script, 0o755))
-			must(t, os.Rename(path+".new", path))
-		}
-		path := filepath.Join(dir, "rag-rat")
-		s.untouched = append(s.untouched, s.home(hostile).start(func(o *testfleet.Options) {
-			o.Argv0, o.UpgradeBin, o.Credential = s.name, &path, &testfleet.Credential{UID: hostile, GID: hostile}
-			o.Behaviour.NeverArm = true // or it would exec that itself
-			o.Env = []string{
-				"PATH=" + dir, "PYTHONPATH=" + dir, "RUBYLIB=" + dir, "PERL5LIB=" + dir, "LD_LIBRARY_PATH=" + dir,
-			}
-		}))
-		t.Cleanup(func() {
-			if what, err := os.ReadFile(trace); err == nil {
-				t.Errorf("was executed: %s", what)
-			}
-		})
 	})
 }
 

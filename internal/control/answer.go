@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// answer writes the result of get, or its error.
+func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+	defer cancel()
+	got, err := get(ctx)
+	switch {
+	case errors.Is(err, errWrongInstall):
+		refuse(w, http.StatusConflict, err.Error())
+	case err != nil:
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+	default:
+		writeJSON(w, http.StatusOK, got)
+	}
+}
+
+func refuse(w http.ResponseWriter, code int, why string) { writeJSON(w, code, problem{why}) }
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone is no error of ours
+}
