@@ -28,17 +28,6 @@ type Identity struct {
 // without an error.
 var ErrGone = errors.New("process is gone")
 
-// Layout is the memory layout of a process. It changes at nearly every exec, because the kernel chooses new addresses
-// (address space randomisation), and only then. The zero Layout means that the reader may not see it, or that the process has
-// no arguments in its memory.
-type Layout struct {
-	// Addresses in bytes: fields 48 to 51, 28, 26 and 27 of /proc/PID/stat.
-	ArgStart, ArgEnd, EnvStart, EnvEnd, Stack, CodeStart, CodeEnd uint64
-}
-
-// Known reports whether l has an address.
-func (l Layout) Known() bool { return l != Layout{} }
-
 // Image identifies a file by st_dev and st_ino of stat(2). The zero Image is unknown: no file has inode number 0.
 type Image struct {
 	Dev uint64 `json:"dev"`
@@ -129,8 +118,6 @@ type Process struct {
 	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its arguments, environment, image and
 	// handlers are its parent's.
 	Forked bool
-	// Layout was read before everything else. If it has changed since, the process has exec'd.
-	Layout Layout
 	// Args are the arguments without the empty ones. The reader cuts very long lists; Named and Subcommand are about the
 	// whole list.
 	Args []string

@@ -27,7 +27,6 @@ func (r *reader) readStat() error {
 			return err
 		}
 	}
-	r.p.Layout = r.first.layout
 	return nil
 }
 

@@ -161,12 +161,12 @@ func TestStat_NoArguments_HasNoLayout(t *testing.T) {
 	}
 	for _, c := range []struct {
 		start, end string
-		want       selector.Layout
+		want       layout
 	}{
-		{"100", "200", selector.Layout{ArgStart: 100, ArgEnd: 200, EnvStart: 7, EnvEnd: 8, Stack: 6, CodeStart: 4, CodeEnd: 5}},
-		{"100", "100", selector.Layout{}},
-		{"100", "0", selector.Layout{}},
-		{"0", "0", selector.Layout{}},
+		{"100", "200", layout{argStart: 100, argEnd: 200, envStart: 7, envEnd: 8, stack: 6, codeStart: 4, codeEnd: 5}},
+		{"100", "100", layout{}},
+		{"100", "0", layout{}},
+		{"0", "0", layout{}},
 	} {
 		if s, err := parseStatAndLayout(line(c.start, c.end)); err != nil || s.layout != c.want {
 			t.Errorf("from %s to %s: %+v, %v, want %+v", c.start, c.end, s.layout, err, c.want)
@@ -182,7 +182,7 @@ func TestStat_NoArguments_HasNoLayout(t *testing.T) {
 // Each difference between two stat lines counts.
 func TestStat_OtherImage_IsNotTheSame(t *testing.T) {
 	t.Parallel()
-	one := stat{flags: 1, startTime: 2, layout: selector.Layout{ArgStart: 3, ArgEnd: 4, EnvStart: 4, EnvEnd: 5}}
+	one := stat{flags: 1, startTime: 2, layout: layout{argStart: 3, argEnd: 4, envStart: 4, envEnd: 5}}
 	equal := one
 	equal.state, equal.numThreads = 'R', 7
 	if !equal.sameImage(one) {
@@ -191,8 +191,8 @@ func TestStat_OtherImage_IsNotTheSame(t *testing.T) {
 	for what, change := range map[string]func(*stat){
 		"start":     func(s *stat) { s.startTime++ },
 		"fork":      func(s *stat) { s.flags |= flagForkNoExec },
-		"layout":    func(s *stat) { s.layout.EnvEnd++ },
-		"no layout": func(s *stat) { s.layout = selector.Layout{} },
+		"layout":    func(s *stat) { s.layout.envEnd++ },
+		"no layout": func(s *stat) { s.layout = layout{} },
 	} {
 		other := one
 		change(&other)

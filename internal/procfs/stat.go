@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"ebpf-upgrader/internal/sys"
-	"ebpf-upgrader/selector"
 )
 
 // stat has the used fields of /proc/PID/stat, by their names in proc_pid_stat(5).
@@ -17,8 +16,18 @@ type stat struct {
 	numThreads int
 	startTime  uint64 // clock ticks after boot
 	// layout is set by parseStatAndLayout only.
-	layout selector.Layout
+	layout layout
 }
+
+// layout is the memory layout of a process. It changes at nearly every exec, because the kernel chooses new addresses
+// (address space randomisation), and only then. The zero layout means that this process may not see it, or that the process has
+// no arguments in its memory.
+type layout struct {
+	// Addresses in bytes: fields 48 to 51, 28, 26 and 27 of /proc/PID/stat.
+	argStart, argEnd, envStart, envEnd, stack, codeStart, codeEnd uint64
+}
+
+func (l layout) isKnown() bool { return l != layout{} }
 
 // Bits of flags, from include/linux/sched.h.
 const (
@@ -65,8 +74,8 @@ func parseStat(line []byte) (stat, error) { return parseUntil(statStartTime, lin
 // not see them, the memory has been released, or an exec has not set them yet.
 func parseStatAndLayout(line []byte) (stat, error) {
 	s, err := parseUntil(statEnvEnd, line)
-	if s.layout.ArgEnd <= s.layout.ArgStart {
-		s.layout = selector.Layout{}
+	if s.layout.argEnd <= s.layout.argStart {
+		s.layout = layout{}
 	}
 	return s, err
 }
@@ -115,19 +124,19 @@ func (s *stat) setField(position int, field []byte) (err error) {
 func (s *stat) layoutField(position int) *uint64 {
 	switch position {
 	case statCodeStart:
-		return &s.layout.CodeStart
+		return &s.layout.codeStart
 	case statCodeEnd:
-		return &s.layout.CodeEnd
+		return &s.layout.codeEnd
 	case statStack:
-		return &s.layout.Stack
+		return &s.layout.stack
 	case statArgStart:
-		return &s.layout.ArgStart
+		return &s.layout.argStart
 	case statArgEnd:
-		return &s.layout.ArgEnd
+		return &s.layout.argEnd
 	case statEnvStart:
-		return &s.layout.EnvStart
+		return &s.layout.envStart
 	case statEnvEnd:
-		return &s.layout.EnvEnd
+		return &s.layout.envEnd
 	}
 	return nil
 }
@@ -135,5 +144,5 @@ func (s *stat) layoutField(position int) *uint64 {
 // sameImage reports whether a process with the stat lines s and t has not exec'd between them. It is false if s shows no
 // arguments.
 func (s stat) sameImage(t stat) bool {
-	return s.layout.Known() && s.layout == t.layout && s.startTime == t.startTime && s.isForked() == t.isForked()
+	return s.layout.isKnown() && s.layout == t.layout && s.startTime == t.startTime && s.isForked() == t.isForked()
 }
