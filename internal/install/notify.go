@@ -61,6 +61,9 @@ type listener interface {
 	onWatchLost()
 }
 
+// watchedNames has the names that a listener subscribes to, by watch descriptor.
+type watchedNames map[int32]map[string]bool
+
 // kernelWatch is one inotify watch. The kernel has one for each inode, for all paths. Its mask only grows: a mask that is too
 // large causes wake-ups until the watch is removed.
 type kernelWatch struct {
@@ -132,7 +135,7 @@ func (n *notifier) generation() (generation uint64) {
 
 // replace replaces the subscriptions of l by the names in wds. It fails if one of these watches was removed since generation
 // was called: it may have been unused until then.
-func (n *notifier) replace(l listener, wds map[int32]map[string]bool, generation uint64) bool {
+func (n *notifier) replace(l listener, wds watchedNames, generation uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.removed.containsAny(wds, generation) {

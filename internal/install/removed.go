@@ -17,14 +17,14 @@ func (e *removedWDs) add(wd int32) {
 	e.count++
 }
 
-// containsAny reports whether one of held may have been removed since the count was since. It assumes so if too many have been
-// removed to know.
-func (e *removedWDs) containsAny(held map[int32]map[string]bool, since uint64) bool {
+// containsAny reports whether one of these watches may have been removed since the count was since. It assumes so if too many
+// have been removed to know.
+func (e *removedWDs) containsAny(names watchedNames, since uint64) bool {
 	if e.count-since > uint64(len(e.ring)) {
 		return true
 	}
 	for i := since; i < e.count; i++ {
-		if _, is := held[e.ring[i%uint64(len(e.ring))]]; is {
+		if _, is := names[e.ring[i%uint64(len(e.ring))]]; is {
 			return true
 		}
 	}

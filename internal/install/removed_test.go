@@ -25,11 +25,11 @@ func TestWatches_RemovedWhileAdded_AreAddedAgain(t *testing.T) {
 	fd, err := unix.Open(t.TempDir(), unix.O_PATH|unix.O_CLOEXEC, 0)
 	must(t, err)
 	defer func() { _ = unix.Close(fd) }()
-	add := func() (wds map[int32]map[string]bool, generation uint64) {
+	add := func() (wds watchedNames, generation uint64) {
 		generation = n.generation()
 		wd, err := n.add(fd, maskSelf|maskNames)
 		must(t, err)
-		return map[int32]map[string]bool{wd: {"a": true}}, generation
+		return watchedNames{wd: {"a": true}}, generation
 	}
 	first, next := new(deaf), new(deaf)
 	wds, generation := add()
@@ -57,7 +57,7 @@ func TestWatches_RemovedWhileAdded_AreAddedAgain(t *testing.T) {
 func TestRemovedWDs_Full_AssumesRemoval(t *testing.T) {
 	t.Parallel()
 	var e removedWDs
-	mine := map[int32]map[string]bool{-1: nil}
+	mine := watchedNames{-1: nil}
 	e.add(-1)
 	since := e.count
 	for i := range len(e.ring) {

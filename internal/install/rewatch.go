@@ -42,8 +42,8 @@ func (w *Watcher) walkPath() (map[string]*watchPoint, error) {
 func (w *Watcher) addWatches(points map[string]*watchPoint) bool {
 	for range maxRewatches {
 		generation := w.hub.notify.generation()
-		held, complete := w.addAll(points)
-		if w.hub.notify.replace(w, held, generation) {
+		added, complete := w.addAll(points)
+		if w.hub.notify.replace(w, added, generation) {
 			return complete
 		}
 	}
@@ -52,9 +52,9 @@ func (w *Watcher) addWatches(points map[string]*watchPoint) bool {
 
 // addAll adds a watch for each point, and returns their descriptors with the names. complete is false if the kernel refused
 // one.
-func (w *Watcher) addAll(points map[string]*watchPoint) (held map[int32]map[string]bool, complete bool) {
+func (w *Watcher) addAll(points map[string]*watchPoint) (added watchedNames, complete bool) {
 	complete = true
-	held = make(map[int32]map[string]bool, len(points))
+	added = make(watchedNames, len(points))
 	for path, p := range points {
 		wd, err := w.add(path, p)
 		switch {
@@ -66,14 +66,14 @@ func (w *Watcher) addAll(points map[string]*watchPoint) (held map[int32]map[stri
 			complete = false
 			continue
 		}
-		if held[wd] == nil { // two paths may lead to the same directory
-			held[wd] = make(map[string]bool, len(p.names))
+		if added[wd] == nil { // two paths may lead to the same directory
+			added[wd] = make(map[string]bool, len(p.names))
 		}
 		for name := range p.names {
-			held[wd][name] = true
+			added[wd][name] = true
 		}
 	}
-	return held, complete
+	return added, complete
 }
 
 func (w *Watcher) add(path string, p *watchPoint) (int32, error) {
