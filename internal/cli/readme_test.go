@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"ebpf-upgrader/selector"
+)
+
+func TestReadme_EveryVerdict_IsInItsTable(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "### The verdicts")
+	table, _, _ = strings.Cut(table, "\n#")
+	for _, v := range selector.Verdicts() {
+		if !strings.Contains(table, "`"+v.String()+"`") {
+			t.Errorf("the table of verdicts in README.md lacks %q", v)
+		}
+	}
+}
