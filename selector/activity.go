@@ -2,8 +2,8 @@
 
 package selector
 
-// Activity is what a process has read and written since it started. If two readings are equal, the process neither read nor
-// wrote in between.
+// Activity is what a process has read and written since it started. If two readings are equal, the process neither read
+// nor wrote in between.
 type Activity struct {
 	// IsCounted says that the other fields are valid. They are not where the kernel was built without
 	// CONFIG_TASK_IO_ACCOUNTING, nor for a reader that may not trace the process.

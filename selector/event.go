@@ -58,12 +58,12 @@ type Event struct {
 	Kind EventKind
 	// PID is 0 for EventLost.
 	PID PID
-	// At is the time of the event by the clock of [time.Now], never earlier than the event itself. It is zero where that
-	// is unknown, as for EventLost.
+	// At is the time of the event by the clock of [time.Now], never earlier than the event itself. It is zero where
+	// that is unknown, as for EventLost.
 	At time.Time
 	// Exit is how the process ended, for EventExit.
 	Exit Exit
-	// Sender is the process that ran when the signal was sent, for EventSignal; 0: it is not visible. For a signal of the
-	// kernel's own, such as a timer's, it is the process that was interrupted.
+	// Sender is the process that ran when the signal was sent, for EventSignal; 0: it is not visible. For a signal of
+	// the kernel's own, such as a timer's, it is the process that was interrupted.
 	Sender PID
 }

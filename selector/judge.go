@@ -42,9 +42,9 @@ type Install struct {
 	Programs []File `json:"-"`
 }
 
-// SameFile reports whether i and o are the same file with the same content. File systems reuse inode numbers, and archives
-// set the modification time, so size and birth time count as well where both have them. The change time does not count: a
-// chmod or a new hard link does not change the content.
+// SameFile reports whether i and o are the same file with the same content. File systems reuse inode numbers, and
+// archives set the modification time, so size and birth time count as well where both have them. The change time does
+// not count: a chmod or a new hard link does not change the content.
 func (i Install) SameFile(o Install) bool {
 	return i.Image == o.Image && i.Modified.Equal(o.Modified) &&
 		(i.Size == 0 || o.Size == 0 || i.Size == o.Size) &&
@@ -54,8 +54,8 @@ func (i Install) SameFile(o Install) bool {
 // Rule is everything that a verdict depends on besides the process.
 type Rule struct {
 	Pattern
-	// Variable is the name of the environment variable that arms a server, and Signal the name of the signal that makes it
-	// upgrade. They only appear in details: the facts were read with them.
+	// Variable is the name of the environment variable that arms a server, and Signal the name of the signal that makes
+	// it upgrade. They only appear in details: the facts were read with them.
 	Variable, Signal string
 	Selection        Selection
 	Install          Install
@@ -88,12 +88,12 @@ func (p Process) runsIn(container string) bool {
 	return container != "" && strings.HasPrefix(p.Container, container)
 }
 
-// ForkAge is the age up to which a fork that has not exec'd counts as one that is about to exec. Between fork and exec pass
-// microseconds as a rule, and seconds only on a host that is out of memory. An older fork is a daemon.
+// ForkAge is the age up to which a fork that has not exec'd counts as one that is about to exec. Between fork and exec
+// pass microseconds as a rule, and seconds only on a host that is out of memory. An older fork is a daemon.
 const ForkAge = 5 * time.Second
 
-// check is one step of a judgement. fails returns a verdict other than Undecided if the process does not pass. read says in
-// words what was compared.
+// check is one step of a judgement. fails returns a verdict other than Undecided if the process does not pass. read
+// says in words what was compared.
 type check struct {
 	name  string
 	needs Fact
@@ -101,7 +101,8 @@ type check struct {
 	fails func(Rule, Process) (Verdict, string)
 }
 
-// checks are the steps in their order. The facts that change most are checked last, because they are read last; see [Fact].
+// checks are the steps in their order. The facts that change most are checked last, because they are read last; see
+// [Fact].
 func checks() []check {
 	return []check{
 		{"name", FactCmdline, readName, checkName},
@@ -158,8 +159,8 @@ func checkSelection(r Rule, p Process) (Verdict, string) {
 	return Undecided, ""
 }
 
-// checkUser rejects a process with privileges that its user does not have: its environment, which names the file to exec,
-// may come from that user.
+// checkUser rejects a process with privileges that its user does not have: its environment, which names the file to
+// exec, may come from that user.
 func checkUser(_ Rule, p Process) (Verdict, string) {
 	if p.Credentials.Changed {
 		return Setuid, "runs with privileges that its user does not have"
@@ -202,8 +203,8 @@ func checkImage(r Rule, p Process) (Verdict, string) {
 	return Undecided, ""
 }
 
-// checkReady checks both the installed file and the server's own access to it: the file may exist, but not be executable for
-// this user or from this root.
+// checkReady checks both the installed file and the server's own access to it: the file may exist, but not be
+// executable for this user or from this root.
 func checkReady(r Rule, p Process) (Verdict, string) {
 	if r.Install.State != StateReady {
 		return UnreadyInstall, r.Install.Detail

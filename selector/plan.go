@@ -4,8 +4,8 @@ package selector
 
 import "slices"
 
-// Plan returns the order of delivery: every PID once, ascending, self last. It includes self only if pids does. It does not
-// change pids.
+// Plan returns the order of delivery: every PID once, ascending, self last. It includes self only if pids does. It does
+// not change pids.
 func Plan(self PID, pids []PID) []PID {
 	plan := slices.Clone(pids)
 	slices.SortFunc(plan, func(a, b PID) int {

@@ -16,8 +16,8 @@ type PID int32
 // String returns the decimal number.
 func (p PID) String() string { return strconv.Itoa(int(p)) }
 
-// Identity identifies one process until the host reboots: the kernel reuses a PID, but not with the same start time. An exec
-// changes neither, so an Identity does not identify an image.
+// Identity identifies one process until the host reboots: the kernel reuses a PID, but not with the same start time. An
+// exec changes neither, so an Identity does not identify an image.
 type Identity struct {
 	PID PID
 	// StartTime is in clock ticks after boot: field 22 of /proc/PID/stat.
@@ -67,12 +67,13 @@ type View struct {
 type Credentials struct {
 	UID, GID uint32
 	Groups   []uint32
-	// Owner is the user that the process counts for: its real user id or, in a user namespace that a user other than root
-	// created, the id of that user. So all subordinate ids of a user, as of rootless containers, count as one user.
+	// Owner is the user that the process counts for: its real user id or, in a user namespace that a user other than
+	// root created, the id of that user. So all subordinate ids of a user, as of rootless containers, count as one
+	// user.
 	Owner uint32
-	// SearchesAny says that the process may search directories of any mode, by CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH in
-	// a user namespace of its own. It may do so only where that namespace maps the directory's user and group, which are
-	// then in Users and InGroups.
+	// SearchesAny says that the process may search directories of any mode, by CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH
+	// in a user namespace of its own. It may do so only where that namespace maps the directory's user and group, which
+	// are then in Users and InGroups.
 	SearchesAny     bool
 	Users, InGroups []Range
 	// Changed says that the real, effective, saved and file system ids of the user or of the group differ: the process
@@ -90,8 +91,8 @@ func within(ranges []Range, id uint32) bool {
 // Fact names one thing that is read of a process. [Process.Unreadable] reports it.
 type Fact string
 
-// The facts, in the order in which they are read. Image and handler change while a process runs, so they come last: the time
-// between reading them and sending the signal is as short as possible.
+// The facts, in the order in which they are read. Image and handler change while a process runs, so they come last: the
+// time between reading them and sending the signal is as short as possible.
 const (
 	FactStat        Fact = "stat"
 	FactCmdline     Fact = "cmdline"
@@ -109,17 +110,17 @@ type Unreadable struct {
 	IsTemporary bool
 }
 
-// Process holds the facts of one process, from one inspection. An inspection may stop early: if the arguments already decide,
-// environment, target and image are not read.
+// Process holds the facts of one process, from one inspection. An inspection may stop early: if the arguments already
+// decide, environment, target and image are not read.
 type Process struct {
 	Identity
 	// Age is the time since the process was created; an exec does not change it.
 	Age time.Duration
-	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its arguments, environment, image and
-	// handlers are its parent's.
+	// Forked says that the process has not exec'd since it was forked (PF_FORKNOEXEC): its arguments, environment,
+	// image and handlers are its parent's.
 	Forked bool
-	// Args are the arguments without the empty ones. The reader cuts very long lists; Named and Subcommand are about the
-	// whole list.
+	// Args are the arguments without the empty ones. The reader cuts very long lists; Named and Subcommand are about
+	// the whole list.
 	Args []string
 	// Named says that the last path component of argv[0] is a server's name, Subcommand that a later argument is the
 	// subcommand. Both come from [Pattern.Match].
@@ -127,28 +128,29 @@ type Process struct {
 	// Variable is the value of the upgrade variable. VariableSet says that it is set, though it may be empty.
 	Variable    string
 	VariableSet bool
-	// DataDir is the directory of the index that the process shares with others of its user, from its environment. It is
-	// empty if the environment does not determine it, and relative if it is there. It is not resolved.
+	// DataDir is the directory of the index that the process shares with others of its user, from its environment. It
+	// is empty if the environment does not determine it, and relative if it is there. It is not resolved.
 	DataDir string
-	// Target is the file that Variable names, resolved in the process's own root. TargetProblem says why it could not be
-	// resolved.
+	// Target is the file that Variable names, resolved in the process's own root. TargetProblem says why it could not
+	// be resolved.
 	Target        File
 	TargetProblem string
-	// LookedUpAt is when the lookups of Target and MissingInterpreter began. It may be earlier than the inspection, because
-	// the results of slow lookups are kept. It is zero without a lookup.
+	// LookedUpAt is when the lookups of Target and MissingInterpreter began. It may be earlier than the inspection,
+	// because the results of slow lookups are kept. It is zero without a lookup.
 	LookedUpAt time.Time
 	// Path is Variable as an absolute path in View. It is empty if Variable is empty, or a relative path that cannot be
 	// resolved from outside of the process.
 	Path string
 	// View is the mount view of the process.
 	View View
-	// Container is the id that the container runtime assigned, or the name of the PID namespace, as "pid:[number]", if that
-	// is not the reader's. It is empty outside of containers. Users with a control group of their own can choose it freely.
+	// Container is the id that the container runtime assigned, or the name of the PID namespace, as "pid:[number]", if
+	// that is not the reader's. It is empty outside of containers. Users with a control group of their own can choose
+	// it freely.
 	Container string
 	// Cgroup is the path of the control group, as the reader sees it.
 	Cgroup string
-	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's own root, or that the
-	// process may not exec. InterpreterProblem says why.
+	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's own root, or that
+	// the process may not exec. InterpreterProblem says why.
 	MissingInterpreter, InterpreterProblem string
 	// Image is the file that the process runs.
 	Image Image
@@ -162,16 +164,17 @@ type Process struct {
 	Unreadable Unreadable
 }
 
-// Bits of st_mode, as in include/uapi/linux/stat.h. Those of package syscall are not used, because this package must not
-// import anything that can do I/O.
+// Bits of st_mode, as in include/uapi/linux/stat.h. Those of package syscall are not used, because this package must
+// not import anything that can do I/O.
 const (
 	modeType    = 0o170000
 	modeRegular = 0o100000
 	modeAnyExec = 0o111
 )
 
-// WhyNotExec says why a process with the credentials c cannot exec f; "" means that it can. It follows generic_permission in
-// fs/namei.c (Linux 6.12) without access control lists. [Credentials.MaySearch] checks the directories on the path.
+// WhyNotExec says why a process with the credentials c cannot exec f; "" means that it can. It follows
+// generic_permission in fs/namei.c (Linux 6.12) without access control lists. [Credentials.MaySearch] checks the
+// directories on the path.
 func (c Credentials) WhyNotExec(f File) string {
 	switch {
 	case f.Mode&modeType != modeRegular:
@@ -190,8 +193,8 @@ func (c Credentials) mayExec(f File) bool {
 	return c.UID == 0 || c.permitted(f) // root needs any one of the execute bits
 }
 
-// MaySearch reports whether a process with the credentials c may search a directory. It also follows generic_permission in
-// fs/namei.c (Linux 6.12) without access control lists.
+// MaySearch reports whether a process with the credentials c may search a directory. It also follows generic_permission
+// in fs/namei.c (Linux 6.12) without access control lists.
 func (c Credentials) MaySearch(dir File) bool {
 	return c.UID == 0 || c.searchesAny(dir) || c.permitted(dir)
 }

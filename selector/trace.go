@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Trace is what the kernel recorded of a process besides its facts. It is read right before a signal is sent, so that no
-// signal follows another one.
+// Trace is what the kernel recorded of a process besides its facts. It is read right before a signal is sent, so that
+// no signal follows another one.
 type Trace struct {
 	// SignalledAt is when the process was last sent the signal, by any sender, this service included. It is zero if it
 	// was not since it last exec'd or, where that is later, was forked or taken into the kernel's map by a scan.

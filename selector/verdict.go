@@ -95,7 +95,7 @@ type Decision struct {
 	Verdict Verdict `json:"verdict"`
 	// Detail is the reason in words. It is empty if the verdict needs none.
 	Detail string `json:"detail"`
-	// Stale says that the process runs another image than the installed one, whether or not it may be signalled now. It is
-	// also set if the process may do so, because a read timed out.
+	// Stale says that the process runs another image than the installed one, whether or not it may be signalled now. It
+	// is also set if the process may do so, because a read timed out.
 	Stale bool `json:"-"`
 }

@@ -16,9 +16,9 @@ import (
 )
 
 // NeedsCapabilities says why the Tracker needs CAP_BPF and CAP_PERFMON after Open, or nil if it does not. It tries: one
-// thread drops them and uses the maps in every way that the Tracker does. Since Linux 5.19 a process needs no capability
-// to use a map that it has a descriptor of (commit c8644cd0efe7, "bpf: refine kernel.unprivileged_bpf_disabled
-// behaviour"); before, that depends on the named setting.
+// thread drops them and uses the maps in every way that the Tracker does. Since Linux 5.19 a process needs no
+// capability to use a map that it has a descriptor of (commit c8644cd0efe7, "bpf: refine
+// kernel.unprivileged_bpf_disabled behaviour"); before, that depends on the named setting.
 func (t *Tracker) NeedsCapabilities() error {
 	answer := make(chan error)
 	go func() {

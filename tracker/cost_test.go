@@ -20,8 +20,8 @@ import (
 )
 
 // BenchmarkPrograms measures what the programs cost processes that are no servers, by the kernel's own counters: the
-// nanoseconds of a run, and their ratio to those of an empty program on the same tracepoint (x-empty). ns/op is the time of
-// the whole process or signal.
+// nanoseconds of a run, and their ratio to those of an empty program on the same tracepoint (x-empty). ns/op is the
+// time of the whole process or signal.
 func BenchmarkPrograms(b *testing.B) {
 	spawn := func(argv ...string) error { return (&exec.Cmd{Path: "/bin/true", Args: argv}).Run() }
 	for _, length := range []int{5, 50, 2000} {
@@ -46,9 +46,9 @@ func BenchmarkPrograms(b *testing.B) {
 	}
 }
 
-// BenchmarkGate measures what the gate costs a signal between processes that are no servers: the nanoseconds of a run, those
-// of an empty program at the same hook, and the number of runs per signal. SIGCHLD comes from the kernel and causes no run;
-// the runs counted beside it are of the Go runtime's own signals.
+// BenchmarkGate measures what the gate costs a signal between processes that are no servers: the nanoseconds of a run,
+// those of an empty program at the same hook, and the number of runs per signal. SIGCHLD comes from the kernel and
+// causes no run; the runs counted beside it are of the Go runtime's own signals.
 func BenchmarkGate(b *testing.B) {
 	for _, c := range []struct {
 		name string
@@ -98,8 +98,8 @@ func measureGate(b *testing.B, g *tracker.Gate, act func() error) {
 	b.ReportMetric(float64(gate.count)/float64(b.N), "runs/op")
 }
 
-// arguments returns arguments of the given length in bytes, NULs included: the path of a compiler and a source file, or a
-// short name alone. The program does not read arguments that are shorter than a server's.
+// arguments returns arguments of the given length in bytes, NULs included: the path of a compiler and a source file, or
+// a short name alone. The program does not read arguments that are shorter than a server's.
 func arguments(length int) []string {
 	const compiler = "/usr/bin/cc"
 	if length <= len(compiler) {
@@ -108,9 +108,9 @@ func arguments(length int) []string {
 	return []string{compiler, long(length - len(compiler) - 2)}
 }
 
-// measure runs both programs on the same events, so that disturbances affect both. The program that was attached first runs
-// first (tracepoint_add_func of kernel/tracepoint.c, Linux 6.12) and warms the caches for the other. Each is the first for
-// half of the events.
+// measure runs both programs on the same events, so that disturbances affect both. The program that was attached first
+// runs first (tracepoint_add_func of kernel/tracepoint.c, Linux 6.12) and warms the caches for the other. Each is the
+// first for half of the events.
 func measure(b *testing.B, tracepoint string, act func() error) {
 	b.Helper()
 	stop, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)

@@ -36,8 +36,8 @@ const eventSize = 24
 // candidates while the ring is still full, and the next loss would follow at once.
 const maxLossDelay = time.Second
 
-// Next blocks until a process enters or leaves the set or is sent the signal, and returns that event. It must be called by
-// one goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
+// Next blocks until a process enters or leaves the set or is sent the signal, and returns that event. It must be called
+// by one goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
 func (t *Tracker) Next() (selector.Event, error) {
 	// A loss happens only while the ring is full. So the next call after the last read reports it before it blocks.
 	if t.isLossDue(time.Now()) {
@@ -74,8 +74,8 @@ func (t *Tracker) isLossDue(now time.Time) bool {
 	return true
 }
 
-// timeOf converts a reading of CLOCK_MONOTONIC in ns. The result may be some microseconds late, never early, because that
-// clock is read before the other.
+// timeOf converts a reading of CLOCK_MONOTONIC in ns. The result may be some microseconds late, never early, because
+// that clock is read before the other.
 func timeOf(at uint64) time.Time {
 	var clock unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock); err != nil {

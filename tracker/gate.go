@@ -23,8 +23,8 @@ import (
 // ErrGateUnavailable means that the gate cannot be used here. The error that wraps it says why.
 var ErrGateUnavailable = errors.New("the gate cannot be used")
 
-// Gate refuses [Config.Signal] from one tracked process to another, or to itself, with EPERM. Every other signal and every
-// other sender passes. The gate ends with this process at the latest, because nothing is pinned.
+// Gate refuses [Config.Signal] from one tracked process to another, or to itself, with EPERM. Every other signal and
+// every other sender passes. The gate ends with this process at the latest, because nothing is pinned.
 //
 // All methods are safe for concurrent use.
 type Gate struct {
@@ -49,7 +49,8 @@ type hook struct {
 }
 
 // hooks are tried in this order. fmod_ret needs no `lsm=` at boot. lsm misses no run since Linux 6.2: the kernel guards
-// tracing programs against recursion, but LSM programs no longer (bpf_prog_check_recur in include/linux/bpf_verifier.h).
+// tracing programs against recursion, but LSM programs no longer (bpf_prog_check_recur in
+// include/linux/bpf_verifier.h).
 func hooks() []hook {
 	return []hook{
 		{"fmod_ret", gen.GateProgGateFmodRet, func(p *ebpf.Program) (link.Link, error) {
@@ -156,8 +157,8 @@ func (g *Gate) attach(h hook) error {
 	return nil
 }
 
-// gateError leaves out the verifier's log, which has many lines. EPERM does not mean missing capabilities: the tracker was
-// loaded with the same ones.
+// gateError leaves out the verifier's log, which has many lines. EPERM does not mean missing capabilities: the tracker
+// was loaded with the same ones.
 func gateError(err error) error {
 	var refused *ebpf.VerifierError
 	switch {

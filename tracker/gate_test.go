@@ -19,8 +19,8 @@ import (
 	"ebpf-upgrader/tracker"
 )
 
-// newGate opens a tracker and its gate. Where the kernel refuses the program, it checks the error and returns a nil gate:
-// nothing else can be tested.
+// newGate opens a tracker and its gate. Where the kernel refuses the program, it checks the error and returns a nil
+// gate: nothing else can be tested.
 func newGate(t testing.TB, change func(*scene, *tracker.Config)) (*scene, *tracker.Gate) {
 	t.Helper()
 	s := newScene(t, func(s *scene, c *tracker.Config) {
@@ -40,8 +40,8 @@ func newGate(t testing.TB, change func(*scene, *tracker.Config)) (*scene, *track
 	return s, g
 }
 
-// wantRefused wants a reason for each hook, and a tracker that still works. CI sets REQUIRE_GATE on kernels that are known
-// to accept the program.
+// wantRefused wants a reason for each hook, and a tracker that still works. CI sets REQUIRE_GATE on kernels that are
+// known to accept the program.
 func (s *scene) wantRefused(err error) {
 	s.t.Helper()
 	if os.Getenv("REQUIRE_GATE") == "1" {

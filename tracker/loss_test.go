@@ -74,8 +74,8 @@ func TestLoss_FullRing_OneScan(t *testing.T) {
 	}
 }
 
-// A resync after a loss takes time, in which no event is read. So a loss is reported when the ring is empty, or else one
-// resync would lead to the next.
+// A resync after a loss takes time, in which no event is read. So a loss is reported when the ring is empty, or else
+// one resync would lead to the next.
 func TestLoss_SlowReader_ReportedRarely(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, func(_ *scene, c *tracker.Config) { c.RingBytes = uint32(os.Getpagesize()) })

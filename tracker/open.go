@@ -30,8 +30,8 @@ var ErrUnavailable = errors.New("BPF cannot be used")
 // include/linux/proc_ns.h).
 const HostPIDNamespace = "pid:[4026531836]"
 
-// DefaultMaxEntries is the kernel's default pid_max (PID_MAX_DEFAULT of include/linux/threads.h, Linux 6.12). A larger map
-// is slower to read: the kernel visits as many buckets as the map has entries at most, however few are used.
+// DefaultMaxEntries is the kernel's default pid_max (PID_MAX_DEFAULT of include/linux/threads.h, Linux 6.12). A larger
+// map is slower to read: the kernel visits as many buckets as the map has entries at most, however few are used.
 const DefaultMaxEntries = 32768
 
 // Config says what is tracked.
@@ -64,9 +64,10 @@ func Open(ctx context.Context, cfg Config) (*Tracker, error) {
 	return t, nil
 }
 
-// Attach loads and attaches the programs, which from now on track every process that becomes a server. [Tracker.Seed] adds
-// those that are servers already. Between the two, the caller can drop capabilities ([Tracker.NeedsCapabilities]), before
-// it reads files of processes that may delay it. Attach fails with [ErrUnavailable]. The caller must Close the Tracker.
+// Attach loads and attaches the programs, which from now on track every process that becomes a server. [Tracker.Seed]
+// adds those that are servers already. Between the two, the caller can drop capabilities ([Tracker.NeedsCapabilities]),
+// before it reads files of processes that may delay it. Attach fails with [ErrUnavailable]. The caller must Close the
+// Tracker.
 func Attach(cfg Config) (*Tracker, error) {
 	spec, err := newSpec(cfg)
 	if err != nil {
@@ -94,8 +95,8 @@ func load(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
 	return t, nil
 }
 
-// ownPIDNamespace is the value of pid_namespace in bpf/namespace.h: 0 for the initial namespace, where no translation is
-// needed.
+// ownPIDNamespace is the value of pid_namespace in bpf/namespace.h: 0 for the initial namespace, where no translation
+// is needed.
 func ownPIDNamespace() (uint32, error) {
 	var own unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/pid", &own); err != nil {
@@ -141,8 +142,8 @@ func newSpec(cfg Config) (*ebpf.CollectionSpec, error) {
 	return spec, errors.Join(err, vars.PidNamespace.Set(own), setPattern(vars, cfg.Pattern), setSignal(vars, cfg.Signal))
 }
 
-// setPattern sets the names and the subcommand. Of those that are too long for the kernel's buffers it sets the end of the
-// name and the beginning of the subcommand: the programs then track too many processes.
+// setPattern sets the names and the subcommand. Of those that are too long for the kernel's buffers it sets the end of
+// the name and the beginning of the subcommand: the programs then track too many processes.
 func setPattern(vars gen.ExecTrackerVariableSpecs, p selector.Pattern) error {
 	bad := func(s string) bool { return s == "" || strings.ContainsRune(s, 0) }
 	switch {

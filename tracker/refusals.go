@@ -69,8 +69,8 @@ func (g *Gate) Refusals() ([]Refusal, error) {
 	return all, nil
 }
 
-// Exempt takes a tracked process out of the gate: signals from it and to it pass, as if it were not tracked. inspected is
-// when the process was inspected. If it has exec'd since, it stays covered. Every exec covers a process again.
+// Exempt takes a tracked process out of the gate: signals from it and to it pass, as if it were not tracked. inspected
+// is when the process was inspected. If it has exec'd since, it stays covered. Every exec covers a process again.
 //
 // A process with a PID above kernel.pid_max as it was when the Tracker was opened cannot be exempted.
 func (g *Gate) Exempt(pid selector.PID, inspected time.Time) error {

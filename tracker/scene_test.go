@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 // patience is how long a test waits for an event that must come.
 const patience = 20 * time.Second
 
-// needBPF skips a test that loads kernel programs where that is impossible. CI sets REQUIRE_BPF, and the test fails then.
+// needBPF skips a test that loads kernel programs where that is impossible. CI sets REQUIRE_BPF, and the test fails
+// then.
 func needBPF(tb testing.TB) {
 	tb.Helper()
 	_, err := os.Stat("/sys/kernel/btf/vmlinux")
@@ -102,8 +103,8 @@ type process struct {
 	stdout *bufio.Reader
 }
 
-// spawn starts a shell with the given argv[0] and arguments. It ignores SIGUSR1. When spawn returns, the tracepoint of its
-// exec has run, because the shell has printed a line.
+// spawn starts a shell with the given argv[0] and arguments. It ignores SIGUSR1. When spawn returns, the tracepoint of
+// its exec has run, because the shell has printed a line.
 func (s *scene) spawn(argv0 string, args ...string) *process {
 	s.t.Helper()
 	cmd := exec.Command("/bin/sh")
@@ -166,8 +167,8 @@ func (s *scene) within() context.Context {
 	return ctx
 }
 
-// held returns the candidates. Processes of other tests may be among them: a scan reports every process that has lost its
-// leader, by any name.
+// held returns the candidates. Processes of other tests may be among them: a scan reports every process that has lost
+// its leader, by any name.
 func (s *scene) held() []selector.PID {
 	s.t.Helper()
 	pids, err := s.Candidates(s.t.Context())

@@ -128,9 +128,9 @@ func (t *Tracker) drop(pid selector.PID) error {
 	return nil
 }
 
-// ended reports whether no process has the PID, or all threads of that process have exited. No further event is reported
-// of a zombie, however late its parent reaps it. Its pidfd is readable (do_notify_pidfd in kernel/signal.c, Linux 5.10).
-// Neither call needs a capability.
+// ended reports whether no process has the PID, or all threads of that process have exited. No further event is
+// reported of a zombie, however late its parent reaps it. Its pidfd is readable (do_notify_pidfd in kernel/signal.c,
+// Linux 5.10). Neither call needs a capability.
 func ended(pid selector.PID) bool {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {

@@ -46,7 +46,7 @@ func TestSet_OtherProcess_NotHeld(t *testing.T) {
 		"no argument":              {s.name},
 		"another argument":         {s.name, "mcpx", "xmcp", "mc", "MCP"},
 		"a longer name":            {s.name + "x", "mcp"},
-		"a name with a prefix":  {"x" + s.name, "mcp"},
+		"a name with a prefix":     {"x" + s.name, "mcp"},
 		"the name as a folder":     {"/" + s.name + "/sh", "mcp"},
 		"the name as an argument":  {"sh", s.name, "mcp"},
 		"the argument as argv[0]":  {"mcp", s.name},

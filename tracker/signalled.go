@@ -19,8 +19,8 @@ import (
 // ErrUnwatched means that signals are not watched. The error that wraps it says why.
 var ErrUnwatched = errors.New("signals are not watched")
 
-// WatchesSignals reports whether [Config.Signal] is watched: it is set, and the kernel accepted the program. The result does
-// not change until Close.
+// WatchesSignals reports whether [Config.Signal] is watched: it is set, and the kernel accepted the program. The result
+// does not change until Close.
 func (t *Tracker) WatchesSignals() bool { return t.signalErr == nil }
 
 // Trace returns what the programs recorded of a process.
@@ -73,8 +73,8 @@ func setSignal(vars gen.ExecTrackerVariableSpecs, sig syscall.Signal) error {
 	return vars.SignalNumber.Set(uint32(sig))
 }
 
-// watchSignal attaches the program for signals. Its error says why signals are not watched, which does not affect the set
-// of servers.
+// watchSignal attaches the program for signals. Its error says why signals are not watched, which does not affect the
+// set of servers.
 func (t *Tracker) watchSignal() error {
 	if t.cfg.Signal == 0 {
 		return fmt.Errorf("%w: no signal is configured", ErrUnwatched)

@@ -16,11 +16,11 @@ import (
 type Stats struct {
 	// Entries is how many processes the map holds, and Capacity how many it can hold.
 	Entries, Capacity uint32
-	// Outside is how many processes of the last result of [Tracker.Candidates] do not fit into the map: their signals are
-	// not recorded, and the gate does not cover them.
+	// Outside is how many processes of the last result of [Tracker.Candidates] do not fit into the map: their signals
+	// are not recorded, and the gate does not cover them.
 	Outside uint32
-	// LostMapFull counts processes that did not fit into the map, LostRingFull events that did not fit into the ring, and
-	// Missed runs of the programs that the kernel skipped. Each leads to a scan.
+	// LostMapFull counts processes that did not fit into the map, LostRingFull events that did not fit into the ring,
+	// and Missed runs of the programs that the kernel skipped. Each leads to a scan.
 	LostMapFull, LostRingFull, Missed uint64
 	// UnreadableArgs counts processes that are tracked because their arguments could not be read.
 	UnreadableArgs uint64
@@ -78,8 +78,8 @@ type Difference struct {
 	Missing, Extra []selector.PID
 }
 
-// Audit compares the map with a scan. A process that starts or ends meanwhile is no difference. Neither is a living process
-// that only the map has, because the map may hold too many.
+// Audit compares the map with a scan. A process that starts or ends meanwhile is no difference. Neither is a living
+// process that only the map has, because the map may hold too many.
 func (t *Tracker) Audit(ctx context.Context) (Difference, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -39,7 +39,8 @@ type Tracker struct {
 	closing sync.Once
 	closed  error
 
-	// use is held shared by the methods that read the map without mu, and exclusively by Close. A scan holds mu for long.
+	// use is held shared by the methods that read the map without mu, and exclusively by Close. A scan holds mu for
+	// long.
 	use      sync.RWMutex
 	isClosed bool
 
@@ -66,8 +67,8 @@ type counts struct {
 	outside uint32
 }
 
-// Candidates lists the processes that may be servers, in ascending order. After a loss it scans once. While some processes
-// do not fit into the map, it scans every time. It fails rather than leave out a process.
+// Candidates lists the processes that may be servers, in ascending order. After a loss it scans once. While some
+// processes do not fit into the map, it scans every time. It fails rather than leave out a process.
 func (t *Tracker) Candidates(ctx context.Context) ([]selector.PID, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,8 +101,8 @@ func (t *Tracker) lost() (uint64, error) {
 }
 
 // Seed inserts the processes that are servers already. The programs are attached by then, so a process that starts in
-// between is recorded twice. In the other order it would be missed. Seed fails with the error of [Config.Seed]. It must be
-// called once, before [Tracker.Candidates] and [Tracker.Audit].
+// between is recorded twice. In the other order it would be missed. Seed fails with the error of [Config.Seed]. It must
+// be called once, before [Tracker.Candidates] and [Tracker.Audit].
 func (t *Tracker) Seed(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -110,8 +111,8 @@ func (t *Tracker) Seed(ctx context.Context) error {
 	return err
 }
 
-// resyncLocked inserts the processes that a scan finds. The loss is read before the scan, so that a loss during the scan
-// leads to another one.
+// resyncLocked inserts the processes that a scan finds. The loss is read before the scan, so that a loss during the
+// scan leads to another one.
 func (t *Tracker) resyncLocked(ctx context.Context) ([]selector.PID, error) {
 	lost, err := t.lost()
 	if err != nil {
@@ -163,8 +164,8 @@ func (t *Tracker) growBuffers(n int) {
 	t.values = make([]gen.ExecTrackerServer, n)
 }
 
-// Close detaches the programs and frees their maps. Next fails with [ErrClosed] afterwards. Close may be called more than
-// once, and at the same time as any other method; Candidates and Audit may then fail with another error.
+// Close detaches the programs and frees their maps. Next fails with [ErrClosed] afterwards. Close may be called more
+// than once, and at the same time as any other method; Candidates and Audit may then fail with another error.
 func (t *Tracker) Close() error {
 	t.closing.Do(func() {
 		var errs []error

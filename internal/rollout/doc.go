@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-// Package rollout decides, for one installed file, which server may be signalled next, and keeps what became of each.
+// Package rollout decides, for one installed file, which server may be signalled next, and records the outcome of each.
 //
-// A [Rollout] is a pure state machine: it does no I/O, reads no clock and starts no goroutine. Each method takes what was
-// observed and when. A Rollout belongs to one goroutine.
+// A [Rollout] is a pure state machine: it does no I/O, reads no clock and starts no goroutine. Each method takes an
+// observation and its time. A Rollout belongs to one goroutine.
 //
-// Its members form groups that share an index, as far as can be told ([GroupOf]). A new binary migrates the index of the
-// first server that runs it, and older servers are then refused. So the rollout is careful between groups, and quick
-// within one:
+// Its members form groups that share an index, as far as can be told ([GroupOf]). A new binary migrates the index of
+// the first server that runs it, and older servers are then refused. So the rollout is careful between groups, and
+// quick within one:
 //
 //   - The first member of a group goes alone: its canary. The canary proves the file when it runs the installed image and
 //     has a handler for the signal again. The others of its group follow when it has been armed for [Limits.GroupHold].

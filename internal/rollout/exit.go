@@ -9,7 +9,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// codeExecFailed is the exit code of a server whose exec failed.
+// codeExecFailed is the exit code of a server after a failed exec.
 const codeExecFailed = 70
 
 func isExecFailure(e selector.Exit) bool {

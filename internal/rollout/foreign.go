@@ -11,9 +11,10 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// ObserveForeign takes an inspection of a server that exec'd after the signal of another sender that the rollout did not note: the file
-// had not settled then, or nothing told of the signal. One that runs the installed image and is not armed has to arm itself
-// like one that was signalled. ObserveForeign reports whether that is waited for from now on. sender is 0 where it is not known.
+// ObserveForeign takes an inspection of a server that exec'd after a signal of another sender which was not recorded:
+// the file had not settled then, or no event reported the signal. If the server runs the installed image and is not
+// armed, it must arm itself like a server that was signalled. ObserveForeign reports whether the rollout waits for that
+// from now on. sender is 0 if it is unknown.
 func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender selector.PID, at, now time.Time) bool {
 	if p.Image != r.install.Image || d.Verdict != selector.UpToDate || p.Catches {
 		return false
@@ -25,17 +26,17 @@ func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender
 	if _, moves := m.State.after(FoundUnarmed); !moves {
 		return false
 	}
-	r.note(m, d)
-	m.ran, m.before = p.Image, at
+	r.setVerdict(m, d)
+	m.ran, m.signalledAfter = p.Image, at
 	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed, m.Canary = true, sender, at, false, true, false
 	r.step(m, FoundUnarmed, now)
 	return true
 }
 
-// overdueReasons say why a group is halted that has members which are not armed in time.
+// overdueReasons returns why a group is halted while members of it are overdue.
 func (g *group) overdueReasons() []string {
 	senders := make(map[selector.PID]int)
-	for _, m := range g.flight {
+	for _, m := range g.inFlight {
 		if m.isOverdue && m.ByOther {
 			senders[m.Sender]++
 		}

@@ -12,7 +12,8 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// lead has a server exec the installed image after a signal of process 4242 that the rollout could not note. It hangs there.
+// lead makes a server exec the installed image after a signal of process 4242 that the rollout did not record. The
+// server hangs there.
 func (h *host) lead(pid selector.PID, user uint32) *selector.Process {
 	p := &selector.Process{
 		Identity: selector.Identity{PID: pid, StartTime: uint64(pid)}, Image: newImage, DataDir: "/d",
@@ -35,7 +36,7 @@ func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	h.exec(4, newImage)
 	h.arm(4)
 	h.pass(rollout.ArmTimeout - 2*time.Second)
-	h.want("before the time is over", 4)
+	h.want("before the arm timeout", 4)
 	if r := h.Report(false); r.Phase.IsOver() {
 		t.Errorf("the rollout is %+v while two servers are not armed", r)
 	}
@@ -54,7 +55,7 @@ func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	h.want("after they are armed after all", 4, 3)
 }
 
-// TestForeignSignal_AllHang_IsNeverComplete: none is left that could be the canary.
+// No server is left that could be a canary.
 func TestForeignSignal_AllHang_IsNeverComplete(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -68,8 +69,8 @@ func TestForeignSignal_AllHang_IsNeverComplete(t *testing.T) {
 	h.wantPhase("after an operator accepted that", rollout.PhaseComplete)
 }
 
-// TestUnseenSignal_PendingHangs_HaltsItsGroup: in the scan nothing tells of another sender's signal.
-func TestUnseenSignal_PendingHangs_HaltsItsGroup(t *testing.T) {
+// Without the kernel's events, no event reports the signal of another sender.
+func TestForeignSignal_Unreported_HaltsItsGroup(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(h *host) { h.cfg.SeesExec = false })
 	h.start(1, 1, "/d")
@@ -97,7 +98,7 @@ func TestForeignSignal_ExitsUnarmed_IsADeath(t *testing.T) {
 	}
 }
 
-// TestForeignSignal_OtherServer_NotAwaited: of one that is armed, or runs another file, or is none, nothing is waited for.
+// The rollout does not wait for a server that is armed, or runs another file, or is none.
 func TestForeignSignal_OtherServer_NotAwaited(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -115,14 +116,14 @@ func TestForeignSignal_OtherServer_NotAwaited(t *testing.T) {
 	}
 }
 
-func TestResume_CanaryHangs_IsNotWaitedForAgain(t *testing.T) {
+func TestResume_CanaryHangs_NotAwaitedAgain(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
 	for pid := range selector.PID(3) {
 		h.start(pid+1, 1, "/d")
 	}
 	h.pass(0)
-	h.exec(1, newImage) // and hangs
+	h.exec(1, newImage) // and it hangs
 	h.pass(rollout.ArmTimeout + time.Second)
 	h.wantPhase("the canary hangs", rollout.PhaseHalted)
 	h.Resume(h.now)

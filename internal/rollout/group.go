@@ -10,22 +10,20 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// user is what a rollout knows of one user.
+// user holds what a rollout knows of one user.
 type user struct {
 	groups []*group
 	deaths int
-	// isHalted says that no server of the user is signalled any more, and why is the reason.
-	isHalted bool
-	why      string
+	// isHalted says that no server of the user is signalled any more, for haltReason.
+	isHalted   bool
+	haltReason string
 	// isProven says that a server of the user lived for the hold time after it was armed.
 	isProven bool
 	// isFailed says that a server of the user died before that.
 	isFailed bool
-	// firstAt is when the user's first canary was signalled; zero: not yet.
-	firstAt time.Time
-	// lastAt is when the latest one was.
-	lastAt time.Time
-	// settling counts the members in that state.
+	// firstCanaryAt is when the first canary of the user was signalled, and lastCanaryAt the latest one; zero: not yet.
+	firstCanaryAt, lastCanaryAt time.Time
+	// settling counts the members in the state Settling.
 	settling int
 }
 
@@ -33,23 +31,23 @@ func (u *user) hasOverdue() bool {
 	return slices.ContainsFunc(u.groups, func(g *group) bool { return g.overdue > 0 })
 }
 
-// group is what a rollout knows of one group.
+// group holds what a rollout knows of one group.
 type group struct {
 	key Group
-	// isOpen says that its canaries have proven the file, so that the others follow.
+	// isOpen says that the canaries have proven the file, so that the other members follow.
 	isOpen bool
-	// proofs is how many members were armed for the group's hold time.
+	// proofs counts the members that were armed for [Limits.GroupHold] and have left the state Settling.
 	proofs int
-	// hasCanary says that it has, or had, a member of rank RankCanary.
+	// hasCanary says that the group has, or had, a member of rank RankCanary.
 	hasCanary bool
-	// members, pending, active and overdue count its members: all, those in two kinds of states, and those that run the
-	// new image without a handler for too long.
+	// members, pending, active and overdue count its members: all, those in the state Pending, those in a state that
+	// isActive, and those that were not armed within [ArmTimeout].
 	members, pending, active, overdue int
-	// flight has the members that are signalled or settling, but for those that were carried over.
-	flight map[selector.PID]*Member
-	// isWaiting says that a member is waited for that is busy.
-	isWaiting bool
-	// queue has the pending members, and others, in order if isSorted.
+	// inFlight has the members that are signalled or settling, except those that were carried over.
+	inFlight map[selector.PID]*Member
+	// hasWaiting says that a member of the queue waits for a quiet moment.
+	hasWaiting bool
+	// queue has the pending members, in order if isSorted. It may also have entries that isQueued rejects.
 	queue    []*Member
 	isSorted bool
 }
@@ -66,7 +64,7 @@ func (r *Rollout) user(uid uint32) *user {
 func (r *Rollout) group(key Group) *group {
 	g := r.groups[key]
 	if g == nil {
-		g = &group{key: key, flight: make(map[selector.PID]*Member)}
+		g = &group{key: key, inFlight: make(map[selector.PID]*Member)}
 		r.groups[key] = g
 		u := r.user(key.User)
 		u.groups = append(u.groups, g)
@@ -74,7 +72,7 @@ func (r *Rollout) group(key Group) *group {
 	return g
 }
 
-// insert makes a server a member.
+// insert makes a server a member, if it is none.
 func (r *Rollout) insert(m *Member) {
 	if r.members[m.PID] != m {
 		r.members[m.PID] = m
@@ -105,7 +103,7 @@ func (r *Rollout) remove(m *Member) {
 	u.groups = slices.DeleteFunc(u.groups, func(other *group) bool { return other == g })
 }
 
-// tally counts a member in its group, or takes it off.
+// tally adds a member to the counts of its group (by = 1), or removes it from them (by = -1).
 func (r *Rollout) tally(m *Member, by int) {
 	g := r.group(m.Group)
 	if m.State.isActive() {
@@ -122,16 +120,16 @@ func (r *Rollout) tally(m *Member, by int) {
 		}
 	case m.State != Signalled && m.State != Settling || m.carried:
 	case by > 0:
-		g.flight[m.PID] = m
+		g.inFlight[m.PID] = m
 	default:
-		delete(g.flight, m.PID)
+		delete(g.inFlight, m.PID)
 	}
 	if m.State == Settling {
 		r.user(m.Group.User).settling += by
 	}
 }
 
-// regroup moves a member to the group that it belongs to now.
+// regroup moves a member to another group. The environment of a server changes when it execs.
 func (r *Rollout) regroup(m *Member, key Group) {
 	switch {
 	case m.Group == key:
@@ -146,8 +144,9 @@ func (r *Rollout) regroup(m *Member, key Group) {
 	}
 }
 
-// first is the first pending member of a group that is allowed. wake is when another one may be although nothing happens.
-func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission) (first *Member, wake time.Time) {
+// firstAllowed returns the first pending member of a group that may be signalled, or nil. wake is when that must be
+// computed again without an event; zero: never.
+func (r *Rollout) firstAllowed(g *group, now time.Time, allows func(*Member) Permission) (first *Member, wake time.Time) {
 	r.sort(g)
 	waiting := 0
 	for _, m := range g.queue {
@@ -158,35 +157,35 @@ func (r *Rollout) first(g *group, now time.Time, allows func(*Member) Permission
 			wake = earliest(wake, end)
 			continue
 		}
-		switch says := allows(m); says {
+		switch permission := allows(m); permission {
 		case Allow:
 			m.Overran = false
 			return m, time.Time{}
 		case Busy, Unsure:
-			if m.Overran = !r.waitFor(m, g, now, says); m.Overran {
+			if m.Overran = !r.waitsForQuiet(m, g, now, permission); m.Overran {
 				return m, time.Time{}
 			}
 			waiting++
 		case Later:
-			wake = earliest(wake, now.Add(checkEvery))
+			wake = earliest(wake, now.Add(recheckInterval))
 		}
 	}
 	if waiting > 0 {
-		wake = earliest(wake, now.Add(max(sampleEvery, time.Duration(waiting)*sampleEach)))
+		wake = earliest(wake, now.Add(max(sampleInterval, time.Duration(waiting)*samplePerMember)))
 	}
 	return nil, wake
 }
 
-// isQueued reports whether an entry of a group's queue still counts.
+// isQueued reports whether an entry of a group's queue is still valid.
 func (r *Rollout) isQueued(m *Member, g *group) bool {
 	return m.State == Pending && m.Group == g.key && r.members[m.PID] == m
 }
 
-// sort drops those that are not pending any more, and brings the others in order.
+// sort removes invalid entries from the queue, and sorts the others by rank and PID.
 func (r *Rollout) sort(g *group) {
 	i := 0
 	for i < len(g.queue) && g.isSorted && !r.isQueued(g.queue[i], g) {
-		i++ // the usual case: the first ones have just been signalled
+		i++ // the usual case: the first members have just been signalled
 	}
 	g.queue = g.queue[i:]
 	if g.isSorted {
@@ -200,7 +199,7 @@ func (r *Rollout) sort(g *group) {
 	g.isSorted = true
 }
 
-// isSelfTooEarly reports whether a member is the process that goes last, and others are to be signalled before.
+// isSelfTooEarly reports whether a member is [Config.Self] while other members are still pending.
 func (r *Rollout) isSelfTooEarly(m *Member) bool {
 	if m.PID != r.cfg.Self {
 		return false
@@ -219,7 +218,7 @@ func (r *Rollout) isSelfTooEarly(m *Member) bool {
 	return pending > 1
 }
 
-// earliest is the earlier of two moments; zero is none.
+// earliest returns the earlier of two moments. Zero means none.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

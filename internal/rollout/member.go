@@ -9,15 +9,15 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Group is what the members of a group share: one user, one view of the files of the host and one data directory are one
-// index, as far as can be told from outside.
+// Group identifies a group. Servers of one user with one mount view and one data directory share an index, as far as
+// can be told from outside.
 type Group struct {
 	User    uint32        `json:"user"`
 	View    selector.View `json:"view"`
 	DataDir string        `json:"data_dir"`
 }
 
-// GroupOf is the group of a process.
+// GroupOf returns the group of a process.
 func GroupOf(p selector.Process) Group {
 	return Group{User: p.Credentials.Owner, View: p.View, DataDir: p.DataDir}
 }
@@ -27,48 +27,47 @@ type Member struct {
 	PID       selector.PID `json:"pid"`
 	StartTime uint64       `json:"start_time"`
 	UID       uint32       `json:"uid"`
-	// Rollout is the number of the rollout that it is in.
+	// Rollout is the number of its rollout.
 	Rollout uint64 `json:"rollout"`
 	State   State  `json:"state"`
-	// Since is when it came into that state.
+	// Since is when it entered State.
 	Since time.Time `json:"since"`
-	// Verdict is that of the last inspection, and Detail says more about it, or about how the server ended.
+	// Verdict is that of the last inspection. Detail explains the verdict or the state.
 	Verdict selector.Verdict `json:"verdict"`
 	Detail  string           `json:"detail"`
-	// Attempts is how often this service signalled it for this file; SignalledAt is when it was signalled last, by any
-	// sender.
+	// Attempts is how often this service signalled it for this file. SignalledAt is when any sender signalled it last.
 	Attempts    int       `json:"attempts"`
 	SignalledAt time.Time `json:"signalled_at,omitzero"`
-	// ByOther says that another sender sent the last signal; Sender is its PID where that is known.
+	// ByOther says that another sender sent the last signal. Sender is the PID of that sender; 0: unknown.
 	ByOther bool         `json:"by_other"`
 	Sender  selector.PID `json:"sender,omitzero"`
-	// ArmedAt is when it was found armed after its exec; zero: not yet.
+	// ArmedAt is when an inspection found it armed after its exec; zero: not yet.
 	ArmedAt time.Time `json:"armed_at,omitzero"`
-	// BusySince is since when it could be signalled and is waited for because it is busy; zero: not at all.
+	// BusySince is since when it may be signalled and waits because it is busy; zero: it does not wait.
 	BusySince time.Time `json:"busy_since,omitzero"`
-	// Waited is for how long it was waited for so before its last signal, and Overran says that it was still busy then.
+	// Waited is how long it waited so before its last signal. Overran says that it was still busy then.
 	Waited  Seconds `json:"waited_seconds,omitzero"`
 	Overran bool    `json:"overran,omitzero"`
-	// Canary says that it was signalled while its group was closed.
+	// Canary says that its group was not open when it was signalled.
 	Canary bool `json:"canary"`
-	// Group is what it shares with others.
+	// Group has the members that share its index.
 	Group Group `json:"-"`
 
-	// waitsSince is since when it is waited for because it is busy, or may be.
+	// waitsSince is since when it waits because it is busy, or may be; zero: it does not wait.
 	waitsSince time.Time
-	// rank says who goes first in a group: lower ranks do.
+	// rank is its place in the order of the group.
 	rank Rank
-	// ran is what it ran when it was signalled, or inspected last before.
+	// ran is the image at the last inspection before the signal. An exec shows as a change of it.
 	ran selector.Image
-	// before is a moment before the last signal, as close to it as is known for sure; zero: unknown.
-	before time.Time
+	// signalledAfter is a moment before the last signal, as late as is certain; zero: unknown.
+	signalledAfter time.Time
 	// carried says that it was signalled for an earlier file and has not exec'd yet.
 	carried bool
-	// execed says that an event told of its exec since the last signal.
+	// execed says that an event reported an exec since the last signal.
 	execed bool
-	// gone says that an inspection found it gone, and that how it ended is not known yet.
+	// gone says that an inspection found it gone, and that its exit is not reported yet.
 	gone bool
-	// isArming says that it has just started, and is inspected until it is armed.
+	// isArming says that it has just started and may still arm itself.
 	isArming bool
 	// isUnhandled says that the signal itself ended it.
 	isUnhandled bool
@@ -76,13 +75,13 @@ type Member struct {
 	isOverdue bool
 }
 
-// Seconds is a duration that is a number of seconds in JSON.
+// Seconds is a duration with a JSON form in seconds.
 type Seconds time.Duration
 
-// MarshalJSON writes the number of seconds.
+// MarshalJSON returns the number of seconds.
 func (s Seconds) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
 
-// UnmarshalJSON reads it.
+// UnmarshalJSON parses a number of seconds.
 func (s *Seconds) UnmarshalJSON(text []byte) error {
 	var seconds float64
 	err := json.Unmarshal(text, &seconds)
@@ -90,7 +89,7 @@ func (s *Seconds) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Rank orders the members of a group. Equal ranks go by PID.
+// Rank orders the members of a group: lower ranks are signalled first, equal ranks by PID.
 type Rank int8
 
 // The ranks, in order.
@@ -99,13 +98,13 @@ const (
 	RankCanary Rank = iota - 2
 	// RankFirst: upgraded in the last rollout.
 	RankFirst
-	// RankUsual: nothing is known.
+	// RankUsual: was not in the last rollout, or had another outcome.
 	RankUsual
 	// RankLast: timed out in the last rollout.
 	RankLast
 )
 
-// NextRank is the one that the member's state earns it in the next rollout.
+// NextRank returns the rank of the server in the next rollout, from its state in this one.
 func (m *Member) NextRank() Rank {
 	switch m.State {
 	case Upgraded:
@@ -116,25 +115,25 @@ func (m *Member) NextRank() Rank {
 	return RankUsual
 }
 
-// Identity names the process.
+// Identity returns the identity of the process.
 func (m *Member) Identity() selector.Identity {
 	return selector.Identity{PID: m.PID, StartTime: m.StartTime}
 }
 
-// SignalledAfter is a moment before the last signal; zero: unknown. An exec from before is not what the signal led to.
-func (m *Member) SignalledAfter() time.Time { return m.before }
+// SignalledAfter returns a moment before the last signal; zero: unknown. The signal did not cause an exec before it.
+func (m *Member) SignalledAfter() time.Time { return m.signalledAfter }
 
-// Ran is the image that the member ran when it was signalled, or inspected last before.
+// Ran returns the image of the member at the last inspection before its signal.
 func (m *Member) Ran() selector.Image { return m.ran }
 
 // IsCarried reports whether the member was signalled for an earlier file and has not exec'd yet.
 func (m *Member) IsCarried() bool { return m.carried }
 
-// isReplaced reports whether the process runs another image than when it was signalled.
+// isReplaced reports whether the process runs another image than before its signal.
 func (m *Member) isReplaced(p selector.Process) bool { return p.Image.Known() && p.Image != m.ran }
 
-// Due is when the member must be inspected because of its state; zero: not at all. isPolled says that nothing tells of
-// what is waited for, so that it is inspected before, too.
+// Due returns when the member must be inspected because of its state; zero: never. isPolled says that no event reports
+// what the rollout waits for, so that the member must also be inspected before that.
 func (m *Member) Due(limits Limits) (at time.Time, isPolled bool) {
 	switch m.State {
 	case Signalled:

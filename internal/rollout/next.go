@@ -10,40 +10,40 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Permission says whether a pending member may be signalled, as far as the rollout does not know.
+// Permission is the caller's answer to whether a pending member may be signalled.
 type Permission uint8
 
 // The permissions.
 const (
-	// Refuse says: not now; an event will say when.
+	// Refuse: not now. An event follows when that changes.
 	Refuse Permission = iota
-	// Later says: not now, and nothing will say when.
+	// Later: not now. No event follows, so Next must be called again.
 	Later
-	// Unsure says: not now, for it is soon known whether it is busy. Nothing will say when.
+	// Unsure: it will soon be known whether the member is busy. No event follows.
 	Unsure
-	// Busy says: not now, as long as the limits let a busy server wait. Nothing will say when.
+	// Busy: not now, unless the limits for busy members are over. No event follows.
 	Busy
-	// Allow says: now.
+	// Allow: now.
 	Allow
 )
 
-// checkEvery is the time between two questions about members that may be allowed later.
-const checkEvery = 50 * time.Millisecond
+// recheckInterval is the time until Next is called again for members with the permission Later.
+const recheckInterval = 50 * time.Millisecond
 
-// sampleEvery is the same for members that are busy, or that may be; sampleEach is that time for each of many, so that the
-// questions alone cost nothing that counts.
+// sampleInterval is that time for members with the permission Busy or Unsure. For many such members it is longer:
+// samplePerMember for each, so that the cost of the samples stays small.
 const (
-	sampleEvery = 25 * time.Millisecond
-	sampleEach  = 250 * time.Microsecond
+	sampleInterval  = 25 * time.Millisecond
+	samplePerMember = 250 * time.Microsecond
 )
 
-// Next lists members that may be signalled now, at most one for each user. wake is when there may be another although
-// nothing happens; zero: not at all. allows is asked for pending members in their order.
+// Next returns members that may be signalled now, at most one per user. wake is when Next must be called again without
+// an event; zero: never. Next calls allows for pending members in their order.
 func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []*Member, wake time.Time) {
 	if r.isHaltedForAll() {
 		return nil, time.Time{}
 	}
-	if end := r.flightEnd(now); !end.IsZero() {
+	if end := r.inFlightEnd(now); !end.IsZero() {
 		return nil, end
 	}
 	for _, u := range r.users {
@@ -59,36 +59,37 @@ func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []
 	return ready, wake
 }
 
-// HasPending reports whether any member waits for its turn.
+// HasPending reports whether any member is pending.
 func (r *Rollout) HasPending() bool { return r.counts[Pending] > 0 }
 
-// nextOf is the member of a user that may be signalled now.
+// nextOf returns the member of a user that may be signalled now, or nil. wake is as in [Rollout.Next].
 func (r *Rollout) nextOf(u *user, now time.Time, allows func(*Member) Permission) (m *Member, wake time.Time) {
-	isWaiting := false
+	hasClosed := false
 	for _, g := range u.groups {
 		at := r.prove(g, now)
 		if g.overdue > 0 || g.pending == 0 {
 			continue
 		}
 		if !g.isOpen {
-			isWaiting = true
+			hasClosed = true
 			wake = earliest(wake, at)
 			continue
 		}
-		m, at := r.first(g, now, allows)
+		m, at := r.firstAllowed(g, now, allows)
 		if m != nil {
 			return m, time.Time{}
 		}
 		wake = earliest(wake, at)
 	}
-	if !isWaiting {
+	if !hasClosed {
 		return nil, wake
 	}
 	m, at := r.nextCanary(u, now, allows)
 	return m, earliest(wake, at)
 }
 
-// prove opens a group once its canaries have been armed for the group's hold time, and says when the next of them will.
+// prove opens a group once enough of its canaries have been armed for [Limits.GroupHold]. next is when the next canary
+// will have been; zero: none is armed.
 func (r *Rollout) prove(g *group, now time.Time) (next time.Time) {
 	l := r.cfg.Limits
 	if l.Canary == 0 {
@@ -98,7 +99,7 @@ func (r *Rollout) prove(g *group, now time.Time) (next time.Time) {
 		return time.Time{}
 	}
 	proofs := g.proofs
-	for _, m := range g.flight {
+	for _, m := range g.inFlight {
 		switch end := m.ArmedAt.Add(l.GroupHold); {
 		case r.isProof(m, now):
 			proofs++
@@ -107,21 +108,22 @@ func (r *Rollout) prove(g *group, now time.Time) (next time.Time) {
 		}
 	}
 	if g.isOpen = proofs >= l.Canary; g.isOpen {
-		g.stopWaiting()
+		g.resetWaits()
 	}
 	return next
 }
 
-// isProof reports whether a member has been armed for the group's hold time.
+// isProof reports whether a member has been armed for [Limits.GroupHold].
 func (r *Rollout) isProof(m *Member, now time.Time) bool {
 	return m.State == Settling && !m.ArmedAt.IsZero() && !m.gone && now.Sub(m.ArmedAt) >= r.cfg.Limits.GroupHold
 }
 
-// nextCanary is the member that may be the next canary of a user some of whose groups are closed.
+// nextCanary returns the next canary of a user with a closed group, or nil. Groups with the fewest members in flight go
+// first, then the smallest.
 func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permission) (m *Member, wake time.Time) {
-	for _, mayGo := range []func(*user, time.Time) (bool, time.Time){r.mayTry, r.mayBegin} {
-		if isFree, at := mayGo(u, now); !isFree {
-			u.stopWaiting()
+	for _, check := range []func(*user, time.Time) (bool, time.Time){r.allowsCanary, r.allowsFirstCanary} {
+		if isAllowed, at := check(u, now); !isAllowed {
+			u.resetWaits()
 			return nil, at
 		}
 	}
@@ -129,10 +131,10 @@ func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permis
 		return g.isOpen || g.pending == 0 || g.overdue > 0
 	})
 	slices.SortStableFunc(closed, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(len(a.flight), len(b.flight)), cmp.Compare(a.members, b.members))
+		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.members, b.members))
 	})
 	for _, g := range closed {
-		m, at := r.first(g, now, allows)
+		m, at := r.firstAllowed(g, now, allows)
 		if m != nil {
 			return m, time.Time{}
 		}
@@ -141,10 +143,10 @@ func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permis
 	return nil, wake
 }
 
-// mayTry holds the user's canaries against the limits: one at a time, and the next one beside those that are busy or
-// dormant. wake is when that may change although nothing happens.
-func (r *Rollout) mayTry(u *user, now time.Time) (isFree bool, wake time.Time) {
-	if isComing, at := r.awaitsProof(u, now); isComing {
+// allowsCanary checks the limits for canaries of one user: one at a time, and another one if the earlier ones are busy
+// or dormant, up to maxCanaries. wake is when the result may change without an event.
+func (r *Rollout) allowsCanary(u *user, now time.Time) (isAllowed bool, wake time.Time) {
+	if isAwaited, at := r.awaitsProof(u, now); isAwaited {
 		return false, at
 	}
 	l := r.cfg.Limits
@@ -154,8 +156,8 @@ func (r *Rollout) mayTry(u *user, now time.Time) (isFree bool, wake time.Time) {
 		if g.isOpen {
 			continue
 		}
-		unproven += len(g.flight)
-		for _, m := range g.flight {
+		unproven += len(g.inFlight)
+		for _, m := range g.inFlight {
 			isSettling = isSettling || m.State == Settling || m.gone
 			if youngest.Before(m.SignalledAt) {
 				youngest = m.SignalledAt
@@ -174,9 +176,9 @@ func (r *Rollout) mayTry(u *user, now time.Time) (isFree bool, wake time.Time) {
 	return true, time.Time{}
 }
 
-// awaitsProof reports whether a server of a group that is open may give the user's first proof. A busy or dormant one is
-// not waited for.
-func (r *Rollout) awaitsProof(u *user, now time.Time) (isComing bool, wake time.Time) {
+// awaitsProof reports whether a member of an open group may soon give the user's first proof. A member that is busy or
+// dormant is not waited for.
+func (r *Rollout) awaitsProof(u *user, now time.Time) (isAwaited bool, wake time.Time) {
 	if u.isProven {
 		return false, time.Time{}
 	}
@@ -184,68 +186,68 @@ func (r *Rollout) awaitsProof(u *user, now time.Time) (isComing bool, wake time.
 		if !g.isOpen {
 			continue
 		}
-		for _, m := range g.flight {
+		for _, m := range g.inFlight {
 			switch dormant := m.SignalledAt.Add(r.cfg.Limits.CanaryTimeout); {
 			case m.State == Settling || m.gone:
-				isComing = true
+				isAwaited = true
 			case dormant.After(now):
-				isComing, wake = true, earliest(wake, dormant)
+				isAwaited, wake = true, earliest(wake, dormant)
 			}
 		}
 	}
-	return isComing, wake
+	return isAwaited, wake
 }
 
-// mayBegin holds the first canary of a user against those of the other users of the file. Users whose canaries died count
-// like those whose canaries are unproven, so that a bad binary takes no more than those.
-func (r *Rollout) mayBegin(u *user, now time.Time) (isFree bool, wake time.Time) {
-	if !u.firstAt.IsZero() || r.isProvenByAny() {
+// allowsFirstCanary checks the limits for the first canaries of all users: maxUnprovenUsers at a time, userDelay apart.
+// A user with a dead canary counts as unproven, so that a bad binary costs no more than maxUnprovenUsers canaries.
+func (r *Rollout) allowsFirstCanary(u *user, now time.Time) (isAllowed bool, wake time.Time) {
+	if !u.firstCanaryAt.IsZero() || r.isProvenByAny() {
 		return true, time.Time{}
 	}
 	unproven := 0
 	for _, other := range r.users {
-		isTrying := other.settling > 0 || now.Sub(other.lastAt) < r.cfg.Limits.CanaryTimeout
+		isTrying := other.settling > 0 || now.Sub(other.lastCanaryAt) < r.cfg.Limits.CanaryTimeout
 		switch {
 		case other == u:
 		case other.isFailed:
 			unproven++
-		case other.firstAt.IsZero() && r.isSendingFor(other):
+		case other.firstCanaryAt.IsZero() && r.isSendingFor(other):
 			unproven++
-			wake = earliest(wake, now.Add(checkEvery))
-		case !other.firstAt.IsZero() && isTrying:
+			wake = earliest(wake, now.Add(recheckInterval))
+		case !other.firstCanaryAt.IsZero() && isTrying:
 			unproven++
-			if end := other.firstAt.Add(userDelay); end.After(now) {
+			if end := other.firstCanaryAt.Add(userDelay); end.After(now) {
 				wake = earliest(wake, end)
 			}
 		}
 	}
 	if unproven >= maxUnprovenUsers {
-		return false, now.Add(checkEvery)
+		return false, now.Add(recheckInterval)
 	}
 	return wake.IsZero(), wake
 }
 
-// flightEnd is zero if one more server may be on its way, else when one of them may count as dormant. A server that does
-// not exec within the canaries' time is busy or dormant, and holds no other up.
-func (r *Rollout) flightEnd(now time.Time) (end time.Time) {
+// inFlightEnd returns zero if [Limits.InFlight] allows another server, or else when that may change. A server that does
+// not exec within [Limits.CanaryTimeout] is busy or dormant, and does not count.
+func (r *Rollout) inFlightEnd(now time.Time) (end time.Time) {
 	l := r.cfg.Limits
-	bound := l.InFlight.of(r.total())
-	if bound == 0 {
+	limit := l.InFlight.of(r.total())
+	if limit == 0 {
 		return time.Time{}
 	}
-	flying := len(r.sending)
+	inFlight := len(r.sending)
 	for _, m := range r.members {
 		dormant := m.SignalledAt.Add(l.CanaryTimeout)
 		if m.State == Settling || m.State == Signalled && dormant.After(now) {
-			flying++
+			inFlight++
 			end = earliest(end, dormant)
 		}
 	}
-	if flying < bound {
+	if inFlight < limit {
 		return time.Time{}
 	}
 	if !end.After(now) {
-		end = now.Add(checkEvery)
+		end = now.Add(recheckInterval)
 	}
 	return end
 }
@@ -258,8 +260,9 @@ func (r *Rollout) total() int {
 	return n
 }
 
-// UnprovenCanaries are the canaries in whose place a member would go: those of its user that were signalled and have not exec'd yet.
-// Each may have died unseen, so they are inspected before the member is signalled. There are none once its group is open.
+// UnprovenCanaries returns the canaries of a member's user that were signalled and have not exec'd yet. Their exits may
+// not be reported yet, so the caller inspects them before it signals another canary. There are none if the member's
+// group is open.
 func (r *Rollout) UnprovenCanaries(m *Member) []selector.PID {
 	if r.group(m.Group).isOpen {
 		return nil
@@ -269,7 +272,7 @@ func (r *Rollout) UnprovenCanaries(m *Member) []selector.PID {
 		if g.isOpen {
 			continue
 		}
-		for pid, m := range g.flight {
+		for pid, m := range g.inFlight {
 			if m.State == Signalled && !m.gone {
 				all = append(all, pid)
 			}

@@ -9,7 +9,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Observe takes what an inspection of a living server found. rank counts for a server that is new to the rollout.
+// Observe takes the inspection of a living server. rank is used if the server is no member yet.
 func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, now time.Time) {
 	m := r.members[p.PID]
 	if m == nil {
@@ -23,11 +23,11 @@ func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, no
 	case None, Pending, Skipped:
 		m.ran = p.Image
 		r.regroup(m, GroupOf(p))
-		r.judged(m, d, now)
+		r.applyVerdict(m, d, now)
 	case Signalled, TimedOut, GaveUp:
 		if m.carried && (m.execed || m.isReplaced(p)) {
 			r.Drop(m)
-			r.Observe(p, d, rank, now) // as one that was not signalled
+			r.Observe(p, d, rank, now) // as a server that was not signalled
 			return
 		}
 		r.observeSignalled(m, p, d, now)
@@ -36,10 +36,10 @@ func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, no
 	}
 }
 
-// judged takes the verdict on a server that was not signalled.
-func (r *Rollout) judged(m *Member, d selector.Decision, now time.Time) {
+// applyVerdict takes the verdict on a server that was not signalled.
+func (r *Rollout) applyVerdict(m *Member, d selector.Decision, now time.Time) {
 	isChanged := m.Verdict != d.Verdict
-	r.note(m, d)
+	r.setVerdict(m, d)
 	switch {
 	case d.Verdict == selector.Outdated:
 		r.step(m, FoundOutdated, now)
@@ -52,22 +52,24 @@ func (r *Rollout) judged(m *Member, d selector.Decision, now time.Time) {
 	}
 }
 
-// ObserveUnreadable takes an inspection that told nothing. A pending member must be inspected again before it is signalled.
+// ObserveUnreadable takes an inspection that could not read the server. A pending member must be inspected again before
+// it is signalled.
 func (r *Rollout) ObserveUnreadable(m *Member, d selector.Decision, now time.Time) {
 	if m.State == Pending {
-		r.note(m, d)
+		r.setVerdict(m, d)
 		r.step(m, Rejected, now)
 	}
 }
 
-// observeSignalled takes an inspection of a server that was signalled. An exec that no event told of shows in the image.
+// observeSignalled takes the inspection of a server that was signalled. A changed image means an exec, even without an
+// event.
 func (r *Rollout) observeSignalled(m *Member, p selector.Process, d selector.Decision, now time.Time) {
 	switch {
 	case m.isReplaced(p):
 		r.step(m, Execed, now)
 		r.observeSettling(m, p, d, now)
 	case m.State == Signalled && now.Sub(m.SignalledAt) >= r.cfg.Limits.ConfirmTimeout:
-		r.note(m, d)
+		r.setVerdict(m, d)
 		if m.Attempts >= r.cfg.Limits.MaxAttempts {
 			r.step(m, Exhausted, now)
 		} else {
@@ -80,8 +82,8 @@ func (r *Rollout) observeSignalled(m *Member, p selector.Process, d selector.Dec
 	}
 }
 
-// observeSettling takes an inspection of a server that has exec'd after it was signalled. It proves the file when it runs
-// that and has a handler again.
+// observeSettling takes the inspection of a server that has exec'd after its signal. It is armed when it runs the
+// installed image and has a handler again.
 func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Decision, now time.Time) {
 	if !p.Image.Known() {
 		r.checkOverdue(m, now)
@@ -91,14 +93,14 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 	isServer := d.Verdict != selector.NotOurs && d.Verdict != selector.NotMCP
 	switch {
 	case !isInstalled && isServer:
-		r.note(m, d)
+		r.setVerdict(m, d)
 		m.ran, m.Detail = p.Image, "exec'd another file than the installed one"
 		r.step(m, ExecedOther, now)
 	case !isServer || !p.Catches || p.MidExec:
 		r.setArmed(m, time.Time{})
 		r.checkOverdue(m, now)
 	default:
-		r.note(m, d)
+		r.setVerdict(m, d)
 		if m.ArmedAt.IsZero() {
 			r.setArmed(m, now)
 		}
@@ -109,7 +111,7 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 	}
 }
 
-// setArmed notes when a settling member was armed, and that it is not overdue then.
+// setArmed sets when a settling member was armed; zero: it is not. An armed member is not overdue.
 func (r *Rollout) setArmed(m *Member, at time.Time) {
 	if m.ArmedAt.Equal(at) {
 		return
@@ -123,51 +125,53 @@ func (r *Rollout) setArmed(m *Member, at time.Time) {
 	r.cfg.Moved(*m, m.State)
 }
 
-// checkOverdue halts the group of a settling member that takes too long to arm itself.
+// checkOverdue marks a settling member as overdue if it is not armed within [ArmTimeout]. That halts its group.
 func (r *Rollout) checkOverdue(m *Member, now time.Time) {
 	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < ArmTimeout {
 		return
 	}
 	r.tally(m, -1)
-	m.isOverdue, m.Detail = true, fmt.Sprintf("is not armed after %s", ArmTimeout)
+	m.isOverdue, m.Detail = true, fmt.Sprintf("not armed after %s", ArmTimeout)
 	r.tally(m, 1)
 	r.cfg.Moved(*m, m.State)
 }
 
-func (r *Rollout) note(m *Member, d selector.Decision) { m.Verdict, m.Detail = d.Verdict, d.Detail }
+func (r *Rollout) setVerdict(m *Member, d selector.Decision) {
+	m.Verdict, m.Detail = d.Verdict, d.Detail
+}
 
-// Sent notes that this service sent the signal to a pending member, after the moment before. ran is the image that the
-// member ran then.
+// Sent records that this service sent the signal to a pending member. before is a moment right before the send. ran is
+// the image of the member then.
 func (r *Rollout) Sent(m *Member, ran selector.Image, before, now time.Time) {
 	u, g := r.user(m.UID), r.group(m.Group)
 	r.prove(g, now)
-	m.ran, m.before = ran, before
-	m.noteWait(now)
+	m.ran, m.signalledAfter = ran, before
+	m.recordWait(now)
 	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed = false, 0, now, false, false
 	m.Canary = !g.isOpen
 	m.Attempts++
 	if m.Canary {
-		if u.firstAt.IsZero() {
-			u.firstAt = now
+		if u.firstCanaryAt.IsZero() {
+			u.firstCanaryAt = now
 		}
-		u.lastAt = now
+		u.lastCanaryAt = now
 	}
 	r.step(m, Sent, now)
 }
 
-// SentByOther notes that another sender did, at that time. sender is 0 where it is not known.
+// SentByOther records that another sender sent the signal at the given time. sender is 0 if it is unknown.
 func (r *Rollout) SentByOther(m *Member, sender selector.PID, at, now time.Time) {
 	switch m.State {
 	case Signalled, Settling, Upgraded:
 		return
 	}
-	m.before = at
+	m.signalledAfter = at
 	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed, m.Canary = true, sender, at, false, false, false
 	r.step(m, Sent, now)
 }
 
-// Execed takes the event that a server has exec'd. One that was signalled for an earlier file may have exec'd that: only an
-// inspection tells, and until then nothing is complete.
+// Execed takes the event that a server has exec'd. A member that was carried over may have exec'd the earlier file. Its
+// state changes only at the next inspection, and the rollout is not complete before that.
 func (r *Rollout) Execed(pid selector.PID, now time.Time) {
 	m := r.members[pid]
 	if m == nil {
@@ -179,20 +183,20 @@ func (r *Rollout) Execed(pid selector.PID, now time.Time) {
 	}
 }
 
-// Vanished notes that an inspection found a member gone. How it ended is not known yet.
+// Vanished records that an inspection found a member gone. The event of its exit has not been read yet.
 func (r *Rollout) Vanished(pid selector.PID) {
 	if m := r.members[pid]; m != nil {
 		m.gone = true
 	}
 }
 
-// Ended takes the event that a process is gone.
+// Ended takes the exit of a process.
 func (r *Rollout) Ended(pid selector.PID, exit selector.Exit, now time.Time) {
 	m := r.members[pid]
 	if m == nil {
 		return
 	}
-	r.prove(r.group(m.Group), now) // what it has proven until now stays so
+	r.prove(r.group(m.Group), now) // a proof remains valid after the exit
 	s := r.stepOf(m, exit)
 	m.isUnhandled = IsUnhandled(exit, r.cfg.Signal)
 	if m.State == Signalled || m.State == Settling || s == Died {
@@ -204,19 +208,20 @@ func (r *Rollout) Ended(pid selector.PID, exit selector.Exit, now time.Time) {
 	r.step(m, s, now)
 }
 
-// Refused notes that the signal could not be sent.
+// Refused records that the signal could not be sent.
 func (r *Rollout) Refused(m *Member, err error, now time.Time) {
 	m.Detail = err.Error()
 	r.step(m, Rejected, now)
 }
 
-// Reassign notes that a member belongs to another file now.
+// Reassign records that a member belongs to another install now.
 func (r *Rollout) Reassign(m *Member, now time.Time) {
 	m.Detail = "names another install now"
 	r.step(m, Ended, now)
 }
 
-// SetArming says whether a skipped server has just started and may still arm itself.
+// SetArming sets whether a skipped server has just started and may still arm itself. Until then, the rollout is not
+// complete.
 func (r *Rollout) SetArming(pid selector.PID, isArming bool) {
 	m := r.members[pid]
 	switch {
@@ -225,13 +230,13 @@ func (r *Rollout) SetArming(pid selector.PID, isArming bool) {
 		r.disarm(m)
 	case m.State == Skipped && !m.isArming:
 		m.isArming = true
-		r.arming++
+		r.armingCount++
 	}
 }
 
 func (r *Rollout) disarm(m *Member) {
 	if m.isArming {
 		m.isArming = false
-		r.arming--
+		r.armingCount--
 	}
 }

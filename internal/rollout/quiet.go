@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// waitFor has a member that could be signalled wait for a quiet moment, and reports whether it is to wait on. It is told
-// once that the member is busy.
-func (r *Rollout) waitFor(m *Member, g *group, now time.Time, says Permission) bool {
-	g.isWaiting = true
+// waitsForQuiet reports whether a member that may be signalled waits on for a quiet moment. It reports to
+// [Config.Moved] once that the member is busy.
+func (r *Rollout) waitsForQuiet(m *Member, g *group, now time.Time, permission Permission) bool {
+	g.hasWaiting = true
 	if m.waitsSince.IsZero() {
 		m.waitsSince = now
 	}
 	isWaiting := now.Before(r.quietEnd(m, g))
-	if says == Busy && m.BusySince.IsZero() {
+	if permission == Busy && m.BusySince.IsZero() {
 		m.BusySince = m.waitsSince
 		if isWaiting {
 			m.Detail = "busy"
@@ -25,43 +25,36 @@ func (r *Rollout) waitFor(m *Member, g *group, now time.Time, says Permission) b
 	return isWaiting
 }
 
-// quietEnd is until when a member is waited for.
+// quietEnd returns until when a member waits for a quiet moment at most.
 func (r *Rollout) quietEnd(m *Member, g *group) time.Time {
 	l := r.cfg.Limits
 	within := l.QuietWithin
 	if g.isOpen && l.Canary > 0 {
 		within = min(within, quietWithinOpen)
 	}
-	end, hurry := m.waitsSince.Add(within), r.started.Add(l.QuietBy)
+	end, deadline := m.waitsSince.Add(within), r.started.Add(l.QuietBy)
 	switch {
-	case l.QuietBy == 0 || !m.waitsSince.Before(hurry):
+	case l.QuietBy == 0 || !m.waitsSince.Before(deadline):
 		return end
-	case r.mustGo(g, m.waitsSince):
+	case r.skipsQuiet(g, m.waitsSince):
 		return m.waitsSince
 	}
-	return earliest(end, hurry)
+	return earliest(end, deadline)
 }
 
-// mustGo reports whether a canary of a group cannot be waited for: the others need what time there is.
-func (r *Rollout) mustGo(g *group, now time.Time) bool {
+// skipsQuiet reports whether the canaries of a group do not wait for a quiet moment: the others need the time until
+// [Limits.QuietBy].
+func (r *Rollout) skipsQuiet(g *group, now time.Time) bool {
 	l := r.cfg.Limits
 	return l.QuietBy > 0 && !g.isOpen && l.Canary > 0 && now.Before(r.started.Add(l.QuietBy))
 }
 
-// StopWaiting notes that no member is signalled at present, for a reason that the rollout does not know. Pending members
-// wait for a quiet moment anew when Next is called again: it is not known whether they were busy meanwhile.
-func (r *Rollout) StopWaiting() {
-	for _, g := range r.groups {
-		g.stopWaiting()
-	}
-}
-
-// stopWaiting has the pending members of a group wait anew when they can be signalled again.
-func (g *group) stopWaiting() {
-	if !g.isWaiting {
+// resetWaits ends the waits of a group's members. They begin again when the members may be signalled next.
+func (g *group) resetWaits() {
+	if !g.hasWaiting {
 		return
 	}
-	g.isWaiting = false
+	g.hasWaiting = false
 	for _, m := range g.queue {
 		m.waitsSince = time.Time{}
 		if !m.BusySince.IsZero() {
@@ -70,16 +63,24 @@ func (g *group) stopWaiting() {
 	}
 }
 
-// stopWaiting does so in the groups of a user that are closed.
-func (u *user) stopWaiting() {
+// resetWaits does the same for all closed groups of a user.
+func (u *user) resetWaits() {
 	for _, g := range u.groups {
 		if !g.isOpen {
-			g.stopWaiting()
+			g.resetWaits()
 		}
 	}
 }
 
-// Busy says for how long a pending member has been waited for that is busy; it is empty for any other.
+// StopWaiting records that no member is signalled at present, for a reason that the rollout does not know. The waits
+// for a quiet moment begin again when Next is called: whether the members were busy meanwhile is unknown.
+func (r *Rollout) StopWaiting() {
+	for _, g := range r.groups {
+		g.resetWaits()
+	}
+}
+
+// Busy says in words for how long a pending member has waited because it is busy; "": it does not wait.
 func (m *Member) Busy(now time.Time) string {
 	if m.BusySince.IsZero() {
 		return ""
@@ -87,8 +88,8 @@ func (m *Member) Busy(now time.Time) string {
 	return "busy for " + tenths(now.Sub(m.BusySince))
 }
 
-// noteWait keeps how long a member was waited for that is signalled now.
-func (m *Member) noteWait(now time.Time) {
+// recordWait records how long a member has waited that is signalled now.
+func (m *Member) recordWait(now time.Time) {
 	m.Waited, m.Detail = 0, ""
 	if m.BusySince.IsZero() {
 		return
@@ -100,20 +101,20 @@ func (m *Member) noteWait(now time.Time) {
 	}
 }
 
-// tenths is precise enough for a person.
+// tenths formats a duration in seconds with one decimal.
 func tenths(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// Waits is how many members are busy and waited for, and since when the longest.
+// Waits counts the members that wait because they are busy. Since is when the longest wait began.
 type Waits struct {
 	Servers int       `json:"servers"`
 	Since   time.Time `json:"since"`
 }
 
-// waits counts the pending members that are busy.
+// waits counts the pending members that wait because they are busy.
 func (r *Rollout) waits() Waits {
 	var w Waits
 	for _, g := range r.groups {
-		if !g.isWaiting {
+		if !g.hasWaiting {
 			continue
 		}
 		for _, m := range g.queue {

@@ -10,12 +10,12 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// wantWaited compares how long a signalled server was waited for, and whether it was still busy then.
+// wantWaited compares how long a server waited before its signal, and whether it was still busy then.
 func (h *host) wantWaited(pid selector.PID, waited time.Duration, overran bool) {
 	h.t.Helper()
 	m := h.Member(pid)
 	if got := time.Duration(m.Waited); got != waited || m.Overran != overran || !m.BusySince.IsZero() {
-		h.t.Errorf("%d was waited for %s, overran: %t, busy since %s; want %s, %t, not", pid, got, m.Overran, m.BusySince, waited, overran)
+		h.t.Errorf("%d waited %s, overran: %t, busy since %s; want %s, %t, not", pid, got, m.Overran, m.BusySince, waited, overran)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestQuiet_OpenGroup_WaitsTwoSecondsAnew(t *testing.T) {
 		h.start(pid+1, 1, "/d")
 	}
 	h.busy[1], h.busy[2] = true, true
-	h.pass(3 * time.Second) // both are waited for
+	h.pass(3 * time.Second) // both wait
 	h.busy[2] = false
 	h.pass(10 * time.Millisecond)
 	h.want("one is idle", 2)
@@ -78,7 +78,7 @@ func TestQuiet_OpenGroup_WaitsTwoSecondsAnew(t *testing.T) {
 	h.wantWaited(1, 2*time.Second, true)
 }
 
-func TestQuiet_Hurry_EndsByThen(t *testing.T) {
+func TestQuiet_Deadline_EndsWaits(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(h *host) {
 		h.cfg.Limits.QuietBy, h.cfg.Limits.GroupHold = 300*time.Millisecond, 100*time.Millisecond
@@ -88,40 +88,40 @@ func TestQuiet_Hurry_EndsByThen(t *testing.T) {
 		h.busy[pid+1] = true
 	}
 	h.pass(0)
-	h.want("the canary is not waited for", 1)
+	h.want("the canary does not wait", 1)
 	h.exec(1, newImage)
 	h.arm(1)
 	h.pass(290 * time.Millisecond)
-	h.want("the others are", 1)
+	h.want("the others wait", 1)
 	h.pass(10 * time.Millisecond)
-	h.want("until then", 1, 2, 3)
+	h.want("until the deadline", 1, 2, 3)
 	h.start(4, 1, "/d")
 	h.busy[4] = true
 	h.pass(1990 * time.Millisecond)
-	h.want("one that came later is waited for as ever", 1, 2, 3)
+	h.want("a later one waits as without a deadline", 1, 2, 3)
 	h.pass(10 * time.Millisecond)
-	h.want("and not for longer", 1, 2, 3, 4)
+	h.want("and not longer", 1, 2, 3, 4)
 }
 
-func TestQuiet_Busy_IsToldOnce(t *testing.T) {
+func TestQuiet_Busy_ReportedOnce(t *testing.T) {
 	t.Parallel()
-	told := 0
+	reports := 0
 	h := newHost(t, func(h *host) {
 		h.cfg.Moved = func(m rollout.Member, _ rollout.State) {
 			if !m.BusySince.IsZero() {
-				told++
+				reports++
 			}
 		}
 	})
 	h.start(1, 1, "/d")
 	h.busy[1] = true
 	h.pass(time.Second)
-	if told != 1 {
-		t.Errorf("that it is busy was told %d times, want once", told)
+	if reports != 1 {
+		t.Errorf("a busy server was reported %d times, want once", reports)
 	}
 }
 
-func TestQuiet_Unsure_WaitsUnlessInAHurry(t *testing.T) {
+func TestQuiet_Unsure_WaitsUnlessDeadline(t *testing.T) {
 	t.Parallel()
 	for _, by := range []time.Duration{0, 300 * time.Millisecond} {
 		h := newHost(t, func(h *host) { h.cfg.Limits.QuietBy = by })
@@ -129,13 +129,13 @@ func TestQuiet_Unsure_WaitsUnlessInAHurry(t *testing.T) {
 		h.unsure[1] = true
 		h.pass(200 * time.Millisecond)
 		if by > 0 {
-			h.want("in a hurry", 1)
+			h.want("before the deadline", 1)
 			continue
 		}
-		h.want("not in a hurry")
+		h.want("without a deadline")
 		h.pass(4790 * time.Millisecond)
-		h.want("not for 4.99 s")
+		h.want("for 4.99 s")
 		h.pass(10 * time.Millisecond)
-		h.want("nor for ever", 1)
+		h.want("after 5 s", 1)
 	}
 }

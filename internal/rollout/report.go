@@ -12,25 +12,25 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Phase says how a rollout goes.
+// Phase is the state of a rollout as a whole.
 type Phase string
 
-// The phases, by their words in logs, metrics, JSON and tables.
+// The phases. Their words are the same in logs, metrics, JSON and tables.
 const (
 	// PhaseIdle: no install is ready, so there is no rollout.
 	PhaseIdle Phase = "idle"
-	// PhaseCanary: no group is open yet; canaries go.
+	// PhaseCanary: no group is open yet, only canaries are signalled.
 	PhaseCanary Phase = "canary"
-	// PhaseRolling: the others follow in some group.
+	// PhaseRolling: some group is open, its other members follow.
 	PhaseRolling Phase = "rolling"
-	// PhasePaused: an operator said so; no server is signalled.
+	// PhasePaused: an operator paused the service; no server is signalled.
 	PhasePaused Phase = "paused"
-	// PhaseHalted: servers died, or do not arm themselves, and all that is left belongs to users or groups that wait for
-	// another binary or for an operator.
+	// PhaseHalted: servers died, or do not arm themselves. All members that are left belong to halted users or groups,
+	// which wait for another binary or for an operator.
 	PhaseHalted Phase = "halted"
-	// PhaseFailed: nothing is left to be done, and servers died.
+	// PhaseFailed: no member is left to be signalled or awaited, and servers died.
 	PhaseFailed Phase = "failed"
-	// PhaseComplete: nothing is left to be done.
+	// PhaseComplete: no member is left to be signalled or awaited, and no server died.
 	PhaseComplete Phase = "complete"
 )
 
@@ -39,51 +39,51 @@ func Phases() []Phase {
 	return []Phase{PhaseIdle, PhaseCanary, PhaseRolling, PhasePaused, PhaseHalted, PhaseFailed, PhaseComplete}
 }
 
-// IsOver reports whether a rollout in that phase does nothing more by itself.
+// IsOver reports whether a rollout in that phase signals no further server by itself.
 func (p Phase) IsOver() bool { return p == PhaseHalted || p == PhaseFailed || p == PhaseComplete }
 
-// Report is how far a rollout has come. Its JSON form is a stable interface.
+// Report is the progress of a rollout. Its JSON form is a stable interface.
 type Report struct {
-	// Number counts the rollouts of this service; 0 is none.
+	// Number counts the rollouts of this service; 0: there is none.
 	Number  uint64           `json:"number"`
 	Install selector.Install `json:"install"`
 	Started time.Time        `json:"started"`
 	Phase   Phase            `json:"phase"`
-	// Servers counts those that are or were in each state. A server that upgraded and whose session ended later still
-	// counts as upgraded.
+	// Servers counts the servers by state, ended ones included. A server that upgraded still counts as upgraded when
+	// its session has ended.
 	Servers map[State]int `json:"servers"`
-	// Deaths are those that count against this file.
+	// Deaths counts the deaths that this file may have caused.
 	Deaths int `json:"deaths"`
-	// Halts say for which users or groups no server is signalled any more, and why.
+	// Halts are the users and groups that are halted, with the reasons.
 	Halts []Halt `json:"halts"`
 	// Foreign counts the deaths after signals of other senders.
 	Foreign []ForeignDeaths `json:"foreign"`
-	// Waits says which servers could be signalled, and are waited for because they are busy.
+	// Waits counts the servers that may be signalled and wait because they are busy.
 	Waits Waits `json:"waits,omitzero"`
-	// Superseded says that another binary has landed since.
+	// Superseded says that another file has been installed since.
 	Superseded bool `json:"superseded"`
 }
 
 // Halt is one reason why servers are not signalled.
 type Halt struct {
-	// UID is the user whose servers it concerns.
+	// UID is the user of the servers.
 	UID    uint32 `json:"uid"`
 	Reason string `json:"reason"`
 }
 
 // ForeignDeaths counts the servers that died after signals of one other sender.
 type ForeignDeaths struct {
-	// Sender is its PID; 0 where that is not known.
+	// Sender is the PID of the sender; 0: unknown.
 	Sender selector.PID `json:"sender"`
 	Deaths int          `json:"deaths"`
 }
 
-// String says it in a sentence.
+// String returns a sentence with the number and the sender.
 func (f ForeignDeaths) String() string {
 	return fmt.Sprintf("%d died after signals of %s", f.Deaths, describeSender(f.Sender))
 }
 
-// describeSender names another sender; 0 is one that is not known.
+// describeSender puts another sender into words; 0: unknown.
 func describeSender(sender selector.PID) string {
 	from := "another sender"
 	if sender != 0 {
@@ -92,7 +92,7 @@ func describeSender(sender selector.PID) string {
 	return from + ", the servers' own trigger as a rule"
 }
 
-// Total is how many servers the rollout has or had.
+// Total returns how many servers the rollout has or had.
 func (r Report) Total() int {
 	n := 0
 	for _, count := range r.Servers {
@@ -101,7 +101,7 @@ func (r Report) Total() int {
 	return n
 }
 
-// Settled is how many of them nothing is waited for any more.
+// Settled returns how many of them have reached their final state.
 func (r Report) Settled() int {
 	n := 0
 	for state, count := range r.Servers {
@@ -112,12 +112,12 @@ func (r Report) Settled() int {
 	return n
 }
 
-// Behind is how many of them still run another image than the installed one.
+// Behind returns how many of them still run another image than the installed one.
 func (r Report) Behind() int {
 	return r.Servers[Pending] + r.Servers[Signalled] + r.Servers[TimedOut] + r.Servers[GaveUp] + r.Servers[Skipped]
 }
 
-// Report says how far the rollout has come. isPaused says that an operator paused the service.
+// Report returns the progress. isPaused says that an operator paused the service.
 func (r *Rollout) Report(isPaused bool) Report {
 	counts := make(map[State]int)
 	for state, n := range r.counts {
@@ -148,14 +148,14 @@ func (r *Rollout) phase(isPaused bool) Phase {
 }
 
 func (r *Rollout) deaths() int {
-	n := r.strays
+	n := r.unhandled
 	for _, u := range r.users {
 		n += u.deaths
 	}
 	return n
 }
 
-// isHalted reports whether something halted, and nothing else is left to be done.
+// isHalted reports whether a user or group is halted, and no other has a member left to be signalled or awaited.
 func (r *Rollout) isHalted() bool {
 	all := r.isHaltedForAll()
 	isAny := all
@@ -185,22 +185,22 @@ func (r *Rollout) hasOpenGroup() bool {
 	return r.cfg.Limits.Canary == 0
 }
 
-// isComplete reports whether nothing is left to be done or waited for.
+// isComplete reports whether no member is left to be signalled or awaited, and no candidate to be inspected.
 func (r *Rollout) isComplete() bool {
 	for _, s := range States() {
 		if s.isActive() && r.counts[s] > 0 {
 			return false
 		}
 	}
-	return r.IsResynced && !r.HasDeferred && r.arming == 0
+	return r.IsResynced && !r.HasDeferred && r.armingCount == 0
 }
 
-// halts are ascending by user.
+// halts returns the reasons of all halts, ascending by user.
 func (r *Rollout) halts() []Halt {
 	all := []Halt{}
 	for uid, u := range r.users {
 		if u.isHalted {
-			all = append(all, Halt{uid, u.why})
+			all = append(all, Halt{uid, u.haltReason})
 		}
 		for _, g := range u.groups {
 			if u.isHalted {

@@ -12,23 +12,24 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Config is what a rollout works with.
+// Config holds the constants of a rollout.
 type Config struct {
 	Limits Limits
-	// Signal makes a server upgrade itself.
+	// Signal is the signal that makes a server upgrade itself.
 	Signal syscall.Signal
-	// SeesExec says that every exec of a server is observed. Without, an exec shows in the image only.
+	// SeesExec says that every exec of a server is reported by an event. If not, only a changed image shows an exec.
 	SeesExec bool
 	// Self is signalled after all others; 0: no process.
 	Self selector.PID
-	// Moved takes every change of a member's state. It must not call the rollout.
+	// Moved is called at every change of a member's state. It must not call the rollout.
 	Moved func(m Member, from State)
 }
 
-// Rollout brings the servers of one installed file to it. See the package's documentation for its rules.
+// Rollout brings the servers of one installed file to that file. The package's documentation has its rules.
 type Rollout struct {
-	// Surveyed says that all candidates were inspected since the start; before, nothing is known to be complete. Postponed
-	// says that a candidate that may belong to it is yet to be inspected.
+	// IsResynced says that all candidates were inspected since the start, and HasDeferred that a candidate which may
+	// belong to the rollout was not inspected yet. The caller sets both; the rollout is complete only after such
+	// inspections.
 	IsResynced, HasDeferred bool
 
 	cfg     Config
@@ -41,12 +42,14 @@ type Rollout struct {
 	sending map[selector.PID]*Member
 	users   map[uint32]*user
 	groups  map[Group]*group
-	// counts has the members by state, and those that have ended.
+	// counts has the members by state, and the ended ones.
 	counts map[State]int
-	arming int
-	// foreign counts deaths after signals of other senders, by sender, and strays those of them that the signal itself ended.
-	foreign map[selector.PID]int
-	strays  int
+	// armingCount counts the members that isArming.
+	armingCount int
+	// foreign counts deaths after signals of other senders, by sender. unhandled counts those of them that the signal
+	// itself caused.
+	foreign   map[selector.PID]int
+	unhandled int
 }
 
 // New begins a rollout of an installed file.
@@ -61,29 +64,29 @@ func New(cfg Config, number uint64, install selector.Install, now time.Time) *Ro
 	}
 }
 
-// Number is the one of this rollout. Numbers are not used again.
+// Number returns the number of this rollout. Numbers are not reused.
 func (r *Rollout) Number() uint64 { return r.number }
 
-// Install is the installed file.
+// Install returns the installed file.
 func (r *Rollout) Install() selector.Install { return r.install }
 
-// SetSelf makes a process the one that is signalled after all others.
+// SetSelf sets [Config.Self].
 func (r *Rollout) SetSelf(pid selector.PID) { r.cfg.Self = pid }
 
-// Member is one server of the rollout, nil if it has none with that PID. It must not be changed.
+// Member returns the member with that PID, or nil. The caller must not change it.
 func (r *Rollout) Member(pid selector.PID) *Member { return r.members[pid] }
 
-// Members are all servers of the rollout, in no order. The rollout may be changed meanwhile.
+// Members iterates over all members, in no order. The rollout may be changed meanwhile.
 func (r *Rollout) Members() iter.Seq[*Member] { return maps.Values(maps.Clone(r.members)) }
 
 // IsEmpty reports whether the rollout has no member.
 func (r *Rollout) IsEmpty() bool { return len(r.members) == 0 }
 
-// Sending notes that the delivery to a pending member is under way. For the limits it counts as signalled. No other member of
-// its user may be signalled before EndSending.
+// Sending records that the delivery to a pending member is under way. The member counts as signalled in all limits, and
+// no other member of its user may be signalled before EndSending.
 func (r *Rollout) Sending(m *Member) { r.sending[m.PID] = m }
 
-// EndSending notes that the delivery has ended. What became of it is noted by another method.
+// EndSending records that the delivery has ended. Another method records its outcome.
 func (r *Rollout) EndSending(m *Member) { delete(r.sending, m.PID) }
 
 // isSendingFor reports whether a delivery to a member of a user is under way.
@@ -96,7 +99,7 @@ func (r *Rollout) isSendingFor(u *user) bool {
 	return false
 }
 
-// Drop forgets a member without a word.
+// Drop removes a member without a call of [Config.Moved].
 func (r *Rollout) Drop(m *Member) {
 	r.disarm(m)
 	r.tally(m, -1)
@@ -104,10 +107,10 @@ func (r *Rollout) Drop(m *Member) {
 	r.remove(m)
 }
 
-// Carry takes a member over from another rollout, which it leaves. A server that was signalled for the file before and has
-// not exec'd yet will exec what stands there by then: a second signal could reach it in its exec. One that timed out is
-// signalled for the new file once the retry time has passed. What else became of a server belongs to the file before: it is
-// not taken over, and Carry answers false.
+// Carry moves a member from an earlier rollout to this one. A server that was signalled for the earlier file and has
+// not exec'd yet will exec the file that is installed by then. So it stays signalled: a second signal could reach it in
+// its exec. A member that timed out is signalled for the new file after the retry time. Every other outcome belongs to
+// the earlier file: the member is only removed there, and Carry returns false.
 func (r *Rollout) Carry(from *Rollout, m *Member) bool {
 	from.Drop(m)
 	switch m.State {
@@ -122,7 +125,7 @@ func (r *Rollout) Carry(from *Rollout, m *Member) bool {
 	return true
 }
 
-// add takes a member in as it is.
+// add inserts a member with its state.
 func (r *Rollout) add(m *Member) {
 	m.Rollout = r.number
 	r.insert(m)
@@ -130,7 +133,7 @@ func (r *Rollout) add(m *Member) {
 	r.tally(m, 1)
 }
 
-// step moves a member, if the step leads anywhere from its state.
+// step changes the state of a member, if its state has a transition for the step.
 func (r *Rollout) step(m *Member, s Step, now time.Time) {
 	from := m.State
 	to, moves := from.after(s)
@@ -174,7 +177,7 @@ func (r *Rollout) step(m *Member, s Step, now time.Time) {
 	r.cfg.Moved(*m, from)
 }
 
-// died counts a death against the file, unless the server may have died of an earlier one.
+// died counts a death, unless an earlier file may have caused it.
 func (r *Rollout) died(m *Member) {
 	if m.carried {
 		return
@@ -183,19 +186,19 @@ func (r *Rollout) died(m *Member) {
 		r.foreign[m.Sender]++
 	}
 	if m.ByOther && m.isUnhandled {
-		r.strays++ // the sender's fault: it says nothing of the file
+		r.unhandled++ // caused by the sender, not by the file
 		return
 	}
 	u := r.user(m.UID)
 	u.deaths++
 	u.isFailed = u.isFailed || !u.isProven
-	u.why = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
+	u.haltReason = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
 	if u.deaths >= r.cfg.Limits.MaxFailures {
 		u.isHalted = true
 	}
 }
 
-// Death is a server that died of a file before there was a rollout of it.
+// Death is the death of a server that was no member: another sender's signal came before the rollout began.
 type Death struct {
 	selector.Identity
 	UID    uint32
@@ -203,11 +206,11 @@ type Death struct {
 	// Sender sent the signal; 0: unknown. SentAt is when.
 	Sender selector.PID
 	SentAt time.Time
-	// IsUnhandled says that the signal itself ended it.
+	// IsUnhandled says that the signal itself ended the server.
 	IsUnhandled bool
 }
 
-// AddDeath counts the death of a server that the rollout did not have, after the signal of another sender.
+// AddDeath counts the death of a server that was no member, after the signal of another sender.
 func (r *Rollout) AddDeath(d Death, now time.Time) {
 	m := &Member{
 		PID: d.PID, StartTime: d.StartTime, UID: d.UID, Rollout: r.number, Since: now, Detail: d.Detail,
@@ -218,13 +221,13 @@ func (r *Rollout) AddDeath(d Death, now time.Time) {
 	r.cfg.Moved(*m, Signalled)
 }
 
-// IsHaltedFor reports whether the servers of a user are not signalled any more because servers died.
+// IsHaltedFor reports whether the servers of a user are no longer signalled because servers died.
 func (r *Rollout) IsHaltedFor(uid uint32) bool {
 	u := r.users[uid]
 	return u != nil && u.isHalted || r.isHaltedForAll()
 }
 
-// HasHalted reports whether anything halted.
+// HasHalted reports whether any user or group is halted.
 func (r *Rollout) HasHalted() bool {
 	if r.isHaltedForAll() {
 		return true
@@ -237,7 +240,7 @@ func (r *Rollout) HasHalted() bool {
 	return false
 }
 
-// isHaltedForAll reports whether the canaries of too many users failed, and those of none are a proof.
+// isHaltedForAll reports whether the canaries of maxUnprovenUsers users failed, and no user has a proof.
 func (r *Rollout) isHaltedForAll() bool {
 	failed := 0
 	for _, u := range r.users {
@@ -258,7 +261,7 @@ func (r *Rollout) isProvenByAny() bool {
 	return false
 }
 
-// Resume lets a halted rollout go on. Its users begin with a canary again.
+// Resume ends all halts. Every user begins with a canary again.
 func (r *Rollout) Resume(now time.Time) {
 	if !r.HasHalted() {
 		return
@@ -267,7 +270,7 @@ func (r *Rollout) Resume(now time.Time) {
 		if m.isOverdue {
 			m.Detail = "not armed, and resumed by an operator"
 			if !r.install.Script {
-				m.ran = r.install.Image // else the next inspection would take it for one that has just exec'd
+				m.ran = r.install.Image // or else the next inspection would find a new exec
 			}
 			r.step(m, ExecedOther, now)
 		}
@@ -276,7 +279,7 @@ func (r *Rollout) Resume(now time.Time) {
 		*u = user{groups: u.groups}
 		for _, g := range u.groups {
 			g.isOpen, g.proofs = false, 0
-			g.stopWaiting()
+			g.resetWaits()
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// next are the PIDs that may be signalled now.
+// next returns the PIDs that may be signalled now.
 func (h *host) next() (pids []selector.PID) {
 	ready, _ := h.Next(h.now, h.allows)
 	for _, m := range ready {
@@ -46,11 +46,11 @@ func TestSending_CanaryUnderWay_CountsAsSignalled(t *testing.T) {
 			m := h.Member(1)
 			h.Sending(m)
 			if got := h.next(); len(got) != c.want {
-				t.Errorf("%v may be signalled beside it, want %d", got, c.want)
+				t.Errorf("%v may be signalled during the delivery, want %d", got, c.want)
 			}
 			h.EndSending(m)
 			if got := h.next(); len(got) == 0 {
-				t.Error("none may be signalled after it has ended without a signal")
+				t.Error("no server may be signalled after a delivery without a signal")
 			}
 		})
 	}

@@ -11,18 +11,18 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Snapshot is what must survive the process of a rollout besides its members.
+// Snapshot is the part of a rollout that must survive the process of the service.
 type Snapshot struct {
 	Number  uint64
 	Install selector.Install
 	Started time.Time
 	// Users are ascending by UID.
 	Users []UserSnapshot
-	// Open are the groups whose canaries have proven the file.
+	// Open has the groups that are open.
 	Open []Group
 	// Foreign counts deaths after signals of other senders, by sender.
 	Foreign map[selector.PID]int
-	// Members are those to be kept, ascending by PID.
+	// Members are the members that must survive, ascending by PID. [Rollout.Snapshot] leaves them out.
 	Members []MemberSnapshot
 }
 
@@ -34,7 +34,7 @@ type Snapshots struct {
 	Rollouts []Snapshot
 }
 
-// UserSnapshot is what must survive of one user.
+// UserSnapshot is the part of a user that must survive.
 type UserSnapshot struct {
 	UID      uint32
 	Deaths   int
@@ -44,7 +44,7 @@ type UserSnapshot struct {
 	IsFailed bool
 }
 
-// MemberSnapshot is what must survive of one member.
+// MemberSnapshot is the part of a member that must survive.
 type MemberSnapshot struct {
 	Member
 	Group   Group
@@ -52,12 +52,12 @@ type MemberSnapshot struct {
 	Carried bool
 }
 
-// Snapshot leaves out the members.
+// Snapshot returns the part that must survive, without the members.
 func (r *Rollout) Snapshot() Snapshot {
 	s := Snapshot{Number: r.number, Install: r.install, Started: r.started, Foreign: maps.Clone(r.foreign)}
 	for _, uid := range slices.Sorted(maps.Keys(r.users)) {
 		u := r.users[uid]
-		kept := UserSnapshot{uid, u.deaths, u.isHalted, u.why, u.isProven, u.isFailed}
+		kept := UserSnapshot{uid, u.deaths, u.isHalted, u.haltReason, u.isProven, u.isFailed}
 		if kept != (UserSnapshot{UID: uid}) {
 			s.Users = append(s.Users, kept)
 		}
@@ -70,7 +70,7 @@ func (r *Rollout) Snapshot() Snapshot {
 	return s
 }
 
-// WithMembers is Snapshot with the members that must be kept.
+// WithMembers returns Snapshot with the members that must survive.
 func (r *Rollout) WithMembers() Snapshot {
 	s := r.Snapshot()
 	for _, m := range r.members {
@@ -82,17 +82,17 @@ func (r *Rollout) WithMembers() Snapshot {
 	return s
 }
 
-// Snapshot is what must survive of a member.
+// Snapshot returns the part of a member that must survive.
 func (m *Member) Snapshot() MemberSnapshot {
 	return MemberSnapshot{Member: *m, Group: m.Group, Ran: m.ran, Carried: m.carried}
 }
 
-// Restore is a rollout as it was, without its members.
+// Restore returns a rollout from its snapshot, without members. [Rollout.RestoreMember] adds them.
 func Restore(cfg Config, s Snapshot) *Rollout {
 	r := New(cfg, s.Number, s.Install, s.Started)
 	for _, kept := range s.Users {
 		*r.user(kept.UID) = user{
-			deaths: kept.Deaths, isHalted: kept.IsHalted || kept.Deaths >= cfg.Limits.MaxFailures, why: kept.Why,
+			deaths: kept.Deaths, isHalted: kept.IsHalted || kept.Deaths >= cfg.Limits.MaxFailures, haltReason: kept.Why,
 			isProven: kept.IsProven, isFailed: kept.IsFailed,
 		}
 	}
@@ -103,7 +103,7 @@ func Restore(cfg Config, s Snapshot) *Rollout {
 	return r
 }
 
-// RestoreMember takes a member in that was kept.
+// RestoreMember adds a member from its snapshot.
 func (r *Rollout) RestoreMember(kept MemberSnapshot) *Member {
 	m := kept.Member
 	m.Group, m.ran, m.carried = kept.Group, kept.Ran, kept.Carried

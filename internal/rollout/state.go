@@ -4,29 +4,29 @@ package rollout
 
 import "fmt"
 
-// State says where one server stands in a rollout. Its text is the same in logs, metrics, JSON and tables.
+// State is the state of one server in a rollout. Its text is the same in logs, metrics, JSON and tables.
 type State uint8
 
-// The states. None is for a server that the rollout does not have.
+// The states. None is the state of a server that is no member.
 const (
 	None State = iota
-	// Pending: outdated and ready; its turn has not come.
+	// Pending: outdated, and not signalled yet.
 	Pending
 	// Signalled: the signal was sent, by this service or by another sender.
 	Signalled
-	// Settling: has exec'd since; it must arm itself, and then live for the hold time.
+	// Settling: has exec'd after its signal; must arm itself, and then live for the hold time.
 	Settling
 	// Upgraded: runs the installed image, is armed and lived for the hold time.
 	Upgraded
 	// TimedOut: did not exec the installed image in time. It is signalled again after the retry time.
 	TimedOut
-	// GaveUp: was signalled as often as the limit allows, and still runs the old image.
+	// GaveUp: was signalled [Limits.MaxAttempts] times, and still runs the old image.
 	GaveUp
 	// Crashed: ended because of the signal or of the new binary.
 	Crashed
-	// Exited: ended otherwise; its session is over.
+	// Exited: ended for another reason; its session is over.
 	Exited
-	// Skipped: runs another image than the installed one, but must not be signalled; its verdict says why.
+	// Skipped: runs another image than the installed one, and must not be signalled; its verdict says why.
 	Skipped
 )
 
@@ -52,7 +52,7 @@ func States() []State {
 	return all
 }
 
-// String is the state's word.
+// String returns the state's word.
 func (s State) String() string {
 	if int(s) < len(stateWords) {
 		return stateWords[s]
@@ -60,10 +60,10 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
-// MarshalText gives the state's word.
+// MarshalText returns the state's word.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText takes a state's word.
+// UnmarshalText parses a state's word.
 func (s *State) UnmarshalText(text []byte) error {
 	for i, word := range stateWords {
 		if word == string(text) {
@@ -74,8 +74,8 @@ func (s *State) UnmarshalText(text []byte) error {
 	return fmt.Errorf("parse state %q: no such word", text)
 }
 
-// IsPersistent reports whether a server in that state must survive a restart of the service: a second signal could harm it, or it
-// is done with this file although its image does not show that.
+// IsPersistent reports whether a server in that state must survive a restart of the service. A second signal could harm
+// it, or its image does not show that it is done with this file.
 func (s State) IsPersistent() bool {
 	switch s {
 	case Signalled, Settling, Upgraded, TimedOut, GaveUp:
@@ -84,39 +84,39 @@ func (s State) IsPersistent() bool {
 	return false
 }
 
-// isActive reports whether the rollout still waits for something of the server.
+// isActive reports whether the server is still to be signalled or awaited.
 func (s State) isActive() bool {
 	return s == Pending || s == Signalled || s == Settling || s == TimedOut
 }
 
-// Step is what makes a server go from one state to the next.
+// Step is an observation that changes the state of a server.
 type Step uint8
 
 // The steps.
 const (
-	// FoundOutdated: it was judged to be outdated and ready.
+	// FoundOutdated: the verdict is [selector.Outdated].
 	FoundOutdated Step = iota
-	// Rejected: it was judged to run another image, and must not be signalled.
+	// Rejected: the server runs another image, and the verdict is not to signal it.
 	Rejected
-	// FoundCurrent: it was judged to run the installed image, or not to need it any more.
+	// FoundCurrent: the server runs the installed image, or no longer needs it.
 	FoundCurrent
-	// FoundUnarmed: another sender's signal led it to the installed image, where it is not armed yet.
+	// FoundUnarmed: the server runs the installed image after another sender's signal, and is not armed yet.
 	FoundUnarmed
 	// Sent: the signal was sent, by this service or by another sender.
 	Sent
-	// Execed: it has exec'd.
+	// Execed: the server has exec'd.
 	Execed
-	// ExecedOther: it exec'd another file than the installed one.
+	// ExecedOther: the server exec'd another file than the installed one.
 	ExecedOther
 	// Late: the confirm timeout passed.
 	Late
-	// Exhausted: the confirm timeout passed, and it is not to be signalled again.
+	// Exhausted: the confirm timeout passed after the last attempt.
 	Exhausted
-	// Lived: it was armed for the hold time.
+	// Lived: the server was armed for the hold time.
 	Lived
-	// Ended: it ended as sessions do.
+	// Ended: the server ended for another reason than the signal or the new binary.
 	Ended
-	// Died: it ended because of the signal or of the new binary; see [Exit].
+	// Died: the server ended because of the signal or of the new binary.
 	Died
 )
 
@@ -135,7 +135,7 @@ var stepWords = [...]string{
 	Died:          "died",
 }
 
-// String is the step's words.
+// String returns the step's words.
 func (s Step) String() string {
 	if int(s) < len(stepWords) {
 		return stepWords[s]
@@ -143,14 +143,14 @@ func (s Step) String() string {
 	return fmt.Sprintf("step(%d)", uint8(s))
 }
 
-// Transition is one arrow of the state machine.
+// Transition is one transition of the state machine.
 type Transition struct {
 	From State
 	Step Step
 	To   State
 }
 
-// Transitions is the whole machine. A step that a state does not have here changes nothing.
+// Transitions returns the whole state machine. A step without a transition from a state does not change that state.
 func Transitions() []Transition {
 	return []Transition{
 		{None, FoundOutdated, Pending},
@@ -198,8 +198,8 @@ func Transitions() []Transition {
 	}
 }
 
-// arrows is Transitions for looking steps up.
-var arrows = func() map[[2]uint8]State {
+// nextStates is Transitions by state and step. It is never written.
+var nextStates = func() map[[2]uint8]State {
 	to := make(map[[2]uint8]State)
 	for _, t := range Transitions() {
 		to[[2]uint8{uint8(t.From), uint8(t.Step)}] = t.To
@@ -207,8 +207,8 @@ var arrows = func() map[[2]uint8]State {
 	return to
 }()
 
-// after is the state that step leads to, if it leads anywhere.
+// after returns the state after a step, and whether there is a transition.
 func (s State) after(step Step) (to State, moves bool) {
-	to, moves = arrows[[2]uint8{uint8(s), uint8(step)}]
+	to, moves = nextStates[[2]uint8{uint8(s), uint8(step)}]
 	return to, moves
 }
