@@ -110,10 +110,10 @@ func TestServer_EachEnd_HasItsState(t *testing.T) {
 		"upgrades at once":           {testfleet.Behaviour{}, rollout.Upgraded, 1},
 		"waits for a running call":   {testfleet.Behaviour{Drain: testfleet.Duration(1500 * time.Millisecond)}, rollout.Upgraded, 1},
 		"waits longer than we do":    {testfleet.Behaviour{Drain: testfleet.Duration(3 * time.Second)}, rollout.Upgraded, 1},
-		"needs to be asked twice":    {testfleet.Behaviour{AskTwice: true}, rollout.Upgraded, 2},
+		"needs to be asked twice":    {testfleet.Behaviour{NeedsTwoSignals: true}, rollout.Upgraded, 2},
 		"never upgrades":             {testfleet.Behaviour{Ignore: true}, rollout.GaveUp, 2},
 		"crashes 1 s after its exec": {crashesLater(), rollout.Crashed, 1},
-		"leaves when it is asked":    {testfleet.Behaviour{AskTwice: true}, rollout.Exited, 1},
+		"leaves when it is asked":    {testfleet.Behaviour{NeedsTwoSignals: true}, rollout.Exited, 1},
 		"never arms":                 {testfleet.Behaviour{NeverArm: true}, rollout.Skipped, 0},
 	}
 	withEachSource(t, func(t *testing.T, source string) {

@@ -133,11 +133,11 @@ func TestExec_DuringInspection_IsMidExec(t *testing.T) {
 	needRoot(t)
 	var becomeOther atomic.Pointer[func()]
 	dir := mounted(t, func(dir string) (func() error, error) {
-		return testfleet.MountAsking(dir, func() { (*becomeOther.Load())() })
+		return testfleet.MountObserved(dir, func() { (*becomeOther.Load())() })
 	})
 	deadline := time.Now().Add(time.Minute)
 	for inspections := 1; ; inspections++ {
-		r := server(t, program{role: "exec other", env: []string{variable + "=" + filepath.Join(dir, testfleet.Asked)}})
+		r := server(t, program{role: "exec other", env: []string{variable + "=" + filepath.Join(dir, testfleet.Observed)}})
 		goOn := sync.OnceFunc(func() {
 			_, _ = io.WriteString(r.in, "go\n")
 			_, _ = r.out.ReadString('\n')

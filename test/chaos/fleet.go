@@ -103,7 +103,7 @@ func someBehaviour(r *rand.Rand) testfleet.Behaviour {
 	case 9:
 		return testfleet.Behaviour{Ignore: true}
 	case 10:
-		return testfleet.Behaviour{AskTwice: true}
+		return testfleet.Behaviour{NeedsTwoSignals: true}
 	}
 	return testfleet.Behaviour{}
 }
@@ -221,7 +221,7 @@ func (f *fleet) serverInfos() map[identity]*serverInfo {
 			h := serverInfos[l]
 			if h == nil && (e.Kind == testfleet.Started || e.Kind == testfleet.Daemonised) {
 				serverInfos[l] = &serverInfo{
-					install: m.install, twice: m.behaviour.AskTwice, daemon: e.Kind == testfleet.Daemonised,
+					install: m.install, twice: m.behaviour.NeedsTwoSignals, daemon: e.Kind == testfleet.Daemonised,
 					counted: map[int]int{},
 				}
 			}

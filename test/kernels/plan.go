@@ -48,7 +48,7 @@ func groups() []group {
 		scan,
 		anywhere("facts", "procfs", "^Test(Inspect|Target|Activity)"),
 		anywhere("pidfd", "pidfd", "."),
-		anywhere("contract", "testfleet", "^Test(ASignalMakes|AServerUpgrades|TheExecComes|AServerThatIsNotArmed|AFailedExec|ALeader|ADaemonIs)"),
+		anywhere("contract", "testfleet", "^Test(Upgrade_Signal|Upgrade_Several|Upgrade_ExecThread|Upgrade_NotArmed|Upgrade_FailedExec|Upgrade_Leader|Daemon_NotExecd)"),
 		group{title: "gate of the service", binary: "service", tests: "^(TestGate|TestFullMap)", env: []string{"REQUIRE_GATE=1"}},
 		group{title: "both sources", binary: "service", tests: "^TestSources_SameServers_SameVerdicts$", env: []string{"PATH=" + ownSleep + ":/bin"}},
 		group{

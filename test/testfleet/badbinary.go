@@ -11,13 +11,13 @@ import (
 	"runtime"
 )
 
-// machineCode is a program, and what an ELF header says of its machine.
+// machineCode is a program and the machine that its ELF header names.
 type machineCode struct {
 	machine elf.Machine
 	text    []byte
 }
 
-// exiting calls exit_group(code).
+// exiting returns a program that calls exit_group(code).
 func exiting(code byte) (machineCode, error) {
 	switch runtime.GOARCH {
 	case "amd64": // mov edi, code; mov eax, 231; syscall
@@ -29,7 +29,7 @@ func exiting(code byte) (machineCode, error) {
 	return machineCode{}, fmt.Errorf("no program that exits is known for %s", runtime.GOARCH)
 }
 
-// hanging calls pause() for ever.
+// hanging returns a program that calls pause() for ever.
 func hanging() (machineCode, error) {
 	if runtime.GOARCH == "amd64" { // mov eax, 34; syscall; jmp to the start
 		return machineCode{elf.EM_X86_64, []byte{0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7}}, nil
@@ -37,8 +37,8 @@ func hanging() (machineCode, error) {
 	return machineCode{}, fmt.Errorf("no program that hangs is known for %s", runtime.GOARCH)
 }
 
-// ReplaceExiting installs a static program that ends at once with an exit code: a binary that can be exec'd, and kills every
-// session.
+// ReplaceExiting installs a static program that ends at once with an exit code: a binary that can be exec'd and ends
+// every session.
 func (i *Install) ReplaceExiting(code byte) error {
 	p, err := exiting(code)
 	if err != nil {

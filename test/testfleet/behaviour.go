@@ -10,58 +10,56 @@ import (
 	"time"
 )
 
-// Behaviour says how a server differs from a good one, which arms at once, execs at the first
-// signal from a thread other than its main one, and ends when its stdin does. It survives the exec.
+// Behaviour is how a server differs from a good one. A good server arms at once, execs at the first signal from a
+// thread other than its main one, and ends when its stdin is closed. The Behaviour survives the exec.
 type Behaviour struct {
 	// ArmDelay is how long the default action stays in force after the start.
 	ArmDelay Duration `json:"arm_delay,omitzero"`
-	// NeverArm keeps it in force for ever. A server without a value in its upgrade variable does so
-	// by itself.
+	// NeverArm keeps it in force for ever. So does an empty upgrade variable.
 	NeverArm bool `json:"never_arm,omitzero"`
-	// Ignore absorbs every signal and upgrades never.
+	// Ignore makes it absorb every signal and never upgrade.
 	Ignore bool `json:"ignore,omitzero"`
-	// Execs names the file that it execs instead of the one that its variable names.
+	// Execs is the path that it execs instead of that in its variable.
 	Execs string `json:"execs,omitempty"`
 	// Drain is the time between the signal and the exec.
 	Drain Duration `json:"drain,omitzero"`
-	// DrainLimit is how long running calls of the session are waited for, 30 s by default.
+	// DrainLimit is how long it waits for running calls of the session, 30 s by default.
 	DrainLimit Duration `json:"drain_limit,omitzero"`
-	// AskTwice upgrades only at the second signal.
-	AskTwice bool `json:"ask_twice,omitzero"`
+	// NeedsTwoSignals makes it upgrade only at the second signal.
+	NeedsTwoSignals bool `json:"ask_twice,omitzero"`
 	// End makes it end by itself.
 	End *End `json:"end,omitzero"`
 	// ExecFromMain execs from the main thread.
 	ExecFromMain bool `json:"exec_from_main,omitzero"`
-	// LeaderExits ends the main thread at once; the process lives on in its other threads. It
-	// prevails over ExecFromMain.
+	// LeaderExits ends the main thread at once; the other threads live on. It overrides ExecFromMain.
 	LeaderExits bool `json:"leader_exits,omitzero"`
-	// Daemonise makes a server of generation 0 fork a child that does not exec, and end itself. The
-	// child is the server from then on, and ends with neither its parent nor its stdin. It knows
-	// Ignore, AskTwice and Drain.
+	// Daemonise makes a server of generation 0 fork a child that does not exec, and end itself. The child is the server
+	// from then on. It outlives its parent and its stdin, and supports Ignore, NeedsTwoSignals and Drain.
 	Daemonise bool `json:"daemonise,omitzero"`
-	// Stuck names a file that a thread of a server of generation 0 reads a byte of before it arms itself. Where that
-	// is [Mute], neither a signal nor an exec of the server ends the thread before the file system is released.
+	// Stuck is a file of which a thread of a server of generation 0 reads a byte before the server arms itself. If that
+	// is [Mute], neither a signal nor an exec ends the thread before the file system is released.
 	Stuck string `json:"stuck,omitempty"`
-	// ForkChild gives the server a forked child that has not exec'd, with the same handlers, which
-	// dies of SIGUSR1. It outlives the server's exec, but not the server.
+	// ForkChild makes the server fork a child that does not exec, has the same handlers, and dies of SIGUSR1. The child
+	// outlives the server's exec, but not the server.
 	ForkChild bool `json:"fork_child,omitzero"`
-	// ChildExecs makes that child exec sleep after this time; zero is never.
+	// ChildExecs is after which time that child execs sleep(1); zero: never.
 	ChildExecs Duration `json:"child_execs,omitzero"`
-	// OutliveStdin goes on serving when stdin ends.
+	// OutliveStdin makes it serve on when its stdin is closed.
 	OutliveStdin bool `json:"outlive_stdin,omitzero"`
-	// Busy names a file that a server of generation 0 reads every 20 ms, until the file is gone.
+	// Busy is a file that a server of generation 0 reads every 20 ms, until the file is removed.
 	Busy string `json:"busy,omitempty"`
-	// WatchDir has the server hold an inotify watch on that directory, as one does that fires the servers' own trigger.
+	// WatchDir is a directory that the server holds an inotify watch on, as a server does that fires the servers' own
+	// trigger.
 	WatchDir string `json:"watch_dir,omitzero"`
 	// Later replaces this Behaviour as a whole from generation Later.From on.
 	Later *Behaviour `json:"later,omitzero"`
-	// From is the first generation of a Later Behaviour, at least 1; it means nothing elsewhere.
+	// From is the first generation of a Later Behaviour, at least 1. It is ignored elsewhere.
 	From int `json:"from,omitzero"`
 }
 
 // End is how a server ends by itself.
 type End struct {
-	// After is the time since the start of this generation; zero is before it would be armed.
+	// After is the time since the start of this generation; zero: before it would arm itself.
 	After Duration `json:"after,omitzero"`
 	// Code is its exit code.
 	Code int `json:"code,omitzero"`
@@ -69,7 +67,7 @@ type End struct {
 	Crash bool `json:"crash,omitzero"`
 }
 
-// at is what holds in one generation.
+// at returns the Behaviour in one generation.
 func (b Behaviour) at(generation int) Behaviour {
 	for b.Later != nil && generation >= max(1, b.Later.From) {
 		b = *b.Later
@@ -77,12 +75,12 @@ func (b Behaviour) at(generation int) Behaviour {
 	return b
 }
 
-// signalsNeeded is how often the server must be asked; zero is that asking is in vain.
+// signalsNeeded returns how many signals make the server upgrade; zero: it never does.
 func (b Behaviour) signalsNeeded() int {
 	switch {
 	case b.Ignore:
 		return 0
-	case b.AskTwice:
+	case b.NeedsTwoSignals:
 		return 2
 	}
 	return 1
@@ -96,13 +94,13 @@ func parseBehaviour(text string) (Behaviour, error) {
 	return b, nil
 }
 
-// Duration is a [time.Duration] that is text in JSON, as in "300ms".
+// Duration is a [time.Duration] with a text form in JSON, such as "300ms".
 type Duration time.Duration
 
-// MarshalText gives the text.
+// MarshalText returns the text.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText takes what [time.ParseDuration] does.
+// UnmarshalText parses text as [time.ParseDuration] does.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	*d = Duration(parsed)

@@ -16,7 +16,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// daemonise goes on as a forked child with the handler in force, and ends this process.
+// daemonise continues in a forked child with the handler in force, and ends this process.
 func (s *serving) daemonise() {
 	if s.arm() == nil {
 		s.exit(exitBroken, "daemonise: nothing to arm for")
@@ -53,7 +53,7 @@ func (s *serving) forkDaemon() error {
 	return err
 }
 
-// adoptChild makes the forked child, or finds the one that an image before made, and reaps it.
+// adoptChild forks the child, or takes over that of the earlier image, and reaps it when it ends.
 func (s *serving) adoptChild() {
 	if s.Child == 0 {
 		pid, err := s.forkChild()
@@ -101,7 +101,7 @@ func describe(status unix.WaitStatus) string {
 	return fmt.Sprintf("exit code %d", status.ExitStatus())
 }
 
-// timespec is d, or nil for none.
+// timespec converts d; nil: zero.
 func timespec(d Duration) *unix.Timespec {
 	if d == 0 {
 		return nil

@@ -20,9 +20,9 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// The tests here hold what a good server does.
+// The tests in this file check what a good server does.
 
-func TestASignalMakesAServerExecTheNewBinaryAsTheSameProcess(t *testing.T) {
+func TestUpgrade_Signal_SameProcessNewImage(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	o := options(i, testfleet.Behaviour{})
@@ -56,7 +56,7 @@ func TestASignalMakesAServerExecTheNewBinaryAsTheSameProcess(t *testing.T) {
 	}
 }
 
-func TestAServerUpgradesAgainAndAgain(t *testing.T) {
+func TestUpgrade_SeveralSignals_EachExecs(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{})
@@ -70,7 +70,7 @@ func TestAServerUpgradesAgainAndAgain(t *testing.T) {
 	}
 }
 
-func TestTheExecComesFromAThreadThatIsNotTheLeader(t *testing.T) {
+func TestUpgrade_ExecThread_IsNotLeader(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	for _, c := range []struct {
@@ -87,13 +87,13 @@ func TestTheExecComesFromAThreadThatIsNotTheLeader(t *testing.T) {
 	}
 }
 
-// TestTheKernelNeverSeesAHandlerBeforeTheServerIsArmed looks at the mask of caught signals all the
-// time from the exec until the new image is up, whatever Go's runtime does as it starts.
+// The test reads the mask of caught signals all the time from the exec until the new image reports its start, while
+// Go's runtime starts.
 //
-// The exec is over when the new image is there and the handler is not, in this order: begin_new_exec
-// in fs/exec.c (Linux 6.12) gives the process its new image some steps before it takes away the
-// handlers, and while it replaces the leader the mask may read as empty for a moment.
-func TestTheKernelNeverSeesAHandlerBeforeTheServerIsArmed(t *testing.T) {
+// The exec has ended when the image is new and the handler is gone, in this order. begin_new_exec in fs/exec.c (Linux
+// 6.12) replaces the image some steps before it resets the handlers. While it replaces the leader, the mask may read as
+// empty.
+func TestArm_AfterExec_NoHandlerBefore(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	never := testfleet.Behaviour{Later: &testfleet.Behaviour{ArmDelay: testfleet.Duration(time.Hour)}}
@@ -105,16 +105,16 @@ func TestTheKernelNeverSeesAHandlerBeforeTheServerIsArmed(t *testing.T) {
 		want := replace(t, i)
 		signal(t, s)
 		eventually(t, "exec'd", func() bool { return runs(s.PID(), want) && !catches(t, s.PID()) })
-		for looks, up := 0, false; !up; looks++ {
-			up = s.Generation() == 1 // asked before the look: the last one is at an image that is up
+		for readings, up := 0, false; !up; readings++ {
+			up = s.Generation() == 1 // read first: the last reading is of an image that has started
 			if catches(t, s.PID()) {
-				t.Fatalf("SigCgt of server %d shows SIGUSR1 at look %d after exec", s.PID(), looks)
+				t.Fatalf("SigCgt of server %d shows SIGUSR1 in reading %d after exec", s.PID(), readings)
 			}
 		}
 	}
 }
 
-func TestAServerThatIsNotArmedDiesOfTheSignal(t *testing.T) {
+func TestUpgrade_NotArmed_DiesOfSignal(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	empty := ""
@@ -145,7 +145,7 @@ func TestAServerThatIsNotArmedDiesOfTheSignal(t *testing.T) {
 	}
 }
 
-func TestAServerThatWillNeverArmSaysSo(t *testing.T) {
+func TestArm_Never_Reported(t *testing.T) {
 	t.Parallel()
 	s := start(t, options(newInstall(t), testfleet.Behaviour{NeverArm: true}))
 	if err := s.AwaitArmed(within(t), 0); !errors.Is(err, testfleet.ErrNeverArms) {
@@ -153,7 +153,7 @@ func TestAServerThatWillNeverArmSaysSo(t *testing.T) {
 	}
 }
 
-func TestAFailedExecEndsTheServerWith70(t *testing.T) {
+func TestUpgrade_FailedExec_ExitsWith70(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*testing.T, *testfleet.Install) error{
 		"missing":        func(_ *testing.T, i *testfleet.Install) error { return i.Remove() },
@@ -185,8 +185,8 @@ func TestAFailedExecEndsTheServerWith70(t *testing.T) {
 	}
 }
 
-// TestATruncatedBinaryEndsTheServer: the kernel notices too late to let it exit by itself.
-func TestATruncatedBinaryEndsTheServer(t *testing.T) {
+// The kernel detects the fault only after the point of no return of the exec.
+func TestUpgrade_TruncatedBinary_EndsServer(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{})
@@ -199,7 +199,7 @@ func TestATruncatedBinaryEndsTheServer(t *testing.T) {
 	}
 }
 
-func TestASecondSignalWhileOneIsPendingDoesNothing(t *testing.T) {
+func TestSignal_WhilePending_Ignored(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{Drain: testfleet.Duration(200 * time.Millisecond)})
@@ -213,7 +213,7 @@ func TestASecondSignalWhileOneIsPendingDoesNothing(t *testing.T) {
 	}
 }
 
-func TestTheVariableCountsAsItWasAtTheStart(t *testing.T) {
+func TestUpgrade_VariableChanged_StartValueUsed(t *testing.T) {
 	t.Parallel()
 	i, other := newInstall(t), newInstall(t)
 	link := filepath.Join(i.Dir(), "link")
@@ -231,7 +231,7 @@ func TestTheVariableCountsAsItWasAtTheStart(t *testing.T) {
 	}
 }
 
-func TestAScriptThatExecsTheRealBinaryIsGoneThrough(t *testing.T) {
+func TestUpgrade_Script_EndsInRealBinary(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{})
@@ -249,7 +249,7 @@ func TestAScriptThatExecsTheRealBinaryIsGoneThrough(t *testing.T) {
 	}
 }
 
-func TestAServerEndsWithItsSession(t *testing.T) {
+func TestSession_StdinCloses_ServerEnds(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{})

@@ -20,37 +20,37 @@ import (
 	"syscall"
 )
 
-// Crowd is many idle processes, for measuring what they cost. Some carry the name and the argument of a
-// server, and all of them the upgrade variable. On amd64 all of them catch SIGUSR1 and do nothing about
-// it, which costs next to nothing; elsewhere it would end them.
+// Crowd is a large number of idle processes, for measurements of what they cost. Some have the name and the argument of
+// a server, and all have the upgrade variable. On amd64 all have a handler for SIGUSR1 that does nothing, which costs
+// almost nothing; elsewhere the signal would end them.
 type Crowd struct {
 	pids []int
-	// pidMax is what the kernel's limit was, if it was raised.
+	// pidMax is the former value of kernel.pid_max, if it was raised.
 	pidMax string
 }
 
 const pidMaxFile = "/proc/sys/kernel/pid_max"
 
-// CrowdOptions says what a crowd is like.
+// CrowdOptions are the properties of a crowd.
 type CrowdOptions struct {
-	// Dir is where the program is written to, and UpgradeBin the value of the upgrade variable.
+	// Dir is the directory for the program, and UpgradeBin the value of the upgrade variable.
 	Dir, UpgradeBin string
-	// Every is how many processes there are for each that looks like a server, a hundred by default.
+	// Every is the number of processes per process that looks like a server, a hundred by default.
 	Every int
-	// Upgrades makes all of them servers that exec UpgradeBin at SIGUSR1, and runs them from there: the
-	// program is written to that path. It takes amd64.
+	// Upgrades makes all of them servers that exec UpgradeBin at SIGUSR1. They also run from there: the program is
+	// written to that path. Only amd64 is supported.
 	Upgrades bool
-	// Argv0 is those servers' name for themselves, "rag-rat" by default.
+	// Argv0 is argv[0] of those servers, "rag-rat" by default.
 	Argv0 string
-	// Credential is who they run as; nil is this process's user.
+	// Credential is the user that they run as; nil: the user of this process.
 	Credential *Credential
 }
 
-// everyHundredth of a crowd looks like a server by default.
+// everyHundredth is the default of [CrowdOptions.Every].
 const everyHundredth = 100
 
-// StartCrowd starts n processes. It raises the kernel's limit for process numbers where that is too
-// low, for which it needs root. The caller must Stop the crowd.
+// StartCrowd starts n processes. It raises kernel.pid_max if that is too low, which needs root. The caller must Stop
+// the crowd.
 func StartCrowd(n int, o CrowdOptions) (*Crowd, error) {
 	o.Every, o.Argv0 = cmp.Or(o.Every, everyHundredth), cmp.Or(o.Argv0, Name)
 	c := &Crowd{pids: make([]int, n)}
@@ -67,7 +67,7 @@ func StartCrowd(n int, o CrowdOptions) (*Crowd, error) {
 	return c, nil
 }
 
-// crowdStarters bounds how many forks are under way at once.
+// crowdStarters is the number of concurrent forks.
 const crowdStarters = 8
 
 func (c *Crowd) start(path string, o CrowdOptions) error {
@@ -84,7 +84,7 @@ func (c *Crowd) start(path string, o CrowdOptions) error {
 	return errors.Join(errs...)
 }
 
-// startIdle uses ForkExec, because os.StartProcess would hold a descriptor of each.
+// startIdle uses ForkExec, because os.StartProcess would keep a descriptor for each process.
 func startIdle(path string, o CrowdOptions, i int) (int, error) {
 	args := []string{path, forEver}
 	if o.Upgrades || (i+1)%o.Every == 0 {
@@ -97,14 +97,14 @@ func startIdle(path string, o CrowdOptions, i int) (int, error) {
 	return syscall.ForkExec(path, args, attr)
 }
 
-// PIDs are those of the crowd's processes.
+// PIDs returns the PIDs of the crowd.
 func (c *Crowd) PIDs() []int { return c.pids }
 
-// Stop ends and reaps the processes, and puts the kernel's limit back.
+// Stop ends and reaps the processes, and restores kernel.pid_max.
 func (c *Crowd) Stop() error {
 	for _, pid := range c.pids {
 		if pid > 0 {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // not reaped yet, so the number is still its own
+			_ = syscall.Kill(pid, syscall.SIGKILL) // not reaped yet, so the PID is not reused
 		}
 	}
 	for _, pid := range c.pids {
@@ -119,7 +119,7 @@ func (c *Crowd) Stop() error {
 	return os.WriteFile(pidMaxFile, []byte(c.pidMax), 0)
 }
 
-// makeRoom raises pid_max to twice what is needed, at least.
+// makeRoom raises pid_max to four times the number of processes, if it is below twice that number.
 func (c *Crowd) makeRoom() error {
 	content, err := os.ReadFile(pidMaxFile)
 	if err != nil {
@@ -134,10 +134,10 @@ func (c *Crowd) makeRoom() error {
 	return os.WriteFile(pidMaxFile, []byte(strconv.Itoa(4*n)), 0)
 }
 
-// forEver makes sleep(1) an idle process, too.
+// forEver is the argument of every process. With it, sleep(1) is idle as well.
 const forEver = "infinity"
 
-// program writes what the crowd runs.
+// program writes the program of the crowd.
 func (o CrowdOptions) program() (path string, err error) {
 	if !o.Upgrades {
 		return idler(o.Dir)
@@ -149,18 +149,18 @@ func (o CrowdOptions) program() (path string, err error) {
 	return o.UpgradeBin, WriteProgram(o.UpgradeBin, StaticProgram(elf.EM_X86_64, append(code, 0)))
 }
 
-// WriteProgram writes a file that is to be executed. It lets no child be forked meanwhile: one would
-// hold the file open for writing until its own exec, and an exec of the file would fail with ETXTBSY.
+// WriteProgram writes an executable file. It prevents forks of this process meanwhile: a child would hold the file open
+// for writing until its own exec, and an exec of the file would fail with ETXTBSY.
 func WriteProgram(path string, content []byte) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, content, 0o755)
 }
 
-// upgrading is pausing with a handler that execs what is named behind it, with the arguments and the
-// environment that the process has. The signal is not blocked in the handler, and so not after the exec.
+// upgrading is the code of pausing with a handler that execs the path behind the code, with the arguments and the
+// environment of the process. The signal is not blocked in the handler, and so not after the exec.
 var upgrading = []byte{
-	0x48, 0x89, 0xe3, // mov rbx, rsp: where the arguments are
+	0x48, 0x89, 0xe3, // mov rbx, rsp: the address of the arguments
 	0xbf, 0x0a, 0x00, 0x00, 0x00, // mov edi, SIGUSR1
 	0x48, 0x8d, 0x35, 0x49, 0x00, 0x00, 0x00, // lea rsi, the action below
 	0x31, 0xd2, // xor edx, edx
@@ -183,15 +183,15 @@ var upgrading = []byte{
 	0xbf, 0x46, 0x00, 0x00, 0x00, // mov edi, 70
 	0xb8, 0x3c, 0x00, 0x00, 0x00, // mov eax, exit
 	0x0f, 0x05, // syscall
-	0x66, 0x90, // so that the action is aligned
+	0x66, 0x90, // to align the action
 	0xa8, 0x00, 0x40, 0x00, 0, 0, 0, 0, // the action: its handler,
 	0x00, 0x00, 0x00, 0x44, 0, 0, 0, 0, // SA_RESTORER and SA_NODEFER,
 	0, 0, 0, 0, 0, 0, 0, 0, // no restorer, because the handler does not return,
 	0, 0, 0, 0, 0, 0, 0, 0, // and no mask
 }
 
-// idler is a program that waits for ever when it is given forEver. A page of machine
-// code takes a tenth of the memory of a sleep(1) and starts five times as fast.
+// idler writes a program that waits for ever. A page of machine code takes a tenth of the memory of sleep(1), and
+// starts five times as fast.
 func idler(dir string) (path string, err error) {
 	code, machine := pausing()
 	if code == nil {
@@ -201,8 +201,8 @@ func idler(dir string) (path string, err error) {
 	return path, WriteProgram(path, StaticProgram(machine, code))
 }
 
-// pausing is "for { ppoll(nil, 0, nil, nil, 0) }", and on amd64 before that a handler for SIGUSR1 that
-// returns. The addresses are those that StaticProgram gives the code.
+// pausing returns the code of "for { ppoll(nil, 0, nil, nil, 0) }". On amd64 it first installs a handler for SIGUSR1
+// that returns. The addresses are those of [StaticProgram].
 func pausing() ([]byte, elf.Machine) {
 	switch runtime.GOARCH {
 	case "amd64":
@@ -223,7 +223,7 @@ func pausing() ([]byte, elf.Machine) {
 			0xc3,                         // ret: the handler
 			0xb8, 0x0f, 0x00, 0x00, 0x00, // mov eax, rt_sigreturn: what it returns to
 			0x0f, 0x05, // syscall
-			0x90, 0x90, 0x90, 0x90, 0x90, // so that the action is aligned
+			0x90, 0x90, 0x90, 0x90, 0x90, // to align the action
 			0xa3, 0x00, 0x40, 0x00, 0, 0, 0, 0, // the action: its handler,
 			0x00, 0x00, 0x00, 0x04, 0, 0, 0, 0, // SA_RESTORER,
 			0xa4, 0x00, 0x40, 0x00, 0, 0, 0, 0, // the restorer,
@@ -245,8 +245,8 @@ func pausing() ([]byte, elf.Machine) {
 	return nil, 0
 }
 
-// StaticProgram returns a static executable of one segment, which is loaded at 0x400000 with the code behind 120 bytes of
-// headers.
+// StaticProgram returns a static executable of one segment, which is loaded at 0x400000 with the code behind 120 bytes
+// of headers.
 func StaticProgram(machine elf.Machine, code []byte) []byte {
 	const base, headers = 0x400000, 64 + 56
 	size := uint64(headers + len(code))
@@ -262,7 +262,7 @@ func StaticProgram(machine elf.Machine, code []byte) []byte {
 			Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Align: 0x1000,
 		},
 	} {
-		_ = binary.Write(&out, binary.LittleEndian, part) // a Buffer takes everything
+		_ = binary.Write(&out, binary.LittleEndian, part) // a Buffer never fails
 	}
 	out.Write(code)
 	return out.Bytes()

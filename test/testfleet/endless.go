@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endless is more than anybody can read.
+// endless is a size in bytes that no reader can read in time: a terabyte.
 const endless = 1 << 40
 
-// EndlessArguments has the kernel show a terabyte as the arguments of this process: a first one, and nothing but
-// zeros behind it. No right is needed for that.
+// EndlessArguments makes the kernel show a terabyte as the arguments of this process: a first argument, followed by
+// zeros. It needs no capability.
 func EndlessArguments(first string) error {
 	at, err := mapEndless()
 	if err != nil {
@@ -29,7 +29,7 @@ func EndlessArguments(first string) error {
 	return setLayout(func(l *layout) { l.ArgStart, l.ArgEnd = uint64(uintptr(at)), uint64(uintptr(at))+endless })
 }
 
-// EndlessEnvironment does the same with the environment, in which there is nothing.
+// EndlessEnvironment does the same with an environment of zeros.
 func EndlessEnvironment() error {
 	at, err := mapEndless()
 	if err != nil {
@@ -50,7 +50,7 @@ type layout struct {
 	AuxvSize, ExeFD                                                   uint32
 }
 
-// setLayout changes where the kernel looks for the parts of this process.
+// setLayout changes the memory layout of this process as the kernel sees it.
 func setLayout(change func(*layout)) error {
 	stat, err := os.ReadFile("/proc/self/stat")
 	if err != nil {
@@ -59,7 +59,7 @@ func setLayout(change func(*layout)) error {
 	_, behind, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(behind)
 	var failed error
-	field := func(number int) uint64 { // as proc(5) counts them
+	field := func(number int) uint64 { // numbered as in proc(5)
 		n, err := strconv.ParseUint(fields[number-3], 10, 64)
 		failed = errors.Join(failed, err)
 		return n
@@ -68,7 +68,7 @@ func setLayout(change func(*layout)) error {
 	l := layout{
 		StartCode: field(26), EndCode: field(27), StartStack: field(28), StartData: field(45), EndData: field(46),
 		StartBrk: field(47), Brk: uint64(brk), ArgStart: field(48), ArgEnd: field(49), EnvStart: field(50), EnvEnd: field(51),
-		ExeFD: ^uint32(0), // stays as it is
+		ExeFD: ^uint32(0), // unchanged
 	}
 	if failed != nil {
 		return fmt.Errorf("read /proc/self/stat: %w", failed)

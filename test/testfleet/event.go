@@ -10,48 +10,48 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Kind says what happened.
+// Kind is the kind of an [Event].
 type Kind string
 
-// The kinds of events, roughly in the order of a server's life.
+// The kinds of events, roughly in their order.
 const (
-	// Started: an image began to run, with the default action in force. It has Image and Args.
+	// Started: an image began to run, with the default action in force. Image and Args are set.
 	Started Kind = "started"
-	// Daemonised: a forked child, whose number is PID, is the server from now on.
+	// Daemonised: the forked child PID is the server from now on.
 	Daemonised Kind = "daemonised"
-	// Forked: the server has a forked child, whose number is Child.
+	// Forked: the server has the forked child Child.
 	Forked Kind = "forked"
-	// Armed: the handler is there.
+	// Armed: the handler is installed.
 	Armed Kind = "armed"
-	// Unarmed: there will be no handler in this generation.
+	// Unarmed: no handler will be installed in this generation.
 	Unarmed Kind = "unarmed"
-	// Signalled: SIGUSR1 arrived; Signals is how often it did in this generation.
+	// Signalled: SIGUSR1 arrived; Signals counts the signals of this generation.
 	Signalled Kind = "signalled"
-	// Draining: running calls are waited for.
+	// Draining: the server waits for running calls.
 	Draining Kind = "draining"
 	// Calling: a call of the tool "wait" runs.
 	Calling Kind = "calling"
-	// Stayed: a call ran for too long, and the server goes on as it was.
-	Stayed Kind = "stayed"
-	// Exec: Path is about to be exec'd by the thread Thread.
+	// Aborted: a call ran for too long, so the server does not exec.
+	Aborted Kind = "aborted"
+	// Exec: the thread Thread is about to exec Path.
 	Exec Kind = "exec"
-	// ExecFailed: that did not work, Why says the cause, and the server ends with exit code 70.
+	// ExecFailed: the exec failed because of Why, and the server ends with exit code 70.
 	ExecFailed Kind = "exec-failed"
-	// ChildEnded: the forked child Child is dead; Why says how.
+	// ChildEnded: the forked child Child has ended; Why says how.
 	ChildEnded Kind = "child-ended"
 	// Exiting: the server ends because of Why.
 	Exiting Kind = "exiting"
 )
 
-// Event is one line that a server reports. Fields that its Kind does not name are zero.
+// Event is one line that a server reports. Fields that its Kind does not mention are zero.
 type Event struct {
 	Kind Kind `json:"event"`
-	// PID and StartTime name the server; see [selector.Identity].
+	// PID and StartTime identify the server; see [selector.Identity].
 	PID       selector.PID `json:"pid,omitzero"`
 	StartTime uint64       `json:"start_time,omitzero"`
 	// Generation is the number of execs since the start.
 	Generation int `json:"generation"`
-	// Image is the file that runs.
+	// Image is the file that the server runs.
 	Image   selector.Image `json:"image,omitzero"`
 	Args    []string       `json:"args,omitzero"`
 	Signals int            `json:"signals,omitzero"`

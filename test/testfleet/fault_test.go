@@ -15,9 +15,9 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// The tests here hold that each fault is what it says.
+// The tests in this file check each fault.
 
-func TestADormantServerAbsorbsEverySignal(t *testing.T) {
+func TestDormant_Signals_Absorbed(t *testing.T) {
 	t.Parallel()
 	s := armed(t, newInstall(t), testfleet.Behaviour{Ignore: true})
 	for n := 1; n <= 3; n++ {
@@ -29,9 +29,9 @@ func TestADormantServerAbsorbsEverySignal(t *testing.T) {
 	}
 }
 
-func TestAServerThatMustBeAskedTwiceUpgradesAtTheSecondSignal(t *testing.T) {
+func TestNeedsTwoSignals_Second_Upgrades(t *testing.T) {
 	t.Parallel()
-	s := armed(t, newInstall(t), testfleet.Behaviour{AskTwice: true})
+	s := armed(t, newInstall(t), testfleet.Behaviour{NeedsTwoSignals: true})
 	signal(t, s)
 	awaitSignals(t, s, 1)
 	if s.Generation() != 0 {
@@ -41,7 +41,7 @@ func TestAServerThatMustBeAskedTwiceUpgradesAtTheSecondSignal(t *testing.T) {
 	awaitArmed(t, s, 1)
 }
 
-func TestALeaderThatExitedLeavesAServerThatUpgrades(t *testing.T) {
+func TestUpgrade_LeaderExited_Upgrades(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{LeaderExits: true})
@@ -56,7 +56,7 @@ func TestALeaderThatExitedLeavesAServerThatUpgrades(t *testing.T) {
 	}
 }
 
-func TestADaemonIsAForkThatHasNotExecdAndUpgrades(t *testing.T) {
+func TestDaemon_NotExecd_Upgrades(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := start(t, options(i, testfleet.Behaviour{Daemonise: true}))
@@ -77,20 +77,20 @@ func TestADaemonIsAForkThatHasNotExecdAndUpgrades(t *testing.T) {
 			t.Errorf("%+v runs %s after %d signals, want %+v and %s", s.Identity(), s.Image(), s.Signals(), daemon, want)
 		}
 	}
-	// A thread that starts another one blocks all of them for a moment.
+	// A thread that starts another one blocks all signals for a moment.
 	eventually(t, "a daemon that blocks no signal after exec", func() bool { return mask(t, daemon.PID, "SigBlk") == 0 })
 }
 
-func TestADaemonKnowsTheFaultsOfAServer(t *testing.T) {
+func TestDaemon_Faults_AsInServer(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	dormant := armed(t, i, testfleet.Behaviour{Daemonise: true, Ignore: true})
-	slow := armed(t, i, testfleet.Behaviour{Daemonise: true, AskTwice: true, Drain: testfleet.Duration(time.Millisecond)})
+	slow := armed(t, i, testfleet.Behaviour{Daemonise: true, NeedsTwoSignals: true, Drain: testfleet.Duration(time.Millisecond)})
 	for n := 1; n <= 2; n++ {
 		signal(t, dormant)
 		awaitSignals(t, dormant, n)
 		if n == 2 && slow.Generation() != 0 {
-			t.Error("the daemon that must be asked twice upgraded at the first signal")
+			t.Error("the daemon that needs two signals upgraded at the first signal")
 		}
 		signal(t, slow)
 		awaitSignals(t, slow, n)
@@ -102,7 +102,7 @@ func TestADaemonKnowsTheFaultsOfAServer(t *testing.T) {
 	}
 }
 
-func TestADaemonWhoseExecFailsEnds(t *testing.T) {
+func TestDaemon_ExecFails_Ends(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	s := armed(t, i, testfleet.Behaviour{Daemonise: true})
@@ -114,7 +114,7 @@ func TestADaemonWhoseExecFailsEnds(t *testing.T) {
 	eventually(t, "an end of the daemon", func() bool { return !lives(s.PID()) })
 }
 
-func TestAForkedChildLooksLikeTheServerAndDiesOfTheSignal(t *testing.T) {
+func TestChild_Signal_Dies(t *testing.T) {
 	t.Parallel()
 	s := armed(t, newInstall(t), testfleet.Behaviour{ForkChild: true})
 	child := s.ChildPID()
@@ -131,7 +131,7 @@ func TestAForkedChildLooksLikeTheServerAndDiesOfTheSignal(t *testing.T) {
 	}
 }
 
-func TestAForkedChildThatExecsDiesOfTheSignalToo(t *testing.T) {
+func TestChild_Execd_DiesOfSignal(t *testing.T) {
 	t.Parallel()
 	s := armed(t, newInstall(t), testfleet.Behaviour{ForkChild: true, ChildExecs: testfleet.Duration(time.Millisecond)})
 	child := s.ChildPID()
@@ -145,7 +145,7 @@ func TestAForkedChildThatExecsDiesOfTheSignalToo(t *testing.T) {
 	}
 }
 
-// kill signals a process that one of our servers forked and has not reaped.
+// kill signals a process that a server forked and has not reaped.
 func kill(t *testing.T, pid selector.PID) {
 	t.Helper()
 	if err := unix.Kill(int(pid), unix.SIGUSR1); err != nil {
@@ -153,7 +153,7 @@ func kill(t *testing.T, pid selector.PID) {
 	}
 }
 
-func TestAForkedChildOutlivesTheExecButNotTheServer(t *testing.T) {
+func TestChild_ServerExecs_LivesUntilServerEnds(t *testing.T) {
 	t.Parallel()
 	for _, execs := range []time.Duration{0, time.Millisecond} {
 		s := armed(t, newInstall(t), testfleet.Behaviour{ForkChild: true, ChildExecs: testfleet.Duration(execs)})
@@ -170,7 +170,7 @@ func TestAForkedChildOutlivesTheExecButNotTheServer(t *testing.T) {
 	}
 }
 
-func TestAServerEndsAtItsTimeInItsGeneration(t *testing.T) {
+func TestEnd_Generation_EndsAtItsTime(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	later := func(from int, e testfleet.End) testfleet.Behaviour {
@@ -195,7 +195,7 @@ func TestAServerEndsAtItsTimeInItsGeneration(t *testing.T) {
 	}
 }
 
-func TestAServerOfAnotherUser(t *testing.T) {
+func TestCredential_OtherUser_Runs(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
 	i := newInstall(t)
@@ -207,12 +207,12 @@ func TestAServerOfAnotherUser(t *testing.T) {
 	awaitArmed(t, s, 1)
 	status := read(t, s.PID(), "status")
 	if !strings.Contains(status, "\nUid:\t4321\t4321\t4321\t4321\n") || !strings.Contains(status, "\nGid:\t4322\t4322\t4322\t4322\n") {
-		t.Errorf("the server's credentials are not as asked for:\n%s", status)
+		t.Errorf("the server's credentials are wrong:\n%s", status)
 	}
 }
 
-// TestAServerInAnotherRootIsKnownByItsImage: its root is a bare view of ours, without /proc.
-func TestAServerInAnotherRootIsKnownByItsImage(t *testing.T) {
+// The root is a bind mount of this one, without /proc.
+func TestChroot_OwnRoot_ImageReported(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
 	i, root := newInstall(t), t.TempDir()

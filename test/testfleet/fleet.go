@@ -13,8 +13,8 @@ import (
 // Fleet is several servers with the same options.
 type Fleet struct{ servers []*Server }
 
-// StartFleet starts n servers, and returns when all have reported their start. It starts all or
-// none. ctx bounds the wait only; the caller must call StopAll.
+// StartFleet starts n servers, and returns when all have reported their start. If one fails, it stops the others. ctx
+// limits only the wait. The caller must call StopAll.
 func StartFleet(ctx context.Context, n int, o Options) (*Fleet, error) {
 	f := &Fleet{}
 	var err error
@@ -39,7 +39,7 @@ func (f *Fleet) spawn(n int, o Options) error {
 	return nil
 }
 
-// Servers are the fleet's servers in the order of their start. The slice must not be changed.
+// Servers returns the servers in the order of their start. The caller must not change the slice.
 func (f *Fleet) Servers() []*Server { return f.servers }
 
 // AwaitArmed waits for all servers; see [Server.AwaitArmed].
@@ -47,10 +47,10 @@ func (f *Fleet) AwaitArmed(ctx context.Context, generation int) error {
 	return f.each(func(s *Server) error { return s.AwaitArmed(ctx, generation) })
 }
 
-// StopAll stops all servers, and waits until they are gone. It may be called more than once.
+// StopAll stops all servers, and waits until they have ended. It may be called more than once.
 func (f *Fleet) StopAll() error { return f.each((*Server).Stop) }
 
-// each does something for all servers at the same time.
+// each calls a function for all servers at the same time.
 func (f *Fleet) each(do func(*Server) error) error {
 	errs := make([]error, len(f.servers))
 	var wg sync.WaitGroup

@@ -23,7 +23,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-func TestTwoHundredServersStartUpgradeAndStop(t *testing.T) {
+func TestFleet_TwoHundred_StartUpgradeStop(t *testing.T) {
 	takesLong(t)
 	const n = 200
 	i := newInstall(t)
@@ -62,7 +62,7 @@ func TestTwoHundredServersStartUpgradeAndStop(t *testing.T) {
 	}
 }
 
-// sum is a line of /proc/PID/smaps_rollup, in kB.
+// sum returns a field of /proc/PID/smaps_rollup, in kB.
 func sum(t *testing.T, pid selector.PID, field string) int {
 	t.Helper()
 	for line := range strings.Lines(read(t, pid, "smaps_rollup")) {
@@ -74,7 +74,7 @@ func sum(t *testing.T, pid selector.PID, field string) int {
 	return 0
 }
 
-func TestStopLeavesNothing(t *testing.T) {
+func TestStop_EveryBehaviour_LeavesNothing(t *testing.T) {
 	i := newInstall(t)
 	before := openFiles(t)
 	var pids []selector.PID
@@ -125,8 +125,8 @@ func openFiles(t *testing.T) []string {
 	return open
 }
 
-// TestAStopAtAnyMomentOfTheStartLeavesNothing is about a process that is about to become another.
-func TestAStopAtAnyMomentOfTheStartLeavesNothing(t *testing.T) {
+// During its start, the process may be about to fork the daemon.
+func TestStop_DuringStart_LeavesNothing(t *testing.T) {
 	t.Parallel()
 	i := newInstall(t)
 	for range 30 {
@@ -145,7 +145,7 @@ func TestAStopAtAnyMomentOfTheStartLeavesNothing(t *testing.T) {
 	}
 }
 
-// control is the life of a control process that is killed: it names its servers on stdout.
+// control runs in a control process that is killed. It prints the PIDs of its servers.
 func control(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -162,7 +162,7 @@ func control(dir string) {
 		if err == nil {
 			err = s.AwaitArmed(ctx, 0)
 		}
-		if err == nil && b.ExecFromMain { // one that has upgraded before
+		if err == nil && b.ExecFromMain { // a server that has upgraded before
 			err = errors.Join(s.Signal(unix.SIGUSR1), s.AwaitArmed(ctx, 1))
 		}
 		if err != nil {
@@ -175,7 +175,7 @@ func control(dir string) {
 	select {}
 }
 
-func TestAKilledControlProcessLeavesNothing(t *testing.T) {
+func TestControl_Killed_LeavesNothing(t *testing.T) {
 	t.Parallel()
 	cmd := command(t, asControl+"="+newInstall(t).Dir())
 	out, err := cmd.StdoutPipe()
@@ -196,7 +196,7 @@ func TestAKilledControlProcessLeavesNothing(t *testing.T) {
 	}
 }
 
-// readPIDs takes numbers until an empty line.
+// readPIDs reads PIDs until an empty line.
 func readPIDs(lines *bufio.Scanner) ([]selector.PID, error) {
 	var pids []selector.PID
 	for lines.Scan() {
@@ -218,18 +218,18 @@ func readPIDs(lines *bufio.Scanner) ([]selector.PID, error) {
 	return pids, nil
 }
 
-func TestAServerThatCannotStartIsAnError(t *testing.T) {
+func TestStart_MissingOrForeignFile_Fails(t *testing.T) {
 	t.Parallel()
 	if s, err := testfleet.Start(within(t), testfleet.Options{Binary: "/nowhere/rag-rat"}); err == nil || s != nil {
 		t.Errorf("start of a missing file: %v, %v", s, err)
 	}
-	// A program that is no server of ours ends without a report.
+	// A program that is no server ends without a report.
 	if s, err := testfleet.Start(within(t), testfleet.Options{Binary: "/bin/true"}); !errors.Is(err, testfleet.ErrEnded) || s != nil {
 		t.Errorf("start of true: %v, %v, want ErrEnded", s, err)
 	}
 }
 
-func TestAwaitEndsWithItsContextAndWithTheServer(t *testing.T) {
+func TestAwait_ContextOrServerEnds_Fails(t *testing.T) {
 	t.Parallel()
 	s := armed(t, newInstall(t), testfleet.Behaviour{})
 	never := func(testfleet.Event) bool { return false }
@@ -246,7 +246,7 @@ func TestAwaitEndsWithItsContextAndWithTheServer(t *testing.T) {
 	}
 }
 
-func TestManyLongArgumentsArriveWhole(t *testing.T) {
+func TestStart_ManyLongArguments_Kept(t *testing.T) {
 	t.Parallel()
 	o := options(newInstall(t), testfleet.Behaviour{})
 	o.Args = append(slices.Repeat([]string{"x"}, 1000), strings.Repeat("y", 100_000))

@@ -15,7 +15,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// follow takes in what the server reports, until it ends.
+// follow reads the reports of the server until it ends.
 func (s *Server) follow() {
 	defer close(s.exited)
 	lines := bufio.NewReader(s.reports)
@@ -26,7 +26,7 @@ func (s *Server) follow() {
 			err = s.take(line)
 		}
 	}
-	_ = s.reports.Close() // the lifeline: whoever still holds the other end ends
+	_ = s.reports.Close() // the lifeline: a process that still holds the other end ends
 	s.finish(err)
 }
 
@@ -45,8 +45,8 @@ func (s *Server) take(line []byte) error {
 	return s.applyLocked(e)
 }
 
-// complete fills in what the server could not say: in a root without /proc it does not know its
-// image, and a forked daemon not its number.
+// complete sets the fields that the server did not report: in a root without /proc it does not know its image, and a
+// forked daemon reports its PID only once.
 func (s *Server) complete(e *Event) {
 	if e.PID == 0 {
 		e.PID = s.identity.PID
@@ -74,12 +74,12 @@ func (s *Server) applyLocked(e Event) (err error) {
 	case Daemonised:
 		s.identity = selector.Identity{PID: e.PID, StartTime: e.StartTime}
 		s.daemon, err = open(e.PID)
-		go func() { _, _ = s.reap() }() // the parent, which is ending
+		go func() { _, _ = s.reap() }() // the parent, which ends
 	}
 	return err
 }
 
-// finish notes how it ended.
+// finish records how the server ended.
 func (s *Server) finish(cause error) {
 	state, _ := s.reap()
 	s.mu.Lock()

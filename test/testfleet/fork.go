@@ -15,11 +15,10 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// A child that was forked and has not exec'd runs in a copy of a Go program of which only one
-// thread is left: no scheduler, no collector, and locks held by threads that are not there. So its
-// code makes nothing but raw system calls, on memory that was prepared before the fork, and has no
-// place where the runtime could step in: it is nosplit (no growing stack, no preemption) and norace,
-// and blocks all signals. package syscall does the same between fork and exec.
+// A forked child that has not exec'd is a copy of a Go program with one thread: it has no scheduler and no garbage
+// collector, and locks may be held by threads that do not exist. So its code makes only raw system calls, on memory
+// that was prepared before the fork. The runtime must not run in it: the code is nosplit (no growing stack, no
+// preemption) and norace, and blocks all signals. Package syscall does the same between fork and exec.
 
 // signalfdInfoSize is the size of struct signalfd_siginfo (include/uapi/linux/signalfd.h).
 const signalfdInfoSize = 128
@@ -35,32 +34,31 @@ const (
 	daemonReports
 )
 
-// numberPlace is as wide as the number of a process gets.
+// numberPlace is a placeholder with the width of the largest PID.
 const (
 	numberPlace = selector.PID(2147483647)
 	numberWidth = 10
 )
 
-// child is all that a forked child needs.
+// child is the memory that a forked child needs.
 type child struct {
-	// fds are what it waits for: its SIGUSR1, as a signalfd, and the lifeline. watched is how many
-	// of them count.
+	// fds are the descriptors that it waits for: a signalfd for SIGUSR1, and the lifeline. watched is how many of them
+	// it uses.
 	fds     [2]unix.PollFd
 	watched uintptr
-	// timeout bounds the wait of a child that is about to exec; nil is for ever.
+	// timeout limits the wait of a child that is about to exec; nil: no limit.
 	timeout *unix.Timespec
-	// needed is how many signals make a daemon exec; zero is that none does. drain is its time
-	// between signal and exec.
+	// needed is how many signals make a daemon exec; zero: none. drain is the time between signal and exec.
 	needed int
 	drain  *unix.Timespec
-	// mask is what the image to come shall have blocked; until then it is all.
+	// mask is the signal mask of the next image. Until the exec, all signals are blocked.
 	mask, all unix.Sigset_t
-	// parent is the process without which a child shall not be.
+	// parent is the process that the child must not outlive.
 	parent uintptr
-	// path, argv and envp are for execve.
+	// path, argv and envp are the arguments of execve.
 	path       *byte
 	argv, envp []*byte
-	// lines are a daemon's reports; number is the place of its number in the first.
+	// lines are the reports of a daemon; number is the position of its PID in the first one.
 	lines  [daemonReports][]byte
 	number *[numberWidth]byte
 
@@ -96,15 +94,14 @@ func addSignal(set *unix.Sigset_t, sig syscall.Signal) {
 	set.Val[(int(sig)-1)/bits] |= 1 << ((int(sig) - 1) % bits)
 }
 
-// fork makes life the life of a forked child, and answers with its number. The goroutine must be
-// locked to its thread.
+// fork forks a child that runs life, and returns its PID. The goroutine must be locked to its thread.
 func (c *child) fork(life func(*child)) (selector.PID, error) {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &c.all, &c.mask); err != nil {
 		return 0, os.NewSyscallError("rt_sigprocmask", err)
 	}
 	pid, errno := c.clone(life)
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &c.mask, nil)
-	_ = unix.Close(int(c.fds[0].Fd)) // the child has its own
+	_ = unix.Close(int(c.fds[0].Fd)) // the child has its own copy
 	runtime.KeepAlive(c)
 	if errno != 0 {
 		return 0, os.NewSyscallError("clone", errno)
@@ -129,8 +126,7 @@ func (c *child) clone(life func(*child)) (uintptr, syscall.Errno) {
 	return pid, errno
 }
 
-// wait returns when a signal is pending or the time is over. It does not return when the lifeline
-// breaks.
+// wait returns when a signal is pending or the timeout has passed. It ends the process when the lifeline breaks.
 //
 //go:norace
 //go:nosplit
@@ -145,7 +141,7 @@ func (c *child) wait() {
 	}
 }
 
-// takeSignal makes a pending signal no longer pending.
+// takeSignal consumes a pending signal.
 //
 //go:norace
 //go:nosplit
@@ -154,7 +150,7 @@ func (c *child) takeSignal() {
 		uintptr(unsafe.Pointer(&c.info)), signalfdInfoSize)
 }
 
-// exec replaces the image, or returns.
+// exec replaces the image. It returns only if that fails.
 //
 //go:norace
 //go:nosplit
@@ -179,16 +175,16 @@ func end(code uintptr) {
 	}
 }
 
-// writeNumber puts this process's number where its report has the place for it. The daemon reports
-// itself, and does it first: whoever kills its parent knows then that there is no other process, or
-// which one.
+// writeNumber writes the PID of this process into the placeholder of its report. The daemon itself reports it, before
+// anything else: after the end of the parent, the control side then knows whether there is a daemon, and which process
+// it is.
 //
 //go:norace
 //go:nosplit
 func (c *child) writeNumber() {
 	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
 	for i := len(c.number) - 1; i >= 0; i-- {
-		c.number[i] = ' ' // JSON has nothing against it
+		c.number[i] = ' ' // spaces are valid there in JSON
 		if pid != 0 {
 			c.number[i] = '0' + byte(pid%10)
 			pid /= 10
@@ -196,7 +192,7 @@ func (c *child) writeNumber() {
 	}
 }
 
-// liveAsDaemon is the life of a server that forked to become a daemon.
+// liveAsDaemon runs in a server that has forked to become a daemon.
 //
 //go:norace
 //go:nosplit
@@ -222,20 +218,19 @@ func liveAsDaemon(c *child) {
 	}
 }
 
-// liveAsChild is the life of a child that will exec something else: a signal is the end of it, as
-// it would be a moment later.
+// liveAsChild runs in a child that will exec another program. A signal ends it, as it would after the exec.
 //
 //go:norace
 //go:nosplit
 func liveAsChild(c *child) {
-	_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, reportFD, 0, 0) // whose end is the server's
+	_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, reportFD, 0, 0) // the lifeline of the server
 	_, _, _ = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0, 0)
 	if now, _, _ := syscall.RawSyscall(unix.SYS_GETPPID, 0, 0, 0); now != c.parent {
-		end(0) // it died before the line above
+		end(0) // the parent died before the call above
 	}
 	c.wait()
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGUSR1),
 		uintptr(unsafe.Pointer(&c.defaults)), 0, c.setSize, pass, 0)
-	c.exec() // a signal that is pending takes effect at the unblocking
+	c.exec() // a pending signal takes effect when it is unblocked
 	end(exitExecFailed)
 }

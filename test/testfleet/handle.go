@@ -16,13 +16,13 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// handle names a process that a server forked, which is no child of ours. A nil handle names none.
+// handle refers to a process that a server forked, which is no child of this process. A nil handle refers to none.
 type handle struct {
 	pid selector.PID
 	fd  int
 }
 
-// open names the process with that number. One that has ended gets a handle without a descriptor.
+// open returns a handle for a PID. If the process has ended, the handle has no descriptor.
 func open(pid selector.PID) (*handle, error) {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -44,11 +44,11 @@ func (h *handle) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// stopPatience bounds the wait for a killed process. It is long because the host may be busy; the
-// kernel needs microseconds.
+// stopPatience limits the wait for a killed process. It is long because the host may be busy; the kernel needs
+// microseconds.
 const stopPatience = 10 * time.Second
 
-// end kills the process and waits until it has ended; then the handle must not be used again.
+// end kills the process and waits until it has ended. The handle must not be used afterwards.
 func (h *handle) end() error {
 	if h == nil || h.fd < 0 {
 		return nil

@@ -17,14 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pass is the value of an argument that rt_sigaction does not have. A call that carries it goes
-// through the filter of [withoutHandlers]; those of Go's runtime and of libc do not.
+// pass is the value of an additional argument of rt_sigaction, which the kernel ignores. The filter of
+// [withoutHandlers] lets a call with it pass; calls of Go's runtime and of libc have no such argument.
 const pass = 0x72617472
 
-// sigaction has room for the kernel's struct of every architecture. Its content is only copied.
+// sigaction is large enough for the kernel's struct on every architecture. Its content is only copied.
 type sigaction [16]uint64
 
-// sigsetSize is the size of the kernel's set of signals in bytes.
+// sigsetSize returns the size of the kernel's sigset_t in bytes.
 func sigsetSize() uintptr {
 	if strings.HasPrefix(runtime.GOARCH, "mips") {
 		return 16 // the one architecture that has 128 signals: arch/mips/include/uapi/asm/signal.h
@@ -32,8 +32,7 @@ func sigsetSize() uintptr {
 	return 8
 }
 
-// setAction asks the kernel and not Go's runtime, whose bookkeeping stays as it is. Each of set and
-// old may be nil.
+// setAction calls the kernel directly, so that the state of Go's runtime does not change. set and old may be nil.
 func setAction(sig syscall.Signal, set, old *sigaction) error {
 	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
 		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), sigsetSize(), pass, 0)
@@ -43,15 +42,15 @@ func setAction(sig syscall.Signal, set, old *sigaction) error {
 	return nil
 }
 
-// disarm puts the default action in force.
+// disarm sets the default action.
 func disarm(sig syscall.Signal) error { return setAction(sig, new(sigaction), nil) }
 
-// arm installs the handler, and answers with the channel that gets the signals.
+// arm installs the handler, and returns the channel that receives the signals.
 //
-// signal.Notify is not enough: the runtime believes that its handler is there since it started. The
-// action of SIGUSR2, which nobody touched, is the one it wanted to have.
+// signal.Notify is not enough, because the runtime assumes that its handler was installed at its start. The action of
+// SIGUSR2, which is unchanged, is the one that the runtime installs.
 func arm() (<-chan os.Signal, error) {
-	arrived := make(chan os.Signal, 64) // so that none is lost while an event is written
+	arrived := make(chan os.Signal, 64) // large enough while an event is written
 	signal.Notify(arrived, unix.SIGUSR1)
 	var handler sigaction
 	if err := setAction(unix.SIGUSR2, nil, &handler); err != nil {
@@ -60,18 +59,17 @@ func arm() (<-chan os.Signal, error) {
 	return arrived, setAction(unix.SIGUSR1, &handler, nil)
 }
 
-// withoutHandlers runs f on a thread whose children cannot catch SIGUSR1 by accident: a call of
-// rt_sigaction for it does nothing, and says that it did. It holds over fork and exec.
+// withoutHandlers runs f on a thread with a seccomp filter: a call of rt_sigaction for SIGUSR1 does nothing and reports
+// success. Children inherit the filter over fork and exec, so they cannot install a handler by accident.
 //
-// The filter cannot be taken off again, so the thread ends with f. The runtime starts no thread
-// from a locked one, so no other thread of this process has it. A failure is no error: see the
-// package documentation.
+// The filter cannot be removed, so the thread ends with f. The runtime starts no thread from a locked one, so no other
+// thread of this process has the filter. A failure is no error: see the package documentation.
 func withoutHandlers(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() { // the main thread does not end, and is what /proc shows of this process
+		if unix.Gettid() == os.Getpid() { // the main thread must not end: /proc/PID shows it
 			withoutHandlers(f)
 			runtime.UnlockOSThread()
 			return
@@ -82,7 +80,7 @@ func withoutHandlers(f func()) {
 	<-done
 }
 
-// filterSigaction leaves setuid programs what they are as long as that is possible: for root, that is.
+// filterSigaction installs the filter. It sets no_new_privs, which disables setuid programs, only without privileges.
 func filterSigaction() error {
 	filter := sigactionFilter()
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
@@ -98,9 +96,8 @@ func filterSigaction() error {
 	return set()
 }
 
-// sigactionFilter reads struct seccomp_data (include/uapi/linux/seccomp.h): the number of the call
-// at 0, its arguments of 8 bytes each from 16 on. It does not look at the architecture: what runs
-// under it is this program, sh and sleep.
+// sigactionFilter reads struct seccomp_data (include/uapi/linux/seccomp.h): the number of the call at 0, its arguments
+// of 8 bytes each from 16 on. It does not check the architecture: only this program, sh and sleep run under it.
 func sigactionFilter() []unix.SockFilter {
 	const succeed = unix.SECCOMP_RET_ERRNO // with error number 0
 	load := func(offset uint32) unix.SockFilter {
@@ -124,7 +121,7 @@ func sigactionFilter() []unix.SockFilter {
 	}
 }
 
-// lowWord is where the low 32 bits of an argument are.
+// lowWord returns the offset of the low 32 bits of an argument.
 func lowWord(argument uint32) uint32 {
 	offset := 16 + 8*argument
 	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 {

@@ -21,28 +21,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdVariable makes a process hold its memory, and peekVariable help it. shareVariable says how many others share
-// that memory.
+// holdVariable makes a process the holder of its memory, and peekVariable its helper. shareVariable is how many other
+// processes share that memory.
 const (
 	holdVariable  = "TESTFLEET_HOLD"
 	peekVariable  = "TESTFLEET_PEEK"
 	shareVariable = "TESTFLEET_SHARE"
 )
 
-// Held is a process that has its memory held: who reads its arguments or its environment waits until the file
-// answers that it was started with, and then again. Another process reads a page of that file through its /proc/PID/mem, which
-// takes the lock on the address space for reading while it waits for the file (__access_remote_vm in
-// mm/memory.c, Linux 6.12), and it waits to change its mappings, so that no further reader is let in.
+// Held is a process with a held memory lock: every read of its arguments or its environment waits for a file that does
+// not answer. A helper reads a page of that file through /proc/PID/mem, which takes the lock of the address space for
+// reading and waits for the file (__access_remote_vm in mm/memory.c, Linux 6.12). The process itself waits for the lock
+// to change its mappings, so the kernel lets no further reader in.
 type Held struct {
 	PID   int
 	parts []*exec.Cmd
 }
 
-// StartHeld starts one with these arguments, which holds its memory by a file such as that of [MountMute] or [MountSlow]. Main or TestMain
-// must begin with [Main]. The caller must first release the file, and then Stop it.
+// StartHeld starts a process with these arguments, which holds its memory by a file such as that of [MountMute] or
+// [MountSlow]. Main or TestMain must begin with [Main]. The caller must first release the file, and then Stop the
+// process.
 func StartHeld(file string, argv ...string) (*Held, error) { return StartHeldByMany(0, file, argv...) }
 
-// StartHeldByMany does the same, and has as many other processes share the memory. They end with the first one.
+// StartHeldByMany does the same with other processes that share the memory. They end with the first one.
 func StartHeldByMany(others int, file string, argv ...string) (h *Held, err error) {
 	h = &Held{}
 	defer func() {
@@ -109,7 +110,7 @@ func (h *Held) kill() {
 	}
 }
 
-// Stop ends it, and waits for its end, which comes only when the file has answered.
+// Stop kills the process, and waits for its end, which comes only after the file has answered.
 func (h *Held) Stop() {
 	h.kill()
 	for _, part := range h.parts {
@@ -147,7 +148,7 @@ func holdMemory(file string) error {
 	for range min(others, changers-1) {
 		ready.Add(1)
 		go func() {
-			runtime.LockOSThread() // a thread that is there already: none can be started any more then
+			runtime.LockOSThread() // an existing thread: no thread can be started while the lock is held
 			ready.Done()
 			begin.Wait()
 			change()
@@ -171,13 +172,13 @@ func holdMemory(file string) error {
 	return nil
 }
 
-// changers is how many threads change the mappings where many are to be held up: one waits also when another was let
-// in. Otherwise it is one, which cannot be kept from its call by the others.
+// changers is how many threads change the mappings if other processes share the memory: one still waits when the kernel
+// lets another one in. Without others there is one thread, so that no other thread delays its call.
 const changers = 3
 
-// change waits for the lock for writing again and again.
+// change waits for the lock for writing, again and again.
 func change() {
-	const nowhere = 1 << 16 // nothing is mapped there
+	const nowhere = 1 << 16 // an unmapped address
 	for {
 		_, _, _ = unix.Syscall(unix.SYS_MUNMAP, nowhere, uintptr(os.Getpagesize()), 0)
 	}
@@ -195,17 +196,17 @@ func peek(target string) error {
 	}
 	debug.SetGCPercent(-1)
 	var one byte
-	for { // a file that answers is read anew
+	for { // after an answer the file is read again
 		_, _, _ = unix.RawSyscall6(unix.SYS_PREAD64, uintptr(memory), uintptr(unsafe.Pointer(&one)), 1, uintptr(at), 0, 0)
 	}
 }
 
-// share starts those who share the memory of this process.
+// share starts processes that share the memory of this one.
 func share(others int) error {
 	if others == 0 {
 		return nil
 	}
-	// The runtime does not know of the threads that wait, and must not wait for them.
+	// The runtime does not know that these threads wait, and must not wait for them.
 	debug.SetGCPercent(-1)
 	runtime.GOMAXPROCS(others + 8)
 	r, w, err := os.Pipe()
@@ -222,19 +223,19 @@ func share(others int) error {
 	return err
 }
 
-// sharer starts a process with the memory, and the stack, of this thread (clone(2)), which tells so and pauses for as
-// long as this thread lives, which waits for its end.
+// sharer starts a process with the memory and the stack of this thread (clone(2)). The process writes a byte and pauses
+// while this thread lives. This thread waits for its end.
 //
 //go:norace
 //go:nosplit
-func sharer(told uintptr) {
+func sharer(started uintptr) {
 	const flags = unix.CLONE_VM | unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
 	if pid, _, _ := unix.RawSyscall6(unix.SYS_CLONE, flags, 0, 0, 0, 0, 0); pid != 0 {
 		return
 	}
 	var one byte
 	_, _, _ = unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0)
-	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, told, uintptr(unsafe.Pointer(&one)), 1)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, started, uintptr(unsafe.Pointer(&one)), 1)
 	for {
 		_, _, _ = unix.RawSyscall(unix.SYS_PPOLL, 0, 0, 0)
 	}

@@ -18,12 +18,11 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Install is a folder with the file "rag-rat" in it, which is replaced in every way that an install
-// can go right or wrong. It is safe for concurrent use; the last one to replace wins.
+// Install is a directory with the file "rag-rat". Its methods replace the file in every way that an install can succeed
+// or fail. It is safe for concurrent use; the last replacement wins.
 type Install struct{ dir string }
 
-// NewInstall installs a copy of source into the folder dir, which must exist and stays the
-// caller's.
+// NewInstall installs a copy of source into the directory dir, which must exist. The caller removes it.
 func NewInstall(dir, source string) (*Install, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -36,17 +35,16 @@ func NewInstall(dir, source string) (*Install, error) {
 	return i, nil
 }
 
-// Dir is the folder, as an absolute path.
+// Dir returns the absolute path of the directory.
 func (i *Install) Dir() string { return i.dir }
 
-// Path is the installed file, as an absolute path.
+// Path returns the absolute path of the installed file.
 func (i *Install) Path() string { return filepath.Join(i.dir, Name) }
 
-// Image is the file that is installed now.
+// Image returns the identity of the installed file.
 func (i *Install) Image() (selector.Image, error) { return imageOf(i.Path()) }
 
-// Replace installs a copy of source by rename, as cargo install does: at no time is the file
-// missing or incomplete.
+// Replace installs a copy of source by rename, as cargo install does: the file is never missing or incomplete.
 func (i *Install) Replace(source string) error {
 	return i.replace(func(f *os.File) error { return copyFrom(f, source) })
 }
@@ -65,10 +63,10 @@ func (i *Install) ReplaceTruncated(source string) error {
 	})
 }
 
-// machineOffset is where e_machine lies in an ELF header of either class.
+// machineOffset is the offset of e_machine in an ELF header of either class.
 const machineOffset = 18
 
-// ReplaceOtherArch installs a copy of source for a machine that is not this one.
+// ReplaceOtherArch installs a copy of source with another machine in its header.
 func (i *Install) ReplaceOtherArch(source string) error {
 	return i.replace(func(f *os.File) error {
 		if err := copyFrom(f, source); err != nil {
@@ -85,7 +83,7 @@ func (i *Install) ReplaceOtherArch(source string) error {
 	})
 }
 
-// ReplaceNotExecutable installs a copy of source that nobody may execute.
+// ReplaceNotExecutable installs a copy of source without execute permission.
 func (i *Install) ReplaceNotExecutable(source string) error {
 	return i.replace(func(f *os.File) error {
 		if err := copyFrom(f, source); err != nil {
@@ -95,10 +93,9 @@ func (i *Install) ReplaceNotExecutable(source string) error {
 	})
 }
 
-// ReplaceWithScript installs a shell script that execs a copy of source, which it puts into a
-// folder of its own under the same file name. A server that execs the script ends up in that copy,
-// which is another file than the installed one, and its argv[0] is the copy's path: only bash can
-// keep the old one (exec -a), but the last component stays the same.
+// ReplaceWithScript installs a shell script that execs a copy of source. The copy has the same file name in a directory
+// of its own. A server that execs the script then runs that copy, which is another file than the installed one. Its
+// argv[0] is the copy's path, because only bash can keep the old one (exec -a); the last component stays the same.
 func (i *Install) ReplaceWithScript(source string) error {
 	dir, err := os.MkdirTemp(i.dir, "libexec-")
 	if err != nil {
@@ -118,8 +115,8 @@ func (i *Install) ReplaceWithScript(source string) error {
 	})
 }
 
-// HoldOpenForWriting opens the installed file for writing, without changing it, until release is
-// called: no exec of it can succeed meanwhile (ETXTBSY). It fails while a process runs the file.
+// HoldOpenForWriting opens the installed file for writing, without a change, until release is called. Every exec of it
+// fails meanwhile (ETXTBSY). HoldOpenForWriting fails while a process runs the file.
 func (i *Install) HoldOpenForWriting() (release func() error, err error) {
 	f, err := os.OpenFile(i.Path(), os.O_WRONLY, 0)
 	if err != nil {
@@ -131,10 +128,10 @@ func (i *Install) HoldOpenForWriting() (release func() error, err error) {
 // Remove removes the installed file.
 func (i *Install) Remove() error { return os.Remove(i.Path()) }
 
-// replace installs what fill writes, by rename.
+// replace installs the file that fill writes, by rename.
 //
-// No process is forked from here while the file is open: its copy of the descriptor, which lasts
-// until it execs, would make an exec of the installed file fail with ETXTBSY.
+// This process must not fork while the file is open: a child keeps a copy of the descriptor until it execs, and an exec
+// of the installed file would fail with ETXTBSY.
 func (i *Install) replace(fill func(*os.File) error) error {
 	syscall.ForkLock.RLock()
 	path, err := i.write(fill)
@@ -149,7 +146,7 @@ func (i *Install) replace(fill func(*os.File) error) error {
 	return nil
 }
 
-// write makes a file with a name of its own, which is executable unless fill says otherwise.
+// write creates a file with a unique name, which is executable unless fill changes that.
 func (i *Install) write(fill func(*os.File) error) (path string, err error) {
 	f, err := os.CreateTemp(i.dir, "."+Name+"-")
 	if err != nil {
@@ -165,8 +162,7 @@ func (i *Install) write(fill func(*os.File) error) (path string, err error) {
 	return f.Name(), err
 }
 
-// copyFrom copies source into f: as a reference to the same blocks where the file system can, else
-// inside the kernel.
+// copyFrom copies source into f, as a reference to the same blocks if the file system supports that.
 func copyFrom(f *os.File, source string) error {
 	in, err := os.Open(source)
 	if err != nil {

@@ -18,25 +18,25 @@ import (
 )
 
 const (
-	// behaviourVariable marks a process as one of our servers.
+	// behaviourVariable marks a process as a server of this package.
 	behaviourVariable = "TESTFLEET"
-	// upgradeVariable names the file that a server execs.
+	// upgradeVariable has the path that a server execs.
 	upgradeVariable = "RAG_RAT_UPGRADE_BIN"
-	// subcommand is the argument that makes a server one.
+	// subcommand is the argument of a server.
 	subcommand = "mcp"
 )
 
-// exitExecFailed is the exit code that the real servers have when their exec failed.
+// exitExecFailed is the exit code of the real servers after a failed exec.
 const exitExecFailed = 70
 
-// exitBroken is for a server that could not be what it was asked to be.
+// exitBroken is the exit code of a server that cannot have its [Behaviour].
 const exitBroken = 64
 
-// mostMemory is when garbage is collected after all.
+// mostMemory is the memory limit in bytes, above which garbage is collected.
 const mostMemory = 32 << 20
 
-// init keeps the main goroutine on the main thread, for servers whose main thread execs or exits and for what
-// [StartHeld] waits for: by the time of Main it may be on another.
+// init locks the main goroutine to the main thread. A server may have to exec or exit on that thread, and [StartHeld]
+// waits for a system call of it. When Main runs, the goroutine may already be on another thread.
 func init() {
 	for _, name := range []string{behaviourVariable, holdVariable, peekVariable} {
 		if os.Getenv(name) != "" {
@@ -45,8 +45,8 @@ func init() {
 	}
 }
 
-// Main serves and does not return when this process was started as a server by [Start], and returns
-// at once when it was not. It belongs at the very start of main or TestMain.
+// Main serves and does not return if [Start] started this process as a server. Otherwise it returns at once. It must be
+// called first in main or TestMain.
 func Main() {
 	hold()
 	text, ours := os.LookupEnv(behaviourVariable)
@@ -56,23 +56,23 @@ func Main() {
 	if err := disarm(unix.SIGUSR1); err != nil {
 		unix.Exit(exitBroken)
 	}
-	// A thousand of us run at once: nothing here makes garbage, and two threads at work are plenty.
+	// A thousand servers run at once. They make little garbage, and need two running threads at most.
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(mostMemory) // a session that calls without pause does make some
+	debug.SetMemoryLimit(mostMemory) // a session that calls without a pause makes garbage
 	runtime.GOMAXPROCS(2)
 	newServing(text).run()
 }
 
-// serving is a server, seen from inside.
+// serving is the server side of a server.
 type serving struct {
 	state
 	behaviour Behaviour
-	// target is what will be exec'd: the value of the variable at the start.
+	// target is the path to exec: the value of the variable at the start.
 	target string
-	// session is nil where stdin is left alone.
+	// session is nil if stdin is not read.
 	session *session
-	// calls are the signals that arrived in this generation.
-	calls int
+	// signals counts the signals of this generation.
+	signals int
 
 	mu sync.Mutex // held while an event is written
 }
@@ -90,7 +90,7 @@ func newServing(text string) *serving {
 	return s
 }
 
-// run is the life of this image. It is called on the main thread.
+// run runs the server. It is called on the main thread.
 func (s *serving) run() {
 	s.reportStart()
 	b := s.behaviour
@@ -127,8 +127,8 @@ func (s *serving) run() {
 	}
 }
 
-// serve waits for signals on a thread of its own, which forks and execs, too: a child is tied to
-// the thread that made it (PR_SET_PDEATHSIG), and of all threads only this one goes on after exec.
+// serve waits for signals on a thread of its own, which also forks and execs. A child depends on the thread that forked
+// it (PR_SET_PDEATHSIG), and only the thread that execs survives the exec.
 func (s *serving) serve() {
 	runtime.LockOSThread()
 	arrived := s.arm()
@@ -142,14 +142,14 @@ func (s *serving) serve() {
 	s.report(Event{Kind: Armed})
 	needed := s.behaviour.signalsNeeded()
 	for range arrived {
-		s.called()
-		if needed > 0 && s.calls >= needed {
+		s.countSignal()
+		if needed > 0 && s.signals >= needed {
 			s.upgrade(arrived)
 		}
 	}
 }
 
-// getStuck reads from a thread of its own. The file may be one that no read of ends.
+// getStuck reads the file on a thread of its own. The read may never end.
 func (s *serving) getStuck(file string) {
 	runtime.LockOSThread()
 	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -159,7 +159,7 @@ func (s *serving) getStuck(file string) {
 	_, _ = unix.Read(fd, make([]byte, 1))
 }
 
-// keepBusy reads a file as long as it is there.
+// keepBusy reads a file until it is removed.
 func keepBusy(file string) {
 	const pause = 20 * time.Millisecond
 	for {
@@ -170,7 +170,7 @@ func keepBusy(file string) {
 	}
 }
 
-// arm waits for the time to arm, and installs the handler; nil is that there will be none.
+// arm waits for ArmDelay and installs the handler. It returns nil if the server never arms itself.
 func (s *serving) arm() <-chan os.Signal {
 	if s.target == "" || s.behaviour.NeverArm {
 		return nil
@@ -183,13 +183,12 @@ func (s *serving) arm() <-chan os.Signal {
 	return arrived
 }
 
-// upgrade hands the session over to what is installed now, unless a call runs for too long: then it goes
-// on as if nothing had happened.
+// upgrade hands the session over to the installed file. If a call runs for too long, the server keeps serving instead.
 func (s *serving) upgrade(arrived <-chan os.Signal) {
 	limit := cmp.Or(time.Duration(s.behaviour.DrainLimit), defaultDrainLimit)
 	if s.session != nil && !s.session.stop(limit) {
 		s.session.start()
-		s.report(Event{Kind: Stayed})
+		s.report(Event{Kind: Aborted})
 		return
 	}
 	s.drain(arrived)
@@ -199,13 +198,13 @@ func (s *serving) upgrade(arrived <-chan os.Signal) {
 	s.exec()
 }
 
-// called counts a signal.
-func (s *serving) called() {
-	s.calls++
-	s.report(Event{Kind: Signalled, Signals: s.calls})
+// countSignal counts and reports a signal.
+func (s *serving) countSignal() {
+	s.signals++
+	s.report(Event{Kind: Signalled, Signals: s.signals})
 }
 
-// drain lets the time for running calls pass. Signals that arrive in it do nothing.
+// drain waits for the drain time. Signals have no effect meanwhile.
 func (s *serving) drain(arrived <-chan os.Signal) {
 	if s.behaviour.Drain == 0 {
 		return
@@ -215,7 +214,7 @@ func (s *serving) drain(arrived <-chan os.Signal) {
 	for {
 		select {
 		case <-arrived:
-			s.called()
+			s.countSignal()
 		case <-over:
 			return
 		}
@@ -231,10 +230,10 @@ func (s *serving) exec() {
 	unix.Exit(exitExecFailed)
 }
 
-// followLifeline ends the server when nobody reads its reports. It is a raw wait in the kernel, so
-// that it costs no wake-up, and the runtime never believes that all goroutines wait for each other.
+// followLifeline ends the server when the other end of its reports is closed. It waits in a raw system call, which
+// needs no wake-up, and keeps the runtime from reporting a deadlock.
 func (s *serving) followLifeline() {
-	line := []unix.PollFd{{Fd: reportFD}} // no event asked for: POLLERR comes unasked
+	line := []unix.PollFd{{Fd: reportFD}} // POLLERR is always reported
 	for {
 		if n, err := unix.Poll(line, -1); n > 0 || err != nil && err != unix.EINTR {
 			unix.Exit(0)
@@ -242,7 +241,7 @@ func (s *serving) followLifeline() {
 	}
 }
 
-// endAfter ends the server at its time.
+// endAfter ends the server after the given time.
 func (s *serving) endAfter(e End) {
 	end := func() {
 		if e.Crash {
@@ -256,7 +255,7 @@ func (s *serving) endAfter(e End) {
 	time.AfterFunc(time.Duration(e.After), end)
 }
 
-// crash dies as a program with a wild pointer does, without a core file.
+// crash ends the process by SIGSEGV, without a core file.
 func (s *serving) crash() {
 	s.report(Event{Kind: Exiting, Why: "crash"})
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
@@ -265,7 +264,7 @@ func (s *serving) crash() {
 	select {}
 }
 
-// exit says why, and ends the process.
+// exit reports the reason, and ends the process.
 func (s *serving) exit(code int, why string) {
 	s.report(Event{Kind: Exiting, Why: why})
 	unix.Exit(code)

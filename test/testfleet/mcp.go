@@ -13,7 +13,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// The messages of JSON-RPC 2.0, as far as MCP over stdio uses them
+// The messages of JSON-RPC 2.0 that MCP over stdio uses
 // (modelcontextprotocol.io/specification/2025-06-18/basic).
 type (
 	rpcRequest struct {
@@ -41,7 +41,7 @@ const (
 	rpcParams   = -32602
 )
 
-// message takes one line. Requests run beside each other; a notification needs no answer.
+// message handles one line. Requests run concurrently; a notification has no answer.
 func (c *session) message(line []byte) {
 	var r rpcRequest
 	if err := json.Unmarshal(line, &r); err != nil {
@@ -91,17 +91,17 @@ func (c *session) initialized() int {
 }
 
 func (c *session) initialize(params json.RawMessage) (any, *rpcError) {
-	var asked struct {
+	var request struct {
 		ProtocolVersion string `json:"protocolVersion"`
 	}
-	if err := json.Unmarshal(params, &asked); err != nil {
+	if err := json.Unmarshal(params, &request); err != nil {
 		return nil, &rpcError{rpcParams, err.Error()}
 	}
 	c.mu.Lock()
 	c.handOff.Initialized++
 	c.mu.Unlock()
 	return map[string]any{
-		"protocolVersion": asked.ProtocolVersion,
+		"protocolVersion": request.ProtocolVersion,
 		"capabilities":    map[string]any{"tools": struct{}{}},
 		"serverInfo":      map[string]any{"name": Name, "version": fmt.Sprint(c.s.Generation)},
 	}, nil
@@ -121,12 +121,12 @@ func tools() []map[string]any {
 	}
 }
 
-// Whoami is what the tool of that name answers, as JSON text.
+// Whoami is the result of the tool "whoami", as JSON text.
 type Whoami struct {
 	PID        selector.PID   `json:"pid"`
 	Generation int            `json:"generation"`
 	Image      selector.Image `json:"image"`
-	// Initialized is how often the session was.
+	// Initialized is how often the session was initialized.
 	Initialized int `json:"initialized"`
 }
 

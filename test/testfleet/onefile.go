@@ -13,40 +13,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Asked is the name of the one file in what [MountAsking] mounts.
-const Asked = "asked"
+// Observed is the name of the one file in the file system of [MountObserved].
+const Observed = "observed"
 
-// MountAsking mounts a file system over the empty folder dir with one file. Whoever looks for it waits until asked
-// has returned, each time anew: nothing is kept in the kernel's cache. The caller must call release, which waits for
-// asked, too. It needs root, and FUSE in the kernel.
-func MountAsking(dir string, asked func()) (release func() error, err error) {
+// MountObserved mounts a file system with one file over the empty directory dir. Every lookup of the file waits until
+// onLookup has returned, because the kernel caches nothing. The caller must call release, which also waits for
+// onLookup. It needs root, and FUSE in the kernel.
+func MountObserved(dir string, onLookup func()) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
 	if err != nil {
 		return nil, err
 	}
-	return serveFUSE(dir, oneFile{fd: fd, name: Asked, size: 1 << 20, asked: asked}), nil
+	return serveFUSE(dir, oneFile{fd: fd, name: Observed, size: 1 << 20, onLookup: onLookup}), nil
 }
 
-// Leading is the name of the one file in what [MountLeading] mounts.
+// Leading is the name of the one file in the file system of [MountLeading].
 const Leading = "leading"
 
-// MountLeading mounts a file system over the empty folder dir with one symbolic link, to a path elsewhere. Whoever
-// looks for it waits for some time, each time anew. The caller must call release. It needs root, and FUSE in the
-// kernel.
+// MountLeading mounts a file system with one symbolic link over the empty directory dir. Every lookup of the link takes
+// the given time. The caller must call release. It needs root, and FUSE in the kernel.
 func MountLeading(dir, to string, takes time.Duration) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
 	if err != nil {
 		return nil, err
 	}
-	return serveFUSE(dir, oneFile{fd: fd, name: Leading, to: to, asked: func() { time.Sleep(takes) }}), nil
+	return serveFUSE(dir, oneFile{fd: fd, name: Leading, to: to, onLookup: func() { time.Sleep(takes) }}), nil
 }
 
-// Unpolled is the name of the one file in what [MountUnpolled] mounts.
+// Unpolled is the name of the one file in the file system of [MountUnpolled].
 const Unpolled = "unpolled"
 
-// MountUnpolled mounts a file system over the empty folder dir with one file, a script that can be seen, opened and
-// read: who asks whether it can be read, by poll or epoll, waits until release is called, which the caller must do.
-// [os.Open] and [os.ReadFile] do ask. It needs root, and FUSE in the kernel.
+// MountUnpolled mounts a file system with one file over the empty directory dir. The file is a script that can be
+// looked up, opened and read. A poll or epoll of it, as in [os.Open] and [os.ReadFile], waits until release is called.
+// The caller must call release. It needs root, and FUSE in the kernel.
 func MountUnpolled(dir string) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
 	if err != nil {
@@ -56,28 +55,28 @@ func MountUnpolled(dir string) (release func() error, err error) {
 	return serveFUSE(dir, oneFile{fd: fd, name: Unpolled, size: uint64(len(script)), valid: alwaysValid, content: script, unpolled: true}), nil
 }
 
-// oneFile answers for a file system with one file.
+// oneFile serves a file system with one file.
 type oneFile struct {
 	fd   int
 	name string
 	size uint64
-	// to is where it leads, if it is a symbolic link.
+	// to is the target, if the file is a symbolic link.
 	to string
-	// asked is called before a look-up of the file is answered, if it is not nil.
-	asked func()
-	// valid is how long, in s, the kernel need not ask again.
+	// onLookup, if not nil, is called before a lookup of the file is answered.
+	onLookup func()
+	// valid is how long the kernel may cache answers, in seconds.
 	valid uint64
-	// content is what is read. Where there is none, slow is how long a read takes, which fails then; 0 is for ever.
+	// content is the content. If it is nil, a read fails after slow; 0: it never ends.
 	content []byte
 	slow    time.Duration
-	// unpolled leaves it open whether it can be read.
+	// unpolled leaves a poll unanswered.
 	unpolled bool
 }
 
-// alwaysValid is as good as for ever, in s.
+// alwaysValid is longer than any test, in seconds.
 const alwaysValid = 1 << 30
 
-// serveFUSE answers for what is mounted at dir until release is called.
+// serveFUSE serves the file system at dir until release is called.
 func serveFUSE(dir string, o oneFile) (release func() error) {
 	done := make(chan struct{})
 	go func() {
@@ -85,7 +84,7 @@ func serveFUSE(dir string, o oneFile) (release func() error) {
 		o.serve()
 	}()
 	return func() error {
-		err := unix.Unmount(dir, unix.MNT_DETACH|unix.MNT_FORCE) // MNT_FORCE ends what waits
+		err := unix.Unmount(dir, unix.MNT_DETACH|unix.MNT_FORCE) // MNT_FORCE ends waiting requests
 		<-done
 		return errors.Join(err, unix.Close(o.fd))
 	}
@@ -105,7 +104,7 @@ const (
 	fuseInit     = 26
 	fusePoll     = 40
 
-	// fuseKeepCache keeps a second open from waiting for a page that the first reads.
+	// fuseKeepCache prevents that a second open waits for a page that the first one reads.
 	fuseKeepCache = 2
 )
 
@@ -116,7 +115,7 @@ type fuseAttr struct {
 	Flags                                                               uint32
 }
 
-// fuseHeader is struct fuse_in_header, as far as it is used.
+// fuseHeader has the used fields of struct fuse_in_header.
 type fuseHeader struct {
 	code         uint32
 	unique, node uint64
@@ -141,11 +140,11 @@ func (o oneFile) serve() {
 			binary.NativeEndian.Uint64(request[8:]), binary.NativeEndian.Uint64(request[16:]),
 		}
 		switch h.code {
-		case fuseForget: // has no answer
+		case fuseForget: // needs no answer
 		case fuseRead:
 			o.read(h)
 		case fusePoll:
-			if !o.unpolled { // there is no such request, after which the kernel asks no more
+			if !o.unpolled { // ENOSYS: the kernel sends no further poll requests
 				replyFUSE(o.fd, h.unique, unix.ENOSYS, nil)
 			}
 		default:
@@ -164,7 +163,7 @@ func (o oneFile) read(h fuseHeader) {
 	}
 }
 
-// answer is that to a request that may name a file.
+// answer returns the answer to a request that may name a file.
 func (o oneFile) answer(h fuseHeader, name string) ([]any, unix.Errno) {
 	const root, file = 1, 2
 	attrs := map[uint64]fuseAttr{
@@ -181,8 +180,8 @@ func (o oneFile) answer(h fuseHeader, name string) ([]any, unix.Errno) {
 		if name != o.name {
 			return nil, unix.ENOENT
 		}
-		if o.asked != nil {
-			o.asked()
+		if o.onLookup != nil {
+			o.onLookup()
 		}
 		return []any{uint64(file), uint64(0), o.valid, o.valid, uint64(0), attrs[file]}, 0
 	case fuseGetattr:
@@ -202,7 +201,7 @@ func (o oneFile) answer(h fuseHeader, name string) ([]any, unix.Errno) {
 func replyFUSE(fd int, unique uint64, failure unix.Errno, answer []any) {
 	var body, whole bytes.Buffer
 	for _, part := range answer {
-		_ = binary.Write(&body, binary.NativeEndian, part) // a Buffer takes everything
+		_ = binary.Write(&body, binary.NativeEndian, part) // a Buffer never fails
 	}
 	for _, part := range []any{uint32(16 + body.Len()), -int32(failure), unique} {
 		_ = binary.Write(&whole, binary.NativeEndian, part)

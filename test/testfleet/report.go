@@ -21,7 +21,7 @@ import (
 // reportFD is the descriptor that events are written to. It is inherited, and survives the exec.
 const reportFD = 3
 
-// report writes one event. When nobody reads it, the server has no reason to live.
+// report writes one event. It ends the server if the other end of the pipe is closed.
 func (s *serving) report(e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,7 +36,7 @@ func (s *serving) report(e Event) {
 	}
 }
 
-// line is an event as it is written.
+// line returns the JSON line of an event.
 func (s *serving) line(e Event) []byte {
 	e.Generation = s.Generation
 	text, err := json.Marshal(e)
@@ -46,7 +46,7 @@ func (s *serving) line(e Event) []byte {
 	return append(text, '\n')
 }
 
-// reportStart says what runs. In a root without /proc the control side has to look for itself.
+// reportStart reports the running image. In a root without /proc, the control side reads it instead.
 func (s *serving) reportStart() {
 	e := Event{Kind: Started, PID: selector.PID(os.Getpid()), Args: os.Args}
 	e.StartTime, _ = startTime("self")
@@ -54,7 +54,7 @@ func (s *serving) reportStart() {
 	s.report(e)
 }
 
-// imageOf is the file that path leads to.
+// imageOf returns the identity of the file at path.
 func imageOf(path string) (selector.Image, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -63,11 +63,11 @@ func imageOf(path string) (selector.Image, error) {
 	return selector.Image{Dev: uint64(st.Dev), Ino: st.Ino}, nil //nolint:unconvert // 32 bits on some architectures
 }
 
-// startTimeField is the place of the start time behind the name in /proc/PID/stat, which is field 2
-// of proc_pid_stat(5); the start time is field 22.
+// startTimeField is the index of the start time after the name in /proc/PID/stat. The name is field 2 of
+// proc_pid_stat(5), the start time is field 22.
 const startTimeField = 22 - 3
 
-// startTime is when a process started, in clock ticks after boot; pid may be "self".
+// startTime returns when a process started, in clock ticks after boot; pid may be "self".
 func startTime(pid string) (uint64, error) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
@@ -83,7 +83,7 @@ func startTime(pid string) (uint64, error) {
 // stateVariable carries a server's state over its exec.
 const stateVariable = "TESTFLEET_STATE"
 
-// state is what a server knows from the images before.
+// state is what a server keeps over its execs.
 type state struct {
 	Generation int          `json:"generation"`
 	Child      selector.PID `json:"child,omitzero"`
@@ -101,13 +101,13 @@ func readState() (state, error) {
 	return s, err
 }
 
-// next is the state of the image to come.
+// next returns the state of the next image.
 func (s state) next() state {
 	s.Generation++
 	return s
 }
 
-// environ is the environment of this process with s in it.
+// environ returns the environment of this process with s in it.
 func (s state) environ() []string {
 	text, err := json.Marshal(s)
 	if err != nil { // every field is a plain value
@@ -117,7 +117,7 @@ func (s state) environ() []string {
 	return append(kept, stateVariable+"="+string(text))
 }
 
-// withoutVariables is env without those variables.
+// withoutVariables returns env without the given variables.
 func withoutVariables(env []string, names ...string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")

@@ -22,8 +22,8 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// asControl makes the test binary a control process with one daemon, one server and one child,
-// which waits to be killed.
+// asControl makes the test binary a control process with one daemon, one server and one child, which waits until it is
+// killed.
 const asControl = "TESTFLEET_TEST_AS_CONTROL"
 
 func TestMain(m *testing.M) {
@@ -34,8 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long a test waits for what must happen. It is long because the machine may be
-// busy; a test that passes does not wait for it.
+// patience is how long a test waits for an event that must come. It is long because the machine may be busy.
 const patience = time.Minute
 
 func within(t *testing.T) context.Context {
@@ -75,7 +74,7 @@ func thisBinary(t testing.TB) string {
 
 func newInstall(t *testing.T) *testfleet.Install {
 	t.Helper()
-	// Not t.TempDir, whose parent only its owner may enter.
+	// Not t.TempDir: other users may not search its parent.
 	dir, err := os.MkdirTemp("", "testfleet-")
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +90,7 @@ func newInstall(t *testing.T) *testfleet.Install {
 	return i
 }
 
-// replace installs a new copy, and answers with its image.
+// replace installs a new copy, and returns its image.
 func replace(t *testing.T, i *testfleet.Install) selector.Image {
 	t.Helper()
 	if err := i.Replace(thisBinary(t)); err != nil {
@@ -152,7 +151,7 @@ func await(t *testing.T, s *testfleet.Server, kind testfleet.Kind) testfleet.Eve
 	return e
 }
 
-// awaitSignals waits until the server has reported so many signals.
+// awaitSignals waits until the server has reported n signals.
 func awaitSignals(t *testing.T, s *testfleet.Server, n int) {
 	t.Helper()
 	if _, err := s.Await(within(t), func(testfleet.Event) bool { return s.Signals() >= n }); err != nil {
@@ -167,7 +166,7 @@ func signal(t *testing.T, s *testfleet.Server) {
 	}
 }
 
-// ended waits for a server's end, and answers with how it ended.
+// ended waits for the end of a server, and returns how it ended.
 func ended(t *testing.T, s *testfleet.Server) syscall.WaitStatus {
 	t.Helper()
 	select {
@@ -183,7 +182,7 @@ func diedOf(status syscall.WaitStatus, sig syscall.Signal) bool {
 	return status.Signaled() && status.Signal() == sig
 }
 
-// read is a file of a process in /proc.
+// read returns the content of a file of a process in /proc.
 func read(t *testing.T, pid selector.PID, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", pid.String(), file))
@@ -193,7 +192,7 @@ func read(t *testing.T, pid selector.PID, file string) string {
 	return string(text)
 }
 
-// mask is a set of signals from /proc/PID/status.
+// mask returns a signal set from /proc/PID/status.
 func mask(t *testing.T, pid selector.PID, field string) uint64 {
 	t.Helper()
 	_, after, _ := strings.Cut(read(t, pid, "status"), "\n"+field+":\t")
@@ -205,20 +204,20 @@ func mask(t *testing.T, pid selector.PID, field string) uint64 {
 	return bits
 }
 
-// catches says what the kernel says.
+// catches reports whether SigCgt has SIGUSR1.
 func catches(t *testing.T, pid selector.PID) bool {
 	t.Helper()
 	return mask(t, pid, "SigCgt")&(1<<(unix.SIGUSR1-1)) != 0
 }
 
-// runs says whether that image is the one that the kernel shows.
+// runs reports whether a process runs an image.
 func runs(pid selector.PID, image selector.Image) bool {
 	var st unix.Stat_t
 	err := unix.Stat(filepath.Join("/proc", pid.String(), "exe"), &st)
 	return err == nil && st.Ino == image.Ino
 }
 
-// stat is the fields of /proc/PID/stat behind the name: the state is number 0, the flags 6.
+// stat returns the fields of /proc/PID/stat after the name: field 0 is the state, field 6 the flags.
 func stat(t *testing.T, pid selector.PID) []string {
 	t.Helper()
 	text := read(t, pid, "stat")
@@ -237,13 +236,13 @@ func hasNotExecd(t *testing.T, pid selector.PID) bool {
 	return flags&forkNoExec != 0
 }
 
-// lives says whether there is a process that is not a zombie.
+// lives reports whether a process exists and is no zombie.
 func lives(pid selector.PID) bool {
 	text, err := os.ReadFile(filepath.Join("/proc", pid.String(), "stat"))
 	return err == nil && !strings.Contains(string(text), ") Z ") && !strings.Contains(string(text), ") X ")
 }
 
-// eventually polls for what no event tells of.
+// eventually polls a condition that no event reports.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -255,7 +254,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// command is this test binary with another role.
+// command returns a command that runs this test binary in another role.
 func command(t *testing.T, env string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(thisBinary(t), args...)

@@ -19,7 +19,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// Server is a real process, seen from outside. It is safe for concurrent use.
+// Server is the control side of a server, which is a real process. It is safe for concurrent use.
 type Server struct {
 	process *os.Process
 	stdin   *os.File
@@ -56,24 +56,24 @@ func newServer(process *os.Process, stdin, stdout, reports *os.File) *Server {
 	}
 	s.identity.StartTime, _ = startTime(s.identity.PID.String())
 	s.stop = sync.OnceValue(s.end)
-	go s.follow() // until nobody holds the other end of reports
+	go s.follow() // until the other end of reports is closed
 	return s
 }
 
-// PID is the server's number: the daemon's, once there is one.
+// PID returns the PID of the server, or of the daemon that it has become.
 func (s *Server) PID() selector.PID { return s.Identity().PID }
 
-// Identity is the PID with the start time.
+// Identity returns the PID and the start time.
 func (s *Server) Identity() selector.Identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.identity
 }
 
-// Generation is the number of execs that the server has come through.
+// Generation returns the number of execs since the start.
 func (s *Server) Generation() int { return s.last().Generation }
 
-// Image is the file that the server reported to run at its last start.
+// Image returns the file that the server ran at its last start.
 func (s *Server) Image() selector.Image { return s.last().Image }
 
 func (s *Server) last() Event {
@@ -82,15 +82,15 @@ func (s *Server) last() Event {
 	return s.latest
 }
 
-// Signals is how many SIGUSR1 the server has reported in its life. One that ended it, or came
-// while another one was being delivered, is not among them.
+// Signals returns how many SIGUSR1 the server has reported in all generations. A signal that ended it, or came while
+// another one was pending, is not counted.
 func (s *Server) Signals() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.signals
 }
 
-// ChildPID is the number of the forked child, or zero when none was reported.
+// ChildPID returns the PID of the forked child, or zero if none was reported.
 func (s *Server) ChildPID() selector.PID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,34 +100,34 @@ func (s *Server) ChildPID() selector.PID {
 	return s.child.pid
 }
 
-// Events is a copy of what the server has reported so far.
+// Events returns a copy of the events so far.
 func (s *Server) Events() []Event {
 	events, _ := s.since(0)
 	return append([]Event(nil), events...)
 }
 
-// since is the events from number n on, and what tells of the next one.
+// since returns the events from index n on, and a channel that is closed at the next event.
 func (s *Server) since(n int) ([]Event, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.events[n:len(s.events):len(s.events)], s.changed
 }
 
-// Exited is closed when the server has ended, was reaped, and all of its events are in.
+// Exited returns a channel that is closed when the server has ended, was reaped, and all its events were read.
 func (s *Server) Exited() <-chan struct{} { return s.exited }
 
-// ExitState is how the server ended: nil before, and for a daemon, whose parent is another process.
+// ExitState returns how the server ended. It is nil before, and for a daemon, which is no child of this process.
 func (s *Server) ExitState() *os.ProcessState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.exit
 }
 
-// Await waits for an event that wanted says yes to, past ones included, which it sees in their
-// order, each once. It fails when ctx ends or the server does.
+// Await returns the first event, past ones included, for which wanted returns true. It calls wanted once per event, in
+// order. It fails when ctx or the server ends.
 func (s *Server) Await(ctx context.Context, wanted func(Event) bool) (Event, error) {
 	for n := 0; ; {
-		ended := s.hasExited() // asked before the look: then nothing comes after it
+		ended := s.hasExited() // read first: no event follows afterwards
 		events, changed := s.since(n)
 		for _, e := range events {
 			if wanted(e) {
@@ -156,7 +156,7 @@ func (s *Server) hasExited() bool {
 	}
 }
 
-// ErrEnded means that the server is no more, so what was waited for will not happen.
+// ErrEnded means that the server has ended before the awaited event.
 var ErrEnded = errors.New("server has ended")
 
 func (s *Server) errEnded() error {
@@ -168,11 +168,11 @@ func (s *Server) errEnded() error {
 	return fmt.Errorf("await event of server %d: %w: %v", s.identity.PID, ErrEnded, s.exit)
 }
 
-// ErrNeverArms means that the server has no handler and will not get one.
+// ErrNeverArms means that the server has no handler and will not install one.
 var ErrNeverArms = errors.New("server never arms")
 
-// AwaitArmed waits until the server is armed in the given generation or a later one. It fails with
-// [ErrNeverArms] as soon as the server says so, and otherwise as Await does.
+// AwaitArmed waits until the server is armed in the given generation or a later one. It fails with [ErrNeverArms] as
+// soon as the server reports that, and otherwise as Await does.
 func (s *Server) AwaitArmed(ctx context.Context, generation int) error {
 	e, err := s.Await(ctx, func(e Event) bool {
 		return e.Generation >= generation && (e.Kind == Armed || e.Kind == Unarmed)
@@ -183,8 +183,7 @@ func (s *Server) AwaitArmed(ctx context.Context, generation int) error {
 	return err
 }
 
-// AwaitGeneration waits until the server has started in that generation or a later one. It fails
-// as Await does.
+// AwaitGeneration waits until the server has started in that generation or a later one. It fails as Await does.
 func (s *Server) AwaitGeneration(ctx context.Context, generation int) error {
 	_, err := s.Await(ctx, func(e Event) bool { return e.Kind == Started && e.Generation >= generation })
 	return err
@@ -195,11 +194,11 @@ func (s *Server) CloseStdin() {
 	_ = s.stdin.Close()
 }
 
-// Session is the client's side of the server's stdin and stdout, for one started with
-// [Options.Session]. Closing it ends the session, and the server with it.
+// Session returns the client's side of the server's stdin and stdout, for a server with [Options.Session]. Closing it
+// ends the session and the server.
 func (s *Server) Session() io.ReadWriteCloser { return client{s} }
 
-// client is what a client reads and writes.
+// client is the client's side of a session.
 type client struct{ s *Server }
 
 func (c client) Read(p []byte) (int, error)  { return c.s.stdout.Read(p) }
@@ -220,8 +219,8 @@ func (s *Server) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Stop ends the server with all that it forked, and waits until they are gone. It may be called
-// more than once, and by several at a time.
+// Stop kills the server and the processes that it forked, and waits until they have ended. It may be called more than
+// once, also concurrently.
 func (s *Server) Stop() error { return s.stop() }
 
 func (s *Server) end() error {
@@ -229,7 +228,7 @@ func (s *Server) end() error {
 	defer late.Stop()
 	for !s.hasExited() {
 		_, changed := s.since(0)
-		// An error means that it has ended.
+		// An error means that the process has ended.
 		_ = s.process.Kill()
 		_ = s.Signal(unix.SIGKILL)
 		select {

@@ -15,11 +15,11 @@ import (
 // defaultDrainLimit is how long the real servers wait for running calls before they give up an upgrade.
 const defaultDrainLimit = 30 * time.Second
 
-// handOff is what a session is carried over an exec with.
+// handOff is the part of a session that survives an exec.
 type handOff struct {
-	// Rest is the beginning of a line whose end was not read yet.
+	// Rest is the beginning of an incomplete line.
 	Rest []byte `json:"rest,omitempty"`
-	// Initialized is how often the client did that.
+	// Initialized is how often the client initialized the session.
 	Initialized int `json:"initialized,omitzero"`
 	// Counted is how often the tool "count" was called.
 	Counted int `json:"counted,omitzero"`
@@ -28,15 +28,14 @@ type handOff struct {
 // session is the server's side of MCP over its stdin and stdout: one JSON object a line.
 type session struct {
 	s *serving
-	// ended is called when the client has closed its end, and all its calls were answered.
+	// ended is called when the client has closed its end and all calls were answered.
 	ended func()
-	// wake is a pipe: a byte in it stops the reading. Closing it would not, while a forked child has
-	// the same descriptors.
+	// wake is a pipe: a byte in it stops the reading. A close would not while a forked child has the same descriptors.
 	wake    [2]int
 	stopped chan struct{}
 	running sync.WaitGroup
 
-	mu      sync.Mutex // guards handOff, but for Rest, which belongs to read
+	mu      sync.Mutex // guards handOff, except Rest, which belongs to read
 	handOff handOff
 
 	out sync.Mutex // held while a line is written
@@ -46,7 +45,7 @@ func newSession(s *serving, ended func()) *session {
 	return &session{s: s, ended: ended, handOff: s.Session}
 }
 
-// start goes on reading where the last image, or the last stop, left off.
+// start continues reading after the last image or the last stop.
 func (c *session) start() {
 	if err := unix.Pipe2(c.wake[:], unix.O_CLOEXEC); err != nil {
 		c.s.exit(exitBroken, err.Error())
@@ -55,10 +54,9 @@ func (c *session) start() {
 	go c.read()
 }
 
-// stop ends the reading at the end of a line, and waits for the running calls. It reports whether they
-// came to an end within the limit.
+// stop stops the reading and waits for the running calls. It reports whether they ended within the limit.
 func (c *session) stop(limit time.Duration) bool {
-	_, _ = unix.Write(c.wake[1], []byte{0}) // there is room for one
+	_, _ = unix.Write(c.wake[1], []byte{0}) // the pipe is empty
 	<-c.stopped
 	_, _ = unix.Close(c.wake[0]), unix.Close(c.wake[1])
 	idle := make(chan struct{})
@@ -74,15 +72,15 @@ func (c *session) stop(limit time.Duration) bool {
 	}
 }
 
-// state is what the next image needs. It is called between stop and exec.
+// state returns what the next image needs. It is called between stop and exec.
 func (c *session) state() handOff {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.handOff
 }
 
-// read takes lines until it is stopped, or the client has gone. Nothing is read ahead of it that the
-// hand-off would not carry.
+// read reads lines until it is stopped, or the client has closed its end. Everything that it has read and not handled
+// is in the hand-off.
 func (c *session) read() {
 	defer close(c.stopped)
 	buf := make([]byte, 16<<10)
@@ -91,7 +89,7 @@ func (c *session) read() {
 		switch {
 		case err == unix.EINTR || err == unix.EAGAIN:
 		case err != nil || n == 0:
-			go func() { // not from here: a hand-over may be waiting for stopped
+			go func() { // in another goroutine: stop may be waiting for this one
 				c.running.Wait()
 				c.ended()
 			}()
@@ -102,7 +100,7 @@ func (c *session) read() {
 	}
 }
 
-// readable waits for the client, and reports false when the reading is to stop.
+// readable waits for input, and reports false when the reading must stop.
 func (c *session) readable() bool {
 	for {
 		fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}, {Fd: int32(c.wake[0]), Events: unix.POLLIN}}
@@ -117,7 +115,7 @@ func (c *session) readable() bool {
 	}
 }
 
-// take splits what was read into lines, each of which is one message.
+// take splits the input into lines, and handles each as one message.
 func (c *session) take(text []byte) {
 	c.handOff.Rest = append(c.handOff.Rest, text...)
 	for {
@@ -140,7 +138,7 @@ func (c *session) write(line []byte) {
 		switch {
 		case err == nil:
 			line = line[n:]
-		case err != unix.EINTR: // nobody reads any more; the end of stdin follows
+		case err != unix.EINTR: // the client has closed its end; the end of stdin follows
 			return
 		}
 	}

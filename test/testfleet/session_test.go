@@ -16,7 +16,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// dialogue is a session, spoken line by line.
+// dialogue is a session, read and written by lines.
 type dialogue struct {
 	t *testing.T
 	io.Writer
@@ -39,7 +39,7 @@ func (d *dialogue) say(text string) {
 	}
 }
 
-// hear waits for the answer to the request with that number, and gives its text.
+// hear waits for the answer to the request id, and returns its text.
 func (d *dialogue) hear(id int) string {
 	d.t.Helper()
 	if !d.lines.Scan() {
@@ -50,7 +50,7 @@ func (d *dialogue) hear(id int) string {
 		Result struct{ Content []struct{ Text string } }
 	}
 	if err := json.Unmarshal(d.lines.Bytes(), &r); err != nil || r.ID != id {
-		d.t.Fatalf("heard %s, want the answer to %d (%v)", d.lines.Bytes(), id, err)
+		d.t.Fatalf("got %s, want the answer to %d (%v)", d.lines.Bytes(), id, err)
 	}
 	if len(r.Result.Content) == 0 {
 		return ""
@@ -71,14 +71,14 @@ func startSession(t *testing.T, b testfleet.Behaviour) *testfleet.Server {
 	return s
 }
 
-// TestHalfALineIsCompletedAfterTheExec: the server has read it, and cannot give it back.
-func TestHalfALineIsCompletedAfterTheExec(t *testing.T) {
+// The server has read the first half before the exec, so the hand-off must carry it.
+func TestSession_HalfLine_CompletedAfterExec(t *testing.T) {
 	t.Parallel()
 	s := startSession(t, testfleet.Behaviour{})
 	d := talk(t, s)
 	line := call(1, "echo", `{"text":"both halves"}`)
 	d.say(call(2, "count", "{}") + line[:30])
-	d.hear(2) // so the half line was read, too
+	d.hear(2) // so the half line was read as well
 	signal(t, s)
 	if err := s.AwaitGeneration(within(t), 1); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestHalfALineIsCompletedAfterTheExec(t *testing.T) {
 	}
 }
 
-func TestACallThatRunsIsAnsweredBeforeTheExec(t *testing.T) {
+func TestSession_RunningCall_AnsweredBeforeExec(t *testing.T) {
 	t.Parallel()
 	s := startSession(t, testfleet.Behaviour{})
 	d := talk(t, s)
@@ -111,15 +111,15 @@ func TestACallThatRunsIsAnsweredBeforeTheExec(t *testing.T) {
 	}
 }
 
-// TestACallThatRunsForTooLongKeepsTheServer on the old image, where it goes on serving.
-func TestACallThatRunsForTooLongKeepsTheServer(t *testing.T) {
+// The server keeps serving on the old image.
+func TestSession_SlowCall_UpgradeAborted(t *testing.T) {
 	t.Parallel()
 	s := startSession(t, testfleet.Behaviour{DrainLimit: testfleet.Duration(50 * time.Millisecond)})
 	d := talk(t, s)
 	d.say(call(1, "wait", `{"ms":1000}`))
 	await(t, s, testfleet.Calling)
 	signal(t, s)
-	await(t, s, testfleet.Stayed)
+	await(t, s, testfleet.Aborted)
 	d.say(call(2, "echo", `{"text":"still here"}`))
 	if got := d.hear(2); got != "still here" || s.Generation() != 0 {
 		t.Errorf("generation %d answers %q", s.Generation(), got)
@@ -127,11 +127,11 @@ func TestACallThatRunsForTooLongKeepsTheServer(t *testing.T) {
 	d.hear(1)
 	signal(t, s)
 	if err := s.AwaitGeneration(within(t), 1); err != nil {
-		t.Errorf("asked again: %v", err)
+		t.Errorf("after another signal: %v", err)
 	}
 }
 
-func TestBadMessagesAreAnsweredAsJSONRPCDoes(t *testing.T) {
+func TestSession_BadMessages_JSONRPCErrors(t *testing.T) {
 	t.Parallel()
 	s := startSession(t, testfleet.Behaviour{})
 	session := s.Session()

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MountSilent mounts a file system over the empty folder dir that never answers: who looks for a file
-// there waits until release is called, which the caller must do. It needs root, and FUSE in the kernel.
+// MountSilent mounts a file system that never answers over the empty directory dir. Every lookup in it waits until
+// release is called. The caller must call release. It needs root, and FUSE in the kernel.
 func MountSilent(dir string) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
 	if err != nil {
@@ -25,15 +25,15 @@ func MountSilent(dir string) (release func() error, err error) {
 	return func() error { return releaseFUSE(fd, dir) }, nil
 }
 
-// Mute is the name of the one file in what [MountMute] mounts.
+// Mute is the name of the one file in the file system of [MountMute].
 const Mute = "mute"
 
-// MountMute mounts a file system over the empty folder dir with one file, which can be opened and
-// mapped: who reads it, from a mapping, too, waits until release is called, which the caller must do. It
-// needs root, and FUSE in the kernel.
+// MountMute mounts a file system with one file over the empty directory dir. The file can be opened and mapped. Every
+// read of it, also through a mapping, waits until release is called. The caller must call release. It needs root, and
+// FUSE in the kernel.
 func MountMute(dir string) (release func() error, err error) { return MountSlow(dir, 0) }
 
-// MountSlow does what [MountMute] does, but a read ends after some time, with an error; 0 is never.
+// MountSlow does what [MountMute] does, but a read fails after the given time; 0: never.
 func MountSlow(dir string, after time.Duration) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
 	if err != nil {
@@ -42,19 +42,19 @@ func MountSlow(dir string, after time.Duration) (release func() error, err error
 	return serveFUSE(dir, oneFile{fd: fd, name: Mute, size: 1 << 20, valid: alwaysValid, slow: after}), nil
 }
 
-// SilenceArguments puts a mapping of a file, such as [Mute], in the place of the second argument of this
-// process, which must be some pages long: who reads the command line reads the file from there on.
+// SilenceArguments maps a file, such as [Mute], over the second argument of this process, which must be some pages
+// long. Every read of the command line then reads the file.
 func SilenceArguments(file string) error {
 	return silence(file, unsafe.Pointer(unsafe.StringData(os.Args[1])), len(os.Args[1]))
 }
 
-// SilenceEnvironment does the same with the first variable that this process was started with.
+// SilenceEnvironment does the same with the first variable of the environment.
 func SilenceEnvironment(file string) error {
-	last := os.Args[len(os.Args)-1] // behind which the kernel put the environment, and Go has left it
+	last := os.Args[len(os.Args)-1] // the environment follows it in memory
 	return silence(file, unsafe.Add(unsafe.Pointer(unsafe.StringData(last)), len(last)+1), 3*os.Getpagesize())
 }
 
-// silence maps a file over the whole pages of a part of memory.
+// silence maps a file over the whole pages of a memory range.
 func silence(file string, at unsafe.Pointer, length int) error {
 	f, err := os.Open(file)
 	if err != nil {
@@ -85,7 +85,7 @@ func mountFUSE(dir string) (fd int, err error) {
 	return fd, nil
 }
 
-// releaseFUSE closes, which ends the waiting, and unmounts.
+// releaseFUSE closes the descriptor, which ends all waiting requests, and unmounts.
 func releaseFUSE(fd int, dir string) error {
 	return errors.Join(unix.Close(fd), unix.Unmount(dir, unix.MNT_DETACH))
 }

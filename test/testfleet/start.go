@@ -15,27 +15,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options says what to start. The zero value of each field but Binary is a sensible one.
+// Options describe a server to start. The zero value of every field except Binary is valid.
 type Options struct {
-	// Binary is the file to exec, inside Chroot if there is one: a copy of a program that calls
-	// [Main], such as an [Install]'s.
+	// Binary is the file to exec, inside of Chroot if that is set: a copy of a program that calls [Main], such as that
+	// of an [Install].
 	Binary string
-	// Argv0 is the server's name for itself, "rag-rat" by default.
+	// Argv0 is argv[0] of the server, "rag-rat" by default.
 	Argv0 string
-	// Args come after the argument "mcp".
+	// Args are the arguments after "mcp".
 	Args []string
-	// UpgradeBin is the value of the upgrade variable; nil leaves the variable out.
+	// UpgradeBin is the value of the upgrade variable; nil: it is not set.
 	UpgradeBin *string
 	// Env is added to the environment of this process.
 	Env []string
-	// Credential is who the server runs as; nil is this process's user.
+	// Credential is the user that the server runs as; nil: the user of this process.
 	Credential *Credential
-	// Chroot is the server's root, without which it shares that of this process.
+	// Chroot is the root of the server; "": that of this process.
 	Chroot string
-	// Enter, if any, is called on the thread that starts the server, and that ends then: it may bring it
-	// into other namespaces and another root.
+	// Enter, if not nil, is called on the thread that starts the server. It may move the thread into other namespaces
+	// and another root, because the thread ends afterwards.
 	Enter func() error
-	// Session makes the server's stdout one end of [Server.Session]; else it leads nowhere.
+	// Session connects the stdout of the server with [Server.Session]. Otherwise stdout is /dev/null.
 	Session   bool
 	Behaviour Behaviour
 }
@@ -45,11 +45,11 @@ type Credential struct{ UID, GID uint32 }
 
 func (c *Credential) of() *syscall.Credential { return &syscall.Credential{Uid: c.UID, Gid: c.GID} }
 
-// Name is how servers call themselves, and what an [Install] calls its file.
+// Name is the default argv[0] of a server, and the file name of an [Install].
 const Name = "rag-rat"
 
-// Start starts a server, and returns when it has reported its start. ctx bounds this wait only. The
-// caller owns the server and must Stop it.
+// Start starts a server, and returns when it has reported its start. ctx limits only this wait. The caller must Stop
+// the server.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	var s *Server
 	var err error
@@ -85,7 +85,7 @@ func spawn(o Options) (*Server, error) {
 	if o.Enter != nil {
 		if err := o.Enter(); err != nil {
 			closeAll([]*os.File{stdin, reports})
-			return nil, fmt.Errorf("enter the place of server %q: %w", o.Binary, err)
+			return nil, fmt.Errorf("enter the namespaces of server %q: %w", o.Binary, err)
 		}
 	}
 	process, err := os.StartProcess(o.Binary, argv, attr)
@@ -99,7 +99,7 @@ func spawn(o Options) (*Server, error) {
 	return newServer(process, stdin, stdout, reports), nil
 }
 
-// process is what o asks the operating system for.
+// process returns the arguments and attributes of the process.
 func (o Options) process() (argv []string, attr *os.ProcAttr, err error) {
 	behaviour, err := json.Marshal(o.Behaviour)
 	if err != nil {
@@ -122,8 +122,8 @@ func (o Options) process() (argv []string, attr *os.ProcAttr, err error) {
 	return append([]string{argv0, subcommand}, o.Args...), &os.ProcAttr{Env: env, Sys: sys}, nil
 }
 
-// pipes makes the descriptors of a server, and our ends of its stdin and of its reports. Its
-// stderr is ours, so that a crash is seen; its stdout leads nowhere.
+// pipes creates the descriptors of a server, and the control side's ends of its stdin and its reports. The server
+// shares stderr with this process, so that a crash is visible. Its stdout is /dev/null.
 func pipes() (stdin, reports *os.File, theirs []*os.File, err error) {
 	var in, out [2]int
 	if err := unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
@@ -134,7 +134,7 @@ func pipes() (stdin, reports *os.File, theirs []*os.File, err error) {
 		closeAll([]*os.File{theirIn, stdin})
 		return nil, nil, nil, os.NewSyscallError("pipe2", err)
 	}
-	// Only our end: theirs blocks. A File that does not block waits without a thread.
+	// Only on the control side: a non-blocking File waits without a thread.
 	_ = unix.SetNonblock(out[0], true)
 	reports, theirOut := os.NewFile(uintptr(out[0]), "reports"), os.NewFile(uintptr(out[1]), "reports")
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
@@ -150,7 +150,7 @@ func pipes() (stdin, reports *os.File, theirs []*os.File, err error) {
 	return stdin, reports, []*os.File{theirIn, null, stderr, theirOut}, nil
 }
 
-// outlet puts a pipe in the place of a file, and answers with our end and with theirs.
+// outlet replaces a file by a pipe, and returns both ends.
 func outlet(instead *os.File) (ours, theirs *os.File, err error) {
 	var out [2]int
 	if err := unix.Pipe2(out[:], unix.O_CLOEXEC); err != nil {
@@ -161,7 +161,7 @@ func outlet(instead *os.File) (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(out[0]), "stdout"), os.NewFile(uintptr(out[1]), "stdout"), nil
 }
 
-// duplicate is a descriptor of its own, so that it can be closed with the others.
+// duplicate returns a new descriptor, which can be closed with the others.
 func duplicate(f *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

@@ -2,10 +2,9 @@
 
 //go:build linux
 
-// Command owntrigger sends SIGUSR1 to one server if that runs another file than the installed one and
-// catches the signal, as the servers' own trigger does: owntrigger PID PATH. It is as quick between its
-// last look and its signal as can be: when the server execs in between, because somebody else asked it,
-// this program kills it, and nobody can help that.
+// Command owntrigger sends SIGUSR1 to one server if that runs another file than the installed one and catches the
+// signal, as the servers' own trigger does: owntrigger PID PATH. The time between its last read and its signal is as
+// short as possible. If the server execs in between, after another sender's signal, this program kills it.
 package main
 
 import (

@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Command ragrat is a server of package testfleet and nothing else, for tests with many of them: it
-// starts as fast as a Go program does.
+// Command ragrat is a server of package testfleet without anything else. Tests with many servers use it, because it
+// starts as fast as a Go program can.
 package main
 
 import "ebpf-upgrader/test/testfleet"
