@@ -27,7 +27,7 @@ const (
 	Allow
 )
 
-// recheckInterval is the time until Next is called again for members with the permission Later.
+// recheckInterval is the time until Next is called again when nothing says how long a reason to wait lasts.
 const recheckInterval = 50 * time.Millisecond
 
 // sampleInterval is that time for members with the permission Busy or Unsure. For many such members it is longer:
@@ -143,8 +143,9 @@ func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permis
 	return nil, wake
 }
 
-// allowsCanary checks the limits for canaries of one user: one at a time, and another one if the earlier ones are busy
-// or dormant, up to maxCanaries. wake is when the result may change without an event.
+// allowsCanary checks the limits for canaries of one user: [Limits.Canary] at a time, which is one as a rule. If none of
+// them has exec'd after [Limits.CanaryTimeout], they are busy or dormant, and another one is allowed, up to maxCanaries.
+// wake is when the result may change without an event.
 func (r *Rollout) allowsCanary(u *user, now time.Time) (isAllowed bool, wake time.Time) {
 	if isAwaited, at := r.awaitsProof(u, now); isAwaited {
 		return false, at
@@ -224,6 +225,7 @@ func (r *Rollout) allowsFirstCanary(u *user, now time.Time) (isAllowed bool, wak
 	if unproven >= maxUnprovenUsers {
 		return false, now.Add(recheckInterval)
 	}
+	// wake is set if the first canary of another user is being signalled, or was less than userDelay ago.
 	return wake.IsZero(), wake
 }
 

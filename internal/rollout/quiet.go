@@ -25,7 +25,7 @@ func (r *Rollout) waitsForQuiet(m *Member, g *group, now time.Time, permission P
 	return isWaiting
 }
 
-// quietEnd returns until when a member waits for a quiet moment at most.
+// quietEnd returns until when a member waits for a quiet moment at most; see [Limits.QuietWithin] and [Limits.QuietBy].
 func (r *Rollout) quietEnd(m *Member, g *group) time.Time {
 	l := r.cfg.Limits
 	within := l.QuietWithin
@@ -36,17 +36,10 @@ func (r *Rollout) quietEnd(m *Member, g *group) time.Time {
 	switch {
 	case l.QuietBy == 0 || !m.waitsSince.Before(deadline):
 		return end
-	case r.skipsQuiet(g, m.waitsSince):
-		return m.waitsSince
+	case !g.isOpen && l.Canary > 0:
+		return m.waitsSince // a canary does not wait: the others need the time until the deadline
 	}
 	return earliest(end, deadline)
-}
-
-// skipsQuiet reports whether the canaries of a group do not wait for a quiet moment: the others need the time until
-// [Limits.QuietBy].
-func (r *Rollout) skipsQuiet(g *group, now time.Time) bool {
-	l := r.cfg.Limits
-	return l.QuietBy > 0 && !g.isOpen && l.Canary > 0 && now.Before(r.started.Add(l.QuietBy))
 }
 
 // resetWaits ends the waits of a group's members. They begin again when the members may be signalled next.
