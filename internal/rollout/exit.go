@@ -27,15 +27,15 @@ func IsUnhandled(e selector.Exit, signal syscall.Signal) bool {
 // between the exec and the moment when the server is armed again is a death: a binary that cannot speak the session's
 // protocol exits with 0. Until the hold time is over, every status other than 0 is a death, and so is an unknown exit.
 // Later, only a failed exec and the signal itself are.
-func (r *Rollout) stepOf(m *Member, e selector.Exit) Step {
+func (l *ledger) stepOf(m *Member, e selector.Exit) Step {
 	switch {
 	case !m.State.IsPersistent() || m.State == Upgraded:
 		return Ended
-	case isExecFailure(e), IsUnhandled(e, r.cfg.Signal):
+	case isExecFailure(e), IsUnhandled(e, l.cfg.Signal):
 		return Died
 	case m.State == Settling && m.ArmedAt.IsZero():
 		return Died
-	case m.State == Signalled && e.IsClean() && !r.cfg.SeesExec && !r.group(m.Group).isOpen:
+	case m.State == Signalled && e.IsClean() && !l.cfg.SeesExec && !l.group(m.Group).isOpen:
 		// Without the kernel's events, an exec that exits at once looks like a session that ends.
 		return Died
 	case m.State != Signalled && m.State != Settling, e.IsClean():

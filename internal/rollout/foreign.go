@@ -26,7 +26,7 @@ func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender
 	if _, moves := m.State.after(FoundUnarmed); !moves {
 		return false
 	}
-	r.setVerdict(m, d)
+	m.setVerdict(d)
 	m.ran, m.signalledAfter = p.Image, at
 	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed, m.Canary = true, sender, at, false, true, false
 	r.step(m, FoundUnarmed, now)

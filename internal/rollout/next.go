@@ -6,8 +6,6 @@ import (
 	"cmp"
 	"slices"
 	"time"
-
-	"ebpf-upgrader/selector"
 )
 
 // Permission is the caller's answer to whether a pending member may be signalled.
@@ -37,20 +35,28 @@ const (
 	samplePerMember = 250 * time.Microsecond
 )
 
+// turn is one call of [Rollout.Next].
+type turn struct {
+	*ledger
+	now    time.Time
+	allows func(*Member) Permission
+}
+
 // Next returns members that may be signalled now, at most one per user. wake is when Next must be called again without
 // an event; zero: never. Next calls allows for pending members in their order.
 func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []*Member, wake time.Time) {
 	if r.isHaltedForAll() {
 		return nil, time.Time{}
 	}
-	if end := r.inFlightEnd(now); !end.IsZero() {
+	t := turn{&r.ledger, now, allows}
+	if end := t.inFlightEnd(); !end.IsZero() {
 		return nil, end
 	}
 	for _, u := range r.users {
 		if u.isHalted || r.isSendingFor(u) {
 			continue
 		}
-		m, at := r.nextOf(u, now, allows)
+		m, at := t.nextOf(u)
 		if m != nil {
 			ready = append(ready, m)
 		}
@@ -63,10 +69,10 @@ func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []
 func (r *Rollout) HasPending() bool { return r.counts[Pending] > 0 }
 
 // nextOf returns the member of a user that may be signalled now, or nil. wake is as in [Rollout.Next].
-func (r *Rollout) nextOf(u *user, now time.Time, allows func(*Member) Permission) (m *Member, wake time.Time) {
+func (t *turn) nextOf(u *user) (m *Member, wake time.Time) {
 	hasClosed := false
 	for _, g := range u.groups {
-		at := r.prove(g, now)
+		at := t.prove(g, t.now)
 		if g.overdue > 0 || g.pending == 0 {
 			continue
 		}
@@ -75,7 +81,7 @@ func (r *Rollout) nextOf(u *user, now time.Time, allows func(*Member) Permission
 			wake = earliest(wake, at)
 			continue
 		}
-		m, at := r.firstAllowed(g, now, allows)
+		m, at := t.firstAllowed(g)
 		if m != nil {
 			return m, time.Time{}
 		}
@@ -84,45 +90,15 @@ func (r *Rollout) nextOf(u *user, now time.Time, allows func(*Member) Permission
 	if !hasClosed {
 		return nil, wake
 	}
-	m, at := r.nextCanary(u, now, allows)
+	m, at := t.nextCanary(u)
 	return m, earliest(wake, at)
-}
-
-// prove opens a group once enough of its canaries have been armed for [Limits.GroupHold]. next is when the next canary
-// will have been; zero: none is armed.
-func (r *Rollout) prove(g *group, now time.Time) (next time.Time) {
-	l := r.cfg.Limits
-	if l.Canary == 0 {
-		g.isOpen = true
-	}
-	if g.isOpen {
-		return time.Time{}
-	}
-	proofs := g.proofs
-	for _, m := range g.inFlight {
-		switch end := m.ArmedAt.Add(l.GroupHold); {
-		case r.isProof(m, now):
-			proofs++
-		case !m.ArmedAt.IsZero() && !m.gone:
-			next = earliest(next, end)
-		}
-	}
-	if g.isOpen = proofs >= l.Canary; g.isOpen {
-		g.resetWaits()
-	}
-	return next
-}
-
-// isProof reports whether a member has been armed for [Limits.GroupHold].
-func (r *Rollout) isProof(m *Member, now time.Time) bool {
-	return m.State == Settling && !m.ArmedAt.IsZero() && !m.gone && now.Sub(m.ArmedAt) >= r.cfg.Limits.GroupHold
 }
 
 // nextCanary returns the next canary of a user with a closed group, or nil. Groups with the fewest members in flight go
 // first, then the smallest.
-func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permission) (m *Member, wake time.Time) {
-	for _, check := range []func(*user, time.Time) (bool, time.Time){r.allowsCanary, r.allowsFirstCanary} {
-		if isAllowed, at := check(u, now); !isAllowed {
+func (t *turn) nextCanary(u *user) (m *Member, wake time.Time) {
+	for _, check := range []func(*user) (bool, time.Time){t.allowsCanary, t.allowsFirstCanary} {
+		if isAllowed, at := check(u); !isAllowed {
 			u.resetWaits()
 			return nil, at
 		}
@@ -134,7 +110,7 @@ func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permis
 		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.members, b.members))
 	})
 	for _, g := range closed {
-		m, at := r.firstAllowed(g, now, allows)
+		m, at := t.firstAllowed(g)
 		if m != nil {
 			return m, time.Time{}
 		}
@@ -146,11 +122,11 @@ func (r *Rollout) nextCanary(u *user, now time.Time, allows func(*Member) Permis
 // allowsCanary checks the limits for canaries of one user: [Limits.Canary] at a time, which is one as a rule. If none of
 // them has exec'd after [Limits.CanaryTimeout], they are busy or dormant, and another one is allowed, up to maxCanaries.
 // wake is when the result may change without an event.
-func (r *Rollout) allowsCanary(u *user, now time.Time) (isAllowed bool, wake time.Time) {
-	if isAwaited, at := r.awaitsProof(u, now); isAwaited {
+func (t *turn) allowsCanary(u *user) (isAllowed bool, wake time.Time) {
+	if isAwaited, at := t.awaitsProof(u); isAwaited {
 		return false, at
 	}
-	l := r.cfg.Limits
+	l := t.cfg.Limits
 	unproven, isSettling := 0, false
 	var youngest time.Time
 	for _, g := range u.groups {
@@ -171,7 +147,7 @@ func (r *Rollout) allowsCanary(u *user, now time.Time) (isAllowed bool, wake tim
 		return true, time.Time{}
 	case isSettling || unproven >= max(maxCanaries, l.Canary):
 		return false, time.Time{}
-	case retry.After(now):
+	case retry.After(t.now):
 		return false, retry
 	}
 	return true, time.Time{}
@@ -179,7 +155,7 @@ func (r *Rollout) allowsCanary(u *user, now time.Time) (isAllowed bool, wake tim
 
 // awaitsProof reports whether a member of an open group may soon give the user's first proof. A member that is busy or
 // dormant is not waited for.
-func (r *Rollout) awaitsProof(u *user, now time.Time) (isAwaited bool, wake time.Time) {
+func (t *turn) awaitsProof(u *user) (isAwaited bool, wake time.Time) {
 	if u.isProven {
 		return false, time.Time{}
 	}
@@ -188,10 +164,10 @@ func (r *Rollout) awaitsProof(u *user, now time.Time) (isAwaited bool, wake time
 			continue
 		}
 		for _, m := range g.inFlight {
-			switch dormant := m.SignalledAt.Add(r.cfg.Limits.CanaryTimeout); {
+			switch dormant := m.SignalledAt.Add(t.cfg.Limits.CanaryTimeout); {
 			case m.State == Settling || m.gone:
 				isAwaited = true
-			case dormant.After(now):
+			case dormant.After(t.now):
 				isAwaited, wake = true, earliest(wake, dormant)
 			}
 		}
@@ -201,46 +177,97 @@ func (r *Rollout) awaitsProof(u *user, now time.Time) (isAwaited bool, wake time
 
 // allowsFirstCanary checks the limits for the first canaries of all users: maxUnprovenUsers at a time, userDelay apart.
 // A user with a dead canary counts as unproven, so that a bad binary costs no more than maxUnprovenUsers canaries.
-func (r *Rollout) allowsFirstCanary(u *user, now time.Time) (isAllowed bool, wake time.Time) {
-	if !u.firstCanaryAt.IsZero() || r.isProvenByAny() {
+func (t *turn) allowsFirstCanary(u *user) (isAllowed bool, wake time.Time) {
+	if !u.firstCanaryAt.IsZero() || t.isProvenByAny() {
 		return true, time.Time{}
 	}
 	unproven := 0
-	for _, other := range r.users {
-		isTrying := other.settling > 0 || now.Sub(other.lastCanaryAt) < r.cfg.Limits.CanaryTimeout
+	for _, other := range t.users {
+		isTrying := other.settling > 0 || t.now.Sub(other.lastCanaryAt) < t.cfg.Limits.CanaryTimeout
 		switch {
 		case other == u:
 		case other.isFailed:
 			unproven++
-		case other.firstCanaryAt.IsZero() && r.isSendingFor(other):
+		case other.firstCanaryAt.IsZero() && t.isSendingFor(other):
 			unproven++
-			wake = earliest(wake, now.Add(recheckInterval))
+			wake = earliest(wake, t.now.Add(recheckInterval))
 		case !other.firstCanaryAt.IsZero() && isTrying:
 			unproven++
-			if end := other.firstCanaryAt.Add(userDelay); end.After(now) {
+			if end := other.firstCanaryAt.Add(userDelay); end.After(t.now) {
 				wake = earliest(wake, end)
 			}
 		}
 	}
 	if unproven >= maxUnprovenUsers {
-		return false, now.Add(recheckInterval)
+		return false, t.now.Add(recheckInterval)
 	}
 	// wake is set if the first canary of another user is being signalled, or was less than userDelay ago.
 	return wake.IsZero(), wake
 }
 
+// firstAllowed returns the first pending member of a group that may be signalled, or nil. wake is when that must be
+// computed again without an event; zero: never.
+func (t *turn) firstAllowed(g *group) (first *Member, wake time.Time) {
+	t.sort(g)
+	waiting := 0
+	for _, m := range g.queue {
+		if !t.isQueued(m, g) || t.isSelfTooEarly(m) {
+			continue
+		}
+		if end := m.Since.Add(t.cfg.Limits.Yield); end.After(t.now) {
+			wake = earliest(wake, end)
+			continue
+		}
+		switch permission := t.allows(m); permission {
+		case Allow:
+			m.Overran = false
+			return m, time.Time{}
+		case Busy, Unsure:
+			if m.Overran = !t.waitsForQuiet(m, g, permission); m.Overran {
+				return m, time.Time{}
+			}
+			waiting++
+		case Later:
+			wake = earliest(wake, t.now.Add(recheckInterval))
+		}
+	}
+	if waiting > 0 {
+		wake = earliest(wake, t.now.Add(max(sampleInterval, time.Duration(waiting)*samplePerMember)))
+	}
+	return nil, wake
+}
+
+// isSelfTooEarly reports whether a member is [Config.Self] while other members are still pending.
+func (t *turn) isSelfTooEarly(m *Member) bool {
+	if m.PID != t.cfg.Self {
+		return false
+	}
+	pending := 0
+	for _, u := range t.users {
+		if u.isHalted {
+			continue
+		}
+		for _, g := range u.groups {
+			if g.overdue == 0 {
+				pending += g.pending
+			}
+		}
+	}
+	return pending > 1
+}
+
 // inFlightEnd returns zero if [Limits.InFlight] allows another server, or else when that may change. A server that does
 // not exec within [Limits.CanaryTimeout] is busy or dormant, and does not count.
-func (r *Rollout) inFlightEnd(now time.Time) (end time.Time) {
-	l := r.cfg.Limits
-	limit := l.InFlight.of(r.total())
+func (t *turn) inFlightEnd() (end time.Time) {
+	l := t.cfg.Limits
+	limit := l.InFlight.of(t.total())
 	if limit == 0 {
 		return time.Time{}
 	}
-	inFlight := len(r.sending)
-	for _, m := range r.members {
+	inFlight := len(t.sending)
+	for _, m := range t.members {
 		dormant := m.SignalledAt.Add(l.CanaryTimeout)
-		if m.State == Settling || m.State == Signalled && dormant.After(now) {
+		if m.State == Settling || m.State == Signalled && dormant.After(t.now) {
 			inFlight++
 			end = earliest(end, dormant)
 		}
@@ -248,37 +275,8 @@ func (r *Rollout) inFlightEnd(now time.Time) (end time.Time) {
 	if inFlight < limit {
 		return time.Time{}
 	}
-	if !end.After(now) {
-		end = now.Add(recheckInterval)
+	if !end.After(t.now) {
+		end = t.now.Add(recheckInterval)
 	}
 	return end
-}
-
-func (r *Rollout) total() int {
-	n := 0
-	for _, count := range r.counts {
-		n += count
-	}
-	return n
-}
-
-// UnprovenCanaries returns the canaries of a member's user that were signalled and have not exec'd yet. Their exits may
-// not be reported yet, so the caller inspects them before it signals another canary. There are none if the member's
-// group is open.
-func (r *Rollout) UnprovenCanaries(m *Member) []selector.PID {
-	if r.group(m.Group).isOpen {
-		return nil
-	}
-	var all []selector.PID
-	for _, g := range r.user(m.UID).groups {
-		if g.isOpen {
-			continue
-		}
-		for pid, m := range g.inFlight {
-			if m.State == Signalled && !m.gone {
-				all = append(all, pid)
-			}
-		}
-	}
-	return all
 }

@@ -39,7 +39,7 @@ func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, no
 // applyVerdict takes the verdict on a server that was not signalled.
 func (r *Rollout) applyVerdict(m *Member, d selector.Decision, now time.Time) {
 	isChanged := m.Verdict != d.Verdict
-	r.setVerdict(m, d)
+	m.setVerdict(d)
 	switch {
 	case d.Verdict == selector.Outdated:
 		r.step(m, FoundOutdated, now)
@@ -56,7 +56,7 @@ func (r *Rollout) applyVerdict(m *Member, d selector.Decision, now time.Time) {
 // it is signalled.
 func (r *Rollout) ObserveUnreadable(m *Member, d selector.Decision, now time.Time) {
 	if m.State == Pending {
-		r.setVerdict(m, d)
+		m.setVerdict(d)
 		r.step(m, Rejected, now)
 	}
 }
@@ -69,7 +69,7 @@ func (r *Rollout) observeSignalled(m *Member, p selector.Process, d selector.Dec
 		r.step(m, Execed, now)
 		r.observeSettling(m, p, d, now)
 	case m.State == Signalled && now.Sub(m.SignalledAt) >= r.cfg.Limits.ConfirmTimeout:
-		r.setVerdict(m, d)
+		m.setVerdict(d)
 		if m.Attempts >= r.cfg.Limits.MaxAttempts {
 			r.step(m, Exhausted, now)
 		} else {
@@ -93,14 +93,14 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 	isServer := d.Verdict != selector.NotOurs && d.Verdict != selector.NotMCP
 	switch {
 	case !isInstalled && isServer:
-		r.setVerdict(m, d)
+		m.setVerdict(d)
 		m.ran, m.Detail = p.Image, "exec'd another file than the installed one"
 		r.step(m, ExecedOther, now)
 	case !isServer || !p.Catches || p.MidExec:
 		r.setArmed(m, time.Time{})
 		r.checkOverdue(m, now)
 	default:
-		r.setVerdict(m, d)
+		m.setVerdict(d)
 		if m.ArmedAt.IsZero() {
 			r.setArmed(m, now)
 		}
@@ -112,31 +112,31 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 }
 
 // setArmed sets when a settling member was armed; zero: it is not. An armed member is not overdue.
-func (r *Rollout) setArmed(m *Member, at time.Time) {
+func (l *ledger) setArmed(m *Member, at time.Time) {
 	if m.ArmedAt.Equal(at) {
 		return
 	}
-	r.tally(m, -1)
+	l.tally(m, -1)
 	m.ArmedAt, m.isOverdue = at, m.isOverdue && at.IsZero()
-	r.tally(m, 1)
+	l.tally(m, 1)
 	if !at.IsZero() {
 		m.Detail = "armed"
 	}
-	r.cfg.Moved(*m, m.State)
+	l.cfg.Moved(*m, m.State)
 }
 
 // checkOverdue marks a settling member as overdue if it is not armed within [ArmTimeout]. That halts its group.
-func (r *Rollout) checkOverdue(m *Member, now time.Time) {
+func (l *ledger) checkOverdue(m *Member, now time.Time) {
 	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < ArmTimeout {
 		return
 	}
-	r.tally(m, -1)
+	l.tally(m, -1)
 	m.isOverdue, m.Detail = true, fmt.Sprintf("not armed after %s", ArmTimeout)
-	r.tally(m, 1)
-	r.cfg.Moved(*m, m.State)
+	l.tally(m, 1)
+	l.cfg.Moved(*m, m.State)
 }
 
-func (r *Rollout) setVerdict(m *Member, d selector.Decision) {
+func (m *Member) setVerdict(d selector.Decision) {
 	m.Verdict, m.Detail = d.Verdict, d.Detail
 }
 
@@ -234,9 +234,9 @@ func (r *Rollout) SetArming(pid selector.PID, isArming bool) {
 	}
 }
 
-func (r *Rollout) disarm(m *Member) {
+func (l *ledger) disarm(m *Member) {
 	if m.isArming {
 		m.isArming = false
-		r.armingCount--
+		l.armingCount--
 	}
 }

@@ -9,30 +9,30 @@ import (
 
 // waitsForQuiet reports whether a member that may be signalled waits on for a quiet moment. It reports to
 // [Config.Moved] once that the member is busy.
-func (r *Rollout) waitsForQuiet(m *Member, g *group, now time.Time, permission Permission) bool {
+func (t *turn) waitsForQuiet(m *Member, g *group, permission Permission) bool {
 	g.hasWaiting = true
 	if m.waitsSince.IsZero() {
-		m.waitsSince = now
+		m.waitsSince = t.now
 	}
-	isWaiting := now.Before(r.quietEnd(m, g))
+	isWaiting := t.now.Before(t.quietEnd(m, g))
 	if permission == Busy && m.BusySince.IsZero() {
 		m.BusySince = m.waitsSince
 		if isWaiting {
 			m.Detail = "busy"
-			r.cfg.Moved(*m, m.State)
+			t.cfg.Moved(*m, m.State)
 		}
 	}
 	return isWaiting
 }
 
 // quietEnd returns until when a member waits for a quiet moment at most; see [Limits.QuietWithin] and [Limits.QuietBy].
-func (r *Rollout) quietEnd(m *Member, g *group) time.Time {
-	l := r.cfg.Limits
+func (t *turn) quietEnd(m *Member, g *group) time.Time {
+	l := t.cfg.Limits
 	within := l.QuietWithin
 	if g.isOpen && l.Canary > 0 {
 		within = min(within, quietWithinOpen)
 	}
-	end, deadline := m.waitsSince.Add(within), r.started.Add(l.QuietBy)
+	end, deadline := m.waitsSince.Add(within), t.started.Add(l.QuietBy)
 	switch {
 	case l.QuietBy == 0 || !m.waitsSince.Before(deadline):
 		return end
@@ -104,14 +104,14 @@ type Waits struct {
 }
 
 // waits counts the pending members that wait because they are busy.
-func (r *Rollout) waits() Waits {
+func (l *ledger) waits() Waits {
 	var w Waits
-	for _, g := range r.groups {
+	for _, g := range l.groups {
 		if !g.hasWaiting {
 			continue
 		}
 		for _, m := range g.queue {
-			if r.isQueued(m, g) && !m.BusySince.IsZero() {
+			if l.isQueued(m, g) && !m.BusySince.IsZero() {
 				w.Servers++
 				w.Since = earliest(w.Since, m.BusySince)
 			}

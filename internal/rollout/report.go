@@ -147,19 +147,19 @@ func (r *Rollout) phase(isPaused bool) Phase {
 	return PhaseCanary
 }
 
-func (r *Rollout) deaths() int {
-	n := r.unhandled
-	for _, u := range r.users {
+func (l *ledger) deaths() int {
+	n := l.unhandled
+	for _, u := range l.users {
 		n += u.deaths
 	}
 	return n
 }
 
 // isHalted reports whether a user or group is halted, and no other has a member left to be signalled or awaited.
-func (r *Rollout) isHalted() bool {
-	all := r.isHaltedForAll()
+func (l *ledger) isHalted() bool {
+	all := l.isHaltedForAll()
 	isAny := all
-	for _, u := range r.users {
+	for _, u := range l.users {
 		isAny = isAny || u.isHalted
 		if u.isHalted || all {
 			continue
@@ -174,15 +174,15 @@ func (r *Rollout) isHalted() bool {
 	return isAny
 }
 
-func (r *Rollout) hasOpenGroup() bool {
-	for _, u := range r.users {
+func (l *ledger) hasOpenGroup() bool {
+	for _, u := range l.users {
 		for _, g := range u.groups {
 			if g.isOpen {
 				return true
 			}
 		}
 	}
-	return r.cfg.Limits.Canary == 0
+	return l.cfg.Limits.Canary == 0
 }
 
 // isComplete reports whether no member is left to be signalled or awaited, and no candidate to be inspected.
@@ -196,9 +196,9 @@ func (r *Rollout) isComplete() bool {
 }
 
 // halts returns the reasons of all halts, ascending by user.
-func (r *Rollout) halts() []Halt {
+func (l *ledger) halts() []Halt {
 	all := []Halt{}
-	for uid, u := range r.users {
+	for uid, u := range l.users {
 		if u.isHalted {
 			all = append(all, Halt{uid, u.haltReason})
 		}
@@ -217,10 +217,10 @@ func (r *Rollout) halts() []Halt {
 	return slices.Compact(all)
 }
 
-func (r *Rollout) foreignDeaths() []ForeignDeaths {
+func (l *ledger) foreignDeaths() []ForeignDeaths {
 	all := []ForeignDeaths{}
-	for _, sender := range slices.Sorted(maps.Keys(r.foreign)) {
-		all = append(all, ForeignDeaths{sender, r.foreign[sender]})
+	for _, sender := range slices.Sorted(maps.Keys(l.foreign)) {
+		all = append(all, ForeignDeaths{sender, l.foreign[sender]})
 	}
 	return all
 }

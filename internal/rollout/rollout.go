@@ -32,24 +32,7 @@ type Rollout struct {
 	// inspections.
 	IsResynced, HasDeferred bool
 
-	cfg     Config
-	number  uint64
-	install selector.Install
-	started time.Time
-
-	members map[selector.PID]*Member
-	// sending has the members with a delivery under way.
-	sending map[selector.PID]*Member
-	users   map[uint32]*user
-	groups  map[Group]*group
-	// counts has the members by state, and the ended ones.
-	counts map[State]int
-	// armingCount counts the members that isArming.
-	armingCount int
-	// foreign counts deaths after signals of other senders, by sender. unhandled counts those of them that the signal
-	// itself caused.
-	foreign   map[selector.PID]int
-	unhandled int
+	ledger
 }
 
 // New begins a rollout of an installed file.
@@ -57,11 +40,12 @@ func New(cfg Config, number uint64, install selector.Install, now time.Time) *Ro
 	if cfg.Moved == nil {
 		cfg.Moved = func(Member, State) {}
 	}
-	return &Rollout{
+	return &Rollout{ledger: ledger{
 		cfg: cfg, number: number, install: install, started: now,
-		members: make(map[selector.PID]*Member), sending: make(map[selector.PID]*Member), users: make(map[uint32]*user), groups: make(map[Group]*group),
+		members: make(map[selector.PID]*Member), sending: make(map[selector.PID]*Member),
+		users: make(map[uint32]*user), groups: make(map[Group]*group),
 		counts: make(map[State]int), foreign: make(map[selector.PID]int),
-	}
+	}}
 }
 
 // Number returns the number of this rollout. Numbers are not reused.
@@ -90,9 +74,9 @@ func (r *Rollout) Sending(m *Member) { r.sending[m.PID] = m }
 func (r *Rollout) EndSending(m *Member) { delete(r.sending, m.PID) }
 
 // isSendingFor reports whether a delivery to a member of a user is under way.
-func (r *Rollout) isSendingFor(u *user) bool {
-	for _, m := range r.sending {
-		if r.users[m.UID] == u {
+func (l *ledger) isSendingFor(u *user) bool {
+	for _, m := range l.sending {
+		if l.users[m.UID] == u {
 			return true
 		}
 	}
@@ -126,31 +110,31 @@ func (r *Rollout) Carry(from *Rollout, m *Member) bool {
 }
 
 // add inserts a member with its state.
-func (r *Rollout) add(m *Member) {
-	m.Rollout = r.number
-	r.insert(m)
-	r.counts[m.State]++
-	r.tally(m, 1)
+func (l *ledger) add(m *Member) {
+	m.Rollout = l.number
+	l.insert(m)
+	l.counts[m.State]++
+	l.tally(m, 1)
 }
 
 // step changes the state of a member, if its state has a transition for the step.
-func (r *Rollout) step(m *Member, s Step, now time.Time) {
+func (l *ledger) step(m *Member, s Step, now time.Time) {
 	from := m.State
 	to, moves := from.after(s)
 	if !moves {
 		return
 	}
 	if from == Skipped {
-		r.disarm(m)
+		l.disarm(m)
 	}
 	if from != None {
-		r.tally(m, -1)
+		l.tally(m, -1)
 	}
 	if from != None && from != Upgraded { // a session that ends later still counts as upgraded
-		r.counts[from]--
+		l.counts[from]--
 	}
-	if from == Settling && (to == Upgraded || r.isProof(m, now)) {
-		r.group(m.Group).proofs++
+	if from == Settling && (to == Upgraded || l.isProof(m, now)) {
+		l.group(m.Group).proofs++
 	}
 	m.State, m.Since, m.BusySince, m.waitsSince = to, now, time.Time{}, time.Time{}
 	if to == Settling {
@@ -159,41 +143,41 @@ func (r *Rollout) step(m *Member, s Step, now time.Time) {
 		m.isOverdue = false
 	}
 	if to != None {
-		r.counts[to]++
+		l.counts[to]++
 	}
 	switch to {
 	case Crashed:
-		r.died(m)
-		r.remove(m)
+		l.died(m)
+		l.remove(m)
 	case None, Exited:
-		r.remove(m)
+		l.remove(m)
 	default:
-		r.insert(m)
-		r.tally(m, 1)
+		l.insert(m)
+		l.tally(m, 1)
 	}
 	if to == Upgraded {
-		r.user(m.UID).isProven = true
+		l.user(m.UID).isProven = true
 	}
-	r.cfg.Moved(*m, from)
+	l.cfg.Moved(*m, from)
 }
 
 // died counts a death, unless an earlier file may have caused it.
-func (r *Rollout) died(m *Member) {
+func (l *ledger) died(m *Member) {
 	if m.carried {
 		return
 	}
 	if m.ByOther {
-		r.foreign[m.Sender]++
+		l.foreign[m.Sender]++
 	}
 	if m.ByOther && m.isUnhandled {
-		r.unhandled++ // caused by the sender, not by the file
+		l.unhandled++ // caused by the sender, not by the file
 		return
 	}
-	u := r.user(m.UID)
+	u := l.user(m.UID)
 	u.deaths++
 	u.isFailed = u.isFailed || !u.isProven
 	u.haltReason = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
-	if u.deaths >= r.cfg.Limits.MaxFailures {
+	if u.deaths >= l.cfg.Limits.MaxFailures {
 		u.isHalted = true
 	}
 }
@@ -241,19 +225,19 @@ func (r *Rollout) HasHalted() bool {
 }
 
 // isHaltedForAll reports whether the canaries of maxUnprovenUsers users failed, and no user has a proof.
-func (r *Rollout) isHaltedForAll() bool {
+func (l *ledger) isHaltedForAll() bool {
 	failed := 0
-	for _, u := range r.users {
+	for _, u := range l.users {
 		if u.isFailed || u.hasOverdue() {
 			failed++
 		}
 	}
-	return failed >= maxUnprovenUsers && !r.isProvenByAny()
+	return failed >= maxUnprovenUsers && !l.isProvenByAny()
 }
 
 // isProvenByAny reports whether any user has a proof.
-func (r *Rollout) isProvenByAny() bool {
-	for _, u := range r.users {
+func (l *ledger) isProvenByAny() bool {
+	for _, u := range l.users {
 		if u.isProven {
 			return true
 		}

@@ -10,6 +10,28 @@ import (
 	"ebpf-upgrader/selector"
 )
 
+// ledger has the members of a rollout by user and group, and counts them.
+type ledger struct {
+	cfg     Config
+	number  uint64
+	install selector.Install
+	started time.Time
+
+	members map[selector.PID]*Member
+	// sending has the members with a delivery under way.
+	sending map[selector.PID]*Member
+	users   map[uint32]*user
+	groups  map[Group]*group
+	// counts has the members by state, and the ended ones.
+	counts map[State]int
+	// armingCount counts the members that isArming.
+	armingCount int
+	// foreign counts deaths after signals of other senders, by sender. unhandled counts those of them that the signal
+	// itself caused.
+	foreign   map[selector.PID]int
+	unhandled int
+}
+
 // user holds what a rollout knows of one user.
 type user struct {
 	groups []*group
@@ -52,31 +74,31 @@ type group struct {
 	isSorted bool
 }
 
-func (r *Rollout) user(uid uint32) *user {
-	u := r.users[uid]
+func (l *ledger) user(uid uint32) *user {
+	u := l.users[uid]
 	if u == nil {
 		u = &user{}
-		r.users[uid] = u
+		l.users[uid] = u
 	}
 	return u
 }
 
-func (r *Rollout) group(key Group) *group {
-	g := r.groups[key]
+func (l *ledger) group(key Group) *group {
+	g := l.groups[key]
 	if g == nil {
 		g = &group{key: key, inFlight: make(map[selector.PID]*Member)}
-		r.groups[key] = g
-		u := r.user(key.User)
+		l.groups[key] = g
+		u := l.user(key.User)
 		u.groups = append(u.groups, g)
 	}
 	return g
 }
 
 // insert makes a server a member, if it is none.
-func (r *Rollout) insert(m *Member) {
-	if r.members[m.PID] != m {
-		r.members[m.PID] = m
-		g := r.group(m.Group)
+func (l *ledger) insert(m *Member) {
+	if l.members[m.PID] != m {
+		l.members[m.PID] = m
+		g := l.group(m.Group)
 		g.members++
 		g.hasCanary = g.hasCanary || m.rank == RankCanary
 	}
@@ -89,23 +111,23 @@ func (r *Rollout) LacksCanary(key Group) bool {
 }
 
 // remove ends the membership. A group without members is forgotten.
-func (r *Rollout) remove(m *Member) {
-	if r.members[m.PID] != m {
+func (l *ledger) remove(m *Member) {
+	if l.members[m.PID] != m {
 		return
 	}
-	delete(r.members, m.PID)
-	g := r.group(m.Group)
+	delete(l.members, m.PID)
+	g := l.group(m.Group)
 	if g.members--; g.members > 0 {
 		return
 	}
-	delete(r.groups, m.Group)
-	u := r.user(m.Group.User)
+	delete(l.groups, m.Group)
+	u := l.user(m.Group.User)
 	u.groups = slices.DeleteFunc(u.groups, func(other *group) bool { return other == g })
 }
 
 // tally adds a member to the counts of its group (by = 1), or removes it from them (by = -1).
-func (r *Rollout) tally(m *Member, by int) {
-	g := r.group(m.Group)
+func (l *ledger) tally(m *Member, by int) {
+	g := l.group(m.Group)
 	if m.State.isActive() {
 		g.active += by
 	}
@@ -125,97 +147,46 @@ func (r *Rollout) tally(m *Member, by int) {
 		delete(g.inFlight, m.PID)
 	}
 	if m.State == Settling {
-		r.user(m.Group.User).settling += by
+		l.user(m.Group.User).settling += by
 	}
 }
 
 // regroup moves a member to another group. The environment of a server changes when it execs.
-func (r *Rollout) regroup(m *Member, key Group) {
+func (l *ledger) regroup(m *Member, key Group) {
 	switch {
 	case m.Group == key:
 	case m.State == None:
 		m.Group, m.UID = key, key.User
 	default:
-		r.tally(m, -1)
-		r.remove(m)
+		l.tally(m, -1)
+		l.remove(m)
 		m.Group, m.UID = key, key.User
-		r.insert(m)
-		r.tally(m, 1)
+		l.insert(m)
+		l.tally(m, 1)
 	}
-}
-
-// firstAllowed returns the first pending member of a group that may be signalled, or nil. wake is when that must be
-// computed again without an event; zero: never.
-func (r *Rollout) firstAllowed(g *group, now time.Time, allows func(*Member) Permission) (first *Member, wake time.Time) {
-	r.sort(g)
-	waiting := 0
-	for _, m := range g.queue {
-		if !r.isQueued(m, g) || r.isSelfTooEarly(m) {
-			continue
-		}
-		if end := m.Since.Add(r.cfg.Limits.Yield); end.After(now) {
-			wake = earliest(wake, end)
-			continue
-		}
-		switch permission := allows(m); permission {
-		case Allow:
-			m.Overran = false
-			return m, time.Time{}
-		case Busy, Unsure:
-			if m.Overran = !r.waitsForQuiet(m, g, now, permission); m.Overran {
-				return m, time.Time{}
-			}
-			waiting++
-		case Later:
-			wake = earliest(wake, now.Add(recheckInterval))
-		}
-	}
-	if waiting > 0 {
-		wake = earliest(wake, now.Add(max(sampleInterval, time.Duration(waiting)*samplePerMember)))
-	}
-	return nil, wake
 }
 
 // isQueued reports whether an entry of a group's queue is still valid.
-func (r *Rollout) isQueued(m *Member, g *group) bool {
-	return m.State == Pending && m.Group == g.key && r.members[m.PID] == m
+func (l *ledger) isQueued(m *Member, g *group) bool {
+	return m.State == Pending && m.Group == g.key && l.members[m.PID] == m
 }
 
 // sort removes invalid entries from the queue, and sorts the others by rank and PID.
-func (r *Rollout) sort(g *group) {
+func (l *ledger) sort(g *group) {
 	i := 0
-	for i < len(g.queue) && g.isSorted && !r.isQueued(g.queue[i], g) {
+	for i < len(g.queue) && g.isSorted && !l.isQueued(g.queue[i], g) {
 		i++ // the usual case: the first members have just been signalled
 	}
 	g.queue = g.queue[i:]
 	if g.isSorted {
 		return
 	}
-	g.queue = slices.DeleteFunc(slices.Clone(g.queue), func(m *Member) bool { return !r.isQueued(m, g) })
+	g.queue = slices.DeleteFunc(slices.Clone(g.queue), func(m *Member) bool { return !l.isQueued(m, g) })
 	slices.SortFunc(g.queue, func(a, b *Member) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.PID, b.PID))
 	})
 	g.queue = slices.Compact(g.queue)
 	g.isSorted = true
-}
-
-// isSelfTooEarly reports whether a member is [Config.Self] while other members are still pending.
-func (r *Rollout) isSelfTooEarly(m *Member) bool {
-	if m.PID != r.cfg.Self {
-		return false
-	}
-	pending := 0
-	for _, u := range r.users {
-		if u.isHalted {
-			continue
-		}
-		for _, g := range u.groups {
-			if g.overdue == 0 {
-				pending += g.pending
-			}
-		}
-	}
-	return pending > 1
 }
 
 // earliest returns the earlier of two moments. Zero means none.
@@ -224,4 +195,63 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// prove opens a group once enough of its canaries have been armed for [Limits.GroupHold]. next is when the next canary
+// will have been; zero: none is armed.
+func (l *ledger) prove(g *group, now time.Time) (next time.Time) {
+	limits := l.cfg.Limits
+	if limits.Canary == 0 {
+		g.isOpen = true
+	}
+	if g.isOpen {
+		return time.Time{}
+	}
+	proofs := g.proofs
+	for _, m := range g.inFlight {
+		switch end := m.ArmedAt.Add(limits.GroupHold); {
+		case l.isProof(m, now):
+			proofs++
+		case !m.ArmedAt.IsZero() && !m.gone:
+			next = earliest(next, end)
+		}
+	}
+	if g.isOpen = proofs >= limits.Canary; g.isOpen {
+		g.resetWaits()
+	}
+	return next
+}
+
+// isProof reports whether a member has been armed for [Limits.GroupHold].
+func (l *ledger) isProof(m *Member, now time.Time) bool {
+	return m.State == Settling && !m.ArmedAt.IsZero() && !m.gone && now.Sub(m.ArmedAt) >= l.cfg.Limits.GroupHold
+}
+
+func (l *ledger) total() int {
+	n := 0
+	for _, count := range l.counts {
+		n += count
+	}
+	return n
+}
+
+// UnprovenCanaries returns the canaries of a member's user that were signalled and have not exec'd yet. Their exits may
+// not be reported yet, so the caller inspects them before it signals another canary. There are none if the member's
+// group is open.
+func (r *Rollout) UnprovenCanaries(m *Member) []selector.PID {
+	if r.group(m.Group).isOpen {
+		return nil
+	}
+	var all []selector.PID
+	for _, g := range r.user(m.UID).groups {
+		if g.isOpen {
+			continue
+		}
+		for pid, m := range g.inFlight {
+			if m.State == Signalled && !m.gone {
+				all = append(all, pid)
+			}
+		}
+	}
+	return all
 }
