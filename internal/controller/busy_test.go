@@ -18,10 +18,24 @@ const longestOpen = 2 * time.Second
 // span is a time within which a server does something without a pause.
 type span struct{ from, until time.Time }
 
-// isBusy reports whether a server has done something for so long that a sample shows it.
+// slowestRead is the longest time that it takes to read a server.
+const slowestRead = 100 * time.Millisecond
+
+// readTime is how long it takes to read a server.
+func (m *model) readTime(selector.Process) time.Duration {
+	switch m.dice(8) {
+	case 0:
+		return slowestRead
+	case 1, 2:
+		return time.Duration(m.dice(20)) * time.Millisecond
+	}
+	return 0
+}
+
+// isBusy reports whether a server has done something since before it was judged to be idle.
 func (m *model) isBusy(pid selector.PID) bool {
 	s, now := m.busy[pid], time.Now()
-	return now.Before(s.until) && now.Sub(s.from) > 2*time.Millisecond
+	return now.Before(s.until) && now.Sub(s.from) > slowestRead+2*time.Millisecond
 }
 
 // occupy has a server do something for some seconds.

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"ebpf-upgrader/internal/budget"
@@ -24,6 +25,21 @@ type flight struct {
 	update *InstallUpdate
 	// isParked says that the server was read meanwhile, which counts for nothing.
 	isParked bool
+	// isWithdrawn says that the server is not to be signalled any more, unless that has happened.
+	isWithdrawn atomic.Bool
+}
+
+// revocable is what a server is compared with at its delivery, unless the delivery is withdrawn meanwhile.
+type revocable struct {
+	registry.Expected
+	flight *flight
+}
+
+func (r revocable) Of(p selector.Process) selector.Install {
+	if r.flight.isWithdrawn.Load() {
+		return selector.Install{State: selector.StateUnready}
+	}
+	return r.Expected.Of(p)
 }
 
 // deliveries are those that are under way: one at a time for a user.
@@ -56,6 +72,7 @@ func (d *deliveries) keepUpdate(i *registry.Install, u InstallUpdate) bool {
 	for _, f := range d.byUser {
 		if f.install == i {
 			f.update = &u
+			f.isWithdrawn.Store(true)
 			return true
 		}
 	}
@@ -82,7 +99,7 @@ func (d *deliveries) launch(m *rollout.Member) bool {
 	f := &flight{m: m, rollout: r, install: p.Install}
 	d.flights[m.PID], d.byUser[m.UID] = f, f
 	r.Sending(m)
-	job := delivery{parts: d.parts, planned: m.Identity(), expected: d.registry.Expect(p.Install)}
+	job := delivery{parts: d.parts, planned: m.Identity(), expected: revocable{d.registry.Expect(p.Install), f}}
 	if now.Sub(p.Install.CheckedAt) >= checkEvery {
 		file := p.Install.File
 		job.key, job.file = p.Install.Key, &file
@@ -101,7 +118,7 @@ func (d *deliveries) launch(m *rollout.Member) bool {
 type delivery struct {
 	*parts
 	planned  selector.Identity
-	expected registry.Expected
+	expected revocable
 	// file is what is to be still installed at key; nil: that was checked a moment ago.
 	key  registry.Key
 	file *selector.Install
@@ -154,7 +171,7 @@ func (d *deliveries) delivered(ctx context.Context, f *flight, o outcome) {
 		d.reconciler.recheck(f.install, now)
 	case o.gone != 0:
 		d.canaryGone(&o, now)
-	default:
+	case o.IsSent || !f.isWithdrawn.Load():
 		d.applyDelivery(ctx, f, &o.Delivery, now)
 	}
 	if m.State == rollout.Pending && r.Member(m.PID) == m {

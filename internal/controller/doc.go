@@ -5,7 +5,7 @@
 // back as events. A result counts only if nothing has happened to its process since the work began.
 //
 // The way of a fact: an event makes a process due (events.go). A worker reads it (inspections.go); the loop judges what was
-// read, and the rollout of its install decides (observe.go). A member whose turn it is goes to a worker (deliveries.go),
+// read, and the rollout of its install decides (observe.go). In its turn, a member goes to a worker (deliveries.go),
 // which pins, reads, judges and signals (package deliver). The exec or exit that follows is the next event.
 //
 // These rules hold:

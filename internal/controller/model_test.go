@@ -389,7 +389,7 @@ func TestModel_RandomEvents_RulesHold(t *testing.T) {
 			if m.learned = seed%2 == 1; m.learned {
 				m.paths = []string{usual, "/home/a/rag-rat", "/home/b/rag-rat"}
 			}
-			m.onSignal = m.signalled
+			m.onSignal, m.slowLook = m.signalled, m.readTime
 			for i, path := range m.paths { // the last two lead to one file
 				m.files[path] = selector.Install{Path: path, State: selector.StateReady, Image: selector.Image{Dev: 1, Ino: m.ino + uint64(min(i, 1))}}
 			}

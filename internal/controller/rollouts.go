@@ -23,7 +23,7 @@ type attached struct {
 // maySignal reports whether members of a rollout may be signalled. If not, they need not be looked at one by one.
 func (s *rollouts) maySignal(r *attached) bool {
 	return r.HasPending() && slices.ContainsFunc(r.installs, func(i *registry.Install) bool {
-		return i.MaySignal() && !(s.registry.Learns() && s.holds.has(i.Owner))
+		return i.MaySignal() && (!s.registry.Learns() || !s.holds.has(i.Owner))
 	})
 }
 

@@ -33,6 +33,7 @@ func (t *turns) isBefore(a, b *rollout.Member) bool {
 // deliverDue begins all deliveries that may begin now, and says when there may be another although nothing happens; zero: not
 // at all.
 func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
+	d.withdraw()
 	for {
 		if d.rollouts.paused || d.surveys.isBlind || d.rollouts.persist.err != nil {
 			d.rollouts.stopWaiting()
@@ -44,6 +45,15 @@ func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 		}
 		if !d.launch(m) {
 			return now.Add(retryAfter)
+		}
+	}
+}
+
+// withdraw stops the deliveries under way that are not to be made any more.
+func (d *deliveries) withdraw() {
+	for _, f := range d.byUser {
+		if d.rollouts.paused || f.rollout.IsHaltedFor(f.m.UID) {
+			f.isWithdrawn.Store(true)
 		}
 	}
 }

@@ -92,6 +92,13 @@ type world struct {
 	// whether the file is unready then.
 	slowCheck func(registry.Key) (time.Duration, bool)
 	slowLook  func(selector.Process) time.Duration
+	// isStale has a slow read return what was true when it began. slowSignal is how long it takes to send a signal: the server
+	// has it at once.
+	isStale    bool
+	slowSignal time.Duration
+	// pins counts the processes that are pinned, by user, and maxPins is the most of a user at a time.
+	pins    map[uint32]int
+	maxPins int
 	// slowUser is how long it takes to read the owner of a process.
 	slowUser time.Duration
 	// seers has the views that are retained, and unsighted counts the installs that were
@@ -112,6 +119,7 @@ func newWorld() *world {
 		files:     map[string]selector.Install{},
 		watched:   map[registry.Key]bool{},
 		looks:     map[selector.PID]int{},
+		pins:      map[uint32]int{},
 		seers:     map[selector.View]bool{},
 		secret:    map[selector.PID]bool{},
 		stopped:   make(chan struct{}),
@@ -163,8 +171,13 @@ func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selector.Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var stale *selector.Process
 	if p := w.processes[pid]; p != nil && w.slowLook != nil {
 		takes := w.slowLook(*p)
+		if w.isStale {
+			was := *p
+			stale = &was
+		}
 		w.mu.Unlock()
 		time.Sleep(takes)
 		w.mu.Lock()
@@ -178,6 +191,9 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 		return selector.Process{}, selector.ErrGone
 	}
 	read := *p
+	if stale != nil {
+		read = *stale
+	}
 	if w.secret[pid] {
 		why := selector.Unreadable{Fact: selector.FactCmdline, Why: "held", IsTemporary: true}
 		return selector.Process{Identity: p.Identity, Age: p.Age, Credentials: p.Credentials, Unreadable: why}, nil
@@ -205,8 +221,9 @@ func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
 
 // target is one process of the world, pinned.
 type target struct {
-	w   *world
-	pid selector.PID
+	w    *world
+	pid  selector.PID
+	user uint32
 }
 
 func (t target) Signal(syscall.Signal) error {
@@ -216,10 +233,29 @@ func (t target) Signal(syscall.Signal) error {
 	if t.w.onSignal != nil {
 		t.w.onSignal(t.pid)
 	}
+	takes := t.w.slowSignal
+	t.w.mu.Unlock()
+	time.Sleep(takes)
+	t.w.mu.Lock()
 	return nil
 }
 
-func (target) Close() error { return nil }
+func (t target) Close() error {
+	t.w.change(func() { t.w.pins[t.user]-- })
+	return nil
+}
+
+func (w *world) pin(pid selector.PID) (deliver.Target, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := target{w: w, pid: pid}
+	if p := w.processes[pid]; p != nil {
+		t.user = p.Credentials.Owner
+	}
+	w.pins[t.user]++
+	w.maxPins = max(w.maxPins, w.pins[t.user])
+	return t, nil
+}
 
 func (t target) Wait(ctx context.Context) (selector.Exit, error) {
 	t.w.mu.Lock()
@@ -383,7 +419,7 @@ func (w *world) upgraderFor(self selector.PID) *deliver.Deliverer {
 		Signal:    syscall.SIGUSR1,
 		Inspector: w,
 		Tracer:    w,
-		Pin:       func(pid selector.PID) (deliver.Target, error) { return target{w, pid}, nil },
+		Pin:       w.pin,
 	})
 }
 
