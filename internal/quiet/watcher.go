@@ -27,8 +27,9 @@ const (
 )
 
 // Watcher samples processes that wait for their signal. It reads processes in [Watcher.Begin] and [Watcher.Judge] only. The
-// idle time decides how often Judge samples a process. With many processes of one user it samples them less often, and takes
-// 0.5 % of a core for them at most. It is not safe for concurrent use.
+// idle time decides how often Judge samples a process. The second sample of a process is due after the idle time, which is all
+// that an idle process needs. Later samples of a user's processes take 0.5 % of a core at most: the more processes, the less
+// often. It is not safe for concurrent use.
 type Watcher struct {
 	reader Reader
 	// idleAfter is how long an idle process has neither read nor written.
@@ -113,10 +114,15 @@ func (w *Watcher) Judge(id selector.Identity, uid uint32) selector.Idleness {
 
 // sample reads a process and updates its verdict.
 func (w *Watcher) sample(v *watch, start time.Time) {
+	isFirst := v.taken.IsZero()
 	v.verdict = w.judge(v, start)
 	v.taken = time.Now()
 	u := w.users[v.uid]
 	u.updateCost(v.taken.Sub(start))
+	if isFirst { // two samples are enough for a process that stays idle, and a rollout takes them once
+		v.next = start.Add(w.idleAfter)
+		return
+	}
 	v.next = start.Add(max(w.idleAfter/samplesPerWait, u.cost*dutyFactor*time.Duration(u.processes)))
 }
 

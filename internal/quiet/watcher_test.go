@@ -165,11 +165,33 @@ func TestWatcher_ThousandBusy_StaysInBudget(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		if limit := time.Since(start)/200 + 1000*p.takes; p.spent > limit {
+		if limit := time.Since(start)/200 + 2*1000*p.takes; p.spent > limit { // and two samples of each
 			t.Errorf("the samples of 5 s took %s, want %s at most", p.spent, limit)
 		}
 		if p.samples < 2500 {
 			t.Errorf("%d samples were taken, want one of each every two seconds", p.samples)
+		}
+	})
+}
+
+func TestWatcher_ManyIdle_AllKnownAfterIdleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 5000
+		p := newProcesses()
+		p.takes = 10 * time.Microsecond
+		w := quiet.New(p, after)
+		for pid := range selector.PID(many) {
+			p.activity[pid] = selector.Activity{IsCounted: true}
+			w.Begin(id(pid), 1)
+		}
+		time.Sleep(after)
+		for pid := range selector.PID(many) {
+			if v := w.Judge(id(pid), 1); v != selector.IdleYes {
+				t.Fatalf("process %d of %d: %v after the idle time, want idle", pid, many, v)
+			}
+		}
+		if p.samples > 2*many {
+			t.Errorf("%d samples, want two of each process", p.samples)
 		}
 	})
 }
