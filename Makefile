@@ -96,6 +96,8 @@ verify: generate lint ## Check the style, and that everything generated or forma
 	$(GO) mod tidy
 	cd bench && $(GO) mod tidy
 	./scripts/check-docs
+	$(GO) run ./test/language
+	$(GO) run ./test/language -commits
 	git diff --exit-code
 
 .PHONY: test-docker
