@@ -51,10 +51,12 @@ type parts struct {
 // reconciler takes events, inspections and installs, and hands them to the registry and the rollouts.
 type reconciler struct{ *parts }
 
-// The bounds of the work that is done for a user. An inspection takes some 50 us as a rule, and 0.3 s at most.
+// The bounds of the work that is done for a user. An inspection takes some 50 us as a rule, on a machine without time for it
+// 1 ms, and 0.3 s at most: the burst lasts for all processes that a user may have. A burst delays no other user, for it has
+// few of the workers.
 var (
-	inspectLimit = budget.Limit{Factor: 10, Burst: 500 * time.Millisecond, Free: 200 * time.Microsecond}
-	fileLimit    = budget.Limit{Factor: 10, Burst: 250 * time.Millisecond, Free: 10 * time.Millisecond}
+	inspectLimit = budget.Limit{Factor: 10, Burst: 4 * time.Second}
+	fileLimit    = budget.Limit{Factor: 10, Burst: 4 * time.Second, Free: 10 * time.Millisecond}
 )
 
 // New returns a Controller that has yet to Run.
