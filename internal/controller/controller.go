@@ -99,7 +99,7 @@ func New(cfg Config) *Controller {
 		parts:   c.parts,
 		checks:  budget.NewQueue(budget.QueueConfig{Workers: 2 * cores, PerUser: 2, Limit: fileLimit}),
 		senders: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: 1, Limit: fileLimit}),
-		flights: make(map[selector.PID]*flight), byUser: make(map[uint32]*flight), turns: turns{last: make(map[uint32]uint64)},
+		flights: make(map[selector.PID]*flight), at: make(map[*registry.Install]*installFlights), turns: turns{last: make(map[uint32]uint64)},
 	}
 	return c
 }

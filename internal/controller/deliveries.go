@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -20,13 +21,19 @@ type flight struct {
 	m       *rollout.Member
 	rollout *attached
 	install *registry.Install
-	// events are those of the server meanwhile, update is the latest of the install.
+	// events are those of the server meanwhile.
 	events []selector.Event
-	update *InstallUpdate
 	// isParked says that the server was read meanwhile, which counts for nothing.
 	isParked bool
 	// isWithdrawn says that the server is not to be signalled any more, unless that has happened.
 	isWithdrawn atomic.Bool
+}
+
+// installFlights are the deliveries under way for one install.
+type installFlights struct {
+	count int
+	// update is the latest of the install meanwhile.
+	update *InstallUpdate
 }
 
 // revocable is what a server is compared with at its delivery, unless the delivery is withdrawn meanwhile.
@@ -48,8 +55,9 @@ type deliveries struct {
 	// checks inspects files and senders deliver. Files of a user that are slow hold up the user's deliveries only.
 	checks, senders *budget.Queue
 	flights         map[selector.PID]*flight
-	byUser          map[uint32]*flight
-	turns           turns
+	// at has those of an install.
+	at    map[*registry.Install]*installFlights
+	turns turns
 }
 
 func (d *deliveries) isUnderWay(pid selector.PID) bool { return d.flights[pid] != nil }
@@ -69,14 +77,45 @@ func (d *deliveries) keep(e selector.Event) bool {
 
 // keepUpdate does so for an install.
 func (d *deliveries) keepUpdate(i *registry.Install, u InstallUpdate) bool {
-	for _, f := range d.byUser {
+	all := d.at[i]
+	switch {
+	case all == nil:
+		return false
+	case all.update == nil && reflect.DeepEqual(i.File, u.File):
+		return true
+	}
+	all.update = &u
+	i.IsHeld = true // else there might always be a delivery under way
+	for _, f := range d.flights {
 		if f.install == i {
-			f.update = &u
 			f.isWithdrawn.Store(true)
-			return true
 		}
 	}
-	return false
+	return true
+}
+
+// begin notes that a delivery is under way.
+func (d *deliveries) begin(f *flight) {
+	d.flights[f.m.PID] = f
+	all := d.at[f.install]
+	if all == nil {
+		all = &installFlights{}
+		d.at[f.install] = all
+	}
+	all.count++
+	f.rollout.Sending(f.m)
+}
+
+// end notes that a delivery has ended. If it was the last for its install, it returns the update that has waited.
+func (d *deliveries) end(f *flight) *InstallUpdate {
+	f.rollout.EndSending(f.m)
+	delete(d.flights, f.m.PID)
+	all := d.at[f.install]
+	if all.count--; all.count > 0 {
+		return nil
+	}
+	delete(d.at, f.install)
+	return all.update
 }
 
 func (d *deliveries) close() {
@@ -97,12 +136,10 @@ func (d *deliveries) launch(m *rollout.Member) bool {
 		return false
 	}
 	f := &flight{m: m, rollout: r, install: p.Install}
-	d.flights[m.PID], d.byUser[m.UID] = f, f
-	r.Sending(m)
-	job := delivery{parts: d.parts, planned: m.Identity(), expected: revocable{d.registry.Expect(p.Install), f}}
-	if now.Sub(p.Install.CheckedAt) >= checkEvery {
-		file := p.Install.File
-		job.key, job.file = p.Install.Key, &file
+	d.begin(f)
+	job := delivery{
+		parts: d.parts, planned: m.Identity(), expected: revocable{d.registry.Expect(p.Install), f},
+		key: p.Install.Key, file: p.Install.File, checkedAt: p.Install.CheckedAt,
 	}
 	for _, pid := range r.UnprovenCanaries(m) {
 		job.unproven = append(job.unproven, r.Member(pid).Identity())
@@ -119,9 +156,10 @@ type delivery struct {
 	*parts
 	planned  selector.Identity
 	expected revocable
-	// file is what is to be still installed at key; nil: that was checked a moment ago.
-	key  registry.Key
-	file *selector.Install
+	// file is what is to be still installed at key; checkedAt is when that was found last, in ns since 1970.
+	key       registry.Key
+	file      selector.Install
+	checkedAt *atomic.Int64
 	// unproven are the canaries that the member goes in place of: one may have died, and its event be lost.
 	unproven []selector.Identity
 }
@@ -129,21 +167,20 @@ type delivery struct {
 // outcome is what became of a delivery.
 type outcome struct {
 	deliver.Delivery
-	// isUnready says that another file is installed, or none, and checkedAt when the file was found to be still there.
+	// isUnready says that another file is installed, or none.
 	isUnready bool
-	checkedAt time.Time
 	// gone is a canary that is gone, and isReplaced says that another process has its PID; 0: none.
 	gone       selector.PID
 	isReplaced bool
 }
 
 func (d *delivery) run() (o outcome) {
-	if d.file != nil {
-		now := d.cfg.Installs.Check(d.key)
-		if now.State != d.file.State || now.Image != d.file.Image {
+	if time.Now().UnixNano()-d.checkedAt.Load() >= int64(checkEvery) {
+		found := d.cfg.Installs.Check(d.key)
+		if found.State != d.file.State || found.Image != d.file.Image {
 			return outcome{isUnready: true}
 		}
-		o.checkedAt = time.Now()
+		d.checkedAt.Store(time.Now().UnixNano())
 	}
 	for _, id := range d.unproven {
 		found, _, err := d.deliver.Inspector.User(id.PID)
@@ -159,13 +196,8 @@ func (d *delivery) run() (o outcome) {
 // delivered takes the outcome of a delivery, and then what has happened meanwhile.
 func (d *deliveries) delivered(ctx context.Context, f *flight, o outcome) {
 	now, m, r := time.Now(), f.m, f.rollout
-	delete(d.flights, m.PID)
-	delete(d.byUser, m.UID)
-	r.EndSending(m)
+	update := d.end(f)
 	d.rollouts.touch(r)
-	if !o.checkedAt.IsZero() {
-		f.install.CheckedAt = o.checkedAt
-	}
 	switch {
 	case o.isUnready:
 		d.reconciler.recheck(f.install, now)
@@ -183,8 +215,9 @@ func (d *deliveries) delivered(ctx context.Context, f *flight, o outcome) {
 	for _, e := range f.events {
 		d.reconciler.handle(ctx, e)
 	}
-	if f.update != nil {
-		d.reconciler.updated(ctx, *f.update)
+	if update != nil {
+		f.install.ReportedAt = time.Time{} // the file may be the same again
+		d.reconciler.updated(ctx, *update)
 	}
 }
 

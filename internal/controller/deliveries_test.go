@@ -138,8 +138,8 @@ func TestDelivery_OneUser_OneAtATime(t *testing.T) {
 		for i := range 20 {
 			requireSignals(t, w, selector.PID(1000+i), 1, "after its install")
 		}
-		if w.maxPins != 1 {
-			t.Errorf("%d servers of a user were pinned at a time, want 1", w.maxPins)
+		if w.maxSending != 1 {
+			t.Errorf("%d servers of a user were signalled at a time, want 1", w.maxSending)
 		}
 	})
 }
@@ -167,5 +167,33 @@ func TestPause_DeliveryUnderWay_IsWithdrawn(t *testing.T) {
 		}
 		w.pass(time.Second)
 		requireSignals(t, w, 7, 1, "after the pause")
+	})
+}
+
+// Deliveries are queued for their user: a file that lands stops them, but for the one that is under way.
+func TestDelivery_InstallMeanwhile_StopsTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.slowSignal = 50 * time.Millisecond
+		w.files["/a"] = at("/a", oldImage)
+		for pid := range selector.PID(20) {
+			w.begin(pid+1, "/a", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.land(at("/a", newImage))
+		w.pass(120 * time.Millisecond)
+		signalled := 0
+		for pid := range selector.PID(20) {
+			signalled += w.signalCount(pid + 1)
+		}
+		w.land(at("/a", selector.Image{Dev: 1, Ino: 30}))
+		w.pass(10 * time.Second)
+		for pid := range selector.PID(20) {
+			requireSignals(t, w, pid+1, 1, "after two installs")
+		}
+		if signalled > 4 {
+			t.Errorf("%d were signalled in 120 ms, want one after the other", signalled)
+		}
 	})
 }

@@ -5,6 +5,7 @@ package controller
 import (
 	"context"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"ebpf-upgrader/internal/api"
@@ -21,7 +22,7 @@ func (c *reconciler) updated(ctx context.Context, u InstallUpdate) {
 		return
 	}
 	now := time.Now()
-	i.File, i.ReportedAt, i.CheckedAt = u.File, now, time.Time{}
+	i.File, i.ReportedAt, i.CheckedAt = u.File, now, new(atomic.Int64)
 	c.timers.Remove(task{kind: taskRecheck, key: i.Key})
 	c.rollouts.attach(i, now)
 	c.surveys.inspectMembers(ctx, i, api.ReasonInstall, now)

@@ -51,7 +51,7 @@ func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 
 // withdraw stops the deliveries under way that are not to be made any more.
 func (d *deliveries) withdraw() {
-	for _, f := range d.byUser {
+	for _, f := range d.flights {
 		if d.rollouts.paused || f.rollout.IsHaltedFor(f.m.UID) {
 			f.isWithdrawn.Store(true)
 		}
@@ -85,7 +85,7 @@ const execGrace = 2 * time.Second
 func (d *deliveries) permission(m *rollout.Member, now time.Time) rollout.Permission {
 	p := d.registry.Process(m.PID)
 	switch {
-	case !p.Install.MaySignal(), d.rollouts.holds.has(m.UID), d.byUser[m.UID] != nil:
+	case !p.Install.MaySignal(), d.rollouts.holds.has(m.UID):
 		return rollout.Refuse
 	case now.Sub(p.InExecAt) < execGrace:
 		return rollout.Later

@@ -96,9 +96,9 @@ type world struct {
 	// has it at once.
 	isStale    bool
 	slowSignal time.Duration
-	// pins counts the processes that are pinned, by user, and maxPins is the most of a user at a time.
-	pins    map[uint32]int
-	maxPins int
+	// sending counts the signals that are being sent, by user, and maxSending is the most of a user at a time.
+	sending    map[uint32]int
+	maxSending int
 	// slowUser is how long it takes to read the owner of a process.
 	slowUser time.Duration
 	// seers has the views that are retained, and unsighted counts the installs that were
@@ -119,7 +119,7 @@ func newWorld() *world {
 		files:     map[string]selector.Install{},
 		watched:   map[registry.Key]bool{},
 		looks:     map[selector.PID]int{},
-		pins:      map[uint32]int{},
+		sending:   map[uint32]int{},
 		seers:     map[selector.View]bool{},
 		secret:    map[selector.PID]bool{},
 		stopped:   make(chan struct{}),
@@ -233,17 +233,17 @@ func (t target) Signal(syscall.Signal) error {
 	if t.w.onSignal != nil {
 		t.w.onSignal(t.pid)
 	}
+	t.w.sending[t.user]++
+	t.w.maxSending = max(t.w.maxSending, t.w.sending[t.user])
 	takes := t.w.slowSignal
 	t.w.mu.Unlock()
 	time.Sleep(takes)
 	t.w.mu.Lock()
+	t.w.sending[t.user]--
 	return nil
 }
 
-func (t target) Close() error {
-	t.w.change(func() { t.w.pins[t.user]-- })
-	return nil
-}
+func (target) Close() error { return nil }
 
 func (w *world) pin(pid selector.PID) (deliver.Target, error) {
 	w.mu.Lock()
@@ -252,8 +252,6 @@ func (w *world) pin(pid selector.PID) (deliver.Target, error) {
 	if p := w.processes[pid]; p != nil {
 		t.user = p.Credentials.Owner
 	}
-	w.pins[t.user]++
-	w.maxPins = max(w.maxPins, w.pins[t.user])
 	return t, nil
 }
 

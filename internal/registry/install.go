@@ -5,6 +5,7 @@ package registry
 import (
 	"iter"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"ebpf-upgrader/selector"
@@ -28,8 +29,8 @@ type Install struct {
 	File selector.Install
 	// ReportedAt is when that was; zero: not yet.
 	ReportedAt time.Time
-	// CheckedAt is when File was found to be still there and ready.
-	CheckedAt time.Time
+	// CheckedAt is when a worker last found File to be still there and ready, in ns since 1970. There is one for each report.
+	CheckedAt *atomic.Int64
 	// IsHeld says that its processes are to be inspected before any is signalled.
 	IsHeld bool
 
@@ -44,7 +45,7 @@ const ReasonUnreported = "has not been inspected yet"
 func newInstall(key Key, now time.Time) *Install {
 	return &Install{
 		Key: key, File: selector.Install{Path: key.Path, State: selector.StateUnready, Detail: ReasonUnreported},
-		members: make(map[selector.PID]*Process), emptySince: now,
+		CheckedAt: new(atomic.Int64), members: make(map[selector.PID]*Process), emptySince: now,
 	}
 }
 

@@ -53,7 +53,8 @@ func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []
 		return nil, end
 	}
 	for _, u := range r.users {
-		if u.isHalted || r.isSendingFor(u) {
+		sending, canaries := r.sendingFor(u)
+		if u.isHalted || canaries > 0 || sending >= maxSending {
 			continue
 		}
 		m, at := t.nextOf(u)
@@ -87,7 +88,7 @@ func (t *turn) nextOf(u *user) (m *Member, wake time.Time) {
 		}
 		wake = earliest(wake, at)
 	}
-	if !hasClosed {
+	if sending, _ := t.sendingFor(u); !hasClosed || sending > 0 {
 		return nil, wake
 	}
 	m, at := t.nextCanary(u)
@@ -188,10 +189,12 @@ func (t *turn) allowsFirstCanary(u *user) (isAllowed bool, wake time.Time) {
 		case other == u:
 		case other.isFailed:
 			unproven++
-		case other.firstCanaryAt.IsZero() && t.isSendingFor(other):
-			unproven++
-			wake = earliest(wake, t.now.Add(recheckInterval))
-		case !other.firstCanaryAt.IsZero() && isTrying:
+		case other.firstCanaryAt.IsZero():
+			if sending, _ := t.sendingFor(other); sending > 0 {
+				unproven++
+				wake = earliest(wake, t.now.Add(recheckInterval))
+			}
+		case isTrying:
 			unproven++
 			if end := other.firstCanaryAt.Add(userDelay); end.After(t.now) {
 				wake = earliest(wake, end)
@@ -211,7 +214,7 @@ func (t *turn) firstAllowed(g *group) (first *Member, wake time.Time) {
 	t.sort(g)
 	waiting := 0
 	for _, m := range g.queue {
-		if !t.isQueued(m, g) || t.isSelfTooEarly(m) {
+		if !t.isQueued(m, g) || t.sending[m.PID] == m || t.isSelfTooEarly(m) {
 			continue
 		}
 		if end := m.Since.Add(t.cfg.Limits.Yield); end.After(t.now) {

@@ -66,21 +66,28 @@ func (r *Rollout) Members() iter.Seq[*Member] { return maps.Values(maps.Clone(r.
 // IsEmpty reports whether the rollout has no member.
 func (r *Rollout) IsEmpty() bool { return len(r.members) == 0 }
 
-// Sending records that the delivery to a pending member is under way. The member counts as signalled in all limits, and
-// no other member of its user may be signalled before EndSending.
+// Sending records that the delivery to a pending member is under way. The member counts as signalled in all limits until
+// EndSending. Before its group is open, no other member of its user may be signalled; then, a few of them.
 func (r *Rollout) Sending(m *Member) { r.sending[m.PID] = m }
 
 // EndSending records that the delivery has ended. Another method records its outcome.
 func (r *Rollout) EndSending(m *Member) { delete(r.sending, m.PID) }
 
-// isSendingFor reports whether a delivery to a member of a user is under way.
-func (l *ledger) isSendingFor(u *user) bool {
+// maxSending is how many deliveries to members of a user may be under way.
+const maxSending = 8
+
+// sendingFor counts the deliveries to members of a user that are under way, and those among them that are to a canary.
+func (l *ledger) sendingFor(u *user) (all, canaries int) {
 	for _, m := range l.sending {
-		if l.users[m.UID] == u {
-			return true
+		if l.users[m.UID] != u {
+			continue
+		}
+		all++
+		if !l.group(m.Group).isOpen {
+			canaries++
 		}
 	}
-	return false
+	return all, canaries
 }
 
 // Drop removes a member without a call of [Config.Moved].

@@ -55,3 +55,22 @@ func TestSending_CanaryUnderWay_CountsAsSignalled(t *testing.T) {
 		})
 	}
 }
+
+func TestSending_OpenGroup_EightAtMost(t *testing.T) {
+	h := newHost(t, func(h *host) { h.cfg.Limits.Canary = 0 })
+	for pid := range selector.PID(12) {
+		h.start(pid+1, 1, "/data")
+	}
+	h.now = h.now.Add(time.Minute)
+	sent := map[selector.PID]bool{}
+	for next := h.next(); len(next) > 0; next = h.next() {
+		if sent[next[0]] || len(next) != 1 {
+			t.Fatalf("%v may be signalled, want another one each time", next)
+		}
+		sent[next[0]] = true
+		h.Sending(h.Member(next[0]))
+	}
+	if len(sent) != 8 {
+		t.Errorf("%d are under way, want 8", len(sent))
+	}
+}
