@@ -55,8 +55,10 @@ type reconciler struct{ *parts }
 // 1 ms, and 0.3 s at most: the burst lasts for all processes that a user may have. A burst delays no other user, for it has
 // few of the workers.
 var (
-	inspectLimit = budget.Limit{Factor: 10, Burst: 4 * time.Second}
-	fileLimit    = budget.Limit{Factor: 10, Burst: 4 * time.Second, Free: 10 * time.Millisecond}
+	surveyLimit = budget.Limit{Factor: 10, Burst: 4 * time.Second}
+	// A thousand servers that start are polled until they are armed. They need the processors more than the polls.
+	pollLimit = budget.Limit{Factor: 10, Burst: 250 * time.Millisecond}
+	fileLimit = budget.Limit{Factor: 10, Burst: 4 * time.Second, Free: 10 * time.Millisecond}
 )
 
 // New returns a Controller that has yet to Run.
@@ -91,7 +93,8 @@ func New(cfg Config) *Controller {
 	cores := runtime.GOMAXPROCS(0)
 	c.inspections = &inspections{
 		deliverer: cfg.Deliverer, registry: c.registry, holds: held, deferred: deferred, inbox: c.inbox,
-		readers: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: cores, Limit: inspectLimit}),
+		readers: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: cores, Limit: surveyLimit}),
+		pollers: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: cores, Limit: pollLimit}),
 		owners:  budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1}),
 		pending: make(map[selector.PID]*inspection), admitted: make(map[uint32]int), read: c.reconciler.read, owned: c.reconciler.owned,
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/registry"
@@ -28,6 +29,8 @@ type inspection struct {
 	// deferred.
 	isOwned, isAdmitted, isHolding, isDeferred bool
 	isUrgent                                   bool
+	// isPoll says that only the schedule wants it.
+	isPoll bool
 	// since is what answers of file systems must not be older than.
 	since time.Time
 	// generation is raised by whatever makes a reading outdated that has begun before. begun is the one of the last reading.
@@ -41,9 +44,10 @@ type inspections struct {
 	inbox     *inbox
 	// holds has those that hold back the signals to their user, deferred those that a resync did not come to.
 	holds, deferred *holds
-	// readers do the inspections, owners read the owner of a process, which takes microseconds and never waits.
-	readers, owners *budget.Queue
-	pending         map[selector.PID]*inspection
+	// readers do the inspections of surveys, pollers those that the schedule has due, which are many while servers start.
+	// owners read the owner of a process, which takes microseconds and never waits.
+	readers, pollers, owners *budget.Queue
+	pending                  map[selector.PID]*inspection
 	// admitted counts those by user that are not in the registry yet.
 	admitted map[uint32]int
 	// unowned are those without a known user.
@@ -58,7 +62,7 @@ func (e *inspections) want(pid selector.PID, s *survey, isUrgent bool) {
 	in := e.pending[pid]
 	isNew := in == nil
 	if isNew {
-		in = &inspection{pid: pid}
+		in = &inspection{pid: pid, isPoll: true}
 		e.pending[pid] = in
 		if p := e.registry.Process(pid); p != nil {
 			in.user, in.isOwned = p.UID, true
@@ -72,8 +76,9 @@ func (e *inspections) want(pid selector.PID, s *survey, isUrgent bool) {
 		e.hold(in)
 	}
 	in.generation.Add(1)
-	isHurried := isUrgent && !in.isUrgent
-	in.isUrgent = in.isUrgent || isUrgent
+	isPoll := s.reason == api.ReasonServer
+	isHurried := isUrgent && !in.isUrgent || in.isPoll && !isPoll
+	in.isUrgent, in.isPoll = in.isUrgent || isUrgent, in.isPoll && isPoll
 	switch {
 	case isNew && !in.isOwned:
 		e.unowned = append(e.unowned, in)
@@ -117,9 +122,12 @@ func (e *inspections) submit(in *inspection) {
 		read := e.deliverer.Read(in.pid, interpreters, since)
 		e.inbox.put(func(ctx context.Context) { e.read(ctx, in, generation, read) })
 	}
-	if in.isUrgent {
+	switch {
+	case in.isUrgent:
 		e.readers.SubmitFirst(in.user, work)
-	} else {
+	case in.isPoll:
+		e.pollers.Submit(in.user, work)
+	default:
 		e.readers.Submit(in.user, work)
 	}
 }
@@ -232,5 +240,6 @@ func (e *inspections) leave(s *survey) map[uint32][]*inspection {
 
 func (e *inspections) close() {
 	e.owners.Close()
+	e.pollers.Close()
 	e.readers.Close()
 }
