@@ -4,7 +4,6 @@ package controller_test
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,78 +109,8 @@ func TestDelivery_ServerUntracked_WaitsForOthers(t *testing.T) {
 }
 
 // TestCarried_ExecSeenByInspection_IsJudged: it exec'd the binary before, and nothing tells of that.
-func TestCarried_ExecSeenByInspection_IsJudged(t *testing.T) {
-	for name, brief := range map[string]bool{"in the scan": true, "when the event was lost": false} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
-				w.brief = brief
-				w.start(7, oldImage)
-				w.serve(t, 0)
-				w.land(ready(newImage))
-				w.pass(time.Second)
-				newer := selector.Image{Dev: 1, Ino: 21}
-				w.land(ready(newer))
-				w.pass(100 * time.Millisecond)
-				w.change(func() { w.processes[7].Image = newImage }) // it was a moment too early
-				if !brief {
-					w.events <- selector.Event{Kind: selector.EventLost}
-				}
-				w.pass(2 * time.Second)
-				requireSignals(t, w, 7, 2, "after it exec'd the one before")
-			})
-		})
-	}
-}
-
 // TestCarried_YetToBeJudged_IsNotComplete: it has exec'd, and is looked at a moment later.
-func TestCarried_YetToBeJudged_IsNotComplete(t *testing.T) {
-	for name, runs := range map[string]selector.Image{"another file": newImage, "the same behind a script": oldImage} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld()
-				w.start(7, oldImage)
-				w.serve(t, 0)
-				w.land(ready(newImage))
-				w.pass(time.Second)
-				w.land(ready(selector.Image{Dev: 1, Ino: 21}))
-				w.pass(100 * time.Millisecond)
-				w.change(func() { w.processes[7].Image = runs })
-				w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
-				w.pass(time.Second)
-				requireSignals(t, w, 7, 2, "after it exec'd the one before")
-				if slices.Contains(w.phases, rollout.PhaseComplete) {
-					t.Errorf("the phases were %v", w.phases)
-				}
-			})
-		})
-	}
-}
-
 // TestCarried_FoundCurrent_IsForgotten by the journal, too.
-func TestCarried_FoundCurrent_IsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.start(7, oldImage)
-		w.serve(t, 0)
-		w.land(ready(newImage))
-		w.pass(time.Second)
-		newer := selector.Image{Dev: 1, Ino: 21}
-		w.land(ready(newer))
-		w.pass(100 * time.Millisecond)
-		w.change(func() { w.processes[7].Image = newer })
-		w.events <- selector.Event{Kind: selector.EventExec, PID: 7}
-		w.pass(time.Second)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for _, r := range w.saved.Rollouts {
-			if len(r.Members) > 0 {
-				t.Errorf("these are kept: %+v", r.Members)
-			}
-		}
-	})
-}
-
 // TestJournal_Unwritable_NoServerSignalled until it can be written again, also by the service after a restart.
 func TestJournal_Unwritable_NoServerSignalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

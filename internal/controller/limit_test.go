@@ -170,3 +170,52 @@ func TestPause_NotKept_IsAnError(t *testing.T) {
 		}
 	})
 }
+
+func TestLimit_TooManyServers_CostsOthersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.maxPerUser = 10
+		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", newImage)
+		for pid := range selector.PID(50) {
+			w.start(pid+1, newImage)
+			w.name(pid+1, "/a", 1)
+		}
+		w.begin(60, "/b", 2)
+		w.serve(t, time.Minute)
+		w.pass(time.Second)
+		requireSignals(t, w, 60, 1, "beside a user with many")
+		looked := 0
+		for pid := range selector.PID(50) {
+			looked += min(1, w.looks[pid+1])
+		}
+		if s := w.status(t); looked != 10 || s.Verdicts[selector.OverLimit] != 40 {
+			t.Errorf("%d of 50 were looked at, and the verdicts are %v; want 10, and 40 over the limit", looked, s.Verdicts)
+		}
+		w.change(func() {
+			for pid := range selector.PID(45) {
+				delete(w.processes, pid+1)
+			}
+		})
+		w.pass(2 * time.Minute)
+		if s := w.status(t); s.Verdicts[selector.UpToDate] != 5 || s.Verdicts[selector.OverLimit] != 0 {
+			t.Errorf("the verdicts are %v once there is room, want 5 up to date", s.Verdicts)
+		}
+	})
+}
+
+func TestLimit_TooManyInstalls_CostsOthersNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.maxPlaces = 2
+		for pid, path := range []string{"/a", "/b", "/c", "/d"} {
+			w.files[path] = at(path, newImage)
+			w.begin(selector.PID(pid+1), path, uint32(pid/3+1))
+		}
+		w.serve(t, 0)
+		w.pass(time.Second)
+		requireSignals(t, w, 4, 1, "beside a user with many installs")
+		if s := w.status(t); s.Verdicts[selector.OverLimit] != 1 || len(s.Installs) != 3 {
+			t.Errorf("the verdicts are %v of %d installs, want one over the limit, and 3", s.Verdicts, len(s.Installs))
+		}
+	})
+}

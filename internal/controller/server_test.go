@@ -167,20 +167,6 @@ func TestInstall_RenamedBack_SignalsAgain(t *testing.T) {
 	})
 }
 
-func TestPID_UsedAgain_IsAnotherServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.limits.MaxFailures = 2 // no event tells how the first one ends
-		w.start(7, oldImage)
-		w.serve(t, time.Second)
-		w.land(ready(newImage))
-		w.pass(0)
-		w.change(func() { w.processes[7].StartTime++ }) // without an event: it was lost
-		w.pass(4 * time.Second)
-		requireSignals(t, w, 7, 2, "after another server got its number")
-	})
-}
-
 func TestInstall_NotReady_SignalsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -289,44 +275,5 @@ func TestFork_DuringSeed_IsFound(t *testing.T) {
 
 // TestExit_NotSignalled_IsNoDeath: code 70 is that of a failed exec, for which no signal was sent to the
 // second one for.
-func TestExit_NotSignalled_IsNoDeath(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.limits.Canary, w.limits.MaxFailures = 0, 2
-		w.start(7, oldImage)
-		w.start(8, oldImage)
-		w.change(func() { w.processes[8].Catches = false })
-		w.serve(t, 0)
-		w.land(ready(newImage))
-		w.pass(time.Second)
-		for _, pid := range []selector.PID{7, 8} {
-			w.change(func() { delete(w.processes, pid) })
-			w.events <- selector.Event{Kind: selector.EventExit, PID: pid, Exit: selector.Exit{Known: true, Status: 70 << 8}}
-		}
-		status, err := w.service.Status(t.Context())
-		counts := status.Rollouts[0].Servers
-		if err != nil || len(counts) != 2 || counts[rollout.Crashed] != 1 || counts[rollout.Exited] != 1 {
-			t.Errorf("the rollout has %v, %v; want one that died and one that left", counts, err)
-		}
-	})
-}
-
 // TestPID_UsedAgainBeforeTurn_IsAnother: what was planned for the one must not be sent to the other
 // before that is looked at in its own right.
-func TestPID_UsedAgainBeforeTurn_IsAnother(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.start(7, oldImage) // the canary, which does nothing
-		w.start(8, oldImage)
-		w.serve(t, 0)
-		w.land(ready(newImage))
-		w.pass(500 * time.Millisecond)
-		w.change(func() { w.processes[8].StartTime++ }) // without an event: it was lost
-		w.pass(30 * time.Second)
-		requireSignals(t, w, 8, 1, "after its turn")
-		status, err := w.service.Status(t.Context())
-		if counts := status.Rollouts[0].Servers; err != nil || counts[rollout.Exited] != 1 || counts[rollout.Signalled] != 2 {
-			t.Errorf("the rollout has %v, %v; want one that left and two that were signalled", counts, err)
-		}
-	})
-}
