@@ -9,7 +9,7 @@ import (
 )
 
 // SchemaVersion is raised when a field of an answer changes its meaning or goes away.
-const SchemaVersion = 3
+const SchemaVersion = 4
 
 // Report is what one round found and did.
 type Report struct {
