@@ -82,9 +82,9 @@ func waitBuckets() []float64 { return []float64{0, 0.1, 0.25, 0.5, 1, 1.5, 2, 3,
 
 // The reasons for which a signal is refused.
 const (
-	notPermitted = "not-permitted"
-	askedByOther = "asked-by-other"
-	otherReason  = "other"
+	notPermitted     = "not-permitted"
+	signalledByOther = "signalled-by-other"
+	otherReason      = "other"
 )
 
 // outcomes are the states that [Metrics.Moved] counts.
@@ -101,7 +101,7 @@ func (m *Metrics) showZeros() {
 	for _, reason := range api.Reasons() {
 		m.rounds.WithLabelValues(string(reason))
 	}
-	for _, reason := range []string{notPermitted, askedByOther, otherReason} {
+	for _, reason := range []string{notPermitted, signalledByOther, otherReason} {
 		m.refused.WithLabelValues(reason)
 	}
 	for _, state := range outcomes() {
@@ -174,7 +174,7 @@ func (m *Metrics) Refused(_ rollout.Member, err error) {
 	case errors.Is(err, syscall.EPERM):
 		reason = notPermitted
 	case errors.Is(err, selector.ErrSignalledByOther):
-		reason = askedByOther
+		reason = signalledByOther
 	}
 	m.refused.WithLabelValues(reason).Inc()
 }

@@ -50,9 +50,9 @@ func TestObserver_Events_Counted(t *testing.T) {
 		`signals_sent_total`:    "2",
 		`troubles_total`:        "1",
 
-		`signals_refused_total{reason="not-permitted"}`:  "2",
-		`signals_refused_total{reason="asked-by-other"}`: "1",
-		`signals_refused_total{reason="other"}`:          "1",
+		`signals_refused_total{reason="not-permitted"}`:      "2",
+		`signals_refused_total{reason="signalled-by-other"}`: "1",
+		`signals_refused_total{reason="other"}`:              "1",
 
 		`upgrades_total{outcome="upgraded"}`:  "1",
 		`upgrades_total{outcome="crashed"}`:   "1",
@@ -66,6 +66,22 @@ func TestObserver_Events_Counted(t *testing.T) {
 		`upgrade_duration_seconds_bucket{le="1"}`:    "1",
 		`upgrade_duration_seconds_bucket{le="2.5"}`:  "2",
 		`upgrade_duration_seconds_bucket{le="60"}`:   "2",
+	})
+}
+
+func TestObserver_WaitsForQuiet_AreCounted(t *testing.T) {
+	m := metrics.New("1.2.3", "abc")
+	idle := rollout.Member{PID: 7}
+	busy := rollout.Member{PID: 8, Waited: rollout.Seconds(700 * time.Millisecond)}
+	late := rollout.Member{PID: 9, Waited: rollout.Seconds(5 * time.Second), Overran: true}
+	byOther := rollout.Member{PID: 10, Waited: rollout.Seconds(time.Second), Overran: true, ByOther: true}
+	for _, member := range []rollout.Member{idle, busy, late, byOther} {
+		move(m, member, 0, rollout.Pending, rollout.Signalled)
+	}
+	requireValues(t, scrape(t, m), map[string]string{
+		`quiet_wait_seconds_count`: "3",
+		`quiet_wait_seconds_sum`:   "5.7",
+		`signals_busy_total`:       "1",
 	})
 }
 
