@@ -39,7 +39,7 @@ type pool struct {
 	found  []selector.PID
 	// spent is the wall time that slow reads took, by user. A read that waits for a processor counts, too: the only cost
 	// of an error is that a process is reported as a candidate without a read.
-	spent map[uint32]time.Duration
+	spent map[selector.User]time.Duration
 }
 
 // reader is one goroutine of a pool. When it finishes, the pool takes over what it found.

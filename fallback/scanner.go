@@ -44,7 +44,7 @@ func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 // All cores read. The first processes are read while the kernel lists the others, which takes a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
 	listed, finished := make(chan []selector.PID, 64), make(chan struct{})
-	p := &pool{scanner: s, listed: listed, active: make(map[*reader]bool), spent: make(map[uint32]time.Duration)}
+	p := &pool{scanner: s, listed: listed, active: make(map[*reader]bool), spent: make(map[selector.User]time.Duration)}
 	for range runtime.GOMAXPROCS(0) {
 		p.spawn(ctx, nil)
 	}

@@ -52,9 +52,9 @@ func readSelection(r Rule, p Process) string {
 		return why
 	}
 	if p.Container != "" {
-		return fmt.Sprintf("belongs to uid %d, in container %q", p.Credentials.Owner, p.Container)
+		return fmt.Sprintf("belongs to uid %d, in container %q", p.Credentials.Owner.UID, p.Container)
 	}
-	return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner)
+	return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner.UID)
 }
 
 func readUser(_ Rule, p Process) string {

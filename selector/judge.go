@@ -74,8 +74,8 @@ type Selection struct {
 // whyNot says why a process is not selected; "" means that it is.
 func (s Selection) whyNot(p Process) string {
 	switch {
-	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.Owner):
-		return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner)
+	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.Owner.UID):
+		return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner.UID)
 	case s.NoContainers && p.Container != "":
 		return fmt.Sprintf("runs in container %q", p.Container)
 	case len(s.Containers) > 0 && !slices.ContainsFunc(s.Containers, p.runsIn):

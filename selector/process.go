@@ -63,14 +63,23 @@ type View struct {
 	Root Image `json:"root"`
 }
 
+// User is whose limits the work for a process counts against: those of a user id, in the container of a process that is in
+// one. The zero User is root of the host.
+type User struct {
+	UID uint32
+	// Container is the outermost container around the process whose control group root made, empty for none. A user can make
+	// any number of others, and must not get new limits by that.
+	Container string
+}
+
 // Credentials are those that the kernel checks when the process opens or execs a file.
 type Credentials struct {
 	UID, GID uint32
 	Groups   []uint32
-	// Owner is the user that the process counts for: its real user id or, in a user namespace that a user other than
+	// Owner is the user that the process counts for. Its id is the real user id of the process or, in a user namespace that a user other than
 	// root created, the id of that user. So all subordinate ids of a user, as of rootless containers, count as one
 	// user.
-	Owner uint32
+	Owner User
 	// SearchesAny says that the process may search directories of any mode, by CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH
 	// in a user namespace of its own. It may do so only where that namespace maps the directory's user and group, which
 	// are then in Users and InGroups.

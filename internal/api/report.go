@@ -56,7 +56,7 @@ type Server struct {
 // NewServer is a process as it was inspected.
 func NewServer(p selector.Process, d selector.Decision) Server {
 	s := Server{
-		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner, Container: p.Container, Cgroup: p.Cgroup,
+		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner.UID, Container: p.Container, Cgroup: p.Cgroup,
 		Args: p.Args, Image: p.Image, UpgradeBin: p.Variable, Target: p.Target.Image, Decision: d,
 	}
 	if s.Args == nil {

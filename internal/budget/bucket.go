@@ -56,7 +56,7 @@ type Meter struct {
 	limit Limit
 
 	mu      sync.Mutex // guards the rest
-	buckets map[uint32]*Bucket
+	buckets map[User]*Bucket
 	// sweepAt is how many buckets there are when those without debt are dropped.
 	sweepAt int
 }
@@ -66,11 +66,11 @@ const minSweep = 64
 
 // NewMeter returns a Meter in which no user is in debt.
 func NewMeter(l Limit) *Meter {
-	return &Meter{limit: l, buckets: make(map[uint32]*Bucket), sweepAt: minSweep}
+	return &Meter{limit: l, buckets: make(map[User]*Bucket), sweepAt: minSweep}
 }
 
 // Charge notes that work for a user took that long. now is when it ended.
-func (m *Meter) Charge(user uint32, took time.Duration, now time.Time) {
+func (m *Meter) Charge(user User, took time.Duration, now time.Time) {
 	if took <= m.limit.Free {
 		return
 	}
@@ -86,7 +86,7 @@ func (m *Meter) Charge(user uint32, took time.Duration, now time.Time) {
 }
 
 // Credit is [Bucket.Credit] of a user.
-func (m *Meter) Credit(user uint32, now time.Time) time.Duration {
+func (m *Meter) Credit(user User, now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if b := m.buckets[user]; b != nil {
@@ -96,7 +96,7 @@ func (m *Meter) Credit(user uint32, now time.Time) time.Duration {
 }
 
 // ThrottledUntil is [Bucket.ThrottledUntil] of a user.
-func (m *Meter) ThrottledUntil(user uint32, now time.Time) time.Time {
+func (m *Meter) ThrottledUntil(user User, now time.Time) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if b := m.buckets[user]; b != nil {

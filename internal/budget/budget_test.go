@@ -38,7 +38,7 @@ func TestBucket_Work_IsPaidOffLater(t *testing.T) {
 			m := budget.NewMeter(limit)
 			for _, took := range c.took {
 				b.Charge(limit, took, start)
-				m.Charge(7, took, start)
+				m.Charge(budget.User{UID: 7}, took, start)
 			}
 			now, until := start.Add(c.after), time.Time{}
 			if c.throttled > 0 {
@@ -47,10 +47,10 @@ func TestBucket_Work_IsPaidOffLater(t *testing.T) {
 			if credit, at := b.Credit(limit, now), b.ThrottledUntil(limit, now); credit != c.credit || !at.Equal(until) {
 				t.Errorf("the bucket has credit %s, throttled until %s; want %s, %s", credit, at, c.credit, until)
 			}
-			if credit, at := m.Credit(7, now), m.ThrottledUntil(7, now); credit != c.credit || !at.Equal(until) {
+			if credit, at := m.Credit(budget.User{UID: 7}, now), m.ThrottledUntil(budget.User{UID: 7}, now); credit != c.credit || !at.Equal(until) {
 				t.Errorf("the meter has credit %s, throttled until %s; want %s, %s", credit, at, c.credit, until)
 			}
-			if !m.ThrottledUntil(8, now).IsZero() || m.Credit(8, now) != limit.Burst {
+			if !m.ThrottledUntil(budget.User{UID: 8}, now).IsZero() || m.Credit(budget.User{UID: 8}, now) != limit.Burst {
 				t.Error("another user is in debt")
 			}
 		})
@@ -59,12 +59,12 @@ func TestBucket_Work_IsPaidOffLater(t *testing.T) {
 
 func TestMeter_ManyUsers_KeepsThoseInDebt(t *testing.T) {
 	m, now := budget.NewMeter(limit), time.Unix(1000, 0)
-	m.Charge(1<<20, time.Hour, now)
+	m.Charge(budget.User{UID: 1 << 20}, time.Hour, now)
 	for user := range uint32(10_000) {
 		now = now.Add(time.Second)
-		m.Charge(user, 10*time.Millisecond, now)
+		m.Charge(budget.User{UID: user}, 10*time.Millisecond, now)
 	}
-	if m.ThrottledUntil(1<<20, now).IsZero() {
+	if m.ThrottledUntil(budget.User{UID: 1 << 20}, now).IsZero() {
 		t.Error("the debt of a user was forgotten")
 	}
 }
@@ -74,11 +74,11 @@ func TestQueue_SlowUser_DelaysNoOther(t *testing.T) {
 		q := budget.NewQueue(budget.QueueConfig{Workers: 4, PerUser: 2, Limit: limit})
 		defer q.Close()
 		for range 1000 {
-			q.Submit(1, func() { time.Sleep(100 * time.Millisecond) })
+			q.Submit(budget.User{UID: 1}, func() { time.Sleep(100 * time.Millisecond) })
 		}
 		time.Sleep(50 * time.Millisecond)
 		start, took := time.Now(), time.Duration(-1)
-		q.Submit(2, func() { took = time.Since(start) })
+		q.Submit(budget.User{UID: 2}, func() { took = time.Since(start) })
 		synctest.Wait()
 		if took != 0 {
 			t.Errorf("work of another user started after %s, want at once", took)
@@ -92,7 +92,7 @@ func TestQueue_UserInDebt_GetsItsShare(t *testing.T) {
 		defer q.Close()
 		done := 0
 		for range 10_000 {
-			q.Submit(1, func() { time.Sleep(100 * time.Millisecond); done++ })
+			q.Submit(budget.User{UID: 1}, func() { time.Sleep(100 * time.Millisecond); done++ })
 		}
 		time.Sleep(110 * time.Second)
 		synctest.Wait()
@@ -107,8 +107,8 @@ func TestQueue_SubmitFirst_GoesBeforeOwnWork(t *testing.T) {
 		q := budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1})
 		defer q.Close()
 		var ran []int
-		add := func(submit func(uint32, func()), i int) {
-			submit(1, func() { time.Sleep(time.Second); ran = append(ran, i) })
+		add := func(submit func(budget.User, func()), i int) {
+			submit(budget.User{UID: 1}, func() { time.Sleep(time.Second); ran = append(ran, i) })
 		}
 		for i := range 3 {
 			add(q.Submit, i)
@@ -129,11 +129,11 @@ func TestQueue_Close_DropsWaitingEndsRunning(t *testing.T) {
 		q := budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1})
 		var ran []int
 		for i := range 3 {
-			q.Submit(1, func() { time.Sleep(time.Second); ran = append(ran, i) })
+			q.Submit(budget.User{UID: 1}, func() { time.Sleep(time.Second); ran = append(ran, i) })
 		}
 		synctest.Wait()
 		q.Close()
-		q.Submit(1, func() { ran = append(ran, 3) })
+		q.Submit(budget.User{UID: 1}, func() { ran = append(ran, 3) })
 		time.Sleep(time.Minute)
 		if len(ran) != 1 || ran[0] != 0 {
 			t.Errorf("these ran: %v, want the first only", ran)
@@ -167,7 +167,7 @@ func (l *load) submit(q *budget.Queue, user uint32, takes time.Duration) {
 		l.ahead[user] = &wait{time.Now(), map[uint32][]time.Time{}}
 	}
 	l.mu.Unlock()
-	q.Submit(user, func() {
+	q.Submit(budget.User{UID: user}, func() {
 		l.started(user)
 		time.Sleep(takes)
 		l.mu.Lock()

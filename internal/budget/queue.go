@@ -23,7 +23,7 @@ type Queue struct {
 	mu sync.Mutex // guards the rest
 	// users has those with work that waits or runs, and those in debt. Those without either are dropped when there are
 	// sweepAt.
-	users   map[uint32]*line
+	users   map[User]*line
 	sweepAt int
 	// ready are the users that may start their next work, in turn. Each is in it once.
 	ready []*line
@@ -46,12 +46,12 @@ type line struct {
 
 // NewQueue returns an empty Queue.
 func NewQueue(cfg QueueConfig) *Queue {
-	return &Queue{cfg: cfg, users: make(map[uint32]*line), sweepAt: minSweep}
+	return &Queue{cfg: cfg, users: make(map[User]*line), sweepAt: minSweep}
 }
 
 // Submit queues work for a user. It does not wait. Work of one user starts in the order of submission. After Close it does
 // nothing.
-func (q *Queue) Submit(user uint32, work func()) {
+func (q *Queue) Submit(user User, work func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if l := q.line(user); l != nil {
@@ -61,7 +61,7 @@ func (q *Queue) Submit(user uint32, work func()) {
 }
 
 // SubmitFirst is Submit for work that starts before what Submit has queued for the same user. It delays no other user.
-func (q *Queue) SubmitFirst(user uint32, work func()) {
+func (q *Queue) SubmitFirst(user User, work func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if l := q.line(user); l != nil {
@@ -71,7 +71,7 @@ func (q *Queue) SubmitFirst(user uint32, work func()) {
 }
 
 // line is the work of a user; nil after Close.
-func (q *Queue) line(user uint32) *line {
+func (q *Queue) line(user User) *line {
 	if q.closed {
 		return nil
 	}

@@ -55,7 +55,7 @@ func (c *Controller) Status(ctx context.Context) (status api.Status, err error) 
 func (c *Controller) installs() []api.InstallStatus {
 	all := make([]api.InstallStatus, 0, c.registry.InstallCount())
 	for i := range c.registry.Installs() {
-		status := api.InstallStatus{Install: i.File, UID: i.Owner, Servers: i.Len(), Deaths: len(c.rollouts.early[i])}
+		status := api.InstallStatus{Install: i.File, UID: i.Owner.UID, Servers: i.Len(), Deaths: len(c.rollouts.early[i])}
 		if r := c.rollouts.at[i]; r != nil {
 			status.Rollout = r.Number()
 		}

@@ -31,7 +31,7 @@ func another(i int) selector.Image { return selector.Image{Dev: 1, Ino: uint64(1
 func TestBudget_SlowFiles_DelayTheirUserOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newHost()
-		w.slowCheck = func(p registry.Key) (time.Duration, bool) { return 100 * time.Millisecond, p.Owner == 1 }
+		w.slowCheck = func(p registry.Key) (time.Duration, bool) { return 100 * time.Millisecond, p.Owner.UID == 1 }
 		w.crowd(200, another)
 		w.files["/b"] = at("/b", oldImage)
 		w.begin(7, "/b", 2)
@@ -76,7 +76,7 @@ func TestBudget_SlowProcesses_DelayTheirUserOnly(t *testing.T) {
 		w.serve(t, 0)
 		w.pass(time.Minute)
 		w.slowLooks(func(p selector.Process) time.Duration {
-			if p.Credentials.Owner == 1 {
+			if p.Credentials.Owner.UID == 1 {
 				return 100 * time.Millisecond
 			}
 			return 0
@@ -102,7 +102,7 @@ func TestBudget_SlowDeliveries_DelayTheirUserOnly(t *testing.T) {
 		w.serve(t, 0)
 		w.pass(time.Minute)
 		w.slowLooks(func(p selector.Process) time.Duration {
-			if p.Credentials.Owner == 1 {
+			if p.Credentials.Owner.UID == 1 {
 				return 100 * time.Millisecond
 			}
 			return 0
@@ -206,7 +206,7 @@ func TestResync_SlowUser_DelaysNoOther(t *testing.T) {
 					w.change(func() { w.processes[selector.PID(1000+i)].Image = newImage })
 				}
 				w.slowLooks(func(p selector.Process) time.Duration {
-					if p.Credentials.Owner == 1 {
+					if p.Credentials.Owner.UID == 1 {
 						return 30 * time.Millisecond
 					}
 					return 0

@@ -45,10 +45,10 @@ type Watcher interface {
 // Idleness says which processes are idle. None of its methods waits for another process.
 type Idleness interface {
 	// Begin begins to watch a process of a user, and Forget ends that.
-	Begin(id selector.Identity, uid uint32)
+	Begin(id selector.Identity, user selector.User)
 	Forget(pid selector.PID)
 	// Judge says whether it is idle now.
-	Judge(id selector.Identity, uid uint32) selector.Idleness
+	Judge(id selector.Identity, user selector.User) selector.Idleness
 }
 
 // Observer is told what the controller does. The goroutine of [Controller.Run] calls it, and waits for it.

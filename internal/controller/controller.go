@@ -80,8 +80,8 @@ func New(cfg Config) *Controller {
 	c.registry = registry.New(registry.Config{
 		Paths: cfg.Paths, MaxProcesses: cfg.MaxPerUser, MaxInstalls: cfg.MaxInstallsPerUser, ForgetAfter: cfg.ForgetAfter,
 	}, time.Now())
-	c.planner = &planner{timers: c.timers, limits: cfg.Limits, exits: c.exits, quiet: cfg.Quiet}
-	held, deferred := &holds{byUser: make(map[uint32]int)}, &holds{byUser: make(map[uint32]int)}
+	c.planner = &planner{timers: c.timers, limits: cfg.Limits, registry: c.registry, exits: c.exits, quiet: cfg.Quiet}
+	held, deferred := &holds{byUser: make(map[selector.User]int)}, &holds{byUser: make(map[selector.User]int)}
 	c.rollouts = &rollouts{
 		cfg:      rollout.Config{Limits: cfg.Limits, Signal: c.deliver.Signal, SeesExec: cfg.Events != nil, Self: c.deliver.Self},
 		registry: c.registry, traits: make(traits), holds: held, deferred: deferred, planner: c.planner, observer: cfg.Observer,
@@ -96,7 +96,7 @@ func New(cfg Config) *Controller {
 		readers: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: cores, Limit: surveyLimit}),
 		pollers: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: cores, Limit: pollLimit}),
 		owners:  budget.NewQueue(budget.QueueConfig{Workers: 1, PerUser: 1}),
-		pending: make(map[selector.PID]*inspection), admitted: make(map[uint32]int), read: c.reconciler.read, owned: c.reconciler.owned,
+		pending: make(map[selector.PID]*inspection), admitted: make(map[selector.User]int), read: c.reconciler.read, owned: c.reconciler.owned,
 	}
 	c.deliveries = &deliveries{
 		parts:   c.parts,

@@ -66,7 +66,7 @@ func TestDeferred_OtherUser_IsComplete(t *testing.T) {
 		w.begin(7, "/b", 2)
 		w.change(func() { w.processes[7].Image = w.files["/b"].Image })
 		w.slowLooks(func(p selector.Process) time.Duration {
-			return time.Duration(p.Credentials.Owner%2) * 30 * time.Millisecond
+			return time.Duration(p.Credentials.Owner.UID%2) * 30 * time.Millisecond
 		})
 		w.serve(t, 0)
 		w.pass(2 * time.Second)

@@ -144,7 +144,7 @@ func (d *deliveries) launch(m *rollout.Member) bool {
 	for _, pid := range r.UnprovenCanaries(m) {
 		job.unproven = append(job.unproven, r.Member(pid).Identity())
 	}
-	d.senders.Submit(m.UID, func() {
+	d.senders.Submit(p.User, func() {
 		done := job.run()
 		d.inbox.put(func(ctx context.Context) { d.delivered(ctx, f, done) })
 	})

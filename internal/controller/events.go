@@ -134,7 +134,7 @@ func (c *reconciler) ended(pid selector.PID, exit selector.Exit) {
 		c.cfg.Installs.ReleaseView(p.View, p.Identity())
 		c.planForget(install)
 	}
-	if !c.registry.HasUser(p.UID) {
+	if !c.registry.HasUser(p.User) {
 		delete(c.deliveries.turns.last, p.UID)
 	}
 	if p.IsReplaced { // the next owner of the PID has waited for this

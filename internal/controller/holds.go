@@ -2,9 +2,11 @@
 
 package controller
 
+import "ebpf-upgrader/selector"
+
 // holds counts processes that are yet to be inspected, by user.
 type holds struct {
-	byUser map[uint32]int
+	byUser map[selector.User]int
 	// unknown counts processes of which the user is yet to be read, and resyncs that are yet to list theirs.
 	unknown int
 	// released is called when the last process of a user was inspected.
@@ -13,7 +15,7 @@ type holds struct {
 
 func (h *holds) any() bool { return h.unknown > 0 || len(h.byUser) > 0 }
 
-func (h *holds) has(user uint32) bool { return h.unknown > 0 || h.byUser[user] > 0 }
+func (h *holds) has(user selector.User) bool { return h.unknown > 0 || h.byUser[user] > 0 }
 
 // count adds an inspection.
 func (h *holds) count(in *inspection) {
@@ -25,13 +27,13 @@ func (h *holds) count(in *inspection) {
 }
 
 // own notes that the user of an inspection is known by now.
-func (h *holds) own(user uint32) {
+func (h *holds) own(user selector.User) {
 	h.byUser[user]++
 	h.removeUnknown()
 }
 
 // remove notes that a process of a user was inspected.
-func (h *holds) remove(user uint32) {
+func (h *holds) remove(user selector.User) {
 	if h.byUser[user]--; h.byUser[user] <= 0 {
 		delete(h.byUser, user)
 		h.released()

@@ -18,12 +18,12 @@ import (
 )
 
 // noUser stands for the user of a process with an unknown owner. No user has that number.
-const noUser uint32 = math.MaxUint32
+var noUser = selector.User{UID: math.MaxUint32}
 
 // inspection is one process that is to be inspected. There is one at most for each PID.
 type inspection struct {
 	pid     selector.PID
-	user    uint32
+	user    selector.User
 	surveys []*survey
 	// isOwned says that user was read, isAdmitted that it counts for the user's limit, isHolding and isDeferred that it counts in holds and in
 	// deferred.
@@ -49,12 +49,12 @@ type inspections struct {
 	readers, pollers, owners *budget.Queue
 	pending                  map[selector.PID]*inspection
 	// admitted counts those by user that are not in the registry yet.
-	admitted map[uint32]int
+	admitted map[selector.User]int
 	// unowned are those without a known user.
 	unowned []*inspection
 	// read and owned take the results.
 	read  func(context.Context, *inspection, uint64, deliver.Inspection)
-	owned func(context.Context, *inspection, selector.Identity, uint32, error)
+	owned func(context.Context, *inspection, selector.Identity, selector.User, error)
 }
 
 // want has a process inspected, from now on, for a survey.
@@ -65,7 +65,7 @@ func (e *inspections) want(pid selector.PID, s *survey, isUrgent bool) {
 		in = &inspection{pid: pid, isPoll: true}
 		e.pending[pid] = in
 		if p := e.registry.Process(pid); p != nil {
-			in.user, in.isOwned = p.UID, true
+			in.user, in.isOwned = p.User, true
 		}
 	}
 	if !s.waiting[pid] {
@@ -150,7 +150,7 @@ func (e *inspections) lookUp() {
 }
 
 // admit takes the owner of a process. It reports false if the user has too many processes, and this one is not inspected.
-func (e *inspections) admit(in *inspection, id selector.Identity, user uint32, err error) bool {
+func (e *inspections) admit(in *inspection, id selector.Identity, user selector.User, err error) bool {
 	if err != nil { // the inspection finds out why
 		user = noUser
 	}
@@ -222,8 +222,8 @@ func (e *inspections) end(in *inspection) []*survey {
 }
 
 // leave takes what a survey waits for from it, by user.
-func (e *inspections) leave(s *survey) map[uint32][]*inspection {
-	byUser := make(map[uint32][]*inspection)
+func (e *inspections) leave(s *survey) map[selector.User][]*inspection {
+	byUser := make(map[selector.User][]*inspection)
 	for pid := range s.waiting {
 		in := e.pending[pid]
 		in.surveys = slices.DeleteFunc(in.surveys, func(other *survey) bool { return other == s })

@@ -33,7 +33,7 @@ func newHost() *world {
 func (w *world) name(pid selector.PID, path string, user uint32) {
 	w.change(func() {
 		p := w.processes[pid]
-		p.Variable, p.Path, p.Credentials.Owner = path, path, user
+		p.Variable, p.Path, p.Credentials.Owner.UID = path, path, user
 	})
 }
 

@@ -121,7 +121,7 @@ func (m *model) appear() {
 	path, user := m.paths[m.dice(len(m.paths))], uint32(m.dice(2))
 	m.change(func() {
 		p := m.processes[m.next]
-		p.Variable, p.Path, p.Credentials.Owner = path, path, user
+		p.Variable, p.Path, p.Credentials.Owner.UID = path, path, user
 		p.DataDir = []string{"/data/a", "/data/b"}[m.chance.IntN(2)]
 	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // owned takes the owner of a process that is to be inspected.
-func (c *reconciler) owned(ctx context.Context, in *inspection, id selector.Identity, user uint32, err error) {
+func (c *reconciler) owned(ctx context.Context, in *inspection, id selector.Identity, user selector.User, err error) {
 	if c.inspections.admit(in, id, user, err) {
 		return
 	}

@@ -5,15 +5,17 @@ package controller
 import (
 	"time"
 
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // planner plans the next inspection of the members of rollouts.
 type planner struct {
-	timers *timers
-	limits rollout.Limits
-	exits  *exitWatch
+	timers   *timers
+	limits   rollout.Limits
+	registry *registry.Registry
+	exits    *exitWatch
 	// quiet is nil where servers are signalled whether or not they are busy.
 	quiet Idleness
 }
@@ -55,7 +57,7 @@ func (p *planner) moved(m *rollout.Member, from rollout.State) {
 	switch {
 	case p.quiet == nil:
 	case m.State == rollout.Pending: // so that it is known of an idle one when its turn comes
-		p.quiet.Begin(m.Identity(), m.UID)
+		p.quiet.Begin(m.Identity(), p.registry.Process(m.PID).User)
 	default:
 		p.quiet.Forget(m.PID)
 	}

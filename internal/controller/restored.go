@@ -50,12 +50,14 @@ func (c *Controller) restoreMember(ctx context.Context, r *attached, saved rollo
 	case !m.State.IsPersistent(), c.registry.Process(m.PID) != nil, errors.Is(err, selector.ErrGone), err == nil && id != m.Identity():
 		return
 	case err == nil:
-		m.UID = user
+		m.UID = user.UID
+	default:
+		user.UID = m.UID
 	}
 	p := c.registry.Put(registry.Facts{
 		PID: m.PID, StartTime: m.StartTime, UID: m.UID, Args: []string{},
 		Decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: registry.ReasonUnreported, Stale: true},
-	}, selector.Process{}, now)
+	}, selector.Process{Credentials: selector.Credentials{Owner: user}}, now)
 	if len(r.installs) > 0 {
 		c.registry.Assign(p, r.installs[0], now)
 	} else {

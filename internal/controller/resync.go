@@ -205,7 +205,7 @@ func (c *surveys) split(ctx context.Context) {
 
 // deferred is what is reported of a process that is yet to be inspected.
 func (c *surveys) deferred(in *inspection) api.Server {
-	server := api.Server{PID: in.pid, UID: in.user, Args: []string{}}
+	server := api.Server{PID: in.pid, UID: in.user.UID, Args: []string{}}
 	if p := c.registry.Process(in.pid); p != nil {
 		server = api.Server(p.Facts)
 	}

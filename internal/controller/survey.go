@@ -56,11 +56,11 @@ func (c *surveys) inspectAll(ctx context.Context, s *survey, pids []selector.PID
 
 // inspectDue inspects processes that are due: those of each user by themselves, so that none waits for another user's.
 func (c *surveys) inspectDue(ctx context.Context, due []selector.PID, now time.Time) {
-	byUser := make(map[uint32][]selector.PID)
+	byUser := make(map[selector.User][]selector.PID)
 	for _, pid := range due {
 		user := noUser
 		if p := c.registry.Process(pid); p != nil {
-			user = p.UID
+			user = p.User
 		}
 		byUser[user] = append(byUser[user], pid)
 	}

@@ -85,14 +85,14 @@ const execGrace = 2 * time.Second
 func (d *deliveries) permission(m *rollout.Member, now time.Time) rollout.Permission {
 	p := d.registry.Process(m.PID)
 	switch {
-	case !p.Install.MaySignal(), d.rollouts.holds.has(m.UID):
+	case !p.Install.MaySignal(), d.rollouts.holds.has(p.User):
 		return rollout.Refuse
 	case now.Sub(p.InExecAt) < execGrace:
 		return rollout.Later
 	case d.cfg.Quiet == nil:
 		return rollout.Allow
 	}
-	switch d.cfg.Quiet.Judge(m.Identity(), m.UID) {
+	switch d.cfg.Quiet.Judge(m.Identity(), p.User) {
 	case selector.IdleYes:
 		return rollout.Allow
 	case selector.IdleNo:

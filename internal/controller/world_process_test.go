@@ -48,7 +48,7 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 	return read, nil
 }
 
-func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
+func (w *world) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	w.mu.Lock()
 	takes := w.slowUser
 	w.mu.Unlock()
@@ -57,7 +57,7 @@ func (w *world) User(pid selector.PID) (selector.Identity, uint32, error) {
 	defer w.mu.Unlock()
 	p, lives := w.processes[pid]
 	if !lives {
-		return selector.Identity{}, 0, selector.ErrGone
+		return selector.Identity{}, selector.User{}, selector.ErrGone
 	}
 	return p.Identity, p.Credentials.Owner, nil
 }
@@ -92,7 +92,7 @@ func (w *world) pin(pid selector.PID) (deliver.Target, error) {
 	defer w.mu.Unlock()
 	t := target{w: w, pid: pid}
 	if p := w.processes[pid]; p != nil {
-		t.user = p.Credentials.Owner
+		t.user = p.Credentials.Owner.UID
 	}
 	return t, nil
 }

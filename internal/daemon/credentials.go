@@ -25,7 +25,7 @@ const (
 // of them can reach it. The zero value is ready for use; its methods may be called concurrently.
 type credentials struct {
 	mu      sync.Mutex
-	byOwner map[uint32][]selector.Credentials
+	byOwner map[selector.User][]selector.Credentials
 }
 
 // learn keeps the credentials of a process that could reach what it names.
@@ -42,7 +42,7 @@ func (c *credentials) learn(p selector.Process) {
 		return
 	}
 	if c.byOwner == nil {
-		c.byOwner = make(map[uint32][]selector.Credentials)
+		c.byOwner = make(map[selector.User][]selector.Credentials)
 	}
 	for owner := range c.byOwner {
 		if len(c.byOwner) < maxOwners {
@@ -57,7 +57,7 @@ func (c *credentials) learn(p selector.Process) {
 }
 
 // of are the credentials of a user's processes. The caller must not change them.
-func (c *credentials) of(owner uint32) []selector.Credentials {
+func (c *credentials) of(owner selector.User) []selector.Credentials {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.byOwner[owner]

@@ -208,7 +208,9 @@ func (h *Host) Inspect(pid selector.PID, rule selector.Rule, since time.Time) (s
 }
 
 // User is the identity and the owner of a process.
-func (h *Host) User(pid selector.PID) (selector.Identity, uint32, error) { return h.procfs.User(pid) }
+func (h *Host) User(pid selector.PID) (selector.Identity, selector.User, error) {
+	return h.procfs.User(pid)
+}
 
 // Deliverer inspects and signals the processes of this host.
 func (h *Host) Deliverer() *deliver.Deliverer {

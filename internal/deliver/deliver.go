@@ -19,7 +19,7 @@ type Inspector interface {
 	// Inspect reads the facts that rule asks for. Answers of file systems from before since do not count.
 	Inspect(pid selector.PID, rule selector.Rule, since time.Time) (selector.Process, error)
 	// User reads the owner only, which costs less and never waits.
-	User(pid selector.PID) (selector.Identity, uint32, error)
+	User(pid selector.PID) (selector.Identity, selector.User, error)
 }
 
 // Target is one pinned process.

@@ -55,7 +55,7 @@ func (f *fleet) add(pid selector.PID, user uint32, image selector.Image) {
 		Named: true, Subcommand: true, Variable: "/bin/rag-rat", Path: "/bin/rag-rat", VariableSet: true,
 		Target: selector.File{Image: newImage, Mode: 0o100755}, Image: image, Catches: true,
 	}
-	p.Credentials.Owner = user
+	p.Credentials.Owner.UID = user
 	f.processes[pid] = p
 }
 
@@ -66,7 +66,7 @@ func (f *fleet) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 	if p == nil {
 		return selector.Process{}, selector.ErrGone
 	}
-	takes := f.slow(p.Credentials.Owner)
+	takes := f.slow(p.Credentials.Owner.UID)
 	f.mu.Unlock()
 	time.Sleep(takes)
 	f.mu.Lock()
@@ -78,13 +78,13 @@ func (f *fleet) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 	return read, nil
 }
 
-func (f *fleet) User(pid selector.PID) (selector.Identity, uint32, error) {
+func (f *fleet) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p := f.processes[pid]; p != nil {
 		return p.Identity, p.Credentials.Owner, nil
 	}
-	return selector.Identity{}, 0, selector.ErrGone
+	return selector.Identity{}, selector.User{}, selector.ErrGone
 }
 
 func (f *fleet) Trace(selector.PID) (selector.Trace, error) {

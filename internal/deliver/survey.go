@@ -22,7 +22,7 @@ var quota = budget.Limit{Factor: 1 << 10, Burst: 500 * time.Millisecond, Free: 2
 // Deferred is a process that was not inspected because its user had used up the quota.
 type Deferred struct {
 	selector.Identity
-	User uint32
+	User selector.User
 }
 
 // ReasonDeferred is the detail of such a process.
@@ -82,7 +82,7 @@ func (d *Deliverer) InspectAll(ctx context.Context, with Resolver, pids []select
 
 // inspect inspects a process unless the quota of its user is used up.
 func (p *pass) inspect(pid selector.PID) Inspection {
-	user, isKnown := uint32(0), false
+	user, isKnown := selector.User{}, false
 	if p.hasOver.Load() {
 		id, owner, err := p.d.cfg.Inspector.User(pid)
 		if err == nil && p.isOver(owner) {
@@ -108,6 +108,6 @@ func (p *pass) inspect(pid selector.PID) Inspection {
 }
 
 // noUser is charged for processes with an unknown owner. No user has that number.
-const noUser = 1<<32 - 1
+var noUser = selector.User{UID: 1<<32 - 1}
 
-func (p *pass) isOver(user uint32) bool { return p.meter.Credit(user, time.Now()) < 0 }
+func (p *pass) isOver(user selector.User) bool { return p.meter.Credit(user, time.Now()) < 0 }

@@ -58,7 +58,7 @@ type cacheEntry struct {
 	script bool
 	err    error
 	// owner is the user for which the file was opened, and lastUse the clock of the cache at the last use.
-	owner   uint32
+	owner   selector.User
 	lastUse uint64
 }
 
@@ -82,7 +82,7 @@ type cache struct {
 func newCache() *cache { return &cache{all: make(map[cacheKey]*cacheEntry)} }
 
 // get returns the entry for a key. It calls examine if there is none, and waits for another call with the same key.
-func (c *cache) get(key cacheKey, owner uint32, examine func() (string, bool, error)) (next string, script bool, err error) {
+func (c *cache) get(key cacheKey, owner selector.User, examine func() (string, bool, error)) (next string, script bool, err error) {
 	e, isNew := c.entry(key, owner)
 	if !isNew {
 		<-e.done
@@ -97,7 +97,7 @@ func (c *cache) get(key cacheKey, owner uint32, examine func() (string, bool, er
 	return e.next, e.script, e.err
 }
 
-func (c *cache) entry(key cacheKey, owner uint32) (e *cacheEntry, isNew bool) {
+func (c *cache) entry(key cacheKey, owner selector.User) (e *cacheEntry, isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clock++
@@ -116,7 +116,7 @@ func (c *cache) put(key cacheKey, e *cacheEntry) {
 	if len(c.all) <= maxCached {
 		return
 	}
-	byUser := make(map[uint32][]cacheKey)
+	byUser := make(map[selector.User][]cacheKey)
 	largest := e.owner
 	for key, e := range c.all {
 		if byUser[e.owner] = append(byUser[e.owner], key); len(byUser[e.owner]) > len(byUser[largest]) {

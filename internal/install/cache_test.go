@@ -85,7 +85,7 @@ func TestHub_SecondPathOfFile_OpensNothing(t *testing.T) {
 	t.Cleanup(hub.Close)
 	opens := opensOf(t, path)
 	for _, owner := range []uint32{4001, 4002} {
-		w := hub.newWatcher(RootedPath{Path: path, Owner: owner}, func(selector.Install) {})
+		w := hub.newWatcher(RootedPath{Path: path, Owner: selector.User{UID: owner}}, func(selector.Install) {})
 		requireReady(t, w.Check())
 	}
 	if n := opens(); n != 1 {
@@ -156,9 +156,9 @@ func TestCache_OneUserHasMany_OthersStay(t *testing.T) {
 	a := newCache()
 	of := func(ino uint64) cacheKey { return cacheKey{version: version{Image: selector.Image{Ino: ino}}} }
 	reported := func() (string, bool, error) { return "", false, nil }
-	_, _, _ = a.get(of(1), 1, reported)
+	_, _, _ = a.get(of(1), selector.User{UID: 1}, reported)
 	for i := range uint64(2 * maxCached) {
-		_, _, _ = a.get(of(i+2), 2, reported)
+		_, _, _ = a.get(of(i+2), selector.User{UID: 2}, reported)
 	}
 	if len(a.all) > maxCached || a.all[of(1)] == nil {
 		t.Errorf("%d entries, that of the other user is kept: %t", len(a.all), a.all[of(1)] != nil)
@@ -201,7 +201,7 @@ func TestPath_UserMayNotSearch_OpensNothing(t *testing.T) {
 	old(t, path)
 	opens := opensOf(t, path)
 	as := func(who ...selector.Credentials) RootedPath {
-		return RootedPath{Path: link, Owner: 4000, Credentials: func() []selector.Credentials { return who }, Root: below("/", "").Root}
+		return RootedPath{Path: link, Owner: selector.User{UID: 4000}, Credentials: func() []selector.Credentials { return who }, Root: below("/", "").Root}
 	}
 	must(t, os.Chmod(filepath.Dir(root), 0o755))
 	must(t, os.Chmod(root, 0o755))

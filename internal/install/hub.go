@@ -39,7 +39,7 @@ type Hub struct {
 
 	mu       sync.Mutex // guards the rest
 	watchers map[*Watcher]bool
-	users    map[uint32]*userBudget
+	users    map[budget.User]*userBudget
 }
 
 // NewHub returns a Hub. Changes are reported once the file has not changed for settle. There is no error: if the kernel refuses
@@ -49,7 +49,7 @@ func NewHub(settle time.Duration) *Hub { return newHub(settle, defaultIntervals(
 func newHub(settle time.Duration, every intervals) *Hub {
 	h := &Hub{
 		settle: settle, intervals: every, notify: newNotifier(), started: time.Now(), cache: newCache(),
-		watchers: make(map[*Watcher]bool), users: make(map[uint32]*userBudget), meter: budget.NewMeter(checkLimit()),
+		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
 	}
 	go h.notify.read()
 	return h

@@ -27,7 +27,7 @@ type inspector struct {
 	users  []selector.Credentials
 	checks bool
 	// owner is the user that the work counts for.
-	owner uint32
+	owner selector.User
 	cache *cache
 }
 

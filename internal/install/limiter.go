@@ -20,7 +20,7 @@ func checkLimit() budget.Limit { return budget.Limit{Factor: 20, Burst: time.Sec
 
 // userBudget limits the checks for one user. It is safe for concurrent use.
 type userBudget struct {
-	user  uint32
+	user  budget.User
 	meter *budget.Meter
 	// slots has one element for each check that runs.
 	slots chan struct{}
@@ -28,7 +28,7 @@ type userBudget struct {
 	paths int
 }
 
-func newUserBudget(user uint32, m *budget.Meter) *userBudget {
+func newUserBudget(user budget.User, m *budget.Meter) *userBudget {
 	return &userBudget{user: user, meter: m, slots: make(chan struct{}, budget.MaxStuck)}
 }
 

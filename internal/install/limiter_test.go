@@ -41,12 +41,12 @@ func TestHub_SilentFileSystem_DelaysItsUserOnly(t *testing.T) {
 	h := newHub(shortSettle, eventsOnly())
 	var last *Watcher
 	for i := range 100 {
-		last = h.Watch(RootedPath{Path: fmt.Sprintf("%s/%d", silent, i), Owner: hostile}, func(i selector.Install) {
+		last = h.Watch(RootedPath{Path: fmt.Sprintf("%s/%d", silent, i), Owner: selector.User{UID: hostile}}, func(i selector.Install) {
 			t.Errorf("reported a file that cannot be read: %+v", i)
 		})
 	}
 	w := &watched{reports: make(chan selector.Install, 1)}
-	w.Watcher = h.Watch(RootedPath{Path: path, Owner: other}, w.put)
+	w.Watcher = h.Watch(RootedPath{Path: path, Owner: selector.User{UID: other}}, w.put)
 	awaitReady(t, w, imageOf(t, path))
 	awaitReady(t, w, replace(t, path, static().bytes()))
 	requireUnready(t, last.Check(), "the file system does not answer")
@@ -100,7 +100,7 @@ func checkBesideUnpolled(t *testing.T, file string) {
 	h := newHub(shortSettle, eventsOnly())
 	watch := func(path string, owner uint32) *watched {
 		w := &watched{reports: make(chan selector.Install, 1)}
-		w.Watcher = h.Watch(RootedPath{Path: path, Owner: owner}, w.put)
+		w.Watcher = h.Watch(RootedPath{Path: path, Owner: selector.User{UID: owner}}, w.put)
 		return w
 	}
 	hostile, other := watch(file, 1001), watch(path, 1002)
@@ -119,7 +119,7 @@ func checkBesideUnpolled(t *testing.T, file string) {
 
 func TestUserBudget_InDebt_DelaysChecks(t *testing.T) {
 	t.Parallel()
-	u, stop := newUserBudget(7, budget.NewMeter(checkLimit())), make(chan struct{})
+	u, stop := newUserBudget(budget.User{UID: 7}, budget.NewMeter(checkLimit())), make(chan struct{})
 	if !u.run(stop, func() {}) {
 		t.Fatal("the first check of a user does not run")
 	}

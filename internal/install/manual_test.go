@@ -32,7 +32,7 @@ func newManual(t *testing.T, path RootedPath) *manual {
 	t.Helper()
 	h := &Hub{
 		settle: shortSettle, intervals: eventsOnly(), notify: newNotifier(), started: time.Now(), cache: newCache(),
-		meter: budget.NewMeter(checkLimit()), watchers: make(map[*Watcher]bool), users: make(map[uint32]*userBudget),
+		meter: budget.NewMeter(checkLimit()), watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget),
 	}
 	t.Cleanup(h.Close)
 	return &manual{h.newWatcher(path, func(selector.Install) {}), t}

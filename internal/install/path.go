@@ -24,7 +24,7 @@ type RootedPath struct {
 	Root func() (int, error)
 	// Owner is the user that the work counts for. A file system that does not answer, or a file that never settles, delays paths
 	// of the same owner only.
-	Owner uint32
+	Owner selector.User
 	// Credentials returns the credentials of processes of the user. One of them must be able to search the directories of the
 	// path. If there are none, no file is opened. A nil function means no check, as for a path from the operator.
 	Credentials func() []selector.Credentials

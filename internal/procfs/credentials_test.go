@@ -24,7 +24,7 @@ func TestCredentials_ChangedIDs_AreFileSystemIDs(t *testing.T) {
 	if got.UID != 22 || got.GID != 12 || !slices.Equal(got.Groups, []uint32{7, 8}) {
 		t.Errorf("credentials %+v, want the effective ones, 22, 12 and groups 7, 8", got)
 	}
-	if got.Owner != 21 || !got.Changed {
+	if got.Owner.UID != 21 || !got.Changed {
 		t.Errorf("credentials %+v, want the real user 21 as the owner, and that they were changed", got)
 	}
 }
@@ -40,7 +40,7 @@ func TestCredentials_SetuidProgram_AreChanged(t *testing.T) {
 		}
 		nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534, NoSetGroups: true}}
 		got := inspect(t, open(t), server(t, program{path: path, sys: nobody})).Credentials
-		if got.Owner != 65534 || got.Changed != setuid || (got.UID == 0) != setuid {
+		if got.Owner.UID != 65534 || got.Changed != setuid || (got.UID == 0) != setuid {
 			t.Errorf("setuid %t: %+v", setuid, got)
 		}
 	}

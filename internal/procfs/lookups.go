@@ -80,7 +80,7 @@ type lookups struct {
 	// abandoned has the lookups that timed out: each until it ends, and the result for some time after.
 	abandoned map[lookupKey]*result
 	// stuck counts the abandoned lookups that have not ended, by user.
-	stuck map[uint32]int
+	stuck map[selector.User]int
 
 	// stuckReads counts the reads of memory among them, and usersAtLimit the users with budget.MaxStuck. throttledUntil is when no
 	// user is in debt any more, in ns since 1970. All of them are written with mu held, and read without.
@@ -88,14 +88,14 @@ type lookups struct {
 }
 
 func newLookups() *lookups {
-	return &lookups{meter: budget.NewMeter(waitLimit()), abandoned: make(map[lookupKey]*result), stuck: make(map[uint32]int)}
+	return &lookups{meter: budget.NewMeter(waitLimit()), abandoned: make(map[lookupKey]*result), stuck: make(map[selector.User]int)}
 }
 
 // run returns the outcome of find, which looks up a file for the owner. After the timeout it fails with errFileTimeout, and
 // the result serves a later call with the same key, unless that call asks for a lookup that started later than since. run
 // owns fd, on which find works, and closes it when find has ended. An abandoned goroutine ends when the file system answers
 // or is unmounted.
-func (l *lookups) run(key lookupKey, owner uint32, since time.Time, fd int, find func() (selector.File, error)) (*result, error) {
+func (l *lookups) run(key lookupKey, owner selector.User, since time.Time, fd int, find func() (selector.File, error)) (*result, error) {
 	late, limit, err := l.admit(key, owner, since, fileTimeout)
 	if err != nil || late != nil {
 		return late, errors.Join(err, unix.Close(fd))
@@ -114,7 +114,7 @@ func (l *lookups) run(key lookupKey, owner uint32, since time.Time, fd int, find
 
 // admit returns the late result for a key, unless it started before since; else how long a new lookup may take, which is
 // the timeout at most, and less for a user that is close to debt.
-func (l *lookups) admit(key lookupKey, owner uint32, since time.Time, timeout time.Duration) (*result, time.Duration, error) {
+func (l *lookups) admit(key lookupKey, owner selector.User, since time.Time, timeout time.Duration) (*result, time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.abandoned[key]; r != nil {
@@ -135,7 +135,7 @@ func (l *lookups) admit(key lookupKey, owner uint32, since time.Time, timeout ti
 }
 
 // charge adds the time that an inspection waited to the debt of the owner.
-func (l *lookups) charge(owner uint32, took time.Duration) {
+func (l *lookups) charge(owner selector.User, took time.Duration) {
 	now := time.Now()
 	l.meter.Charge(owner, took, now)
 	until := l.meter.ThrottledUntil(owner, now)
@@ -148,7 +148,7 @@ func (l *lookups) charge(owner uint32, took time.Duration) {
 }
 
 // abandon stops waiting for a lookup, unless it has ended by now, which it reports. The result is kept for ttl.
-func (l *lookups) abandon(key lookupKey, owner uint32, r *result, ttl time.Duration) (isDone bool) {
+func (l *lookups) abandon(key lookupKey, owner selector.User, r *result, ttl time.Duration) (isDone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -163,7 +163,7 @@ func (l *lookups) abandon(key lookupKey, owner uint32, r *result, ttl time.Durat
 }
 
 // countStuck adds by, which is 1 or -1.
-func (l *lookups) countStuck(key lookupKey, owner uint32, by int) {
+func (l *lookups) countStuck(key lookupKey, owner selector.User, by int) {
 	before := l.stuck[owner]
 	after := before + by
 	if l.stuck[owner] = after; after == 0 {
@@ -181,7 +181,7 @@ func (l *lookups) countStuck(key lookupKey, owner uint32, by int) {
 }
 
 // awaitAbandoned drops the result of an abandoned lookup ttl after the lookup has ended.
-func (l *lookups) awaitAbandoned(key lookupKey, owner uint32, r *result, ttl time.Duration) {
+func (l *lookups) awaitAbandoned(key lookupKey, owner selector.User, r *result, ttl time.Duration) {
 	<-r.done
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -62,7 +62,7 @@ func TestLookup_InTime_IsUsed(t *testing.T) {
 	o := newOpening(t)
 	o.release(t)
 	for {
-		r, err := l.run(about(1), 7, time.Time{}, o.fd, o.lookUp)
+		r, err := l.run(about(1), selector.User{UID: 7}, time.Time{}, o.fd, o.lookUp)
 		if errors.Is(err, errFileTimeout) {
 			continue // a slow machine; the next run has the result
 		}
@@ -71,7 +71,7 @@ func TestLookup_InTime_IsUsed(t *testing.T) {
 		}
 		break
 	}
-	if n := l.stuck[7]; n > 0 {
+	if n := l.stuck[selector.User{UID: 7}]; n > 0 {
 		t.Errorf("%d stuck", n)
 	}
 }
@@ -80,14 +80,14 @@ func TestLookup_Late_ServesNextInspection(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
-	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.lookUp); !errors.Is(err, errFileTimeout) {
+	if _, err := l.run(about(1), selector.User{UID: 7}, time.Time{}, o.fd, o.lookUp); !errors.Is(err, errFileTimeout) {
 		t.Fatalf("run = %v, want a timeout", err)
 	}
 	count := func() (selector.File, error) {
 		t.Error("a second lookup started while the first is stuck")
 		return selector.File{}, nil
 	}
-	if _, err := l.run(about(1), 7, time.Time{}, descriptor(t), count); !errors.Is(err, errFileTimeout) {
+	if _, err := l.run(about(1), selector.User{UID: 7}, time.Time{}, descriptor(t), count); !errors.Is(err, errFileTimeout) {
 		t.Errorf("run = %v while the first lookup is stuck, want a timeout", err)
 	}
 	o.release(t)
@@ -95,7 +95,7 @@ func TestLookup_Late_ServesNextInspection(t *testing.T) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		r, err := l.run(about(1), 7, time.Time{}, descriptor(t), count)
+		r, err := l.run(about(1), selector.User{UID: 7}, time.Time{}, descriptor(t), count)
 		if err == nil && r.err == nil && r.file.UID == 7 {
 			break
 		}
@@ -112,7 +112,7 @@ func TestLookup_LateAndTooOld_RunsAgain(t *testing.T) {
 	t.Parallel()
 	l := newLookups()
 	o := newOpening(t)
-	if _, err := l.run(about(1), 7, time.Time{}, o.fd, o.lookUp); !errors.Is(err, errFileTimeout) {
+	if _, err := l.run(about(1), selector.User{UID: 7}, time.Time{}, o.fd, o.lookUp); !errors.Is(err, errFileTimeout) {
 		t.Fatalf("run = %v, want a timeout", err)
 	}
 	since := time.Now()
@@ -120,7 +120,7 @@ func TestLookup_LateAndTooOld_RunsAgain(t *testing.T) {
 	anew := func() (selector.File, error) { return selector.File{UID: 8}, nil }
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		r, err := l.run(about(1), 7, since, descriptor(t), anew)
+		r, err := l.run(about(1), selector.User{UID: 7}, since, descriptor(t), anew)
 		switch {
 		case err == nil && r.file.UID == 8 && r.started.After(since):
 			return
@@ -149,20 +149,20 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 	for pid := range selector.PID(budget.MaxStuck) {
 		last = newOpening(t)
 		defer last.release(t)
-		if _, err := l.run(about(pid+1), 7, time.Time{}, last.fd, last.lookUp); !errors.Is(err, errFileTimeout) {
+		if _, err := l.run(about(pid+1), selector.User{UID: 7}, time.Time{}, last.fd, last.lookUp); !errors.Is(err, errFileTimeout) {
 			t.Fatalf("run = %v, want a timeout", err)
 		}
 	}
 	refused := func() (selector.File, error) { t.Error("a fifth lookup started"); return selector.File{}, nil }
-	if _, err := l.run(about(1000), 7, time.Time{}, descriptor(t), refused); !errors.Is(err, errTooManyStuck) {
+	if _, err := l.run(about(1000), selector.User{UID: 7}, time.Time{}, descriptor(t), refused); !errors.Is(err, errTooManyStuck) {
 		t.Errorf("run = %v, want errTooManyStuck", err)
 	}
 	other := about(1000)
-	if _, limit, err := l.admit(other, 8, time.Time{}, fileTimeout); err != nil || limit != fileTimeout {
+	if _, limit, err := l.admit(other, selector.User{UID: 8}, time.Time{}, fileTimeout); err != nil || limit != fileTimeout {
 		t.Errorf("another user: limit %s, %v", limit, err)
 	}
-	l.charge(8, time.Hour)
-	if _, limit, err := l.admit(other, 8, time.Time{}, fileTimeout); err != nil || limit != 0 {
+	l.charge(selector.User{UID: 8}, time.Hour)
+	if _, limit, err := l.admit(other, selector.User{UID: 8}, time.Time{}, fileTimeout); err != nil || limit != 0 {
 		t.Errorf("a user in debt: limit %s, %v, want 0", limit, err)
 	}
 }

@@ -28,7 +28,7 @@ const memoryName = ""
 func (r *reader) readMemory(do func(dir int)) error {
 	l := r.fs.lookups
 	key := lookupKey{id: r.p.Identity, name: memoryName}
-	owner, limit := uint32(unknownOwner), memoryTimeout
+	owner, limit := unknownOwner, memoryTimeout
 	if l.isLimiting() {
 		owner = r.currentOwner()
 		var err error
@@ -60,10 +60,10 @@ func (r *reader) readMemory(do func(dir int)) error {
 }
 
 // unknownOwner is charged for a process that has ended meanwhile: root must not be.
-const unknownOwner = math.MaxUint32
+var unknownOwner = selector.User{UID: math.MaxUint32}
 
 // currentOwner returns the user that the process counts for.
-func (r *reader) currentOwner() uint32 {
+func (r *reader) currentOwner() selector.User {
 	s, err := (&reader{fs: r.fs, dir: r.dir, thread: r.thread, buf: make([]byte, bufferSize)}).status()
 	if err != nil {
 		return unknownOwner
@@ -77,7 +77,7 @@ func (l *lookups) isLimiting() bool {
 }
 
 // admitRead returns how long a read of the owner's process may take.
-func (l *lookups) admitRead(key lookupKey, owner uint32) (time.Duration, error) {
+func (l *lookups) admitRead(key lookupKey, owner selector.User) (time.Duration, error) {
 	_, limit, err := l.admit(key, owner, time.Time{}, memoryTimeout)
 	if errors.Is(err, errFileTimeout) {
 		err = errMemoryTimeout
@@ -115,13 +115,13 @@ func (l *lookups) isStuckOn(pid selector.PID) bool {
 // ChargeRead charges the user of a process for a read of its memory that took longer than 5 ms; isSlow is false for any
 // other read, and for a process that has ended. done is nil for a read that has ended. For a read that was given up, done
 // must be closed when it ends: until then the read counts as stuck.
-func (fs *FS) ChargeRead(pid selector.PID, took time.Duration, done chan struct{}) (user uint32, isSlow bool) {
+func (fs *FS) ChargeRead(pid selector.PID, took time.Duration, done chan struct{}) (user selector.User, isSlow bool) {
 	if took <= freeRead {
-		return 0, false
+		return selector.User{}, false
 	}
 	id, owner, err := fs.User(pid)
 	if err != nil {
-		return 0, false
+		return selector.User{}, false
 	}
 	fs.lookups.charge(owner, took)
 	if done != nil {

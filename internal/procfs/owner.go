@@ -13,7 +13,7 @@ import (
 // owner returns the user that a process counts for. A process in a user namespace can have any of a range of user ids there.
 // It counts for the user that created the outermost user namespace that is not ours. If that is root (userns-remap), it counts
 // for its own user id.
-func (fs *FS) owner(dir int, s status) uint32 {
+func (fs *FS) owner(dir int, s status) selector.User {
 	users, err := namespace(dir, "ns/user")
 	if err != nil || users == fs.users {
 		return s.credentials.Owner
@@ -24,7 +24,7 @@ func (fs *FS) owner(dir int, s status) uint32 {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if creator := fs.namespaceCreator(fd); creator > 0 {
-		return creator
+		return selector.User{UID: creator}
 	}
 	return s.credentials.Owner
 }
@@ -71,10 +71,10 @@ func namespaceOf(fd int) (uint64, error) {
 
 // User returns the identity of the process with a PID, and the user that the process counts for. It reads no other facts. It
 // fails with [ErrGone] when there is no such process.
-func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
+func (fs *FS) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
-		return selector.Identity{}, 0, inspectError(pid, err)
+		return selector.Identity{}, selector.User{}, inspectError(pid, err)
 	}
 	defer func() { _ = unix.Close(dir) }()
 	buf := fs.buffers.Get().(*[]byte)
@@ -82,14 +82,14 @@ func (fs *FS) User(pid selector.PID) (selector.Identity, uint32, error) {
 	r := reader{fs: fs, dir: dir, buf: *buf}
 	line, err := fs.stat(dir, "stat", r.buf)
 	if err != nil {
-		return selector.Identity{}, 0, inspectError(pid, err)
+		return selector.Identity{}, selector.User{}, inspectError(pid, err)
 	}
 	if !line.isAlive() {
-		return selector.Identity{}, 0, inspectError(pid, ErrGone)
+		return selector.Identity{}, selector.User{}, inspectError(pid, ErrGone)
 	}
 	s, err := r.status()
 	if err != nil {
-		return selector.Identity{}, 0, inspectError(pid, err)
+		return selector.Identity{}, selector.User{}, inspectError(pid, err)
 	}
 	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, s), nil
 }

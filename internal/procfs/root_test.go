@@ -139,10 +139,10 @@ func TestOwner_UserNamespace_IsItsCreator(t *testing.T) {
 	r := server(t, program{path: "/usr/bin/nsenter", args: enter, env: []string{variable + "=/bin/sh"}})
 	fs := open(t)
 	id, owner, err := fs.User(r.pid)
-	if err != nil || owner != user || id.PID != r.pid {
-		t.Errorf("process %d of uid %d counts for %d, %v, want %d", r.pid, subordinate, owner, err, user)
+	if err != nil || owner.UID != user || id.PID != r.pid {
+		t.Errorf("process %d of uid %d counts for %d, %v, want %d", r.pid, subordinate, owner.UID, err, user)
 	}
-	if p := inspect(t, fs, r); p.Credentials.Owner != user || p.Credentials.UID != subordinate {
+	if p := inspect(t, fs, r); p.Credentials.Owner.UID != user || p.Credentials.UID != subordinate {
 		t.Errorf("%+v, want owner %d, uid %d", p.Credentials, user, subordinate)
 	}
 }

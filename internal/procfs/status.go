@@ -76,7 +76,7 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 		return statusTgid, err
 	case "Uid":
 		ids, err := fourIDs(value)
-		s.credentials.UID, s.credentials.Owner = ids[3], ids[0]
+		s.credentials.UID, s.credentials.Owner.UID = ids[3], ids[0]
 		s.credentials.Changed = s.credentials.Changed || !allEqual(ids)
 		return statusUID, err
 	case "Gid":

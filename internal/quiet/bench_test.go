@@ -57,7 +57,7 @@ func BenchmarkThousandWait(b *testing.B) {
 		start, used := time.Now(), processorTime(b)
 		for time.Since(start) < 5*time.Second {
 			ready, wake := r.Next(time.Now(), func(m *rollout.Member) rollout.Permission {
-				if w.Judge(m.Identity(), m.UID) == selector.IdleUnknown {
+				if w.Judge(m.Identity(), selector.User{UID: m.UID}) == selector.IdleUnknown {
 					return rollout.Unsure
 				}
 				return rollout.Busy

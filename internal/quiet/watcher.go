@@ -35,7 +35,7 @@ type Watcher struct {
 	// idleAfter is how long an idle process has neither read nor written.
 	idleAfter time.Duration
 	watches   map[selector.PID]*watch
-	users     map[uint32]*user
+	users     map[selector.User]*user
 }
 
 // user is a user with watched processes.
@@ -47,8 +47,8 @@ type user struct {
 
 // watch is the state of one watched process.
 type watch struct {
-	id  selector.Identity
-	uid uint32
+	id    selector.Identity
+	owner selector.User
 	// last is the latest sample, and since the time of the first sample equal to it.
 	last  selector.Activity
 	since time.Time
@@ -59,24 +59,24 @@ type watch struct {
 
 // New returns a Watcher. A process is idle once it has neither read nor written for that long.
 func New(reader Reader, after time.Duration) *Watcher {
-	return &Watcher{reader: reader, idleAfter: after, watches: make(map[selector.PID]*watch), users: make(map[uint32]*user)}
+	return &Watcher{reader: reader, idleAfter: after, watches: make(map[selector.PID]*watch), users: make(map[selector.User]*user)}
 }
 
 // Begin starts to watch a process of a user, and takes the first sample. It does nothing for a watched process.
-func (w *Watcher) Begin(id selector.Identity, uid uint32) {
+func (w *Watcher) Begin(id selector.Identity, owner selector.User) {
 	if v := w.watches[id.PID]; v == nil || v.id != id {
-		w.begin(id, uid)
+		w.begin(id, owner)
 	}
 }
 
-func (w *Watcher) begin(id selector.Identity, uid uint32) *watch {
+func (w *Watcher) begin(id selector.Identity, owner selector.User) *watch {
 	w.Forget(id.PID)
-	v := &watch{id: id, uid: uid}
+	v := &watch{id: id, owner: owner}
 	w.watches[id.PID] = v
-	u := w.users[uid]
+	u := w.users[owner]
 	if u == nil {
 		u = &user{}
-		w.users[uid] = u
+		w.users[owner] = u
 	}
 	u.processes++
 	w.sample(v, time.Now())
@@ -90,19 +90,19 @@ func (w *Watcher) Forget(pid selector.PID) {
 		return
 	}
 	delete(w.watches, pid)
-	if u := w.users[v.uid]; u.processes > 1 {
+	if u := w.users[v.owner]; u.processes > 1 {
 		u.processes--
 	} else {
-		delete(w.users, v.uid)
+		delete(w.users, v.owner)
 	}
 }
 
 // Judge reports whether a process is idle now. A process that is gone is idle: its signal fails with that result. Judge
 // returns [selector.IdleYes] only right after a sample.
-func (w *Watcher) Judge(id selector.Identity, uid uint32) selector.Idleness {
+func (w *Watcher) Judge(id selector.Identity, owner selector.User) selector.Idleness {
 	v := w.watches[id.PID]
 	if v == nil || v.id != id {
-		v = w.begin(id, uid)
+		v = w.begin(id, owner)
 	}
 	now := time.Now()
 	isStale := v.verdict == selector.IdleYes && now.Sub(v.taken) > maxSampleAge
@@ -117,7 +117,7 @@ func (w *Watcher) sample(v *watch, start time.Time) {
 	isFirst := v.taken.IsZero()
 	v.verdict = w.judge(v, start)
 	v.taken = time.Now()
-	u := w.users[v.uid]
+	u := w.users[v.owner]
 	u.updateCost(v.taken.Sub(start))
 	if isFirst { // two samples are enough for a process that stays idle, and a rollout takes them once
 		v.next = start.Add(w.idleAfter)

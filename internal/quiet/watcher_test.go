@@ -47,7 +47,7 @@ const after = 200 * time.Millisecond
 // judge returns the verdicts of a Watcher over some time, one every 10 ms. Equal verdicts in a row are listed once.
 func judge(w *quiet.Watcher, pid selector.PID, long time.Duration) (verdicts []selector.Idleness) {
 	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		v := w.Judge(id(pid), 1)
+		v := w.Judge(id(pid), selector.User{UID: 1})
 		if len(verdicts) == 0 || verdicts[len(verdicts)-1] != v {
 			verdicts = append(verdicts, v)
 		}
@@ -85,7 +85,7 @@ func TestWatcher_WatchedBefore_IsIdleAtOnce(t *testing.T) {
 		p := newProcesses()
 		p.activity[1] = selector.Activity{IsCounted: true}
 		w := quiet.New(p, after)
-		w.Begin(id(1), 1)
+		w.Begin(id(1), selector.User{UID: 1})
 		time.Sleep(time.Second)
 		want(t, "the first call", judge(w, 1, time.Millisecond), selector.IdleYes)
 		if p.samples != 2 {
@@ -126,7 +126,7 @@ func TestWatcher_PIDUsedAgain_StartsAgain(t *testing.T) {
 		p := newProcesses()
 		p.activity[1] = selector.Activity{IsCounted: true}
 		w := quiet.New(p, after)
-		w.Begin(selector.Identity{PID: 1, StartTime: 99}, 1)
+		w.Begin(selector.Identity{PID: 1, StartTime: 99}, selector.User{UID: 1})
 		time.Sleep(time.Second)
 		want(t, "the next process with the PID", judge(w, 1, after), selector.IdleUnknown)
 	})
@@ -139,14 +139,14 @@ func TestWatcher_OneSlowSample_DelaysNothing(t *testing.T) {
 		w := quiet.New(p, after)
 		for pid := range selector.PID(100) {
 			p.activity[pid] = selector.Activity{IsCounted: true}
-			w.Begin(id(pid), 1)
+			w.Begin(id(pid), selector.User{UID: 1})
 		}
 		p.takes = 100 * time.Millisecond
-		w.Begin(id(100), 1)
+		w.Begin(id(100), selector.User{UID: 1})
 		p.takes = 0
 		p.activity[100] = selector.Activity{IsCounted: true}
 		w.Forget(100)
-		w.Begin(id(100), 1)
+		w.Begin(id(100), selector.User{UID: 1})
 		want(t, "after a slow sample", judge(w, 100, 2*after), selector.IdleUnknown, selector.IdleYes)
 	})
 }
@@ -159,7 +159,7 @@ func TestWatcher_ThousandBusy_StaysInBudget(t *testing.T) {
 		for time.Since(start) < 5*time.Second {
 			for pid := range selector.PID(1000) {
 				p.activity[pid] = selector.Activity{IsCounted: true, Reads: uint64(time.Now().UnixNano())}
-				if w.Judge(id(pid), 1) == selector.IdleYes {
+				if w.Judge(id(pid), selector.User{UID: 1}) == selector.IdleYes {
 					t.Fatal("a busy process is idle")
 				}
 			}
@@ -182,11 +182,11 @@ func TestWatcher_ManyIdle_AllKnownAfterIdleTime(t *testing.T) {
 		w := quiet.New(p, after)
 		for pid := range selector.PID(many) {
 			p.activity[pid] = selector.Activity{IsCounted: true}
-			w.Begin(id(pid), 1)
+			w.Begin(id(pid), selector.User{UID: 1})
 		}
 		time.Sleep(after)
 		for pid := range selector.PID(many) {
-			if v := w.Judge(id(pid), 1); v != selector.IdleYes {
+			if v := w.Judge(id(pid), selector.User{UID: 1}); v != selector.IdleYes {
 				t.Fatalf("process %d of %d: %v after the idle time, want idle", pid, many, v)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 type Key struct {
 	View  selector.View
 	Path  string
-	Owner uint32
+	Owner selector.User
 }
 
 // KeyOf is the install that a process names. It is without a path where that cannot be told.

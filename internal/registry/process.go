@@ -31,6 +31,8 @@ func (f *Facts) Identity() selector.Identity {
 // Process is a process that was inspected, or that an earlier service had signalled.
 type Process struct {
 	Facts
+	// User is whose limits it counts against.
+	User selector.User
 	View selector.View
 	// StartedAt is when the process began, or a little before.
 	StartedAt time.Time

@@ -31,14 +31,14 @@ type Registry struct {
 	// over has the processes over the limit of their user, which are not inspected.
 	over map[selector.PID]Facts
 	// perUser counts the processes, perOwner the installs.
-	perUser, perOwner map[uint32]int
+	perUser, perOwner map[selector.User]int
 }
 
 // New returns a registry without processes.
 func New(cfg Config, now time.Time) *Registry {
 	r := &Registry{
 		cfg: cfg, processes: make(map[selector.PID]*Process), installs: make(map[Key]*Install), over: make(map[selector.PID]Facts),
-		perUser: make(map[uint32]int), perOwner: make(map[uint32]int),
+		perUser: make(map[selector.User]int), perOwner: make(map[selector.User]int),
 	}
 	for _, path := range cfg.Paths {
 		i := newInstall(Key{Path: path}, now)
@@ -115,18 +115,18 @@ func (r *Registry) Files() (all []selector.Install) {
 
 // Put takes a process in as it was inspected at a moment. Its install stays what it was; see [Registry.Resolve].
 func (r *Registry) Put(f Facts, p selector.Process, at time.Time) *Process {
-	known := r.processes[f.PID]
+	known, user := r.processes[f.PID], p.Credentials.Owner
 	switch {
 	case known == nil:
 		known = &Process{StartedAt: at.Add(-p.Age)}
 		r.processes[f.PID] = known
-		r.perUser[f.UID]++
-	case known.UID != f.UID:
-		r.release(known.UID)
-		r.perUser[f.UID]++
+		r.perUser[user]++
+	case known.User != user:
+		r.release(known.User)
+		r.perUser[user]++
 	}
 	delete(r.over, f.PID)
-	known.Facts, known.ExecedOther, known.GoneSince = f, false, time.Time{}
+	known.Facts, known.User, known.ExecedOther, known.GoneSince = f, user, false, time.Time{}
 	if p.MidExec {
 		known.InExecAt = at
 	}
@@ -157,7 +157,7 @@ func (r *Registry) Resolve(known *Process, p selector.Process, now time.Time) (t
 }
 
 // leastNamed is the install of a user that no process has named for the longest time, nil if all are named.
-func (r *Registry) leastNamed(owner uint32) (oldest *Install) {
+func (r *Registry) leastNamed(owner selector.User) (oldest *Install) {
 	for _, i := range r.installs {
 		if i.Owner == owner && !i.emptySince.IsZero() && (oldest == nil || i.emptySince.Before(oldest.emptySince)) {
 			oldest = i
@@ -194,13 +194,13 @@ func (r *Registry) Remove(pid selector.PID, now time.Time) {
 		return
 	}
 	delete(r.processes, pid)
-	r.release(p.UID)
+	r.release(p.User)
 	r.unassign(p, now)
 }
 
-func (r *Registry) release(uid uint32) {
-	if r.perUser[uid]--; r.perUser[uid] == 0 {
-		delete(r.perUser, uid)
+func (r *Registry) release(user selector.User) {
+	if r.perUser[user]--; r.perUser[user] == 0 {
+		delete(r.perUser, user)
 	}
 }
 
@@ -221,17 +221,17 @@ func (r *Registry) Forget(i *Install) {
 }
 
 // HasUser reports whether a user has processes.
-func (r *Registry) HasUser(uid uint32) bool { return r.perUser[uid] > 0 }
+func (r *Registry) HasUser(user selector.User) bool { return r.perUser[user] > 0 }
 
 // Admits reports whether a user may have one process more, beside those that are known and those that are pending.
-func (r *Registry) Admits(uid uint32, pending int) bool {
-	return r.cfg.MaxProcesses == 0 || r.perUser[uid]+pending < r.cfg.MaxProcesses
+func (r *Registry) Admits(user selector.User, pending int) bool {
+	return r.cfg.MaxProcesses == 0 || r.perUser[user]+pending < r.cfg.MaxProcesses
 }
 
 // PutOver notes a process over the limit of its user. It counts for nothing but what is reported.
-func (r *Registry) PutOver(id selector.Identity, uid uint32) Facts {
+func (r *Registry) PutOver(id selector.Identity, user selector.User) Facts {
 	f := Facts{
-		PID: id.PID, StartTime: id.StartTime, UID: uid, Args: []string{},
+		PID: id.PID, StartTime: id.StartTime, UID: user.UID, Args: []string{},
 		Decision: selector.Decision{Verdict: selector.OverLimit, Detail: "its user has more servers than are inspected"},
 	}
 	r.over[id.PID] = f

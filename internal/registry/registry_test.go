@@ -22,14 +22,14 @@ func process(pid selector.PID, path string, user uint32) selector.Process {
 		Identity: selector.Identity{PID: pid, StartTime: uint64(pid)}, Age: time.Hour, Path: path, Image: oldImage,
 		Target: selector.File{Image: newImage},
 	}
-	p.Credentials.Owner = user
+	p.Credentials.Owner.UID = user
 	return p
 }
 
 // put takes a process in and assigns it, as an inspection does.
 func put(r *registry.Registry, p selector.Process, v selector.Verdict) (known *registry.Process, isNew bool, evicted *registry.Install) {
 	known = r.Put(registry.Facts{
-		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner, Decision: selector.Decision{Verdict: v},
+		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner.UID, Decision: selector.Decision{Verdict: v},
 	}, p, now)
 	to, isNew, evicted := r.Resolve(known, p, now)
 	if to != nil {
@@ -54,9 +54,9 @@ func TestRegistry_Process_HasTheInstallItNames(t *testing.T) {
 		want    registry.Key
 		isNew   bool
 	}{
-		{"its path", nil, process(1, "/a", 1), selector.Outdated, registry.Key{Path: "/a", Owner: 1}, true},
-		{"of its user", nil, process(2, "/a", 2), selector.UpToDate, registry.Key{Path: "/a", Owner: 2}, true},
-		{"in its view", nil, other, selector.Outdated, registry.Key{Path: "/a", Owner: 1, View: view}, true},
+		{"its path", nil, process(1, "/a", 1), selector.Outdated, registry.Key{Path: "/a", Owner: selector.User{UID: 1}}, true},
+		{"of its user", nil, process(2, "/a", 2), selector.UpToDate, registry.Key{Path: "/a", Owner: selector.User{UID: 2}}, true},
+		{"in its view", nil, other, selector.Outdated, registry.Key{Path: "/a", Owner: selector.User{UID: 1}, View: view}, true},
 		{"no path", nil, process(4, "", 1), selector.Outdated, registry.Key{}, false},
 		{"no server", nil, process(5, "/a", 1), selector.NotOurs, registry.Key{}, false},
 		{"the operator's, by its file", []string{"/x", "/y"}, process(6, "/a", 1), selector.Outdated, registry.Key{Path: "/y"}, false},
@@ -103,13 +103,13 @@ func TestRegistry_MaxProcesses_CountsPendingToo(t *testing.T) {
 		pending int
 		want    bool
 	}{{1, 0, true}, {1, 1, false}, {2, 2, true}, {2, 3, false}} {
-		if got := r.Admits(c.user, c.pending); got != c.want {
+		if got := r.Admits(selector.User{UID: c.user}, c.pending); got != c.want {
 			t.Errorf("user %d with %d pending: %t, want %t", c.user, c.pending, got, c.want)
 		}
 	}
-	r.PutOver(selector.Identity{PID: 3, StartTime: 3}, 1)
+	r.PutOver(selector.Identity{PID: 3, StartTime: 3}, selector.User{UID: 1})
 	r.Remove(1, now)
-	if !r.Admits(1, 1) || len(r.Over()) != 1 || !r.HasUser(1) {
+	if !r.Admits(selector.User{UID: 1}, 1) || len(r.Over()) != 1 || !r.HasUser(selector.User{UID: 1}) {
 		t.Error("a process that is gone takes room, or one that is not inspected is forgotten")
 	}
 	put(r, process(3, "/a", 1), selector.Outdated)

@@ -21,7 +21,7 @@ func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender
 	}
 	m := r.members[p.PID]
 	if m == nil {
-		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: RankUsual, Group: GroupOf(p), UID: p.Credentials.Owner}
+		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: RankUsual, Group: GroupOf(p), UID: p.Credentials.Owner.UID}
 	}
 	if _, moves := m.State.after(FoundUnarmed); !moves {
 		return false

@@ -17,7 +17,7 @@ import (
 func (h *host) lead(pid selector.PID, user uint32) *selector.Process {
 	p := &selector.Process{
 		Identity: selector.Identity{PID: pid, StartTime: uint64(pid)}, Image: newImage, DataDir: "/d",
-		Credentials: selector.Credentials{Owner: user},
+		Credentials: selector.Credentials{Owner: selector.User{UID: user}},
 	}
 	h.live[pid] = p
 	h.ObserveForeign(*p, selector.Decision{Verdict: selector.UpToDate}, 4242, h.now, h.now)

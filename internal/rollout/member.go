@@ -19,7 +19,7 @@ type Group struct {
 
 // GroupOf returns the group of a process.
 func GroupOf(p selector.Process) Group {
-	return Group{User: p.Credentials.Owner, View: p.View, DataDir: p.DataDir}
+	return Group{User: p.Credentials.Owner.UID, View: p.View, DataDir: p.DataDir}
 }
 
 // Member is one server of a rollout. Its JSON form is a stable interface.

@@ -13,7 +13,7 @@ import (
 func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, now time.Time) {
 	m := r.members[p.PID]
 	if m == nil {
-		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner}
+		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner.UID}
 	}
 	m.gone = false
 	if m.State == Pending && r.ObserveForeign(p, d, 0, now, now) {

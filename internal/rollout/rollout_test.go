@@ -52,7 +52,7 @@ func newHost(t *testing.T, change func(*host)) *host {
 func (h *host) start(pid selector.PID, user uint32, data string) {
 	h.live[pid] = &selector.Process{
 		Identity: selector.Identity{PID: pid, StartTime: uint64(pid)}, Image: oldImage, Catches: true, DataDir: data,
-		Credentials: selector.Credentials{Owner: user},
+		Credentials: selector.Credentials{Owner: selector.User{UID: user}},
 	}
 	h.observe(pid)
 }
