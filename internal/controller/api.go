@@ -53,7 +53,7 @@ func (c *Controller) Status(ctx context.Context) (status api.Status, err error) 
 
 // installs are sorted by path, and then by user.
 func (c *Controller) installs() []api.InstallStatus {
-	all := make([]api.InstallStatus, 0, c.registry.InstallCount())
+	all := []api.InstallStatus{}
 	for i := range c.registry.Installs() {
 		status := api.InstallStatus{Install: i.File, UID: i.Owner.UID, Servers: i.Len(), Deaths: len(c.rollouts.early[i])}
 		if r := c.rollouts.at[i]; r != nil {
@@ -74,7 +74,7 @@ func (c *Controller) installs() []api.InstallStatus {
 // Servers lists the servers that the controller knows, ascending by PID.
 func (c *Controller) Servers(ctx context.Context) (servers []api.ServerStatus, err error) {
 	err = c.do(ctx, func(context.Context) {
-		servers = make([]api.ServerStatus, 0, c.registry.Len()+len(c.registry.Over()))
+		servers = []api.ServerStatus{}
 		for p := range c.registry.Processes() {
 			if !p.ExecedOther && p.IsServer() {
 				servers = append(servers, api.ServerStatus{Server: api.Server(p.Facts), Rollout: c.memberStatus(p.PID)})

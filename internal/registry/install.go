@@ -60,9 +60,3 @@ func (i *Install) Len() int { return len(i.members) }
 
 // Members are the processes that name the install, in no order.
 func (i *Install) Members() iter.Seq[*Process] { return maps.Values(i.members) }
-
-// unresolved is the install of a process for which no file was reported: it can be told whether the process runs what it
-// would exec, but not whether that can be exec'd.
-func unresolved(p selector.Process, why string) selector.Install {
-	return selector.Install{Path: p.Path, Image: p.Target.Image, State: selector.StateUnready, Detail: why}
-}

@@ -3,8 +3,10 @@
 package registry
 
 import (
+	"cmp"
 	"iter"
 	"maps"
+	"slices"
 	"time"
 
 	"ebpf-upgrader/selector"
@@ -23,7 +25,6 @@ type Config struct {
 // Registry is the set of the processes and installs that are known.
 type Registry struct {
 	cfg       Config
-	resolver  resolver
 	processes map[selector.PID]*Process
 	installs  map[Key]*Install
 	// fixed are the installs of Config.Paths.
@@ -45,15 +46,11 @@ func New(cfg Config, now time.Time) *Registry {
 		r.installs[i.Key] = i
 		r.fixed = append(r.fixed, i)
 	}
-	r.resolver = learned{r.installs}
-	if len(r.fixed) > 0 {
-		r.resolver = fixed{r.fixed}
-	}
 	return r
 }
 
 // Learns reports whether the servers name the installs, and not the operator.
-func (r *Registry) Learns() bool { return r.resolver.learns() }
+func (r *Registry) Learns() bool { return len(r.fixed) == 0 }
 
 // Fixed are the installs that the operator named.
 func (r *Registry) Fixed() []*Install { return r.fixed }
@@ -64,46 +61,68 @@ func (r *Registry) Process(pid selector.PID) *Process { return r.processes[pid] 
 // Processes are all processes, in no order. The registry may be changed meanwhile.
 func (r *Registry) Processes() iter.Seq[*Process] { return maps.Values(maps.Clone(r.processes)) }
 
-// Len is how many processes there are.
-func (r *Registry) Len() int { return len(r.processes) }
-
 // Install is the install with that key, nil if there is none.
 func (r *Registry) Install(key Key) *Install { return r.installs[key] }
 
 // Installs are all installs, in no order. The registry may be changed meanwhile.
 func (r *Registry) Installs() iter.Seq[*Install] { return maps.Values(maps.Clone(r.installs)) }
 
-// InstallCount is how many installs there are.
-func (r *Registry) InstallCount() int { return len(r.installs) }
-
-// current is the install that a process has.
-func (r *Registry) current(pid selector.PID) *Install {
-	if p := r.processes[pid]; p != nil {
-		return p.Install
+// find is the install of a process that had current; nil: there is none yet. Of the installs that the operator named, a process
+// belongs to the one with the file that it would exec.
+func (r *Registry) find(p selector.Process, current *Install) *Install {
+	if r.Learns() {
+		return r.installs[KeyOf(p)]
 	}
-	return nil
+	if i := slices.IndexFunc(r.fixed, func(i *Install) bool { return leadsTo(p, i.File) }); i >= 0 {
+		return r.fixed[i]
+	}
+	return cmp.Or(current, r.fixed[0]) // its file has just been replaced, or is missing
+}
+
+// of is the install of a process that was just read.
+func (r *Registry) of(p selector.Process) *Install {
+	var current *Install
+	if known := r.processes[p.PID]; known != nil {
+		current = known.Install
+	}
+	return r.find(p, current)
 }
 
 // File is what a process is compared with that was just read.
 func (r *Registry) File(p selector.Process) selector.Install {
-	return r.resolver.file(p, r.resolver.find(p, r.current(p.PID)))
+	switch of := r.of(p); {
+	case of == nil:
+		return unresolved(p, ReasonUnreported)
+	case r.Learns():
+		return fileFor(p, of.File)
+	default:
+		return of.File
+	}
 }
 
 // Since is when that was reported: an answer of a file system from before may be about the file before.
 func (r *Registry) Since(p selector.Process) time.Time {
-	return r.resolver.since(p, r.resolver.find(p, r.current(p.PID)))
+	if !r.Learns() {
+		return r.lastReport()
+	}
+	if of := r.of(p); of != nil {
+		return of.ReportedAt
+	}
+	return time.Time{}
 }
 
-// Expect is what a process of an install is compared with at its delivery.
-func (r *Registry) Expect(of *Install) Expected { return r.resolver.expect(of) }
+// lastReport is the latest of the installs that the operator named: a process that was inspected before may belong to any.
+func (r *Registry) lastReport() (at time.Time) {
+	for _, i := range r.fixed {
+		if i.ReportedAt.After(at) {
+			at = i.ReportedAt
+		}
+	}
+	return at
+}
 
 // Interpreters are those of the installs that the operator named.
-func (r *Registry) Interpreters() (all []string) {
-	for _, i := range r.fixed {
-		all = append(all, i.File.Interpreters...)
-	}
-	return all
-}
+func (r *Registry) Interpreters() []string { return interpreters(r.Files()) }
 
 // Files are what was reported at the installs that the operator named.
 func (r *Registry) Files() (all []selector.Install) {
@@ -136,7 +155,7 @@ func (r *Registry) Put(f Facts, p selector.Process, at time.Time) *Process {
 // Resolve is the install that a process names now, which was read as p; nil: it names none, or its user has too many. isNew
 // says that the install is to be watched from now on, and evicted is one that had to make room for it.
 func (r *Registry) Resolve(known *Process, p selector.Process, now time.Time) (to *Install, isNew bool, evicted *Install) {
-	if to := r.resolver.find(p, known.Install); to != nil {
+	if to := r.find(p, known.Install); to != nil {
 		return to, false, nil
 	}
 	key := KeyOf(p)
