@@ -71,9 +71,9 @@ func (d *Deliverer) Survey(ctx context.Context, with Resolver, candidates []sele
 	return r
 }
 
-// inspectPatiently is InspectAll, and inspects those again that could not be read, or that were deferred.
+// inspectPatiently is inspectAll, and inspects those again that could not be read, or that were deferred.
 func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candidates []selector.PID) []Inspection {
-	all := WithDeferred(d.InspectAll(ctx, with, candidates))
+	all := d.inspectAll(ctx, with, candidates)
 	for try, wait := range pauses() {
 		at := make(map[selector.PID]int)
 		var unread []selector.PID
@@ -86,9 +86,10 @@ func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candida
 		if len(unread) == 0 || !pause(ctx, wait) {
 			break
 		}
-		again, _ := d.InspectAll(ctx, with, unread)
-		for _, v := range again {
-			all[at[v.Process.PID]] = v
+		for _, v := range d.inspectAll(ctx, with, unread) {
+			if v.Decision.Detail != ReasonDeferred {
+				all[at[v.Process.PID]] = v
+			}
 		}
 	}
 	return all
@@ -98,16 +99,16 @@ func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candida
 // servers make of it. When ctx ends, the delivery at hand is finished and the result says how far the round came.
 func (d *Deliverer) Round(ctx context.Context, with Resolver, candidates []selector.PID) Round {
 	r := d.Survey(ctx, with, candidates)
-	others, self := []selector.Identity{}, []selector.Identity{}
+	var planned []selector.Identity
 	for _, pid := range r.Plan {
-		if id := r.of(pid).Process.Identity; pid == d.cfg.Self {
-			self = append(self, id)
-		} else {
-			others = append(others, id)
-		}
+		planned = append(planned, r.of(pid).Process.Identity)
 	}
-	d.deliverAll(ctx, &r, with, others)
-	d.deliverAll(ctx, &r, with, self)
+	others := len(planned)
+	if others > 0 && planned[others-1].PID == d.cfg.Self { // after the others that are slow to be read, too
+		others--
+	}
+	d.deliverAll(ctx, &r, with, planned[:others])
+	d.deliverAll(ctx, &r, with, planned[others:])
 	return r
 }
 

@@ -3,7 +3,6 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -19,34 +18,15 @@ import (
 // that takes no longer than Free is within it: the number of processes of a user is bounded.
 var quota = budget.Limit{Factor: 1 << 10, Burst: 500 * time.Millisecond, Free: 200 * time.Microsecond}
 
-// Deferred is a process that was not inspected because its user had used up the quota.
-type Deferred struct {
-	selector.Identity
-	User selector.User
-}
-
-// ReasonDeferred is the detail of such a process.
+// ReasonDeferred is the detail of a process that was not inspected because its user had used up the quota.
 const ReasonDeferred = "its user has too many that are slow to be read"
 
-// Inspection is what is known of a process that was deferred.
-func (f Deferred) Inspection() Inspection {
+// deferred is what is known of such a process.
+func deferred(id selector.Identity, user selector.User) Inspection {
 	i := Inspection{Decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: ReasonDeferred, Stale: true}}
-	i.Process.Identity, i.Process.Credentials.Owner = f.Identity, f.User
+	i.Process.Identity, i.Process.Credentials.Owner = id, user
 	i.Process.Unreadable = selector.Unreadable{Fact: selector.FactCmdline, Why: ReasonDeferred, IsTemporary: true}
 	return i
-}
-
-// WithDeferred adds those that were deferred to the inspections of the others, ascending by PID.
-func WithDeferred(inspected []Inspection, deferred []Deferred) []Inspection {
-	if len(deferred) == 0 {
-		return inspected
-	}
-	all := slices.Clone(inspected)
-	for _, f := range deferred {
-		all = append(all, f.Inspection())
-	}
-	slices.SortFunc(all, func(a, b Inspection) int { return cmp.Compare(a.Process.PID, b.Process.PID) })
-	return all
 }
 
 // pass is one pass over many processes. It is safe for concurrent use.
@@ -56,14 +36,11 @@ type pass struct {
 	meter *budget.Meter
 	// hasOver says that the quota of a user is used up: from then on the owner of each process is read first.
 	hasOver atomic.Bool
-
-	mu       sync.Mutex // guards deferred
-	deferred []Deferred
 }
 
-// InspectAll inspects processes, ascending and each once, on all cores: nearly all of the time is spent in the kernel, and
+// inspectAll inspects processes, ascending and each once, on all cores: nearly all of the time is spent in the kernel, and
 // not on locks. When ctx ends, it returns those that it came to.
-func (d *Deliverer) InspectAll(ctx context.Context, with Resolver, pids []selector.PID) ([]Inspection, []Deferred) {
+func (d *Deliverer) inspectAll(ctx context.Context, with Resolver, pids []selector.PID) []Inspection {
 	pids = selector.Plan(0, pids)
 	all := make([]Inspection, len(pids))
 	p := &pass{d: d, with: with, meter: budget.NewMeter(quota)}
@@ -77,7 +54,7 @@ func (d *Deliverer) InspectAll(ctx context.Context, with Resolver, pids []select
 		})
 	}
 	workers.Wait()
-	return slices.DeleteFunc(all, func(i Inspection) bool { return i.Decision.Verdict == selector.Undecided }), p.deferred
+	return slices.DeleteFunc(all, func(i Inspection) bool { return i.Decision.Verdict == selector.Undecided })
 }
 
 // inspect inspects a process unless the quota of its user is used up.
@@ -86,10 +63,7 @@ func (p *pass) inspect(pid selector.PID) Inspection {
 	if p.hasOver.Load() {
 		id, owner, err := p.d.cfg.Inspector.User(pid)
 		if err == nil && p.isOver(owner) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.deferred = append(p.deferred, Deferred{id, owner})
-			return Inspection{}
+			return deferred(id, owner)
 		}
 		user, isKnown = owner, err == nil
 	}
