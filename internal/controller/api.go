@@ -114,16 +114,26 @@ func (c *Controller) Rollouts(ctx context.Context) (rollouts []rollout.Report, e
 // in their turn, self last if it is not 0. The report has the servers, and in Plan those that are to be signalled. It comes
 // within a second: servers that are slow to be read are in it as unreadable.
 func (c *Controller) Trigger(ctx context.Context, path string, self selector.PID) (api.Report, error) {
-	answer := make(chan api.Report, 1)
-	isFiltered := false
-	err := c.do(ctx, func(ctx context.Context) {
+	refreshed, answer := make(chan struct{}), make(chan api.Report, 1)
+	err := c.do(ctx, func(context.Context) {
 		for _, r := range c.rollouts.byImage {
 			if self != 0 {
 				r.SetSelf(self)
 			}
 		}
+		c.surveys.refresh(path, refreshed)
+	})
+	if err != nil {
+		return api.Report{}, err
+	}
+	select {
+	case <-refreshed:
+	case <-time.After(refreshWithin):
+	}
+	isFiltered := false
+	err = c.do(ctx, func(ctx context.Context) {
 		isFiltered = path != "" && c.registry.Learns()
-		c.surveys.trigger(ctx, path, answer)
+		c.surveys.resync(ctx, resyncRequest{reason: api.ReasonTrigger, answer: answer})
 	})
 	if err != nil {
 		return api.Report{}, err

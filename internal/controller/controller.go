@@ -71,7 +71,7 @@ func New(cfg Config) *Controller {
 	}
 	c.reconciler = &reconciler{c.parts}
 	c.surveys = &surveys{
-		parts: c.parts, byInstall: make(map[*registry.Install]*survey), pendingTriggers: make(map[uint64]*trigger),
+		parts: c.parts, byInstall: make(map[*registry.Install]*survey),
 		lossThrottle: schedule.Throttle{Factor: resyncFactor, Min: minLossPause}, scanThrottle: schedule.Throttle{Factor: resyncFactor},
 	}
 	c.timers = schedule.NewQueue[task](schedule.Backoff{
@@ -230,8 +230,6 @@ func (c *Controller) runDue(ctx context.Context) {
 			} else if i != nil {
 				c.surveys.inspectMembers(ctx, i, api.ReasonRetry, now)
 			}
-		case taskTrigger:
-			c.surveys.beginTrigger(ctx, c.surveys.pendingTriggers[t.number])
 		case taskOrphans:
 			c.rollouts.dropOrphans()
 		case taskFlush:

@@ -42,9 +42,6 @@ type surveys struct {
 	lossThrottle, scanThrottle schedule.Throttle
 	// lister is the worker that lists candidates.
 	lister sync.WaitGroup
-	// triggers counts those that there were.
-	triggers        uint64
-	pendingTriggers map[uint64]*trigger
 }
 
 // requestResync resyncs after a loss, as soon as the last one has left time for the rest.

@@ -124,3 +124,33 @@ func (c *surveys) report(s *survey, now time.Time) {
 func (c *surveys) newReport() api.Report {
 	return api.NewReport(c.cfg.Source, c.deliver.Self, c.registry.Files())
 }
+
+// refreshWithin is how long a trigger waits for installs on slow file systems. They are reported once they answer.
+const refreshWithin = 400 * time.Millisecond
+
+// refresh has workers inspect the installs at a path, and closes done after the last one. An empty path is that of all that the
+// operator named.
+func (c *surveys) refresh(path string, done chan<- struct{}) {
+	waiting := 1
+	end := func() {
+		if waiting--; waiting == 0 {
+			close(done)
+		}
+	}
+	for i := range c.registry.Installs() {
+		if path != i.Path && (path != "" || c.registry.Learns()) {
+			continue
+		}
+		waiting++
+		c.deliveries.checks.Submit(i.Owner, func() {
+			file := c.cfg.Installs.Refresh(i.Key)
+			c.inbox.put(func(ctx context.Context) {
+				if file.State == selector.StateReady {
+					c.reconciler.updated(ctx, InstallUpdate{i.Key, file})
+				}
+				end()
+			})
+		})
+	}
+	end()
+}

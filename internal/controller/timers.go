@@ -22,7 +22,6 @@ const (
 	taskScan                    // regular resync
 	taskAudit                   // the first one, soon after the start
 	taskSplit                   // end a resync that some users hold up
-	taskTrigger                 // answer a trigger with slow installs
 	taskOrphans                 // forget restored rollouts without an install
 	taskFlush                   // write the journal
 	taskTurn                    // a pending member may have its turn
@@ -33,8 +32,6 @@ type task struct {
 	kind taskKind
 	pid  selector.PID
 	key  registry.Key
-	// number tells triggers apart.
-	number uint64
 }
 
 func inspectTask(pid selector.PID) task { return task{kind: taskInspect, pid: pid} }
