@@ -238,5 +238,5 @@ func (c *Controller) runDue(ctx context.Context) {
 			c.surveys.runResync(ctx, t.kind, now)
 		}
 	}
-	c.surveys.inspectDue(ctx, pids, now)
+	c.surveys.inspectDue(pids, now)
 }

@@ -53,8 +53,8 @@ type inspections struct {
 	// unowned are those without a known user.
 	unowned []*inspection
 	// read and owned take the results.
-	read  func(context.Context, *inspection, uint64, deliver.Inspection)
-	owned func(context.Context, *inspection, selector.Identity, selector.User, error)
+	read  func(*inspection, uint64, deliver.Inspection)
+	owned func(*inspection, selector.Identity, selector.User, error)
 }
 
 // want has a process inspected, from now on, for a survey.
@@ -120,7 +120,7 @@ func (e *inspections) submit(in *inspection) {
 			return
 		}
 		read := e.deliverer.Read(in.pid, interpreters, since)
-		e.inbox.put(func(ctx context.Context) { e.read(ctx, in, generation, read) })
+		e.inbox.put(func(context.Context) { e.read(in, generation, read) })
 	}
 	switch {
 	case in.isUrgent:
@@ -142,7 +142,7 @@ func (e *inspections) lookUp() {
 		e.owners.Submit(noUser, func() {
 			for _, in := range some {
 				id, user, err := inspector.User(in.pid)
-				e.inbox.put(func(ctx context.Context) { e.owned(ctx, in, id, user, err) })
+				e.inbox.put(func(context.Context) { e.owned(in, id, user, err) })
 			}
 		})
 	}

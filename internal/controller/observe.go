@@ -3,7 +3,6 @@
 package controller
 
 import (
-	"context"
 	"time"
 
 	"ebpf-upgrader/internal/api"
@@ -14,16 +13,16 @@ import (
 )
 
 // owned takes the owner of a process that is to be inspected.
-func (c *reconciler) owned(ctx context.Context, in *inspection, id selector.Identity, user selector.User, err error) {
+func (c *reconciler) owned(in *inspection, id selector.Identity, user selector.User, err error) {
 	if c.inspections.admit(in, id, user, err) {
 		return
 	}
 	c.timers.Remove(inspectTask(in.pid))
-	c.surveys.done(ctx, in, api.Server(c.registry.Over()[in.pid]))
+	c.surveys.done(in, api.Server(c.registry.Over()[in.pid]))
 }
 
 // read takes what a worker has read of a process: it is judged now, by what is installed now.
-func (c *reconciler) read(ctx context.Context, in *inspection, generation uint64, i deliver.Inspection) {
+func (c *reconciler) read(in *inspection, generation uint64, i deliver.Inspection) {
 	if c.deliveries.isUnderWay(in.pid) {
 		c.deliveries.park(in.pid)
 		return
@@ -33,7 +32,7 @@ func (c *reconciler) read(ctx context.Context, in *inspection, generation uint64
 	}
 	c.judge(&i)
 	c.observe(i, time.Now())
-	c.surveys.done(ctx, in, api.NewServer(i.Process, i.Decision))
+	c.surveys.done(in, api.NewServer(i.Process, i.Decision))
 }
 
 func (c *reconciler) judge(i *deliver.Inspection) {
@@ -43,11 +42,11 @@ func (c *reconciler) judge(i *deliver.Inspection) {
 }
 
 // done ends an inspection, and the surveys that waited for it only.
-func (c *surveys) done(ctx context.Context, in *inspection, found api.Server) {
+func (c *surveys) done(in *inspection, found api.Server) {
 	for _, s := range c.inspections.end(in) {
 		s.servers = append(s.servers, found)
 		if s.isDone() {
-			c.surveyed(ctx, s)
+			c.surveyed(s)
 		}
 	}
 }

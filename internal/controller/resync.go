@@ -33,27 +33,41 @@ type surveys struct {
 	*parts
 	// byInstall has those of all members of an install.
 	byInstall map[*registry.Install]*survey
-	// current is the resync that is under way; nil: none is. isRelisting says that its candidates are to be listed again,
-	// isLossPending that events were lost since.
+	// current is the resync that is under way, and stage how far it has come.
 	current                    *survey
-	isRelisting, isLossPending bool
-	// isBlind says that the candidates could not be listed; wasHolding, that servers wait for that resync.
-	isBlind, wasHolding        bool
+	stage                      stage
 	lossThrottle, scanThrottle schedule.Throttle
 	// lister is the worker that lists candidates.
 	lister sync.WaitGroup
 }
 
-// requestResync resyncs after a loss, as soon as the last one has left time for the rest.
+// stage is how far a resync has come.
+type stage uint8
+
+const (
+	// stageIdle: none is under way.
+	stageIdle stage = iota
+	// stageBlind: none is, because the last one could not list the candidates. No server is signalled before the next one.
+	stageBlind
+	// stageListing: a worker lists the candidates.
+	stageListing
+	// stageRelisting: it does, and they are listed again afterwards.
+	stageRelisting
+	// stageInspecting: the candidates are being inspected.
+	stageInspecting
+)
+
+// requestResync resyncs after a loss, as soon as the last one has ended, and has left time for the rest.
 func (c *surveys) requestResync(ctx context.Context, now time.Time) {
-	switch at := c.lossThrottle.Next(now); {
-	case c.current != nil && c.current.reason == api.ReasonLoss:
-		c.isLossPending = true
-	case at.After(now):
-		c.timers.Set(task{kind: taskResync}, at)
-	default:
-		c.resync(ctx, resyncRequest{reason: api.ReasonLoss})
+	at := c.lossThrottle.Next(now)
+	if c.current != nil && c.current.reason == api.ReasonLoss {
+		at = now.Add(minLossPause)
 	}
+	if at.After(now) {
+		c.timers.Set(task{kind: taskResync}, at)
+		return
+	}
+	c.resync(ctx, resyncRequest{reason: api.ReasonLoss})
 }
 
 // resyncRequest is why a resync is made.
@@ -72,7 +86,9 @@ func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 	c.timers.Remove(task{kind: taskRetry})
 	c.timers.Remove(task{kind: taskResync})
 	if !c.registry.Learns() && !slices.ContainsFunc(c.registry.Fixed(), (*registry.Install).IsReady) {
-		c.isBlind = false
+		if c.stage == stageBlind {
+			c.stage = stageIdle
+		}
 		s := newSurvey(r.reason, now)
 		if r.answer != nil {
 			s.answers = append(s.answers, r.answer)
@@ -80,9 +96,9 @@ func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 		c.report(s, now)
 		return
 	}
-	if last := c.current; last != nil && !last.isOpen {
-		r.holds = r.holds || last.holds
-		c.split(ctx)
+	if c.stage == stageInspecting {
+		r.holds = r.holds || c.current.holds
+		c.split()
 	}
 	s := c.current
 	if s == nil {
@@ -90,7 +106,7 @@ func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 		c.current = s
 		c.list(ctx, r.reason)
 	} else {
-		c.isRelisting = true
+		c.stage = stageRelisting
 		if r.reason == api.ReasonScan { // with its audit
 			s.reason = r.reason
 		}
@@ -106,6 +122,7 @@ func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 
 // list has a worker list the candidates of the current resync.
 func (c *surveys) list(ctx context.Context, reason api.Reason) {
+	c.stage = stageListing
 	audit := c.cfg.Audit
 	if reason != api.ReasonScan {
 		audit = nil
@@ -128,8 +145,7 @@ func (c *surveys) listed(ctx context.Context, candidates []selector.PID, auditEr
 	if auditErr != nil {
 		c.cfg.Observer.Trouble(auditErr)
 	}
-	if c.isRelisting {
-		c.isRelisting = false
+	if c.stage == stageRelisting {
 		c.list(ctx, c.current.reason)
 		return
 	}
@@ -139,9 +155,9 @@ func (c *surveys) listed(ctx context.Context, candidates []selector.PID, auditEr
 		return
 	}
 	s := c.current
-	c.isBlind = false
+	c.stage = stageInspecting
 	c.registry.ClearOver()
-	c.inspectAll(ctx, s, c.toInspect(candidates), false)
+	c.inspectAll(s, c.toInspect(candidates), false)
 	if s.holds {
 		c.rollouts.holds.removeUnknown() // those of the survey hold by now
 	}
@@ -153,14 +169,13 @@ func (c *surveys) listed(ctx context.Context, candidates []selector.PID, auditEr
 // listFailed ends the current resync. No server is signalled before the next one.
 func (c *surveys) listFailed() {
 	s := c.current
-	c.current, c.isBlind = nil, true
+	c.current, c.stage = nil, stageBlind
 	if s.holds {
 		c.rollouts.holds.removeUnknown()
 	}
 	for _, answer := range s.answers {
 		answer <- api.Report{}
 	}
-	c.wasHolding = s.holds
 	c.timers.Set(task{kind: taskRetry}, time.Now().Add(retryAfter))
 }
 
@@ -184,7 +199,7 @@ func (c *surveys) toInspect(candidates []selector.PID) []selector.PID {
 }
 
 // split ends the current resync although users hold it up. What it waits for becomes a survey for each of them.
-func (c *surveys) split(ctx context.Context) {
+func (c *surveys) split() {
 	s := c.current
 	now := time.Now()
 	for _, all := range c.inspections.leave(s) {
@@ -197,7 +212,7 @@ func (c *surveys) split(ctx context.Context) {
 		}
 		rest.isOpen = false
 	}
-	c.surveyed(ctx, s)
+	c.surveyed(s)
 }
 
 // deferred is what is reported of a process that is yet to be inspected.
@@ -211,8 +226,8 @@ func (c *surveys) deferred(in *inspection) api.Server {
 }
 
 // resynced takes the end of the current resync.
-func (c *surveys) resynced(ctx context.Context, s *survey, now time.Time) {
-	c.current = nil
+func (c *surveys) resynced(s *survey, now time.Time) {
+	c.current, c.stage = nil, stageIdle
 	c.timers.Remove(task{kind: taskSplit})
 	for i := range c.registry.Installs() {
 		if c.byInstall[i] == nil {
@@ -226,10 +241,6 @@ func (c *surveys) resynced(ctx context.Context, s *survey, now time.Time) {
 	if s.reason == api.ReasonScan {
 		c.scanThrottle.Done(s.started, now)
 	}
-	if c.isLossPending {
-		c.isLossPending = false
-		c.requestResync(ctx, now)
-	}
 }
 
 // runResync does what is due of resyncs.
@@ -238,7 +249,7 @@ func (c *surveys) runResync(ctx context.Context, kind taskKind, now time.Time) {
 	case taskResync:
 		c.requestResync(ctx, now)
 	case taskRetry:
-		c.resync(ctx, resyncRequest{reason: api.ReasonRetry, holds: c.wasHolding})
+		c.resync(ctx, resyncRequest{reason: api.ReasonRetry, holds: true})
 	case taskAudit:
 		c.resync(ctx, resyncRequest{reason: api.ReasonScan})
 	case taskScan:
@@ -249,8 +260,8 @@ func (c *surveys) runResync(ctx context.Context, kind taskKind, now time.Time) {
 		c.timers.Set(task{kind: taskScan}, now.Add(c.cfg.ScanEvery))
 		c.resync(ctx, resyncRequest{reason: api.ReasonScan})
 	case taskSplit:
-		if c.current != nil && !c.current.isOpen {
-			c.split(ctx)
+		if c.stage == stageInspecting {
+			c.split()
 		}
 	}
 }

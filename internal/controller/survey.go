@@ -38,24 +38,24 @@ func newSurvey(reason api.Reason, now time.Time) *survey {
 func (s *survey) isDone() bool { return !s.isOpen && len(s.waiting) == 0 }
 
 // closeSurvey notes that no process is added to a survey any more.
-func (c *surveys) closeSurvey(ctx context.Context, s *survey) {
+func (c *surveys) closeSurvey(s *survey) {
 	s.isOpen = false
 	if s.isDone() {
-		c.surveyed(ctx, s)
+		c.surveyed(s)
 	}
 }
 
 // inspectAll has workers inspect processes, and reports on them once it is done.
-func (c *surveys) inspectAll(ctx context.Context, s *survey, pids []selector.PID, isUrgent bool) {
+func (c *surveys) inspectAll(s *survey, pids []selector.PID, isUrgent bool) {
 	for _, pid := range pids {
 		c.inspections.want(pid, s, isUrgent)
 	}
 	c.inspections.lookUp()
-	c.closeSurvey(ctx, s)
+	c.closeSurvey(s)
 }
 
 // inspectDue inspects processes that are due: those of each user by themselves, so that none waits for another user's.
-func (c *surveys) inspectDue(ctx context.Context, due []selector.PID, now time.Time) {
+func (c *surveys) inspectDue(due []selector.PID, now time.Time) {
 	byUser := make(map[selector.User][]selector.PID)
 	for _, pid := range due {
 		user := noUser
@@ -65,7 +65,7 @@ func (c *surveys) inspectDue(ctx context.Context, due []selector.PID, now time.T
 		byUser[user] = append(byUser[user], pid)
 	}
 	for _, pids := range byUser {
-		c.inspectAll(ctx, newSurvey(api.ReasonServer, now), pids, false)
+		c.inspectAll(newSurvey(api.ReasonServer, now), pids, false)
 	}
 }
 
@@ -85,15 +85,15 @@ func (c *surveys) inspectMembers(ctx context.Context, i *registry.Install, reaso
 		pids = append(pids, p.PID)
 	}
 	slices.Sort(pids)
-	c.inspectAll(ctx, s, pids, true)
+	c.inspectAll(s, pids, true)
 }
 
 // surveyed takes the end of a survey.
-func (c *surveys) surveyed(ctx context.Context, s *survey) {
+func (c *surveys) surveyed(s *survey) {
 	now := time.Now()
 	switch {
 	case s == c.current:
-		c.resynced(ctx, s, now)
+		c.resynced(s, now)
 	case s.install != nil && c.byInstall[s.install] == s:
 		delete(c.byInstall, s.install)
 		s.install.IsHeld = false

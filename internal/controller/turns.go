@@ -35,7 +35,7 @@ func (t *turns) isBefore(a, b *rollout.Member) bool {
 func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 	d.withdraw()
 	for {
-		if d.rollouts.paused || d.surveys.isBlind || d.rollouts.persist.err != nil {
+		if d.rollouts.paused || d.surveys.stage == stageBlind || d.rollouts.persist.err != nil {
 			d.rollouts.stopWaiting()
 			return time.Time{}
 		}
