@@ -6,12 +6,9 @@ package pidfd
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -69,36 +66,22 @@ func (h *Handle) pollable() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// info is struct pidfd_info of include/uapi/linux/pidfd.h as of Linux 6.15, up to the exit code.
-type info struct {
-	mask, cgroup uint64
-	ids          [11]uint32
-	exitCode     int32
-}
-
-const (
-	getInfo  = 0xc0000000 | unsafe.Sizeof(info{})<<16 | 0xff<<8 | 11 // PIDFD_GET_INFO: _IOWR(0xFF, 11, struct pidfd_info)
-	infoExit = 1 << 3                                                // PIDFD_INFO_EXIT: set once the process was reaped
-)
-
-// exitStatus reads the status from the pidfd, which has it once the process was reaped, or from /proc, which has it while the
-// process is a zombie. The process may be reaped between the two reads, so they are repeated.
+// exitStatus reads the status from the pidfd, which has it once the process was reaped (Linux 6.15), or from /proc, which
+// has it while the process is a zombie. The process may be reaped between the two reads, so they are repeated.
 func (h *Handle) exitStatus(fd uintptr) selector.Exit {
 	for range 3 {
-		i := info{mask: infoExit}
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, getInfo, uintptr(unsafe.Pointer(&i)))
-		if errno == 0 && i.mask&infoExit != 0 {
-			return selector.Exit{Known: true, Status: uint32(i.exitCode)}
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		if unix.IoctlPidfdInfo(int(fd), &info) == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+			return selector.Exit{Known: true, Status: uint32(info.Exit_code)}
 		}
-		status, err := h.zombie()
-		if err == nil && unix.PidfdSendSignal(int(fd), 0, nil, 0) == nil { // the PID was not used again
+		stat, _ := os.ReadFile("/proc/" + h.pid.String() + "/stat") // an empty line is that of no zombie
+		status, isZombie := zombieStatus(stat)
+		if isZombie && unix.PidfdSendSignal(int(fd), 0, nil, 0) == nil { // the PID was not used again
 			return selector.Exit{Known: true, Status: status}
 		}
 	}
 	return selector.Exit{}
 }
-
-var errNoZombie = errors.New("not a zombie")
 
 // Fields of /proc/PID/stat, as proc_pid_stat(5) counts.
 const (
@@ -106,27 +89,16 @@ const (
 	exitCodeField = 52
 )
 
-func (h *Handle) zombie() (uint32, error) {
-	stat, err := os.ReadFile("/proc/" + h.pid.String() + "/stat")
-	if err != nil {
-		return 0, fmt.Errorf("read how %d ended: %w", h.pid, err)
+// zombieStatus reads the exit status from the stat line of a zombie.
+func zombieStatus(stat []byte) (status uint32, isZombie bool) {
+	for number, field := range sys.StatFields(stat) {
+		switch {
+		case number == stateField && string(field) != "Z":
+			return 0, false
+		case number == exitCodeField:
+			code, err := strconv.ParseUint(string(field), 10, 32)
+			return uint32(code), err == nil
+		}
 	}
-	return zombieStatus(stat)
-}
-
-// zombieStatus reads the exit status out of the stat line of a zombie.
-func zombieStatus(stat []byte) (uint32, error) {
-	state, err := sys.StatField(stat, stateField)
-	if err != nil || string(state) != "Z" {
-		return 0, errNoZombie
-	}
-	field, err := sys.StatField(stat, exitCodeField)
-	if err != nil {
-		return 0, errNoZombie
-	}
-	code, err := strconv.ParseUint(string(field), 10, 32)
-	if err != nil {
-		return 0, errNoZombie
-	}
-	return uint32(code), nil
+	return 0, false
 }

@@ -20,9 +20,9 @@ func FuzzZombieStatus(f *testing.F) {
 			return
 		}
 		between := strings.Repeat(" 0", exitCodeField-stateField-1)
-		got, err := zombieStatus(fmt.Appendf(nil, "812 (%s) %s%s %d\n", name, state, between, code))
-		if zombie := state == "Z"; zombie != (err == nil) || zombie && got != code {
-			t.Errorf("%q in state %q with code %d: %d, %v", name, state, code, got, err)
+		got, isZombie := zombieStatus(fmt.Appendf(nil, "812 (%s) %s%s %d\n", name, state, between, code))
+		if want := state == "Z"; want != isZombie || want && got != code {
+			t.Errorf("%q in state %q with code %d: %d, %t", name, state, code, got, isZombie)
 		}
 		_, _ = zombieStatus([]byte(name)) // anything
 	})

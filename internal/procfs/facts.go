@@ -69,7 +69,7 @@ func (r *reader) readStatAgain() (stat, error) {
 		case err != nil:
 			return stat{}, gone(err)
 		default:
-			return parseStatAndLayout(r.buf[:n])
+			return parseStat(r.buf[:n])
 		}
 	}
 }

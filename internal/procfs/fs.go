@@ -177,7 +177,7 @@ func readFile(dir int, name string, buf []byte, enough func([]byte) bool) ([]byt
 	return read(fd, buf, enough)
 }
 
-// stat reads the stat file at name below dir, without the layout.
+// stat reads the stat file at name below dir.
 func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
 	line, err := readFile(dir, name, buf, all)
 	if err != nil {

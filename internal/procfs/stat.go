@@ -13,17 +13,15 @@ import (
 type stat struct {
 	state      byte
 	flags      uint64
-	numThreads int
+	numThreads uint64
 	startTime  uint64 // clock ticks after boot
-	// layout is set by parseStatAndLayout only.
-	layout layout
+	layout     layout
 }
 
 // layout is the memory layout of a process. It changes at nearly every exec, because the kernel chooses new addresses
 // (address space randomisation), and only then. The zero layout means that this process may not see it, or that the process has
 // no arguments in its memory.
 type layout struct {
-	// Addresses in bytes: fields 48 to 51, 28, 26 and 27 of /proc/PID/stat.
 	argStart, argEnd, envStart, envEnd, stack, codeStart, codeEnd uint64
 }
 
@@ -48,94 +46,63 @@ func (s stat) isAlive() bool { return !s.hasExited() || s.numThreads > 1 }
 
 func isExitState(letter byte) bool { return letter == 'Z' || letter == 'X' }
 
-// Positions of fields behind the name: the first is field 3 of proc_pid_stat(5).
+// statUsed is the number of fields that parseStat reads, and statLast the last of them.
 const (
-	statState      = 0
-	statFlags      = 6
-	statNumThreads = 17
-	statStartTime  = 19
-	statCodeStart  = 23
-	statCodeEnd    = 24
-	statStack      = 25
-	statArgStart   = 45
-	statArgEnd     = 46
-	statEnvStart   = 47
-	statEnvEnd     = 48
-
-	// statUsed has one bit for each of these positions.
-	statUsed = 1<<statState | 1<<statFlags | 1<<statNumThreads | 1<<statStartTime | 1<<statCodeStart | 1<<statCodeEnd |
-		1<<statStack | 1<<statArgStart | 1<<statArgEnd | 1<<statEnvStart | 1<<statEnvEnd
+	statUsed = 11
+	statLast = 51
 )
 
-// parseStat parses a stat line up to the start time. The layout is behind all other used fields.
-func parseStat(line []byte) (stat, error) { return parseUntil(statStartTime, line) }
-
-// parseStatAndLayout parses a stat line with the layout. The layout is zero if the line shows no arguments: this process may
-// not see them, the memory has been released, or an exec has not set them yet.
-func parseStatAndLayout(line []byte) (stat, error) {
-	s, err := parseUntil(statEnvEnd, line)
+// parseStat parses a stat line. The layout is zero if the line shows no arguments: this process may not see them, the memory
+// has been released, or an exec has not set them yet.
+func parseStat(line []byte) (stat, error) {
+	var s stat
+	var err error
+	found := 0
+	for number, field := range sys.StatFields(line) {
+		if value := s.field(number); value != nil {
+			found++
+			if *value, err = strconv.ParseUint(string(field), 10, 64); err != nil {
+				return stat{}, fmt.Errorf("parse stat, field %d: %w", number, err)
+			}
+		} else if number == 3 {
+			found++
+			s.state = field[0]
+		}
+		if number == statLast {
+			break
+		}
+	}
+	if found != statUsed {
+		return stat{}, fmt.Errorf("parse stat: %w", sys.ErrMalformed)
+	}
 	if s.layout.argEnd <= s.layout.argStart {
 		s.layout = layout{}
-	}
-	return s, err
-}
-
-func parseUntil(last int, line []byte) (stat, error) {
-	fields, err := sys.StatFields(line)
-	if err != nil {
-		return stat{}, fmt.Errorf("parse stat: %w", err)
-	}
-	var s stat
-	for position := 0; position <= last; position++ {
-		var field []byte
-		field, fields = sys.NextStatField(fields)
-		if len(field) == 0 {
-			return stat{}, fmt.Errorf("parse stat: %w", sys.ErrMalformed)
-		}
-		if uint64(statUsed)>>position&1 == 0 {
-			continue
-		}
-		if err := s.setField(position, field); err != nil {
-			return stat{}, fmt.Errorf("parse stat, field %d: %w", position+3, err)
-		}
 	}
 	return s, nil
 }
 
-func (s *stat) setField(position int, field []byte) (err error) {
-	switch position {
-	case statState:
-		s.state = field[0]
-	case statFlags:
-		s.flags, err = strconv.ParseUint(string(field), 10, 64)
-	case statNumThreads:
-		s.numThreads, err = strconv.Atoi(string(field))
-	case statStartTime:
-		s.startTime, err = strconv.ParseUint(string(field), 10, 64)
-	default:
-		if value := s.layoutField(position); value != nil {
-			*value, err = strconv.ParseUint(string(field), 10, 64)
-		}
-	}
-	return err
-}
-
-// layoutField returns the field of the layout at a position, or nil.
-func (s *stat) layoutField(position int) *uint64 {
-	switch position {
-	case statCodeStart:
+// field returns the value for a field by its number in proc_pid_stat(5); nil for the state and the unused fields.
+func (s *stat) field(number int) *uint64 {
+	switch number {
+	case 9:
+		return &s.flags
+	case 20:
+		return &s.numThreads
+	case 22:
+		return &s.startTime
+	case 26:
 		return &s.layout.codeStart
-	case statCodeEnd:
+	case 27:
 		return &s.layout.codeEnd
-	case statStack:
+	case 28:
 		return &s.layout.stack
-	case statArgStart:
+	case 48:
 		return &s.layout.argStart
-	case statArgEnd:
+	case 49:
 		return &s.layout.argEnd
-	case statEnvStart:
+	case 50:
 		return &s.layout.envStart
-	case statEnvEnd:
+	case statLast:
 		return &s.layout.envEnd
 	}
 	return nil

@@ -18,28 +18,32 @@ import (
 	"ebpf-upgrader/internal/sys"
 )
 
-func TestStatField_AnyName_IsCountedBehindIt(t *testing.T) {
+func TestStatFields_AnyName_AreCountedBehindIt(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"cat", "a b", ") Z 1 (", "x)\n(y"} {
 		line := fmt.Appendf(nil, "812 (%s) S 1 812 7\n", name)
-		for number, want := range map[int]string{3: "S", 4: "1", 6: "7"} {
-			if got, err := sys.StatField(line, number); err != nil || string(got) != want {
-				t.Errorf("%q: field %d = %q, %v, want %q", line, number, got, err, want)
-			}
-		}
-		if got, err := sys.StatField(line, 7); !errors.Is(err, sys.ErrMalformed) {
-			t.Errorf("%q: field 7 = %q, %v, want ErrMalformed", line, got, err)
+		if got, want := fields(line), "3=S 4=1 5=812 6=7 "; got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
 		}
 	}
 }
 
-func TestStatField_Malformed_Fails(t *testing.T) {
+func TestStatFields_Malformed_End(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"", "812 cat S 1", "812 )cat( S 1", "812 (cat)S 1", "812 (cat)  S 1"} {
-		if got, err := sys.StatField([]byte(line), 3); !errors.Is(err, sys.ErrMalformed) {
-			t.Errorf("%q: field 3 = %q, %v, want ErrMalformed", line, got, err)
+	for line, want := range map[string]string{
+		"": "", "812 cat S 1": "", "812 )cat( S 1": "", "812 (cat)S 1": "", "812 (cat)  S 1": "", "812 (cat) S  1": "3=S ",
+	} {
+		if got := fields([]byte(line)); got != want {
+			t.Errorf("%q: %s, want %s", line, got, want)
 		}
 	}
+}
+
+func fields(line []byte) (all string) {
+	for number, field := range sys.StatFields(line) {
+		all += fmt.Sprintf("%d=%s ", number, field)
+	}
+	return all
 }
 
 // A lookup of ".." fails with EAGAIN during each rename on the host. Without retries, some of these lookups fail.
