@@ -3,6 +3,8 @@
 package api
 
 import (
+	"time"
+
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -78,4 +80,25 @@ type Watching struct {
 	Stuck     int    `json:"stuck"`
 	Refused   uint64 `json:"refused"`
 	Overflows uint64 `json:"overflows"`
+}
+
+// Gate is the kernel program that refuses the signals that servers send each other.
+type Gate struct {
+	Active bool `json:"active"`
+	// Way is what its program is attached to, and Reason why there is no gate.
+	Way    string `json:"way"`
+	Reason string `json:"reason"`
+	// Refused counts signals since the start, and Missed those that passed because a run of the program was left out.
+	Refused uint64 `json:"refused"`
+	Missed  uint64 `json:"missed"`
+	// Latest are the refusals by sender and target, the last one first; not all.
+	Latest []Refusal `json:"latest"`
+}
+
+// Refusal counts the refused signals from one process to another.
+type Refusal struct {
+	Sender selector.PID `json:"sender"`
+	Target selector.PID `json:"target"`
+	Count  uint64       `json:"count"`
+	Last   time.Time    `json:"last"`
 }

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"slices"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
 
@@ -20,12 +21,12 @@ type route struct{ sender, target selector.PID }
 
 // GateRefused takes the counts of the gate, and adds an event for each sender and target with new refusals, the oldest first.
 // It returns the number of events. What exceeds the limit is reported the next time.
-func (f *Feed) GateRefused(counted []Refusal) (events int) {
+func (f *Feed) GateRefused(counted []api.Refusal) (events int) {
 	f.refusals.Lock()
 	defer f.refusals.Unlock()
 	reported := make(map[route]uint64, len(counted)) // only of pairs that the gate still counts
 	counted = slices.Clone(counted)
-	slices.SortStableFunc(counted, func(a, b Refusal) int { return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Target, b.Target)) })
+	slices.SortStableFunc(counted, func(a, b api.Refusal) int { return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Target, b.Target)) })
 	for _, r := range counted {
 		at := route{r.Sender, r.Target}
 		before := f.reported[at]

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/selector"
 )
@@ -37,21 +38,21 @@ func TestGateRefused_Counts_ToldOnceForEachPair(t *testing.T) {
 	now := time.Now()
 	for _, c := range []struct {
 		when    string
-		counted []control.Refusal
+		counted []api.Refusal
 		want    []string
 	}{
-		{"at first", []control.Refusal{
+		{"at first", []api.Refusal{
 			{Sender: 1, Target: 2, Count: 3, Last: now.Add(time.Second)},
 			{Sender: 1, Target: 1, Count: 1, Last: now},
 		}, []string{"1 from 1 to 1", "3 from 1 to 2"}},
-		{"when nothing is new", []control.Refusal{
+		{"when nothing is new", []api.Refusal{
 			{Sender: 1, Target: 2, Count: 3, Last: now.Add(time.Second)},
 			{Sender: 1, Target: 1, Count: 1, Last: now},
 		}, []string{}},
-		{"when one pair has more, and the gate has forgotten the other", []control.Refusal{
+		{"when one pair has more, and the gate has forgotten the other", []api.Refusal{
 			{Sender: 1, Target: 2, Count: 5, Last: now.Add(time.Minute)},
 		}, []string{"2 from 1 to 2"}},
-		{"when the gate counts both anew", []control.Refusal{
+		{"when the gate counts both anew", []api.Refusal{
 			{Sender: 1, Target: 2, Count: 1, Last: now.Add(2 * time.Minute)},
 			{Sender: 1, Target: 1, Count: 1, Last: now.Add(time.Hour)},
 		}, []string{"1 from 1 to 2", "1 from 1 to 1"}},
@@ -70,9 +71,9 @@ func TestGateRefused_Counts_ToldOnceForEachPair(t *testing.T) {
 func TestGateRefused_ManyPairs_ToldInParts(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	counted := []control.Refusal{}
+	counted := []api.Refusal{}
 	for i := range 100 {
-		counted = append(counted, control.Refusal{Sender: 1, Target: selector.PID(i + 1), Count: 1, Last: time.Unix(int64(i), 0)})
+		counted = append(counted, api.Refusal{Sender: 1, Target: selector.PID(i + 1), Count: 1, Last: time.Unix(int64(i), 0)})
 	}
 	parts := []int{}
 	for range 3 {

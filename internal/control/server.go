@@ -51,7 +51,7 @@ type Config struct {
 	// Tracker reads the counters of the kernel's side.
 	Tracker func() (api.Tracker, error)
 	// Gate reads what the gate refused, and passes it to [Feed.GateRefused].
-	Gate func() (Gate, error)
+	Gate func() (api.Gate, error)
 	// Covers reports whether there is a gate, and whether it covers a process.
 	Covers func(selector.PID) (active, covers bool, err error)
 	// Watching reads how the installs are watched.
@@ -272,4 +272,19 @@ func send(w io.Writer, to *http.ResponseController, events []Event) bool {
 		}
 	}
 	return to.Flush() == nil
+}
+
+func (s *Server) gate(w http.ResponseWriter, r *http.Request) {
+	pid, err := strconv.ParseInt(r.FormValue("pid"), 10, 32)
+	if err != nil || pid <= 0 {
+		refuse(w, http.StatusBadRequest, "pid must be a process number")
+		return
+	}
+	answer(w, r, func(context.Context) (any, error) {
+		c := Covered{SchemaVersion: api.SchemaVersion}
+		if s.cfg.Covers != nil {
+			c.Active, c.Covers, err = s.cfg.Covers(selector.PID(pid))
+		}
+		return c, err
+	})
 }

@@ -19,7 +19,7 @@ type Status struct {
 	api.Status
 	// Tracker is nil where the scan is the source.
 	Tracker  *api.Tracker `json:"tracker"`
-	Gate     Gate         `json:"gate"`
+	Gate     api.Gate     `json:"gate"`
 	Watching api.Watching `json:"watching"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
@@ -59,4 +59,12 @@ type Rollouts struct {
 // problem is the answer to a request that was turned down.
 type problem struct {
 	Error string `json:"error"`
+}
+
+// Covered is the answer to /v1/gate.
+type Covered struct {
+	SchemaVersion int `json:"schema_version"`
+	// Active says that there is a gate, and Covers that it refuses the servers' own signals to this process.
+	Active bool `json:"active"`
+	Covers bool `json:"covers"`
 }

@@ -103,11 +103,12 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	}
 	c.Observer = coverage{
 		observers{eventLog{cfg.Log}, feed, counts},
-		h.gate, s.refusals, len(cfg.InstallPaths) == 0,
-		func(err error) { cfg.Log.Warn("the gate covers a server that is not served", "error", err) },
+		h.gate, s.refusals, len(cfg.InstallPaths) == 0, cfg.Log,
 	}
 	s.controller = controller.New(c)
-	h.instrument(counts, watched, s.controller)
+	counts.Follow(metrics.Sources{
+		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: s.controller.Status,
+	})
 	s.server = control.NewServer(s.controlConfig(feed, counts, watched))
 	return s.run(ctx, stop)
 }
@@ -117,8 +118,7 @@ func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, wat
 	h := s.host
 	return control.Config{
 		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
-		Gate:   func() (control.Gate, error) { return h.gate.status(s.refusals) },
-		Covers: h.gate.coversPID,
+		Gate: s.refusals.status, Covers: h.gate.coversPID,
 		Info: control.Info{
 			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
 			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),

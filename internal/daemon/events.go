@@ -12,8 +12,6 @@ import (
 	"os"
 
 	"ebpf-upgrader/internal/api"
-	"ebpf-upgrader/internal/controller"
-	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -71,22 +69,6 @@ func (h *Host) counters() func() (api.Tracker, error) {
 	}
 	return func() (api.Tracker, error) {
 		s, err := h.tracker.Stats()
-		return api.Tracker{
-			Entries: s.Entries, Capacity: s.Capacity, Outside: s.Outside,
-			LostMapFull: s.LostMapFull, LostRingFull: s.LostRingFull, Missed: s.Missed,
-			UnreadableArgs: s.UnreadableArgs, Resyncs: s.Resyncs,
-			AuditMissing: s.AuditMissing, AuditExtra: s.AuditExtra,
-		}, err
-	}
-}
-
-// instrument connects the metrics with what is read at each request.
-func (h *Host) instrument(counts *metrics.Metrics, watched *installs, service *controller.Controller) {
-	counts.SetSource(h.Source())
-	counts.FollowStatus(service.Status)
-	counts.FollowWatching(watched.watching)
-	counts.FollowGate(h.gate.metrics)
-	if counters := h.counters(); counters != nil {
-		counts.FollowTracker(counters)
+		return api.Tracker(s), err
 	}
 }

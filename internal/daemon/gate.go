@@ -7,12 +7,11 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"ebpf-upgrader/internal/api"
-	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
-	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -80,7 +79,7 @@ type coverage struct {
 	// learned says that every install is served that a server names. Only where the operator named the installs is a server
 	// of another install left out for good.
 	learned bool
-	failed  func(error)
+	log     *slog.Logger
 }
 
 // Round takes the verdicts. The inspection began took ago at most: what has exec'd since stays covered.
@@ -95,7 +94,7 @@ func (c coverage) Round(reason api.Reason, r api.Report, took time.Duration) {
 	began := time.Now().Add(-took)
 	for i := range r.Servers {
 		if err := c.cover(&r.Servers[i], began); err != nil {
-			c.failed(fmt.Errorf("take %d out of the gate: %w", r.Servers[i].PID, err))
+			c.log.Warn("the gate covers a server that is not served", "pid", r.Servers[i].PID, "error", err)
 		}
 	}
 }
@@ -121,27 +120,15 @@ func (c coverage) serves(v selector.Verdict) bool {
 // maxRefusals is how many refusals status shows of those that the gate keeps.
 const maxRefusals = 16
 
-// status reads what status shows of the gate.
-func (g gate) status(r *refusals) (control.Gate, error) {
+// status is what the metrics show of the gate: without the latest refusals.
+func (g gate) status() (api.Gate, error) {
 	if !g.closed() {
 		reason := errors.New("ended")
 		if g.reason != nil {
 			reason = g.reason
 		}
-		return control.Gate{Reason: reason.Error(), Latest: []control.Refusal{}}, nil
+		return api.Gate{Reason: reason.Error(), Latest: []api.Refusal{}}, nil
 	}
 	stats, err := g.Stats()
-	latest, err2 := r.read()
-	status := control.Gate{Active: true, Way: g.Hook(), Refused: stats.Refused, Missed: stats.Missed, Latest: []control.Refusal{}}
-	status.Latest = append(status.Latest, latest[:min(len(latest), maxRefusals)]...)
-	return status, errors.Join(err, err2)
-}
-
-// metrics reads what the metrics show of it.
-func (g gate) metrics() (metrics.Gate, error) {
-	if !g.closed() {
-		return metrics.Gate{}, nil
-	}
-	stats, err := g.Stats()
-	return metrics.Gate{Active: true, Refused: stats.Refused, Missed: stats.Missed}, err
+	return api.Gate{Active: true, Way: g.Hook(), Refused: stats.Refused, Missed: stats.Missed, Latest: []api.Refusal{}}, err
 }

@@ -7,6 +7,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"ebpf-upgrader/fallback"
@@ -160,17 +161,8 @@ func (h *Host) walk(ctx context.Context) ([]selector.PID, error) {
 
 // beginScan walks over /proc while the caller does something else. The next scan takes the result.
 func (h *Host) beginScan(ctx context.Context) {
-	var pids []selector.PID
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		pids, err = h.walk(ctx)
-	}()
-	h.begun = func() ([]selector.PID, error) {
-		<-done
-		return pids, err
-	}
+	h.begun = sync.OnceValues(func() ([]selector.PID, error) { return h.walk(ctx) })
+	go h.begun() //nolint:errcheck // the next scan takes the result
 }
 
 // Source is the source in use.

@@ -15,20 +15,7 @@ import (
 )
 
 // Outcomes counts the states of a rollout's servers in one line.
-func Outcomes(r rollout.Report) string {
-	var parts []string
-	for _, s := range rollout.States() {
-		if n := r.Servers[s]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, s))
-		}
-	}
-	if len(parts) == 0 {
-		return noServers
-	}
-	return strings.Join(parts, ", ")
-}
-
-const noServers = "no servers"
+func Outcomes(r rollout.Report) string { return inOneLine(rollout.States(), r.Servers) }
 
 // Verdicts counts the verdicts of a report in one line.
 func Verdicts(r api.Report) string {
@@ -40,15 +27,22 @@ func Verdicts(r api.Report) string {
 }
 
 // Counts writes counts of verdicts in one line.
-func Counts(counts map[selector.Verdict]int) string {
+func Counts(counts map[selector.Verdict]int) string { return inOneLine(selector.Verdicts(), counts) }
+
+// inOneLine writes the counts that are not 0, in the order of all words.
+func inOneLine[T interface {
+	comparable
+	fmt.Stringer
+}](all []T, counts map[T]int,
+) string {
 	var parts []string
-	for _, v := range selector.Verdicts() {
-		if n := counts[v]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, v))
+	for _, word := range all {
+		if n := counts[word]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, word))
 		}
 	}
 	if len(parts) == 0 {
-		return noServers
+		return "no servers"
 	}
 	return strings.Join(parts, ", ")
 }

@@ -28,7 +28,7 @@ func TestStatus_EachScrape_IsFresh(t *testing.T) {
 			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1}},
 		},
 	}
-	m.FollowStatus(func(context.Context) (api.Status, error) { return status, nil })
+	m.Follow(metrics.Sources{Status: func(context.Context) (api.Status, error) { return status, nil }})
 	want := make(map[string]string)
 	for _, v := range selector.Verdicts() {
 		want[fmt.Sprintf("servers{verdict=%q}", v)] = "0"
@@ -60,9 +60,9 @@ func TestStatus_EachScrape_IsFresh(t *testing.T) {
 
 func TestWatching_Scrape_Shown(t *testing.T) {
 	m := metrics.New("", "")
-	m.FollowWatching(func() api.Watching {
+	m.Follow(metrics.Sources{Watching: func() api.Watching {
 		return api.Watching{Installs: 1, Watches: 2, Polled: 3, Stuck: 4, Refused: 5, Overflows: 6}
-	})
+	}})
 	requireValues(t, scrape(t, m), map[string]string{
 		"watched_installs": "1", "inotify_watches": "2", "polled_installs": "3", "stuck_lookups": "4",
 		"refused_watches_total": "5", "inotify_overflows_total": "6",
@@ -74,8 +74,7 @@ func TestTracker_Present_Shown(t *testing.T) {
 	requireAbsent(t, scrape(t, m), trackerNames...)
 	requireValues(t, scrape(t, m), map[string]string{`tracker_mode{mode="bpf"}`: "0", `tracker_mode{mode="proc"}`: "0"})
 
-	m.SetSource(api.SourceBPF)
-	m.FollowTracker(tracker)
+	m.Follow(metrics.Sources{Mode: api.SourceBPF, Tracker: tracker})
 	requireValues(t, scrape(t, m), map[string]string{
 		`tracker_mode{mode="bpf"}`:                "1",
 		`tracker_mode{mode="proc"}`:               "0",
@@ -91,8 +90,7 @@ func TestTracker_Present_Shown(t *testing.T) {
 		`audit_differences_total{kind="extra"}`:   "9",
 	})
 
-	m.SetSource(api.SourceProc)
-	m.FollowTracker(nil)
+	m.Follow(metrics.Sources{Mode: api.SourceProc})
 	requireAbsent(t, scrape(t, m), trackerNames...)
 	requireValues(t, scrape(t, m), map[string]string{
 		`tracker_mode{mode="bpf"}`:                                "0",
@@ -118,10 +116,12 @@ func tracker() (api.Tracker, error) {
 func TestScrape_ReadFails_OthersShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := metrics.New("", "")
-		m.FollowTracker(func() (api.Tracker, error) { return api.Tracker{}, errOther })
-		m.FollowStatus(func(ctx context.Context) (api.Status, error) {
-			<-ctx.Done()
-			return api.Status{}, ctx.Err()
+		m.Follow(metrics.Sources{
+			Tracker: func() (api.Tracker, error) { return api.Tracker{}, errOther },
+			Status: func(ctx context.Context) (api.Status, error) {
+				<-ctx.Done()
+				return api.Status{}, ctx.Err()
+			},
 		})
 		m.Trouble(errOther)
 		before := time.Now()
@@ -142,7 +142,7 @@ func TestScrape_ReadFails_OthersShown(t *testing.T) {
 func TestScrape_SlowStatus_DelaysNoObserver(t *testing.T) {
 	m := metrics.New("", "")
 	requests := make(chan chan api.Status)
-	m.FollowStatus(func(ctx context.Context) (api.Status, error) {
+	m.Follow(metrics.Sources{Status: func(ctx context.Context) (api.Status, error) {
 		answer := make(chan api.Status)
 		select {
 		case requests <- answer:
@@ -150,12 +150,10 @@ func TestScrape_SlowStatus_DelaysNoObserver(t *testing.T) {
 		case <-ctx.Done():
 			return api.Status{}, ctx.Err()
 		}
-	})
+	}})
 	go func() {
 		for answer := range requests {
 			serve(m)
-			m.SetSource(api.SourceProc)
-			m.FollowTracker(tracker)
 			answer <- api.Status{Rollouts: []rollout.Report{{Phase: rollout.PhaseRolling}}}
 		}
 	}()
@@ -167,13 +165,8 @@ func TestScrape_SlowStatus_DelaysNoObserver(t *testing.T) {
 	}
 	scrapes.Wait()
 	close(requests)
-	requireValues(t, scrapeWithoutStatus(t, m), map[string]string{`troubles_total`: "8", `tracked_servers`: "1"})
-}
-
-func scrapeWithoutStatus(t *testing.T, m *metrics.Metrics) string {
-	t.Helper()
-	m.FollowStatus(nil)
+	m.Follow(metrics.Sources{Tracker: tracker})
 	text := scrape(t, m)
 	requireAbsent(t, text, "servers", "rollouts", "rollout_servers")
-	return text
+	requireValues(t, text, map[string]string{`troubles_total`: "8", `tracked_servers`: "1"})
 }

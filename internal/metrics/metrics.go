@@ -40,7 +40,7 @@ type Metrics struct {
 func New(version, revision string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		current:  newCurrent(),
+		current:  &current{},
 
 		events:   counters("events_total", "Events that the kernel reported, by kind.", "kind"),
 		rounds:   counters("rounds_total", "Rounds over all servers, or over some, by reason.", "reason"),

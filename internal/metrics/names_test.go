@@ -52,11 +52,12 @@ func everything(t *testing.T) (lines []string) {
 	t.Helper()
 	m := metrics.New("1.2.3", "abc")
 	serve(m)
-	m.SetSource(api.SourceBPF)
-	m.FollowTracker(tracker)
-	m.FollowWatching(func() api.Watching { return api.Watching{} })
-	m.FollowGate(func() (metrics.Gate, error) { return metrics.Gate{}, nil })
-	m.FollowStatus(func(context.Context) (api.Status, error) { return api.Status{}, nil })
+	m.Follow(metrics.Sources{
+		Mode: api.SourceBPF, Tracker: tracker,
+		Gate:     func() (api.Gate, error) { return api.Gate{}, nil },
+		Watching: func() api.Watching { return api.Watching{} },
+		Status:   func(context.Context) (api.Status, error) { return api.Status{}, nil },
+	})
 	names := make(map[string]bool)
 	for text := bufio.NewScanner(strings.NewReader(scrape(t, m))); text.Scan(); {
 		if strings.Contains(text.Text(), "ebpf_upgrader_") {
