@@ -71,11 +71,14 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // outlives stop: the service still reports which servers are outdated
 	defer cancel()
 	feed, counts := control.NewFeed(), metrics.New(cfg.Release, cfg.Revision)
-	h, err := attachHost(cfg)
+	h, err := OpenProc(cfg)
 	if err != nil {
 		return err
 	}
 	h.scanned, h.held = counts.Scanned, held
+	if err := h.attachTracker(); err != nil {
+		return err
+	}
 	// /proc stays open until the process ends: a check of an install may take as long as its file system does, and still
 	// use it.
 	defer h.closeSource()

@@ -39,20 +39,11 @@ type Host struct {
 
 // OpenHost opens /proc and the source that cfg names, and seeds the source. The caller must close the host.
 func OpenHost(ctx context.Context, cfg Config) (*Host, error) {
-	h, err := attachHost(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return h.seeded(ctx)
-}
-
-// attachHost is OpenHost without having inspected any process yet. The caller must seed.
-func attachHost(cfg Config) (*Host, error) {
 	h, err := OpenProc(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return h, h.attachTracker()
+	return h.attached(ctx)
 }
 
 // OpenHostOnce is OpenHost for a command that reads the candidates once. It scans while the kernel programs are loaded, and
@@ -63,10 +54,7 @@ func OpenHostOnce(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h.beginScan(ctx)
-	if err := h.attachTracker(); err != nil {
-		return nil, err
-	}
-	return h.seeded(ctx)
+	return h.attached(ctx)
 }
 
 // OpenProc opens the host without a source that follows it.
@@ -78,16 +66,24 @@ func OpenProc(cfg Config) (*Host, error) {
 	return &Host{cfg: cfg, procfs: fs, scanner: fallback.New(fs, cfg.Rule.Pattern), scanned: func(time.Duration) {}}, nil
 }
 
-// attachTracker closes h when it fails.
+// attached attaches the source and seeds it. It closes h when that fails.
+func (h *Host) attached(ctx context.Context) (*Host, error) {
+	err := h.attachTracker()
+	if err == nil {
+		err = h.seed(ctx)
+	}
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// attachTracker leaves h without a tracker where none can be used and none was demanded.
 func (h *Host) attachTracker() (err error) {
 	if h.cfg.Source == SourceProc {
 		return nil
 	}
-	defer func() {
-		if err != nil {
-			h.Close()
-		}
-	}()
 	h.tracker, err = tracker.Attach(tracker.Config{
 		Pattern:    h.cfg.Rule.Pattern,
 		MaxEntries: h.cfg.MaxEntries,
@@ -105,15 +101,6 @@ func (h *Host) attachTracker() (err error) {
 	}
 	h.cfg.Log.Info("scanning /proc", "error", err)
 	return nil
-}
-
-// seeded is h after seed, closed when that fails.
-func (h *Host) seeded(ctx context.Context) (*Host, error) {
-	if err := h.seed(ctx); err != nil {
-		h.Close()
-		return nil, err
-	}
-	return h, nil
 }
 
 // seed records the processes that run already.

@@ -21,7 +21,6 @@ type eventLog struct {
 	log *slog.Logger
 }
 
-// Round implements [controller.Observer].
 func (l eventLog) Round(reason api.Reason, r api.Report, took time.Duration) {
 	for _, i := range r.Installs {
 		if i.State != selector.StateReady {
@@ -35,7 +34,6 @@ func (l eventLog) Round(reason api.Reason, r api.Report, took time.Duration) {
 	l.log.Log(context.Background(), level, "round", "reason", string(reason), "planned", len(r.Plan), "servers", Verdicts(r), "took", took)
 }
 
-// Rollout implements [controller.Observer].
 func (l eventLog) Rollout(r rollout.Report) {
 	level := slog.LevelInfo
 	if (r.Phase == rollout.PhaseHalted || r.Phase == rollout.PhaseFailed) && !r.Superseded {
@@ -45,7 +43,6 @@ func (l eventLog) Rollout(r rollout.Report) {
 		"path", r.Install.Path, "image", r.Install.Image.String(), "servers", Outcomes(r), "deaths", r.Deaths)
 }
 
-// Moved implements [controller.Observer].
 func (l eventLog) Moved(m rollout.Member, from rollout.State) {
 	level := slog.LevelInfo
 	switch m.State {
@@ -58,12 +55,10 @@ func (l eventLog) Moved(m rollout.Member, from rollout.State) {
 		"attempt", m.Attempts, "by_other", m.ByOther, "verdict", m.Verdict.String(), "detail", m.Detail)
 }
 
-// Refused implements [controller.Observer].
 func (l eventLog) Refused(m rollout.Member, err error) {
 	l.log.Warn("not signalled", "pid", m.PID, "uid", m.UID, "error", err)
 }
 
-// Trouble implements [controller.Observer].
 func (l eventLog) Trouble(err error) {
 	l.log.Error("the service goes on after an error", "error", err)
 }
@@ -71,37 +66,28 @@ func (l eventLog) Trouble(err error) {
 // observers passes everything on to several observers, in their order.
 type observers []controller.Observer
 
-// Round implements [controller.Observer].
+func (all observers) each(f func(controller.Observer)) {
+	for _, o := range all {
+		f(o)
+	}
+}
+
 func (all observers) Round(reason api.Reason, r api.Report, took time.Duration) {
-	for _, o := range all {
-		o.Round(reason, r, took)
-	}
+	all.each(func(o controller.Observer) { o.Round(reason, r, took) })
 }
 
-// Rollout implements [controller.Observer].
 func (all observers) Rollout(r rollout.Report) {
-	for _, o := range all {
-		o.Rollout(r)
-	}
+	all.each(func(o controller.Observer) { o.Rollout(r) })
 }
 
-// Moved implements [controller.Observer].
 func (all observers) Moved(m rollout.Member, from rollout.State) {
-	for _, o := range all {
-		o.Moved(m, from)
-	}
+	all.each(func(o controller.Observer) { o.Moved(m, from) })
 }
 
-// Refused implements [controller.Observer].
 func (all observers) Refused(m rollout.Member, err error) {
-	for _, o := range all {
-		o.Refused(m, err)
-	}
+	all.each(func(o controller.Observer) { o.Refused(m, err) })
 }
 
-// Trouble implements [controller.Observer].
 func (all observers) Trouble(err error) {
-	for _, o := range all {
-		o.Trouble(err)
-	}
+	all.each(func(o controller.Observer) { o.Trouble(err) })
 }
