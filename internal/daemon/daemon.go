@@ -175,10 +175,17 @@ func (s *service) run(ctx, stop context.Context) error {
 		return err
 	}
 	defer func() { _ = socket.Close() }()
-	var outdated outdated
+	var left outdated
 	parts := []func(context.Context) error{
 		s.controller.Run,
-		s.untilStopped(stop, &outdated),
+		func(ctx context.Context) error {
+			select {
+			case <-stop.Done():
+				left = s.outdated(ctx)
+			case <-ctx.Done(): // another part has failed
+			}
+			return nil
+		},
 		func(ctx context.Context) error { return s.server.Serve(ctx, socket) },
 	}
 	if cfg.MetricsListen != "" {
@@ -200,7 +207,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	notifySystemd(cfg.Log, "READY=1")
 	parts = append(parts, func(ctx context.Context) error { return watchdog(ctx, cfg.Log, s.controller) })
 	err = together(ctx, parts...)
-	h.endGate(outdated)
+	h.endGate(left)
 	return err
 }
 

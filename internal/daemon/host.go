@@ -7,11 +7,13 @@ package daemon
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
 	"ebpf-upgrader/fallback"
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/caps"
 	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/lock"
 	"ebpf-upgrader/internal/procfs"
@@ -205,4 +207,35 @@ func (h *Host) Deliverer() *deliver.Deliverer {
 		cfg.Tracer = h.tracker
 	}
 	return deliver.New(cfg)
+}
+
+// dropCapabilities keeps what the rest of the work needs, once everything is loaded, attached and open.
+func (h *Host) dropCapabilities() error {
+	if !h.cfg.OwnProcess {
+		return nil
+	}
+	needsTracker := false
+	if h.tracker != nil {
+		if err := h.tracker.NeedsCapabilities(); err != nil {
+			needsTracker = true
+			h.cfg.Log.Info("keeping the capabilities for BPF", "error", err)
+		}
+	}
+	return caps.Keep(func(c caps.Capability) bool { return !c.ForTracker || needsTracker })
+}
+
+// HostNamespace is the name of the host's own PID namespace in status.
+const HostNamespace = "host"
+
+// PIDNamespace names this program's PID namespace, which limits the processes that it sees: [HostNamespace], or
+// "pid:[number]".
+func PIDNamespace() string {
+	own, err := os.Readlink("/proc/self/ns/pid")
+	switch {
+	case err != nil:
+		return "unknown: " + err.Error()
+	case own == tracker.HostPIDNamespace:
+		return HostNamespace
+	}
+	return own
 }

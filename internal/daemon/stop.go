@@ -34,31 +34,22 @@ type outdated struct {
 // stopQueryTimeout limits each query of the loop, and each file operation, while the service stops.
 const stopQueryTimeout = time.Second
 
-// untilStopped is a part of the service that ends all parts when stop ends. Before that, while the service still answers,
-// it reads which servers are outdated.
-func (s *service) untilStopped(stop context.Context, result *outdated) func(context.Context) error {
-	return func(ctx context.Context) error {
-		select {
-		case <-ctx.Done(): // another part has failed
-			return nil
-		case <-stop.Done():
-		}
-		if !s.host.gate.closed() {
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, stopQueryTimeout)
-		defer cancel()
-		status, err := s.controller.Status(ctx)
-		if err == nil {
-			var servers []api.ServerStatus
-			servers, err = s.controller.Servers(ctx)
-			*result = outdatedOf(status, servers)
-		}
-		if err != nil {
-			s.host.cfg.Log.Warn("cannot tell which servers stay outdated", "error", err)
-		}
-		return nil
+// outdated reads which servers are outdated, while the service still answers.
+func (s *service) outdated(ctx context.Context) outdated {
+	if !s.host.gate.closed() {
+		return outdated{}
 	}
+	ctx, cancel := context.WithTimeout(ctx, stopQueryTimeout)
+	defer cancel()
+	status, err := s.controller.Status(ctx)
+	var servers []api.ServerStatus
+	if err == nil {
+		servers, err = s.controller.Servers(ctx)
+	}
+	if err != nil {
+		s.host.cfg.Log.Warn("cannot tell which servers stay outdated", "error", err)
+	}
+	return outdatedOf(status, servers)
 }
 
 // outdatedOf sorts the outdated servers by what is to be done for them. A server that cannot exec the file is left out: its
