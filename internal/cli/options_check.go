@@ -11,55 +11,78 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
-// check rejects values that the flags do not allow. A flag that the command does not have is empty.
-func (o *options) check() error {
-	words := []struct {
-		flag, value string
-		allowed     []string
-	}{
-		{"source", o.source, []string{"auto", "bpf", "proc"}},
-		{"output", o.output, []string{"table", "json"}},
-		{"gate", o.gate, []string{"auto", "on", "off"}},
-	}
-	for _, w := range words {
-		if w.value != "" && !slices.Contains(w.allowed, w.value) {
-			return usageError("--%s %q: must be one of %s", w.flag, w.value, strings.Join(w.allowed, ", "))
-		}
-	}
-	switch {
-	case o.self < 0:
-		return usageError("--self %d: must be a process number", o.self)
-	case o.settle < 0:
-		return usageError("--settle %s: must not be negative", o.settle)
-	case o.maxPerUser < 0:
-		return usageError("--max-per-user %d: must not be negative", o.maxPerUser)
-	case o.maxInstalls < 0:
-		return usageError("--max-installs-per-user %d: must not be negative", o.maxInstalls)
-	case o.ringBytes != 0 && (o.ringBytes&(o.ringBytes-1) != 0 || int(o.ringBytes) < os.Getpagesize()):
-		return usageError("--ring-bytes %d: must be a power of two, and %d at least", o.ringBytes, os.Getpagesize())
-	case o.forgetAfter < 0:
-		return usageError("--forget-after %s: must not be negative", o.forgetAfter)
-	case o.selection.NoContainers && len(o.selection.Containers) > 0:
-		return usageError("--container and --no-containers do not go together")
-	case strings.ContainsAny(o.variable, "=\x00"):
-		return usageError("--env %q: must be the name of a variable", o.variable)
-	case len(o.socket) > longestSocket:
-		return usageError("--socket %q: must not be longer than %d bytes", o.socket, longestSocket)
-	case o.socket == "" && len(o.runDir) > longestSocket-len("/control.sock"):
-		return usageError("--run-dir %q: must not be longer than %d bytes", o.runDir, longestSocket-len("/control.sock"))
-	}
-	if err := o.checkLimits(); err != nil {
+// check rejects values that the flags of a command do not allow.
+func (o *options) check(flags *pflag.FlagSet) error {
+	if err := o.checkValues(flags); err != nil {
 		return err
 	}
+	if o.selection.NoContainers && len(o.selection.Containers) > 0 {
+		return usageError("--container and --no-containers do not go together")
+	}
 	return errors.Join(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
+}
+
+const (
+	notNegative = "must not be negative"
+	positive    = "must be more than 0"
+	atLeastOne  = "must be at least 1"
+	shorter     = "must not be longer than %d bytes"
+)
+
+// checkValues checks each flag by itself. Those that the command lacks are left out.
+func (o *options) checkValues(flags *pflag.FlagSet) error {
+	l, page := &o.limits, os.Getpagesize()
+	const longestDir = longestSocket - len("/control.sock")
+	for _, c := range []struct {
+		flag    string
+		isWrong bool
+		must    string
+	}{
+		{"source", !slices.Contains([]string{"auto", "bpf", "proc"}, o.source), "must be one of auto, bpf, proc"},
+		{"output", !slices.Contains([]string{"table", "json"}, o.output), "must be one of table, json"},
+		{"gate", !slices.Contains([]string{"auto", "on", "off"}, o.gate), "must be one of auto, on, off"},
+		{"env", o.variable == "" || strings.ContainsAny(o.variable, "=\x00"), "must be the name of a variable"},
+		{"subcommand", o.subcommand == "", "must not be empty"},
+		{"self", o.self < 0, "must be a process number"},
+		{"max-entries", o.maxEntries == 0, atLeastOne},
+		{"ring-bytes", o.ringBytes != 0 && (o.ringBytes&(o.ringBytes-1) != 0 || int(o.ringBytes) < page), fmt.Sprintf("must be a power of two, and %d at least", page)},
+		{"scan-every", o.scanEvery <= 0, positive},
+		{"audit-every", o.auditEvery <= 0, positive},
+		{"settle", o.settle < 0, notNegative},
+		{"forget-after", o.forgetAfter < 0, notNegative},
+		{"max-per-user", o.maxPerUser < 0, notNegative},
+		{"max-installs-per-user", o.maxInstalls < 0, notNegative},
+		{"socket", len(o.socket) > longestSocket, fmt.Sprintf(shorter, longestSocket)},
+		{"run-dir", o.socket == "" && len(o.runDir) > longestDir, fmt.Sprintf(shorter, longestDir)},
+		{"canary", l.Canary < 0, notNegative},
+		{"canary-timeout", l.CanaryTimeout <= 0, positive},
+		{"group-hold", l.GroupHold < 0, notNegative},
+		{"hold", l.Hold < 0, notNegative},
+		{"quiet", o.quiet < 0, notNegative},
+		{"quiet-within", l.QuietWithin < 0, notNegative},
+		{"confirm-timeout", l.ConfirmTimeout <= 0, positive},
+		{"retry-after", l.RetryAfter <= 0, positive},
+		{"retry-after", l.RetryAfter < l.ConfirmTimeout, fmt.Sprintf("must not be shorter than --confirm-timeout %s", l.ConfirmTimeout)},
+		{"max-attempts", l.MaxAttempts < 1, atLeastOne},
+		{"max-failures", l.MaxFailures < 1, atLeastOne},
+	} {
+		f := flags.Lookup(c.flag)
+		if f == nil || !c.isWrong {
+			continue
+		}
+		value := f.Value.String()
+		if f.Value.Type() == "string" {
+			value = strconv.Quote(value)
+		}
+		return usageError("--%s %s: %s", c.flag, value, c.must)
+	}
+	return nil
 }
 
 // defaultName is the name of the servers that this program is made for.
@@ -111,45 +134,6 @@ func (o *options) checkUsers() error {
 // longestSocket is UNIX_PATH_MAX of include/uapi/linux/un.h without the final NUL.
 const longestSocket = 107
 
-// checkLimits checks nothing for commands that make no rollout.
-func (o *options) checkLimits() error {
-	l := o.limits
-	if l == (rollout.Limits{}) {
-		return nil
-	}
-	for _, d := range []struct {
-		flag  string
-		value time.Duration
-	}{
-		{"canary-timeout", l.CanaryTimeout},
-		{"confirm-timeout", l.ConfirmTimeout},
-		{"retry-after", l.RetryAfter},
-	} {
-		if d.value <= 0 {
-			return usageError("--%s %s: must be more than 0", d.flag, d.value)
-		}
-	}
-	switch {
-	case l.GroupHold < 0:
-		return usageError("--group-hold %s: must not be negative", l.GroupHold)
-	case l.Hold < 0:
-		return usageError("--hold %s: must not be negative", l.Hold)
-	case o.quiet < 0:
-		return usageError("--quiet %s: must not be negative", o.quiet)
-	case l.QuietWithin < 0:
-		return usageError("--quiet-within %s: must not be negative", l.QuietWithin)
-	case l.Canary < 0:
-		return usageError("--canary %d: must not be negative", l.Canary)
-	case l.MaxAttempts < 1:
-		return usageError("--max-attempts %d: must be at least 1", l.MaxAttempts)
-	case l.MaxFailures < 1:
-		return usageError("--max-failures %d: must be at least 1", l.MaxFailures)
-	case l.RetryAfter < l.ConfirmTimeout:
-		return usageError("--retry-after %s: must not be shorter than --confirm-timeout %s", l.RetryAfter, l.ConfirmTimeout)
-	}
-	return nil
-}
-
 // checkInstallPaths makes them absolute.
 func (o *options) checkInstallPaths() error {
 	for i, path := range o.installPaths {
@@ -195,29 +179,4 @@ func (o *options) installProblem() string {
 		}
 	}
 	return ""
-}
-
-// checkNotZero rejects zero values of the flags that a command has. The options of a flag that it lacks are zero.
-func (o *options) checkNotZero(flags *pflag.FlagSet) error {
-	for _, c := range []struct {
-		flag, must string
-		isWrong    bool
-	}{
-		{"env", "must be the name of a variable", o.variable == ""},
-		{"subcommand", "must not be empty", o.subcommand == ""},
-		{"scan-every", "must be more than 0", o.scanEvery <= 0},
-		{"audit-every", "must be more than 0", o.auditEvery <= 0},
-		{"max-entries", "must be at least 1", o.maxEntries == 0},
-	} {
-		f := flags.Lookup(c.flag)
-		if f == nil || !c.isWrong {
-			continue
-		}
-		value := f.Value.String()
-		if f.Value.Type() == "string" {
-			value = strconv.Quote(value)
-		}
-		return usageError("--%s %s: %s", c.flag, value, c.must)
-	}
-	return nil
 }

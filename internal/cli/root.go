@@ -150,10 +150,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := fromEnvironment(cmd.Flags()); err != nil {
 		return err
 	}
-	if err := a.opts.checkNotZero(cmd.Flags()); err != nil {
-		return err
-	}
-	if err := a.opts.check(); err != nil {
+	if err := a.opts.check(cmd.Flags()); err != nil {
 		return err
 	}
 	*a.started = true
