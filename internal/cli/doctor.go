@@ -82,27 +82,24 @@ func (a *app) printFindings(findings []finding) error {
 	return table.Flush()
 }
 
-// oldestKernel is the oldest maintained kernel that has all that the programs need. The last to be added were ring buffers,
-// in 5.8.
-var oldestKernel = [2]int{5, 10}
-
+// checkKernel wants the oldest maintained kernel that has all that the programs need. The last to be added were ring
+// buffers, in 5.8.
 func checkKernel() finding {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return finding{"kernel", false, err.Error(), ""}
+	release, isOlder := olderThan(5, 10)
+	if isOlder {
+		return finding{"kernel", false, release, "use Linux 5.10 or later"}
 	}
-	release := unix.ByteSliceToString(u.Release[:])
-	major, minor, ok := versionOf(release)
-	f := finding{Check: "kernel", OK: true, Found: release}
-	if !ok || major < oldestKernel[0] || major == oldestKernel[0] && minor < oldestKernel[1] {
-		f.OK, f.Do = false, fmt.Sprintf("use Linux %d.%d or later", oldestKernel[0], oldestKernel[1])
-	}
-	return f
+	return finding{"kernel", true, release, ""}
 }
 
-func versionOf(release string) (major, minor int, ok bool) {
-	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
-	return major, minor, err == nil
+// olderThan also returns the release. One that cannot be read counts as older.
+func olderThan(major, minor int) (release string, isOlder bool) {
+	var u unix.Utsname
+	_ = unix.Uname(&u) // fails for a bad address only
+	release = unix.ByteSliceToString(u.Release[:])
+	var isMajor, isMinor int
+	_, err := fmt.Sscanf(release, "%d.%d", &isMajor, &isMinor)
+	return release, err != nil || isMajor < major || isMajor == major && isMinor < minor
 }
 
 func checkBTF() finding {
@@ -117,8 +114,10 @@ func checkBTF() finding {
 // their own servers then.
 func checkCapabilities() []finding {
 	var missing []finding
+	var names []string
 	all := caps.All()
 	for _, r := range all {
+		names = append(names, r.Name)
 		if !r.Has() {
 			missing = append(missing, finding{r.Name, false, r.Impact, "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"})
 		}
@@ -129,18 +128,10 @@ func checkCapabilities() []finding {
 	case len(all):
 		return []finding{{
 			"capabilities", false, "none: only this user's own servers can be upgraded, found by the scan",
-			"run as root, or give " + names(all),
+			"run as root, or give " + strings.Join(names, ", "),
 		}}
 	}
 	return missing
-}
-
-func names(all []caps.Capability) string {
-	list := make([]string, 0, len(all))
-	for _, r := range all {
-		list = append(list, r.Name)
-	}
-	return strings.Join(list, ", ")
 }
 
 func checkLockdown() finding {

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/tracker"
 )
@@ -25,14 +23,13 @@ func checkGate(t *tracker.Tracker) finding {
 	return finding{"gate", true, "refuses the servers' own signals, by " + g.Hook(), ""}
 }
 
-// Linux 6.4 is the first with direct calls in ftrace on arm64, which BPF trampolines need (commit 2aa6ac03516d).
-var oldestArm64Gate = [2]int{6, 4}
-
 // whatGateNeeds is the first thing that the kernel is found to lack.
 func whatGateNeeds() string {
 	lsms, err := os.ReadFile("/sys/kernel/security/lsm")
+	// Linux 6.4 is the first with direct calls in ftrace on arm64, which BPF trampolines need (commit 2aa6ac03516d).
+	_, isOlder := olderThan(6, 4)
 	switch {
-	case runtime.GOARCH == "arm64" && olderThan(oldestArm64Gate):
+	case runtime.GOARCH == "arm64" && isOlder:
 		return "use Linux 6.4 or later on arm64"
 	case runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64":
 		return "use a kernel with BPF trampolines for this architecture"
@@ -42,13 +39,4 @@ func whatGateNeeds() string {
 	}
 	return "use a kernel that permits BPF programs to change return values (CONFIG_SECURITY, CONFIG_BPF_LSM with bpf in lsm= at " +
 		"boot, or CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS)"
-}
-
-func olderThan(oldest [2]int) bool {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return false
-	}
-	major, minor, ok := versionOf(unix.ByteSliceToString(u.Release[:]))
-	return ok && (major < oldest[0] || major == oldest[0] && minor < oldest[1])
 }

@@ -27,7 +27,12 @@ func newExplain(a *app) *cobra.Command {
 		Short: "Show each check of one process, in order, with what was read",
 		Example: `  ebpf-upgrader explain 812
   ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
-		Args: onePID,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError("explain takes one process number, as in: explain 812")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.explain(cmd.Context(), args[0]) },
 	}
 	f := cmd.Flags()
@@ -39,13 +44,6 @@ func newExplain(a *app) *cobra.Command {
 	return cmd
 }
 
-func onePID(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usageError("explain takes one process number, as in: explain 812")
-	}
-	return nil
-}
-
 // explanation is what explain prints as JSON.
 type explanation struct {
 	SchemaVersion int              `json:"schema_version"`
@@ -53,8 +51,8 @@ type explanation struct {
 	Install       selector.Install `json:"install"`
 	Checks        []selector.Check `json:"checks"`
 	selector.Decision
-	// Gate is behindGate if the gate of a running service covers the process, outsideOfGate if not, and empty where there
-	// is no gate.
+	// Gate is "behind" if the gate of a running service covers the process, "outside" if not, and empty where there is no
+	// gate.
 	Gate string `json:"gate"`
 	// Idle says whether a server that would be signalled is idle: "yes" or "no", by its threads alone where its reads and
 	// writes cannot be read. It is empty for any other.
@@ -98,12 +96,11 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	}
 	e := explanation{
 		SchemaVersion: 1, PID: selector.PID(pid), Install: rule.Install, Checks: rule.Explain(process), Decision: rule.Judge(process),
-		Gate: a.behindGate(ctx, selector.PID(pid)),
 	}
 	if e.Verdict == selector.Outdated {
 		e.Idle, e.IsCounted = idleness(h.FS(), process)
-		e.Waits = a.waitOf(ctx, process.Identity)
 	}
+	e.askService(ctx, control.NewClient(a.opts.socketPath()), process.Identity)
 	return a.printExplanation(e)
 }
 
@@ -125,45 +122,29 @@ func idleness(fs *procfs.FS, p selector.Process) (idle string, isCounted bool) {
 // queryTimeout limits a query of the service that only adds to what is shown.
 const queryTimeout = time.Second
 
-// waitOf is the reason why a service does not signal a process yet. It is empty where no service answers.
-func (a *app) waitOf(ctx context.Context, id selector.Identity) string {
+// askService adds what a service knows of the process. Where none answers, nothing is added.
+func (e *explanation) askService(ctx context.Context, client *control.Client, id selector.Identity) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	client := control.NewClient(a.opts.socketPath())
-	status, err := client.Status(ctx)
-	if err != nil || status.JournalError != "" {
-		return status.JournalError
-	}
-	servers, err := client.Servers(ctx)
-	if err != nil {
-		return ""
-	}
-	for _, s := range servers {
-		if s.PID == id.PID && s.StartTime == id.StartTime && s.Rollout != nil {
-			return s.Rollout.Busy(time.Now())
+	if covered, err := client.Gate(ctx, id.PID); err == nil && covered.Active {
+		e.Gate = "outside"
+		if covered.Covers {
+			e.Gate = "behind"
 		}
 	}
-	return ""
-}
-
-// The values of explanation.Gate.
-const (
-	behindGate    = "behind"
-	outsideOfGate = "outside"
-)
-
-// behindGate says where a process is in the gate. It is empty where no service answers, or has no gate.
-func (a *app) behindGate(ctx context.Context, pid selector.PID) string {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	covered, err := control.NewClient(a.opts.socketPath()).Gate(ctx, pid)
-	switch {
-	case err != nil || !covered.Active:
-		return ""
-	case covered.Covers:
-		return behindGate
+	if e.Verdict != selector.Outdated {
+		return
 	}
-	return outsideOfGate
+	if status, err := client.Status(ctx); err != nil || status.JournalError != "" {
+		e.Waits = status.JournalError
+		return
+	}
+	servers, _ := client.Servers(ctx) // none where the service has just ended
+	for _, s := range servers {
+		if s.PID == id.PID && s.StartTime == id.StartTime && s.Rollout != nil {
+			e.Waits = s.Rollout.Busy(time.Now())
+		}
+	}
 }
 
 func (a *app) printExplanation(e explanation) error {
@@ -185,13 +166,10 @@ func (a *app) printExplanation(e explanation) error {
 	if e.Verdict == selector.Outdated {
 		would = "would be signalled"
 	}
-	gate := ""
-	switch e.Gate {
-	case behindGate:
-		gate = "; signals of other servers to it are refused by the service's gate"
-	case outsideOfGate:
-		gate = "; it is outside of the service's gate"
-	}
+	gate := map[string]string{
+		"behind":  "; signals of other servers to it are refused by the service's gate",
+		"outside": "; it is outside of the service's gate",
+	}[e.Gate]
 	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s%s%s\n", e.PID, e.Verdict, would, idleClause(e), gate)
 	return err
 }

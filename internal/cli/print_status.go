@@ -26,8 +26,15 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	row("service", "process %d, version %s, up %s", s.PID, s.Version, since(s.Started, now))
 	row("source", "%s", sourceLine(s))
 	row("gate", "%s", gateLine(s, now))
-	row("serves", "%s", servesLine(s))
-	row("sees", "%s", seesLine(s))
+	serves, sees := "the installs that were given", "the processes of the host"
+	if s.Learned {
+		serves = "every install that a server names"
+	}
+	if s.PIDNamespace != daemon.HostNamespace {
+		sees = "the processes of " + s.PIDNamespace + ", not the host"
+	}
+	row("serves", "%s", serves)
+	row("sees", "%s", sees)
 	row("servers", "%s", daemon.Counts(s.Verdicts))
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
@@ -115,22 +122,6 @@ func printInstalls(w io.Writer, s api.Status, now time.Time) error {
 		return err
 	}
 	return nil
-}
-
-// servesLine says which installs are served.
-func servesLine(s control.Status) string {
-	if s.Learned {
-		return "every install that a server names"
-	}
-	return "the installs that were given"
-}
-
-// seesLine names the processes that are served.
-func seesLine(s control.Status) string {
-	if s.PIDNamespace != daemon.HostNamespace {
-		return "the processes of " + s.PIDNamespace + ", not the host"
-	}
-	return "the processes of the host"
 }
 
 func since(t, now time.Time) string { return now.Sub(t).Round(time.Second).String() }
