@@ -68,7 +68,7 @@ func (c *reconciler) isLate(e selector.Event) bool {
 	p, m := c.registry.Process(e.PID), c.rollouts.member(e.PID)
 	switch e.Kind {
 	case selector.EventExec, selector.EventExecOther:
-		return p != nil && p.IsReplaced || m != nil && !e.At.IsZero() && e.At.Before(m.SignalledAfter())
+		return p != nil && p.IsReplaced || m != nil && !e.At.IsZero() && e.At.Before(m.SignalledAfter)
 	case selector.EventSignal:
 		return m != nil && !e.At.IsZero() && e.At.Before(m.Since)
 	case selector.EventExit:

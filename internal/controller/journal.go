@@ -23,7 +23,7 @@ type Journal interface {
 	// Forget ends what was kept of a rollout and its members.
 	Forget(number uint64) error
 	// Note replaces what was kept of one member. It is in one rollout at a time.
-	Note(s rollout.MemberSnapshot) error
+	Note(m rollout.Member) error
 }
 
 // flushEvery is the time between attempts to write a journal that could not be written.
@@ -43,7 +43,7 @@ func (p *persister) member(m *rollout.Member) error {
 	if p.journal == nil {
 		return nil
 	}
-	return p.written(p.journal.Note(m.Snapshot()))
+	return p.written(p.journal.Note(*m))
 }
 
 // intent writes that a pending member is about to be signalled: if this process dies meanwhile, the next one does not signal

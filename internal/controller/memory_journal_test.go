@@ -65,11 +65,11 @@ func (j *journal) Forget(number uint64) error {
 	})
 }
 
-func (j *journal) Note(server rollout.MemberSnapshot) error {
+func (j *journal) Note(server rollout.Member) error {
 	return j.write(func(s *rollout.Snapshots) {
 		for i := range s.Rollouts {
 			r := &s.Rollouts[i]
-			r.Members = slices.DeleteFunc(r.Members, func(o rollout.MemberSnapshot) bool { return o.PID == server.PID })
+			r.Members = slices.DeleteFunc(r.Members, func(o rollout.Member) bool { return o.PID == server.PID })
 			if r.Number == server.Rollout && server.State.IsPersistent() {
 				r.Members = append(r.Members, server)
 			}

@@ -122,7 +122,7 @@ func (c *reconciler) assign(p *registry.Process, i *deliver.Inspection, now time
 func (c *reconciler) observeMember(r *attached, p *registry.Process, i *deliver.Inspection, now time.Time) bool {
 	c.rollouts.touch(r)
 	before := r.Member(p.PID)
-	wasCarried := before != nil && before.IsCarried()
+	wasCarried := before != nil && before.Carried
 	t := c.rollouts.traits.of(p.PID)
 	if t.foreign.hasExeced && r.ObserveForeign(i.Process, i.Decision, t.foreign.sender, t.foreign.at, now) {
 		c.rollouts.traits.set(p.PID).foreign = foreignSignal{} // an operator may end the wait for it for good

@@ -42,8 +42,8 @@ func (c *Controller) restore(ctx context.Context) {
 }
 
 // restoreMember takes one in that may still live. An install that the operator named is that of all members of its rollout.
-func (c *Controller) restoreMember(ctx context.Context, r *attached, saved rollout.MemberSnapshot) {
-	m := &saved.Member
+func (c *Controller) restoreMember(ctx context.Context, r *attached, saved rollout.Member) {
+	m := &saved
 	now := time.Now()
 	id, user, err := c.deliver.Inspector.User(m.PID)
 	switch {

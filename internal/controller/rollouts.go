@@ -164,7 +164,7 @@ func (s *rollouts) reassign(p *registry.Process, from, to *registry.Install, now
 	m := r.Member(p.PID)
 	switch next := s.at[to]; {
 	case m == nil || r == next:
-	case next != nil && m.Ran() == p.Image:
+	case next != nil && m.Ran == p.Image:
 		s.carry(r, next, m)
 		s.touch(next)
 	default:

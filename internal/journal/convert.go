@@ -19,7 +19,7 @@ func newRollout(s rollout.Snapshot, now clock) *rolloutLine {
 	}
 	maps.Copy(r.Foreign, s.Foreign)
 	for _, u := range s.Users {
-		r.Users = append(r.Users, userLine{u.UID, u.Deaths, u.IsHalted, text(u.Why), u.IsProven, u.IsFailed})
+		r.Users = append(r.Users, userLine{u.UID, u.Deaths, u.IsHalted, text(u.HaltReason), u.IsProven, u.IsFailed})
 	}
 	for _, g := range s.Open {
 		r.Open = append(r.Open, newGroup(g))
@@ -31,7 +31,7 @@ func (r rolloutLine) saved(now clock) rollout.Snapshot {
 	s := rollout.Snapshot{Number: r.Number, Started: now.time(r.Started), Install: r.Install.install(), Foreign: maps.Clone(r.Foreign)}
 	for _, u := range r.Users {
 		s.Users = append(s.Users, rollout.UserSnapshot{
-			UID: u.UID, Deaths: u.Deaths, IsHalted: u.Halted, Why: string(u.Why), IsProven: u.Proven, IsFailed: u.Failed,
+			UID: u.UID, Deaths: u.Deaths, IsHalted: u.Halted, HaltReason: string(u.Why), IsProven: u.Proven, IsFailed: u.Failed,
 		})
 	}
 	for _, g := range r.Open {
@@ -82,7 +82,7 @@ func timeOf(at *[2]int64) time.Time {
 	return time.Unix(at[0], at[1])
 }
 
-func newServer(s rollout.MemberSnapshot, now clock) *serverLine {
+func newServer(s rollout.Member, now clock) *serverLine {
 	return &serverLine{
 		PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.moment(s.Since),
 		Verdict: s.Verdict, Detail: text(s.Detail), Attempts: s.Attempts, SignalledAt: now.moment(s.SignalledAt),
@@ -91,13 +91,11 @@ func newServer(s rollout.MemberSnapshot, now clock) *serverLine {
 	}
 }
 
-func (s serverLine) saved(now clock) rollout.MemberSnapshot {
-	return rollout.MemberSnapshot{
-		Member: rollout.Member{
-			PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.time(s.Since),
-			Verdict: s.Verdict, Detail: string(s.Detail), Attempts: s.Attempts, SignalledAt: now.time(s.SignalledAt),
-			ArmedAt: now.time(s.ArmedAt), ByOther: s.ByOther, Sender: s.Sender, Canary: s.Canary,
-		},
+func (s serverLine) saved(now clock) rollout.Member {
+	return rollout.Member{
+		PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.time(s.Since),
+		Verdict: s.Verdict, Detail: string(s.Detail), Attempts: s.Attempts, SignalledAt: now.time(s.SignalledAt),
+		ArmedAt: now.time(s.ArmedAt), ByOther: s.ByOther, Sender: s.Sender, Canary: s.Canary,
 		Group: s.Group.group(), Ran: s.Ran, Carried: s.Carried,
 	}
 }

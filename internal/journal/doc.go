@@ -10,13 +10,12 @@
 //
 // The form of the journal is JSON lines:
 //
-//	{"ebpf_upgrader_journal":1,"boot_id":"…","serves":"…"}
-//	{"service":{…}}
+//	{"ebpf_upgrader_journal":2,"boot_id":"…","serves":"…","number":7}
 //	{"rollout":{…}}   a later line replaces an earlier one of the same number
 //	{"server":{…}}    a later line replaces an earlier one of the same PID; one of a state that is not kept removes it
 //	{"forget":7}      removes a rollout and its servers
 //
-// The first two lines are written once, when the file is made. The others follow in any order, one for each change.
+// The first line is written once, when the file is made. The others follow in any order, one for each change.
 // Moments are in nanoseconds of CLOCK_BOOTTIME, so that jumps of the wall clock do not move them. The times of the
 // installed file are those of its file system.
 //

@@ -10,14 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"ebpf-upgrader/internal/rollout"
-	"ebpf-upgrader/selector"
 )
 
 // ErrForeign means that the content of the file is not what this version writes for this service.
@@ -46,19 +44,10 @@ type File struct {
 	size, limit int64
 	// unwritten are the lines that could not be appended yet.
 	unwritten []byte
-	// service, rollouts and servers are the lines of a whole file, without the header.
-	service  []byte
-	rollouts map[uint64][]byte
-	servers  map[selector.PID]keptServer
+	contents
 	// failed is the result of the last attempt to write a whole file for a note, and failedAt its time.
 	failed   error
 	failedAt time.Time
-}
-
-// keptServer is the line of a server in a rollout.
-type keptServer struct {
-	rollout uint64
-	line    []byte
 }
 
 // Open reads what was kept in dir for a service. serves names what the service serves; each has a file of its own. The
@@ -71,9 +60,7 @@ func Open(dir, serves string) (*File, *rollout.Snapshots, error) {
 	f := &File{
 		path:     filepath.Join(dir, "journal-"+Key(serves)+".jsonl"),
 		serves:   serves,
-		service:  encode(line{Service: &service{}}),
-		rollouts: make(map[uint64][]byte),
-		servers:  make(map[selector.PID]keptServer),
+		contents: newContents(0),
 	}
 	saved, err := f.read()
 	switch {
@@ -103,17 +90,11 @@ func (f *File) read() (*rollout.Snapshots, error) {
 	if err != nil {
 		return nil, f.wrap("read", err)
 	}
-	kept, err := parse(content, header{Version: version, BootID: text(boot), Serves: text(f.serves)})
-	if err != nil || kept.service == nil {
+	kept, isKept, err := parse(content, header{Version: version, BootID: text(boot), Serves: text(f.serves)})
+	if err != nil || !isKept {
 		return nil, f.wrap("read", err)
 	}
-	f.service = encode(line{Service: kept.service})
-	for number, r := range kept.rollouts {
-		f.rollouts[number] = encode(line{Rollout: &r})
-	}
-	for pid, s := range kept.servers {
-		f.servers[pid] = keptServer{s.Rollout, encode(line{Server: &s})}
-	}
+	f.contents = kept
 	return kept.saved(readClock()), nil
 }
 
@@ -122,16 +103,12 @@ func (f *File) Save(s rollout.Snapshots) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clock := readClock()
-	f.service = encode(line{Service: &service{Number: s.Number}})
-	clear(f.rollouts)
-	clear(f.servers)
+	f.contents = newContents(s.Number)
 	for _, r := range s.Rollouts {
-		f.rollouts[r.Number] = encode(line{Rollout: newRollout(r, clock)})
-		for _, server := range r.Members {
-			if server.State.IsPersistent() {
-				server.Rollout = r.Number
-				f.servers[server.PID] = keptServer{r.Number, encode(line{Server: newServer(server, clock)})}
-			}
+		_ = f.take(line{Rollout: newRollout(r, clock)})
+		for _, m := range r.Members {
+			m.Rollout = r.Number
+			_ = f.take(line{Server: newServer(m, clock)})
 		}
 	}
 	return f.wrap("write", f.replace())
@@ -139,35 +116,15 @@ func (f *File) Save(s rollout.Snapshots) error {
 
 // Rollout replaces what was kept of one rollout without its servers. For its errors see Note.
 func (f *File) Rollout(r rollout.Snapshot) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	encoded := encode(line{Rollout: newRollout(r, readClock())})
-	f.rollouts[r.Number] = encoded
-	return f.wrap("write", f.append(encoded))
+	return f.append(line{Rollout: newRollout(r, readClock())})
 }
 
 // Forget removes what was kept of a rollout and its servers. For its errors see Note.
-func (f *File) Forget(number uint64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.rollouts, number)
-	maps.DeleteFunc(f.servers, func(_ selector.PID, s keptServer) bool { return s.rollout == number })
-	return f.wrap("write", f.append(encode(line{Forget: number})))
-}
+func (f *File) Forget(number uint64) error { return f.append(line{Forget: number}) }
 
 // Note replaces what was kept of one server, or removes it where its state is not to be kept. Without an error the kernel
 // has this line and all before it. Lines that could not be written are written by the next call that succeeds.
-func (f *File) Note(s rollout.MemberSnapshot) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	encoded := encode(line{Server: newServer(s, readClock())})
-	if s.State.IsPersistent() {
-		f.servers[s.PID] = keptServer{s.Rollout, encoded}
-	} else {
-		delete(f.servers, s.PID)
-	}
-	return f.wrap("write", f.append(encoded))
-}
+func (f *File) Note(m rollout.Member) error { return f.append(line{Server: newServer(m, readClock())}) }
 
 // Flush writes the lines that could not be written, if any.
 func (f *File) Flush() error {

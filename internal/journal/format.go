@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	version = 1
+	version = 2
 	// magic begins every file.
 	magic = `{"ebpf_upgrader_journal":`
 )
@@ -24,20 +24,16 @@ type header struct {
 	Version int  `json:"ebpf_upgrader_journal"`
 	BootID  text `json:"boot_id"`
 	Serves  text `json:"serves"`
+	// Number is that of the latest rollout when the file was written as a whole.
+	Number uint64 `json:"number"`
 }
 
 // line is a line other than the header. Exactly one field is set.
 type line struct {
-	Service *service     `json:"service,omitempty"`
 	Rollout *rolloutLine `json:"rollout,omitempty"`
 	Server  *serverLine  `json:"server,omitempty"`
 	// Forget is the number of a rollout that is over.
 	Forget uint64 `json:"forget,omitempty"`
-}
-
-type service struct {
-	// Number is that of the latest rollout.
-	Number uint64 `json:"number"`
 }
 
 type rolloutLine struct {

@@ -15,22 +15,6 @@ import (
 
 // readOwn reads a regular file of this user. It does not block on a FIFO.
 func readOwn(path string) ([]byte, error) {
-	file, err := openOwn(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Size() > maxSize:
-		return nil, fmt.Errorf("%w: has %d bytes", ErrForeign, info.Size())
-	}
-	return io.ReadAll(io.LimitReader(file, maxSize))
-}
-
-func openOwn(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, fmt.Errorf("%w: a symbolic link", ErrForeign)
@@ -38,16 +22,17 @@ func openOwn(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = file.Close() }()
 	var stat unix.Stat_t
 	switch err = unix.Fstat(int(file.Fd()), &stat); {
 	case err != nil:
+		return nil, err
 	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
-		err = fmt.Errorf("%w: no regular file", ErrForeign)
+		return nil, fmt.Errorf("%w: no regular file", ErrForeign)
 	case int(stat.Uid) != os.Geteuid():
-		err = fmt.Errorf("%w: belongs to uid %d", ErrForeign, stat.Uid)
-	default:
-		return file, nil
+		return nil, fmt.Errorf("%w: belongs to uid %d", ErrForeign, stat.Uid)
+	case stat.Size > maxSize:
+		return nil, fmt.Errorf("%w: has %d bytes", ErrForeign, stat.Size)
 	}
-	_ = file.Close()
-	return nil, err
+	return io.ReadAll(io.LimitReader(file, maxSize))
 }

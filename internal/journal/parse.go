@@ -17,31 +17,41 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// contents is the content of a file. service is nil where nothing was kept.
+// contents is what a file keeps: the lines that no later line has replaced.
 type contents struct {
-	service  *service
-	rollouts map[uint64]rolloutLine
-	servers  map[selector.PID]serverLine
+	// number is that of the latest rollout.
+	number   uint64
+	rollouts map[uint64]*rolloutLine
+	servers  map[selector.PID]*serverLine
 }
 
-// parse reads a whole file. Its errors are [ErrForeign].
-func parse(content []byte, want header) (contents, error) {
+func newContents(number uint64) contents {
+	return contents{number, make(map[uint64]*rolloutLine), make(map[selector.PID]*serverLine)}
+}
+
+// parse reads a whole file. isKept says that it has a header of this boot. Its errors are [ErrForeign].
+func parse(content []byte, want header) (found contents, isKept bool, err error) {
 	lines := bytes.SplitAfter(content, []byte("\n"))
 	lines = lines[:len(lines)-1] // what follows the last newline was not finished
 	if len(lines) == 0 {
-		return contents{}, unfinishedHeader(string(content))
+		return contents{}, false, unfinishedHeader(string(content))
 	}
-	if current, err := checkHeader(lines[0], want); err != nil || !current {
-		return contents{}, err
+	number, isCurrent, err := checkHeader(lines[0], want)
+	if err != nil || !isCurrent {
+		return contents{}, false, err
 	}
-	found := contents{rollouts: make(map[uint64]rolloutLine), servers: make(map[selector.PID]serverLine)}
+	found = newContents(number)
 	for i, from := range lines[1:] {
-		err := found.take(from)
+		var l line
+		err := decode(from, &l)
+		if err == nil {
+			err = found.take(l)
+		}
 		if err != nil && i < len(lines)-2 {
-			return contents{}, fmt.Errorf("%w: line %d: %w", ErrForeign, i+2, err)
+			return contents{}, false, fmt.Errorf("%w: line %d: %w", ErrForeign, i+2, err)
 		}
 	}
-	return found, nil
+	return found, true, nil
 }
 
 func unfinishedHeader(s string) error {
@@ -51,79 +61,46 @@ func unfinishedHeader(s string) error {
 	return fmt.Errorf("%w: no header", ErrForeign)
 }
 
-// checkHeader reports whether the file belongs to this boot.
-func checkHeader(from []byte, want header) (current bool, err error) {
+// checkHeader reports whether the file belongs to this boot, and the number of its latest rollout.
+func checkHeader(from []byte, want header) (number uint64, isCurrent bool, err error) {
 	var h header
-	switch err := decode(from, &h); {
-	case err == nil:
-	case h.Version != 0 && h.Version != want.Version: // another version may have other fields
-	default:
-		return false, fmt.Errorf("%w: header: %w", ErrForeign, err)
-	}
+	err = decode(from, &h)
 	switch {
+	case err != nil && (h.Version == 0 || h.Version == want.Version): // another version may have other fields
+		return 0, false, fmt.Errorf("%w: header: %w", ErrForeign, err)
 	case h.BootID != "" && h.BootID != want.BootID: // of any version and service
-		return false, nil
+		return 0, false, nil
 	case h.Version != want.Version:
-		return false, fmt.Errorf("%w: version %d", ErrForeign, h.Version)
+		return 0, false, fmt.Errorf("%w: version %d", ErrForeign, h.Version)
 	case h.Serves != want.Serves:
-		return false, fmt.Errorf("%w: belongs to %q", ErrForeign, h.Serves)
+		return 0, false, fmt.Errorf("%w: belongs to %q", ErrForeign, h.Serves)
 	}
-	return true, nil
+	return h.Number, true, nil
 }
 
-var errOrder = errors.New("not in order")
-
-// take adds one line. The line of the service comes first, and once.
-func (c *contents) take(from []byte) error {
-	var l line
-	if err := decode(from, &l); err != nil {
-		return err
-	}
-	if (l.Service != nil) != (c.service == nil) || !l.isSingle() {
-		return errOrder
-	}
+// take adds one line, or nothing if the line is invalid.
+func (c *contents) take(l line) error {
 	switch {
-	case l.Service != nil:
-		c.service = l.Service
-	case l.Rollout != nil:
+	case l.Rollout != nil && l == line{Rollout: l.Rollout}:
 		if err := l.Rollout.check(); err != nil {
 			return err
 		}
-		c.rollouts[l.Rollout.Number] = *l.Rollout
-	case l.Server != nil:
-		return c.takeServer(*l.Server)
-	default:
-		c.forget(l.Forget)
-	}
-	return nil
-}
-
-// isSingle reports whether exactly one field is set.
-func (l line) isSingle() bool {
-	n := 0
-	for _, set := range []bool{l.Service != nil, l.Rollout != nil, l.Server != nil, l.Forget != 0} {
-		if set {
-			n++
+		c.rollouts[l.Rollout.Number] = l.Rollout
+	case l.Server != nil && l == line{Server: l.Server}:
+		if err := l.Server.check(); err != nil {
+			return err
 		}
-	}
-	return n == 1
-}
-
-func (c *contents) takeServer(s serverLine) error {
-	if err := s.check(); err != nil {
-		return err
-	}
-	if s.State.IsPersistent() {
-		c.servers[s.PID] = s
-	} else {
-		delete(c.servers, s.PID)
+		delete(c.servers, l.Server.PID)
+		if l.Server.State.IsPersistent() {
+			c.servers[l.Server.PID] = l.Server
+		}
+	case l.Forget != 0 && l == line{Forget: l.Forget}:
+		delete(c.rollouts, l.Forget)
+		maps.DeleteFunc(c.servers, func(_ selector.PID, s *serverLine) bool { return s.Rollout == l.Forget })
+	default:
+		return errors.New("not one record")
 	}
 	return nil
-}
-
-func (c *contents) forget(number uint64) {
-	delete(c.rollouts, number)
-	maps.DeleteFunc(c.servers, func(_ selector.PID, s serverLine) bool { return s.Rollout == number })
 }
 
 func (r *rolloutLine) check() error {
@@ -156,8 +133,8 @@ func checkMoments(moments ...*int64) error {
 
 // saved leaves out the servers of rollouts that are not in the file.
 func (c contents) saved(now clock) *rollout.Snapshots {
-	s := &rollout.Snapshots{Number: c.service.Number}
-	servers := make(map[uint64][]rollout.MemberSnapshot)
+	s := &rollout.Snapshots{Number: c.number}
+	servers := make(map[uint64][]rollout.Member)
 	for _, pid := range slices.Sorted(maps.Keys(c.servers)) {
 		server := c.servers[pid]
 		servers[server.Rollout] = append(servers[server.Rollout], server.saved(now))

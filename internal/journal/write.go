@@ -16,20 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// append adds a line to the file, or writes the file anew.
-func (f *File) append(encoded []byte) error {
+// append adds a line to the contents and to the file, or writes the file anew.
+func (f *File) append(l line) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.take(l); err != nil {
+		return f.wrap("write", err)
+	}
 	if f.file != nil && isRemoved(f.file) {
 		f.drop()
 	}
 	if f.file == nil {
-		return f.replaceForNote()
+		return f.wrap("write", f.replaceForNote())
 	}
-	f.unwritten = append(f.unwritten, encoded...)
+	f.unwritten = append(f.unwritten, encode(l)...)
 	err := f.add()
-	if err == nil && f.size > f.limit {
-		f.compact()
+	if err == nil && f.size > f.limit && f.rewrite() != nil {
+		f.limit = f.size + slack // no room for a second file: the first one grows
 	}
-	return err
+	return f.wrap("write", err)
 }
 
 // isRemoved reports whether a file has no name any more: a cleaner of /tmp or the end of a user's session removed it. No
@@ -62,13 +67,6 @@ func (f *File) replaceForNote() error {
 	return f.failed
 }
 
-// compact leaves out the lines that were replaced. Where there is no room for a second file, the first one grows.
-func (f *File) compact() {
-	if f.rewrite() != nil {
-		f.limit = f.size + slack
-	}
-}
-
 // replace rewrites the file. Also where that fails the old file is not appended to any more: a line must not follow lines
 // that Save was to replace.
 func (f *File) replace() error {
@@ -85,13 +83,12 @@ func (f *File) rewrite() error {
 	if err != nil {
 		return err
 	}
-	content := encode(header{Version: version, BootID: text(boot), Serves: text(f.serves)})
-	content = append(content, f.service...)
+	content := encode(header{version, text(boot), text(f.serves), f.number})
 	for _, number := range slices.Sorted(maps.Keys(f.rollouts)) {
-		content = append(content, f.rollouts[number]...)
+		content = append(content, encode(line{Rollout: f.rollouts[number]})...)
 	}
 	for _, pid := range slices.Sorted(maps.Keys(f.servers)) {
-		content = append(content, f.servers[pid].line...)
+		content = append(content, encode(line{Server: f.servers[pid]})...)
 	}
 	file, err := f.create(content)
 	if err != nil {

@@ -19,16 +19,13 @@ func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender
 	if p.Image != r.install.Image || d.Verdict != selector.UpToDate || p.Catches {
 		return false
 	}
-	m := r.members[p.PID]
-	if m == nil {
-		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: RankUsual, Group: GroupOf(p), UID: p.Credentials.Owner.UID}
-	}
+	m := r.memberOf(p, RankUsual)
 	if _, moves := m.State.after(FoundUnarmed); !moves {
 		return false
 	}
 	m.setVerdict(d)
-	m.ran, m.signalledAfter = p.Image, at
-	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed, m.Canary = true, sender, at, false, true, false
+	m.Ran, m.SignalledAfter = p.Image, at
+	m.ByOther, m.Sender, m.SignalledAt, m.Carried, m.execed, m.Canary = true, sender, at, false, true, false
 	r.step(m, FoundUnarmed, now)
 	return true
 }

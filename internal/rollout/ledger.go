@@ -23,7 +23,7 @@ type ledger struct {
 	users   map[uint32]*user
 	groups  map[Group]*group
 	// counts has the members by state, and the ended ones.
-	counts map[State]int
+	counts tally
 	// armingCount counts the members that isArming.
 	armingCount int
 	// foreign counts deaths after signals of other senders, by sender. unhandled counts those of them that the signal
@@ -34,23 +34,12 @@ type ledger struct {
 
 // user holds what a rollout knows of one user.
 type user struct {
+	UserSnapshot
 	groups []*group
-	deaths int
-	// isHalted says that no server of the user is signalled any more, for haltReason.
-	isHalted   bool
-	haltReason string
-	// isProven says that a server of the user lived for the hold time after it was armed.
-	isProven bool
-	// isFailed says that a server of the user died before that.
-	isFailed bool
 	// firstCanaryAt is when the first canary of the user was signalled, and lastCanaryAt the latest one; zero: not yet.
 	firstCanaryAt, lastCanaryAt time.Time
-	// settling counts the members in the state Settling.
-	settling int
-}
-
-func (u *user) hasOverdue() bool {
-	return slices.ContainsFunc(u.groups, func(g *group) bool { return g.overdue > 0 })
+	// settling counts the members in the state Settling, and overdue those that were not armed within [ArmTimeout].
+	settling, overdue int
 }
 
 // group holds what a rollout knows of one group.
@@ -62,9 +51,9 @@ type group struct {
 	proofs int
 	// hasCanary says that the group has, or had, a member of rank RankCanary.
 	hasCanary bool
-	// members, pending, active and overdue count its members: all, those in the state Pending, those in a state that
-	// isActive, and those that were not armed within [ArmTimeout].
-	members, pending, active, overdue int
+	// counts has the numbers of its members by state. overdue counts those that were not armed within [ArmTimeout].
+	counts  tally
+	overdue int
 	// inFlight has the members that are signalled or settling, except those that were carried over.
 	inFlight map[selector.PID]*Member
 	// hasWaiting says that a member of the queue waits for a quiet moment.
@@ -74,10 +63,23 @@ type group struct {
 	isSorted bool
 }
 
+// tally counts members by state.
+type tally [Skipped + 1]int
+
+func (t tally) total() (n int) {
+	for _, count := range t {
+		n += count
+	}
+	return n
+}
+
+// active counts the members that are still to be signalled or awaited.
+func (t tally) active() int { return t[Pending] + t[Signalled] + t[Settling] + t[TimedOut] }
+
 func (l *ledger) user(uid uint32) *user {
 	u := l.users[uid]
 	if u == nil {
-		u = &user{}
+		u = &user{UserSnapshot: UserSnapshot{UID: uid}}
 		l.users[uid] = u
 	}
 	return u
@@ -94,14 +96,12 @@ func (l *ledger) group(key Group) *group {
 	return g
 }
 
-// insert makes a server a member, if it is none.
-func (l *ledger) insert(m *Member) {
-	if l.members[m.PID] != m {
-		l.members[m.PID] = m
-		g := l.group(m.Group)
-		g.members++
-		g.hasCanary = g.hasCanary || m.rank == RankCanary
+// memberOf returns the member with the PID of a process, or a new one that no group has yet.
+func (l *ledger) memberOf(p selector.Process, rank Rank) *Member {
+	if m := l.members[p.PID]; m != nil {
+		return m
 	}
+	return &Member{PID: p.PID, StartTime: p.StartTime, Rollout: l.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner.UID}
 }
 
 // LacksCanary reports whether a group that is closed has no member of rank [RankCanary].
@@ -110,60 +110,72 @@ func (r *Rollout) LacksCanary(key Group) bool {
 	return g == nil || !g.isOpen && !g.hasCanary
 }
 
-// remove ends the membership. A group without members is forgotten.
-func (l *ledger) remove(m *Member) {
-	if l.members[m.PID] != m {
-		return
-	}
-	delete(l.members, m.PID)
+// enter adds a member to its group, and counts it by its state.
+func (l *ledger) enter(m *Member) {
 	g := l.group(m.Group)
-	if g.members--; g.members > 0 {
-		return
+	l.members[m.PID] = m
+	l.counts[m.State]++
+	g.counts[m.State]++
+	g.hasCanary = g.hasCanary || m.rank == RankCanary
+	switch m.State {
+	case Pending:
+		g.queue, g.isSorted = append(g.queue, m), false
+	case Settling:
+		l.user(m.Group.User).settling++
+		fallthrough
+	case Signalled:
+		if !m.Carried {
+			g.inFlight[m.PID] = m
+		}
 	}
-	delete(l.groups, m.Group)
-	u := l.user(m.Group.User)
-	u.groups = slices.DeleteFunc(u.groups, func(other *group) bool { return other == g })
 }
 
-// tally adds a member to the counts of its group (by = 1), or removes it from them (by = -1).
-func (l *ledger) tally(m *Member, by int) {
+// leave is the inverse of enter. The group stays, even without members: the member may enter it again.
+func (l *ledger) leave(m *Member) {
 	g := l.group(m.Group)
-	if m.State.isActive() {
-		g.active += by
-	}
-	if m.isOverdue {
-		g.overdue += by
-	}
-	switch {
-	case m.State == Pending:
-		g.pending += by
-		if by > 0 {
-			g.queue, g.isSorted = append(g.queue, m), false
-		}
-	case m.State != Signalled && m.State != Settling || m.carried:
-	case by > 0:
-		g.inFlight[m.PID] = m
-	default:
-		delete(g.inFlight, m.PID)
-	}
+	l.disarm(m)
+	delete(l.members, m.PID)
+	l.counts[m.State]--
+	g.counts[m.State]--
+	delete(g.inFlight, m.PID)
 	if m.State == Settling {
-		l.user(m.Group.User).settling += by
+		l.user(m.Group.User).settling--
+	}
+}
+
+// forgetIfEmpty forgets a group without members.
+func (l *ledger) forgetIfEmpty(g *group) {
+	if g.counts.total() == 0 {
+		delete(l.groups, g.key)
+		u := l.user(g.key.User)
+		u.groups = slices.DeleteFunc(u.groups, func(other *group) bool { return other == g })
 	}
 }
 
 // regroup moves a member to another group. The environment of a server changes when it execs.
 func (l *ledger) regroup(m *Member, key Group) {
-	switch {
-	case m.Group == key:
-	case m.State == None:
+	if m.State == None || m.Group == key {
 		m.Group, m.UID = key, key.User
-	default:
-		l.tally(m, -1)
-		l.remove(m)
-		m.Group, m.UID = key, key.User
-		l.insert(m)
-		l.tally(m, 1)
+		return
 	}
+	l.leave(m)
+	l.forgetIfEmpty(l.group(m.Group))
+	m.Group, m.UID = key, key.User
+	l.enter(m)
+}
+
+// setOverdue sets whether a settling member is overdue. That halts its group.
+func (l *ledger) setOverdue(m *Member, isOverdue bool) {
+	if m.isOverdue == isOverdue {
+		return
+	}
+	by := 1
+	if !isOverdue {
+		by = -1
+	}
+	m.isOverdue = isOverdue
+	l.group(m.Group).overdue += by
+	l.user(m.Group.User).overdue += by
 }
 
 // isQueued reports whether an entry of a group's queue is still valid.
@@ -225,14 +237,6 @@ func (l *ledger) prove(g *group, now time.Time) (next time.Time) {
 // isProof reports whether a member has been armed for [Limits.GroupHold].
 func (l *ledger) isProof(m *Member, now time.Time) bool {
 	return m.State == Settling && !m.ArmedAt.IsZero() && !m.gone && now.Sub(m.ArmedAt) >= l.cfg.Limits.GroupHold
-}
-
-func (l *ledger) total() int {
-	n := 0
-	for _, count := range l.counts {
-		n += count
-	}
-	return n
 }
 
 // UnprovenCanaries returns the canaries of a member's user that were signalled and have not exec'd yet. Their exits may

@@ -52,17 +52,18 @@ type Member struct {
 	Canary bool `json:"canary"`
 	// Group has the members that share its index.
 	Group Group `json:"-"`
+	// Ran is the image at the last inspection before the signal. An exec shows as a change of it.
+	Ran selector.Image `json:"-"`
+	// SignalledAfter is a moment before the last signal, as late as is certain; zero: unknown. The signal did not cause
+	// an exec before it.
+	SignalledAfter time.Time `json:"-"`
+	// Carried says that it was signalled for an earlier file and has not exec'd yet.
+	Carried bool `json:"-"`
 
 	// waitsSince is since when it waits because it is busy, or may be; zero: it does not wait.
 	waitsSince time.Time
 	// rank is its place in the order of the group.
 	rank Rank
-	// ran is the image at the last inspection before the signal. An exec shows as a change of it.
-	ran selector.Image
-	// signalledAfter is a moment before the last signal, as late as is certain; zero: unknown.
-	signalledAfter time.Time
-	// carried says that it was signalled for an earlier file and has not exec'd yet.
-	carried bool
 	// execed says that an event reported an exec since the last signal.
 	execed bool
 	// gone says that an inspection found it gone, and that its exit is not reported yet.
@@ -120,17 +121,8 @@ func (m *Member) Identity() selector.Identity {
 	return selector.Identity{PID: m.PID, StartTime: m.StartTime}
 }
 
-// SignalledAfter returns a moment before the last signal; zero: unknown. The signal did not cause an exec before it.
-func (m *Member) SignalledAfter() time.Time { return m.signalledAfter }
-
-// Ran returns the image of the member at the last inspection before its signal.
-func (m *Member) Ran() selector.Image { return m.ran }
-
-// IsCarried reports whether the member was signalled for an earlier file and has not exec'd yet.
-func (m *Member) IsCarried() bool { return m.carried }
-
 // isReplaced reports whether the process runs another image than before its signal.
-func (m *Member) isReplaced(p selector.Process) bool { return p.Image.Known() && p.Image != m.ran }
+func (m *Member) isReplaced(p selector.Process) bool { return p.Image.Known() && p.Image != m.Ran }
 
 // Due returns when the member must be inspected because of its state; zero: never. isPolled says that no event reports
 // what the rollout waits for, so that the member must also be inspected before that.

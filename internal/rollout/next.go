@@ -54,7 +54,7 @@ func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []
 	}
 	for _, u := range r.users {
 		sending, canaries := r.sendingFor(u)
-		if u.isHalted || canaries > 0 || sending >= maxSending {
+		if u.IsHalted || canaries > 0 || sending >= maxSending {
 			continue
 		}
 		m, at := t.nextOf(u)
@@ -74,7 +74,7 @@ func (t *turn) nextOf(u *user) (m *Member, wake time.Time) {
 	hasClosed := false
 	for _, g := range u.groups {
 		at := t.prove(g, t.now)
-		if g.overdue > 0 || g.pending == 0 {
+		if g.overdue > 0 || g.counts[Pending] == 0 {
 			continue
 		}
 		if !g.isOpen {
@@ -105,10 +105,10 @@ func (t *turn) nextCanary(u *user) (m *Member, wake time.Time) {
 		}
 	}
 	closed := slices.DeleteFunc(slices.Clone(u.groups), func(g *group) bool {
-		return g.isOpen || g.pending == 0 || g.overdue > 0
+		return g.isOpen || g.counts[Pending] == 0 || g.overdue > 0
 	})
 	slices.SortStableFunc(closed, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.members, b.members))
+		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.counts.total(), b.counts.total()))
 	})
 	for _, g := range closed {
 		m, at := t.firstAllowed(g)
@@ -157,7 +157,7 @@ func (t *turn) allowsCanary(u *user) (isAllowed bool, wake time.Time) {
 // awaitsProof reports whether a member of an open group may soon give the user's first proof. A member that is busy or
 // dormant is not waited for.
 func (t *turn) awaitsProof(u *user) (isAwaited bool, wake time.Time) {
-	if u.isProven {
+	if u.IsProven {
 		return false, time.Time{}
 	}
 	for _, g := range u.groups {
@@ -187,7 +187,7 @@ func (t *turn) allowsFirstCanary(u *user) (isAllowed bool, wake time.Time) {
 		isTrying := other.settling > 0 || t.now.Sub(other.lastCanaryAt) < t.cfg.Limits.CanaryTimeout
 		switch {
 		case other == u:
-		case other.isFailed:
+		case other.IsFailed:
 			unproven++
 		case other.firstCanaryAt.IsZero():
 			if sending, _ := t.sendingFor(other); sending > 0 {
@@ -247,12 +247,12 @@ func (t *turn) isSelfTooEarly(m *Member) bool {
 	}
 	pending := 0
 	for _, u := range t.users {
-		if u.isHalted {
+		if u.IsHalted {
 			continue
 		}
 		for _, g := range u.groups {
 			if g.overdue == 0 {
-				pending += g.pending
+				pending += g.counts[Pending]
 			}
 		}
 	}
@@ -263,7 +263,7 @@ func (t *turn) isSelfTooEarly(m *Member) bool {
 // not exec within [Limits.CanaryTimeout] is busy or dormant, and does not count.
 func (t *turn) inFlightEnd() (end time.Time) {
 	l := t.cfg.Limits
-	limit := l.InFlight.of(t.total())
+	limit := l.InFlight.of(t.counts.total())
 	if limit == 0 {
 		return time.Time{}
 	}

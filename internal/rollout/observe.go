@@ -11,21 +11,18 @@ import (
 
 // Observe takes the inspection of a living server. rank is used if the server is no member yet.
 func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, now time.Time) {
-	m := r.members[p.PID]
-	if m == nil {
-		m = &Member{PID: p.PID, StartTime: p.StartTime, Rollout: r.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner.UID}
-	}
+	m := r.memberOf(p, rank)
 	m.gone = false
 	if m.State == Pending && r.ObserveForeign(p, d, 0, now, now) {
 		return
 	}
 	switch m.State {
 	case None, Pending, Skipped:
-		m.ran = p.Image
+		m.Ran = p.Image
 		r.regroup(m, GroupOf(p))
 		r.applyVerdict(m, d, now)
 	case Signalled, TimedOut, GaveUp:
-		if m.carried && (m.execed || m.isReplaced(p)) {
+		if m.Carried && (m.execed || m.isReplaced(p)) {
 			r.Drop(m)
 			r.Observe(p, d, rank, now) // as a server that was not signalled
 			return
@@ -94,7 +91,7 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 	switch {
 	case !isInstalled && isServer:
 		m.setVerdict(d)
-		m.ran, m.Detail = p.Image, "exec'd another file than the installed one"
+		m.Ran, m.Detail = p.Image, "exec'd another file than the installed one"
 		r.step(m, ExecedOther, now)
 	case !isServer || !p.Catches || p.MidExec:
 		r.setArmed(m, time.Time{})
@@ -105,7 +102,7 @@ func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Deci
 			r.setArmed(m, now)
 		}
 		if now.Sub(m.ArmedAt) >= r.cfg.Limits.Hold {
-			m.ran = p.Image
+			m.Ran = p.Image
 			r.step(m, Lived, now)
 		}
 	}
@@ -116,10 +113,9 @@ func (l *ledger) setArmed(m *Member, at time.Time) {
 	if m.ArmedAt.Equal(at) {
 		return
 	}
-	l.tally(m, -1)
-	m.ArmedAt, m.isOverdue = at, m.isOverdue && at.IsZero()
-	l.tally(m, 1)
+	m.ArmedAt = at
 	if !at.IsZero() {
+		l.setOverdue(m, false)
 		m.Detail = "armed"
 	}
 	l.cfg.Moved(*m, m.State)
@@ -130,9 +126,8 @@ func (l *ledger) checkOverdue(m *Member, now time.Time) {
 	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < ArmTimeout {
 		return
 	}
-	l.tally(m, -1)
-	m.isOverdue, m.Detail = true, fmt.Sprintf("not armed after %s", ArmTimeout)
-	l.tally(m, 1)
+	l.setOverdue(m, true)
+	m.Detail = fmt.Sprintf("not armed after %s", ArmTimeout)
 	l.cfg.Moved(*m, m.State)
 }
 
@@ -145,9 +140,9 @@ func (m *Member) setVerdict(d selector.Decision) {
 func (r *Rollout) Sent(m *Member, ran selector.Image, before, now time.Time) {
 	u, g := r.user(m.UID), r.group(m.Group)
 	r.prove(g, now)
-	m.ran, m.signalledAfter = ran, before
+	m.Ran, m.SignalledAfter = ran, before
 	m.recordWait(now)
-	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed = false, 0, now, false, false
+	m.ByOther, m.Sender, m.SignalledAt, m.Carried, m.execed = false, 0, now, false, false
 	m.Canary = !g.isOpen
 	m.Attempts++
 	if m.Canary {
@@ -165,8 +160,8 @@ func (r *Rollout) SentByOther(m *Member, sender selector.PID, at, now time.Time)
 	case Signalled, Settling, Upgraded:
 		return
 	}
-	m.signalledAfter = at
-	m.ByOther, m.Sender, m.SignalledAt, m.carried, m.execed, m.Canary = true, sender, at, false, false, false
+	m.SignalledAfter = at
+	m.ByOther, m.Sender, m.SignalledAt, m.Carried, m.execed, m.Canary = true, sender, at, false, false, false
 	r.step(m, Sent, now)
 }
 
@@ -178,7 +173,7 @@ func (r *Rollout) Execed(pid selector.PID, now time.Time) {
 		return
 	}
 	m.execed = true
-	if !m.carried {
+	if !m.Carried {
 		r.step(m, Execed, now)
 	}
 }

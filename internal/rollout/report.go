@@ -103,13 +103,7 @@ func (r Report) Total() int {
 
 // Settled returns how many of them have reached their final state.
 func (r Report) Settled() int {
-	n := 0
-	for state, count := range r.Servers {
-		if !state.isActive() {
-			n += count
-		}
-	}
-	return n
+	return r.Total() - r.Servers[Pending] - r.Servers[Signalled] - r.Servers[Settling] - r.Servers[TimedOut]
 }
 
 // Behind returns how many of them still run another image than the installed one.
@@ -122,7 +116,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 	counts := make(map[State]int)
 	for state, n := range r.counts {
 		if n > 0 {
-			counts[state] = n
+			counts[State(state)] = n
 		}
 	}
 	return Report{
@@ -150,7 +144,7 @@ func (r *Rollout) phase(isPaused bool) Phase {
 func (l *ledger) deaths() int {
 	n := l.unhandled
 	for _, u := range l.users {
-		n += u.deaths
+		n += u.Deaths
 	}
 	return n
 }
@@ -160,13 +154,13 @@ func (l *ledger) isHalted() bool {
 	all := l.isHaltedForAll()
 	isAny := all
 	for _, u := range l.users {
-		isAny = isAny || u.isHalted
-		if u.isHalted || all {
+		isAny = isAny || u.IsHalted
+		if u.IsHalted || all {
 			continue
 		}
 		for _, g := range u.groups {
 			isAny = isAny || g.overdue > 0
-			if g.overdue == 0 && g.active > 0 {
+			if g.overdue == 0 && g.counts.active() > 0 {
 				return false
 			}
 		}
@@ -187,23 +181,18 @@ func (l *ledger) hasOpenGroup() bool {
 
 // isComplete reports whether no member is left to be signalled or awaited, and no candidate to be inspected.
 func (r *Rollout) isComplete() bool {
-	for _, s := range States() {
-		if s.isActive() && r.counts[s] > 0 {
-			return false
-		}
-	}
-	return r.IsResynced && !r.HasDeferred && r.armingCount == 0
+	return r.counts.active() == 0 && r.IsResynced && !r.HasDeferred && r.armingCount == 0
 }
 
 // halts returns the reasons of all halts, ascending by user.
 func (l *ledger) halts() []Halt {
 	all := []Halt{}
 	for uid, u := range l.users {
-		if u.isHalted {
-			all = append(all, Halt{uid, u.haltReason})
+		if u.IsHalted {
+			all = append(all, Halt{uid, u.HaltReason})
 		}
 		for _, g := range u.groups {
-			if u.isHalted {
+			if u.IsHalted {
 				break
 			}
 			for _, reason := range g.overdueReasons() {

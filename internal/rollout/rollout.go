@@ -44,7 +44,7 @@ func New(cfg Config, number uint64, install selector.Install, now time.Time) *Ro
 		cfg: cfg, number: number, install: install, started: now,
 		members: make(map[selector.PID]*Member), sending: make(map[selector.PID]*Member),
 		users: make(map[uint32]*user), groups: make(map[Group]*group),
-		counts: make(map[State]int), foreign: make(map[selector.PID]int),
+		foreign: make(map[selector.PID]int),
 	}}
 }
 
@@ -92,10 +92,9 @@ func (l *ledger) sendingFor(u *user) (all, canaries int) {
 
 // Drop removes a member without a call of [Config.Moved].
 func (r *Rollout) Drop(m *Member) {
-	r.disarm(m)
-	r.tally(m, -1)
-	r.counts[m.State]--
-	r.remove(m)
+	r.setOverdue(m, false)
+	r.leave(m)
+	r.forgetIfEmpty(r.group(m.Group))
 }
 
 // Carry moves a member from an earlier rollout to this one. A server that was signalled for the earlier file and has
@@ -111,17 +110,9 @@ func (r *Rollout) Carry(from *Rollout, m *Member) bool {
 	default:
 		return false
 	}
-	m.Attempts, m.carried, m.Canary, m.execed = 0, true, false, false
-	r.add(m)
+	m.Attempts, m.Carried, m.Canary, m.execed, m.Rollout = 0, true, false, false, r.number
+	r.enter(m)
 	return true
-}
-
-// add inserts a member with its state.
-func (l *ledger) add(m *Member) {
-	m.Rollout = l.number
-	l.insert(m)
-	l.counts[m.State]++
-	l.tally(m, 1)
 }
 
 // step changes the state of a member, if its state has a transition for the step.
@@ -131,46 +122,42 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	if !moves {
 		return
 	}
-	if from == Skipped {
-		l.disarm(m)
-	}
+	g := l.group(m.Group)
 	if from != None {
-		l.tally(m, -1)
+		l.leave(m)
 	}
-	if from != None && from != Upgraded { // a session that ends later still counts as upgraded
-		l.counts[from]--
+	if from == Upgraded {
+		l.counts[Upgraded]++ // a session that ends later still counts as upgraded
 	}
 	if from == Settling && (to == Upgraded || l.isProof(m, now)) {
-		l.group(m.Group).proofs++
+		g.proofs++
 	}
-	m.State, m.Since, m.BusySince, m.waitsSince = to, now, time.Time{}, time.Time{}
 	if to == Settling {
 		m.ArmedAt = time.Time{}
 	} else {
-		m.isOverdue = false
+		l.setOverdue(m, false)
 	}
-	if to != None {
-		l.counts[to]++
-	}
+	m.State, m.Since, m.BusySince, m.waitsSince = to, now, time.Time{}, time.Time{}
 	switch to {
+	case None:
 	case Crashed:
 		l.died(m)
-		l.remove(m)
-	case None, Exited:
-		l.remove(m)
+		fallthrough
+	case Exited:
+		l.counts[to]++
 	default:
-		l.insert(m)
-		l.tally(m, 1)
+		l.enter(m)
 	}
+	l.forgetIfEmpty(g)
 	if to == Upgraded {
-		l.user(m.UID).isProven = true
+		l.user(m.UID).IsProven = true
 	}
 	l.cfg.Moved(*m, from)
 }
 
 // died counts a death, unless an earlier file may have caused it.
 func (l *ledger) died(m *Member) {
-	if m.carried {
+	if m.Carried {
 		return
 	}
 	if m.ByOther {
@@ -181,11 +168,11 @@ func (l *ledger) died(m *Member) {
 		return
 	}
 	u := l.user(m.UID)
-	u.deaths++
-	u.isFailed = u.isFailed || !u.isProven
-	u.haltReason = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
-	if u.deaths >= l.cfg.Limits.MaxFailures {
-		u.isHalted = true
+	u.Deaths++
+	u.IsFailed = u.IsFailed || !u.IsProven
+	u.HaltReason = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
+	if u.Deaths >= l.cfg.Limits.MaxFailures {
+		u.IsHalted = true
 	}
 }
 
@@ -215,7 +202,7 @@ func (r *Rollout) AddDeath(d Death, now time.Time) {
 // IsHaltedFor reports whether the servers of a user are no longer signalled because servers died.
 func (r *Rollout) IsHaltedFor(uid uint32) bool {
 	u := r.users[uid]
-	return u != nil && u.isHalted || r.isHaltedForAll()
+	return u != nil && u.IsHalted || r.isHaltedForAll()
 }
 
 // HasHalted reports whether any user or group is halted.
@@ -224,7 +211,7 @@ func (r *Rollout) HasHalted() bool {
 		return true
 	}
 	for _, u := range r.users {
-		if u.isHalted || u.hasOverdue() {
+		if u.IsHalted || u.overdue > 0 {
 			return true
 		}
 	}
@@ -235,7 +222,7 @@ func (r *Rollout) HasHalted() bool {
 func (l *ledger) isHaltedForAll() bool {
 	failed := 0
 	for _, u := range l.users {
-		if u.isFailed || u.hasOverdue() {
+		if u.IsFailed || u.overdue > 0 {
 			failed++
 		}
 	}
@@ -245,7 +232,7 @@ func (l *ledger) isHaltedForAll() bool {
 // isProvenByAny reports whether any user has a proof.
 func (l *ledger) isProvenByAny() bool {
 	for _, u := range l.users {
-		if u.isProven {
+		if u.IsProven {
 			return true
 		}
 	}
@@ -261,13 +248,13 @@ func (r *Rollout) Resume(now time.Time) {
 		if m.isOverdue {
 			m.Detail = "not armed, and resumed by an operator"
 			if !r.install.Script {
-				m.ran = r.install.Image // or else the next inspection would find a new exec
+				m.Ran = r.install.Image // or else the next inspection would find a new exec
 			}
 			r.step(m, ExecedOther, now)
 		}
 	}
 	for _, u := range r.users {
-		*u = user{groups: u.groups}
+		*u = user{UserSnapshot: UserSnapshot{UID: u.UID}, groups: u.groups, settling: u.settling, overdue: u.overdue}
 		for _, g := range u.groups {
 			g.isOpen, g.proofs = false, 0
 			g.resetWaits()

@@ -23,7 +23,7 @@ type Snapshot struct {
 	// Foreign counts deaths after signals of other senders, by sender.
 	Foreign map[selector.PID]int
 	// Members are the members that must survive, ascending by PID. [Rollout.Snapshot] leaves them out.
-	Members []MemberSnapshot
+	Members []Member
 }
 
 // Snapshots is what must survive of all rollouts of a service.
@@ -36,20 +36,15 @@ type Snapshots struct {
 
 // UserSnapshot is the part of a user that must survive.
 type UserSnapshot struct {
-	UID      uint32
-	Deaths   int
-	IsHalted bool
-	Why      string
+	UID    uint32
+	Deaths int
+	// IsHalted says that no server of the user is signalled any more, for HaltReason.
+	IsHalted   bool
+	HaltReason string
+	// IsProven says that a server of the user lived for the hold time after it was armed.
 	IsProven bool
+	// IsFailed says that a server of the user died before that.
 	IsFailed bool
-}
-
-// MemberSnapshot is the part of a member that must survive.
-type MemberSnapshot struct {
-	Member
-	Group   Group
-	Ran     selector.Image
-	Carried bool
 }
 
 // Snapshot returns the part that must survive, without the members.
@@ -57,9 +52,8 @@ func (r *Rollout) Snapshot() Snapshot {
 	s := Snapshot{Number: r.number, Install: r.install, Started: r.started, Foreign: maps.Clone(r.foreign)}
 	for _, uid := range slices.Sorted(maps.Keys(r.users)) {
 		u := r.users[uid]
-		kept := UserSnapshot{uid, u.deaths, u.isHalted, u.haltReason, u.isProven, u.isFailed}
-		if kept != (UserSnapshot{UID: uid}) {
-			s.Users = append(s.Users, kept)
+		if u.UserSnapshot != (UserSnapshot{UID: uid}) {
+			s.Users = append(s.Users, u.UserSnapshot)
 		}
 		for _, g := range u.groups {
 			if g.isOpen && r.cfg.Limits.Canary > 0 {
@@ -75,26 +69,19 @@ func (r *Rollout) WithMembers() Snapshot {
 	s := r.Snapshot()
 	for _, m := range r.members {
 		if m.State.IsPersistent() {
-			s.Members = append(s.Members, m.Snapshot())
+			s.Members = append(s.Members, *m)
 		}
 	}
-	slices.SortFunc(s.Members, func(a, b MemberSnapshot) int { return cmp.Compare(a.PID, b.PID) })
+	slices.SortFunc(s.Members, func(a, b Member) int { return cmp.Compare(a.PID, b.PID) })
 	return s
-}
-
-// Snapshot returns the part of a member that must survive.
-func (m *Member) Snapshot() MemberSnapshot {
-	return MemberSnapshot{Member: *m, Group: m.Group, Ran: m.ran, Carried: m.carried}
 }
 
 // Restore returns a rollout from its snapshot, without members. [Rollout.RestoreMember] adds them.
 func Restore(cfg Config, s Snapshot) *Rollout {
 	r := New(cfg, s.Number, s.Install, s.Started)
 	for _, kept := range s.Users {
-		*r.user(kept.UID) = user{
-			deaths: kept.Deaths, isHalted: kept.IsHalted || kept.Deaths >= cfg.Limits.MaxFailures, haltReason: kept.Why,
-			isProven: kept.IsProven, isFailed: kept.IsFailed,
-		}
+		kept.IsHalted = kept.IsHalted || kept.Deaths >= cfg.Limits.MaxFailures
+		r.user(kept.UID).UserSnapshot = kept
 	}
 	for _, key := range s.Open {
 		r.group(key).isOpen = true
@@ -104,9 +91,8 @@ func Restore(cfg Config, s Snapshot) *Rollout {
 }
 
 // RestoreMember adds a member from its snapshot.
-func (r *Rollout) RestoreMember(kept MemberSnapshot) *Member {
-	m := kept.Member
-	m.Group, m.ran, m.carried = kept.Group, kept.Ran, kept.Carried
-	r.add(&m)
+func (r *Rollout) RestoreMember(m Member) *Member {
+	m.Rollout = r.number
+	r.enter(&m)
 	return &m
 }

@@ -84,11 +84,6 @@ func (s State) IsPersistent() bool {
 	return false
 }
 
-// isActive reports whether the server is still to be signalled or awaited.
-func (s State) isActive() bool {
-	return s == Pending || s == Signalled || s == Settling || s == TimedOut
-}
-
 // Step is an observation that changes the state of a server.
 type Step uint8
 
