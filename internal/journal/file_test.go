@@ -56,7 +56,7 @@ func server(pid selector.PID) rollout.Member {
 		Detail: strings.Repeat("é\"<\n\xff", int(n%7)), Attempts: int(n % 4),
 		SignalledAt: start.Add(-time.Duration(n) * time.Minute), ByOther: n%2 == 0,
 		Sender: pid * 3, Canary: n%3 == 1, ArmedAt: start.Add(-time.Duration(n) * time.Millisecond),
-		Group:   rollout.Group{User: uint32(n), View: selector.View{Mounts: n, Root: selector.Image{Dev: n, Ino: 2}}, DataDir: "/d\xfe"},
+		Group:   rollout.Group{User: uint32(n), View: selector.View{Mounts: n, Root: selector.Image{Dev: n, Ino: 2}}, DataDir: "/d"},
 		Ran:     selector.Image{Dev: n, Ino: 1<<63 + n},
 		Carried: n%3 == 0,
 	}
@@ -72,8 +72,8 @@ func saved(pids ...selector.PID) rollout.Snapshots {
 	s := rollout.Snapshots{Number: 1<<64 - 1, Rollouts: []rollout.Snapshot{
 		{
 			Number: of, Install: install, Started: start.Add(-time.Hour), Foreign: map[selector.PID]int{0: 1, 42: 3},
-			Users: []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, HaltReason: "\xfe", IsFailed: true}},
-			Open:  []rollout.Group{{User: 7, DataDir: "/home/\xfe"}},
+			Users: []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, HaltReason: "é", IsFailed: true}},
+			Open:  []rollout.Group{{User: 7, DataDir: "/home/é"}},
 		},
 		{Number: of + 1, Install: install},
 	}}

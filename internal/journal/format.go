@@ -8,7 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"unicode/utf8"
+	"strconv"
 
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -37,29 +37,14 @@ type line struct {
 }
 
 type rolloutLine struct {
-	Number  uint64     `json:"number"`
-	Started *int64     `json:"started"`
-	Install install    `json:"install"`
-	Users   []userLine `json:"users"`
+	Number  uint64                 `json:"number"`
+	Started *int64                 `json:"started"`
+	Install install                `json:"install"`
+	Users   []rollout.UserSnapshot `json:"users"`
 	// Open are the groups that may follow their canaries.
-	Open []groupLine `json:"open"`
+	Open []rollout.Group `json:"open"`
 	// Foreign counts deaths after signals of other senders, by sender.
 	Foreign map[selector.PID]int `json:"foreign"`
-}
-
-type userLine struct {
-	UID    uint32 `json:"uid"`
-	Deaths int    `json:"deaths"`
-	Halted bool   `json:"halted"`
-	Why    text   `json:"why"`
-	Proven bool   `json:"proven"`
-	Failed bool   `json:"failed"`
-}
-
-type groupLine struct {
-	User    uint32        `json:"user"`
-	View    selector.View `json:"view"`
-	DataDir text          `json:"data_dir"`
 }
 
 type install struct {
@@ -67,13 +52,13 @@ type install struct {
 	selector.Image
 	Size int64 `json:"size"`
 	// Modified, Born and Changed are seconds and nanoseconds: file systems have years that RFC 3339 has not.
-	Modified     *[2]int64 `json:"modified"`
-	Born         *[2]int64 `json:"born"`
-	Changed      *[2]int64 `json:"changed"`
-	Script       bool      `json:"script"`
-	State        text      `json:"state"`
-	Detail       text      `json:"detail"`
-	Interpreters []text    `json:"interpreters"`
+	Modified     *[2]int64      `json:"modified"`
+	Born         *[2]int64      `json:"born"`
+	Changed      *[2]int64      `json:"changed"`
+	Script       bool           `json:"script"`
+	State        selector.State `json:"state"`
+	Detail       text           `json:"detail"`
+	Interpreters []text         `json:"interpreters"`
 }
 
 type serverLine struct {
@@ -91,35 +76,25 @@ type serverLine struct {
 	ByOther     bool             `json:"by_other"`
 	Sender      selector.PID     `json:"sender"`
 	Canary      bool             `json:"canary"`
-	Group       groupLine        `json:"group"`
+	Group       rollout.Group    `json:"group"`
 	Ran         selector.Image   `json:"ran"`
 	Carried     bool             `json:"carried"`
 }
 
-// text is a string that need not be UTF-8, such as a path. One that is not is written as an object with its bytes.
+// text is a string that need not be UTF-8, such as a path. Its form is that of a Go string without the quotes.
 type text string
 
-type textBytes struct {
-	Bytes []byte `json:"bytes"`
+// MarshalText implements [encoding.TextMarshaler].
+func (t text) MarshalText() ([]byte, error) {
+	quoted := strconv.Quote(string(t))
+	return []byte(quoted[1 : len(quoted)-1]), nil
 }
 
-// MarshalJSON implements [json.Marshaler].
-func (t text) MarshalJSON() ([]byte, error) {
-	if utf8.ValidString(string(t)) {
-		return json.Marshal(string(t))
-	}
-	return json.Marshal(textBytes{[]byte(t)})
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (t *text) UnmarshalJSON(from []byte) error {
-	if bytes.HasPrefix(from, []byte("{")) {
-		var b textBytes
-		err := json.Unmarshal(from, &b)
-		*t = text(b.Bytes)
-		return err
-	}
-	return json.Unmarshal(from, (*string)(t))
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (t *text) UnmarshalText(from []byte) error {
+	s, err := strconv.Unquote(`"` + string(from) + `"`)
+	*t = text(s)
+	return err
 }
 
 // encode returns v as a line. No type above can fail.

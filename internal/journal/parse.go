@@ -86,6 +86,7 @@ func (c *contents) take(l line) error {
 			return err
 		}
 		c.rollouts[l.Rollout.Number] = l.Rollout
+		c.number = max(c.number, l.Rollout.Number)
 	case l.Server != nil && l == line{Server: l.Server}:
 		if err := l.Server.check(); err != nil {
 			return err
@@ -143,7 +144,6 @@ func (c contents) saved(now clock) *rollout.Snapshots {
 		r := c.rollouts[number].saved(now)
 		r.Members = servers[number]
 		s.Rollouts = append(s.Rollouts, r)
-		s.Number = max(s.Number, number)
 	}
 	return s
 }

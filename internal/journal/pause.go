@@ -41,7 +41,16 @@ func (p Pause) IsSet() (bool, error) {
 
 // Set keeps a pause. It waits for the disk, and makes the directory (mode 0700) if it is missing.
 func (p Pause) Set() error {
-	if err := p.write(); err != nil {
+	err := os.MkdirAll(filepath.Dir(p.path), 0o700)
+	if err == nil {
+		err = os.WriteFile(p.path, []byte(pauseText), 0o600)
+	}
+	if err == nil {
+		err = p.sync()
+	} else {
+		_ = os.Remove(p.path) // not half a pause
+	}
+	if err != nil {
 		return fmt.Errorf("keep the pause: %w", err)
 	}
 	return nil
@@ -60,27 +69,6 @@ func (p Pause) Clear() error {
 		return fmt.Errorf("end the kept pause: %w", err)
 	}
 	return nil
-}
-
-// write puts the whole file in its place, on the disk.
-func (p Pause) write() error {
-	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
-		return err
-	}
-	next := p.path + ".new"
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(pauseText)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(next, p.path)
-	}
-	if err != nil {
-		_ = os.Remove(next)
-		return err
-	}
-	return p.sync()
 }
 
 // sync puts the directory on the disk.

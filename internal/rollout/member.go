@@ -4,22 +4,28 @@ package rollout
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"ebpf-upgrader/selector"
 )
 
 // Group identifies a group. Servers of one user with one mount view and one data directory share an index, as far as
-// can be told from outside.
+// can be told from outside. The journal has its JSON form.
 type Group struct {
 	User    uint32        `json:"user"`
 	View    selector.View `json:"view"`
 	DataDir string        `json:"data_dir"`
 }
 
-// GroupOf returns the group of a process.
+// GroupOf returns the group of a process. A data directory that is not UTF-8 is quoted: JSON could not keep it apart.
 func GroupOf(p selector.Process) Group {
-	return Group{User: p.Credentials.Owner.UID, View: p.View, DataDir: p.DataDir}
+	dir := p.DataDir
+	if !utf8.ValidString(dir) {
+		dir = strconv.Quote(dir)
+	}
+	return Group{User: p.Credentials.Owner.UID, View: p.View, DataDir: dir}
 }
 
 // Member is one server of a rollout. Its JSON form is a stable interface.

@@ -98,15 +98,16 @@ func (t *turn) nextOf(u *user) (m *Member, wake time.Time) {
 // nextCanary returns the next canary of a user with a closed group, or nil. Groups with the fewest members in flight go
 // first, then the smallest.
 func (t *turn) nextCanary(u *user) (m *Member, wake time.Time) {
+	closed := slices.DeleteFunc(slices.Clone(u.groups), func(g *group) bool { return g.isOpen })
 	for _, check := range []func(*user) (bool, time.Time){t.allowsCanary, t.allowsFirstCanary} {
 		if isAllowed, at := check(u); !isAllowed {
-			u.resetWaits()
+			for _, g := range closed {
+				g.resetWaits()
+			}
 			return nil, at
 		}
 	}
-	closed := slices.DeleteFunc(slices.Clone(u.groups), func(g *group) bool {
-		return g.isOpen || g.counts[Pending] == 0 || g.overdue > 0
-	})
+	closed = slices.DeleteFunc(closed, func(g *group) bool { return g.counts[Pending] == 0 || g.overdue > 0 })
 	slices.SortStableFunc(closed, func(a, b *group) int {
 		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.counts.total(), b.counts.total()))
 	})
@@ -246,14 +247,9 @@ func (t *turn) isSelfTooEarly(m *Member) bool {
 		return false
 	}
 	pending := 0
-	for _, u := range t.users {
-		if u.IsHalted {
-			continue
-		}
-		for _, g := range u.groups {
-			if g.overdue == 0 {
-				pending += g.counts[Pending]
-			}
+	for _, g := range t.groups {
+		if g.overdue == 0 && !t.users[g.key.User].IsHalted {
+			pending += g.counts[Pending]
 		}
 	}
 	return pending > 1

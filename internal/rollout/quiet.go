@@ -56,15 +56,6 @@ func (g *group) resetWaits() {
 	}
 }
 
-// resetWaits does the same for all closed groups of a user.
-func (u *user) resetWaits() {
-	for _, g := range u.groups {
-		if !g.isOpen {
-			g.resetWaits()
-		}
-	}
-}
-
 // StopWaiting records that no member is signalled at present, for a reason that the rollout does not know. The waits
 // for a quiet moment begin again when Next is called: whether the members were busy meanwhile is unknown.
 func (r *Rollout) StopWaiting() {

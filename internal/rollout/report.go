@@ -151,29 +151,21 @@ func (l *ledger) deaths() int {
 
 // isHalted reports whether a user or group is halted, and no other has a member left to be signalled or awaited.
 func (l *ledger) isHalted() bool {
-	all := l.isHaltedForAll()
-	isAny := all
-	for _, u := range l.users {
-		isAny = isAny || u.IsHalted
-		if u.IsHalted || all {
-			continue
-		}
-		for _, g := range u.groups {
-			isAny = isAny || g.overdue > 0
-			if g.overdue == 0 && g.counts.active() > 0 {
-				return false
-			}
+	if l.isHaltedForAll() {
+		return true
+	}
+	for _, g := range l.groups {
+		if g.overdue == 0 && !l.users[g.key.User].IsHalted && g.counts.active() > 0 {
+			return false
 		}
 	}
-	return isAny
+	return l.hasHalted()
 }
 
 func (l *ledger) hasOpenGroup() bool {
-	for _, u := range l.users {
-		for _, g := range u.groups {
-			if g.isOpen {
-				return true
-			}
+	for _, g := range l.groups {
+		if g.isOpen {
+			return true
 		}
 	}
 	return l.cfg.Limits.Canary == 0
@@ -191,13 +183,13 @@ func (l *ledger) halts() []Halt {
 		if u.IsHalted {
 			all = append(all, Halt{uid, u.HaltReason})
 		}
-		for _, g := range u.groups {
-			if u.IsHalted {
-				break
-			}
-			for _, reason := range g.overdueReasons() {
-				all = append(all, Halt{uid, reason})
-			}
+	}
+	for _, g := range l.groups {
+		if l.users[g.key.User].IsHalted {
+			continue
+		}
+		for _, reason := range g.overdueReasons() {
+			all = append(all, Halt{g.key.User, reason})
 		}
 	}
 	slices.SortFunc(all, func(a, b Halt) int {

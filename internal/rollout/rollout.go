@@ -206,11 +206,10 @@ func (r *Rollout) IsHaltedFor(uid uint32) bool {
 }
 
 // HasHalted reports whether any user or group is halted.
-func (r *Rollout) HasHalted() bool {
-	if r.isHaltedForAll() {
-		return true
-	}
-	for _, u := range r.users {
+func (r *Rollout) HasHalted() bool { return r.isHaltedForAll() || r.hasHalted() }
+
+func (l *ledger) hasHalted() bool {
+	for _, u := range l.users {
 		if u.IsHalted || u.overdue > 0 {
 			return true
 		}

@@ -34,17 +34,17 @@ type Snapshots struct {
 	Rollouts []Snapshot
 }
 
-// UserSnapshot is the part of a user that must survive.
+// UserSnapshot is the part of a user that must survive. The journal has its JSON form.
 type UserSnapshot struct {
-	UID    uint32
-	Deaths int
+	UID    uint32 `json:"uid"`
+	Deaths int    `json:"deaths"`
 	// IsHalted says that no server of the user is signalled any more, for HaltReason.
-	IsHalted   bool
-	HaltReason string
+	IsHalted   bool   `json:"halted"`
+	HaltReason string `json:"why"`
 	// IsProven says that a server of the user lived for the hold time after it was armed.
-	IsProven bool
+	IsProven bool `json:"proven"`
 	// IsFailed says that a server of the user died before that.
-	IsFailed bool
+	IsFailed bool `json:"failed"`
 }
 
 // Snapshot returns the part that must survive, without the members.

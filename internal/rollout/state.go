@@ -2,7 +2,10 @@
 
 package rollout
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // State is the state of one server in a rollout. Its text is the same in logs, metrics, JSON and tables.
 type State uint8
@@ -115,29 +118,6 @@ const (
 	Died
 )
 
-var stepWords = [...]string{
-	FoundOutdated: "found outdated",
-	Rejected:      "rejected",
-	FoundCurrent:  "found current",
-	FoundUnarmed:  "found unarmed in the installed image",
-	Sent:          "signal sent",
-	Execed:        "exec",
-	ExecedOther:   "exec of another file",
-	Late:          "confirm timeout",
-	Exhausted:     "confirm timeout at the last attempt",
-	Lived:         "lived for the hold time",
-	Ended:         "session ended",
-	Died:          "died",
-}
-
-// String returns the step's words.
-func (s Step) String() string {
-	if int(s) < len(stepWords) {
-		return stepWords[s]
-	}
-	return fmt.Sprintf("step(%d)", uint8(s))
-}
-
 // Transition is one transition of the state machine.
 type Transition struct {
 	From State
@@ -145,65 +125,62 @@ type Transition struct {
 	To   State
 }
 
-// Transitions returns the whole state machine. A step without a transition from a state does not change that state.
-func Transitions() []Transition {
-	return []Transition{
-		{None, FoundOutdated, Pending},
-		{None, Rejected, Skipped},
-		{None, FoundUnarmed, Settling}, // by another sender
+// transitions is the whole state machine. A step without a transition from a state does not change that state. It is never
+// written.
+var transitions = []Transition{
+	{None, FoundOutdated, Pending},
+	{None, Rejected, Skipped},
+	{None, FoundUnarmed, Settling}, // by another sender
 
-		{Pending, Sent, Signalled},
-		{Pending, Rejected, Skipped},
-		{Pending, FoundCurrent, None},
-		{Pending, FoundUnarmed, Settling}, // by another sender
-		{Pending, Ended, Exited},
+	{Pending, Sent, Signalled},
+	{Pending, Rejected, Skipped},
+	{Pending, FoundCurrent, None},
+	{Pending, FoundUnarmed, Settling}, // by another sender
+	{Pending, Ended, Exited},
 
-		{Skipped, FoundOutdated, Pending},
-		{Skipped, FoundCurrent, None},
-		{Skipped, Sent, Signalled}, // by another sender
-		{Skipped, Ended, Exited},
+	{Skipped, FoundOutdated, Pending},
+	{Skipped, FoundCurrent, None},
+	{Skipped, Sent, Signalled}, // by another sender
+	{Skipped, Ended, Exited},
 
-		{Signalled, Execed, Settling},
-		{Signalled, Late, TimedOut},
-		{Signalled, Exhausted, GaveUp},
-		{Signalled, Ended, Exited},
-		{Signalled, Died, Crashed},
+	{Signalled, Execed, Settling},
+	{Signalled, Late, TimedOut},
+	{Signalled, Exhausted, GaveUp},
+	{Signalled, Ended, Exited},
+	{Signalled, Died, Crashed},
 
-		{Settling, Execed, Settling}, // it must arm itself anew
-		{Settling, ExecedOther, TimedOut},
-		{Settling, Lived, Upgraded},
-		{Settling, Ended, Exited},
-		{Settling, Died, Crashed},
+	{Settling, Execed, Settling}, // it must arm itself anew
+	{Settling, ExecedOther, TimedOut},
+	{Settling, Lived, Upgraded},
+	{Settling, Ended, Exited},
+	{Settling, Died, Crashed},
 
-		{TimedOut, FoundOutdated, Pending}, // the retry time has passed
-		{TimedOut, Sent, Signalled},        // by another sender
-		{TimedOut, FoundCurrent, None},
-		{TimedOut, FoundUnarmed, Settling}, // by another sender, for this file while it had not settled
-		{TimedOut, Execed, Settling},
-		{TimedOut, Ended, Exited},
-		{TimedOut, Died, Crashed},
+	{TimedOut, FoundOutdated, Pending}, // the retry time has passed
+	{TimedOut, Sent, Signalled},        // by another sender
+	{TimedOut, FoundCurrent, None},
+	{TimedOut, FoundUnarmed, Settling}, // by another sender, for this file while it had not settled
+	{TimedOut, Execed, Settling},
+	{TimedOut, Ended, Exited},
+	{TimedOut, Died, Crashed},
 
-		{GaveUp, Sent, Signalled}, // by another sender
-		{GaveUp, FoundCurrent, None},
-		{GaveUp, Execed, Settling},
-		{GaveUp, Ended, Exited},
-		{GaveUp, Died, Crashed},
+	{GaveUp, Sent, Signalled}, // by another sender
+	{GaveUp, FoundCurrent, None},
+	{GaveUp, Execed, Settling},
+	{GaveUp, Ended, Exited},
+	{GaveUp, Died, Crashed},
 
-		{Upgraded, Ended, None}, // a session that ends later is no outcome
-	}
+	{Upgraded, Ended, None}, // a session that ends later is no outcome
 }
 
-// nextStates is Transitions by state and step. It is never written.
-var nextStates = func() map[[2]uint8]State {
-	to := make(map[[2]uint8]State)
-	for _, t := range Transitions() {
-		to[[2]uint8{uint8(t.From), uint8(t.Step)}] = t.To
-	}
-	return to
-}()
+// Transitions returns the whole state machine.
+func Transitions() []Transition { return slices.Clone(transitions) }
 
 // after returns the state after a step, and whether there is a transition.
 func (s State) after(step Step) (to State, moves bool) {
-	to, moves = nextStates[[2]uint8{uint8(s), uint8(step)}]
-	return to, moves
+	for _, t := range transitions {
+		if t.From == s && t.Step == step {
+			return t.To, true
+		}
+	}
+	return s, false
 }
