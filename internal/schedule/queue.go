@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 
+// Package schedule says what is due when: one timer heap for everything that happens without an event, with a backoff for
+// each key, and a throttle for work that must leave time for the rest. It is pure: it reads no clock and starts no timer.
+// Nothing in it is safe for concurrent use.
 package schedule
 
 import (
@@ -67,7 +70,7 @@ func (q *Queue[K]) Retry(key K, now time.Time) bool {
 		q.unset(e)
 		return false
 	default:
-		q.set(e, now.Add(q.later(e)))
+		q.later(e, now)
 	}
 	return true
 }
@@ -78,17 +81,16 @@ func (q *Queue[K]) Poll(key K, now, end time.Time) {
 	if e.delay == 0 {
 		e.delay, e.since = q.backoff.First/2, now
 	}
-	at := now.Add(q.later(e))
-	if at.After(end) {
-		at = end
+	q.later(e, now)
+	if e.at.After(end) {
+		q.set(e, end)
 	}
-	q.set(e, at)
 }
 
-// later is the next delay.
-func (q *Queue[K]) later(e *entry[K]) time.Duration {
+// later makes an entry due after its next delay.
+func (q *Queue[K]) later(e *entry[K], now time.Time) {
 	e.delay = min(2*e.delay, q.backoff.Max)
-	return e.delay
+	q.set(e, now.Add(e.delay))
 }
 
 // Remove forgets a key with its backoff.
@@ -99,27 +101,12 @@ func (q *Queue[K]) Remove(key K) {
 	}
 }
 
-// RemoveFunc forgets the keys of which isOver is true.
-func (q *Queue[K]) RemoveFunc(isOver func(K) bool) {
-	for key := range q.entries {
-		if isOver(key) {
-			q.Remove(key)
-		}
-	}
-}
-
 // Next is when the next key is due; zero: none will be.
 func (q *Queue[K]) Next() time.Time {
 	if len(q.heap) == 0 {
 		return time.Time{}
 	}
 	return q.heap[0].at
-}
-
-// Has reports whether a key is going to be due.
-func (q *Queue[K]) Has(key K) bool {
-	e := q.entries[key]
-	return e != nil && e.index >= 0
 }
 
 // PopDue takes the keys that are due, in the order of their times. The backoff of a key goes on with the next Retry or Poll.
@@ -191,4 +178,26 @@ func (t *timers[K]) Pop() any {
 	*t = (*t)[:last]
 	e.index = -1
 	return e
+}
+
+// Throttle paces work that is asked for at any rate, and that leaves time for the rest: after work that took d there is a
+// pause of Factor*d, and of Min at least.
+type Throttle struct {
+	Factor int
+	Min    time.Duration
+
+	notBefore time.Time
+}
+
+// Done notes that work began at start and ended now.
+func (t *Throttle) Done(start, now time.Time) {
+	t.notBefore = now.Add(max(t.Min, time.Duration(t.Factor)*now.Sub(start)))
+}
+
+// Next is when the work may be done that is asked for at a time: then, or at the end of the pause.
+func (t *Throttle) Next(at time.Time) time.Time {
+	if t.notBefore.After(at) {
+		return t.notBefore
+	}
+	return at
 }
