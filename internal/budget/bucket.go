@@ -56,7 +56,7 @@ type Meter struct {
 	limit Limit
 
 	mu      sync.Mutex // guards the rest
-	buckets map[User]*Bucket
+	buckets map[User]Bucket
 	// sweepAt is how many buckets there are when those without debt are dropped.
 	sweepAt int
 }
@@ -66,7 +66,7 @@ const minSweep = 64
 
 // NewMeter returns a Meter in which no user is in debt.
 func NewMeter(l Limit) *Meter {
-	return &Meter{limit: l, buckets: make(map[User]*Bucket), sweepAt: minSweep}
+	return &Meter{limit: l, buckets: make(map[User]Bucket), sweepAt: minSweep}
 }
 
 // Charge notes that work for a user took that long. now is when it ended.
@@ -76,33 +76,28 @@ func (m *Meter) Charge(user User, took time.Duration, now time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.sweep(now)
 	b := m.buckets[user]
-	if b == nil {
-		m.sweep(now)
-		b = &Bucket{}
-		m.buckets[user] = b
-	}
 	b.Charge(m.limit, took, now)
+	m.buckets[user] = b
 }
 
 // Credit is [Bucket.Credit] of a user.
 func (m *Meter) Credit(user User, now time.Time) time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if b := m.buckets[user]; b != nil {
-		return b.Credit(m.limit, now)
-	}
-	return m.limit.Burst
+	b := m.bucket(user)
+	return b.Credit(m.limit, now)
 }
 
 // ThrottledUntil is [Bucket.ThrottledUntil] of a user.
 func (m *Meter) ThrottledUntil(user User, now time.Time) time.Time {
+	b := m.bucket(user)
+	return b.ThrottledUntil(m.limit, now)
+}
+
+func (m *Meter) bucket(user User) Bucket {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if b := m.buckets[user]; b != nil {
-		return b.ThrottledUntil(m.limit, now)
-	}
-	return time.Time{}
+	return m.buckets[user]
 }
 
 // sweep drops the buckets without debt when their number has doubled since the last time.

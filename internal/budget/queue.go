@@ -23,13 +23,12 @@ type QueueConfig struct {
 // Queue runs work in goroutines of its own. Users take turns: between the submission of the first work of a user and its
 // start, each other user starts one at most. It is safe for concurrent use.
 type Queue struct {
-	cfg QueueConfig
+	cfg   QueueConfig
+	debts *Meter
 
 	mu sync.Mutex // guards the rest
-	// users has those with work that waits or runs, and those in debt. Those without either are dropped when there are
-	// sweepAt.
-	users   map[User]*line
-	sweepAt int
+	// users has those with work that waits or runs.
+	users map[User]*line
 	// ready are the users that may start their next work, in turn. Each is in it once.
 	ready []*line
 	// workers counts the goroutines; each runs work.
@@ -40,10 +39,10 @@ type Queue struct {
 
 // line is the work of one user.
 type line struct {
+	user User
 	// first goes before waiting.
 	first, waiting []func()
 	running        int
-	bucket         Bucket
 	isReady        bool
 	// wake ends the throttling; nil: not throttled.
 	wake *time.Timer
@@ -51,42 +50,33 @@ type line struct {
 
 // NewQueue returns an empty Queue.
 func NewQueue(cfg QueueConfig) *Queue {
-	return &Queue{cfg: cfg, users: make(map[User]*line), sweepAt: minSweep}
+	return &Queue{cfg: cfg, debts: NewMeter(cfg.Limit), users: make(map[User]*line)}
 }
 
 // Submit queues work for a user. It does not wait. Work of one user starts in the order of submission. After Close it does
 // nothing.
 func (q *Queue) Submit(user User, work func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if l := q.line(user); l != nil {
-		l.waiting = append(l.waiting, work)
-		q.offer(l)
-	}
+	q.submit(user, func(l *line) { l.waiting = append(l.waiting, work) })
 }
 
 // SubmitFirst is Submit for work that starts before what Submit has queued for the same user. It delays no other user.
 func (q *Queue) SubmitFirst(user User, work func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if l := q.line(user); l != nil {
-		l.first = append(l.first, work)
-		q.offer(l)
-	}
+	q.submit(user, func(l *line) { l.first = append(l.first, work) })
 }
 
-// line is the work of a user; nil after Close.
-func (q *Queue) line(user User) *line {
+func (q *Queue) submit(user User, add func(*line)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed {
-		return nil
+		return
 	}
 	l := q.users[user]
 	if l == nil {
-		q.sweep()
-		l = &line{}
+		l = &line{user: user}
 		q.users[user] = l
 	}
-	return l
+	add(l)
+	q.offer(l)
 }
 
 func (l *line) isEmpty() bool { return len(l.first) == 0 && len(l.waiting) == 0 }
@@ -117,20 +107,6 @@ func (q *Queue) Close() {
 	q.ended.Wait()
 }
 
-// sweep drops the users without work and without debt when their number has doubled since the last time.
-func (q *Queue) sweep() {
-	if len(q.users) < q.sweepAt {
-		return
-	}
-	now := time.Now()
-	for user, l := range q.users {
-		if l.running == 0 && l.isEmpty() && !l.bucket.paidAt.After(now) {
-			delete(q.users, user)
-		}
-	}
-	q.sweepAt = max(minSweep, 2*len(q.users))
-}
-
 // offer gives a user a turn if its next work may start, and the turn a worker if one is free. A user in debt gets its turn
 // when it has credit again.
 func (q *Queue) offer(l *line) {
@@ -138,7 +114,7 @@ func (q *Queue) offer(l *line) {
 		return
 	}
 	now := time.Now()
-	if until := l.bucket.ThrottledUntil(q.cfg.Limit, now); !until.IsZero() {
+	if until := q.debts.ThrottledUntil(l.user, now); !until.IsZero() {
 		l.wake = time.AfterFunc(until.Sub(now), func() { q.unthrottle(l) })
 		return
 	}
@@ -174,9 +150,12 @@ func (q *Queue) work() {
 		work()
 		now := time.Now()
 		q.mu.Lock()
-		l.bucket.Charge(q.cfg.Limit, now.Sub(start), now)
+		q.debts.Charge(l.user, now.Sub(start), now)
 		l.running--
 		q.offer(l)
+		if l.running == 0 && l.isEmpty() {
+			delete(q.users, l.user)
+		}
 	}
 	q.workers--
 }

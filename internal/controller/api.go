@@ -178,7 +178,7 @@ func (c *Controller) steer(ctx context.Context, isPaused bool, change func() err
 		unsaved = change()
 		c.rollouts.touchAll()
 	})
-	if err == nil && c.cfg.KeepPause != nil {
+	if err == nil {
 		err = c.cfg.KeepPause(isPaused)
 	}
 	return errors.Join(err, unsaved)

@@ -76,7 +76,7 @@ const (
 	DefaultMaxInstallsPerUser = 1024
 )
 
-// Config is what a [Controller] works with. Deliverer, Limits, Lister, Installs and Observer are needed.
+// Config is what a [Controller] works with. Deliverer, Limits, Lister, Installs, Journal, KeepPause and Observer are needed.
 type Config struct {
 	Deliverer *deliver.Deliverer
 	// Source is told in reports.
@@ -105,7 +105,7 @@ type Config struct {
 	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal Journal
 	Saved   *rollout.Snapshots
-	// Paused says that an operator paused an earlier process. KeepPause, if any, keeps that for the next one; it may wait
+	// Paused says that an operator paused an earlier process. KeepPause keeps that for the next one; it may wait
 	// for a disk.
 	Paused    bool
 	KeepPause func(paused bool) error

@@ -2,7 +2,11 @@
 
 package controller
 
-import "ebpf-upgrader/selector"
+import (
+	"slices"
+
+	"ebpf-upgrader/selector"
+)
 
 // holds counts processes that are yet to be inspected, by user.
 type holds struct {
@@ -17,19 +21,17 @@ func (h *holds) any() bool { return h.unknown > 0 || len(h.byUser) > 0 }
 
 func (h *holds) has(user selector.User) bool { return h.unknown > 0 || h.byUser[user] > 0 }
 
-// count adds an inspection.
+// count adds an inspection, once.
 func (h *holds) count(in *inspection) {
-	if in.isOwned {
+	switch {
+	case slices.Contains(in.counted, h):
+		return
+	case in.isOwned:
 		h.byUser[in.user]++
-	} else {
+	default:
 		h.unknown++
 	}
-}
-
-// own notes that the user of an inspection is known by now.
-func (h *holds) own(user selector.User) {
-	h.byUser[user]++
-	h.removeUnknown()
+	in.counted = append(in.counted, h)
 }
 
 // remove notes that a process of a user was inspected.
@@ -39,8 +41,6 @@ func (h *holds) remove(user selector.User) {
 		h.released()
 	}
 }
-
-func (h *holds) addUnknown() { h.unknown++ }
 
 func (h *holds) removeUnknown() {
 	if h.unknown--; h.unknown == 0 {

@@ -25,12 +25,12 @@ type inspection struct {
 	pid     selector.PID
 	user    selector.User
 	surveys []*survey
-	// isOwned says that user was read, isAdmitted that it counts for the user's limit, isHolding and isDeferred that it counts in holds and in
-	// deferred.
-	isOwned, isAdmitted, isHolding, isDeferred bool
-	isUrgent                                   bool
+	// isOwned says that user was read, isAdmitted that it counts for the user's limit.
+	isOwned, isAdmitted bool
+	// counted are the holds that it counts in.
+	counted []*holds
 	// isPoll says that only the schedule wants it.
-	isPoll bool
+	isUrgent, isPoll bool
 	// since is what answers of file systems must not be older than.
 	since time.Time
 	// generation is raised by whatever makes a reading outdated that has begun before. begun is the one of the last reading.
@@ -73,7 +73,7 @@ func (e *inspections) want(pid selector.PID, s *survey, isUrgent bool) {
 		in.surveys = append(in.surveys, s)
 	}
 	if s.holds {
-		e.hold(in)
+		e.holds.count(in)
 	}
 	in.generation.Add(1)
 	isPoll := s.reason == api.ReasonServer
@@ -84,23 +84,6 @@ func (e *inspections) want(pid selector.PID, s *survey, isUrgent bool) {
 		e.unowned = append(e.unowned, in)
 	case in.isOwned && (isNew || isHurried):
 		e.submit(in)
-	}
-}
-
-// hold has the user of an inspection wait for it.
-func (e *inspections) hold(in *inspection) {
-	if in.isHolding {
-		return
-	}
-	in.isHolding = true
-	e.holds.count(in)
-}
-
-// deferIt notes that a resync did not come to a process.
-func (e *inspections) deferIt(in *inspection) {
-	if !in.isDeferred {
-		in.isDeferred = true
-		e.deferred.count(in)
 	}
 }
 
@@ -155,11 +138,9 @@ func (e *inspections) admit(in *inspection, id selector.Identity, user selector.
 		user = noUser
 	}
 	in.user, in.isOwned = user, true
-	if in.isHolding {
-		e.holds.own(user)
-	}
-	if in.isDeferred {
-		e.deferred.own(user)
+	for _, h := range in.counted {
+		h.byUser[user]++
+		h.removeUnknown()
 	}
 	if errors.Is(err, selector.ErrGone) || e.registry.Process(in.pid) != nil {
 		e.submit(in)
@@ -209,11 +190,8 @@ func (e *inspections) end(in *inspection) []*survey {
 			delete(e.admitted, in.user)
 		}
 	}
-	if in.isHolding {
-		e.holds.remove(in.user)
-	}
-	if in.isDeferred {
-		e.deferred.remove(in.user)
+	for _, h := range in.counted {
+		h.remove(in.user)
 	}
 	for _, s := range in.surveys {
 		delete(s.waiting, in.pid)
@@ -231,7 +209,7 @@ func (e *inspections) leave(s *survey) map[selector.User][]*inspection {
 		if in.isOwned {
 			user = in.user
 		}
-		e.deferIt(in)
+		e.deferred.count(in)
 		byUser[user] = append(byUser[user], in)
 	}
 	clear(s.waiting)

@@ -31,7 +31,6 @@ const flushEvery = time.Second
 
 // persister writes the journal. As long as the journal cannot be written, no server is signalled.
 type persister struct {
-	// journal is nil where nothing is kept.
 	journal Journal
 	trouble func(error)
 	timers  *timers
@@ -40,9 +39,6 @@ type persister struct {
 }
 
 func (p *persister) member(m *rollout.Member) error {
-	if p.journal == nil {
-		return nil
-	}
 	return p.written(p.journal.Note(*m))
 }
 
@@ -61,21 +57,14 @@ func (p *persister) intent(m *rollout.Member, now time.Time) error {
 
 // rollout writes what is to be known of a rollout besides its members.
 func (p *persister) rollout(r *attached) {
-	if p.journal != nil {
-		_ = p.written(p.journal.Rollout(r.Snapshot()))
-	}
+	_ = p.written(p.journal.Rollout(r.Snapshot()))
 }
 
 func (p *persister) forget(r *attached) {
-	if p.journal != nil {
-		_ = p.written(p.journal.Forget(r.Number()))
-	}
+	_ = p.written(p.journal.Forget(r.Number()))
 }
 
 func (p *persister) all(number uint64, rollouts map[*attached]bool) error {
-	if p.journal == nil {
-		return nil
-	}
 	saved := rollout.Snapshots{Number: number}
 	for r := range rollouts {
 		saved.Rollouts = append(saved.Rollouts, r.WithMembers())

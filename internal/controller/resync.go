@@ -113,7 +113,7 @@ func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 	}
 	if r.holds && !s.holds {
 		s.holds = true
-		c.rollouts.holds.addUnknown()
+		c.rollouts.holds.unknown++
 	}
 	if r.answer != nil {
 		s.answers = append(s.answers, r.answer)
