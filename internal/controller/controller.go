@@ -183,10 +183,7 @@ func (c *Controller) start(ctx context.Context) {
 	c.restore(ctx)
 	// A server that forks while the source is seeded may leave a child that is in neither the seed nor the events. It counts
 	// as a server once it has stayed for ForkAge, and is found then.
-	c.timers.Set(task{kind: taskAudit}, now.Add(selector.ForkAge))
-	if c.cfg.ScanEvery > 0 {
-		c.timers.Set(task{kind: taskScan}, now.Add(c.cfg.ScanEvery))
-	}
+	c.timers.Set(task{kind: taskScan}, now.Add(min(selector.ForkAge, cmp.Or(c.cfg.ScanEvery, selector.ForkAge))))
 	if c.registry.Learns() {
 		c.surveys.resync(ctx, resyncRequest{reason: api.ReasonInstall, holds: true})
 	}

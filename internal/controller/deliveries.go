@@ -21,6 +21,17 @@ type flight struct {
 	m       *rollout.Member
 	rollout *attached
 	install *registry.Install
+
+	// The rest of what a worker uses is not changed while the delivery is under way. file is what is to be still installed;
+	// checkedAt is when that was found last, in ns since 1970.
+	planned selector.Identity
+	registry.Expected
+	key       registry.Key
+	file      selector.Install
+	checkedAt *atomic.Int64
+	// unproven are the canaries that the member goes in place of: one may have died, and its event be lost.
+	unproven []selector.Identity
+
 	// events are those of the server meanwhile.
 	events []selector.Event
 	// isParked says that the server was read meanwhile, which counts for nothing.
@@ -36,17 +47,12 @@ type installFlights struct {
 	update *InstallUpdate
 }
 
-// revocable is what a server is compared with at its delivery, unless the delivery is withdrawn meanwhile.
-type revocable struct {
-	registry.Expected
-	flight *flight
-}
-
-func (r revocable) Of(p selector.Process) selector.Install {
-	if r.flight.isWithdrawn.Load() {
+// Of is what the server is compared with, unless the delivery was withdrawn meanwhile.
+func (f *flight) Of(p selector.Process) selector.Install {
+	if f.isWithdrawn.Load() {
 		return selector.Install{State: selector.StateUnready}
 	}
-	return r.Expected.Of(p)
+	return f.Expected.Of(p)
 }
 
 // deliveries are those that are under way: one at a time for a user.
@@ -135,33 +141,19 @@ func (d *deliveries) launch(m *rollout.Member) bool {
 		d.cfg.Observer.Refused(*m, err)
 		return false
 	}
-	f := &flight{m: m, rollout: r, install: p.Install}
-	d.begin(f)
-	job := delivery{
-		parts: d.parts, planned: m.Identity(), expected: revocable{d.registry.Expect(p.Install), f},
+	f := &flight{
+		m: m, rollout: r, install: p.Install, planned: m.Identity(), Expected: d.registry.Expect(p.Install),
 		key: p.Install.Key, file: p.Install.File, checkedAt: p.Install.CheckedAt,
 	}
+	d.begin(f)
 	for _, pid := range r.UnprovenCanaries(m) {
-		job.unproven = append(job.unproven, r.Member(pid).Identity())
+		f.unproven = append(f.unproven, r.Member(pid).Identity())
 	}
 	d.senders.Submit(p.User, func() {
-		done := job.run()
+		done := f.run(&d.cfg)
 		d.inbox.put(func(ctx context.Context) { d.delivered(ctx, f, done) })
 	})
 	return true
-}
-
-// delivery is the work of one delivery. It is not changed while a worker has it.
-type delivery struct {
-	*parts
-	planned  selector.Identity
-	expected revocable
-	// file is what is to be still installed at key; checkedAt is when that was found last, in ns since 1970.
-	key       registry.Key
-	file      selector.Install
-	checkedAt *atomic.Int64
-	// unproven are the canaries that the member goes in place of: one may have died, and its event be lost.
-	unproven []selector.Identity
 }
 
 // outcome is what became of a delivery.
@@ -174,22 +166,23 @@ type outcome struct {
 	isReplaced bool
 }
 
-func (d *delivery) run() (o outcome) {
-	if time.Now().UnixNano()-d.checkedAt.Load() >= int64(checkEvery) {
-		found := d.cfg.Installs.Check(d.key)
-		if found.State != d.file.State || found.Image != d.file.Image {
+// run is the work of a delivery, in a worker.
+func (f *flight) run(cfg *Config) (o outcome) {
+	if time.Now().UnixNano()-f.checkedAt.Load() >= int64(checkEvery) {
+		found := cfg.Installs.Check(f.key)
+		if found.State != f.file.State || found.Image != f.file.Image {
 			return outcome{isUnready: true}
 		}
-		d.checkedAt.Store(time.Now().UnixNano())
+		f.checkedAt.Store(time.Now().UnixNano())
 	}
-	for _, id := range d.unproven {
-		found, _, err := d.deliver.Inspector.User(id.PID)
+	for _, id := range f.unproven {
+		found, _, err := cfg.Deliverer.Config().Inspector.User(id.PID)
 		if isGone := errors.Is(err, selector.ErrGone); isGone || err == nil && found != id {
 			o.gone, o.isReplaced = id.PID, !isGone
 			return o
 		}
 	}
-	o.Delivery = d.cfg.Deliverer.Deliver(d.planned, d.expected)
+	o.Delivery = cfg.Deliverer.Deliver(f.planned, f)
 	return o
 }
 

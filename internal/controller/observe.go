@@ -30,15 +30,11 @@ func (c *reconciler) read(in *inspection, generation uint64, i deliver.Inspectio
 	if !c.inspections.isCurrent(in, generation, &i) {
 		return
 	}
-	c.judge(&i)
+	if i.IsRead() {
+		c.cfg.Deliverer.Judge(&i, c.registry.File(i.Process))
+	}
 	c.observe(i, time.Now())
 	c.surveys.done(in, api.NewServer(i.Process, i.Decision))
-}
-
-func (c *reconciler) judge(i *deliver.Inspection) {
-	if i.IsRead() {
-		c.cfg.Deliverer.Judge(i, c.registry.File(i.Process))
-	}
 }
 
 // done ends an inspection, and the surveys that waited for it only.

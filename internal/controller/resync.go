@@ -83,7 +83,6 @@ type resyncRequest struct {
 // them again.
 func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 	now := time.Now()
-	c.timers.Remove(task{kind: taskRetry})
 	c.timers.Remove(task{kind: taskResync})
 	if !c.registry.Learns() && !slices.ContainsFunc(c.registry.Fixed(), (*registry.Install).IsReady) {
 		if c.stage == stageBlind {
@@ -176,7 +175,7 @@ func (c *surveys) listFailed() {
 	for _, answer := range s.answers {
 		answer <- api.Report{}
 	}
-	c.timers.Set(task{kind: taskRetry}, time.Now().Add(retryAfter))
+	c.timers.Set(task{kind: taskResync}, time.Now().Add(retryAfter))
 }
 
 // toInspect are the candidates and the members of rollouts. A known process that is neither has ended, or is no server any
@@ -247,17 +246,19 @@ func (c *surveys) resynced(s *survey, now time.Time) {
 func (c *surveys) runResync(ctx context.Context, kind taskKind, now time.Time) {
 	switch kind {
 	case taskResync:
-		c.requestResync(ctx, now)
-	case taskRetry:
-		c.resync(ctx, resyncRequest{reason: api.ReasonRetry, holds: true})
-	case taskAudit:
-		c.resync(ctx, resyncRequest{reason: api.ReasonScan})
+		if c.stage == stageBlind {
+			c.resync(ctx, resyncRequest{reason: api.ReasonRetry, holds: true})
+		} else {
+			c.requestResync(ctx, now)
+		}
 	case taskScan:
 		if at := c.scanThrottle.Next(now); at.After(now) {
 			c.timers.Set(task{kind: taskScan}, at)
 			return
 		}
-		c.timers.Set(task{kind: taskScan}, now.Add(c.cfg.ScanEvery))
+		if c.cfg.ScanEvery > 0 {
+			c.timers.Set(task{kind: taskScan}, now.Add(c.cfg.ScanEvery))
+		}
 		c.resync(ctx, resyncRequest{reason: api.ReasonScan})
 	case taskSplit:
 		if c.stage == stageInspecting {

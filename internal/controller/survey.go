@@ -37,21 +37,16 @@ func newSurvey(reason api.Reason, now time.Time) *survey {
 
 func (s *survey) isDone() bool { return !s.isOpen && len(s.waiting) == 0 }
 
-// closeSurvey notes that no process is added to a survey any more.
-func (c *surveys) closeSurvey(s *survey) {
-	s.isOpen = false
-	if s.isDone() {
-		c.surveyed(s)
-	}
-}
-
 // inspectAll has workers inspect processes, and reports on them once it is done.
 func (c *surveys) inspectAll(s *survey, pids []selector.PID, isUrgent bool) {
 	for _, pid := range pids {
 		c.inspections.want(pid, s, isUrgent)
 	}
 	c.inspections.lookUp()
-	c.closeSurvey(s)
+	s.isOpen = false
+	if s.isDone() {
+		c.surveyed(s)
+	}
 }
 
 // inspectDue inspects processes that are due: those of each user by themselves, so that none waits for another user's.
@@ -104,7 +99,7 @@ func (c *surveys) surveyed(s *survey) {
 
 // report tells what a survey found.
 func (c *surveys) report(s *survey, now time.Time) {
-	report := c.newReport()
+	report := api.NewReport(c.cfg.Source, c.deliver.Self, c.registry.Files())
 	report.Servers = append(report.Servers, s.servers...)
 	slices.SortFunc(report.Servers, func(a, b api.Server) int { return cmp.Compare(a.PID, b.PID) })
 	due := []selector.PID{}
@@ -119,10 +114,6 @@ func (c *surveys) report(s *survey, now time.Time) {
 		answer <- report
 	}
 	s.answers = nil
-}
-
-func (c *surveys) newReport() api.Report {
-	return api.NewReport(c.cfg.Source, c.deliver.Self, c.registry.Files())
 }
 
 // refreshWithin is how long a trigger waits for installs on slow file systems. They are reported once they answer.

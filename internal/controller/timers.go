@@ -17,10 +17,8 @@ const (
 	taskInspect taskKind = iota // inspect a process
 	taskRecheck                 // inspect the members of an install that was found changed
 	taskForget                  // forget an install that no process names
-	taskResync                  // resync after a loss
-	taskRetry                   // resync after the last one could not be made
+	taskResync                  // resync after a loss, or after the last one could not be made
 	taskScan                    // regular resync
-	taskAudit                   // the first one, soon after the start
 	taskSplit                   // end a resync that some users hold up
 	taskOrphans                 // forget restored rollouts without an install
 	taskFlush                   // write the journal
