@@ -15,7 +15,7 @@ import (
 
 var limit = budget.Limit{Factor: 10, Burst: 250 * time.Millisecond, Free: time.Millisecond}
 
-func TestBucket_Work_IsPaidOffLater(t *testing.T) {
+func TestMeter_Work_IsPaidOffLater(t *testing.T) {
 	start := time.Unix(1000, 0)
 	for _, c := range []struct {
 		name      string
@@ -34,18 +34,13 @@ func TestBucket_Work_IsPaidOffLater(t *testing.T) {
 		{"all paid off", []time.Duration{351 * time.Millisecond}, time.Minute, 250 * time.Millisecond, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var b budget.Bucket
 			m := budget.NewMeter(limit)
 			for _, took := range c.took {
-				b.Charge(limit, took, start)
 				m.Charge(budget.User{UID: 7}, took, start)
 			}
 			now, until := start.Add(c.after), time.Time{}
 			if c.throttled > 0 {
 				until = start.Add(c.throttled)
-			}
-			if credit, at := b.Credit(limit, now), b.ThrottledUntil(limit, now); credit != c.credit || !at.Equal(until) {
-				t.Errorf("the bucket has credit %s, throttled until %s; want %s, %s", credit, at, c.credit, until)
 			}
 			if credit, at := m.Credit(budget.User{UID: 7}, now), m.ThrottledUntil(budget.User{UID: 7}, now); credit != c.credit || !at.Equal(until) {
 				t.Errorf("the meter has credit %s, throttled until %s; want %s, %s", credit, at, c.credit, until)

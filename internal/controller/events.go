@@ -124,7 +124,7 @@ func (c *reconciler) ended(pid selector.PID, exit selector.Exit) {
 	}
 	install := p.Install
 	c.registry.Remove(pid, now)
-	c.planner.forget(pid)
+	c.planner.stop(pid)
 	restored := c.rollouts.traits.of(pid).restored
 	delete(c.rollouts.traits, pid)
 	if restored != nil {

@@ -38,15 +38,10 @@ func (p *planner) plan(m *rollout.Member) {
 	}
 }
 
-// stop ends what is planned for a process that is in no rollout any more.
+// stop ends what is planned for a process that is gone, or in no rollout any more.
 func (p *planner) stop(pid selector.PID) {
 	p.timers.Remove(inspectTask(pid))
 	p.exits.stop(pid)
-}
-
-// forget ends all that is done for a process that is gone.
-func (p *planner) forget(pid selector.PID) {
-	p.timers.Remove(inspectTask(pid))
 	if p.quiet != nil {
 		p.quiet.Forget(pid)
 	}

@@ -32,22 +32,13 @@ func (r *Round) of(pid selector.PID) *Inspection {
 	return &r.Inspected[i]
 }
 
-// pauses are the times between inspections of a single round where facts could not be read: a file system was slow for a
-// moment, or there were no descriptors. The last ones are only for reads that did not end in time, as on a busy machine.
-func pauses() []time.Duration {
-	all := make([]time.Duration, 7)
-	for i := range all {
-		all[i] = 20 * time.Millisecond << i
-	}
-	return all
-}
+// maxRetries is how many times a single round inspects a process again that cannot be read: a file system was slow for a moment,
+// or there were no descriptors. maxTimeouts is that for reads that did not end in time, as on a busy machine.
+const maxRetries, maxTimeouts = 5, 7
 
-// maxRetries is how many pauses are made where facts cannot be read for another reason.
-const maxRetries = 5
-
-// pause reports whether the time has passed before ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// pause waits before a retry. It reports whether the time has passed before ctx ended.
+func pause(ctx context.Context, retry int) bool {
+	timer := time.NewTimer(20 * time.Millisecond << retry)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -74,16 +65,16 @@ func (d *Deliverer) Survey(ctx context.Context, with Resolver, candidates []sele
 // inspectPatiently is inspectAll, and inspects those again that could not be read, or that were deferred.
 func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candidates []selector.PID) []Inspection {
 	all := d.inspectAll(ctx, with, candidates)
-	for try, wait := range pauses() {
+	for retry := range maxTimeouts {
 		at := make(map[selector.PID]int)
 		var unread []selector.PID
 		for i, v := range all {
-			if v.Decision.Verdict == selector.UnreadableFacts && (try < maxRetries || v.Process.Unreadable.IsTemporary) {
+			if v.Decision.Verdict == selector.UnreadableFacts && (retry < maxRetries || v.Process.Unreadable.IsTemporary) {
 				at[v.Process.PID] = i
 				unread = append(unread, v.Process.PID)
 			}
 		}
-		if len(unread) == 0 || !pause(ctx, wait) {
+		if len(unread) == 0 || !pause(ctx, retry) {
 			break
 		}
 		for _, v := range d.inspectAll(ctx, with, unread) {
@@ -115,8 +106,8 @@ func (d *Deliverer) Round(ctx context.Context, with Resolver, candidates []selec
 // deliverAll delivers to all, and then again to those that could not be read when they were due.
 func (d *Deliverer) deliverAll(ctx context.Context, r *Round, with Resolver, due []selector.Identity) {
 	due = d.deliverOnce(ctx, r, with, due)
-	for _, wait := range pauses() {
-		if len(due) == 0 || !pause(ctx, wait) {
+	for retry := range maxTimeouts {
+		if len(due) == 0 || !pause(ctx, retry) {
 			return
 		}
 		due = d.deliverOnce(ctx, r, with, due)

@@ -59,20 +59,18 @@ func (d *Deliverer) inspectAll(ctx context.Context, with Resolver, pids []select
 
 // inspect inspects a process unless the quota of its user is used up.
 func (p *pass) inspect(pid selector.PID) Inspection {
-	user, isKnown := selector.User{}, false
+	user := noUser
 	if p.hasOver.Load() {
-		id, owner, err := p.d.cfg.Inspector.User(pid)
-		if err == nil && p.isOver(owner) {
-			return deferred(id, owner)
+		if id, owner, err := p.d.cfg.Inspector.User(pid); err == nil {
+			if p.isOver(owner) {
+				return deferred(id, owner)
+			}
+			user = owner
 		}
-		user, isKnown = owner, err == nil
 	}
 	i := p.d.Inspect(pid, p.with)
 	if i.Process.StartTime != 0 && i.Decision.Verdict != selector.Gone {
-		user, isKnown = i.Process.Credentials.Owner, true
-	}
-	if !isKnown {
-		user = noUser
+		user = i.Process.Credentials.Owner
 	}
 	p.meter.Charge(user, i.Took, time.Now())
 	if p.isOver(user) {
