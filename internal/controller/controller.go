@@ -84,7 +84,10 @@ func New(cfg Config) *Controller {
 	cfg.ForgetAfter = cmp.Or(cfg.ForgetAfter, DefaultForgetAfter)
 	cfg.MaxInstallsPerUser = cmp.Or(cfg.MaxInstallsPerUser, DefaultMaxInstallsPerUser)
 	c := &Controller{
-		parts:    &parts{cfg: cfg, deliver: cfg.Deliverer.Config(), inbox: newInbox(), exits: newExitWatch(cfg.Events == nil)},
+		parts: &parts{
+			cfg: cfg, deliver: cfg.Deliverer.Config(), inbox: &inbox{ready: make(chan struct{}, 1)},
+			exits: &exitWatch{isNeeded: cfg.Events == nil, exits: make(chan selector.Event), watched: make(map[selector.PID]context.CancelFunc)},
+		},
 		requests: make(chan func(context.Context)), stopped: make(chan struct{}),
 	}
 	c.reconciler = &reconciler{c.parts}
@@ -128,6 +131,9 @@ func New(cfg Config) *Controller {
 // ErrEnded means that an input of the controller came to its end while it ran.
 var ErrEnded = errors.New("input ended")
 
+// idleFor is how long the loop waits at most.
+const idleFor = 24 * time.Hour
+
 // Run serves until ctx ends, and then returns nil after the deliveries that are under way. It fails with [ErrEnded] when the
 // installs or the events end by themselves.
 func (c *Controller) Run(ctx context.Context) error {
@@ -137,7 +143,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	c.start(ctx)
 	for {
 		c.answer(ctx)
-		timer := time.NewTimer(c.untilDue(c.deliveries.deliverDue(time.Now())))
+		now := time.Now()
+		next := earlier(c.deliveries.deliverDue(now), earlier(c.timers.Next(), now.Add(idleFor)))
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -214,21 +222,6 @@ func (c *Controller) takeResults(ctx context.Context) {
 	for _, apply := range c.inbox.take() {
 		apply(ctx)
 	}
-}
-
-// idleFor is as good as for ever.
-const idleFor = 24 * time.Hour
-
-// untilDue is the time until something is due, be it the wake-up of pending members.
-func (c *Controller) untilDue(wake time.Time) time.Duration {
-	next := c.timers.Next()
-	if next.IsZero() || !wake.IsZero() && wake.Before(next) {
-		next = wake
-	}
-	if next.IsZero() {
-		return idleFor
-	}
-	return time.Until(next)
 }
 
 // runDue does what the schedule has for now.

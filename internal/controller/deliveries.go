@@ -245,11 +245,7 @@ func (d *deliveries) retryAt(i *registry.Install, err error, now time.Time) time
 	if !errors.Is(err, deliver.ErrUntracked) {
 		return now.Add(d.cfg.Limits.RetryAfter)
 	}
-	at := i.ReportedAt.Add(deliver.OthersAct)
-	if soon := now.Add(firstInspection); at.Before(soon) {
-		return soon
-	}
-	return at
+	return now.Add(max(firstInspection, i.ReportedAt.Add(deliver.OthersAct).Sub(now)))
 }
 
 // canaryGone takes a canary that was found gone before another went in its place.

@@ -95,11 +95,7 @@ func (c *reconciler) vanished(pid selector.PID, now time.Time) (waits bool) {
 		c.ended(pid, selector.Exit{})
 		return false
 	}
-	next := now.Add(exitEventRetry)
-	if next.After(end) {
-		next = end
-	}
-	c.timers.Set(inspectTask(pid), next)
+	c.timers.Set(inspectTask(pid), earlier(now.Add(exitEventRetry), end))
 	return true
 }
 
@@ -107,12 +103,11 @@ func (c *reconciler) vanished(pid selector.PID, now time.Time) (waits bool) {
 func (c *reconciler) ended(pid selector.PID, exit selector.Exit) {
 	c.timers.Remove(inspectTask(pid))
 	c.inspections.outdate(pid)
-	p := c.registry.Process(pid)
+	p, now := c.registry.Process(pid), time.Now()
 	if p == nil {
-		c.registry.Remove(pid, time.Now())
+		c.registry.Remove(pid, now)
 		return
 	}
-	now := time.Now()
 	r, m := c.rollouts.of(pid), c.rollouts.member(pid)
 	isCurrent := m == nil || m.State == rollout.Upgraded
 	if r != nil {

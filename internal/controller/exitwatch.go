@@ -18,10 +18,6 @@ type exitWatch struct {
 	watched map[selector.PID]context.CancelFunc
 }
 
-func newExitWatch(isNeeded bool) *exitWatch {
-	return &exitWatch{isNeeded: isNeeded, exits: make(chan selector.Event), watched: make(map[selector.PID]context.CancelFunc)}
-}
-
 // watch waits for the exit of a process. The pin belongs to the goroutine that waits.
 func (w *exitWatch) watch(ctx context.Context, pid selector.PID, target deliver.Target) {
 	w.stop(pid)

@@ -7,21 +7,16 @@ import (
 	"sync"
 )
 
-// result is what a worker did. The loop applies it.
-type result func(ctx context.Context)
-
-// inbox takes the results of workers, which do not wait for the loop. It is safe for concurrent use.
+// inbox takes the results of workers, which do not wait for the loop. The loop calls them. It is safe for concurrent use.
 type inbox struct {
 	// ready can be received from once there are results.
 	ready chan struct{}
 
 	mu      sync.Mutex // guards results
-	results []result
+	results []func(context.Context)
 }
 
-func newInbox() *inbox { return &inbox{ready: make(chan struct{}, 1)} }
-
-func (b *inbox) put(r result) {
+func (b *inbox) put(r func(context.Context)) {
 	b.mu.Lock()
 	b.results = append(b.results, r)
 	b.mu.Unlock()
@@ -32,7 +27,7 @@ func (b *inbox) put(r result) {
 }
 
 // take takes all results, in the order of put.
-func (b *inbox) take() []result {
+func (b *inbox) take() []func(context.Context) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.results

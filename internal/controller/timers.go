@@ -32,6 +32,14 @@ type task struct {
 	key  registry.Key
 }
 
+// earlier is the earlier of two times; zero: never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 func inspectTask(pid selector.PID) task { return task{kind: taskInspect, pid: pid} }
 
 // timers are everything that happens without an event.

@@ -70,9 +70,7 @@ func (d *deliveries) nextMember(now time.Time) (first *rollout.Member, wake time
 				first = m
 			}
 		}
-		if wake.IsZero() || !at.IsZero() && at.Before(wake) {
-			wake = at
-		}
+		wake = earlier(wake, at)
 	}
 	return first, wake
 }
