@@ -37,6 +37,43 @@ func TestContainer_RuntimePath_HasItsID(t *testing.T) {
 	}
 }
 
+func TestOutermost_MadeByUser_IsNone(t *testing.T) {
+	t.Parallel()
+	id, other := strings.Repeat("0123456789abcdef", 4), strings.Repeat("f", 64)
+	user := "/user.slice/user-1000.slice/user@1000.service"
+	for _, c := range [][2]string{
+		{"/docker/" + id, id},
+		{"/system.slice/docker-" + id + ".scope", id},
+		{"/machine.slice/libpod-" + id + ".scope", id},
+		{"/kubepods/burstable/pod3f/" + id, id},
+		{"/kubepods.slice/kubepods-pod3f.slice/cri-containerd-" + id + ".scope", id},
+		{"/lxc/web", "web"},
+		{"/lxc.payload.web/init.scope", "web"},
+		{"/machine.slice/machine-web.scope/payload", "web"},
+		// The root of a container makes groups below its own.
+		{"/docker/" + id + "/docker/" + other, id},
+		{"/machine.slice/machine-web.scope/payload/docker/" + other, "web"},
+		// A user makes groups below those that were delegated.
+		{user + "/" + id, ""},
+		{user + "/user.slice/libpod-" + id + ".scope/container", ""},
+		{user + "/app.slice/docker/" + id, ""},
+		{"/user.slice/user-1000.slice/session-2.scope/docker/" + id, ""},
+		{"/system.slice/build.service/docker/" + id, ""},
+		{"/system.slice/build.service/x.slice/docker-" + id + ".scope", ""},
+		{"/system.slice/run-1.scope/lxc/web", ""},
+		{"/alice/docker/" + id, ""},
+		{"/alice/lxc/web", ""},
+		{"/docker/pod1/../" + id, ""},
+		{"/../docker/" + id, ""},
+		{"/podalice/" + id, ""},
+		{"", ""}, {"/", ""}, {"/system.slice", ""}, {"//" + id, ""},
+	} {
+		if got := outermostContainer(c[0]); got != c[1] {
+			t.Errorf("%q has the limits of container %q, want %q", c[0], got, c[1])
+		}
+	}
+}
+
 func TestCgroup_SeveralHierarchies_IsTheLongest(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

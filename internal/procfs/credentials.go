@@ -31,7 +31,7 @@ func (r *reader) readEarlyCredentials() error {
 // such a program could learn about files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
-	c.Owner = r.fs.owner(r.base(), s)
+	c.Owner = r.fs.owner(r.base(), s, r.p.Cgroup)
 	if !c.SearchesAny {
 		return c
 	}

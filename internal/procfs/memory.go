@@ -68,7 +68,7 @@ func (r *reader) currentOwner() selector.User {
 	if err != nil {
 		return unknownOwner
 	}
-	return r.fs.owner(r.base(), s)
+	return r.fs.owner(r.base(), s, r.p.Cgroup)
 }
 
 // isLimiting reports whether a read of memory is stuck, or a user has no credit or too many stuck lookups.

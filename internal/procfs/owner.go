@@ -12,21 +12,26 @@ import (
 
 // owner returns the user that a process counts for. A process in a user namespace can have any of a range of user ids there.
 // It counts for the user that created the outermost user namespace that is not ours. If that is root (userns-remap), it counts
-// for its own user id.
-func (fs *FS) owner(dir int, s status) selector.User {
+// for its own user id. cgroup is its control group, if that was read already.
+func (fs *FS) owner(dir int, s status, cgroup string) selector.User {
+	owner := s.credentials.Owner
+	if cgroup == "" {
+		cgroup = fs.cgroup(dir)
+	}
+	owner.Container = outermostContainer(cgroup)
 	users, err := namespace(dir, "ns/user")
 	if err != nil || users == fs.users {
-		return s.credentials.Owner
+		return owner
 	}
 	fd, err := unix.Openat(dir, "ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return s.credentials.Owner
+		return owner
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if creator := fs.namespaceCreator(fd); creator > 0 {
-		return selector.User{UID: creator}
+		owner.UID = creator
 	}
-	return s.credentials.Owner
+	return owner
 }
 
 // maxUserNamespaces is the depth of nested user namespaces: create_user_ns in kernel/user_namespace.c (Linux 6.12) refuses
@@ -91,5 +96,5 @@ func (fs *FS) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	if err != nil {
 		return selector.Identity{}, selector.User{}, inspectError(pid, err)
 	}
-	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, s), nil
+	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, s, ""), nil
 }

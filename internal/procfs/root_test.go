@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/procfs"
+	"ebpf-upgrader/selector"
 )
 
 // The path starts at the root of the process, whatever its working directory, and is empty where that is unknown.
@@ -144,5 +145,49 @@ func TestOwner_UserNamespace_IsItsCreator(t *testing.T) {
 	}
 	if p := inspect(t, fs, r); p.Credentials.Owner.UID != user || p.Credentials.UID != subordinate {
 		t.Errorf("%+v, want owner %d, uid %d", p.Credentials, user, subordinate)
+	}
+}
+
+// moveTo moves a process into a control group that is made for the test.
+func moveTo(t *testing.T, r *running, path string) {
+	t.Helper()
+	top := "/sys/fs/cgroup/unified"
+	if _, err := os.Stat(top); err != nil {
+		top = "/sys/fs/cgroup"
+	}
+	if err := os.MkdirAll(top+path, 0o755); errors.Is(err, unix.EROFS) {
+		t.Skipf("no control group can be made here: %v", err)
+	}
+	procs := top + path + "/cgroup.procs"
+	t.Cleanup(func() {
+		_ = os.WriteFile(top+"/cgroup.procs", []byte(r.pid.String()), 0)
+		for dir := top + path; dir != top && os.Remove(dir) == nil; {
+			dir = filepath.Dir(dir)
+		}
+	})
+	if err := os.WriteFile(procs, []byte(r.pid.String()), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The limits of a user are those of the container that root made, not of one that the user made.
+func TestOwner_GroupMadeByUser_SharesItsLimits(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	id := fmt.Sprintf("%064x", os.Getpid())
+	r := server(t, program{env: []string{variable + "=/bin/sh"}})
+	fs := open(t)
+	for _, c := range []struct{ group, container, counts string }{
+		{"/docker/" + id, id, id},
+		{"/user.slice/user-4000.slice/user@4000.service/libpod-" + id + ".scope/container", id, ""},
+	} {
+		moveTo(t, r, c.group)
+		_, owner, err := fs.User(r.pid)
+		if want := (selector.User{Container: c.counts}); err != nil || owner != want {
+			t.Errorf("in %s it counts for %+v, %v; want %+v", c.group, owner, err, want)
+		}
+		if p := inspect(t, fs, r); p.Credentials.Owner != owner || p.Container != c.container {
+			t.Errorf("in %s it counts for %+v, in container %q", c.group, p.Credentials.Owner, p.Container)
+		}
 	}
 }
