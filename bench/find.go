@@ -136,7 +136,7 @@ func ours(ctx context.Context, s *scene, k int, scanner *fallback.Scanner, t *tr
 			if err != nil {
 				return err
 			}
-			report := u.Survey(ctx, deliver.One{Install: install.Check(install.RootedPath{Path: s.install})}, pids)
+			report := u.Survey(ctx, deliver.One{Install: install.NewChecker().Check(install.RootedPath{Path: s.install})}, pids)
 			return checkFound(len(report.Plan), k)
 		}},
 	}

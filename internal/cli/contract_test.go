@@ -113,7 +113,7 @@ func TestSignal_PIDUsedAgain_NotSent(t *testing.T) {
 			return target, err
 		},
 	})
-	r := u.Round(t.Context(), deliver.One{Install: install.Check(install.RootedPath{Path: s.Path()})}, []selector.PID{first.PID()})
+	r := u.Round(t.Context(), deliver.One{Install: install.NewChecker().Check(install.RootedPath{Path: s.Path()})}, []selector.PID{first.PID()})
 	if len(r.Plan) != 1 || len(r.Sent) != 0 {
 		t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, first.PID())
 	}

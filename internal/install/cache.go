@@ -18,14 +18,7 @@ import (
 
 // CachedCheck is the result of opening one file. It is valid while size and times of the file stay the same.
 type CachedCheck struct {
-	selector.Image
-	Size int64 `json:"size"`
-	// Modified, Changed and Born are in seconds and nanoseconds: file systems have years that RFC 3339 does not.
-	Modified [2]int64 `json:"modified"`
-	Changed  [2]int64 `json:"changed"`
-	Born     [2]int64 `json:"born"`
-	// Loader is true if the file was examined as the interpreter of an ELF.
-	Loader bool `json:"loader,omitzero"`
+	cacheKey
 	// Next is the path of the file that the kernel opens next. It need not be UTF-8. Script is true for a script.
 	Next   []byte `json:"next,omitzero"`
 	Script bool   `json:"script,omitzero"`
@@ -48,15 +41,22 @@ var errWritten = errors.New("is open for writing")
 // cacheKey is a file, and how it is examined.
 type cacheKey struct {
 	version
-	loader bool
+	// Loader is true if the file is examined as the interpreter of an ELF.
+	Loader bool `json:"loader,omitzero"`
 }
 
-// cacheEntry is the result of an examination. The first fields may be read once done is closed.
-type cacheEntry struct {
-	done   chan struct{}
+// examination is the result of opening a file: the path of the file that the kernel opens next, "" if none, or why the file
+// cannot be exec'd.
+type examination struct {
 	next   string
 	script bool
 	err    error
+}
+
+// cacheEntry is an examination, which may be read once done is closed.
+type cacheEntry struct {
+	examination
+	done chan struct{}
 	// owner is the user for which the file was opened, and lastUse the clock of the cache at the last use.
 	owner   selector.User
 	lastUse uint64
@@ -81,20 +81,22 @@ type cache struct {
 
 func newCache() *cache { return &cache{all: make(map[cacheKey]*cacheEntry)} }
 
-// get returns the entry for a key. It calls examine if there is none, and waits for another call with the same key.
-func (c *cache) get(key cacheKey, owner selector.User, examine func() (string, bool, error)) (next string, script bool, err error) {
+// get returns the result for a key. It calls examine if there is none, and waits for another call with the same key.
+func (c *cache) get(key cacheKey, owner selector.User, examine func() examination) examination {
 	e, isNew := c.entry(key, owner)
 	if !isNew {
 		<-e.done
-		return e.next, e.script, e.err
+		return e.examination
 	}
 	started := time.Now()
-	e.next, e.script, e.err = examine()
+	e.examination = examine()
 	close(e.done)
 	if !isCacheable(key, e.err, started) {
-		c.remove(key)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.all, key)
 	}
-	return e.next, e.script, e.err
+	return e.examination
 }
 
 func (c *cache) entry(key cacheKey, owner selector.User) (e *cacheEntry, isNew bool) {
@@ -137,17 +139,11 @@ func (c *cache) put(key cacheKey, e *cacheEntry) {
 // reports when that is closed.
 func isCacheable(key cacheKey, err error, started time.Time) bool {
 	var errno syscall.Errno
-	if errors.As(err, &errno) || key.loader && errors.Is(err, errWritten) {
+	if errors.As(err, &errno) || key.Loader && errors.Is(err, errWritten) {
 		return false
 	}
-	age := started.Sub(key.ctime.time())
+	age := started.Sub(key.Changed.time())
 	return age < 0 || age >= clockTick
-}
-
-func (c *cache) remove(key cacheKey) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.all, key)
 }
 
 // dropWritten removes the entry of a file that was open for writing, after an event on it.
@@ -166,21 +162,20 @@ type Checker struct{ cache *cache }
 // NewChecker returns a Checker with an empty cache.
 func NewChecker() *Checker { return &Checker{newCache()} }
 
-// Check is [Check] with the cache of the Checker.
-func (c *Checker) Check(path RootedPath) selector.Install {
-	path = path.absolute()
-	return withTimeout(path, func() selector.Install { return check(path, c.cache) })
-}
-
 // CachedChecks returns the cache, at most 4,096 entries. A later Checker that restores them opens none of these files again.
 func (c *Checker) CachedChecks() []CachedCheck {
 	c.cache.mu.Lock()
 	defer c.cache.mu.Unlock()
 	all := make([]CachedCheck, 0, len(c.cache.all))
 	for key, e := range c.cache.all {
-		if e.isDone() {
-			all = append(all, newCachedCheck(key, e))
+		if !e.isDone() {
+			continue
 		}
+		cached := CachedCheck{cacheKey: key, Next: []byte(e.next), Script: e.script, Written: errors.Is(e.err, errWritten)}
+		if e.err != nil {
+			cached.Problem = sys.ErrorText(e.err)
+		}
+		all = append(all, cached)
 	}
 	return all
 }
@@ -190,38 +185,17 @@ func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 	c.cache.mu.Lock()
 	defer c.cache.mu.Unlock()
 	for _, cached := range earlier[:min(len(earlier), maxCached)] {
-		key, e := cached.entry()
-		c.cache.all[key] = e
+		e := &cacheEntry{done: make(chan struct{}), examination: examination{next: string(cached.Next), script: cached.Script}}
+		close(e.done)
+		switch {
+		case cached.Written:
+			e.err = errWritten
+		case cached.Problem != "":
+			e.err = errors.New(cached.Problem)
+		}
+		c.cache.all[cached.cacheKey] = e
 	}
 }
 
 // Checker returns a Checker with the cache of the Hub.
 func (h *Hub) Checker() *Checker { return &Checker{h.cache} }
-
-func newCachedCheck(key cacheKey, e *cacheEntry) CachedCheck {
-	cached := CachedCheck{
-		Image: key.Image, Size: key.size, Modified: key.mtime.pair(), Changed: key.ctime.pair(), Born: key.btime.pair(),
-		Loader: key.loader, Next: []byte(e.next), Script: e.script, Written: errors.Is(e.err, errWritten),
-	}
-	if e.err != nil {
-		cached.Problem = sys.ErrorText(e.err)
-	}
-	return cached
-}
-
-func (c *CachedCheck) entry() (cacheKey, *cacheEntry) {
-	e := &cacheEntry{done: make(chan struct{}), next: string(c.Next), script: c.Script}
-	close(e.done)
-	switch {
-	case c.Written:
-		e.err = errWritten
-	case c.Problem != "":
-		e.err = errors.New(c.Problem)
-	}
-	v := version{Image: c.Image, size: c.Size, mtime: momentAt(c.Modified), ctime: momentAt(c.Changed), btime: momentAt(c.Born)}
-	return cacheKey{v, c.Loader}, e
-}
-
-func (m moment) pair() [2]int64 { return [2]int64{m.sec, int64(m.nsec)} }
-
-func momentAt(pair [2]int64) moment { return moment{pair[0], uint32(pair[1])} }

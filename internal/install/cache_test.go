@@ -49,7 +49,7 @@ func old(t *testing.T, path string) {
 	defer func() { _ = unix.Close(root) }()
 	s.root = root
 	m := s.versionOf(path)
-	for time.Since(m.ctime.time()) < clockTick {
+	for time.Since(m.Changed.time()) < clockTick {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -104,7 +104,7 @@ func TestHub_RestoredChecks_OpensNothing(t *testing.T) {
 	first := newHub(shortSettle, eventsOnly())
 	want := map[string]selector.Install{}
 	for _, path := range []string{ready, cut} {
-		want[path] = check(RootedPath{Path: path}, first.cache)
+		want[path] = first.Checker().check(RootedPath{Path: path})
 	}
 	text, err := json.Marshal(first.Checker().CachedChecks())
 	must(t, err)
@@ -116,7 +116,7 @@ func TestHub_RestoredChecks_OpensNothing(t *testing.T) {
 	second.Checker().RestoreChecks(kept)
 	for _, path := range []string{ready, cut} {
 		opens, interpreters := opensOf(t, path), opensOf(t, interpreter)
-		got := check(RootedPath{Path: path}, second.cache)
+		got := second.Checker().check(RootedPath{Path: path})
 		if opens()+interpreters() > 0 {
 			t.Errorf("%s was opened again", path)
 		}
@@ -155,10 +155,10 @@ func TestCache_OneUserHasMany_OthersStay(t *testing.T) {
 	t.Parallel()
 	a := newCache()
 	of := func(ino uint64) cacheKey { return cacheKey{version: version{Image: selector.Image{Ino: ino}}} }
-	reported := func() (string, bool, error) { return "", false, nil }
-	_, _, _ = a.get(of(1), selector.User{UID: 1}, reported)
+	ready := func() examination { return examination{} }
+	_ = a.get(of(1), selector.User{UID: 1}, ready)
 	for i := range uint64(2 * maxCached) {
-		_, _, _ = a.get(of(i+2), selector.User{UID: 2}, reported)
+		_ = a.get(of(i+2), selector.User{UID: 2}, ready)
 	}
 	if len(a.all) > maxCached || a.all[of(1)] == nil {
 		t.Errorf("%d entries, that of the other user is kept: %t", len(a.all), a.all[of(1)] != nil)

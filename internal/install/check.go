@@ -29,30 +29,29 @@ func timedOut(path RootedPath) selector.Install {
 // no error: a file that cannot be examined is unready, with the reason. A thread that is blocked by a file system ends when
 // that answers.
 //
-// Check opens the file and its interpreters. Servers that watch their directory take that for an install.
-func Check(path RootedPath) selector.Install {
-	path = path.absolute()
-	return withTimeout(path, func() selector.Install { return check(path, newCache()) })
+// Check opens the file and its interpreters, unless the cache of the Checker has them. Servers that watch their directory take
+// an open for an install.
+func (c *Checker) Check(path RootedPath) selector.Install {
+	return withTimeout(path.absolute(), c.check)
 }
 
-// Stat is Check without an open. The content of the file is not checked, and Interpreters is empty.
+// Stat is [Checker.Check] without an open. The content of the file is not checked, and Interpreters is empty.
 func Stat(path RootedPath) selector.Install {
-	path = path.absolute()
-	return withTimeout(path, func() selector.Install {
+	return withTimeout(path.absolute(), func(path RootedPath) selector.Install {
 		return inspectAt(path, nil, func(s inspector) selector.Install { return s.stat(path.Path) })
 	})
 }
 
-func withTimeout(path RootedPath, f func() selector.Install) selector.Install {
-	i, ok := within(fileTimeout, f)
-	if !ok {
-		return timedOut(path)
+func withTimeout(path RootedPath, check func(RootedPath) selector.Install) selector.Install {
+	if i, ok := within(fileTimeout, func() selector.Install { return check(path) }); ok {
+		return i
 	}
-	return i
+	return timedOut(path)
 }
 
-func check(path RootedPath, c *cache) selector.Install {
-	return inspectAt(path, c, func(s inspector) selector.Install {
+// check is Check without a limit of time.
+func (c *Checker) check(path RootedPath) selector.Install {
+	return inspectAt(path, c.cache, func(s inspector) selector.Install {
 		i, _ := s.inspect(path.Path)
 		return i
 	})
@@ -107,7 +106,7 @@ func (w *Watcher) joinCheck() *pendingCheck {
 	p := &pendingCheck{done: make(chan struct{}), install: timedOut(w.path)}
 	w.pending = p
 	go func() {
-		w.budget.run(w.stop, func() { p.install = check(w.path, w.hub.cache) })
+		w.budget.run(w.stop, func() { p.install = w.hub.Checker().check(w.path) })
 		w.mu.Lock()
 		w.pending = nil
 		w.mu.Unlock()

@@ -20,6 +20,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
+// Check is [Checker.Check] with an empty cache.
+func Check(path RootedPath) selector.Install { return NewChecker().Check(path) }
+
 func requireReady(t *testing.T, i selector.Install) {
 	t.Helper()
 	if i.State != selector.StateReady || i.Detail != "" || !i.Known() {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unsafe"
 )
 
@@ -47,43 +48,38 @@ func (m machine) String() string {
 	return fmt.Sprintf("%s (%s, %s)", m.machine, m.class, m.data)
 }
 
-// programHeaders locates the program headers, in both classes of ELF.
-type programHeaders struct {
-	offset   uint64
-	size     uint16
-	count    uint16
-	order    binary.ByteOrder
-	wide     bool
-	fileSize uint64
-}
-
-// segment is one program header.
-type segment struct {
-	kind                 elf.ProgType
-	offset, size, memory uint64
+// elfReader reads the headers of an ELF of either class as those of the 64-bit one.
+type elfReader struct {
+	io.ReaderAt
+	size  uint64
+	order binary.ByteOrder
+	wide  bool
 }
 
 // elfInterpreter checks what exec checks of an ELF, and returns the path of its interpreter; "" for a static program. It does
 // not check sections, which only linkers use.
-func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
-	table, err := readELFHeader(r, size, arch)
+func elfInterpreter(r io.ReaderAt, size int64, arch string) (interpreter string, err error) {
+	f := elfReader{ReaderAt: r, size: uint64(size), order: binary.LittleEndian}
+	h, err := f.header(arch)
 	if err != nil {
 		return "", err
 	}
-	entries := make([]byte, int(table.size)*int(table.count))
-	if err := readAt(r, entries, int64(table.offset)); err != nil {
-		return "", fmt.Errorf("is truncated: its headers do not end before %d", table.fileSize)
+	entries := make([]byte, int(h.Phentsize)*int(h.Phnum))
+	if err := f.read(entries, h.Phoff); err != nil {
+		return "", err
 	}
-	interpreter, loads := "", 0
-	for i := range table.count {
-		s, err := table.segment(entries[int(i)*int(table.size):])
-		switch {
-		case err != nil:
-			return "", err
-		case s.kind == elf.PT_LOAD:
+	loads := 0
+	for entry := range slices.Chunk(entries, int(h.Phentsize)) {
+		p := f.segment(entry)
+		switch kind := elf.ProgType(p.Type); {
+		case kind != elf.PT_NULL && p.Filesz > 0 && !f.holds(p.Off, p.Filesz): // with nothing in the file, the offset means nothing
+			return "", fmt.Errorf("is truncated: a segment is %d bytes at %d, the file %d", p.Filesz, p.Off, f.size)
+		case kind == elf.PT_LOAD && p.Filesz > p.Memsz:
+			return "", errors.New("a segment of the ELF is larger in the file than in memory")
+		case kind == elf.PT_LOAD:
 			loads++
-		case s.kind == elf.PT_INTERP && interpreter == "": // the kernel stops at the first
-			if interpreter, err = readInterpreter(r, s); err != nil {
+		case kind == elf.PT_INTERP && interpreter == "": // the kernel stops at the first
+			if interpreter, err = f.interpreter(p); err != nil {
 				return "", err
 			}
 		}
@@ -94,123 +90,95 @@ func elfInterpreter(r io.ReaderAt, size int64, arch string) (string, error) {
 	return interpreter, nil
 }
 
-func readELFHeader(r io.ReaderAt, size int64, arch string) (programHeaders, error) {
-	if size == 0 {
-		return programHeaders{}, errors.New("is empty")
+// header reads and checks the header of the file. The checks of the table of segments are those of load_elf_phdrs in
+// fs/binfmt_elf.c (Linux 6.12): entries of one size, 64 KiB at most.
+func (f *elfReader) header(arch string) (h elf.Header64, err error) {
+	if f.size == 0 {
+		return h, errors.New("is empty")
 	}
 	var ident [elf.EI_NIDENT]byte
-	if err := readAt(r, ident[:], 0); err != nil || !bytes.HasPrefix(ident[:], []byte(elf.ELFMAG)) {
-		return programHeaders{}, errors.New("is neither an ELF nor a script")
+	if err := f.read(ident[:], 0); err != nil || !bytes.HasPrefix(ident[:], []byte(elf.ELFMAG)) {
+		return h, errors.New("is neither an ELF nor a script")
 	}
 	is := machine{class: elf.Class(ident[elf.EI_CLASS]), data: elf.Data(ident[elf.EI_DATA])}
-	table := programHeaders{wide: is.class == elf.ELFCLASS64, order: binary.LittleEndian, fileSize: uint64(size)}
+	f.wide = is.class == elf.ELFCLASS64
 	if is.data == elf.ELFDATA2MSB {
-		table.order = binary.BigEndian
+		f.order = binary.BigEndian
 	}
-	var kind elf.Type
-	var err error
-	is.machine, kind, err = table.readHeader(r)
-	switch {
+	entry := unsafe.Sizeof(elf.Prog64{})
+	if f.wide {
+		err = f.decode(&h)
+	} else {
+		var n elf.Header32
+		err = f.decode(&n)
+		h = elf.Header64{Type: n.Type, Machine: n.Machine, Phoff: uint64(n.Phoff), Phentsize: n.Phentsize, Phnum: n.Phnum}
+		entry = unsafe.Sizeof(elf.Prog32{})
+	}
+	is.machine = elf.Machine(h.Machine)
+	table := uint64(h.Phentsize) * uint64(h.Phnum)
+	switch kind := elf.Type(h.Type); {
 	case err != nil:
-		return programHeaders{}, err
 	case is != machines[arch]:
-		return programHeaders{}, fmt.Errorf("is an ELF for %s, this machine is %s", is, arch)
+		err = fmt.Errorf("is an ELF for %s, this machine is %s", is, arch)
 	case kind != elf.ET_EXEC && kind != elf.ET_DYN:
-		return programHeaders{}, fmt.Errorf("is an ELF of type %s, not a program", kind)
+		err = fmt.Errorf("is an ELF of type %s, not a program", kind)
+	case h.Phentsize != uint16(entry) || h.Phnum == 0 || table > 64<<10:
+		err = errors.New("the ELF's table of segments is malformed")
+	case !f.holds(h.Phoff, table):
+		err = fmt.Errorf("is truncated: its table of segments is %d bytes at %d, the file %d", table, h.Phoff, f.size)
 	}
-	return table, table.check()
+	return h, err
 }
 
-func (t *programHeaders) readHeader(r io.ReaderAt) (elf.Machine, elf.Type, error) {
-	if t.wide {
-		var h elf.Header64
-		err := t.read(r, 0, &h)
-		t.offset, t.size, t.count = h.Phoff, h.Phentsize, h.Phnum
-		return elf.Machine(h.Machine), elf.Type(h.Type), err
+// segment decodes an entry of the table, which has the right size.
+func (f *elfReader) segment(entry []byte) (p elf.Prog64) {
+	if f.wide {
+		_, _ = binary.Decode(entry, f.order, &p)
+		return p
 	}
-	var h elf.Header32
-	err := t.read(r, 0, &h)
-	t.offset, t.size, t.count = uint64(h.Phoff), h.Phentsize, h.Phnum
-	return elf.Machine(h.Machine), elf.Type(h.Type), err
+	var n elf.Prog32
+	_, _ = binary.Decode(entry, f.order, &n)
+	return elf.Prog64{Type: n.Type, Off: uint64(n.Off), Filesz: uint64(n.Filesz), Memsz: uint64(n.Memsz)}
 }
 
-// check compares the table with load_elf_phdrs in fs/binfmt_elf.c (Linux 6.12): entries of one size, 64 KiB at most.
-func (t *programHeaders) check() error {
-	entry := unsafe.Sizeof(elf.Prog32{})
-	if t.wide {
-		entry = unsafe.Sizeof(elf.Prog64{})
+// holds reports whether the file has size bytes at offset. The sum of both may overflow 64 bits.
+func (f *elfReader) holds(offset, size uint64) bool { return offset <= f.size && size <= f.size-offset }
+
+func (f *elfReader) decode(header any) error {
+	buf := make([]byte, binary.Size(header))
+	if err := f.read(buf, 0); err != nil {
+		return err
 	}
-	all := uint64(t.size) * uint64(t.count)
-	switch {
-	case t.size != uint16(entry) || t.count == 0 || all > 64<<10:
-		return errors.New("the ELF's table of segments is malformed")
-	case !t.holds(t.offset, all):
-		return fmt.Errorf("is truncated: its table of segments is %d bytes at %d, the file %d", all, t.offset, t.fileSize)
+	_, err := binary.Decode(buf, f.order, header)
+	return err
+}
+
+func (f *elfReader) read(buf []byte, at uint64) error {
+	if n, err := f.ReadAt(buf, int64(at)); n < len(buf) {
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("is truncated: its headers do not end before %d", f.size)
+		}
+		return err
 	}
 	return nil
 }
 
-// segment decodes the first of the entries, and checks that its content is in the file.
-func (t *programHeaders) segment(entries []byte) (segment, error) {
-	var s segment
-	if t.wide {
-		var p elf.Prog64
-		_, _ = binary.Decode(entries, t.order, &p) // check has compared the size
-		s = segment{elf.ProgType(p.Type), p.Off, p.Filesz, p.Memsz}
-	} else {
-		var p elf.Prog32
-		_, _ = binary.Decode(entries, t.order, &p)
-		s = segment{elf.ProgType(p.Type), uint64(p.Off), uint64(p.Filesz), uint64(p.Memsz)}
-	}
-	switch {
-	case s.kind == elf.PT_NULL || s.size == 0: // with nothing in the file, the offset means nothing
-	case !t.holds(s.offset, s.size):
-		return segment{}, fmt.Errorf("is truncated: a segment is %d bytes at %d, the file %d", s.size, s.offset, t.fileSize)
-	case s.kind == elf.PT_LOAD && s.size > s.memory:
-		return segment{}, errors.New("a segment of the ELF is larger in the file than in memory")
-	}
-	return s, nil
-}
-
-// holds reports whether the file has size bytes at offset. The sum of both may overflow 64 bits.
-func (t *programHeaders) holds(offset, size uint64) bool {
-	return offset <= t.fileSize && size <= t.fileSize-offset
-}
-
-func (t *programHeaders) read(r io.ReaderAt, at uint64, into any) error {
-	buf := make([]byte, binary.Size(into))
-	if err := readAt(r, buf, int64(at)); err != nil {
-		return fmt.Errorf("is truncated: its headers do not end before %d", t.fileSize)
-	}
-	_, err := binary.Decode(buf, t.order, into)
-	return err
-}
-
-// maxInterpreter is PATH_MAX, as in load_elf_binary.
-const maxInterpreter = 4096
-
-func readInterpreter(r io.ReaderAt, s segment) (string, error) {
-	if s.size < 2 || s.size > maxInterpreter {
+// interpreter reads the path of a PT_INTERP segment, of PATH_MAX at most, as load_elf_binary does.
+func (f *elfReader) interpreter(p elf.Prog64) (string, error) {
+	const pathMax = 4096
+	if p.Filesz < 2 || p.Filesz > pathMax {
 		return "", errors.New("the ELF's interpreter is malformed")
 	}
-	path := make([]byte, s.size)
-	if err := readAt(r, path, int64(s.offset)); err != nil {
+	path := make([]byte, p.Filesz)
+	if err := f.read(path, p.Off); err != nil {
 		return "", err
 	}
 	name, _, _ := bytes.Cut(path, []byte{0})
 	switch {
-	case path[s.size-1] != 0:
+	case path[len(path)-1] != 0:
 		return "", errors.New("the ELF's interpreter is malformed")
 	case len(name) == 0 || name[0] != '/':
 		return "", fmt.Errorf("the ELF's interpreter %q is a relative path", name)
 	}
 	return string(name), nil
-}
-
-func readAt(r io.ReaderAt, buf []byte, at int64) error {
-	n, err := r.ReadAt(buf, at)
-	if n == len(buf) {
-		return nil
-	}
-	return err
 }

@@ -17,56 +17,54 @@ import (
 // program for the sixth time.
 const maxScripts = 5
 
-// examine checks one file, and returns the path that the kernel opens next to exec it; "" if none.
-func examine(fd int) (next string, isScript bool, err error) {
-	f, size, err := openProgram(fd)
+// examine checks the file of fd. The interpreter of an ELF is an ELF itself, and the kernel ignores an interpreter that it names,
+// as a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
+func examine(fd int, key cacheKey) (e examination) {
+	f, err := openProgram(fd)
 	if err != nil {
-		return "", false, err
+		return examination{err: err}
 	}
 	defer func() { _ = f.Close() }()
+	info, err := f.Stat() // now that no process writes: the file may have grown before
+	if err != nil {
+		return examination{err: err}
+	}
 	head := make([]byte, scriptLineLen)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", false, err
+		return examination{err: err}
 	}
-	if interpreter, isScript, err := scriptInterpreter(head[:n]); isScript {
-		return interpreter, true, err
+	if !key.Loader {
+		if e.next, e.script, e.err = scriptInterpreter(head[:n]); e.script {
+			return e
+		}
 	}
-	next, err = elfInterpreter(f, size, runtime.GOARCH)
-	return next, false, err
+	e.next, e.err = elfInterpreter(f, info.Size(), runtime.GOARCH)
+	if key.Loader {
+		e.next = ""
+	}
+	return e
 }
 
-// examineLoader checks the interpreter of an ELF, which is an ELF itself. The kernel ignores an interpreter that it names, as
-// a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
-func examineLoader(fd int) (string, bool, error) {
-	f, size, err := openProgram(fd)
-	if err != nil {
-		return "", false, err
-	}
-	defer func() { _ = f.Close() }()
-	_, err = elfInterpreter(f, size, runtime.GOARCH)
-	return "", false, err
-}
-
-// openProgram opens the file of fd for reading, if its mode allows an exec and the open has no effect. It opens the file of
-// fd, even if its path leads elsewhere now.
-func openProgram(fd int) (*os.File, int64, error) {
+// openProgram opens the file of fd for reading, if its mode allows an exec, the open has no effect and no process writes to it.
+// It opens the file of fd, even if its path leads elsewhere now.
+func openProgram(fd int) (*os.File, error) {
 	s, err := statx(fd)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if err := openable(uint32(s.Mode)); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	f, err := openForReading(reopen(fd))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if err := notBeingWritten(f); err != nil {
 		_ = f.Close()
-		return nil, 0, err
+		return nil, err
 	}
-	return sized(f)
+	return f, nil
 }
 
 // openable returns why a file with that mode is not opened.
@@ -87,34 +85,20 @@ func openable(mode uint32) error {
 // whether it can be polled (ep_insert in fs/eventpoll.c, fuse_file_poll in fs/fuse/file.c, Linux 6.12). A blocking read
 // blocks its own thread only.
 func openForReading(path string) (*os.File, error) {
-	fd, err := openAtOnce(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.SetNonblock(fd, false); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "program"), nil
-}
-
-func openAtOnce(path string) (int, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, err
 		}
+		if err := unix.SetNonblock(fd, false); err != nil {
+			_ = unix.Close(fd)
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), "program"), nil
 	}
-}
-
-// sized reads the size once no process writes: the file may have grown before.
-func sized(f *os.File) (*os.File, int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		_ = f.Close()
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
 }
 
 // notBeingWritten takes a read lease. The kernel refuses it with EAGAIN while the file is open for writing

@@ -99,55 +99,50 @@ func (s *inspector) inspect(path string) (selector.Install, version) {
 // checkReady returns why the file of fd cannot be exec'd. If it can, checkReady sets Interpreters and Programs of i: the paths
 // that the kernel opens below the same root, and their files.
 func (s *inspector) checkReady(fd int, v version, i *selector.Install) error {
-	next, isScript, err := s.examine(fd, cacheKey{version: v})
-	i.Script = isScript
+	e := s.examine(fd, cacheKey{version: v})
+	i.Script = e.script
 	var interpreters []string
 	var programs []selector.File
-	for scripts := 1; err == nil && next != ""; scripts++ {
-		if isScript && scripts > maxScripts {
+	for scripts := 1; e.err == nil && e.next != ""; scripts++ {
+		if e.script && scripts > maxScripts {
 			return errors.New("too many nested scripts")
 		}
-		interpreters = append(interpreters, next)
+		interpreters = append(interpreters, e.next)
 		var program selector.File
-		next, isScript, program, err = s.examineAt(next, !isScript)
+		e, program = s.examineAt(e.next, !e.script)
 		programs = append(programs, program)
 	}
 	switch {
-	case err == nil:
+	case e.err == nil:
 		i.Interpreters, i.Programs = interpreters, programs
 		return nil
 	case len(interpreters) == 0:
-		return err
+		return e.err
 	}
-	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], sys.ErrorText(err))
+	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], sys.ErrorText(e.err))
 }
 
 // examine returns the cached result for a file, or opens the file of fd.
-func (s *inspector) examine(fd int, key cacheKey) (next string, isScript bool, err error) {
-	as := examine
-	if key.loader {
-		as = examineLoader
+func (s *inspector) examine(fd int, key cacheKey) examination {
+	if key.Changed == (moment{}) { // not a regular file: never opened
+		return examine(fd, key)
 	}
-	if !key.isRegular() { // never opened
-		return as(fd)
-	}
-	return s.cache.get(key, s.owner, func() (string, bool, error) { return as(fd) })
+	return s.cache.get(key, s.owner, func() examination { return examine(fd, key) })
 }
 
 // examineAt examines the file at a path, and returns the fields that decide whether a user may exec it.
-func (s *inspector) examineAt(path string, loader bool) (next string, isScript bool, f selector.File, err error) {
+func (s *inspector) examineAt(path string, loader bool) (examination, selector.File) {
 	fd, v, f, err := s.openPath(path)
 	if err != nil {
-		return "", false, f, err
+		return examination{err: err}, f
 	}
 	defer func() { _ = unix.Close(fd) }()
 	var mount unix.Statfs_t
 	if err := unix.Fstatfs(fd, &mount); err != nil {
-		return "", false, f, err
+		return examination{err: err}, f
 	}
 	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
-	next, isScript, err = s.examine(fd, cacheKey{v, loader})
-	return next, isScript, f, err
+	return s.examine(fd, cacheKey{v, loader}), f
 }
 
 // stat is inspect without an open.

@@ -102,10 +102,10 @@ func TestLease_Refused_RestIsChecked(t *testing.T) {
 	putMode(t, hidden, static().bytes(), 0o711)
 	must(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
 	asUnprivileged(t, func() {
-		requireReady(t, check(RootedPath{Path: path}, newCache()))
-		requireUnready(t, check(RootedPath{Path: cut}, newCache()), "is truncated")
-		requireUnready(t, check(RootedPath{Path: hidden}, newCache()), "permission denied")
-		requireUnready(t, check(RootedPath{Path: filepath.Join(dir, "closed", "file")}, newCache()), "permission denied")
+		requireReady(t, NewChecker().check(RootedPath{Path: path}))
+		requireUnready(t, NewChecker().check(RootedPath{Path: cut}), "is truncated")
+		requireUnready(t, NewChecker().check(RootedPath{Path: hidden}), "permission denied")
+		requireUnready(t, NewChecker().check(RootedPath{Path: filepath.Join(dir, "closed", "file")}), "permission denied")
 		f, err := os.Open(path)
 		if err == nil {
 			_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)

@@ -28,7 +28,7 @@ func TestReport_ChangeWithoutEvent_Settles(t *testing.T) {
 	w := notStarted(t, never, eventsOnly(), RootedPath{Path: path})
 	now := time.Now()
 	w.lastResync, w.dirtySince, w.lastChange = now, now.Add(-2*never), now.Add(-2*never)
-	w.lastVersion = version{size: 1} // an earlier version of the file
+	w.lastVersion = version{Size: 1} // an earlier version of the file
 	w.now(func() { w.handleTimer(now) })
 	if len(w.reports) > 0 {
 		t.Error("a file that had just changed was reported")
@@ -50,11 +50,11 @@ func TestReport_NoChange_IsLeftOut(t *testing.T) {
 	}{
 		{selector.Install{}, version{}, true}, // the first, even without a file
 		{selector.Install{}, version{}, false},
-		{ready, version{size: 1}, true},
-		{ready, version{size: 1}, false},
-		{ready, version{size: 2}, true},
-		{ready, version{size: 2, mtime: moment{nsec: 1}}, true},
-		{ready, version{size: 2, mtime: moment{nsec: 1}, ctime: moment{nsec: 1}}, true},
+		{ready, version{Size: 1}, true},
+		{ready, version{Size: 1}, false},
+		{ready, version{Size: 2}, true},
+		{ready, version{Size: 2, Modified: moment{0, 1}}, true},
+		{ready, version{Size: 2, Modified: moment{0, 1}, Changed: moment{0, 1}}, true},
 		{selector.Install{State: selector.StateUnready, Detail: "a"}, version{}, true},
 		{selector.Install{State: selector.StateUnready, Detail: "b"}, version{}, true},
 		{selector.Install{State: selector.StateUnready, Detail: "b"}, version{}, false},

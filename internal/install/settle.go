@@ -52,7 +52,7 @@ func currentVersion(path RootedPath) version {
 // untilSettled returns how long the file must still stay unchanged. It uses ctime, because a writer cannot set it back. A time
 // in the future has no meaning, so the whole settle time is left.
 func (v version) untilSettled(settle time.Duration, now time.Time) time.Duration {
-	age := now.Sub(v.ctime.time())
+	age := now.Sub(v.Changed.time())
 	if age < 0 {
 		return settle
 	}

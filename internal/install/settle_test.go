@@ -116,7 +116,7 @@ func TestSettle_FutureTime_WaitsInFull(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	for s, want := range map[int64]time.Duration{1100: 5 * time.Second, 1000: 5 * time.Second, 998: 3 * time.Second, 990: -5 * time.Second} {
-		if got := (version{ctime: moment{sec: s}}).untilSettled(5*time.Second, now); got != want {
+		if got := (version{Changed: moment{s, 0}}).untilSettled(5*time.Second, now); got != want {
 			t.Errorf("changed at %d: %s left at 1000, want %s", s, got, want)
 		}
 	}

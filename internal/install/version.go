@@ -18,32 +18,29 @@ import (
 // file has size and times here: those of a directory change with its entries.
 type version struct {
 	selector.Image
-	size                int64
-	mtime, ctime, btime moment
+	Size     int64  `json:"size"`
+	Modified moment `json:"modified"`
+	Changed  moment `json:"changed"`
+	Born     moment `json:"born"`
 }
 
-// moment is a time in the form of statx. File systems have years that a time.Duration since 1970 does not.
-type moment struct {
-	sec  int64
-	nsec uint32
-}
+// moment is a time in seconds and nanoseconds, as in statx(2). File systems have years that neither RFC 3339 nor a
+// time.Duration since 1970 has.
+type moment [2]int64
 
-func momentOf(t unix.StatxTimestamp) moment { return moment{t.Sec, t.Nsec} }
+func momentOf(t unix.StatxTimestamp) moment { return moment{t.Sec, int64(t.Nsec)} }
 
 // time returns the zero Time for the zero moment.
 func (m moment) time() time.Time {
 	if m == (moment{}) {
 		return time.Time{}
 	}
-	return time.Unix(m.sec, int64(m.nsec))
+	return time.Unix(m[0], m[1])
 }
 
-// isRegular reports whether v is the version of a regular file: others have no change time.
-func (v version) isRegular() bool { return v.ctime != (moment{}) }
-
 func setFile(i *selector.Install, v version) {
-	i.Image, i.Size = v.Image, v.size
-	i.Modified, i.Changed, i.Born = v.mtime.time(), v.ctime.time(), v.btime.time()
+	i.Image, i.Size = v.Image, v.Size
+	i.Modified, i.Changed, i.Born = v.Modified.time(), v.Changed.time(), v.Born.time()
 }
 
 // noRoot is the result for a root that cannot be opened.
@@ -70,9 +67,9 @@ func versionFrom(s *unix.Statx_t) version {
 	if s.Mode&unix.S_IFMT != unix.S_IFREG {
 		return v
 	}
-	v.size, v.mtime, v.ctime = int64(s.Size), momentOf(s.Mtime), momentOf(s.Ctime)
+	v.Size, v.Modified, v.Changed = int64(s.Size), momentOf(s.Mtime), momentOf(s.Ctime)
 	if s.Mask&unix.STATX_BTIME != 0 {
-		v.btime = momentOf(s.Btime)
+		v.Born = momentOf(s.Btime)
 	}
 	return v
 }
