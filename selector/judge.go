@@ -3,7 +3,6 @@
 package selector
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,29 +91,31 @@ func (p Process) runsIn(container string) bool {
 // pass microseconds as a rule, and seconds only on a host that is out of memory. An older fork is a daemon.
 const ForkAge = 5 * time.Second
 
-// check is one step of a judgement. fails returns a verdict other than Undecided if the process does not pass. read
-// says in words what was compared.
+// check is one step of a judgement. A process that fails gets the verdict, with the reason why. read says in words what
+// was compared, for a process that passes or that fails without a reason.
 type check struct {
-	name  string
-	needs Fact
-	read  func(Rule, Process) string
-	fails func(Rule, Process) (Verdict, string)
+	name    string
+	needs   Fact
+	verdict Verdict
+	read    func(Rule, Process) string
+	fails   func(Rule, Process) (why string, failed bool)
 }
 
 // checks are the steps in their order. The facts that change most are checked last, because they are read last; see
 // [Fact].
 func checks() []check {
 	return []check{
-		{"name", FactCmdline, readName, checkName},
-		{"subcommand", FactCmdline, readArgs, checkSubcommand},
-		{"selection", FactHandler, readSelection, checkSelection},
-		{"user", FactHandler, readUser, checkUser},
-		{"fork", FactStat, readFork, checkFork},
-		{"variable", FactEnvironment, readVariable, checkVariable},
-		{"install", FactTarget, readTarget, checkInstall},
-		{"image", FactImage, readImage, checkImage},
-		{"ready", FactTarget, readReady, checkReady},
-		{"handler", FactHandler, readHandler, checkHandler},
+		{"name", FactCmdline, NotOurs, readName, func(_ Rule, p Process) (string, bool) { return "", !p.Named }},
+		{"subcommand", FactCmdline, NotMCP, readArgs, func(_ Rule, p Process) (string, bool) { return "", !p.Subcommand }},
+		{"selection", FactHandler, NotSelected, readSelection, failsSelection},
+		{"user", FactHandler, Setuid, readUser, failsUser},
+		{"fork", FactStat, Forked, readFork, failsFork},
+		{"variable", FactEnvironment, NotArmed, readVariable, failsVariable},
+		{"target", FactTarget, UnreadyInstall, readTarget, failsTarget},
+		{"install", FactTarget, OtherInstall, readTarget, failsInstall},
+		{"image", FactImage, UpToDate, readImage, func(r Rule, p Process) (string, bool) { return "", p.Image == r.Install.Image }},
+		{"ready", FactTarget, UnreadyInstall, readReady, failsReady},
+		{"handler", FactHandler, NoHandler, readHandler, failsHandler},
 	}
 }
 
@@ -125,8 +126,8 @@ func (r Rule) Judge(p Process) Decision {
 		if p.lacks(c.needs) {
 			return Decision{UnreadableFacts, fmt.Sprintf("%s: %s", p.Unreadable.Fact, p.Unreadable.Why), stale || p.Unreadable.IsTemporary}
 		}
-		if v, detail := c.fails(r, p); v != Undecided {
-			return Decision{v, detail, stale}
+		if why, failed := c.fails(r, p); failed {
+			return Decision{c.verdict, why, stale}
 		}
 		stale = stale || c.needs == FactImage
 	}
@@ -138,97 +139,66 @@ func (p Process) lacks(f Fact) bool {
 	return p.Unreadable.Fact == f || p.Unreadable.Fact == FactStat
 }
 
-func checkName(_ Rule, p Process) (Verdict, string) {
-	if !p.Named {
-		return NotOurs, ""
-	}
-	return Undecided, ""
+func failsSelection(r Rule, p Process) (string, bool) {
+	why := r.Selection.whyNot(p)
+	return why, why != ""
 }
 
-func checkSubcommand(_ Rule, p Process) (Verdict, string) {
-	if !p.Subcommand {
-		return NotMCP, ""
-	}
-	return Undecided, ""
-}
-
-func checkSelection(r Rule, p Process) (Verdict, string) {
-	if why := r.Selection.whyNot(p); why != "" {
-		return NotSelected, why
-	}
-	return Undecided, ""
-}
-
-// checkUser rejects a process with privileges that its user does not have: its environment, which names the file to
+// failsUser rejects a process with privileges that its user does not have: its environment, which names the file to
 // exec, may come from that user.
-func checkUser(_ Rule, p Process) (Verdict, string) {
-	if p.Credentials.Changed {
-		return Setuid, "runs with privileges that its user does not have"
-	}
-	return Undecided, ""
+func failsUser(_ Rule, p Process) (string, bool) {
+	return "runs with privileges that its user does not have", p.Credentials.Changed
 }
 
-func checkFork(_ Rule, p Process) (Verdict, string) {
-	if p.Forked && p.Age < ForkAge {
-		return Forked, "has not exec'd yet"
-	}
-	return Undecided, ""
+func failsFork(_ Rule, p Process) (string, bool) {
+	return "has not exec'd yet", p.Forked && p.Age < ForkAge
 }
 
-func checkVariable(r Rule, p Process) (Verdict, string) {
+func failsVariable(r Rule, p Process) (string, bool) {
 	switch {
 	case !p.VariableSet:
-		return NotArmed, r.Variable + " is not set"
+		return r.Variable + " is not set", true
 	case p.Variable == "":
-		return NotArmed, r.Variable + " is empty"
+		return r.Variable + " is empty", true
 	}
-	return Undecided, ""
+	return "", false
 }
 
-// checkInstall rejects a server that would exec another file, or none: its exec would fail, and it would exit with 70.
-func checkInstall(r Rule, p Process) (Verdict, string) {
-	switch {
-	case p.TargetProblem != "":
-		return UnreadyInstall, fmt.Sprintf("%s=%q: %s", r.Variable, p.Variable, p.TargetProblem)
-	case !r.Install.Known() || p.Target.Image != r.Install.Image:
-		return OtherInstall, fmt.Sprintf("%s=%q", r.Variable, p.Variable)
+// failsTarget rejects a server that would exec nothing: its exec would fail, and it would exit with 70.
+func failsTarget(r Rule, p Process) (string, bool) {
+	if p.TargetProblem != "" {
+		return fmt.Sprintf("%s=%q: %s", r.Variable, p.Variable, p.TargetProblem), true
 	}
-	return Undecided, ""
+	return "", false
 }
 
-func checkImage(r Rule, p Process) (Verdict, string) {
-	if p.Image == r.Install.Image {
-		return UpToDate, ""
+func failsInstall(r Rule, p Process) (string, bool) {
+	if !r.Install.Known() || p.Target.Image != r.Install.Image {
+		return fmt.Sprintf("%s=%q is %s, installed is %s", r.Variable, p.Variable, p.Target.Image, r.Install.Image), true
 	}
-	return Undecided, ""
+	return "", false
 }
 
-// checkReady checks both the installed file and the server's own access to it: the file may exist, but not be
+// failsReady checks both the installed file and the server's own access to it: the file may exist, but not be
 // executable for this user or from this root.
-func checkReady(r Rule, p Process) (Verdict, string) {
+func failsReady(r Rule, p Process) (string, bool) {
 	if r.Install.State != StateReady {
-		return UnreadyInstall, r.Install.Detail
+		return r.Install.Detail, true
 	}
 	if why := p.Credentials.WhyNotExec(p.Target); why != "" {
-		return UnreadyInstall, fmt.Sprintf("%q: %s", p.Variable, why)
-	}
-	if p.MissingInterpreter != "" {
-		return UnreadyInstall, fmt.Sprintf("interpreter %q: %s", p.MissingInterpreter, cmp.Or(p.InterpreterProblem, "not in the server's root"))
+		return fmt.Sprintf("%q: %s", p.Variable, why), true
 	}
 	for i, f := range r.Install.Programs {
 		if why := p.Credentials.WhyNotExec(f); why != "" && i < len(r.Install.Interpreters) {
-			return UnreadyInstall, fmt.Sprintf("interpreter %q: %s", r.Install.Interpreters[i], why)
+			return fmt.Sprintf("interpreter %q: %s", r.Install.Interpreters[i], why), true
 		}
 	}
-	return Undecided, ""
+	return p.InterpreterProblem, p.InterpreterProblem != ""
 }
 
-func checkHandler(r Rule, p Process) (Verdict, string) {
-	switch {
-	case p.MidExec:
-		return NoHandler, "is inside an exec, which resets its handlers"
-	case !p.Catches:
-		return NoHandler, r.Signal + " is not caught and would end it"
+func failsHandler(r Rule, p Process) (string, bool) {
+	if p.MidExec {
+		return "is inside an exec, which resets its handlers", true
 	}
-	return Undecided, ""
+	return r.Signal + " is not caught and would end it", !p.Catches
 }

@@ -117,7 +117,7 @@ func TestJudge(t *testing.T) {
 			func(_ *selector.Rule, p *selector.Process) { p.Target.Mode = 0o040755 }, selector.UnreadyInstall, true,
 		},
 		"an interpreter that the server's root lacks": {
-			func(_ *selector.Rule, p *selector.Process) { p.MissingInterpreter = "/lib/ld.so" },
+			func(_ *selector.Rule, p *selector.Process) { p.InterpreterProblem = "not in the root" },
 			selector.UnreadyInstall, true,
 		},
 		"no handler: the signal would kill": {

@@ -5,6 +5,7 @@ package selector
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -62,12 +63,7 @@ func hasArgument(arguments []byte, argument string) bool {
 }
 
 func (p Pattern) names(component []byte) bool {
-	for _, name := range p.Names {
-		if string(component) == name && name != "" {
-			return true
-		}
-	}
-	return false
+	return len(component) > 0 && slices.ContainsFunc(p.Names, func(name string) bool { return name == string(component) })
 }
 
 // Arguments splits a command line as [Pattern.Match] does.
@@ -80,11 +76,10 @@ func Arguments(cmdline []byte) []string {
 func lastComponent(path []byte) []byte {
 	for {
 		path = bytes.TrimRight(path, "/")
-		if cut, found := bytes.CutSuffix(path, []byte("/.")); found {
-			path = cut
-			continue
+		cut, found := bytes.CutSuffix(path, []byte("/."))
+		if path = cut; !found {
+			break
 		}
-		break
 	}
 	name := path[bytes.LastIndexByte(path, '/')+1:]
 	if string(name) == "." || string(name) == ".." {

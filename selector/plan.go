@@ -7,17 +7,9 @@ import "slices"
 // Plan returns the order of delivery: every PID once, ascending, self last. It includes self only if pids does. It does
 // not change pids.
 func Plan(self PID, pids []PID) []PID {
-	plan := slices.Clone(pids)
-	slices.SortFunc(plan, func(a, b PID) int {
-		switch {
-		case a == b:
-			return 0
-		case a == self:
-			return 1
-		case b == self:
-			return -1
-		}
-		return int(a) - int(b)
-	})
-	return slices.Compact(plan)
+	plan := slices.Compact(slices.Sorted(slices.Values(pids)))
+	if i, found := slices.BinarySearch(plan, self); found {
+		plan = append(slices.Delete(plan, i, i+1), self)
+	}
+	return plan
 }

@@ -144,7 +144,7 @@ type Process struct {
 	// be resolved.
 	Target        File
 	TargetProblem string
-	// LookedUpAt is when the lookups of Target and MissingInterpreter began. It may be earlier than the inspection,
+	// LookedUpAt is when the lookups of Target and of the interpreters began. It may be earlier than the inspection,
 	// because the results of slow lookups are kept. It is zero without a lookup.
 	LookedUpAt time.Time
 	// Path is Variable as an absolute path in View. It is empty if Variable is empty, or a relative path that cannot be
@@ -158,9 +158,9 @@ type Process struct {
 	Container string
 	// Cgroup is the path of the control group, as the reader sees it.
 	Cgroup string
-	// MissingInterpreter is the first of [Install.Interpreters] that does not exist in the process's own root, or that
-	// the process may not exec. InterpreterProblem says why.
-	MissingInterpreter, InterpreterProblem string
+	// InterpreterProblem says which of [Install.Interpreters] the process may not exec in its own root, and why; "" if it
+	// may exec all.
+	InterpreterProblem string
 	// Image is the file that the process runs.
 	Image Image
 	// Credentials decide what the process may exec.
@@ -192,25 +192,16 @@ func (c Credentials) WhyNotExec(f File) string {
 		return "on a file system mounted noexec"
 	case f.Mode&modeAnyExec == 0:
 		return "not executable"
-	case !c.mayExec(f):
+	case c.UID != 0 && !c.permitted(f): // root needs any one of the execute bits
 		return "not executable for the server's user"
 	}
 	return ""
 }
 
-func (c Credentials) mayExec(f File) bool {
-	return c.UID == 0 || c.permitted(f) // root needs any one of the execute bits
-}
-
 // MaySearch reports whether a process with the credentials c may search a directory. It also follows generic_permission
-// in fs/namei.c (Linux 6.12) without access control lists.
+// in fs/namei.c, and capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12), without access control lists.
 func (c Credentials) MaySearch(dir File) bool {
-	return c.UID == 0 || c.searchesAny(dir) || c.permitted(dir)
-}
-
-// searchesAny follows capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12).
-func (c Credentials) searchesAny(f File) bool {
-	return c.SearchesAny && within(c.Users, f.UID) && within(c.InGroups, f.GID)
+	return c.UID == 0 || c.permitted(dir) || c.SearchesAny && within(c.Users, dir.UID) && within(c.InGroups, dir.GID)
 }
 
 // permitted checks the execute bits of the mode.

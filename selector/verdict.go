@@ -2,7 +2,10 @@
 
 package selector
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Verdict is the decision about one process. Its text is the same in logs, metrics, JSON and tables.
 type Verdict uint8
@@ -81,13 +84,12 @@ func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil 
 
 // UnmarshalText parses a verdict's word.
 func (v *Verdict) UnmarshalText(text []byte) error {
-	for i, word := range verdictWords {
-		if word == string(text) {
-			*v = Verdict(i)
-			return nil
-		}
+	i := slices.Index(verdictWords[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("parse verdict %q: no such word", text)
 	}
-	return fmt.Errorf("parse verdict %q: no such word", text)
+	*v = Verdict(i)
+	return nil
 }
 
 // Decision is a verdict with its reason.

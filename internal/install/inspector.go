@@ -64,8 +64,7 @@ func (s *inspector) openPath(path string) (int, version, selector.File, error) {
 		_ = unix.Close(fd)
 		return -1, version{}, selector.File{}, err
 	}
-	file := selector.File{Image: statxImage(&found), Mode: uint32(found.Mode), UID: found.Uid, GID: found.Gid}
-	return fd, versionFrom(&found), file, nil
+	return fd, versionFrom(&found), reach.FileOf(&found), nil
 }
 
 // versionOf returns the version of the file at a path. It is zero if there is no file, or it cannot be inspected.
@@ -137,11 +136,9 @@ func (s *inspector) examineAt(path string, loader bool) (examination, selector.F
 		return examination{err: err}, f
 	}
 	defer func() { _ = unix.Close(fd) }()
-	var mount unix.Statfs_t
-	if err := unix.Fstatfs(fd, &mount); err != nil {
+	if f.NoExec, err = reach.IsNoExec(fd); err != nil {
 		return examination{err: err}, f
 	}
-	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
 	return s.examine(fd, cacheKey{v, loader}), f
 }
 

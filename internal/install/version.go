@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/reach"
 	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
@@ -63,7 +64,7 @@ func statx(fd int) (unix.Statx_t, error) {
 }
 
 func versionFrom(s *unix.Statx_t) version {
-	v := version{Image: statxImage(s)}
+	v := version{Image: reach.FileOf(s).Image}
 	if s.Mode&unix.S_IFMT != unix.S_IFREG {
 		return v
 	}

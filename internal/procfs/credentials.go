@@ -22,7 +22,7 @@ func (r *reader) readEarlyCredentials() error {
 	if err != nil {
 		return err
 	}
-	r.earlyCredentials, r.hasEarlyCredentials = searcher{r.credentials(s)}, true
+	r.earlyCredentials, r.hasEarlyCredentials = r.credentials(s), true
 	return nil
 }
 

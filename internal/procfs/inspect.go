@@ -103,7 +103,7 @@ type reader struct {
 	// root is the root directory of the process, once its view was read.
 	root int
 	// earlyCredentials are those read before the target, if hasEarlyCredentials is true.
-	earlyCredentials    searcher
+	earlyCredentials    selector.Credentials
 	hasEarlyCredentials bool
 	// isContainerUnnamed is true if no runtime has named the container. The PID namespace decides then.
 	isContainerUnnamed bool

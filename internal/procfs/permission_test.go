@@ -134,7 +134,7 @@ func TestInterpreter_UserMayNotExec_SaysWhy(t *testing.T) {
 	q := query()
 	q.Interpreters = []string{"/interp"}
 	r := server(t, program{role: "chroot=" + root, env: []string{variable + "=/prog"}})
-	for mode, want := range map[os.FileMode]string{0o755: "", 0o644: "not executable"} {
+	for mode, want := range map[os.FileMode]string{0o755: "", 0o644: `interpreter "/interp": not executable`} {
 		if err := os.Chmod(filepath.Join(root, "interp"), mode); err != nil {
 			t.Fatal(err)
 		}

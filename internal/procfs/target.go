@@ -7,7 +7,7 @@ package procfs
 import (
 	"cmp"
 	"errors"
-	"os"
+	"fmt"
 	"path"
 	"strings"
 
@@ -59,7 +59,7 @@ func (r *reader) readInterpreters() error {
 			why = r.earlyCredentials.WhyNotExec(f)
 		}
 		if why != "" {
-			r.p.MissingInterpreter, r.p.InterpreterProblem = interpreter, why
+			r.p.InterpreterProblem = fmt.Sprintf("interpreter %q: %s", interpreter, why)
 			return nil
 		}
 	}
@@ -127,7 +127,7 @@ func (r *reader) resolve(name string) (selector.File, error) {
 // lookup finds name below dir; full is its path for the process. If the kernel has the path cached, on a file system with a
 // block device, the lookup runs at once. Any other may need FUSE or a network file system, and may block for ever.
 func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
-	if f, err := r.earlyCredentials.lookupNow(reach.From{Root: r.root, Dir: dir, Resolve: sys.ResolveCached}, name); err == nil || isProblem(err) {
+	if f, err := lookupNow(r.earlyCredentials, reach.From{Root: r.root, Dir: dir, Resolve: sys.ResolveCached}, name); err == nil || isProblem(err) {
 		return f, err
 	}
 	own, err := unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) // the lookup may be abandoned with it
@@ -137,14 +137,14 @@ func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
 	key, as := lookupKey{r.p.Identity, r.p.View, full}, r.earlyCredentials
 	found, err := r.fs.lookups.run(key, as.Owner, r.q.Since, own, func() (selector.File, error) {
 		if path.IsAbs(name) {
-			return as.lookupNow(reach.From{Root: own}, name)
+			return lookupNow(as, reach.From{Root: own}, name)
 		}
 		root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) // the process shares ours
 		if err != nil {
 			return selector.File{}, err
 		}
 		defer func() { _ = unix.Close(root) }()
-		return as.lookupNow(reach.From{Root: root, Dir: own}, name)
+		return lookupNow(as, reach.From{Root: root, Dir: own}, name)
 	})
 	if err != nil {
 		return selector.File{}, err
@@ -155,12 +155,9 @@ func (r *reader) lookup(dir int, name, full string) (selector.File, error) {
 	return found.file, found.err
 }
 
-// searcher follows paths with the search permission of a process.
-type searcher struct{ selector.Credentials }
-
 // lookupNow fails with EAGAIN if from asks for the cache only and the cache does not suffice.
-func (as searcher) lookupNow(from reach.From, name string) (selector.File, error) {
-	fd, err := as.open(from, name)
+func lookupNow(as selector.Credentials, from reach.From, name string) (selector.File, error) {
+	fd, err := openAs(as, from, name)
 	if err != nil {
 		return selector.File{}, err
 	}
@@ -172,19 +169,16 @@ func (as searcher) lookupNow(from reach.From, name string) (selector.File, error
 	if from.Resolve&sys.ResolveCached != 0 && unix.Major(f.Dev) == 0 {
 		return selector.File{}, unix.EAGAIN
 	}
-	var mount unix.Statfs_t
-	if err := unix.Fstatfs(fd, &mount); err != nil {
-		return selector.File{}, os.NewSyscallError("statfs", err)
-	}
-	f.NoExec = mount.Flags&unix.ST_NOEXEC != 0
-	return f, nil
+	f.NoExec, err = reach.IsNoExec(fd)
+	return f, err
 }
 
-// open has the kernel follow the path for root, which may search every directory.
-func (as searcher) open(from reach.From, name string) (int, error) {
+// openAs opens a file with the search permission of a process. The kernel follows the path for root, which may search every
+// directory.
+func openAs(as selector.Credentials, from reach.From, name string) (int, error) {
 	switch {
 	case as.UID != 0:
-		return reach.Follow(from, name, []selector.Credentials{as.Credentials})
+		return reach.Follow(from, name, []selector.Credentials{as})
 	case path.IsAbs(name):
 		return sys.OpenPath(from.Root, name, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS|from.Resolve)
 	}
@@ -195,11 +189,5 @@ func (as searcher) open(from reach.From, name string) (int, error) {
 func statAt(dir int, name string, flags int) (selector.File, error) {
 	var s unix.Statx_t
 	err := unix.Statx(dir, name, flags|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &s)
-	if err != nil {
-		return selector.File{}, err
-	}
-	return selector.File{
-		Image: selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino},
-		Mode:  uint32(s.Mode), UID: s.Uid, GID: s.Gid,
-	}, nil
+	return reach.FileOf(&s), err
 }

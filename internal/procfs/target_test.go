@@ -134,8 +134,8 @@ func TestTarget_OtherRoot_IsResolvedThere(t *testing.T) {
 		if err != nil || p.Target.Image != imageOf(t, inside) {
 			t.Errorf("%q leads to %s (%s), %v, want %s", value, p.Target.Image, p.TargetProblem, err, imageOf(t, inside))
 		}
-		if p.MissingInterpreter != "/lib/missing.so" {
-			t.Errorf("missing interpreter %q", p.MissingInterpreter)
+		if !strings.HasPrefix(p.InterpreterProblem, `interpreter "/lib/missing.so": `) {
+			t.Errorf("the problem is %q", p.InterpreterProblem)
 		}
 	}
 	r := server(t, program{role: "chroot=" + root, env: []string{variable + "=bin/sh"}})
@@ -149,8 +149,8 @@ func TestInterpreter_OwnRoot_IsNotLookedUp(t *testing.T) {
 	q := query()
 	q.Interpreters = []string{"/no/such/interpreter"} // the check of the install covers it
 	r := server(t, program{env: []string{variable + "=/proc/version"}})
-	if p, err := open(t).Inspect(r.pid, q); err != nil || p.MissingInterpreter != "" {
-		t.Errorf("missing interpreter %q, %v", p.MissingInterpreter, err)
+	if p, err := open(t).Inspect(r.pid, q); err != nil || p.InterpreterProblem != "" {
+		t.Errorf("the problem is %q, %v", p.InterpreterProblem, err)
 	}
 }
 

@@ -148,9 +148,9 @@ func (w *walk) search() error {
 	if err != nil {
 		return err
 	}
-	path := selector.File{Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
+	at := FileOf(&s)
 	last := w.users[len(w.users)-1].UID
-	w.users = slices.DeleteFunc(slices.Clone(w.users), func(c selector.Credentials) bool { return !c.MaySearch(path) })
+	w.users = slices.DeleteFunc(slices.Clone(w.users), func(c selector.Credentials) bool { return !c.MaySearch(at) })
 	if len(w.users) == 0 {
 		return &DeniedError{last, w.path()}
 	}
@@ -187,8 +187,7 @@ func (w *walk) up() error {
 func sameFile(a, b int) (bool, error) {
 	s, err := statOf(a)
 	t, other := statOf(b)
-	same := s.Ino == t.Ino && s.Dev_major == t.Dev_major && s.Dev_minor == t.Dev_minor
-	return same, errors.Join(err, other)
+	return FileOf(&s).Image == FileOf(&t).Image, errors.Join(err, other)
 }
 
 // enter looks up a name in the last directory.
@@ -254,4 +253,17 @@ func statOf(fd int) (unix.Statx_t, error) {
 	var s unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &s)
 	return s, err
+}
+
+// FileOf returns the fields of a file that decide what a user may do with it. The device number is that of stat(2).
+func FileOf(s *unix.Statx_t) selector.File {
+	image := selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino}
+	return selector.File{Image: image, Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
+}
+
+// IsNoExec reports whether the file of fd is on a mount from which no program is exec'd.
+func IsNoExec(fd int) (bool, error) {
+	var mount unix.Statfs_t
+	err := unix.Fstatfs(fd, &mount)
+	return mount.Flags&unix.ST_NOEXEC != 0, err
 }
