@@ -37,6 +37,11 @@ test: ## Run all tests (as root including those of the kernel program)
 test-short: ## Run the short tests in under a minute (any user)
 	$(GO) test -short -count=1 -timeout 5m ./...
 
+# FOR=10m fuzzes each reader longer. FUZZ='Load|Text' selects fuzzers by their names. Two run at a time.
+.PHONY: fuzz
+fuzz: ## Fuzz each reader of what a user may write, a minute each
+	./scripts/fuzz $(or $(FOR),1m) '$(or $(FUZZ),.)'
+
 # KERNELS=5.10,6.1 boots those only, in at most WITHIN, and compares the results with the documents instead of writing
 # them.
 WITHIN ?= 10m
