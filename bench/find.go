@@ -148,6 +148,6 @@ func (i inspector) Inspect(pid selector.PID, rule selector.Rule, _ time.Time) (s
 	return i.procfs.Inspect(pid, procfs.Query{Pattern: rule.Pattern, Variable: rule.Variable, Signal: syscall.SIGUSR1})
 }
 
-func (i inspector) User(pid selector.PID) (selector.Identity, uint32, error) {
+func (i inspector) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	return i.procfs.User(pid)
 }
