@@ -48,6 +48,8 @@ type app struct {
 	stdout, stderr io.Writer
 	opts           options
 	log            *slog.Logger
+	// closeLog ends the log of a service.
+	closeLog func()
 	// started says that a command got past its flags: errors from then on are not about usage.
 	started *bool
 	// ownProcess says that the program is all that runs in this process.
@@ -60,7 +62,7 @@ func ownProcess(a *app) { a.ownProcess = true }
 // run is the whole program: it executes the command in args and returns the exit code. Data goes to stdout, messages to
 // stderr. When ctx ends, the command ends early.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
-	a := &app{stdout: stdout, stderr: stderr, log: newLogger(stderr), started: new(bool)}
+	a := &app{stdout: stdout, stderr: stderr, log: slog.New(newHandler(stderr, stderr)), closeLog: func() {}, started: new(bool)}
 	for _, set := range how {
 		set(a)
 	}
@@ -69,11 +71,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...fu
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	defer func() { a.closeLog() }()
 	if err == nil {
 		return exitOK
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "ebpf-upgrader: %s\n", printable(text))
+		fmt.Fprintf(a.stderr, "ebpf-upgrader: %s\n", printable(text))
 	}
 	return exitCode(err, *a.started)
 }
@@ -157,12 +160,12 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
-// newLogger writes text to a terminal and JSON elsewhere.
-func newLogger(stderr io.Writer) *slog.Logger {
+// newHandler writes text to to where stderr is a terminal, and JSON elsewhere.
+func newHandler(stderr, to io.Writer) slog.Handler {
 	if isTerminal(stderr) {
-		return slog.New(slog.NewTextHandler(stderr, nil))
+		return slog.NewTextHandler(to, nil)
 	}
-	return slog.New(slog.NewJSONHandler(escaped{stderr}, nil))
+	return slog.NewJSONHandler(escaped{to}, nil)
 }
 
 func isTerminal(w io.Writer) bool {

@@ -7,6 +7,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,6 +76,10 @@ func (a *app) serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if cfg.StateDir, err = a.opts.statePath(); err != nil {
 		return err
 	}
+	formatted := func(to io.Writer) slog.Handler { return newHandler(a.stderr, to) }
+	queue := daemon.NewLog(a.stderr, formatted)
+	cfg.Log, cfg.LogDropped = slog.New(formatted(queue)), queue.Dropped
+	a.stderr, a.closeLog = queue, queue.Close
 	return daemon.Run(ctx, cfg)
 }
 

@@ -35,6 +35,8 @@ const (
 // Config says what is served, and how. It is not changed by anything in this package.
 type Config struct {
 	Log *slog.Logger
+	// LogDropped counts the lines that the reader of the log did not take.
+	LogDropped func() uint64
 	// Rule is without an install. Signal is the number of Rule.Signal.
 	Rule   selector.Rule
 	Signal syscall.Signal

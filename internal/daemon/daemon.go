@@ -27,7 +27,8 @@ import (
 
 // Run serves until ctx ends, which is no error. It fails when another service serves the same.
 func Run(ctx context.Context, cfg Config) error {
-	signal.Ignore(syscall.SIGHUP) // there is no configuration to reload, and the end of a terminal does not end a service
+	// There is no configuration to reload, and neither the end of a terminal nor that of a log reader ends a service.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	held, err := acquire(&cfg)
 	if err != nil {
 		return err
@@ -63,6 +64,7 @@ type service struct {
 	controller *controller.Controller
 	host       *Host
 	refusals   *refusals
+	events     *eventLog
 	server     *control.Server
 }
 
@@ -94,7 +96,7 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	if PIDNamespace() != HostNamespace {
 		h.cfg.Limits = yielding(h.cfg.Limits)
 	}
-	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}}
+	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log)}
 	c := h.serviceConfig(ctx, watched, counts.Event)
 	closeState, err := openState(&cfg, &c)
 	if err != nil {
@@ -105,12 +107,13 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 		c.Prefers = h.watchesInstall
 	}
 	c.Observer = coverage{
-		observers{eventLog{cfg.Log}, feed, counts},
+		observers{s.events, feed, counts},
 		h.gate, s.refusals, len(cfg.InstallPaths) == 0, cfg.Log,
 	}
 	s.controller = controller.New(c)
 	counts.Follow(metrics.Sources{
-		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: s.controller.Status,
+		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status),
+		LogDropped: func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
 	})
 	s.server = control.NewServer(s.controlConfig(feed, counts, watched))
 	return s.run(ctx, stop)
@@ -178,6 +181,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	var left outdated
 	parts := []func(context.Context) error{
 		s.controller.Run,
+		s.events.report,
 		func(ctx context.Context) error {
 			select {
 			case <-stop.Done():

@@ -26,6 +26,8 @@ type Sources struct {
 	Watching func() api.Watching
 	// Status is read for the servers by verdict, the installs and the rollouts. Its context ends after a second.
 	Status func(context.Context) (api.Status, error)
+	// LogDropped counts log lines that the reader did not take, and those that were too many for one user.
+	LogDropped func() (byReader, byUser uint64)
 }
 
 // Follow has s read at each scrape from now on.
@@ -56,6 +58,9 @@ func (c *current) Collect(metrics chan<- prometheus.Metric) {
 	}
 	if s.Watching != nil {
 		to.watching(s.Watching())
+	}
+	if s.LogDropped != nil {
+		to.logDropped(s.LogDropped())
 	}
 	if s.Status != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
@@ -108,6 +113,12 @@ func (to scraped) watching(w api.Watching) {
 	to.gauge("stuck_lookups", "Lookups in file systems that do not answer.", w.Stuck)
 	to.count("refused_watches_total", "Watches that the kernel refused.", w.Refused)
 	to.count("inotify_overflows_total", "How often the kernel lost events of the watches.", w.Overflows)
+}
+
+func (to scraped) logDropped(byReader, byUser uint64) {
+	dropped := to.counts("log_lines_dropped_total", "Log lines that were not written: the reader is too slow, or there were too many about one user.", "reason")
+	dropped("reader", byReader)
+	dropped("user", byUser)
 }
 
 func (to scraped) status(status api.Status, err error) {
