@@ -22,6 +22,10 @@ import (
 const asClient = "CONTROL_TEST_AS_CLIENT"
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(asCrowd); socket != "" {
+		crowd(socket)
+		os.Exit(0)
+	}
 	if socket := os.Getenv(asClient); socket != "" {
 		client := control.NewClient(socket)
 		_, read := client.Status(context.Background())
@@ -46,14 +50,20 @@ const (
 	group = 4322
 )
 
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("REQUIRE_BPF") == "1" {
+		t.Fatal("needs root")
+	}
+	t.Skip("needs root")
+}
+
 // TestPeer_OtherUserAndGroup_Restricted: real users, as the kernel tells of them.
 func TestPeer_OtherUserAndGroup_Restricted(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_BPF") == "1" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	needRoot(t)
 	s := serve(t)
 	if err := errors.Join(os.Chmod(filepath.Dir(s.socket), 0o755), os.Chown(s.socket, 0, group)); err != nil {
 		t.Fatal(err)

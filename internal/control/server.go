@@ -29,8 +29,6 @@ const (
 	writeTimeout = 5 * time.Second
 	// maxBody is far more than the largest request that makes sense.
 	maxBody = 64 << 10
-	// maxStreams is how many clients may follow the events at a time.
-	maxStreams = 32
 )
 
 // service is what requests query and control: [controller.Controller].
@@ -62,35 +60,41 @@ type Config struct {
 
 // Server answers requests. Make one with [NewServer], and then Serve each listener.
 type Server struct {
-	cfg     Config
-	streams chan struct{}
+	cfg Config
+	// recent is the status for those that any process may query.
+	recent func(context.Context) (api.Status, error)
+	// reads and streams have an entry for each such request of a client that may only read.
+	reads, streams chan struct{}
 }
 
 // NewServer returns a Server that has yet to Serve.
 func NewServer(cfg Config) *Server {
-	return &Server{cfg: cfg, streams: make(chan struct{}, maxStreams)}
+	return &Server{
+		cfg: cfg, recent: Recently(cfg.Service.Status),
+		reads: make(chan struct{}, maxReads), streams: make(chan struct{}, maxStreams),
+	}
 }
 
 // Serve answers all requests on a unix socket until ctx ends, and then closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", allow(reader, s.status))
-	mux.HandleFunc("GET /v1/servers", allow(reader, s.servers))
-	mux.HandleFunc("GET /v1/rollouts", allow(reader, s.rollouts))
-	mux.HandleFunc("GET /v1/events", allow(reader, s.events))
-	mux.HandleFunc("GET /v1/gate", allow(reader, s.gate))
-	mux.HandleFunc("POST /v1/trigger", allow(operator, s.trigger))
-	mux.HandleFunc("POST /v1/pause", allow(operator, s.pause))
-	mux.HandleFunc("POST /v1/resume", allow(operator, s.resume))
+	mux.HandleFunc("GET /v1/status", s.read(s.status))
+	mux.HandleFunc("GET /v1/servers", s.read(s.servers))
+	mux.HandleFunc("GET /v1/rollouts", s.read(s.rollouts))
+	mux.HandleFunc("GET /v1/events", s.read(s.events))
+	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
+	mux.HandleFunc("POST /v1/trigger", operate(s.trigger))
+	mux.HandleFunc("POST /v1/pause", operate(s.pause))
+	mux.HandleFunc("POST /v1/resume", operate(s.resume))
 	s.handlePublic(mux)
-	return s.serve(ctx, l, mux)
+	return serve(ctx, &limited{Listener: l, most: maxConns}, mux)
 }
 
 // ServePublic answers /metrics, /healthz and /readyz only, for every client.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	s.handlePublic(mux)
-	return s.serve(ctx, l, mux)
+	return serve(ctx, &limited{Listener: l, most: maxPublicConns}, mux)
 }
 
 func (s *Server) handlePublic(mux *http.ServeMux) {
@@ -101,10 +105,15 @@ func (s *Server) handlePublic(mux *http.ServeMux) {
 	}
 }
 
-func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+func serve(ctx context.Context, l *limited, handler http.Handler) error {
+	bounded := http.MaxBytesHandler(handler, maxBody)
 	server := &http.Server{
-		Handler:           http.MaxBytesHandler(handler, maxBody),
-		ConnContext:       withRole,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+				c.serve(w, r, bounded)
+			}
+		}),
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadTimeout:       writeTimeout,
 		IdleTimeout:       writeTimeout,
@@ -115,7 +124,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	err := server.Serve(&limited{Listener: l})
+	err := server.Serve(l)
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -126,7 +135,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, handler http.Handler
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
-	if _, err := s.cfg.Service.Status(ctx); err != nil {
+	if _, err := s.recent(ctx); err != nil {
 		refuse(w, http.StatusServiceUnavailable, "the service does not answer")
 		return
 	}
@@ -225,13 +234,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "from must be a number, follow true or false")
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
+	done, ok := enter(r, s.streams)
+	if !ok {
 		refuse(w, http.StatusTooManyRequests, "too many clients follow the events")
 		return
 	}
+	defer done()
 	if s.cfg.Gate != nil {
 		_, _ = s.cfg.Gate() // which adds new refusals to the feed; status shows its errors
 	}
