@@ -16,6 +16,8 @@ type Status struct {
 	Learned  bool            `json:"learned"`
 	Installs []InstallStatus `json:"installs"`
 	Paused   bool            `json:"paused"`
+	// PausedSince is zero where the service is not paused, or that is not known.
+	PausedSince time.Time `json:"paused_since,omitzero"`
 	// JournalError is why the journal cannot be written: no server is signalled until it can. It is tried every second.
 	JournalError string `json:"journal_error,omitzero"`
 	// Verdicts counts the servers by the verdict of the last inspection of each.

@@ -36,7 +36,7 @@ func (c *Controller) do(ctx context.Context, f func(context.Context)) error {
 func (c *Controller) Status(ctx context.Context) (status api.Status, err error) {
 	err = c.do(ctx, func(context.Context) {
 		status = api.Status{
-			Source: c.cfg.Source, Learned: c.registry.Learns(), Installs: c.installs(), Paused: c.rollouts.paused,
+			Source: c.cfg.Source, Learned: c.registry.Learns(), Installs: c.installs(), Paused: c.rollouts.paused, PausedSince: c.rollouts.pausedSince,
 			JournalError: c.rollouts.persist.problem(), Verdicts: make(map[selector.Verdict]int), Rollouts: c.rollouts.current(),
 		}
 		for p := range c.registry.Processes() {
@@ -174,6 +174,12 @@ func (c *Controller) steer(ctx context.Context, isPaused bool, change func() err
 	defer c.steering.Unlock()
 	var unsaved error
 	err := c.do(ctx, func(context.Context) {
+		switch {
+		case !isPaused:
+			c.rollouts.pausedSince = time.Time{}
+		case !c.rollouts.paused:
+			c.rollouts.pausedSince = time.Now()
+		}
 		c.rollouts.paused = isPaused
 		unsaved = change()
 		c.rollouts.touchAll()

@@ -107,7 +107,8 @@ type Config struct {
 	Saved   *rollout.Snapshots
 	// Paused says that an operator paused an earlier process. KeepPause keeps that for the next one; it may wait
 	// for a disk.
-	Paused    bool
-	KeepPause func(paused bool) error
-	Observer  Observer
+	Paused      bool
+	PausedSince time.Time
+	KeepPause   func(paused bool) error
+	Observer    Observer
 }

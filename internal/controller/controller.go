@@ -108,7 +108,7 @@ func New(cfg Config) *Controller {
 		registry: c.registry, traits: make(traits), holds: held, deferred: deferred, planner: c.planner, observer: cfg.Observer,
 		persist: &persister{journal: cfg.Journal, trouble: cfg.Observer.Trouble, timers: c.timers},
 		byImage: make(map[selector.Image]*attached), at: make(map[*registry.Install]*attached),
-		early: make(map[*registry.Install][]rollout.Death), touched: make(map[*attached]bool), paused: cfg.Paused,
+		early: make(map[*registry.Install][]rollout.Death), touched: make(map[*attached]bool), paused: cfg.Paused, pausedSince: cfg.PausedSince,
 	}
 	held.released, deferred.released = c.rollouts.touchAll, c.rollouts.touchAll
 	cores := runtime.GOMAXPROCS(0)

@@ -48,6 +48,8 @@ type rollouts struct {
 	// number is that of the latest rollout.
 	number uint64
 	paused bool
+	// pausedSince is zero where that is not known.
+	pausedSince time.Time
 	// keepsOrphans says that restored rollouts are kept without an install.
 	keepsOrphans bool
 	// history has the rollouts that are over, the latest last.

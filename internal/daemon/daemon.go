@@ -157,7 +157,7 @@ func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 	if err != nil {
 		cfg.Log.Warn("paused: it cannot be read whether an operator paused the service (ebpf-upgrader resume)", "error", err)
 	}
-	c.Journal, c.Saved, c.Paused = file, saved, isPaused
+	c.Journal, c.Saved, c.Paused, c.PausedSince = file, saved, isPaused, pause.Since()
 	c.KeepPause = func(isPaused bool) error {
 		if isPaused {
 			return pause.Set()

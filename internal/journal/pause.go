@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Pause is the file that keeps an operator's pause of one service. Unlike the journal it survives the machine. It exists
@@ -37,6 +38,15 @@ func (p Pause) IsSet() (bool, error) {
 	default:
 		return true, fmt.Errorf("read the pause: %w", err)
 	}
+}
+
+// Since is when the pause was set; zero: it is not, or that cannot be read.
+func (p Pause) Since() time.Time {
+	info, err := os.Lstat(p.path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
 }
 
 // Set keeps a pause. It waits for the disk, and makes the directory (mode 0700) if it is missing.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,8 +37,14 @@ func TestPause_SetAndReset_IsKept(t *testing.T) {
 	if text, err := os.ReadFile(theFile(t, dir)); err != nil || !strings.Contains(string(text), "ebpf-upgrader resume") {
 		t.Errorf("the file says %q, %v", text, err)
 	}
+	if ago := time.Since(host.Since()); ago < -time.Second || ago > time.Minute {
+		t.Errorf("the pause was set %s ago, want just now", ago)
+	}
 	must(t, host.Clear())
 	must(t, host.Clear())
+	if !host.Since().IsZero() {
+		t.Error("after the reset the pause has a time")
+	}
 	requirePaused(t, host, false, "after the reset")
 }
 

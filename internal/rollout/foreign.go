@@ -30,6 +30,16 @@ func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender
 	return true
 }
 
+// overdueSince is when the first member became overdue.
+func (g *group) overdueSince() (first time.Time) {
+	for _, m := range g.inFlight {
+		if at := m.Since.Add(ArmTimeout); m.isOverdue && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
 // overdueReasons returns why a group is halted while members of it are overdue.
 func (g *group) overdueReasons() []string {
 	senders := make(map[selector.PID]int)

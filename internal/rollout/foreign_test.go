@@ -28,6 +28,7 @@ func (h *host) lead(pid selector.PID, user uint32) *selector.Process {
 func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
+	led := h.now
 	h.lead(1, 1)
 	h.lead(2, 1)
 	h.start(3, 1, "/d")
@@ -43,7 +44,7 @@ func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	h.pass(2 * time.Second)
 	r := h.wantPhase("after two minutes", rollout.PhaseHalted)
 	want := []rollout.Halt{{UID: 1, Reason: "servers that run the new image after signals of process 4242, " +
-		"the servers' own trigger as a rule, are not armed after 2m0s: 2"}}
+		"the servers' own trigger as a rule, are not armed after 2m0s: 2", Since: led.Add(rollout.ArmTimeout)}}
 	if diff := cmp.Diff(want, r.Halts); diff != "" {
 		t.Errorf("the reasons differ (-want +got):\n%s", diff)
 	}

@@ -67,8 +67,9 @@ type Report struct {
 // Halt is one reason why servers are not signalled.
 type Halt struct {
 	// UID is the user of the servers.
-	UID    uint32 `json:"uid"`
-	Reason string `json:"reason"`
+	UID    uint32    `json:"uid"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 // ForeignDeaths counts the servers that died after signals of one other sender.
@@ -181,7 +182,7 @@ func (l *ledger) halts() []Halt {
 	all := []Halt{}
 	for uid, u := range l.users {
 		if u.IsHalted {
-			all = append(all, Halt{uid, u.HaltReason})
+			all = append(all, Halt{uid, u.HaltReason, u.HaltedAt})
 		}
 	}
 	for _, g := range l.groups {
@@ -189,7 +190,7 @@ func (l *ledger) halts() []Halt {
 			continue
 		}
 		for _, reason := range g.overdueReasons() {
-			all = append(all, Halt{g.key.User, reason})
+			all = append(all, Halt{g.key.User, reason, g.overdueSince()})
 		}
 	}
 	slices.SortFunc(all, func(a, b Halt) int {

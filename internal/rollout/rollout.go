@@ -172,7 +172,7 @@ func (l *ledger) died(m *Member) {
 	u.IsFailed = u.IsFailed || !u.IsProven
 	u.HaltReason = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
 	if u.Deaths >= l.cfg.Limits.MaxFailures {
-		u.IsHalted = true
+		u.IsHalted, u.HaltedAt = true, m.Since
 	}
 }
 

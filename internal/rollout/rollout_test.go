@@ -184,11 +184,12 @@ func TestCanary_ExitsWithZeroUnarmed_Halts(t *testing.T) {
 	}
 	h.pass(0)
 	h.exec(1, newImage)
+	died := h.now
 	h.exit(1, 0)
 	h.pass(10 * time.Minute)
 	h.want("after an exit with status 0", 1)
 	r := h.wantPhase("after it", rollout.PhaseHalted)
-	if len(r.Halts) != 1 || r.Halts[0] != (rollout.Halt{UID: 1, Reason: "server 1 died: exit code 0 before it was armed"}) {
+	if len(r.Halts) != 1 || r.Halts[0] != (rollout.Halt{UID: 1, Reason: "server 1 died: exit code 0 before it was armed", Since: died}) {
 		t.Errorf("the reasons are %v", r.Halts)
 	}
 }

@@ -39,8 +39,9 @@ type UserSnapshot struct {
 	UID    uint32 `json:"uid"`
 	Deaths int    `json:"deaths"`
 	// IsHalted says that no server of the user is signalled any more, for HaltReason.
-	IsHalted   bool   `json:"halted"`
-	HaltReason string `json:"why"`
+	IsHalted   bool      `json:"halted"`
+	HaltReason string    `json:"why"`
+	HaltedAt   time.Time `json:"halted_at,omitzero"`
 	// IsProven says that a server of the user lived for the hold time after it was armed.
 	IsProven bool `json:"proven"`
 	// IsFailed says that a server of the user died before that.
