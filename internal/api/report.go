@@ -88,8 +88,11 @@ func (r Report) Behind() int {
 	return n
 }
 
-// Only leaves the servers for which keep returns true.
+// Only leaves the servers for which keep returns true, also in Plan.
 func (r Report) Only(keep func(Server) bool) Report {
 	r.Servers = slices.DeleteFunc(slices.Clone(r.Servers), func(s Server) bool { return !keep(s) })
+	r.Plan = slices.DeleteFunc(slices.Clone(r.Plan), func(pid selector.PID) bool {
+		return !slices.ContainsFunc(r.Servers, func(s Server) bool { return s.PID == pid })
+	})
 	return r
 }

@@ -179,7 +179,7 @@ func TestTrigger_DryRun_SendsNothing(t *testing.T) {
 		s := newScene(t)
 		server := s.start(nil)
 		s.replace()
-		r := s.trigger(exitOK, source, "--dry-run")
+		r := s.report(exitOK, "trigger", source, "--settle", "1ms", "--dry-run")
 		if len(r.Plan) != 1 || r.Plan[0] != server.PID() || len(r.Sent) != 0 {
 			t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, server.PID())
 		}

@@ -41,7 +41,9 @@ type options struct {
 	stateDir     string
 	metrics      string
 	noService    bool
-	wait         bool
+	noWait       bool
+	allAtOnce    bool
+	ifExists     bool
 	forgetAfter  time.Duration
 	maxPerUser   int
 	maxInstalls  int
@@ -102,11 +104,11 @@ func (o *options) addSettle(f *pflag.FlagSet) {
 	f.DurationVar(&o.settle, "settle", defaultSettle, "how long a new binary must stand unchanged")
 }
 
-// addLimits adds the flags of a rollout. canary is how many servers go alone by default.
-func (o *options) addLimits(f *pflag.FlagSet, canary int) {
+// addLimits adds the flags of a rollout.
+func (o *options) addLimits(f *pflag.FlagSet) {
 	o.limits = rollout.DefaultLimits()
 	l := &o.limits
-	f.IntVar(&l.Canary, "canary", canary, "how many servers of a group are upgraded alone, before its others")
+	f.IntVar(&l.Canary, "canary", l.Canary, "how many servers of a group are upgraded alone, before its others")
 	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for a canary that neither execs nor ends")
 	f.DurationVar(&l.GroupHold, "group-hold", l.GroupHold, "how long a canary must be armed before the others that share its index follow")
 	f.DurationVar(&l.Hold, "hold", l.Hold, "how long a server must live after it was armed to count as upgraded, and before other groups of its user follow")

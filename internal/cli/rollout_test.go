@@ -132,7 +132,7 @@ func TestServer_EachEnd_HasItsState(t *testing.T) {
 			leaver.CloseStdin()
 		}()
 		s.replace()
-		code, stdout, stderr := command(t, "trigger", "--install-path", s.Path(), "--source", source, "--settle", "1ms", "--wait",
+		code, stdout, stderr := command(t, "trigger", "--install-path", s.Path(), "--source", source, "--settle", "1ms",
 			"--confirm-timeout", "2s", "--retry-after", "4s", "--max-attempts", "2", "--max-failures", "9", "-o", "json")
 		if code != exitFailure { // servers died
 			t.Errorf("exit code %d, want %d\n%s", code, exitFailure, stderr)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,6 @@ import (
 
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
@@ -46,14 +46,14 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	a.opts.addSelf(f)
 	a.opts.addSource(f)
 	a.opts.addSettle(f)
-	a.opts.addLimits(f, rollout.DefaultLimits().Canary)
+	a.opts.addLimits(f)
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 	a.opts.addStateDir(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
-	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it")
-	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are inspected")
-	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", controller.DefaultMaxInstallsPerUser, "how many installs are watched for one user")
+	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it; 0: not at all")
+	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are inspected; 0: all")
+	f.IntVar(&a.opts.maxInstalls, "max-installs-per-user", controller.DefaultMaxInstallsPerUser, "how many installs are watched for one user; 0: all")
 	f.DurationVar(&a.opts.scanEvery, "scan-every", 30*time.Second, "time between scans for new servers (proc)")
 	f.Uint32Var(&a.opts.ringBytes, "ring-bytes", 256<<10, "size of the buffer for the kernel's events, a power of two (bpf)")
 	f.StringVar(&a.opts.gate, "gate", daemon.GateAuto, "refuse the servers' own signals: auto (where the kernel takes the program), on (or fail), off")
@@ -80,6 +80,10 @@ func (a *app) serve(ctx context.Context, flags *pflag.FlagSet) error {
 	queue := daemon.NewLog(a.stderr, formatted)
 	cfg.Log, cfg.LogDropped = slog.New(formatted(queue)), queue.Dropped
 	a.stderr, a.closeLog = queue, queue.Close
+	cfg.ForgetAfter = max(cfg.ForgetAfter, 1) // in the controller, zero is the default
+	if cfg.MaxInstalls == 0 {
+		cfg.MaxInstalls = math.MaxInt
+	}
 	return daemon.Run(ctx, cfg)
 }
 

@@ -169,10 +169,10 @@ func (s *scene) report(wantCode int, name, source string, args ...string) api.Re
 	return r
 }
 
-// trigger makes one round; settled says that the install need not be waited for.
+// trigger makes one round, of all servers at once.
 func (s *scene) trigger(wantCode int, source string, args ...string) api.Report {
 	s.t.Helper()
-	return s.report(wantCode, "trigger", source, append([]string{"--settle", "1ms"}, args...)...)
+	return s.report(wantCode, "trigger", source, append([]string{"--settle", "1ms", "--all-at-once"}, args...)...)
 }
 
 // upgraded waits until a server runs the image that is installed now.

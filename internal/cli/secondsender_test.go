@@ -37,7 +37,7 @@ func TestSecondService_SameInstall_Rejected(t *testing.T) {
 			t.Errorf("trigger --no-service: exit code %d, want %d", code, exitFailure)
 		}
 		s.replace()
-		code, stdout, stderr := command(t, append(trigger, "--wait", "-o", "json")...)
+		code, stdout, stderr := command(t, append(trigger, "-o", "json")...)
 		var got outcome
 		err := json.Unmarshal([]byte(stdout), &got)
 		want := exitOK
@@ -45,7 +45,7 @@ func TestSecondService_SameInstall_Rejected(t *testing.T) {
 			want = exitBehind
 		}
 		if code != want || err != nil {
-			t.Fatalf("trigger --wait: exit code %d, want %d, %v\n%s%s", code, want, err, stdout, stderr)
+			t.Fatalf("trigger: exit code %d, want %d, %v\n%s%s", code, want, err, stdout, stderr)
 		}
 		requireServers(t, got.Rollout, map[rollout.State]int{rollout.Upgraded: 1})
 		s.upgraded(server)

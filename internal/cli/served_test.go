@@ -199,8 +199,8 @@ func TestUserLock_OtherEnvironment_IsSeen(t *testing.T) {
 		for _, more := range [][]string{nil, {"TMPDIR=" + t.TempDir()}, env} {
 			trigger := programAs(t, plain, append(more, "PATH="+os.Getenv("PATH")), "trigger", "--no-service", "--install-path", s.Path(), "--name", h.name)
 			out, err := trigger.CombinedOutput()
-			if want := fmt.Sprintf("served by process %d:", running.Process.Pid); err == nil || !strings.Contains(string(out), want) {
-				t.Errorf("with %q in the environment a trigger ended with %v, want that the install is %s:\n%s", more, err, want, out)
+			if want := fmt.Sprintf("process %d serves these servers", running.Process.Pid); err == nil || !strings.Contains(string(out), want) {
+				t.Errorf("with %q in the environment a trigger ended with %v, want %s:\n%s", more, err, want, out)
 			}
 		}
 		must(t, os.RemoveAll("/run/user"))

@@ -8,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/lock"
@@ -22,25 +24,28 @@ import (
 
 func newTrigger(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "trigger --install-path PATH",
-		Short: "Signal every outdated server now",
-		Long: `Makes one round now: finds the servers, verifies each, and signals those that are
-outdated, --self last. With --wait it follows each server until its result is known.
-Where a service serves the install already, that service makes the round.`,
-		Example: `  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --dry-run
-  ebpf-upgrader trigger --install-path /usr/local/bin/rag-rat --wait
+		Use:   "trigger",
+		Short: "Upgrade every outdated server now, and follow that to its end",
+		Long: `Upgrades the outdated servers now, as carefully as run: one server goes first, each
+is signalled when it is idle, and a death halts the rest of that user. Follows each
+server until its result is known. Without --install-path, each server is compared with
+the file that it names itself. Where a service serves the servers, that service does it.`,
+		Example: `  ebpf-upgrader trigger --dry-run
+  ebpf-upgrader trigger
   ebpf-upgrader trigger --install-path ~/.cargo/bin/rag-rat -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.trigger(cmd.Context(), cmd.Flags()) },
 	}
 	a.addRoundFlags(cmd)
-	f := cmd.Flags()
-	a.opts.addRunDir(f)
-	a.opts.addSettle(f)
-	a.opts.addLimits(f, 0)
-	f.BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
-	f.BoolVar(&a.opts.wait, "wait", false, "follow the rollout to its end, and print the result for each server")
-	f.BoolVar(&a.opts.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
+	f, o := cmd.Flags(), &a.opts
+	o.addRunDir(f)
+	o.addSettle(f)
+	o.addLimits(f)
+	f.BoolVar(&o.dryRun, "dry-run", false, "plan, but send nothing")
+	f.BoolVar(&o.noWait, "no-wait", false, "hand over to a service, and do not follow the rollout")
+	f.BoolVar(&o.allAtOnce, "all-at-once", false, "signal every outdated server at once, and do not follow them: a bad binary ends them all")
+	f.BoolVar(&o.ifExists, "if-exists", false, "no failure where nothing is installed at --install-path")
+	f.BoolVar(&o.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
 	return cmd
 }
 
@@ -56,29 +61,30 @@ func (a *app) addRoundFlags(cmd *cobra.Command) {
 }
 
 func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
-	if err := a.onePath(); err != nil {
+	if err := errors.Join(a.checkedPaths(), a.onePath(), a.needSelf(), a.conflictingFlags(flags)); err != nil {
 		return err
 	}
-	if problem := a.opts.installProblem(); problem != "" {
-		return a.nothingToDo(selector.Install{Path: a.opts.installPath(), State: selector.StateMissing, Detail: problem})
+	path := install.RootedPath{Path: a.opts.installPath()}
+	var installed *selector.Install // nil: those that the servers name
+	if path.Path != "" {
+		install.WaitSettled(ctx, path, a.opts.settle)
+		found := install.Stat(path) // a service that does it has opened the file already
+		switch {
+		case ctx.Err() != nil:
+			return errInterrupted
+		case found.State == selector.StateMissing && a.opts.ifExists:
+			return a.nothingToDo(found)
+		case found.State != selector.StateReady:
+			return notReady(found)
+		}
+		installed = &found
 	}
-	if err := errors.Join(a.needSelf(), a.needWait(flags)); err != nil {
-		return err
+	if a.opts.dryRun {
+		return a.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
+			return h.Survey(ctx, installed, candidates)
+		})
 	}
-	way := install.RootedPath{Path: a.opts.installPath()}
-	install.WaitSettled(ctx, way, a.opts.settle)
-	installed := install.Stat(way) // a service that does it has opened the file already
-	switch {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case installed.State == selector.StateMissing:
-		return a.nothingToDo(installed)
-	case installed.State != selector.StateReady:
-		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
-	case a.opts.dryRun:
-		return a.triggerAlone(ctx, installed)
-	}
-	held, err := lock.Acquire(a.opts.runPath(), a.opts.installPath(), "")
+	held, err := a.lock()
 	if err != nil {
 		return a.handOver(ctx, flags, err)
 	}
@@ -86,69 +92,119 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := daemon.CheckConflict(a.opts.names, nil); err != nil {
 		return err
 	}
+	if a.opts.noWait {
+		return exitWith(exitNoSource, errors.New("no service runs that --no-wait could hand over to: leave it out, or start one with run"))
+	}
 	checker := install.NewChecker()
-	if installed = checker.Check(way); installed.State != selector.StateReady {
-		return fmt.Errorf("install %q is not ready: %s", installed.Path, installed.Detail)
+	if installed != nil {
+		if *installed = checker.Check(path); installed.State != selector.StateReady {
+			return notReady(*installed)
+		}
 	}
-	if a.opts.wait {
-		return a.waitAlone(ctx, checker)
+	if a.opts.allAtOnce {
+		fmt.Fprintln(a.stderr, "ebpf-upgrader: --all-at-once: signals every outdated server at once, without a canary: a bad binary ends them all")
+		return a.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
+			return h.Round(ctx, *installed, candidates)
+		})
 	}
-	return a.triggerAlone(ctx, installed)
+	return a.followAlone(ctx, checker)
 }
 
-// needWait rejects limits that have no effect without --wait.
-func (a *app) needWait(flags *pflag.FlagSet) error {
-	if a.opts.wait && a.opts.dryRun {
-		return usageError("--wait and --dry-run do not go together")
-	}
-	if a.opts.wait {
-		return nil
-	}
-	for _, flag := range []string{"canary", "max-in-flight", "max-failures", "max-attempts", "group-hold", "hold", "quiet", "quiet-within", "canary-timeout", "confirm-timeout"} {
-		if flags.Changed(flag) {
-			return usageError("--%s needs --wait: without it, every server is signalled at once", flag)
+// rolloutFlags have an effect on a rollout that is followed.
+var rolloutFlags = []string{
+	"canary", "max-in-flight", "max-failures", "max-attempts", "group-hold", "hold", "quiet", "quiet-within", "canary-timeout", "confirm-timeout",
+}
+
+// conflictingFlags rejects flags of which one would be ignored.
+func (a *app) conflictingFlags(flags *pflag.FlagSet) error {
+	o := &a.opts
+	for _, c := range []struct {
+		isSet  bool
+		flag   string
+		others []string
+	}{
+		{o.dryRun, "dry-run", append([]string{"all-at-once", "no-wait"}, rolloutFlags...)},
+		{o.allAtOnce, "all-at-once", append([]string{"no-wait"}, rolloutFlags...)},
+		{o.noWait, "no-wait", []string{"no-service"}},
+	} {
+		if i := slices.IndexFunc(c.others, flags.Changed); c.isSet && i >= 0 {
+			return usageError("--%s and --%s do not go together", c.flag, c.others[i])
 		}
+	}
+	if path := o.installPath(); path == "" && (o.allAtOnce || o.ifExists) {
+		return usageError("--all-at-once and --if-exists need --install-path")
 	}
 	return nil
 }
 
-// handOver makes the service that holds the lock do the round.
-func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
-	var holder *lock.HeldError
-	switch {
-	case !errors.As(locked, &holder):
-		return locked
-	case holder.Note == "":
-		return fmt.Errorf("install %q is being upgraded by process %d", a.opts.installPath(), holder.PID)
-	case a.opts.noService:
-		return fmt.Errorf("install %q is served by process %d: leave out --no-service to hand over to it", a.opts.installPath(), holder.PID)
-	}
-	for _, flag := range []string{"user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "canary", "max-in-flight", "max-failures"} {
-		if flags.Changed(flag) {
-			return usageError("--%s: process %d serves the install with its own: leave the flag out, or stop the service", flag, holder.PID)
-		}
-	}
-	client := control.NewClient(holder.Note)
-	request := control.TriggerRequest{InstallPath: a.opts.installPath()}
-	if flags.Changed("self") {
-		request.Self = selector.PID(a.opts.self)
-	}
-	before, err := client.Status(ctx)
-	if err != nil {
-		return err
-	}
-	report, err := client.Trigger(ctx, request)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
-	if a.opts.wait {
-		return a.waitForService(ctx, client, before.Events+1)
-	}
-	return a.printRound(ctx, report.Only(api.IsServer), len(report.Plan))
+func notReady(i selector.Install) error {
+	return fmt.Errorf("install %q is not ready: %s", i.Path, i.Detail)
 }
 
-func (a *app) triggerAlone(ctx context.Context, installed selector.Install) error {
+// lock takes the lock on what is to be upgraded.
+func (a *app) lock() (*lock.Lock, error) {
+	if path := a.opts.installPath(); path != "" {
+		return lock.Acquire(a.opts.runPath(), path, "")
+	}
+	return lock.AcquireHost(a.opts.runPath(), "")
+}
+
+// handOver makes the service that holds the lock do the round.
+func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
+	holder, isHeld := errors.AsType[*lock.HeldError](locked)
+	path := a.opts.installPath()
+	switch {
+	case !isHeld:
+		return locked
+	case holder.Note == "":
+		return fmt.Errorf("%w, which upgrades servers: wait for its end", locked)
+	case a.opts.noService:
+		return fmt.Errorf("process %d serves these servers: leave out --no-service to hand over to it", holder.PID)
+	case a.opts.allAtOnce:
+		return fmt.Errorf("process %d serves these servers, one after the other: leave out --all-at-once, or stop the service", holder.PID)
+	}
+	others := append([]string{"user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "max-entries", "retry-after"}, rolloutFlags...)
+	if path == "" {
+		others = append(others, "settle")
+	}
+	if i := slices.IndexFunc(others, flags.Changed); i >= 0 {
+		return usageError("--%s: process %d serves these servers with its own: leave the flag out, or stop the service", others[i], holder.PID)
+	}
+	client := control.NewClient(holder.Note)
+	before, err := client.Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case path == "" && !before.Learned:
+		return fmt.Errorf("process %d serves other installs than all: give --install-path, or stop the service", holder.PID)
+	}
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
+	f := a.newFollower(remote{client}, before.Events+1)
+	if flags.Changed("self") {
+		f.self = selector.PID(a.opts.self)
+	}
+	return f.follow(ctx)
+}
+
+// followAlone runs a service until its rollouts are over. checker has opened the install.
+func (a *app) followAlone(ctx context.Context, checker *install.Checker) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	h, err := daemon.OpenHost(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	feed := control.NewFeed()
+	return h.Follow(ctx, checker.CachedChecks(), feed, func(ctx context.Context, c *controller.Controller) error {
+		return a.newFollower(local{c, feed}, 1).follow(ctx)
+	})
+}
+
+// round makes a single round of the candidates, and prints it.
+func (a *app) round(ctx context.Context, make func(*daemon.Host, []selector.PID) api.Report) error {
 	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err
@@ -158,25 +214,21 @@ func (a *app) triggerAlone(ctx context.Context, installed selector.Install) erro
 	if err != nil {
 		return err
 	}
-	if a.opts.dryRun {
-		return a.printRound(ctx, h.Survey(ctx, &installed, candidates).Only(api.IsServer), 0)
-	}
-	return a.printRound(ctx, h.Round(ctx, installed, candidates).Only(api.IsServer), 0)
-}
-
-// printRound prints a round, and fails if servers remain outdated. toCome are those that a service will signal in their
-// turn.
-func (a *app) printRound(ctx context.Context, report api.Report, toCome int) error {
+	report := make(h, candidates).Only(api.IsServer)
 	if err := a.printTriggered(report); err != nil {
 		return err
 	}
-	switch behind := report.Behind() - toCome; {
+	switch behind := report.Behind(); {
 	case ctx.Err() != nil:
 		return errInterrupted
 	case behind > 0 && !a.opts.dryRun:
-		return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", behind))
+		return stillOutdated(behind)
 	}
 	return nil
+}
+
+func stillOutdated(n int) error {
+	return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", n))
 }
 
 func (a *app) printTriggered(r api.Report) error {
@@ -190,25 +242,18 @@ func (a *app) printTriggered(r api.Report) error {
 		fmt.Fprintln(a.stdout)
 	}
 	last := fmt.Sprintf("%d of %d planned signals sent", len(r.Sent), len(r.Plan))
-	switch {
-	case a.opts.dryRun:
+	if a.opts.dryRun {
 		last = fmt.Sprintf("%d signals planned, none sent", len(r.Plan))
-	case len(r.Sent) == 0 && len(r.Plan) > 0:
-		last = fmt.Sprintf("%d to be signalled in turn", len(r.Plan))
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, daemon.Verdicts(r), r.Source)
 	return err
 }
 
-// nothingToDo says why no server is signalled. That is no failure: without an installed file no server is outdated.
+// nothingToDo says why no server is signalled, where that is no failure.
 func (a *app) nothingToDo(installed selector.Install) error {
-	why := installed.Detail
-	if a.opts.installProblem() == "" {
-		why = fmt.Sprintf("install %q: %s", installed.Path, installed.Detail)
-	}
-	fmt.Fprintf(a.stderr, "ebpf-upgrader: nothing to do: %s\n", printable(why))
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: nothing to do: install %s: %s\n", printable(fmt.Sprintf("%q", installed.Path)), printable(installed.Detail))
 	if a.opts.output != "json" {
 		return nil
 	}
-	return printJSON(a.stdout, api.NewReport(api.SourceProc, selector.PID(a.opts.self), []selector.Install{installed}))
+	return printJSON(a.stdout, newOutcome(nil))
 }

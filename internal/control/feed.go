@@ -25,6 +25,7 @@ type Event struct {
 	From    *rollout.State  `json:"from,omitempty"`
 	State   *rollout.State  `json:"state,omitempty"`
 	ByOther bool            `json:"by_other,omitzero"`
+	Canary  bool            `json:"canary,omitzero"`
 	Attempt int             `json:"attempt,omitzero"`
 	Rollout uint64          `json:"rollout,omitzero"`
 	Phase   rollout.Phase   `json:"phase,omitzero"`
@@ -45,7 +46,7 @@ type EventKind string
 
 // The kinds of events.
 const (
-	// EventServer: the server PID went From one State to another. It has UID, Rollout, Attempt, Detail.
+	// EventServer: the server PID went From one State to another. It has UID, Rollout, Canary, Attempt, Detail.
 	EventServer EventKind = "server"
 	// EventRollout: Rollout came into Phase, for Image at Path; superseded if Detail says so.
 	EventRollout EventKind = "rollout"
@@ -121,6 +122,17 @@ func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struc
 	return events, seq, f.grown
 }
 
+// Since returns the events from number seq on that are kept.
+func (f *Feed) Since(seq uint64) (all []Event) {
+	for {
+		events, next, _ := f.read(seq)
+		if len(events) == 0 {
+			return all
+		}
+		all, seq = append(all, events...), next
+	}
+}
+
 // Last is the number of the latest event.
 func (f *Feed) Last() uint64 {
 	f.mu.Lock()
@@ -153,7 +165,7 @@ func (f *Feed) Rollout(r rollout.Report) {
 func (f *Feed) Moved(m rollout.Member, from rollout.State) {
 	f.add(Event{
 		Kind: EventServer, PID: m.PID, UID: &m.UID, From: &from, State: &m.State,
-		ByOther: m.ByOther, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
+		ByOther: m.ByOther, Canary: m.Canary, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
 	})
 }
 

@@ -259,13 +259,14 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 	return c
 }
 
-// Follow runs a service for one rollout: without a control socket, journal or gate, until ctx ends. Files with an answer
-// are not opened again.
-func (h *Host) Follow(ctx context.Context, answers []install.CachedCheck, observer controller.Observer) error {
+// Follow runs a service without a control socket, journal or gate, until work with it returns. Files with an answer are
+// not opened again.
+func (h *Host) Follow(ctx context.Context, answers []install.CachedCheck, observer controller.Observer, work func(context.Context, *controller.Controller) error) error {
 	watched := watchInstalls(ctx, h)
 	defer watched.close()
 	watched.hub.Checker().RestoreChecks(answers)
 	c := h.serviceConfig(ctx, watched, func(selector.EventKind) {})
 	c.Observer = observer
-	return controller.New(c).Run(ctx)
+	serving := controller.New(c)
+	return together(ctx, serving.Run, func(ctx context.Context) error { return work(ctx, serving) })
 }

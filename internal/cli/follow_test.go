@@ -22,7 +22,7 @@ func TestWait_InstallUnready_Ends(t *testing.T) {
 				t.Parallel()
 				s := newScene(t)
 				servers := []*testfleet.Server{s.start(nil), s.start(nil)}
-				args := []string{"trigger", "--install-path", s.Path(), "--settle", "1ms", "--wait"}
+				args := []string{"trigger", "--install-path", s.Path(), "--settle", "1ms"}
 				if by == "alone" {
 					args = append(append(args, "--source", source), careful...)
 				} else {
