@@ -48,29 +48,24 @@ func (n *notifier) handle(wd int32, mask uint32, name []byte) {
 		n.overflow()
 		return
 	}
-	isRemoved := mask&unix.IN_IGNORED != 0
-	if isRemoved {
-		n.removed.add(wd)
-	}
+	wake := (*Watcher).onChange
 	watch := n.watches[wd]
-	if watch == nil {
-		return
+	if mask&unix.IN_IGNORED != 0 {
+		wake = (*Watcher).onWatchLost
+		n.forget(wd)
 	}
-	if mask&maskAlways == 0 {
+	switch {
+	case watch == nil:
+	case mask&maskAlways == 0:
 		for l := range watch.names[string(name)] {
-			l.onChange()
+			wake(l)
 		}
-		return
-	}
-	for l := range watch.listeners {
-		if isRemoved {
-			l.onWatchLost()
-		} else {
-			l.onChange()
+	default:
+		for _, named := range watch.names {
+			for l := range named {
+				wake(l)
+			}
 		}
-	}
-	if isRemoved { // the kernel may reuse the descriptor
-		delete(n.watches, wd)
 	}
 }
 

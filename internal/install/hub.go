@@ -47,12 +47,17 @@ type Hub struct {
 func NewHub(settle time.Duration) *Hub { return newHub(settle, defaultIntervals()) }
 
 func newHub(settle time.Duration, every intervals) *Hub {
-	h := &Hub{
-		settle: settle, intervals: every, notify: newNotifier(), started: time.Now(), cache: newCache(),
-		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
-	}
+	h := unreadHub(settle, every)
 	go h.notify.read()
 	return h
+}
+
+// unreadHub returns a Hub that reads no events.
+func unreadHub(settle time.Duration, every intervals) *Hub {
+	return &Hub{
+		settle: settle, intervals: every, notify: newNotifier(defaultWatchLimits()), started: time.Now(), cache: newCache(),
+		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
+	}
 }
 
 // Watch reports the install at a path, and each later change of its file, state, reason or content. The first report comes at

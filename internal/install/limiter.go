@@ -5,7 +5,10 @@
 package install
 
 import (
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,4 +68,21 @@ func threadTime() time.Duration {
 		return 0
 	}
 	return time.Duration(t.Nano())
+}
+
+// maxUserWatches bounds the inotify watches for one user, and maxWatches those of a Hub, at 500 bytes each.
+const maxUserWatches, maxWatches = 8192, 1 << 16
+
+// watchLimits bound the inotify watches for one user, and those of a Hub. The kernel has one limit for all programs of root.
+type watchLimits struct{ user, all int }
+
+// defaultWatchLimits leaves three quarters of the kernel's limit to other programs, and half of the rest to other users.
+func defaultWatchLimits() watchLimits {
+	text, _ := os.ReadFile("/proc/sys/user/max_inotify_watches")
+	kernel, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		kernel = 8192 // the kernel's minimum (inotify_user_setup in fs/notify/inotify/inotify_user.c)
+	}
+	all := min(kernel/4, maxWatches)
+	return watchLimits{user: min(maxUserWatches, all/2), all: all}
 }

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/budget"
 	"ebpf-upgrader/selector"
 )
 
@@ -30,10 +29,7 @@ func startedManual(t *testing.T, path string) *manual {
 
 func newManual(t *testing.T, path RootedPath) *manual {
 	t.Helper()
-	h := &Hub{
-		settle: shortSettle, intervals: eventsOnly(), notify: newNotifier(), started: time.Now(), cache: newCache(),
-		meter: budget.NewMeter(checkLimit()), watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget),
-	}
+	h := unreadHub(shortSettle, eventsOnly())
 	t.Cleanup(h.Close)
 	return &manual{h.newWatcher(path, func(selector.Install) {}), t}
 }

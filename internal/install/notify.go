@@ -6,8 +6,8 @@ package install
 
 import (
 	"errors"
-	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/sys"
+	"ebpf-upgrader/selector"
 )
 
 // Event masks. A directory of the path is watched for its own removal. If a name in it decides where the path leads, names
@@ -49,40 +50,38 @@ const (
 	coalesceDelay = 5 * time.Millisecond
 	// overflowInterval is the minimum time between two checks of all paths after lost events.
 	overflowInterval = 250 * time.Millisecond
-	// unusedTTL is how long an unused watch is kept. Another goroutine may already have its descriptor from inotify_add_watch, and
-	// not have subscribed yet.
+	// unusedTTL is how long an unused watch is kept: the Watcher that added it subscribes after the walk of its path.
 	unusedTTL = 2 * time.Second
 )
 
-// listener is notified of changes on its path. Its methods are called with the lock of the notifier held.
-type listener interface {
-	onChange()
-	// onWatchLost replaces onChange if the kernel has removed one of the watches.
-	onWatchLost()
+// subscription is a name in a watched directory; "" stands for a watched file, and for a directory without names that matter.
+type subscription struct {
+	wd   int32
+	name string
 }
-
-// watchedNames has the names that a listener subscribes to, by watch descriptor.
-type watchedNames map[int32]map[string]bool
 
 // kernelWatch is one inotify watch. The kernel has one for each inode, for all paths. Its mask only grows: a mask that is too
 // large causes wake-ups until the watch is removed.
 type kernelWatch struct {
-	listeners map[listener]map[string]bool
-	// names has the listeners by name; "" is the watched file itself.
-	names map[string]map[listener]bool
-	// unusedSince is when the last listener unsubscribed.
+	names map[string]map[*Watcher]bool // the listeners by name
+	// payer is the user for which the watch counts.
+	payer selector.User
+	// unusedSince is when it was last added, or the last listener unsubscribed.
 	unusedSince time.Time
 }
 
 // notifier is one inotify instance for all paths. It is safe for concurrent use.
 type notifier struct {
-	file *os.File // nil if the kernel has refused an instance
+	file   *os.File // nil if the kernel has refused an instance
+	limits watchLimits
 
 	mu             sync.Mutex // guards the rest; never held during a call that a file system may block
 	watches        map[int32]*kernelWatch
-	subscriptions  map[listener]map[int32]bool
+	perUser        map[selector.User]int
+	subscriptions  map[*Watcher][]subscription
 	sweepScheduled bool
-	removed        removedWDs
+	// removals counts the times that watches were removed, by the kernel or by the notifier.
+	removals uint64
 
 	// lastOverflow is when the listeners were last woken for an overflow. Only read uses it.
 	lastOverflow time.Time
@@ -92,22 +91,43 @@ type notifier struct {
 
 // newNotifier returns a notifier. It has no instance if the kernel refuses one: the default limit for a user is 128
 // (max_user_instances).
-func newNotifier() *notifier {
-	n := &notifier{watches: make(map[int32]*kernelWatch), subscriptions: make(map[listener]map[int32]bool)}
+func newNotifier(limits watchLimits) *notifier {
+	n := &notifier{
+		limits: limits, watches: make(map[int32]*kernelWatch), perUser: make(map[selector.User]int),
+		subscriptions: make(map[*Watcher][]subscription),
+	}
 	if fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err == nil {
 		n.file = os.NewFile(uintptr(fd), "inotify")
 	}
 	return n
 }
 
-var errNoInstance = errors.New("no inotify instance")
+var (
+	errNoInstance = errors.New("no inotify instance")
+	errNoRoom     = errors.New("too many watches")
+	errRemoved    = errors.New("the watch was removed")
+)
 
-// add watches the file of fd, and extends the mask of an existing watch. It blocks when the file system does, because the
-// kernel checks the permission to read.
-func (n *notifier) add(fd int, mask uint32) (int32, error) {
+// add watches the file of fd for a user, and extends the mask of an existing watch. It fails with errNoRoom at the limit.
+func (n *notifier) add(user selector.User, fd int, mask uint32) (int32, error) {
 	if n.file == nil {
 		return 0, errNoInstance
 	}
+	for range maxRewatches {
+		before := n.countRemovals()
+		wd, err := n.addToKernel(fd, mask)
+		if err != nil {
+			return 0, err
+		}
+		if err = n.register(wd, user, before); !errors.Is(err, errRemoved) {
+			return wd, err
+		}
+	}
+	return 0, errRemoved
+}
+
+// addToKernel blocks when the file system does, because the kernel checks the permission to read.
+func (n *notifier) addToKernel(fd int, mask uint32) (int32, error) {
 	raw, err := n.file.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -117,102 +137,113 @@ func (n *notifier) add(fd int, mask uint32) (int32, error) {
 	controlled := raw.Control(func(own uintptr) {
 		wd, err = unix.InotifyAddWatch(int(own), reopen(fd), mask|unix.IN_MASK_ADD)
 	})
-	if controlled != nil {
-		return 0, controlled
-	}
-	if err != nil {
-		return 0, fmt.Errorf("watch: %w", err)
-	}
-	return int32(wd), nil
+	return int32(wd), errors.Join(controlled, err)
 }
 
-// generation returns a number for replace. Call it before adding watches.
-func (n *notifier) generation() (generation uint64) {
+func (n *notifier) countRemovals() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.removed.count
+	return n.removals
 }
 
-// replace replaces the subscriptions of l by the names in wds. It fails if one of these watches was removed since generation
-// was called: it may have been unused until then.
-func (n *notifier) replace(l listener, wds watchedNames, generation uint64) bool {
+// register takes in a watch. It fails with errRemoved if any watch was removed since before, as this one may be: the kernel
+// returns the descriptor of an existing watch, which can end before register has the lock.
+func (n *notifier) register(wd int32, user selector.User, before uint64) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.removed.containsAny(wds, generation) {
-		for wd := range wds {
-			n.markUnused(n.watchFor(wd))
+	watch := n.watches[wd]
+	if watch == nil {
+		if len(n.watches) >= n.limits.all || n.perUser[user] >= n.limits.user {
+			n.remove(wd)
+			return errNoRoom
 		}
-		return false
+		watch = &kernelWatch{names: make(map[string]map[*Watcher]bool, 1), payer: user}
+		n.watches[wd] = watch
+		n.perUser[user]++
 	}
+	if len(watch.names) == 0 {
+		n.markUnused(watch)
+	}
+	if n.removals != before {
+		return errRemoved
+	}
+	return nil
+}
+
+// replace replaces the subscriptions of l. A watch that was removed meanwhile is reported as lost.
+func (n *notifier) replace(l *Watcher, subscriptions []subscription) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	before := n.subscriptions[l]
-	n.subscriptions[l] = make(map[int32]bool, len(wds))
-	for wd, names := range wds {
-		n.subscribe(l, wd, names)
-		delete(before, wd)
+	n.subscriptions[l] = subscriptions
+	for _, s := range subscriptions {
+		watch := n.watches[s.wd]
+		if watch == nil {
+			l.onWatchLost()
+			continue
+		}
+		if watch.names[s.name] == nil {
+			watch.names[s.name] = make(map[*Watcher]bool, 1)
+		}
+		watch.names[s.name][l] = true
 	}
-	for wd := range before {
-		n.unsubscribe(l, wd)
+	for _, s := range before {
+		if !slices.Contains(subscriptions, s) {
+			n.unsubscribe(l, s)
+		}
 	}
-	return true
 }
 
 // drop ends all subscriptions of l.
-func (n *notifier) drop(l listener) {
+func (n *notifier) drop(l *Watcher) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for wd := range n.subscriptions[l] {
-		n.unsubscribe(l, wd)
+	for _, s := range n.subscriptions[l] {
+		n.unsubscribe(l, s)
 	}
 	delete(n.subscriptions, l)
 }
 
-func (n *notifier) watchFor(wd int32) *kernelWatch {
-	watch := n.watches[wd]
-	if watch == nil {
-		watch = &kernelWatch{listeners: make(map[listener]map[string]bool), names: make(map[string]map[listener]bool)}
-		n.watches[wd] = watch
+func (n *notifier) unsubscribe(l *Watcher, s subscription) {
+	watch := n.watches[s.wd]
+	if watch == nil || !watch.names[s.name][l] {
+		return
 	}
-	return watch
-}
-
-func (n *notifier) subscribe(l listener, wd int32, names map[string]bool) {
-	watch := n.watchFor(wd)
-	watch.forget(l)
-	watch.listeners[l] = names
-	for name := range names {
-		if watch.names[name] == nil {
-			watch.names[name] = make(map[listener]bool)
-		}
-		watch.names[name][l] = true
+	if delete(watch.names[s.name], l); len(watch.names[s.name]) == 0 {
+		delete(watch.names, s.name)
 	}
-	watch.unusedSince = time.Time{}
-	n.subscriptions[l][wd] = true
-}
-
-func (n *notifier) unsubscribe(l listener, wd int32) {
-	if watch := n.watches[wd]; watch != nil {
-		watch.forget(l)
+	if len(watch.names) == 0 {
 		n.markUnused(watch)
+	} else if watch.payer == l.path.Owner {
+		n.charge(watch)
 	}
 }
 
-func (watch *kernelWatch) forget(l listener) {
-	for name := range watch.listeners[l] {
-		if delete(watch.names[name], l); len(watch.names[name]) == 0 {
-			delete(watch.names, name)
+// charge has a watch count for the user of any of its listeners.
+func (n *notifier) charge(watch *kernelWatch) {
+	for _, named := range watch.names {
+		for l := range named {
+			n.perUser[l.path.Owner]++
+			n.release(watch.payer)
+			watch.payer = l.path.Owner
+			return
 		}
 	}
-	delete(watch.listeners, l)
+}
+
+func (n *notifier) release(user selector.User) {
+	if n.perUser[user]--; n.perUser[user] == 0 {
+		delete(n.perUser, user)
+	}
 }
 
 // markUnused has an unused watch removed after unusedTTL.
 func (n *notifier) markUnused(watch *kernelWatch) {
-	if len(watch.listeners) > 0 {
-		return
-	}
-	if watch.unusedSince.IsZero() {
-		watch.unusedSince = time.Now()
-	}
+	watch.unusedSince = time.Now()
+	n.scheduleSweep()
+}
+
+func (n *notifier) scheduleSweep() {
 	if !n.sweepScheduled {
 		n.sweepScheduled = true
 		time.AfterFunc(unusedTTL, n.sweep)
@@ -225,19 +256,18 @@ func (n *notifier) sweep() {
 	n.sweepScheduled = false
 	for wd, watch := range n.watches {
 		switch {
-		case len(watch.listeners) > 0:
+		case len(watch.names) > 0:
 		case time.Since(watch.unusedSince) >= unusedTTL:
-			delete(n.watches, wd)
-			n.removed.add(wd)
 			n.remove(wd)
-		case !n.sweepScheduled:
-			n.sweepScheduled = true
-			time.AfterFunc(unusedTTL, n.sweep)
+		default:
+			n.scheduleSweep()
 		}
 	}
 }
 
+// remove ends a watch in the kernel, which need not be registered.
 func (n *notifier) remove(wd int32) {
+	n.forget(wd)
 	raw, err := n.file.SyscallConn()
 	if err != nil {
 		return
@@ -247,13 +277,22 @@ func (n *notifier) remove(wd int32) {
 	})
 }
 
+// forget removes a watch that the kernel has removed, or is about to.
+func (n *notifier) forget(wd int32) {
+	n.removals++
+	if watch := n.watches[wd]; watch != nil {
+		delete(n.watches, wd)
+		n.release(watch.payer)
+	}
+}
+
 // countWatches returns the number of watches in use.
 func (n *notifier) countWatches() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	needed := 0
 	for _, watch := range n.watches {
-		if len(watch.listeners) > 0 {
+		if len(watch.names) > 0 {
 			needed++
 		}
 	}

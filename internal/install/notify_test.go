@@ -5,6 +5,8 @@
 package install
 
 import (
+	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/selector"
 )
@@ -90,14 +94,12 @@ func TestWatches_TwoPathsToDirectory_AreShared(t *testing.T) {
 	_, path := installed(t)
 	dir := filepath.Dir(path)
 	q := startedManual(t, path)
-	points := map[string]*watchPoint{
-		dir:         {},
-		dir + "/.":  {names: map[string]bool{"a": true}},
-		dir + "/..": {},
-		dir + "//":  {names: map[string]bool{"b": true}, hasEnd: true},
+	points := []*watchPoint{
+		{path: dir}, {path: dir + "/.", names: []string{"a"}}, {path: dir + "/.."}, {path: dir + "//", names: []string{"b"}, hasEnd: true},
 	}
-	for range 20 { // each time in another order
-		q.now(func(w *Watcher) { w.addWatches(points) })
+	for range 20 {
+		rand.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+		q.now(func(w *Watcher) { w.watchAll(points) })
 		q.drain()
 		for _, name := range []string{"a", "b"} {
 			put(t, filepath.Join(dir, name), nil)
@@ -144,6 +146,43 @@ func TestWatches_TwoWatchers_AreShared(t *testing.T) {
 	other.Close()
 	if s := h.Stats(); s.Watches != 0 || s.Paths != 0 {
 		t.Errorf("without paths: %+v", s)
+	}
+}
+
+// inotify_add_watch returns the descriptor of an existing watch, which is removed before it is registered.
+func TestWatches_RemovedWhileAdded_AreAddedAgain(t *testing.T) {
+	t.Parallel()
+	n := newNotifier(defaultWatchLimits())
+	defer n.close()
+	fd, err := unix.Open(t.TempDir(), unix.O_PATH|unix.O_CLOEXEC, 0)
+	must(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	_, err = n.add(selector.User{}, fd, maskSelf)
+	must(t, err)
+	before := n.countRemovals()
+	wd, err := n.addToKernel(fd, maskSelf)
+	must(t, err)
+	n.mu.Lock()
+	n.watches[wd].unusedSince = time.Now().Add(-unusedTTL)
+	n.mu.Unlock()
+	n.sweep()
+	if err := n.register(wd, selector.User{}, before); !errors.Is(err, errRemoved) {
+		t.Errorf("a removed watch is registered: %v", err)
+	}
+	again, err := n.add(selector.User{}, fd, maskSelf)
+	if err != nil || again == wd {
+		t.Errorf("it is added again as %d, was %d: %v", again, wd, err)
+	}
+}
+
+func TestWatches_RemovedBeforeSubscription_AreLost(t *testing.T) {
+	t.Parallel()
+	_, path := installed(t)
+	q := startedManual(t, path)
+	q.drain()
+	q.hub.notify.replace(q.Watcher, []subscription{{wd: 1 << 20}})
+	if !q.drain() || !q.watchLost.Load() {
+		t.Error("the watcher is not woken for a watch that was removed")
 	}
 }
 

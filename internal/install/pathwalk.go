@@ -12,13 +12,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/reach"
 	"ebpf-upgrader/selector"
 )
 
 // watchPoint is a directory of a path, with the names in it that decide where the path leads, or the file at its end.
 type watchPoint struct {
+	path string // without symbolic links
 	// names are the names of symbolic links of the path, of the file itself, and of missing entries.
-	names map[string]bool
+	names []string
 	// image is the directory or file itself, so that a replaced one is noticed.
 	image selector.Image
 	// hasEnd is true if the end of the path is among the names. Its content counts, too.
@@ -30,9 +32,9 @@ type watchPoint struct {
 const (
 	// maxLinks is MAXSYMLINKS of include/linux/namei.h.
 	maxLinks = 40
-	// maxSteps bounds the steps of a walk. A longer path, such as one with 2,000 components and 40 links to it, is checked every
-	// 2 s and not watched.
-	maxSteps = 256
+	// maxSteps bounds the steps of a walk, and maxPoints the memory for a path. A path beyond them is checked every 2 s and not
+	// watched.
+	maxSteps, maxPoints = 256, 64
 )
 
 // errPathTooLong is the error for a path that is too long to be watched.
@@ -40,11 +42,8 @@ var errPathTooLong = errors.New("the path is too long to watch")
 
 // pathWalk is the state of a walk along a path, component by component.
 type pathWalk struct {
-	root   int
-	checks bool
-	// users are those that may search all directories so far, if checks is true.
-	users     []selector.Credentials
-	points    map[string]*watchPoint
+	inspector // its users are those that may search all directories so far
+	points    []*watchPoint
 	dir       string // a directory, by a path without symbolic links
 	remaining []string
 	links     int
@@ -55,11 +54,16 @@ type pathWalk struct {
 // would have to change.
 //
 // A directory that no user may search ends the walk, too: its own mode would have to change.
-func walkPath(s *inspector, path string) (map[string]*watchPoint, error) {
-	w := pathWalk{root: s.root, checks: s.checks, users: s.users, points: make(map[string]*watchPoint), dir: "/", remaining: components(path)}
-	w.addDir("/")
+func walkPath(s *inspector, path string) ([]*watchPoint, error) {
+	w := pathWalk{inspector: *s, dir: "/", remaining: components(path)}
+	if root, _, err := w.stat("/"); err == nil {
+		w.point("/").image = root.Image
+	}
 	for range maxSteps {
-		if len(w.remaining) == 0 || !w.step() {
+		switch {
+		case len(w.points) > maxPoints:
+			return w.points, errPathTooLong
+		case len(w.remaining) == 0 || !w.step():
 			return w.points, nil
 		}
 	}
@@ -69,45 +73,21 @@ func walkPath(s *inspector, path string) (map[string]*watchPoint, error) {
 // components splits a path, without empty and "." components. ".." stays: behind a symbolic link it is not the directory of
 // the link.
 func components(path string) []string {
-	var parts []string
-	for part := range strings.SplitSeq(path, "/") {
-		if part != "" && part != "." {
-			parts = append(parts, part)
-		}
-	}
-	return parts
+	return slices.DeleteFunc(strings.Split(path, "/"), func(part string) bool { return part == "" || part == "." })
 }
 
-// pathEntry is the file at one step of a path.
-type pathEntry struct {
-	kind   uint32 // S_IFMT of the mode
-	file   selector.File
-	image  selector.Image
-	target string // of a symbolic link
-}
-
-// stat inspects a path without symbolic links, except for the last component.
-func (w *pathWalk) stat(path string) (pathEntry, error) {
+// stat inspects a path without symbolic links, except for the last component: target is where that leads.
+func (w *pathWalk) stat(path string) (found selector.File, target string, err error) {
 	fd, err := openBelow(w.root, path, unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
-		return pathEntry{}, err
+		return found, "", err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	s, err := statx(fd)
-	if err != nil {
-		return pathEntry{}, err
+	if err == nil && s.Mode&unix.S_IFMT == unix.S_IFLNK {
+		target, err = readLink(fd)
 	}
-	p := pathEntry{kind: uint32(s.Mode) & unix.S_IFMT, image: statxImage(&s)}
-	p.file = selector.File{Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
-	if p.kind == unix.S_IFLNK {
-		p.target, err = readLink(fd)
-	}
-	return p, err
-}
-
-// statxImage returns the image, with the device number of stat(2).
-func statxImage(s *unix.Statx_t) selector.Image {
-	return selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino}
+	return reach.FileOf(&s), target, err
 }
 
 func readLink(fd int) (string, error) {
@@ -120,28 +100,32 @@ func readLink(fd int) (string, error) {
 func (w *pathWalk) step() bool {
 	name := w.remaining[0]
 	w.remaining = w.remaining[1:]
-	p := w.pointFor(w.dir)
+	p := w.point(w.dir)
 	if name == ".." {
 		w.dir = filepath.Dir(w.dir) // dir has no symbolic links
 		return true
 	}
 	full := filepath.Join(w.dir, name)
-	found, err := w.stat(full)
-	if err == nil && found.kind == unix.S_IFDIR && len(w.remaining) > 0 {
-		if !w.search(found.file) {
-			p.names[name], p.hasEnd = true, true
-			return false
-		}
+	found, target, err := w.stat(full)
+	kind := found.Mode & unix.S_IFMT
+	if err == nil && kind == unix.S_IFDIR && len(w.remaining) > 0 && w.search(found) {
 		w.dir = full
-		w.pointFor(full).image = found.image
+		w.point(full).image = found.Image
 		return true
 	}
-	p.names[name] = true
-	if err == nil && found.kind == unix.S_IFLNK {
-		return w.followLink(found.target)
+	p.addName(name)
+	switch {
+	case err == nil && kind == unix.S_IFLNK:
+		return w.followLink(target)
+	case err == nil && kind == unix.S_IFREG && len(w.remaining) == 0:
+		end := w.point(full)
+		end.image, end.isEnd = found.Image, true
+	case errors.Is(err, unix.ENOENT) && w.dir != "/":
+		// A directory with a missing entry may be empty, and be removed itself. While another process has it open or as its working
+		// directory, no event reports that (d_delete in fs/dcache.c, Linux 6.12). Its parent has the event.
+		w.point(filepath.Dir(w.dir)).addName(filepath.Base(w.dir))
 	}
 	p.hasEnd = true
-	w.addEnd(full, found, err)
 	return false
 }
 
@@ -165,28 +149,20 @@ func (w *pathWalk) followLink(target string) bool {
 	return true
 }
 
-// addEnd adds the watch points at the end of the path.
-func (w *pathWalk) addEnd(full string, found pathEntry, err error) {
-	switch {
-	case err == nil && found.kind == unix.S_IFREG && len(w.remaining) == 0:
-		w.points[full] = &watchPoint{names: map[string]bool{"": true}, image: found.image, isEnd: true}
-	case errors.Is(err, unix.ENOENT) && w.dir != "/":
-		// A directory with a missing entry may be empty, and be removed itself. While another process has it open or as its working
-		// directory, no event reports that (d_delete in fs/dcache.c, Linux 6.12). Its parent has the event.
-		w.pointFor(filepath.Dir(w.dir)).names[filepath.Base(w.dir)] = true
+// point returns the point at a path, which it adds if there is none.
+func (w *pathWalk) point(path string) *watchPoint {
+	for _, p := range w.points {
+		if p.path == path {
+			return p
+		}
 	}
+	p := &watchPoint{path: path}
+	w.points = append(w.points, p)
+	return p
 }
 
-// addDir stores the image of a directory.
-func (w *pathWalk) addDir(dir string) {
-	if found, err := w.stat(dir); err == nil {
-		w.pointFor(dir).image = found.image
+func (p *watchPoint) addName(name string) {
+	if !slices.Contains(p.names, name) {
+		p.names = append(p.names, name)
 	}
-}
-
-func (w *pathWalk) pointFor(dir string) *watchPoint {
-	if w.points[dir] == nil {
-		w.points[dir] = &watchPoint{names: make(map[string]bool)}
-	}
-	return w.points[dir]
 }

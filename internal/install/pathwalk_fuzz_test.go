@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/reach"
 )
 
 // FuzzWalkPath compares a walk with the kernel's. Users choose paths and the targets of symbolic links.
@@ -36,9 +38,9 @@ func FuzzWalkPath(f *testing.F) {
 		}
 		defer func() { _ = unix.Close(root) }()
 		points, walkErr := walkPath(&inspector{root: root}, path)
-		for at := range points {
-			if !strings.HasPrefix(at, "/") || strings.Contains(at, "/../") {
-				t.Errorf("%q is not below the root", at)
+		for _, p := range points {
+			if !strings.HasPrefix(p.path, "/") || strings.Contains(p.path, "/../") {
+				t.Errorf("%q is not below the root", p.path)
 			}
 		}
 		if image, regular := kernelStat(root, path); regular && walkErr == nil && !endsAt(points, image) {
@@ -62,9 +64,9 @@ func kernelStat(root int, path string) (unix.Statx_t, bool) {
 	return s, err == nil && s.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
-func endsAt(points map[string]*watchPoint, s unix.Statx_t) bool {
+func endsAt(points []*watchPoint, s unix.Statx_t) bool {
 	for _, p := range points {
-		if p.isEnd && p.image == statxImage(&s) {
+		if p.isEnd && p.image == reach.FileOf(&s).Image {
 			return true
 		}
 	}

@@ -5,7 +5,6 @@
 package install
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,25 +15,34 @@ import (
 )
 
 // where writes the points below dir as "directory: names", sorted; "" is dir itself.
-func where(points map[string]*watchPoint, dir string) string {
+func where(points []*watchPoint, dir string) string {
 	var lines []string
-	for _, path := range slices.Sorted(maps.Keys(points)) {
-		p := points[path]
-		below, ok := strings.CutPrefix(path, dir)
+	for _, p := range points {
+		below, ok := strings.CutPrefix(p.path, dir)
 		if !ok || p.isEnd {
 			continue
 		}
-		line := below + ": " + strings.Join(slices.Sorted(maps.Keys(p.names)), " ")
+		line := below + ": " + strings.Join(slices.Sorted(slices.Values(p.names)), " ")
 		if p.hasEnd {
 			line += " (leaf)"
 		}
 		lines = append(lines, line)
 	}
+	slices.SortFunc(lines, func(x, y string) int { return strings.Compare(x[:strings.Index(x, ":")], y[:strings.Index(y, ":")]) })
 	return strings.Join(lines, "; ")
 }
 
+func pointAt(points []*watchPoint, path string) *watchPoint {
+	for _, p := range points {
+		if p.path == path {
+			return p
+		}
+	}
+	return nil
+}
+
 // pointsOf walks a path from the root of this process.
-func pointsOf(t *testing.T, path string) map[string]*watchPoint {
+func pointsOf(t *testing.T, path string) []*watchPoint {
 	t.Helper()
 	root, err := (&RootedPath{}).open()
 	must(t, err)
@@ -86,7 +94,7 @@ func TestWalkPath_TooManyLinks_EndsAsTheKernel(t *testing.T) {
 		must(t, os.Symlink(last, link))
 		last = link
 		_, err := os.Stat(link)
-		if arrived := pointsOf(t, link)[end] != nil; arrived != (err == nil) {
+		if arrived := pointAt(pointsOf(t, link), end) != nil; arrived != (err == nil) {
 			t.Errorf("after %d links, the walk arrives: %t; the kernel: %v", i+1, arrived, err)
 		}
 	}
@@ -95,10 +103,10 @@ func TestWalkPath_TooManyLinks_EndsAsTheKernel(t *testing.T) {
 func TestWalkPath_File_IsAPoint(t *testing.T) {
 	t.Parallel()
 	isEnd := put(t, filepath.Join(t.TempDir(), "file"), nil)
-	if p := pointsOf(t, isEnd)[isEnd]; p == nil || !p.isEnd {
+	if p := pointAt(pointsOf(t, isEnd), isEnd); p == nil || !p.isEnd {
 		t.Errorf("the file at the end is %+v", p)
 	}
-	if p := pointsOf(t, filepath.Dir(isEnd))[filepath.Dir(isEnd)]; p != nil {
+	if p := pointAt(pointsOf(t, filepath.Dir(isEnd)), filepath.Dir(isEnd)); p != nil {
 		t.Errorf("a directory at the end is %+v, want nothing", p)
 	}
 }

@@ -8,19 +8,24 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
 )
 
-// limited is set in the child process of TestHub_NoWatches_Polls.
+// limited is set in a process of inUserNamespace.
 const limited = "INSTALL_TEST_LIMITED"
 
-// The test runs itself in a user namespace, which has limits of its own.
-func TestHub_NoWatches_Polls(t *testing.T) {
+// inUserNamespace runs a test in a process with a user namespace, which has limits of its own.
+func inUserNamespace(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
 	if os.Getenv(limited) == "1" {
-		watchWithoutWatches(t)
+		test(t)
 		return
 	}
 	self, err := os.Executable()
@@ -42,6 +47,56 @@ func TestHub_NoWatches_Polls(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+func TestHub_NoWatches_Polls(t *testing.T) { inUserNamespace(t, watchWithoutWatches) }
+
+// The hostile user has folders for more watches than the kernel allows.
+func TestHub_ManyFolders_LeaveWatchesToOthers(t *testing.T) {
+	inUserNamespace(t, func(t *testing.T) {
+		const limit = 2000
+		hostile, other := selector.User{UID: 1001}, selector.User{UID: 1002}
+		must(t, os.WriteFile("/proc/sys/user/max_inotify_watches", []byte("2000"), 0o644))
+		h := newHub(shortSettle, intervals{resync: never, retry: 10 * shortSettle})
+		defer h.Close()
+		top := t.TempDir()
+		watch := func(owner selector.User, path string) *watched {
+			w := &watched{reports: make(chan selector.Install, 1)}
+			w.Watcher = h.Watch(RootedPath{Path: path, Owner: owner}, w.put)
+			return w
+		}
+		var all []*watched
+		for i := range 60 {
+			path := put(t, filepath.Join(deep(t, filepath.Join(top, strconv.Itoa(i)), 40), "prog"), static().bytes())
+			all = append(all, watch(hostile, path))
+		}
+		for _, w := range all {
+			awaitState(t, w, selector.StateReady, "")
+		}
+		_, path := installed(t)
+		w := watch(other, path)
+		awaitReady(t, w, imageOf(t, path))
+		if s := h.Stats(); s.Watches > limit/4 || s.Polled < 40 || w.polled.Load() {
+			t.Errorf("%+v, the other user's is polled: %t", s, w.polled.Load())
+		}
+		awaitReady(t, all[59], replace(t, all[59].path.Path, static().bytes())) // found by a check
+		program, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		must(t, err)
+		for i := range limit / 2 {
+			dir := mkdir(t, top, "program", strconv.Itoa(i))
+			if _, err := unix.InotifyAddWatch(program, dir, unix.IN_CREATE); err != nil {
+				t.Fatalf("another program gets %d watches: %v", i, err)
+			}
+		}
+		for _, gone := range all {
+			gone.Close()
+		}
+		eventually(t, "the watches of the hostile user are removed", func() bool {
+			h.notify.mu.Lock()
+			defer h.notify.mu.Unlock()
+			return h.notify.perUser[hostile] == 0 && len(h.notify.watches) == h.notify.perUser[other]
+		})
+	})
 }
 
 func watchWithoutWatches(t *testing.T) {

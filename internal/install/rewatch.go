@@ -6,7 +6,8 @@ package install
 
 import (
 	"errors"
-	"reflect"
+	"hash/maphash"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,75 +15,87 @@ import (
 // maxRewatches bounds the walks while the path changes during a walk. The events of a path that changes faster are enough.
 const maxRewatches = 8
 
+var hashSeed = maphash.MakeSeed()
+
 // rewatch watches the points to which the path leads now. It adds watches first and walks the path again afterwards, so no
 // change is missed between the two. The caller reads the file after that.
 func (w *Watcher) rewatch() {
 	hasLost := w.watchLost.Swap(false) || w.polled.Load()
-	points, err := w.walkPath()
-	if !hasLost && w.points != nil && reflect.DeepEqual(points, w.points) {
+	points, hash, err := w.walkPath()
+	if !hasLost && hash == w.watched {
 		return
 	}
 	for range maxRewatches {
-		w.polled.Store(!w.addWatches(points) || errors.Is(err, errPathTooLong))
-		w.points = points
-		if points, err = w.walkPath(); reflect.DeepEqual(points, w.points) {
+		w.polled.Store(!w.watchAll(points) || errors.Is(err, errPathTooLong))
+		w.watched = hash
+		if points, hash, err = w.walkPath(); hash == w.watched {
 			return
 		}
 	}
 }
 
-func (w *Watcher) walkPath() (map[string]*watchPoint, error) {
-	if w.rootErr != nil {
-		return map[string]*watchPoint{}, w.rootErr
+// walkPath returns the points of the path with their hash: a thousand paths with all their points would take too much memory.
+// A path that is too long has none.
+func (w *Watcher) walkPath() (points []*watchPoint, hash uint64, err error) {
+	if err = w.rootErr; err == nil {
+		points, err = walkPath(&w.inspector, w.path.Path)
 	}
-	return walkPath(&w.inspector, w.path.Path)
+	if err != nil {
+		points = nil
+	}
+	var h maphash.Hash
+	h.SetSeed(hashSeed)
+	for _, p := range points {
+		maphash.WriteComparable(&h, p.image)
+		maphash.WriteComparable(&h, p.mask())
+		_, _ = h.WriteString(strings.Join(p.names, "/"))
+	}
+	return points, h.Sum64(), err
 }
 
-// addWatches reports whether all points are watched.
-func (w *Watcher) addWatches(points map[string]*watchPoint) bool {
-	for range maxRewatches {
-		generation := w.hub.notify.generation()
-		added, complete := w.addAll(points)
-		if w.hub.notify.replace(w, added, generation) {
-			return complete
-		}
-	}
-	return false
-}
-
-// addAll adds a watch for each point, and returns their descriptors with the names. complete is false if the kernel refused
-// one.
-func (w *Watcher) addAll(points map[string]*watchPoint) (added watchedNames, complete bool) {
+// watchAll adds a watch for each point. It reports false if the kernel refused one. At a limit it ends all watches of the
+// path: they would only keep others from theirs.
+func (w *Watcher) watchAll(points []*watchPoint) (complete bool) {
 	complete = true
-	added = make(watchedNames, len(points))
-	for path, p := range points {
-		wd, err := w.add(path, p)
+	all := make([]subscription, 0, len(points))
+	for _, p := range points {
+		wd, err := w.add(p)
 		switch {
 		case err == nil:
+			all = p.subscribe(all, wd)
+			continue
 		case isElsewhere(err), errors.Is(err, unix.EACCES) && len(p.names) == 0:
 			continue
-		default:
-			w.hub.notify.refused.Add(1)
-			complete = false
-			continue
 		}
-		if added[wd] == nil { // two paths may lead to the same directory
-			added[wd] = make(map[string]bool, len(p.names))
-		}
-		for name := range p.names {
-			added[wd][name] = true
+		w.hub.notify.refused.Add(1)
+		complete = false
+		if errors.Is(err, errNoRoom) || errors.Is(err, unix.ENOSPC) {
+			all = nil
+			break
 		}
 	}
-	return added, complete
+	w.hub.notify.replace(w, all)
+	return complete
 }
 
-func (w *Watcher) add(path string, p *watchPoint) (int32, error) {
-	fd, err := openBelow(w.root, path, 0, unix.RESOLVE_NO_SYMLINKS)
+func (w *Watcher) add(p *watchPoint) (int32, error) {
+	fd, err := openBelow(w.root, p.path, 0, unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return w.hub.notify.add(fd, p.mask())
+	return w.hub.notify.add(w.path.Owner, fd, p.mask())
+}
+
+// subscribe adds the names of a point. They are copied: each is a part of a path.
+func (p *watchPoint) subscribe(all []subscription, wd int32) []subscription {
+	if len(p.names) == 0 {
+		return append(all, subscription{wd: wd})
+	}
+	for _, name := range p.names {
+		all = append(all, subscription{wd, strings.Clone(name)})
+	}
+	return all
 }
 
 // isElsewhere reports whether a point is gone, which the next walk finds. Without read permission a directory without names

@@ -43,8 +43,8 @@ type Watcher struct {
 	root      int
 	rootErr   error
 	inspector inspector
-	// points are the watched points of the path.
-	points map[string]*watchPoint
+	// watched is the hash of the watched points of the path.
+	watched uint64
 	// dirtySince is the time of the first change that was not reported, and lastChange that of the last one; zero if none.
 	dirtySince, lastChange time.Time
 	// lastVersion is the version of the file at lastChange.
@@ -73,13 +73,13 @@ func (w *Watcher) Close() {
 	w.hub.forget(w)
 }
 
-// onWatchLost implements listener.
+// onWatchLost replaces onChange if the kernel has removed one of the watches. It does not block.
 func (w *Watcher) onWatchLost() {
 	w.watchLost.Store(true)
 	w.onChange()
 }
 
-// onChange implements listener.
+// onChange is called for a change on the path. It does not block.
 func (w *Watcher) onChange() {
 	select {
 	case w.wake <- struct{}{}:
