@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"ebpf-upgrader/internal/api"
@@ -114,18 +116,13 @@ func (i *installs) RetainView(v selector.View, id selector.Identity) {
 	defer i.mu.Unlock()
 	if i.members[v] == nil {
 		i.members[v] = make(map[selector.Identity]bool)
-		i.recheck(v)
-	}
-	i.members[v][id] = true
-}
-
-// recheck inspects the installs that could not be reached while no process had the view.
-func (i *installs) recheck(v selector.View) {
-	for p, w := range i.watchers {
-		if p.View == v {
-			w.Refresh()
+		for p, w := range i.watchers { // they could not be reached while no process had the view
+			if p.View == v {
+				w.Refresh()
+			}
 		}
 	}
+	i.members[v][id] = true
 }
 
 // ReleaseView implements [controller.Watcher].
@@ -193,10 +190,7 @@ var errNoMember = errors.New("no process sees it any more")
 // root opens the root directory of a mount view through any process that has it.
 func (i *installs) root(v selector.View) (int, error) {
 	i.mu.Lock()
-	ids := make([]selector.Identity, 0, len(i.members[v]))
-	for id := range i.members[v] {
-		ids = append(ids, id)
-	}
+	ids := slices.Collect(maps.Keys(i.members[v]))
 	i.mu.Unlock()
 	failure := errNoMember
 	for _, id := range ids {

@@ -5,6 +5,8 @@
 package install
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,12 +22,13 @@ type intervals struct {
 	// retry replaces resync where events are not reliable. The kernel may have refused a watch; or the file is unready for a
 	// reason that is not watched, such as a missing interpreter or a writable mapping.
 	retry time.Duration
-	// coalesce is the minimum time between two checks.
-	coalesce time.Duration
 }
 
+// coalesceInterval is the minimum time between two checks of a path.
+const coalesceInterval = 20 * time.Millisecond
+
 func defaultIntervals() intervals {
-	return intervals{resync: 30 * time.Second, retry: 2 * time.Second, coalesce: 20 * time.Millisecond}
+	return intervals{resync: 30 * time.Second, retry: 2 * time.Second}
 }
 
 // Hub watches any number of paths with one inotify instance. It is safe for concurrent use.
@@ -75,8 +78,8 @@ func (h *Hub) Watch(path RootedPath, report func(selector.Install)) *Watcher {
 
 func (h *Hub) newWatcher(path RootedPath, report func(selector.Install)) *Watcher {
 	w := &Watcher{
-		hub: h, path: path.absolute(), settle: h.settle, intervals: h.intervals, report: report,
-		wake: make(chan struct{}, 1), prompts: make(chan *pendingCheck), stop: make(chan struct{}), root: -1,
+		hub: h, path: path.absolute(), report: report, root: -1,
+		wake: make(chan struct{}, 1), prompts: make(chan *pendingCheck), stop: make(chan struct{}),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -142,10 +145,7 @@ func (h *Hub) Stats() Stats {
 // Close closes every Watcher and the Hub. A second call does nothing.
 func (h *Hub) Close() {
 	h.mu.Lock()
-	var all []*Watcher
-	for w := range h.watchers {
-		all = append(all, w)
-	}
+	all := slices.Collect(maps.Keys(h.watchers))
 	h.mu.Unlock()
 	for _, w := range all {
 		w.Close()

@@ -50,6 +50,8 @@ const (
 	coalesceDelay = 5 * time.Millisecond
 	// overflowInterval is the minimum time between two checks of all paths after lost events.
 	overflowInterval = 250 * time.Millisecond
+	// maxAdds bounds how often a watch is added while others are removed.
+	maxAdds = 8
 	// unusedTTL is how long an unused watch is kept: the Watcher that added it subscribes after the walk of its path.
 	unusedTTL = 2 * time.Second
 )
@@ -113,7 +115,7 @@ func (n *notifier) add(user selector.User, fd int, mask uint32) (int32, error) {
 	if n.file == nil {
 		return 0, errNoInstance
 	}
-	for range maxRewatches {
+	for range maxAdds {
 		before := n.countRemovals()
 		wd, err := n.addToKernel(fd, mask)
 		if err != nil {

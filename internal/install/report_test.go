@@ -15,7 +15,7 @@ func TestReport_EndlessChanges_ComesInTime(t *testing.T) {
 	t.Parallel()
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	for lastChange, want := range map[int]int{1: 11, 20: 30, 30: 40, 31: 40, 1000: 40} {
-		w := &Watcher{settle: 10 * time.Second, dirtySince: at(0), lastChange: at(lastChange)}
+		w := &Watcher{hub: &Hub{settle: 10 * time.Second}, dirtySince: at(0), lastChange: at(lastChange)}
 		if got := w.settlesAt(); !got.Equal(at(want)) {
 			t.Errorf("dirty since 0 and last changed at %d: settles at %d, want %d", lastChange, got.Unix(), want)
 		}

@@ -12,25 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxRewatches bounds the walks while the path changes during a walk. The events of a path that changes faster are enough.
-const maxRewatches = 8
-
 var hashSeed = maphash.MakeSeed()
 
-// rewatch watches the points to which the path leads now. It adds watches first and walks the path again afterwards, so no
-// change is missed between the two. The caller reads the file after that.
+// rewatch watches the points to which the path leads now. It adds watches first and walks the path again afterwards: a change
+// between the two leads to another rewatch. The caller reads the file after that.
 func (w *Watcher) rewatch() {
 	hasLost := w.watchLost.Swap(false) || w.polled.Load()
 	points, hash, err := w.walkPath()
 	if !hasLost && hash == w.watched {
 		return
 	}
-	for range maxRewatches {
-		w.polled.Store(!w.watchAll(points) || errors.Is(err, errPathTooLong))
-		w.watched = hash
-		if points, hash, err = w.walkPath(); hash == w.watched {
-			return
-		}
+	w.polled.Store(!w.watchAll(points) || errors.Is(err, errPathTooLong))
+	w.watched = hash
+	if _, now, _ := w.walkPath(); now != hash {
+		w.onWatchLost()
 	}
 }
 

@@ -18,13 +18,11 @@ import (
 
 // Watcher reports the install at a path, and each change of it. See [Hub.Watch].
 type Watcher struct {
-	hub       *Hub
-	path      RootedPath
-	settle    time.Duration
-	intervals intervals
-	budget    *userBudget
-	report    func(selector.Install)
-	wake      chan struct{}
+	hub    *Hub
+	path   RootedPath
+	budget *userBudget
+	report func(selector.Install)
+	wake   chan struct{}
 	// prompts are requests of ReportNow.
 	prompts chan *pendingCheck
 	stop    chan struct{}
@@ -106,7 +104,7 @@ func (w *Watcher) run() {
 			act = func(time.Time) { w.answer(p) }
 		case <-timer.C:
 		}
-		if !w.withRoot(act) || !w.coalesce() {
+		if !w.withRoot(act) || sys.WaitFor(w.stop, coalesceInterval) {
 			return
 		}
 	}
@@ -125,18 +123,13 @@ func (w *Watcher) withRoot(act func(now time.Time)) bool {
 	})
 }
 
-// coalesce waits for more events, and reports whether to go on.
-func (w *Watcher) coalesce() bool {
-	return w.intervals.coalesce == 0 || !sys.WaitFor(w.stop, w.intervals.coalesce)
-}
-
 // start checks the file before any event, as a change that may have settled long ago.
 func (w *Watcher) start(now time.Time) {
 	w.rewatch()
 	w.lastResync = now
 	w.lastVersion = w.version()
 	w.dirtySince = now
-	w.lastChange = now.Add(min(0, w.lastVersion.untilSettled(w.settle, now)-w.settle))
+	w.lastChange = now.Add(min(0, w.lastVersion.untilSettled(w.hub.settle, now)-w.hub.settle))
 	w.handleTimer(now)
 }
 
@@ -173,7 +166,7 @@ func (w *Watcher) reportUnready() {
 
 // settlesAt returns when the last change may be reported.
 func (w *Watcher) settlesAt() time.Time {
-	quiet, longest := w.lastChange.Add(w.settle), w.dirtySince.Add(maxSettleFactor*w.settle)
+	quiet, longest := w.lastChange.Add(w.hub.settle), w.dirtySince.Add(maxSettleFactor*w.hub.settle)
 	if quiet.Before(longest) {
 		return quiet
 	}
@@ -191,10 +184,10 @@ func (w *Watcher) nextDeadline() time.Time {
 // is woken once.
 func (w *Watcher) nextResync() time.Time {
 	if w.polled.Load() || w.reported.State == selector.StateUnready {
-		return w.lastResync.Add(min(w.intervals.retry, w.intervals.resync))
+		return w.lastResync.Add(min(w.hub.intervals.retry, w.hub.intervals.resync))
 	}
 	since := w.lastResync.Sub(w.hub.started)
-	return w.hub.started.Add(since.Truncate(w.intervals.resync) + w.intervals.resync)
+	return w.hub.started.Add(since.Truncate(w.hub.intervals.resync) + w.hub.intervals.resync)
 }
 
 func (w *Watcher) handleTimer(now time.Time) {
@@ -205,7 +198,7 @@ func (w *Watcher) handleTimer(now time.Time) {
 		return
 	}
 	// Not every write makes an event (one into a shared mapping does not), so the version must be the same, too.
-	if v := w.version(); v != w.lastVersion && now.Before(w.dirtySince.Add(maxSettleFactor*w.settle)) {
+	if v := w.version(); v != w.lastVersion && now.Before(w.dirtySince.Add(maxSettleFactor*w.hub.settle)) {
 		w.lastChange, w.lastVersion = now, v
 		return
 	}
@@ -216,7 +209,7 @@ func (w *Watcher) handleTimer(now time.Time) {
 // resync finds changes without an event, such as a mount over a directory of the path.
 func (w *Watcher) resync(now time.Time) {
 	w.lastResync = now
-	if w.polled.Load() && now.Sub(w.lastReopen) >= w.intervals.resync {
+	if w.polled.Load() && now.Sub(w.lastReopen) >= w.hub.intervals.resync {
 		w.recheckWritten(now)
 	}
 	w.rewatch()
