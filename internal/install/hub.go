@@ -6,6 +6,7 @@ package install
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type Hub struct {
 	settle    time.Duration
 	intervals intervals
 	notify    *notifier
+	mounts    *os.File // nil if they cannot be watched
 	started   time.Time
 	cache     *cache
 	meter     *budget.Meter
@@ -52,6 +54,7 @@ func NewHub(settle time.Duration) *Hub { return newHub(settle, defaultIntervals(
 func newHub(settle time.Duration, every intervals) *Hub {
 	h := unreadHub(settle, every)
 	go h.notify.read()
+	h.mounts = watchMounts(h.refresh)
 	return h
 }
 
@@ -60,6 +63,15 @@ func unreadHub(settle time.Duration, every intervals) *Hub {
 	return &Hub{
 		settle: settle, intervals: every, notify: newNotifier(defaultWatchLimits()), started: time.Now(), cache: newCache(),
 		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
+	}
+}
+
+// refresh checks every path, also in other mount namespaces: a mount may be propagated to them.
+func (h *Hub) refresh() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.watchers {
+		w.Refresh()
 	}
 }
 
@@ -79,7 +91,7 @@ func (h *Hub) Watch(path RootedPath, report func(selector.Install)) *Watcher {
 func (h *Hub) newWatcher(path RootedPath, report func(selector.Install)) *Watcher {
 	w := &Watcher{
 		hub: h, path: path.absolute(), report: report, root: -1,
-		wake: make(chan struct{}, 1), prompts: make(chan *pendingCheck), stop: make(chan struct{}),
+		wake: make(chan struct{}, 1), refreshes: make(chan struct{}, 1), prompts: make(chan *pendingCheck), stop: make(chan struct{}),
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,4 +163,7 @@ func (h *Hub) Close() {
 		w.Close()
 	}
 	h.notify.close()
+	if h.mounts != nil {
+		_ = h.mounts.Close()
+	}
 }

@@ -29,6 +29,30 @@ type watchPoint struct {
 	isEnd bool
 }
 
+// Event masks. A directory of the path is watched for its own removal. If a name in it decides where the path leads, names
+// are watched, too. Other events, as in a busy directory such as /tmp, cause no wake-up. The file itself is watched for
+// writes, which its directory could report for all files only.
+const (
+	maskSelf  = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+	maskNames = unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE
+	maskEnd   = unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
+	maskFile  = unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB
+	// maskAlways has the events about a watch itself.
+	maskAlways = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_IGNORED | unix.IN_UNMOUNT
+)
+
+func (p *watchPoint) mask() uint32 {
+	switch {
+	case p.isEnd:
+		return maskFile
+	case p.hasEnd:
+		return maskSelf | maskNames | maskEnd
+	case len(p.names) > 0:
+		return maskSelf | maskNames
+	}
+	return maskSelf
+}
+
 const (
 	// maxLinks is MAXSYMLINKS of include/linux/namei.h.
 	maxLinks = 40

