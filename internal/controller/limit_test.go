@@ -208,7 +208,7 @@ func TestLimit_TooManyInstalls_CostsOthersNothing(t *testing.T) {
 		w := newHost()
 		w.maxPlaces = 2
 		for pid, path := range []string{"/a", "/b", "/c", "/d"} {
-			w.files[path] = at(path, newImage)
+			w.files[path] = at(path, selector.Image{Dev: newImage.Dev, Ino: newImage.Ino + uint64(pid)})
 			w.begin(selector.PID(pid+1), path, uint32(pid/3+1))
 		}
 		w.serve(t, 0)

@@ -35,6 +35,8 @@ type Install struct {
 	IsHeld bool
 
 	members map[selector.PID]*Process
+	// counted is the file that the limit of its user counts.
+	counted selector.Image
 	// emptySince is when the last process of it went.
 	emptySince time.Time
 }

@@ -22,7 +22,8 @@ import (
 type Config struct {
 	// Paths are the only installs, if there are any. Otherwise each process has the install that it names.
 	Paths []string
-	// MaxProcesses and MaxInstalls are how many of each a user may have; 0: no limit.
+	// MaxProcesses and MaxInstalls are how many of each a user may have; 0: no limit. Installs that led to one file when they
+	// were added count as one, as those of sandboxes do: each has a view of its own, and a process.
 	MaxProcesses, MaxInstalls int
 	// ForgetAfter is how long an install is kept that no process names.
 	ForgetAfter time.Duration
@@ -37,15 +38,23 @@ type Registry struct {
 	fixed []*Install
 	// over has the processes over the limit of their user, which are not inspected.
 	over map[selector.PID]Facts
-	// perUser counts the processes, perOwner the installs.
-	perUser, perOwner map[selector.User]int
+	// perUser counts the processes.
+	perUser map[selector.User]int
+	// perOwner has the installs of each user by file.
+	perOwner map[selector.User]*owned
+}
+
+// owned counts the installs of a user, in all and by the file that they led to when they were added.
+type owned struct {
+	installs int
+	files    map[selector.Image]int
 }
 
 // New returns a registry without processes.
 func New(cfg Config, now time.Time) *Registry {
 	r := &Registry{
 		cfg: cfg, processes: make(map[selector.PID]*Process), installs: make(map[Key]*Install), over: make(map[selector.PID]Facts),
-		perUser: make(map[selector.User]int), perOwner: make(map[selector.User]int),
+		perUser: make(map[selector.User]int), perOwner: make(map[selector.User]*owned),
 	}
 	for _, path := range cfg.Paths {
 		i := newInstall(Key{Path: path}, now)
@@ -168,17 +177,42 @@ func (r *Registry) Resolve(known *Process, p selector.Process, now time.Time) (t
 	if key.Path == "" || !NamesInstall(known.Verdict) {
 		return nil, false, nil
 	}
-	if r.cfg.MaxInstalls > 0 && r.perOwner[key.Owner] >= r.cfg.MaxInstalls {
-		if evicted = r.leastNamed(key.Owner); evicted == nil {
+	if of := r.perOwner[key.Owner]; of != nil && r.cfg.MaxInstalls > 0 && of.installs >= r.cfg.MaxInstalls {
+		if evicted = r.leastNamed(key.Owner); evicted != nil {
+			r.Forget(evicted)
+		} else if !of.hasRoom(p.Target.Image, r.cfg.MaxInstalls) {
 			known.Decision = selector.Decision{Verdict: selector.OverLimit, Detail: "its user names too many installs"}
 			return nil, false, nil
 		}
-		r.Forget(evicted)
 	}
 	to = newInstall(key, now)
+	to.counted = p.Target.Image
 	r.installs[key] = to
-	r.perOwner[key.Owner]++
+	r.count(to, 1)
 	return to, true, evicted
+}
+
+// hasRoom reports whether a user may have one more install of a file. Those without a file count one by one.
+func (o *owned) hasRoom(file selector.Image, most int) bool {
+	without := o.files[selector.Image{}]
+	isKnown := file.Known() && o.files[file] > 0
+	return isKnown || len(o.files)+max(0, without-1) < most
+}
+
+// count adds to the counts of an install's user.
+func (r *Registry) count(i *Install, n int) {
+	of := r.perOwner[i.Owner]
+	if of == nil {
+		of = &owned{files: make(map[selector.Image]int)}
+		r.perOwner[i.Owner] = of
+	}
+	of.installs += n
+	if of.files[i.counted] += n; of.files[i.counted] == 0 {
+		delete(of.files, i.counted)
+	}
+	if of.installs == 0 {
+		delete(r.perOwner, i.Owner)
+	}
 }
 
 // leastNamed is the install of a user that no process has named for the longest time, nil if all are named.
@@ -240,9 +274,7 @@ func (r *Registry) ForgetAt(i *Install) time.Time {
 // Forget forgets an install that no process names.
 func (r *Registry) Forget(i *Install) {
 	delete(r.installs, i.Key)
-	if r.perOwner[i.Owner]--; r.perOwner[i.Owner] == 0 {
-		delete(r.perOwner, i.Owner)
-	}
+	r.count(i, -1)
 }
 
 // HasUser reports whether a user has processes.

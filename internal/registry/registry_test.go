@@ -4,6 +4,7 @@ package registry_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -121,16 +122,50 @@ func TestRegistry_MaxProcesses_CountsPendingToo(t *testing.T) {
 func TestRegistry_MaxInstalls_EvictsUnnamed(t *testing.T) {
 	r := registry.New(registry.Config{MaxInstalls: 2}, now)
 	for pid, path := range []string{"/a", "/b"} {
-		put(r, process(selector.PID(pid+1), path, 1), selector.Outdated)
+		p := process(selector.PID(pid+1), path, 1)
+		p.Target.Ino += uint64(pid)
+		put(r, p, selector.Outdated)
 	}
-	known, isNew, evicted := put(r, process(3, "/c", 1), selector.Outdated)
+	third := process(3, "/c", 1)
+	third.Target.Ino = 30
+	known, isNew, evicted := put(r, third, selector.Outdated)
 	if isNew || evicted != nil || known.Verdict != selector.OverLimit {
 		t.Errorf("a third install: new %t, evicted %v, verdict %s; want it over the limit", isNew, evicted, known.Verdict)
 	}
 	r.Remove(2, now)
-	_, isNew, evicted = put(r, process(3, "/c", 1), selector.Outdated)
+	_, isNew, evicted = put(r, third, selector.Outdated)
 	if !isNew || evicted == nil || evicted.Path != "/b" || r.Install(evicted.Key) != nil {
 		t.Errorf("new %t, evicted %v; want room by the install that no process names", isNew, evicted)
+	}
+}
+
+// The views are those of sandboxes. The files of the others differ, or are missing.
+func TestRegistry_MaxInstalls_CountsFilesNotViews(t *testing.T) {
+	r := registry.New(registry.Config{MaxInstalls: 3}, now)
+	pid := selector.PID(0)
+	add := func(file uint64, want selector.Verdict) {
+		t.Helper()
+		pid++
+		p := process(pid, "/a", 1)
+		p.View = selector.View{Mounts: uint64(pid)}
+		p.Target.Image = selector.Image{Ino: file}
+		if known, isNew, _ := put(r, p, selector.Outdated); known.Verdict != want || isNew != (want == selector.Outdated) {
+			t.Errorf("process %d with file %d is %s, new: %t; want %s", pid, file, known.Verdict, isNew, want)
+		}
+	}
+	for range 10 {
+		add(7, selector.Outdated)
+	}
+	add(8, selector.Outdated)
+	add(0, selector.Outdated)
+	add(0, selector.OverLimit) // each missing file counts
+	add(9, selector.OverLimit)
+	add(8, selector.Outdated)
+	r.Remove(12, now) // the one without a file makes room
+	add(9, selector.Outdated)
+	add(10, selector.OverLimit)
+	if got := len(slices.Collect(r.Installs())); got != 13 {
+		t.Errorf("%d installs, want those of 13 processes", got)
 	}
 }
 
