@@ -53,8 +53,10 @@ func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []
 		return nil, end
 	}
 	for _, u := range r.users {
-		sending, canaries := r.sendingFor(u)
-		if u.IsHalted || canaries > 0 || sending >= maxSending {
+		if u.IsHalted {
+			continue
+		}
+		if sending, canaries := r.sendingFor(u); canaries > 0 || sending >= maxSending {
 			continue
 		}
 		m, at := t.nextOf(u)
