@@ -37,7 +37,10 @@ const volatile char subcommand[SUBCOMMAND_LEN];
 const volatile __u32 subcommand_len;
 const volatile bool subcommand_cut; /* `subcommand` is the beginning of a longer one */
 
-/* The BPF stack has 512 bytes. Tracepoint programs run with preemption disabled, so one buffer per CPU is enough. */
+/*
+ * The BPF stack has 512 bytes. One buffer per CPU is enough: preemption is off in tracepoint programs before Linux 7.0,
+ * and since 6.1 the kernel does not start a program on a CPU where another run of it has not ended (__bpf_trace_run).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

@@ -9,8 +9,9 @@
  * Each entry also records when the process was last sent the signal `signal_number`, by any sender. A server that
  * was just signalled must not be signalled again before it execs.
  *
- * The contract with user space: `servers` lacks a server only if lost_map_full has grown. An event is only a hint to
- * read the map; events that did not fit into the ring are counted in lost_ring_full.
+ * The contract with user space: `servers` lacks a server only if lost_map_full has grown, or the kernel has counted a
+ * missed run of a program. An event is only a hint to read the map; events that did not fit into the ring are counted in
+ * lost_ring_full.
  *
  * Needs Linux 5.10 with BTF. PIDs are those of one PID namespace (namespace.h). To read the verifier's log:
  * bpftool -d prog load gen/exectracker_bpfel.o /sys/fs/bpf/exec_tracker
@@ -62,20 +63,36 @@ struct {
 volatile __u64 lost_map_full;
 volatile __u64 lost_ring_full;
 
+/* kernel/bpf/helpers.c, since Linux 6.10. Where a kernel lacks them, the verifier removes the calls. */
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+
+/*
+ * Tracepoint programs can be preempted since Linux 7.0 (commits a46023d5616e and f7d327654b88). The reader of the ring
+ * spins at a record that is reserved and not submitted, so no other task may run in between.
+ *
+ * This does not prevent missed runs: bpf_preempt_enable reschedules, while the kernel's guard against recursion still
+ * counts the program as running on this CPU.
+ */
 static __always_inline void report(__u32 kind, __u32 tgid, __u32 detail)
 {
-	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	struct event *e;
 
-	if (!e) {
+	if (bpf_preempt_disable)
+		bpf_preempt_disable();
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (e) {
+		e->at = bpf_ktime_get_ns();
+		e->kind = kind;
+		e->tgid = tgid;
+		e->detail = detail;
+		e->unused = 0;
+		bpf_ringbuf_submit(e, 0);
+	} else {
 		__sync_fetch_and_add(&lost_ring_full, 1);
-		return;
 	}
-	e->at = bpf_ktime_get_ns();
-	e->kind = kind;
-	e->tgid = tgid;
-	e->detail = detail;
-	e->unused = 0;
-	bpf_ringbuf_submit(e, 0);
+	if (bpf_preempt_enable)
+		bpf_preempt_enable();
 }
 
 static __always_inline void mark(__u32 tgid, __u8 mark)
