@@ -23,55 +23,95 @@ var ErrClosed = errors.New("tracker is closed")
 // reader is the state that Next keeps between calls.
 type reader struct {
 	record ringbuf.Record
-	// reportedLoss is the value of lost_ring_full that the last EventLost covered.
-	reportedLoss uint64
-	// lossSeenAt is when a later value was first read; zero: none was.
-	lossSeenAt time.Time
+	// reported are the losses that the last EventLost covered.
+	reported losses
+	// ringLossSeenAt is when a later value of reported.ring was first read; zero: none was.
+	ringLossSeenAt time.Time
+	// missed is the number of missed runs, as read at missedReadAt.
+	missed       uint64
+	missedReadAt time.Time
 }
+
+// losses are counters that only grow: events that did not fit into the ring, and processes that the programs did not
+// record.
+type losses struct{ ring, processes uint64 }
 
 // eventSize is the size of struct event in bpf/exec_tracker.c, in bytes.
 const eventSize = 24
 
-// maxLossDelay is how long EventLost waits until the ring has been read. An earlier report would start a resync of all
-// candidates while the ring is still full, and the next loss would follow at once.
+// maxLossDelay is how long EventLost waits until the ring has been read, after events were lost. An earlier report would
+// start a resync of all candidates while the ring is still full, and the next loss would follow at once.
 const maxLossDelay = time.Second
 
-// Next blocks until a process enters or leaves the set or is sent the signal, and returns that event. It must be called
-// by one goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
+// missedInterval is the time between two readings of the missed runs, which cost a system call for each program. A miss
+// causes no event. So Next wakes up to read them, but only where tracepoint programs can be preempted (bpf/exec_tracker.c):
+// elsewhere an idle service has no wake-ups. The reading takes 20 microseconds.
+const missedInterval = 900 * time.Millisecond
+
+// Next blocks until a process enters or leaves the set or is sent the signal, and returns that event. It returns
+// [selector.EventLost] at once after processes were not recorded, within a second after runs were missed, and after
+// events were lost. It must be called by one goroutine at a time. It fails with [ErrClosed] once the Tracker is closed.
 func (t *Tracker) Next() (selector.Event, error) {
-	// A loss happens only while the ring is full. So the next call after the last read reports it before it blocks.
-	if t.isLossDue(time.Now()) {
-		return selector.Event{Kind: selector.EventLost}, nil
+	for {
+		// Events are lost only while the ring is full. So the next call after the last read reports it before it blocks.
+		if t.isLossDue(time.Now()) {
+			return selector.Event{Kind: selector.EventLost}, nil
+		}
+		err := t.ring.ReadInto(&t.next.record)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			continue
+		case errors.Is(err, os.ErrClosed):
+			return selector.Event{}, ErrClosed
+		case err != nil:
+			return selector.Event{}, fmt.Errorf("read ring buffer: %w", err)
+		case len(t.next.record.RawSample) < eventSize:
+			return selector.Event{}, fmt.Errorf("read ring buffer: an event has %d bytes, want %d", len(t.next.record.RawSample), eventSize)
+		}
+		return decode(t.next.record.RawSample), nil
 	}
-	err := t.ring.ReadInto(&t.next.record)
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		return selector.Event{}, ErrClosed
-	case err != nil:
-		return selector.Event{}, fmt.Errorf("read ring buffer: %w", err)
-	case len(t.next.record.RawSample) < eventSize:
-		return selector.Event{}, fmt.Errorf("read ring buffer: an event has %d bytes, want %d", len(t.next.record.RawSample), eventSize)
-	}
-	e := decode(t.next.record.RawSample)
-	e.At = timeOf(binary.NativeEndian.Uint64(t.next.record.RawSample))
-	return e, nil
 }
 
 // isLossDue reports whether Next returns EventLost now.
 func (t *Tracker) isLossDue(now time.Time) bool {
 	n := &t.next
-	lost := t.lostEvents()
-	switch {
-	case lost == n.reportedLoss:
-		return false
-	case n.lossSeenAt.IsZero():
-		n.lossSeenAt = now
+	lost := t.losses(now)
+	isRingDue := false
+	if lost.ring != n.reported.ring {
+		if n.ringLossSeenAt.IsZero() {
+			n.ringLossSeenAt = now
+		}
+		isRingRead := n.record.RawSample != nil && n.record.Remaining == 0
+		isRingDue = isRingRead || now.Sub(n.ringLossSeenAt) >= maxLossDelay
 	}
-	if t.ring.AvailableBytes() > 0 && now.Sub(n.lossSeenAt) < maxLossDelay {
+	if !isRingDue && lost.processes == n.reported.processes {
 		return false
 	}
-	n.reportedLoss, n.lossSeenAt = lost, time.Time{}
+	n.reported, n.ringLossSeenAt = lost, time.Time{}
 	return true
+}
+
+// losses reads the counters. It returns those of the last report after Close.
+func (t *Tracker) losses(now time.Time) losses {
+	t.use.RLock()
+	defer t.use.RUnlock()
+	n := &t.next
+	if t.isClosed {
+		return n.reported
+	}
+	if now.Sub(n.missedReadAt) >= missedInterval {
+		n.missed, _ = t.missed() // fails only after Close
+		n.missedReadAt = now
+		if t.isPreemptible {
+			t.ring.SetDeadline(now.Add(missedInterval))
+		}
+	}
+	var mapFull uint64
+	lost := losses{}
+	_ = t.objects.LostRingFull.Get(&lost.ring)
+	_ = t.objects.LostMapFull.Get(&mapFull)
+	lost.processes = n.missed + mapFull
+	return lost
 }
 
 // timeOf converts a reading of CLOCK_MONOTONIC in ns. The result may be some microseconds late, never early, because
@@ -84,9 +124,10 @@ func timeOf(at uint64) time.Time {
 	return time.Now().Add(time.Duration(at) - time.Duration(clock.Nano()))
 }
 
-// decode reads a struct event except its time. The meaning of its last word depends on the kind.
+// decode reads a struct event. The meaning of its last word depends on the kind.
 func decode(raw []byte) selector.Event {
 	e := selector.Event{
+		At:   timeOf(binary.NativeEndian.Uint64(raw)),
 		Kind: selector.EventKind(binary.NativeEndian.Uint32(raw[8:])),
 		PID:  selector.PID(binary.NativeEndian.Uint32(raw[12:])),
 	}
@@ -97,10 +138,4 @@ func decode(raw []byte) selector.Event {
 		e.Sender = selector.PID(detail)
 	}
 	return e
-}
-
-// lostEvents is 0 if the counter cannot be read, which happens only after Close.
-func (t *Tracker) lostEvents() (lost uint64) {
-	_ = t.objects.LostRingFull.Get(&lost)
-	return lost
 }

@@ -102,3 +102,6 @@ func (g *Gate) KeepAttached() (io.Closer, error) {
 	}
 	return link.NewFromID(info.ID)
 }
+
+// IsPreemptible reports whether the kernel may preempt the programs.
+func (t *Tracker) IsPreemptible() bool { return t.isPreemptible }

@@ -42,6 +42,14 @@ func TestLoss_FullMap_CountedNoneMissing(t *testing.T) {
 	}
 }
 
+func TestLoss_FullMap_Reported(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, func(_ *scene, c *tracker.Config) { c.MaxEntries = 1 })
+	s.spawn(s.name, "mcp")
+	s.spawn(s.name, "mcp")
+	s.await(selector.EventLost, 0)
+}
+
 // Events are not read until the ring is full.
 func TestLoss_FullRing_OneScan(t *testing.T) {
 	t.Parallel()

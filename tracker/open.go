@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -88,11 +89,20 @@ func load(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
 	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be raised, loading
 	// fails and reports that.
 	_ = rlimit.RemoveMemlock()
-	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache()}
+	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache(), isPreemptible: canPreemptTracepoints()}
 	if err := t.loadObjects(spec); err != nil {
 		return nil, errors.Join(unavailable(err), t.Close())
 	}
 	return t, nil
+}
+
+// canPreemptTracepoints reports whether the kernel is Linux 7.0 or later.
+func canPreemptTracepoints() bool {
+	var name unix.Utsname
+	_ = unix.Uname(&name) // fails only for a bad address
+	major, _, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), ".")
+	n, err := strconv.Atoi(major)
+	return err != nil || n >= 7
 }
 
 // ownPIDNamespace is the value of pid_namespace in bpf/namespace.h: 0 for the initial namespace, where no translation
@@ -221,8 +231,4 @@ func (t *Tracker) attachTo(program *ebpf.Program) error {
 	}
 	t.links = append(t.links, l)
 	return nil
-}
-
-func (t *Tracker) programs() []*ebpf.Program {
-	return []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit, t.objects.OnSignal}
 }

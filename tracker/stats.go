@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf"
+
 	"ebpf-upgrader/selector"
 )
 
@@ -49,27 +51,32 @@ func (t *Tracker) Stats() (Stats, error) {
 	return s, nil
 }
 
-// kernelStats reads the counters of the kernel and of the programs. The kernel skips a program that would run inside
-// itself on the same CPU (bpf_prog_inc_misses_counter, since Linux 5.12; older kernels do not count that).
-func (t *Tracker) kernelStats() (Stats, error) {
-	var s Stats
-	err := errors.Join(
+// kernelStats reads the counters of the kernel and of the programs.
+func (t *Tracker) kernelStats() (s Stats, err error) {
+	s.Missed, err = t.missed()
+	err = errors.Join(
+		err,
 		t.objects.LostMapFull.Get(&s.LostMapFull),
 		t.objects.LostRingFull.Get(&s.LostRingFull),
 		t.objects.UnreadableArgs.Get(&s.UnreadableArgs),
 	)
-	for _, program := range t.programs() {
-		stats, statsErr := program.Stats()
-		if statsErr != nil {
-			err = errors.Join(err, statsErr)
-			continue
-		}
-		s.Missed += stats.RecursionMisses
-	}
 	if err != nil {
 		return Stats{}, fmt.Errorf("read counters: %w", err)
 	}
 	return s, nil
+}
+
+// missed is how many runs of the programs the kernel skipped, because another run of the same program had not ended on
+// the CPU (bpf_prog_inc_misses_counter, since Linux 5.12). That happens where programs can be preempted.
+func (t *Tracker) missed() (sum uint64, err error) {
+	for _, program := range []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit, t.objects.OnSignal} {
+		stats, err := program.Stats()
+		if err != nil {
+			return 0, err
+		}
+		sum += stats.RecursionMisses
+	}
+	return sum, nil
 }
 
 // Difference is the result of an audit: servers that the map lacked, and entries of processes that have ended. Audit

@@ -39,6 +39,9 @@ type Tracker struct {
 	closing sync.Once
 	closed  error
 
+	// isPreemptible says that the kernel may preempt the programs, and miss runs then.
+	isPreemptible bool
+
 	// use is held shared by the methods that read the map without mu, and exclusively by Close. A scan holds mu for
 	// long.
 	use      sync.RWMutex
