@@ -60,8 +60,9 @@ func BenchmarkGate(b *testing.B) {
 		{"SIGCHLD", func(*process) error { return exec.Command("/bin/true").Run() }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			s, g := newGate(b, nil)
-			if g == nil || g.Hook() != "fmod_ret" {
+			s := newScene(b, func(_ *scene, c *tracker.Config) { c.Signal = syscall.SIGUSR1 })
+			g, err := s.EnableGateAt("fmod_ret")
+			if err != nil {
 				b.Skip("the kernel refuses a gate at fmod_ret")
 			}
 			stranger := s.spawn("sh", "no", "server")

@@ -105,3 +105,6 @@ func (g *Gate) KeepAttached() (io.Closer, error) {
 
 // IsPreemptible reports whether the kernel may preempt the programs.
 func (t *Tracker) IsPreemptible() bool { return t.isPreemptible }
+
+// IsKernelSince is the version check of the product.
+var IsKernelSince = isKernelSince

@@ -48,18 +48,19 @@ type hook struct {
 	attach        func(*ebpf.Program) (link.Link, error)
 }
 
-// hooks are tried in this order. fmod_ret needs no `lsm=` at boot. lsm misses no run since Linux 6.2: the kernel guards
-// tracing programs against recursion, but LSM programs no longer (bpf_prog_check_recur in
-// include/linux/bpf_verifier.h).
+// hooks are tried in this order. Since Linux 6.2 lsm misses no run: the kernel guards tracing programs against recursion,
+// but LSM programs no longer (bpf_prog_check_recur in include/linux/bpf_verifier.h). fmod_ret needs no `lsm=` at boot.
 func hooks() []hook {
-	return []hook{
-		{"fmod_ret", gen.GateProgGateFmodRet, func(p *ebpf.Program) (link.Link, error) {
-			return link.AttachTracing(link.TracingOptions{Program: p, AttachType: ebpf.AttachModifyReturn})
-		}},
-		{"lsm", gen.GateProgGateLsm, func(p *ebpf.Program) (link.Link, error) {
-			return link.AttachLSM(link.LSMOptions{Program: p})
-		}},
+	fmodRet := hook{"fmod_ret", gen.GateProgGateFmodRet, func(p *ebpf.Program) (link.Link, error) {
+		return link.AttachTracing(link.TracingOptions{Program: p, AttachType: ebpf.AttachModifyReturn})
+	}}
+	lsm := hook{"lsm", gen.GateProgGateLsm, func(p *ebpf.Program) (link.Link, error) {
+		return link.AttachLSM(link.LSMOptions{Program: p})
+	}}
+	if isKernelSince(6, 2) {
+		return []hook{lsm, fmodRet}
 	}
+	return []hook{fmodRet, lsm}
 }
 
 // EnableGate loads and attaches the gate, and proves that it refuses. Close of the Tracker closes it, or [Gate.Close]

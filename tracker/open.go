@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -89,20 +88,20 @@ func load(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
 	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be raised, loading
 	// fails and reports that.
 	_ = rlimit.RemoveMemlock()
-	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache(), isPreemptible: canPreemptTracepoints()}
+	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache(), isPreemptible: isKernelSince(7, 0)}
 	if err := t.loadObjects(spec); err != nil {
 		return nil, errors.Join(unavailable(err), t.Close())
 	}
 	return t, nil
 }
 
-// canPreemptTracepoints reports whether the kernel is Linux 7.0 or later.
-func canPreemptTracepoints() bool {
+// isKernelSince reports whether the kernel is of a version or later. One with an unknown form counts as later.
+func isKernelSince(major, minor int) bool {
 	var name unix.Utsname
 	_ = unix.Uname(&name) // fails only for a bad address
-	major, _, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), ".")
-	n, err := strconv.Atoi(major)
-	return err != nil || n >= 7
+	var v [2]int
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &v[0], &v[1])
+	return n < 2 || slices.Compare(v[:], []int{major, minor}) >= 0
 }
 
 // ownPIDNamespace is the value of pid_namespace in bpf/namespace.h: 0 for the initial namespace, where no translation
