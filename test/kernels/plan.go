@@ -30,6 +30,7 @@ func trackerGroups() []group {
 		{title: "leader first", binary: "tracker", tests: "^TestExit_LeaderFirst_"},
 		{title: "fork, daemon", binary: "tracker", tests: "^TestFork_"},
 		{title: "PID namespace", binary: "tracker", tests: "^TestNamespace_"},
+		{title: "missed runs", binary: "tracker", tests: "^TestMissed_"},
 		{title: "gate tests", binary: "tracker", tests: "^TestGate_", env: []string{"REQUIRE_GATE=1"}},
 	}
 }
