@@ -41,12 +41,6 @@ struct event {
 	__u32 unused; /* explicit padding */
 };
 
-enum origin {
-	ORIGIN_EXEC = 1,
-	ORIGIN_FORK = 2,
-	ORIGIN_SEED = 3, /* inserted by user space */
-};
-
 /* Set before the programs are loaded. */
 const volatile __u32 signal_number; /* 0: no signal is recorded */
 
@@ -114,9 +108,9 @@ static __always_inline bool is_tracked(__u32 tgid)
 	return bpf_map_lookup_elem(&servers, &tgid);
 }
 
-static __always_inline void track(__u32 tgid, __u32 origin, __u32 kind)
+static __always_inline void track(__u32 tgid, __u32 kind)
 {
-	struct server s = { .origin = origin, .created_at = bpf_ktime_get_ns() };
+	struct server s = { .created_at = bpf_ktime_get_ns() };
 
 	mark(tgid, MARK_IN);
 	if (bpf_map_update_elem(&servers, &tgid, &s, BPF_ANY))
@@ -148,7 +142,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (!tgid)
 		return 0;
 	if (may_be_server(task))
-		track(tgid, ORIGIN_EXEC, EVENT_EXEC);
+		track(tgid, EVENT_EXEC);
 	else if (is_tracked(tgid)) /* cheaper than a delete that finds nothing */
 		untrack(tgid, EVENT_EXEC_OTHER, 0);
 	return 0;
@@ -161,7 +155,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	__u32 to = tgid_of(child);
 
 	if (to && from != to && is_tracked(from))
-		track(to, ORIGIN_FORK, EVENT_FORK);
+		track(to, EVENT_FORK);
 	return 0;
 }
 

@@ -12,7 +12,6 @@
 
 /* An exec or a fork replaces the entry. No padding: the verifier requires every byte to be initialised. */
 struct server {
-	__u64 origin;
 	__u64 signalled_at; /* CLOCK_MONOTONIC in ns; 0: not since created_at */
 	__u64 created_at; /* CLOCK_MONOTONIC in ns; 0: by user space. A change of it means an exec */
 };

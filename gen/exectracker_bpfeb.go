@@ -36,7 +36,6 @@ type ExecTrackerName struct {
 
 type ExecTrackerServer struct {
 	_           structs.HostLayout
-	Origin      uint64
 	SignalledAt uint64
 	CreatedAt   uint64
 }

@@ -32,7 +32,6 @@ type GateRoute struct {
 
 type GateServer struct {
 	_           structs.HostLayout
-	Origin      uint64
 	SignalledAt uint64
 	CreatedAt   uint64
 }

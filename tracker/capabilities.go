@@ -67,14 +67,8 @@ func (t *Tracker) useMaps() error {
 	if err := servers.Delete(unusedKey); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("delete from a map: %w", err)
 	}
-	t.mu.Lock()
-	_, err := t.snapshot()
-	t.mu.Unlock()
-	if err != nil {
+	if _, err := t.Stats(); err != nil { // it reads the whole map as well
 		return err
-	}
-	if _, err := t.Stats(); err != nil {
-		return fmt.Errorf("read counters: %w", err)
 	}
 	if g := t.gate.Load(); g != nil && g.Active() {
 		_, refused := g.Refusals()

@@ -19,9 +19,6 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// originSeed is ORIGIN_SEED of bpf/exec_tracker.c.
-const originSeed = 3
-
 // insert adds the processes that the map lacks, and reports whether it has no room for all.
 func (t *Tracker) insert(pids []selector.PID) (overflow bool, err error) {
 	for _, pid := range pids {
@@ -35,7 +32,7 @@ func (t *Tracker) insert(pids []selector.PID) (overflow bool, err error) {
 			return overflow, fmt.Errorf("seed %d: %w", pid, err)
 		case ended(pid):
 			// It exited before the insert, so its exit event, which would have removed it, is over.
-			if err := t.dropSeed(pid); err != nil {
+			if err := t.drop(pid); err != nil {
 				return overflow, err
 			}
 		}
@@ -49,7 +46,7 @@ func (t *Tracker) insertOne(pid selector.PID) error {
 	if err := t.mark(pid); err != nil {
 		return err
 	}
-	err := t.objects.Servers.Update(uint32(pid), gen.ExecTrackerServer{Origin: originSeed}, ebpf.UpdateNoExist)
+	err := t.objects.Servers.Update(uint32(pid), gen.ExecTrackerServer{}, ebpf.UpdateNoExist)
 	return errors.Join(err, t.mark(pid))
 }
 
@@ -101,22 +98,8 @@ func pidMax() int {
 	return min(n, limit)
 }
 
-// dropSeed deletes an entry that insert made. It keeps one that a program has made since, for a new process of the same
-// PID.
-func (t *Tracker) dropSeed(pid selector.PID) error {
-	var s gen.ExecTrackerServer
-	err := t.objects.Servers.Lookup(uint32(pid), &s)
-	switch {
-	case errors.Is(err, ebpf.ErrKeyNotExist) || err == nil && s.Origin != originSeed:
-		return nil
-	case err != nil:
-		return fmt.Errorf("drop %d: %w", pid, err)
-	}
-	return t.drop(pid)
-}
-
 // drop deletes the entry of a process that has ended. If the PID has a new owner by then, the entry may have been that
-// one's, and is inserted again.
+// one's, and is inserted again, without its times.
 func (t *Tracker) drop(pid selector.PID) error {
 	err := t.objects.Servers.Delete(uint32(pid))
 	if err == nil && !ended(pid) {
