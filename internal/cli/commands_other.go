@@ -23,13 +23,7 @@ func addCommands(root *cobra.Command, a *app) {
 			return nil
 		},
 	}
-	f := cmd.Flags()
-	a.opts.addInstallPath(f)
-	a.opts.addRule(f)
-	a.opts.addSelf(f)
-	a.opts.addSource(f)
-	a.opts.addSettle(f)
-	a.opts.addOutput(f)
-	f.BoolVar(&a.opts.dryRun, "dry-run", false, "plan, but send nothing")
+	a.opts.addRound(cmd.Flags())
+	a.opts.addTrigger(cmd.Flags())
 	root.AddCommand(cmd)
 }

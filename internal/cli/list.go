@@ -30,7 +30,7 @@ Sends nothing, and opens no binary: what it has in it is not checked.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context()) },
 	}
-	a.addRoundFlags(cmd)
+	a.opts.addRound(cmd.Flags())
 	cmd.Flags().BoolVar(&a.opts.all, "all", false, "show the processes that were looked at and turned down, too")
 	return cmd
 }

@@ -64,16 +64,31 @@ func (o *options) addInstallPath(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.installPaths, "install-path", nil, "the installed binary, e.g. /usr/local/bin/rag-rat")
 }
 
-// addInstallPaths adds the flag for a command that takes any number.
-func (o *options) addInstallPaths(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.installPaths, "install-path", nil, "an installed binary, any number of times (default: those that the servers name)")
-}
-
 // addSelection adds the flags that select servers.
 func (o *options) addSelection(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.users, "user", nil, "only servers of this user, by name or number; any number of times")
 	f.StringArrayVar(&o.selection.Containers, "container", nil, "only servers in this container, by the beginning of its id; any number of times")
 	f.BoolVar(&o.selection.NoContainers, "no-containers", false, "only servers outside of containers")
+}
+
+// addRound adds the flags of the commands that judge servers.
+func (o *options) addRound(f *pflag.FlagSet) {
+	o.addInstallPath(f)
+	o.addRule(f)
+	o.addSelection(f)
+	o.addSelf(f)
+	o.addSource(f)
+	o.addOutput(f)
+}
+
+// addTrigger adds the flags that only trigger has.
+func (o *options) addTrigger(f *pflag.FlagSet) {
+	o.addSettle(f)
+	f.BoolVar(&o.dryRun, "dry-run", false, "plan, but send nothing")
+	f.BoolVar(&o.noWait, "no-wait", false, "hand over to a service, and do not follow the rollout")
+	f.BoolVar(&o.allAtOnce, "all-at-once", false, "signal every outdated server at once, and do not follow them: a bad binary ends them all")
+	f.BoolVar(&o.ifExists, "if-exists", false, "no failure where nothing is installed at --install-path")
+	f.BoolVar(&o.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
 }
 
 func (o *options) addSource(f *pflag.FlagSet) {
@@ -129,11 +144,6 @@ func (o *options) addSocket(f *pflag.FlagSet) {
 func (o *options) addRunDir(f *pflag.FlagSet) {
 	f.StringVar(&o.runDir, "run-dir", "", "directory of the locks, the control socket and the journal, which need not survive a reboot")
 	f.Lookup("run-dir").DefValue = "/run/ebpf-upgrader or /run/user/UID/ebpf-upgrader"
-}
-
-func (o *options) addStateDir(f *pflag.FlagSet) {
-	f.StringVar(&o.stateDir, "state-dir", "", "directory of what must survive a reboot: an operator's pause")
-	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
 }
 
 func (o *options) addOutput(f *pflag.FlagSet) {

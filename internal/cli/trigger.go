@@ -36,28 +36,11 @@ the file that it names itself. Where a service serves the servers, that service 
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.trigger(cmd.Context(), cmd.Flags()) },
 	}
-	a.addRoundFlags(cmd)
-	f, o := cmd.Flags(), &a.opts
-	o.addRunDir(f)
-	o.addSettle(f)
-	o.addLimits(f)
-	f.BoolVar(&o.dryRun, "dry-run", false, "plan, but send nothing")
-	f.BoolVar(&o.noWait, "no-wait", false, "hand over to a service, and do not follow the rollout")
-	f.BoolVar(&o.allAtOnce, "all-at-once", false, "signal every outdated server at once, and do not follow them: a bad binary ends them all")
-	f.BoolVar(&o.ifExists, "if-exists", false, "no failure where nothing is installed at --install-path")
-	f.BoolVar(&o.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
+	a.opts.addRound(cmd.Flags())
+	a.opts.addRunDir(cmd.Flags())
+	a.opts.addLimits(cmd.Flags())
+	a.opts.addTrigger(cmd.Flags())
 	return cmd
-}
-
-// addRoundFlags adds the flags of the commands that judge servers.
-func (a *app) addRoundFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	a.opts.addInstallPath(f)
-	a.opts.addRule(f)
-	a.opts.addSelection(f)
-	a.opts.addSelf(f)
-	a.opts.addSource(f)
-	a.opts.addOutput(f)
 }
 
 func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
@@ -204,7 +187,7 @@ func (a *app) followAlone(ctx context.Context, checker *install.Checker) error {
 }
 
 // round makes a single round of the candidates, and prints it.
-func (a *app) round(ctx context.Context, make func(*daemon.Host, []selector.PID) api.Report) error {
+func (a *app) round(ctx context.Context, work func(*daemon.Host, []selector.PID) api.Report) error {
 	h, err := a.openHostOnce(ctx)
 	if err != nil {
 		return err
@@ -214,7 +197,7 @@ func (a *app) round(ctx context.Context, make func(*daemon.Host, []selector.PID)
 	if err != nil {
 		return err
 	}
-	report := make(h, candidates).Only(api.IsServer)
+	report := work(h, candidates).Only(api.IsServer)
 	if err := a.printTriggered(report); err != nil {
 		return err
 	}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// obstacle is why the service signals servers no more: an operator paused it, or a rollout is halted.
+func (f *follower) obstacle() error {
+	all := f.merged()
+	switch {
+	case f.status.Paused:
+		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", sinceWhen(f.status.PausedSince), all.Behind())
+	case f.status.JournalError != "":
+		return fmt.Errorf("the journal cannot be written: %s; servers on the old binary: %d", f.status.JournalError, all.Behind())
+	case len(all.Halts) == 0:
+		return nil
+	}
+	first, more := all.Halts[0], ""
+	if n := len(all.Halts) - 1; n > 0 {
+		more = fmt.Sprintf(", and %d more users", n)
+	}
+	return fmt.Errorf("halted %s for uid %d: %s%s; servers on the old binary: %d: install a good binary, or: ebpf-upgrader resume",
+		sinceWhen(first.Since), first.UID, first.Reason, more, all.Behind())
+}
+
+func sinceWhen(t time.Time) string {
+	if t.IsZero() {
+		return "before this service started"
+	}
+	return "since " + t.Local().Format(time.DateTime)
+}
+
+// result is the error with the exit code.
+func (f *follower) result() error {
+	all := f.merged()
+	behind, died := all.Behind(), f.count()[rollout.Crashed]
+	if unready := f.unready(); unready != nil {
+		return fmt.Errorf("install %q is not ready any more: %s; servers still outdated: %d", unready.Path, unready.Detail, behind)
+	}
+	switch err := f.obstacle(); {
+	case err != nil && died > 0:
+		return fmt.Errorf("servers died: %d; %w", died, err)
+	case err != nil:
+		return err
+	case died > 0:
+		return fmt.Errorf("servers died: %d; servers still outdated: %d", died, behind)
+	case behind > 0:
+		return stillOutdated(behind)
+	}
+	return nil
+}
+
+func (f *follower) count() map[rollout.State]int {
+	counts := make(map[rollout.State]int)
+	for _, m := range f.servers {
+		counts[m.State]++
+	}
+	return counts
+}
+
+// phaseIncomplete is a rollout that is over, and left servers on their old image.
+const phaseIncomplete rollout.Phase = "incomplete"
+
+// outcome is what a followed trigger prints as JSON.
+type outcome struct {
+	SchemaVersion int `json:"schema_version"`
+	// Rollout counts the servers that moved since the trigger, and those that are not upgraded.
+	Rollout rollout.Report   `json:"rollout"`
+	Servers []rollout.Member `json:"servers"`
+}
+
+func newOutcome(servers []rollout.Member) outcome {
+	return outcome{api.SchemaVersion, daemon.Merged(nil), append([]rollout.Member{}, servers...)}
+}
+
+// print prints the result of each server. all are the servers that the service knows.
+func (f *follower) print(all []api.ServerStatus) error {
+	o := newOutcome(slices.SortedFunc(maps.Values(f.servers), func(a, b rollout.Member) int { return cmp.Compare(a.PID, b.PID) }))
+	o.Rollout = f.merged()
+	if o.Rollout.Phase == rollout.PhaseComplete && o.Rollout.Behind() > 0 {
+		o.Rollout.Phase = phaseIncomplete
+	}
+	o.Rollout.Servers = f.count()
+	if f.opts.output == "json" {
+		return printJSON(f.stdout, o)
+	}
+	if len(o.Servers) == 0 && o.Rollout.Phase.IsOver() || o.Rollout.Phase == rollout.PhaseIdle {
+		_, err := fmt.Fprintf(f.stdout, "nothing to do: %s\n", f.verdicts(all))
+		return err
+	}
+	table := newColumns(f.stdout)
+	fmt.Fprintln(table, "PID\tUID\tOUTCOME\tDETAIL")
+	for _, m := range o.Servers {
+		fmt.Fprintf(table, "%d\t%d\t%s\t%s\n", m.PID, m.UID, m.State, printable(m.Detail))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(f.stdout, "\n%s: %s\n", o.Rollout.Phase, daemon.Outcomes(o.Rollout))
+	return err
+}
+
+// verdicts counts the servers of the install by verdict.
+func (f *follower) verdicts(all []api.ServerStatus) string {
+	counts := make(map[selector.Verdict]int)
+	for _, s := range all {
+		if f.path == "" || !f.status.Learned && s.Verdict != selector.OtherInstall || s.UpgradeBin == f.path {
+			counts[s.Verdict]++
+		}
+	}
+	return daemon.Counts(counts)
+}
+
+// leave prints what the service is about to do, and fails where servers remain outdated. Members of halted users are not
+// planned.
+func (f *follower) leave(r api.Report) error {
+	halts := f.merged().Halts
+	isHalted := func(s api.Server) bool {
+		return f.status.Paused || slices.ContainsFunc(halts, func(h rollout.Halt) bool { return h.UID == s.UID })
+	}
+	r.Plan = r.Only(func(s api.Server) bool { return !isHalted(s) }).Plan
+	if f.opts.output == "json" {
+		if err := printJSON(f.stdout, r); err != nil {
+			return err
+		}
+	} else if err := printServers(f.stdout, r); err != nil {
+		return err
+	} else {
+		fmt.Fprintf(f.stdout, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), r.Source)
+	}
+	err := f.obstacle()
+	all := f.merged()
+	if behind := all.Servers[rollout.Skipped] + all.Servers[rollout.GaveUp]; err == nil && behind > 0 {
+		err = stillOutdated(behind)
+	}
+	return err
+}
