@@ -85,12 +85,11 @@ func Attach(cfg Config) (*Tracker, error) {
 
 // load returns a tracker with its programs loaded, and none attached.
 func load(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
-	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. Where the limit cannot be raised, loading
-	// fails and reports that.
-	_ = rlimit.RemoveMemlock()
+	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK.
+	isLimited := rlimit.RemoveMemlock() != nil
 	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache(), isPreemptible: isKernelSince(7, 0)}
 	if err := t.loadObjects(spec); err != nil {
-		return nil, errors.Join(unavailable(err), t.Close())
+		return nil, errors.Join(unavailable(err, isLimited), t.Close())
 	}
 	return t, nil
 }
@@ -117,12 +116,15 @@ func ownPIDNamespace() (uint32, error) {
 	return uint32(own.Ino), nil
 }
 
-// unavailable leaves out the verifier's log, which has many lines.
-func unavailable(err error) error {
+// unavailable leaves out the verifier's log, which has many lines. isLimited says that RLIMIT_MEMLOCK counts and cannot be
+// raised.
+func unavailable(err error, isLimited bool) error {
 	var refused *ebpf.VerifierError
 	switch {
 	case errors.As(err, &refused):
 		return fmt.Errorf("%w: the kernel's verifier refuses the program: %w", ErrUnavailable, refused.Cause)
+	case isLimited && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOMEM)):
+		return fmt.Errorf("%w: %w: RLIMIT_MEMLOCK cannot be raised: give CAP_SYS_RESOURCE, or set the limit (systemd: LimitMEMLOCK=infinity)", ErrUnavailable, err)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: not permitted (needs CAP_BPF and CAP_PERFMON, or root)", ErrUnavailable)
 	}
@@ -216,7 +218,7 @@ func (t *Tracker) loadObjects(spec *ebpf.CollectionSpec) error {
 func (t *Tracker) attach() error {
 	for _, program := range []*ebpf.Program{t.objects.OnExec, t.objects.OnFork, t.objects.OnExit} {
 		if err := t.attachTo(program); err != nil {
-			return unavailable(err)
+			return unavailable(err, false)
 		}
 	}
 	t.signalErr = t.watchSignal()
