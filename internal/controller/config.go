@@ -102,7 +102,7 @@ type Config struct {
 	Prefers func(selector.Process) bool
 	// Quiet, if any, says when a server can be signalled without losing a request.
 	Quiet Idleness
-	// Journal keeps what must survive this process, and Saved is what it kept of the last one.
+	// Journal, if any, keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal Journal
 	Saved   *rollout.Snapshots
 	// Paused says that an operator paused an earlier process. KeepPause keeps that for the next one; it may wait

@@ -81,6 +81,9 @@ var (
 
 // New returns a Controller that has yet to Run.
 func New(cfg Config) *Controller {
+	if cfg.Journal == nil {
+		cfg.Journal = noJournal{}
+	}
 	cfg.ForgetAfter = cmp.Or(cfg.ForgetAfter, DefaultForgetAfter)
 	cfg.MaxInstallsPerUser = cmp.Or(cfg.MaxInstallsPerUser, DefaultMaxInstallsPerUser)
 	c := &Controller{
