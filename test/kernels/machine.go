@@ -96,6 +96,7 @@ func buildTests(ctx context.Context, work string) (map[string]string, error) {
 		b.do(ctx, "true", "build", "./test/kernels/guest/true"),
 		b.do(ctx, "sleep", "build", "./test/kernels/guest/sleep"),
 		b.do(ctx, "facilities", "build", "./test/kernels/guest/facilities"),
+		b.do(ctx, "nfs", "build", "./test/kernels/guest/nfs"),
 		b.do(ctx, "ebpf-upgrader", "build", "./cmd/ebpf-upgrader"),
 		b.do(ctx, "demo", "build", "./test/demo"),
 	)
@@ -152,7 +153,11 @@ func (m *machine) test(ctx context.Context, k kernel) row {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	begin := time.Now()
-	results, console, err := m.run(ctx, k, planFor(k), nil)
+	files, err := nfsFiles(k, m.images[k.name])
+	if err != nil {
+		return newRow(k, nil, err)
+	}
+	results, console, err := m.run(ctx, k, planFor(k), files)
 	r := newRow(k, results, err)
 	r.console, r.took = console, time.Since(begin)
 	return r

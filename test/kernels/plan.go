@@ -17,6 +17,8 @@ type group struct {
 	scan string
 	// env is added to the environment of the tests.
 	env []string
+	// under is a program that prepares the guest and starts the tests; empty for none.
+	under string
 }
 
 // ownSleep is the folder of a sleep that works under any name.
@@ -81,6 +83,9 @@ func (g group) step(without string) (s guest.Step, runs bool) {
 	if g.except != "" {
 		s.Args = append(s.Args, "-test.skip="+g.except)
 	}
+	if g.under != "" {
+		s.Args = append([]string{g.under}, s.Args...)
+	}
 	return s, tests != ""
 }
 
@@ -92,10 +97,9 @@ func planFor(k kernel) guest.Plan {
 		{Name: stepFacilities, Args: []string{"/bin/facilities"}},
 		{Name: stepDemo, Args: []string{"/bin/demo", "-program", "/bin/ebpf-upgrader"}},
 	}}
-	for _, g := range groups() {
-		if s, runs := g.step(k.without); runs {
-			plan.Steps = append(plan.Steps, s)
-		}
+	for _, g := range (row{kernel: k}).groups() {
+		s, _ := g.step(k.without)
+		plan.Steps = append(plan.Steps, s)
 	}
 	return plan
 }

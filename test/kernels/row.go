@@ -165,6 +165,9 @@ func (r row) groups() []group {
 			all = append(all, g)
 		}
 	}
+	if r.name == nfsKernel {
+		all = append(all, nfsGroup())
+	}
 	return all
 }
 

@@ -72,7 +72,7 @@ func TestRow_EachFailure_IsAProblem(t *testing.T) {
 		"a panic":            {change("scan", guest.Result{Failure: "exit status 2"}), "scan: exit status 2"},
 		"a test is skipped":  {change("scan", guest.Result{Output: "--- PASS: TestA\n    --- SKIP: TestA/b\n"}), "scan: a test was skipped"},
 		"no test":            {change("scan", guest.Result{Output: "testing: warning: no tests to run\nPASS\n"}), "scan: no test ran"},
-		"a step is missing":  {func(all []guest.Result) []guest.Result { return all[:len(all)-1] }, "delivery did not run"},
+		"a step is missing":  {func(all []guest.Result) []guest.Result { return all[:len(all)-1] }, "NFSv4 did not run"},
 	} {
 		k := kernel{name: "6.1"}
 		r := newRow(k, c.change(seen(t, k)), nil)
