@@ -185,6 +185,7 @@ func failsReady(r Rule, p Process) (string, bool) {
 	if r.Install.State != StateReady {
 		return r.Install.Detail, true
 	}
+	p.Target.Script = r.Install.Script
 	if why := p.Credentials.WhyNotExec(p.Target); why != "" {
 		return fmt.Sprintf("%q: %s", p.Variable, why), true
 	}

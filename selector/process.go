@@ -53,6 +53,8 @@ type File struct {
 	UID, GID uint32
 	// NoExec says that its file system is mounted noexec.
 	NoExec bool
+	// Script says that it is a script: its interpreter reads it as the user.
+	Script bool
 }
 
 // View is the mount view of a process. In equal views, the same path leads to the same file.
@@ -67,7 +69,7 @@ type View struct {
 // one. The zero User is root of the host.
 type User struct {
 	UID uint32
-	// Container is the outermost container around the process whose control group root made, empty for none. A user can make
+	// Container is the outermost container around the process with a control group that root made, empty for none. A user can make
 	// any number of others, and must not get new limits by that.
 	Container string
 }
@@ -80,11 +82,12 @@ type Credentials struct {
 	// root created, the id of that user. So all subordinate ids of a user, as of rootless containers, count as one
 	// user.
 	Owner User
-	// SearchesAny says that the process may search directories of any mode, by CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH
-	// in a user namespace of its own. It may do so only where that namespace maps the directory's user and group, which
-	// are then in Users and InGroups.
-	SearchesAny     bool
-	Users, InGroups []Range
+	// SearchesAny says that the process may search directories and read files of any mode, by CAP_DAC_OVERRIDE or
+	// CAP_DAC_READ_SEARCH in a user namespace of its own. ExecsAny says that it may exec files with any execute bit, by
+	// CAP_DAC_OVERRIDE there. It may do so only where that namespace maps the user and the group of the file, which are
+	// then in Users and InGroups.
+	SearchesAny, ExecsAny bool
+	Users, InGroups       []Range
 	// Changed says that the real, effective, saved and file system ids of the user or of the group differ: the process
 	// runs, or ran, with privileges that its user does not have.
 	Changed bool
@@ -185,6 +188,8 @@ const (
 // generic_permission in fs/namei.c (Linux 6.12) without access control lists. [Credentials.MaySearch] checks the
 // directories on the path.
 func (c Credentials) WhyNotExec(f File) string {
+	mayExec := c.permitted(f, 0o1) || c.ExecsAny && c.maps(f)
+	mayRead := c.permitted(f, 0o4) || c.SearchesAny && c.maps(f)
 	switch {
 	case f.Mode&modeType != modeRegular:
 		return "not a regular file"
@@ -192,8 +197,10 @@ func (c Credentials) WhyNotExec(f File) string {
 		return "on a file system mounted noexec"
 	case f.Mode&modeAnyExec == 0:
 		return "not executable"
-	case c.UID != 0 && !c.permitted(f): // root needs any one of the execute bits
+	case !mayExec:
 		return "not executable for the server's user"
+	case f.Script && !mayRead:
+		return "a script that the server's user may not read"
 	}
 	return ""
 }
@@ -201,16 +208,21 @@ func (c Credentials) WhyNotExec(f File) string {
 // MaySearch reports whether a process with the credentials c may search a directory. It also follows generic_permission
 // in fs/namei.c, and capable_wrt_inode_uidgid in kernel/capability.c (Linux 6.12), without access control lists.
 func (c Credentials) MaySearch(dir File) bool {
-	return c.UID == 0 || c.permitted(dir) || c.SearchesAny && within(c.Users, dir.UID) && within(c.InGroups, dir.GID)
+	return c.permitted(dir, 0o1) || c.SearchesAny && c.maps(dir)
 }
 
-// permitted checks the execute bits of the mode.
-func (c Credentials) permitted(f File) bool {
+// maps reports whether the user namespace of the process has the user and the group of a file.
+func (c Credentials) maps(f File) bool { return within(c.Users, f.UID) && within(c.InGroups, f.GID) }
+
+// permitted checks one bit of the mode, given as that of others. Root has it.
+func (c Credentials) permitted(f File, bit uint32) bool {
 	switch {
+	case c.UID == 0:
+		return true
 	case c.UID == f.UID:
-		return f.Mode&0o100 != 0
+		bit <<= 6
 	case c.GID == f.GID || slices.Contains(c.Groups, f.GID):
-		return f.Mode&0o010 != 0
+		bit <<= 3
 	}
-	return f.Mode&0o001 != 0
+	return f.Mode&bit != 0
 }

@@ -68,7 +68,7 @@ func TestCheck_AnyFile_AgreesWithTheKernel(t *testing.T) {
 		{"loop of scripts", file("loop", "#!"+filepath.Join(dir, "loop")+"\n"), "too many nested scripts"},
 		{"loader missing", file("no-loader", string(dynamic("/nowhere/ld.so").bytes())), `interpreter "/nowhere/ld.so": no such file`},
 		{"loader a directory", file("dir-loader", string(dynamic(dir).bytes())), "is a directory"},
-		{"loader a script", file("script-loader", string(dynamic(file("ld", "#!"+binary+"\n")).bytes())), "neither an ELF nor a script"},
+		{"loader a script", file("script-loader", string(dynamic(file("ld", "#!"+binary+"\n")).bytes())), "is not an ELF"},
 		{"interpreter missing", file("no-interpreter", "#!/nowhere/sh\n"), `interpreter "/nowhere/sh": no such file`},
 		{"interpreter with a carriage return", file("dos", "#!"+binary+"\r\n"), "no such file"},
 		{"interpreter not executable", file("plain-interpreter", "#!"+plainMode+"\n"), "is not executable"},
@@ -121,7 +121,7 @@ func TestCheck_DiesAfterExec_IsUnready(t *testing.T) {
 		content []byte
 		unready string
 	}{
-		{"other-arch", other.bytes(), fmt.Sprintf("is an ELF for %s, this machine is %s", other.machine, runtime.GOARCH)},
+		{"other-arch", other.bytes(), fmt.Sprintf("is an ELF for %s, this build upgrades servers for %s only", other.machine, runtime.GOARCH)},
 		{"32-bit", narrow.bytes(), "is an ELF for"},
 		{"cut", whole[:len(whole)-1], fmt.Sprintf("is truncated: a segment is %d bytes at 0, the file %d", len(whole), len(whole)-1)},
 		{"relative", []byte("#!sh\n"), "relative path"},

@@ -20,8 +20,8 @@ type machine struct {
 	data    elf.Data
 }
 
-// machines has Go's architectures on Linux. A kernel may run others, too (386 on amd64), but the servers have the architecture
-// of this program. It is never changed.
+// machines has Go's architectures on Linux. A kernel may run others, too (386 on amd64). Nothing tells from outside whether it
+// does, and a failed exec ends a server, so only the architecture of this program is accepted. It is never changed.
 var machines = map[string]machine{
 	"386":      {elf.EM_386, elf.ELFCLASS32, elf.ELFDATA2LSB},
 	"amd64":    {elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB},
@@ -47,6 +47,10 @@ func (m machine) String() string {
 	}
 	return fmt.Sprintf("%s (%s, %s)", m.machine, m.class, m.data)
 }
+
+// errNoFormat is the problem of a file for which execve(2) fails with ENOEXEC. glibc's execvp(3), which Rust's exec calls,
+// then runs any text with /bin/sh, be it the page of a failed download. Other C libraries do not.
+var errNoFormat = errors.New("is neither an ELF nor a script with #!: only some C libraries run it, with /bin/sh")
 
 // elfReader reads the headers of an ELF of either class as those of the 64-bit one.
 type elfReader struct {
@@ -98,7 +102,7 @@ func (f *elfReader) header(arch string) (h elf.Header64, err error) {
 	}
 	var ident [elf.EI_NIDENT]byte
 	if err := f.read(ident[:], 0); err != nil || !bytes.HasPrefix(ident[:], []byte(elf.ELFMAG)) {
-		return h, errors.New("is neither an ELF nor a script")
+		return h, errNoFormat
 	}
 	is := machine{class: elf.Class(ident[elf.EI_CLASS]), data: elf.Data(ident[elf.EI_DATA])}
 	f.wide = is.class == elf.ELFCLASS64
@@ -119,7 +123,7 @@ func (f *elfReader) header(arch string) (h elf.Header64, err error) {
 	switch kind := elf.Type(h.Type); {
 	case err != nil:
 	case is != machines[arch]:
-		err = fmt.Errorf("is an ELF for %s, this machine is %s", is, arch)
+		err = fmt.Errorf("is an ELF for %s, this build upgrades servers for %s only", is, arch)
 	case kind != elf.ET_EXEC && kind != elf.ET_DYN:
 		err = fmt.Errorf("is an ELF of type %s, not a program", kind)
 	case h.Phentsize != uint16(entry) || h.Phnum == 0 || table > 64<<10:

@@ -27,7 +27,7 @@ func TestELF_OtherArchitecture_IsRefused(t *testing.T) {
 				switch {
 				case other == arch && (err != nil || interpreter != "/lib/ld.so"):
 					t.Errorf("for %s: %q, %v", arch, interpreter, err)
-				case other != arch && (err == nil || err.Error() != fmt.Sprintf("is an ELF for %s, this machine is %s", arch, other)):
+				case other != arch && (err == nil || err.Error() != fmt.Sprintf("is an ELF for %s, this build upgrades servers for %s only", arch, other)):
 					t.Errorf("for %s on %s: %v", arch, other, err)
 				}
 			}

@@ -11,6 +11,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/reach"
 )
 
 // maxScripts is how many scripts may follow each other: exec_binprm in fs/exec.c (Linux 6.12) fails when it would change the
@@ -42,6 +44,9 @@ func examine(fd int, key cacheKey) (e examination) {
 	e.next, e.err = elfInterpreter(f, info.Size(), runtime.GOARCH)
 	if key.Loader {
 		e.next = ""
+		if errors.Is(e.err, errNoFormat) {
+			e.err = errors.New("is not an ELF")
+		}
 	}
 	return e
 }
@@ -107,15 +112,25 @@ func openForReading(path string) (*os.File, error) {
 // SIGIO then, which the Go runtime catches and drops.
 //
 // Only the owner of the file and CAP_LEASE may take the lease (EACCES), and some file systems have none (EINVAL, EOPNOTSUPP).
-// Without the lease, only the settle time protects from a writer.
+// NFSv4 without a delegation and SMB without an oplock refuse each lease with EAGAIN (nfs4_add_lease in fs/nfs/nfs4proc.c,
+// cifs_setlease in fs/smb/client/cifsfs.c). Without the lease, only the settle time protects from a writer.
 func notBeingWritten(f *os.File) error {
 	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
+		magic, _, err := reach.Mount(int(f.Fd()))
+		if err == nil && leasesAreRemote(magic) {
+			return nil
+		}
 		return errWritten
 	case err != nil:
 		return nil //nolint:nilerr // no lease, as above
 	}
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
 	return err
+}
+
+// leasesAreRemote reports whether a refused lease says nothing about writers on a file system.
+func leasesAreRemote(magic uint32) bool {
+	return magic == unix.NFS_SUPER_MAGIC || magic == unix.SMB_SUPER_MAGIC || magic == unix.CIFS_SUPER_MAGIC || magic == unix.SMB2_SUPER_MAGIC
 }

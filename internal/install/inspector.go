@@ -136,10 +136,12 @@ func (s *inspector) examineAt(path string, loader bool) (examination, selector.F
 		return examination{err: err}, f
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if f.NoExec, err = reach.IsNoExec(fd); err != nil {
+	if _, f.NoExec, err = reach.Mount(fd); err != nil {
 		return examination{err: err}, f
 	}
-	return s.examine(fd, cacheKey{v, loader}), f
+	e := s.examine(fd, cacheKey{v, loader})
+	f.Script = e.script
+	return e, f
 }
 
 // stat is inspect without an open.

@@ -150,9 +150,9 @@ func TestWatch_UnreadyFileChanges_IsReported(t *testing.T) {
 	must(t, os.Chmod(path, 0o755))
 	awaitReady(t, w, imageOf(t, path))
 	for detail, content := range map[string]string{
-		"is empty":                                          "",
-		"is neither an ELF nor a script":                    "hello",
-		"the script names no interpreter":                   "#!\n",
+		"is empty":                        "",
+		errNoFormat.Error():               "hello",
+		"the script names no interpreter": "#!\n",
 		`interpreter "/nowhere": no such file or directory`: "#!/nowhere\n",
 	} {
 		replace(t, path, []byte(content))

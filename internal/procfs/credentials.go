@@ -36,13 +36,14 @@ func (r *reader) credentials(s status) selector.Credentials {
 		return c
 	}
 	if users, err := namespace(r.base(), "ns/user"); err != nil || users == r.fs.users {
-		c.SearchesAny = false
+		c.SearchesAny, c.ExecsAny = false, false
 		return c
 	}
 	var failed, alsoFailed error
 	c.Users, failed = r.idRanges("uid_map")
 	c.InGroups, alsoFailed = r.idRanges("gid_map")
-	c.SearchesAny = errors.Join(failed, alsoFailed) == nil && len(c.Users) > 0 && len(c.InGroups) > 0
+	c.SearchesAny = errors.Join(failed, alsoFailed) == nil // an empty map has no id
+	c.ExecsAny = c.ExecsAny && c.SearchesAny
 	return c
 }
 

@@ -7,9 +7,13 @@ package procfs_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
 )
 
 // homeOf is a directory that only a user may search, with a program in it.
@@ -140,6 +144,54 @@ func TestInterpreter_UserMayNotExec_SaysWhy(t *testing.T) {
 		}
 		if p, err := fs.Inspect(r.pid, q); err != nil || p.InterpreterProblem != want {
 			t.Errorf("mode %o: the problem is %q, %v, want %q", mode, p.InterpreterProblem, err, want)
+		}
+	}
+}
+
+// The kernel lets only the user of such a mount in, not even root.
+func TestTarget_PrivateFUSEMount_SaysWhatHelps(t *testing.T) {
+	t.Parallel()
+	home, _ := homeOf(t, 4001)
+	dir := filepath.Join(home, "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	release, err := testfleet.MountPrivate(dir, 4001)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = release() })
+	p := inspect(t, open(t), serverOf(t, 4001, nil, filepath.Join(dir, testfleet.Observed)))
+	want := "the FUSE mount " + dir + " admits only its own user: mount it with allow_other, or install elsewhere"
+	if p.Unreadable.Fact != selector.FactTarget || p.Unreadable.Why != want {
+		t.Errorf("%+v is unreadable, want %q", p.Unreadable, want)
+	}
+}
+
+// CAP_DAC_OVERRIDE in a user namespace counts for the ids that are mapped into it. The program is also exec'd.
+func TestExec_UserNamespaceRoot_AsKernelDecides(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 100000, Size: 1000}}
+	root := &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Credential: &syscall.Credential{},
+	}
+	credentials := inspect(t, open(t), server(t, program{path: publicProgram(t), env: []string{variable + "=/"}, sys: root})).Credentials
+	path := publicProgram(t)
+	for _, c := range []struct {
+		uid  int
+		mode os.FileMode
+		may  bool
+	}{{100005, 0o750, true}, {100005, 0o640, false}, {200000, 0o750, false}} {
+		if err := errors.Join(os.Chown(path, c.uid, c.uid), os.Chmod(path, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(path, "-test.run=^$")
+		cmd.SysProcAttr = root
+		err := cmd.Run()
+		why := credentials.WhyNotExec(selector.File{Mode: syscall.S_IFREG | uint32(c.mode), UID: uint32(c.uid), GID: uint32(c.uid)})
+		if (err == nil) != c.may || (why == "") != c.may {
+			t.Errorf("mode %o of uid %d: exec: %v, and the reason against it is %q; want it to work: %t", c.mode, c.uid, err, why, c.may)
 		}
 	}
 }

@@ -24,8 +24,8 @@ type status struct {
 	caught uint64
 }
 
-// capPassDirectories are CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of include/uapi/linux/capability.h.
-const capPassDirectories = 1<<1 | 1<<2
+// The bits of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of include/uapi/linux/capability.h.
+const capOverride, capReadSearch = 1 << 1, 1 << 2
 
 // hasExited reports whether the thread is a zombie or being reaped.
 func (s status) hasExited() bool { return isExitState(s.state) }
@@ -93,7 +93,8 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 		}
 	case "CapEff":
 		effective, err := parseMask(value)
-		s.credentials.SearchesAny = effective&capPassDirectories != 0
+		s.credentials.ExecsAny = effective&capOverride != 0
+		s.credentials.SearchesAny = effective&(capOverride|capReadSearch) != 0
 		return 0, err
 	case "SigCgt":
 		s.caught, err = parseMask(value)

@@ -169,7 +169,7 @@ func lookupNow(as selector.Credentials, from reach.From, name string) (selector.
 	if from.Resolve&sys.ResolveCached != 0 && unix.Major(f.Dev) == 0 {
 		return selector.File{}, unix.EAGAIN
 	}
-	f.NoExec, err = reach.IsNoExec(fd)
+	_, f.NoExec, err = reach.Mount(fd)
 	return f, err
 }
 

@@ -47,6 +47,15 @@ func (e *DeniedError) Error() string {
 	return fmt.Sprintf("uid %d may not search %s", e.UID, e.Dir[:min(len(e.Dir), maxShown)])
 }
 
+// PrivateMountError is the error for a FUSE mount without the option allow_other.
+type PrivateMountError struct{ Dir string }
+
+// Error says what the user can do.
+func (e *PrivateMountError) Error() string {
+	return fmt.Sprintf("the FUSE mount %s admits only its own user: mount it with allow_other, or install elsewhere",
+		e.Dir[:min(len(e.Dir), maxShown)])
+}
+
 // From is where a path starts.
 type From struct {
 	// Root is a descriptor of the root directory. No path leads out of it.
@@ -198,6 +207,10 @@ func (w *walk) enter(name string) (int, error) {
 	}
 	s, err := statOf(fd)
 	if err != nil {
+		// fuse_getattr fails for other users, fuse_statfs does not (fs/fuse, Linux 6.12).
+		if magic, _, _ := Mount(fd); magic == unix.FUSE_SUPER_MAGIC && errors.Is(err, unix.EACCES) {
+			err = &PrivateMountError{w.path() + "/" + name}
+		}
 		_ = unix.Close(fd)
 		return -1, err
 	}
@@ -223,11 +236,11 @@ func (w *walk) follow(fd int) error {
 	if w.links++; w.links > maxLinks {
 		return unix.ELOOP
 	}
-	var mount unix.Statfs_t
-	if err := unix.Fstatfs(fd, &mount); err != nil {
+	magic, _, err := Mount(fd)
+	if err != nil {
 		return err
 	}
-	if mount.Type == unix.PROC_SUPER_MAGIC { // a magic link, or a link that depends on the reader
+	if magic == unix.PROC_SUPER_MAGIC { // a magic link, or a link that depends on the reader
 		return unix.ELOOP
 	}
 	buf := make([]byte, unix.PathMax)
@@ -261,9 +274,9 @@ func FileOf(s *unix.Statx_t) selector.File {
 	return selector.File{Image: image, Mode: uint32(s.Mode), UID: s.Uid, GID: s.Gid}
 }
 
-// IsNoExec reports whether the file of fd is on a mount from which no program is exec'd.
-func IsNoExec(fd int) (bool, error) {
-	var mount unix.Statfs_t
-	err := unix.Fstatfs(fd, &mount)
-	return mount.Flags&unix.ST_NOEXEC != 0, err
+// Mount returns the magic number of the file system of fd (linux/magic.h), and whether the kernel execs no program of its mount.
+func Mount(fd int) (magic uint32, noExec bool, err error) {
+	var s unix.Statfs_t
+	err = unix.Fstatfs(fd, &s)
+	return uint32(s.Type), s.Flags&unix.ST_NOEXEC != 0, err
 }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,17 @@ func MountObserved(dir string, onLookup func()) (release func() error, err error
 		return nil, err
 	}
 	return serveFUSE(dir, oneFile{fd: fd, name: Observed, size: 1 << 20, onLookup: onLookup}), nil
+}
+
+// MountPrivate mounts a file system with the file [Observed] over the empty directory dir, as a user's own mount: without
+// allow_other, the kernel lets no other user in, not even root. The caller must call release. It needs root, and FUSE
+// in the kernel.
+func MountPrivate(dir string, uid int) (release func() error, err error) {
+	fd, err := mountFUSEWith(dir, fmt.Sprintf("user_id=%d,group_id=%d", uid, uid))
+	if err != nil {
+		return nil, err
+	}
+	return serveFUSE(dir, oneFile{fd: fd, name: Observed, size: 1 << 20}), nil
 }
 
 // Leading is the name of the one file in the file system of [MountLeading].

@@ -70,6 +70,10 @@ func silence(file string, at unsafe.Pointer, length int) error {
 }
 
 func mountFUSE(dir string) (fd int, err error) {
+	return mountFUSEWith(dir, "user_id=0,group_id=0,allow_other")
+}
+
+func mountFUSEWith(dir, access string) (fd int, err error) {
 	device := filepath.Join(dir, "fuse")
 	if err := unix.Mknod(device, unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))); err != nil {
 		return -1, os.NewSyscallError("mknod", err)
@@ -78,7 +82,7 @@ func mountFUSE(dir string) (fd int, err error) {
 	if err = errors.Join(err, os.Remove(device)); err != nil {
 		return -1, fmt.Errorf("open the FUSE device: %w", err)
 	}
-	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd)
+	options := fmt.Sprintf("fd=%d,rootmode=40000,%s", fd, access)
 	if err := unix.Mount("silent", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return -1, errors.Join(os.NewSyscallError("mount", err), unix.Close(fd))
 	}
