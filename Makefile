@@ -71,11 +71,12 @@ test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated
 chaos: build ## Let the service run among faults of all kinds for three minutes (as root)
 	$(GO) run ./test/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
 
-# BENCH=find,rollout,start,cost selects sections, and leaves the other results unchanged. It needs pgrep, lsof,
+# BENCH=find,rollout,start,cost selects sections, and leaves the other results unchanged. BENCH=scale measures a host with
+# LARGE=100000 processes, which take 10 GiB; it is left out otherwise. It needs pgrep, lsof,
 # needrestart, forkstat and bpftrace to compare with. WITHOUT_TOOLS=1 leaves them out, and the document says so.
 .PHONY: bench
 bench: build ## Measure what the documents claim, beside the tools that are used today (as root)
-	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH)) $(if $(WITHOUT_TOOLS),-without-tools)
+	cd bench && $(GO) run . $(if $(BENCH),-only $(BENCH)) $(if $(LARGE),-large $(LARGE)) $(if $(WITHOUT_TOOLS),-without-tools)
 
 # RUN='bursts/.*' selects rows by their names (cd bench && go run ./sessions -list shows them). UPGRADES=20 measures fewer
 # upgrades of each. A row in the file RESULTS=file is not measured again. The document is written once all rows exist.

@@ -39,6 +39,8 @@ var headings = map[string][2]string{
 		"  contains everything, also the noise.\n\n" +
 		"forkstat has no BPF programs. The kernel's work in each exec to report to it is in the second figure only. Counting the\n" +
 		"run times costs observers with BPF programs some more."},
+	"scale": {"A host five times as large", "For 20 processes there is one server, for 333 an install and for 500 a user. A service learns all installs from the\n" +
+		"servers, without canaries. All installs are replaced at once. The service is idle for a minute after that."},
 }
 
 func (r *results) document() string {
@@ -55,6 +57,10 @@ func (r *results) document() string {
 		fmt.Fprintf(&b, "\n## %s\n\n%s, Linux %s, %s, `%s`. %s\n\n", headings[name][0], s.Machine, s.Kernel, s.Date, s.Command, headings[name][1])
 		if s.WithoutTools {
 			fmt.Fprintf(&b, "Measured without %s.\n\n", leftOut(name))
+		}
+		if name == "scale" {
+			b.WriteString(r.scale())
+			continue
 		}
 		if name == "cost" {
 			b.WriteString("| | | | half of them | rounds |\n|---|---|---|---|---|\n")

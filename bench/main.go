@@ -25,6 +25,8 @@ type options struct {
 	most int
 	only string
 	out  string
+	// large is the number of processes of the large host.
+	large int
 	// withoutTools leaves out the tools that the program is compared with.
 	withoutTools bool
 }
@@ -33,7 +35,8 @@ func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 11, "number of rounds; the results are their medians")
 	flag.IntVar(&o.most, "most", 50_000, "largest `number` of idle processes")
-	flag.StringVar(&o.only, "only", "", "`sections` to measure, separated by commas: find, rollout, start, cost (default all)")
+	flag.StringVar(&o.only, "only", "", "`sections` to measure, separated by commas: find, rollout, start, cost, scale (default all but scale)")
+	flag.IntVar(&o.large, "large", largeHost, "`number` of processes of the large host in the section scale; 100,000 take 10 GiB")
 	flag.StringVar(&o.out, "out", "results", "`folder` of the results; only the default writes docs/BENCHMARKS.md and README.md, too")
 	flag.BoolVar(&o.withoutTools, "without-tools", false, "leave out pgrep, lsof, needrestart, forkstat and execsnoop, and note that in the document")
 	flag.Parse()
@@ -66,7 +69,7 @@ func (o options) run(ctx context.Context) error {
 	for _, section := range []struct {
 		name    string
 		measure func(context.Context, options) ([]Measure, error)
-	}{{"find", find}, {"rollout", rollouts}, {"start", starts}, {"cost", costs}} {
+	}{{"find", find}, {"rollout", rollouts}, {"start", starts}, {"cost", costs}, {"scale", scales}} {
 		if !o.measures(section.name) {
 			continue
 		}
@@ -84,5 +87,5 @@ func (o options) run(ctx context.Context) error {
 
 // measures reports whether a section is among those that are measured.
 func (o options) measures(section string) bool {
-	return o.only == "" || slices.Contains(strings.Split(o.only, ","), section)
+	return o.only == "" && section != "scale" || slices.Contains(strings.Split(o.only, ","), section)
 }

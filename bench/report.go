@@ -124,7 +124,7 @@ func (r *results) write(dir string) error {
 func float(x float64) string { return strconv.FormatFloat(x, 'g', 6, 64) }
 
 // order is the order of the sections in the documents.
-var order = []string{"find", "rollout", "start", "cost"}
+var order = []string{"find", "rollout", "start", "cost", "scale"}
 
 // find returns the first measure of a section for which wanted is true.
 func (r *results) find(section string, wanted func(Measure) bool) (Measure, bool) {

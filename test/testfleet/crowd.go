@@ -44,6 +44,9 @@ type CrowdOptions struct {
 	Argv0 string
 	// Credential is the user that they run as; nil: the user of this process.
 	Credential *Credential
+	// Each gives process i its own UpgradeBin and Credential. With Upgrades, the caller has written each program with
+	// WriteUpgrading.
+	Each func(i int) (upgradeBin string, user *Credential)
 }
 
 // everyHundredth is the default of [CrowdOptions.Every].
@@ -86,6 +89,12 @@ func (c *Crowd) start(path string, o CrowdOptions) error {
 
 // startIdle uses ForkExec, because os.StartProcess would keep a descriptor for each process.
 func startIdle(path string, o CrowdOptions, i int) (int, error) {
+	if o.Each != nil {
+		o.UpgradeBin, o.Credential = o.Each(i)
+	}
+	if o.Upgrades {
+		path = o.UpgradeBin
+	}
 	args := []string{path, forEver}
 	if o.Upgrades || (i+1)%o.Every == 0 {
 		args = []string{o.Argv0, forEver, subcommand}
@@ -142,11 +151,19 @@ func (o CrowdOptions) program() (path string, err error) {
 	if !o.Upgrades {
 		return idler(o.Dir)
 	}
-	if runtime.GOARCH != "amd64" {
-		return "", errors.ErrUnsupported
+	if o.Each != nil {
+		return "", nil
 	}
-	code := append(bytes.Clone(upgrading), o.UpgradeBin...)
-	return o.UpgradeBin, WriteProgram(o.UpgradeBin, StaticProgram(elf.EM_X86_64, append(code, 0)))
+	return o.UpgradeBin, WriteUpgrading(o.UpgradeBin)
+}
+
+// WriteUpgrading writes the program of a server that execs the same path at SIGUSR1. Only amd64 is supported.
+func WriteUpgrading(path string) error {
+	if runtime.GOARCH != "amd64" {
+		return errors.ErrUnsupported
+	}
+	code := append(bytes.Clone(upgrading), path...)
+	return WriteProgram(path, StaticProgram(elf.EM_X86_64, append(code, 0)))
 }
 
 // WriteProgram writes an executable file. It prevents forks of this process meanwhile: a child would hold the file open
@@ -190,15 +207,23 @@ var upgrading = []byte{
 	0, 0, 0, 0, 0, 0, 0, 0, // and no mask
 }
 
+// WriteIdle writes the program of an idle process of a crowd.
+func WriteIdle(path string) error {
+	code, machine := pausing()
+	if code == nil {
+		return errors.ErrUnsupported
+	}
+	return WriteProgram(path, StaticProgram(machine, code))
+}
+
 // idler writes a program that waits for ever. A page of machine code takes a tenth of the memory of sleep(1), and
 // starts five times as fast.
 func idler(dir string) (path string, err error) {
-	code, machine := pausing()
-	if code == nil {
-		return "/bin/sleep", nil
-	}
 	path = filepath.Join(dir, "idle")
-	return path, WriteProgram(path, StaticProgram(machine, code))
+	if err := WriteIdle(path); !errors.Is(err, errors.ErrUnsupported) {
+		return path, err
+	}
+	return "/bin/sleep", nil
 }
 
 // pausing returns the code of "for { ppoll(nil, 0, nil, nil, 0) }". On amd64 it first installs a handler for SIGUSR1
