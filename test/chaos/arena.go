@@ -31,8 +31,10 @@ type arena struct {
 	fleet    *fleet
 	children *starter
 	service  *service
-	result   result
-	mu       sync.Mutex // guards result in a storm
+	// hostileDir is the directory of the hostile user's installs. It ends with a slash.
+	hostileDir string
+	result     result
+	mu         sync.Mutex // guards result in a storm
 }
 
 // runArena runs an arena and writes its result to stdout.
@@ -175,7 +177,7 @@ func (a *arena) prepare() error {
 		a.installs = append(a.installs, in)
 	}
 	a.fleet = &fleet{server: a.Server, installs: a.installs}
-	return nil
+	return a.prepareHostile(installs)
 }
 
 // patience limits a quiet phase.

@@ -16,7 +16,7 @@ import (
 	"ebpf-upgrader/test/testfleet"
 )
 
-// fleetUser is the user of the servers. The service serves no other user.
+// fleetUser is the user of the servers. The service serves only it and hostileUser.
 const fleetUser = 64999
 
 // member is one server with its install.

@@ -50,6 +50,9 @@ func main() {
 		case "arena":
 			fail(runArena(os.Args[2]))
 			return
+		case "hostile":
+			fail(beHostile(os.Args[2]))
+			return
 		case "churn":
 			fail(churn(os.Args[2:]))
 			return

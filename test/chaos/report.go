@@ -45,8 +45,10 @@ type result struct {
 	// Churned counts processes of the churn, ChurnFailed those that could not be started.
 	Churned, ChurnFailed int
 	Jumps                int
-	Installs             map[string]int
-	Quiets               []quiet
+	// Hostile counts how often the hostile user appeared.
+	Hostile  int
+	Installs map[string]int
+	Quiets   []quiet
 	// Before and After are what the service held after the first and the second quiet phase.
 	Before, After holdings
 }
@@ -66,6 +68,7 @@ func (r result) rows() [][2]string {
 		{"of them, failed to start", fmt.Sprint(r.ChurnFailed)},
 		{"most processes with the same PID", fmt.Sprint(r.PIDReuse)},
 		{"clock jumps", fmt.Sprint(r.Jumps)},
+		{"appearances of a hostile user", fmt.Sprint(r.Hostile)},
 	}
 	for _, k := range kinds {
 		rows = append(rows, [2]string{"installs: " + k.name, fmt.Sprint(r.Installs[k.name])})

@@ -59,8 +59,11 @@ func newStarter() *starter {
 	return s
 }
 
-func (s *starter) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+func (s *starter) start(cmd *exec.Cmd) error { return s.startAs(cmd, nil) }
+
+// startAs starts a child as a user; nil: that of this program.
+func (s *starter) startAs(cmd *exec.Cmd, user *syscall.Credential) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Credential: user}
 	started := make(chan error)
 	s.work <- func() { started <- cmd.Start() }
 	return <-started
@@ -96,9 +99,9 @@ func (s *service) start(source []string) error {
 	}
 	defer func() { _ = log.Close() }()
 	s.cmd = exec.Command(s.program, append([]string{
-		"run", "--user", strconv.Itoa(fleetUser), "--run-dir", s.path("run"), "--state-dir", s.path("state"),
+		"run", "--user", strconv.Itoa(fleetUser), "--user", strconv.Itoa(hostileUser), "--run-dir", s.path("run"), "--state-dir", s.path("state"),
 		"--settle", "100ms", "--hold", "500ms", "--retry-after", "5s", "--confirm-timeout", "5s",
-		"--scan-every", "2s", "--audit-every", "10s",
+		"--scan-every", "2s", "--audit-every", "10s", "--forget-after", "2s",
 	}, source...)...)
 	s.cmd.Stderr = log
 	i := &instance{span: span{from: witness.Now()}, traces: slices.Contains(source, "bpf")}

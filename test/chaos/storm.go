@@ -49,6 +49,7 @@ func (a *arena) storm(ctx context.Context, seeds *rand.Rand, restarts int) error
 		func(ctx context.Context, r *rand.Rand) error { return a.service.trouble(ctx, r, restarts) },
 		a.service.fillDisk,
 		a.clockJumps,
+		a.hostile,
 	}
 	for _, in := range a.installs {
 		troubles = append(troubles, func(ctx context.Context, r *rand.Rand) error { return a.install(ctx, r, in) })
