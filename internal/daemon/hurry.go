@@ -64,6 +64,5 @@ func (h *Host) watchesInstall(p selector.Process) bool {
 	if err != nil {
 		return false
 	}
-	found, err := h.procfs.Watches(p.PID, selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino})
-	return err == nil && found
+	return h.procfs.Watches(p.PID, selector.Image{Dev: unix.Mkdev(s.Dev_major, s.Dev_minor), Ino: s.Ino})
 }

@@ -22,13 +22,11 @@ import (
 // It does not block on other processes. The kernel takes a lock that an exec holds only while it replaces the memory
 // (exec_update_lock; do_io_accounting in fs/proc/base.c and exec_mmap in fs/exec.c, Linux 5.10 and 6.12).
 func (fs *FS) Activity(pid selector.PID) (selector.Activity, error) {
+	var text [512]byte // seven numbers with their names
+	n := 0
 	fd, err := fs.openOf(pid, "io")
 	if err == nil {
 		defer func() { _ = unix.Close(fd) }()
-	}
-	var text [512]byte // seven numbers with their names
-	n := 0
-	if err == nil {
 		n, err = readOnce(fd, text[:])
 	}
 	switch {
@@ -51,23 +49,23 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 	found := 0
 	for line := range bytes.Lines(text) {
 		name, value, _ := bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte(": "))
-		var number *uint64
-		switch string(name) {
-		case "rchar":
-			number = &a.BytesRead
-		case "wchar":
-			number = &a.BytesWritten
-		case "syscr":
-			number = &a.Reads
-		case "syscw":
-			number = &a.Writes
-		default:
-			continue
-		}
-		if *number, err = strconv.ParseUint(string(value), 10, 64); err != nil {
-			return a, fmt.Errorf("parse io: %w", err)
+		number, err := strconv.ParseUint(string(value), 10, 64)
+		if err != nil {
+			break
 		}
 		found++
+		switch string(name) {
+		case "rchar":
+			a.BytesRead = number
+		case "wchar":
+			a.BytesWritten = number
+		case "syscr":
+			a.Reads = number
+		case "syscw":
+			a.Writes = number
+		default:
+			found--
+		}
 	}
 	if a.IsCounted = found == 4; !a.IsCounted {
 		return a, fmt.Errorf("parse io: %w", sys.ErrMalformed)
@@ -81,39 +79,33 @@ func parseIO(text []byte) (a selector.Activity, err error) {
 //
 // It fails with [ErrGone] when there is no such process. It reads 1,024 threads at most.
 func (fs *FS) HasBusyThread(pid selector.PID) (bool, error) {
-	task, err := fs.openOf(pid, "task")
+	dir, err := fs.open(pid)
 	if err != nil {
 		return false, fmt.Errorf("read the activity of %d: %w", pid, err)
 	}
-	defer func() { _ = unix.Close(task) }()
+	defer func() { _ = unix.Close(dir) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	count := 0
-	for tids, err := range PIDBatches(task) {
+	for tid, err := range numbers(dir, "task", maxThreads) {
 		if err != nil {
-			return false, fmt.Errorf("read the activity of %d: %w", pid, gone(err))
+			return false, fmt.Errorf("read the activity of %d: %w", pid, err)
 		}
-		for _, tid := range tids {
-			if fs.isThreadBusy(task, tid, *buf) {
-				return true, nil
-			}
-			if count++; count == maxThreads {
-				return false, nil
-			}
+		if fs.isThreadBusy(dir, tid, *buf) {
+			return true, nil
 		}
 	}
 	return false, nil
 }
 
-func (fs *FS) isThreadBusy(task int, tid selector.PID, buf []byte) bool {
-	s, err := fs.stat(task, tid.String()+"/stat", buf)
+func (fs *FS) isThreadBusy(dir int, tid selector.PID, buf []byte) bool {
+	s, err := fs.stat(dir, "task/"+tid.String()+"/stat", buf)
 	switch {
 	case err != nil || s.hasExited():
 		return false
 	case s.state == 'R' || s.state == 'D':
 		return true
 	}
-	number, err := syscallOf(task, tid)
+	number, err := syscallOf(dir, tid)
 	return err == nil && number >= 0 && !isIdleSyscall(number)
 }
 

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
@@ -69,4 +71,93 @@ func (r *reader) idRanges(file string) ([]selector.Range, error) {
 		ranges = append(ranges, selector.Range{First: uint32(first), Count: uint32(count)})
 	}
 	return ranges, nil
+}
+
+// owner returns the user that a process counts for. A process in a user namespace can have any of a range of user ids there.
+// It counts for the user that created the outermost user namespace that is not ours. If that is root (userns-remap), it counts
+// for its own user id. cgroup is its control group, if that was read already.
+func (fs *FS) owner(dir int, s status, cgroup string) selector.User {
+	owner := s.credentials.Owner
+	if cgroup == "" {
+		cgroup = fs.cgroup(dir)
+	}
+	owner.Container = outermostContainer(cgroup)
+	users, err := namespace(dir, "ns/user")
+	if err != nil || users == fs.users {
+		return owner
+	}
+	fd, err := unix.Openat(dir, "ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return owner
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if creator := fs.namespaceCreator(fd); creator > 0 {
+		owner.UID = creator
+	}
+	return owner
+}
+
+// maxUserNamespaces is the depth of nested user namespaces: create_user_ns in kernel/user_namespace.c (Linux 6.12) refuses
+// more than 32 levels below the first.
+const maxUserNamespaces = 33
+
+// namespaceCreator returns the user that created the outermost user namespace around fd that is not ours. It is 0 for root, and
+// where it cannot be read. fd stays open.
+func (fs *FS) namespaceCreator(fd int) uint32 {
+	at := fd
+	defer func() {
+		if at != fd {
+			_ = unix.Close(at)
+		}
+	}()
+	for range maxUserNamespaces {
+		parent, err := unix.IoctlRetInt(at, unix.NS_GET_PARENT)
+		if err != nil {
+			return 0
+		}
+		if id, err := namespaceOf(parent); err != nil || id == fs.users {
+			_ = unix.Close(parent)
+			break
+		}
+		if at != fd {
+			_ = unix.Close(at)
+		}
+		at = parent
+	}
+	creator, err := unix.IoctlGetUint32(at, unix.NS_GET_OWNER_UID)
+	if err != nil {
+		return 0
+	}
+	return creator
+}
+
+// namespaceOf returns the inode number of the namespace that fd refers to.
+func namespaceOf(fd int) (uint64, error) {
+	f, err := statAt(fd, "", unix.AT_EMPTY_PATH)
+	return f.Ino, err
+}
+
+// User returns the identity of the process with a PID, and the user that the process counts for. It reads no other facts. It
+// fails with [ErrGone] when there is no such process.
+func (fs *FS) User(pid selector.PID) (selector.Identity, selector.User, error) {
+	dir, err := fs.open(pid)
+	if err != nil {
+		return selector.Identity{}, selector.User{}, inspectError(pid, err)
+	}
+	defer func() { _ = unix.Close(dir) }()
+	buf := fs.buffers.Get().(*[]byte)
+	defer fs.buffers.Put(buf)
+	r := reader{fs: fs, dir: dir, buf: *buf}
+	line, err := fs.stat(dir, "stat", r.buf)
+	if err != nil {
+		return selector.Identity{}, selector.User{}, inspectError(pid, err)
+	}
+	if !line.isAlive() {
+		return selector.Identity{}, selector.User{}, inspectError(pid, ErrGone)
+	}
+	s, err := r.status()
+	if err != nil {
+		return selector.Identity{}, selector.User{}, inspectError(pid, err)
+	}
+	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, s, ""), nil
 }

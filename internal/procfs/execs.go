@@ -32,22 +32,14 @@ func (r *reader) readExecs() error {
 	if f, err := statAt(r.base(), "exe", 0); err != nil || f.Image == r.p.Target.Image {
 		return gone(err)
 	}
-	task, err := unix.Openat(r.dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return gone(err)
-	}
-	defer func() { _ = unix.Close(task) }()
-	count := 0
-	for tids, err := range PIDBatches(task) {
+	for tid, err := range numbers(r.dir, "task", maxThreads) {
 		if err != nil {
-			return gone(err)
+			return err
 		}
-		for _, tid := range tids {
-			in, known := r.inExec(task, tid)
-			if count++; in || !known || count == maxThreads {
-				r.p.MidExec = in
-				return nil
-			}
+		in, known := r.inExec(tid)
+		if in || !known {
+			r.p.MidExec = in
+			break
 		}
 	}
 	return nil
@@ -59,21 +51,20 @@ func (r *reader) readExecs() error {
 // later read would succeed.
 //
 // A running thread shows "running" in place of a number. It is not waiting, so an exec of it ends soon.
-func (r *reader) inExec(task int, tid selector.PID) (in, known bool) {
-	number, err := syscallOf(task, tid)
+func (r *reader) inExec(tid selector.PID) (in, known bool) {
+	number, err := syscallOf(r.dir, tid)
 	if err != nil {
-		return false, errors.Is(err, ErrGone) && r.hasSyscall(task)
+		return false, errors.Is(err, ErrGone) && r.hasSyscall()
 	}
 	// A process of another architecture, such as a 32-bit one on a 64-bit kernel, is not a server.
 	return number == unix.SYS_EXECVE || number == unix.SYS_EXECVEAT, true
 }
 
-// syscallOf returns the number of the system call in which a thread sleeps, or -1 if it runs or sleeps in none.
-func syscallOf(task int, tid selector.PID) (int, error) {
-	path := make([]byte, 0, 32) // a number, a slash and a short name
-	path = append(strconv.AppendInt(path, int64(tid), 10), "/syscall"...)
+// syscallOf returns the number of the system call in which a thread of the process with the directory dir sleeps, or -1 if it
+// runs or sleeps in none.
+func syscallOf(dir int, tid selector.PID) (int, error) {
 	var text [64]byte // the number comes first
-	fd, err := openFile(task, string(path))
+	fd, err := openFile(dir, "task/"+tid.String()+"/syscall")
 	if err != nil {
 		return -1, err
 	}
@@ -91,7 +82,7 @@ func syscallOf(task int, tid selector.PID) (int, error) {
 }
 
 // hasSyscall tells a thread that has ended from a kernel without /proc/PID/syscall.
-func (r *reader) hasSyscall(task int) bool {
-	_, err := statAt(task, "../syscall", unix.AT_SYMLINK_NOFOLLOW)
+func (r *reader) hasSyscall() bool {
+	_, err := statAt(r.dir, "syscall", unix.AT_SYMLINK_NOFOLLOW)
 	return err == nil
 }

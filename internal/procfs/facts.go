@@ -6,6 +6,7 @@ package procfs
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,18 +91,12 @@ func age(startTime uint64) time.Duration {
 // livingThread opens the directory of the first thread that has not exited. If all readable threads have exited, it fails with
 // errAllExited.
 func (fs *FS) livingThread(dir int, buf []byte) (int, error) {
-	task, err := unix.Openat(dir, "task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, gone(err)
-	}
-	defer func() { _ = unix.Close(task) }()
-	tids, err := listPIDs(task)
-	if err != nil {
-		return 0, gone(err)
-	}
 	failure := errAllExited
-	for _, tid := range tids {
-		thread, err := fs.openThread(task, tid, buf)
+	for tid, err := range numbers(dir, "task", math.MaxInt) {
+		if err != nil {
+			return 0, err
+		}
+		thread, err := fs.openThread(dir, tid, buf)
 		if err == nil {
 			return thread, nil
 		}
@@ -112,8 +107,8 @@ func (fs *FS) livingThread(dir int, buf []byte) (int, error) {
 	return 0, failure
 }
 
-func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
-	thread, err := unix.Openat(task, tid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (fs *FS) openThread(dir int, tid selector.PID, buf []byte) (int, error) {
+	thread, err := unix.Openat(dir, "task/"+tid.String(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, gone(err)
 	}
@@ -126,99 +121,6 @@ func (fs *FS) openThread(task int, tid selector.PID, buf []byte) (int, error) {
 		return 0, err
 	}
 	return thread, nil
-}
-
-// maxArguments bounds the stored text of a command line, in bytes.
-const maxArguments = 4 << 10
-
-// argsAndEnv is what the memory of a process says.
-type argsAndEnv struct {
-	args              []string
-	named, subcommand bool
-	// variable is the value, cut behind the length of the longest path.
-	variable         string
-	variableSet, cut bool
-	dataDir          string
-	// cmdline and environ are the errors of reading them.
-	cmdline, environ error
-}
-
-// readCmdline reads the arguments and, if they match, the environment. One goroutine reads both, because each read may block
-// for ever.
-func (r *reader) readCmdline() error {
-	var got argsAndEnv
-	q, fs := r.q, r.fs
-	err := r.readMemory(func(dir int) {
-		buf := fs.buffers.Get().(*[]byte)
-		got.read(dir, q, *buf)
-		fs.buffers.Put(buf)
-	})
-	if err != nil {
-		return err
-	}
-	if got.cmdline != nil {
-		return got.cmdline
-	}
-	r.memory = got
-	r.p.Args, r.p.Named, r.p.Subcommand = got.args, got.named, got.subcommand
-	switch {
-	case len(got.args) == 0 && !got.named:
-		return r.checkNoCmdline()
-	case !got.named || !got.subcommand:
-		return errNotMatching
-	}
-	return nil
-}
-
-func (a *argsAndEnv) read(dir int, q Query, buf []byte) {
-	cmdline, err := readFile(dir, "cmdline", buf, func(b []byte) bool { return isDecided(q.Pattern, b) })
-	if a.cmdline = err; err != nil {
-		return
-	}
-	a.named, a.subcommand = q.Pattern.Match(cmdline)
-	a.args = selector.Arguments(cmdline[:min(len(cmdline), maxArguments)])
-	if a.named && a.subcommand {
-		a.environ = a.readEnvironment(dir, q.Variable, buf)
-	}
-}
-
-func (a *argsAndEnv) readEnvironment(dir int, name string, buf []byte) error {
-	const longest = unix.PathMax - 1
-	environ, err := readFile(dir, "environ", buf, func(b []byte) bool { return hasAllVariables(b, name) })
-	if err != nil {
-		return err
-	}
-	value, found, _ := variableIn(environ, name)
-	a.variable, a.variableSet, a.cut = string(value[:min(len(value), longest)]), found, len(value) > longest
-	if found {
-		a.dataDir = dataDirectory(environ)
-	}
-	return nil
-}
-
-// checkNoCmdline handles a process without arguments: it has ended, is a kernel thread, or is in the middle of an exec.
-func (r *reader) checkNoCmdline() error {
-	s, err := r.readStatAgain()
-	if err != nil {
-		return err
-	}
-	if s.hasExited() {
-		return ErrGone
-	}
-	r.hasNoCmdline = !s.isKernelThread()
-	return errNotMatching
-}
-
-// readEnvironment takes the values that readCmdline has read.
-func (r *reader) readEnvironment() error {
-	if r.memory.environ != nil {
-		return r.memory.environ
-	}
-	r.p.Variable, r.p.VariableSet, r.p.DataDir = r.memory.variable, r.memory.variableSet, r.memory.dataDir
-	if r.memory.cut {
-		r.p.TargetProblem = "file name too long"
-	}
-	return nil
 }
 
 // readImage needs no timeout. The link leads to an inode that the kernel holds, so no name is looked up. Even NFS answers from

@@ -6,8 +6,6 @@ package procfs
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -18,69 +16,46 @@ import (
 // maxDescriptors bounds the descriptors of a process that are checked for inotify instances.
 const maxDescriptors = 4096
 
-// Watches reports whether a process has an inotify watch on a directory. It checks 4,096 descriptors of the process at most.
+// Watches reports whether a process has an inotify watch on a directory. It checks 4,096 descriptors of the process at most,
+// and is false for one that cannot be read.
 //
 // The kernel prints the inode number and the device of the file system (inotify_fdinfo in fs/notify/fdinfo.c, Linux 6.12). On
 // file systems without a block device, such as btrfs and overlayfs, that device can differ from the one of stat(2). There the
 // inode number alone decides.
-func (fs *FS) Watches(pid selector.PID, dir selector.Image) (bool, error) {
+func (fs *FS) Watches(pid selector.PID, dir selector.Image) bool {
 	process, err := fs.open(pid)
 	if err != nil {
-		return false, fmt.Errorf("watches of %d: %w", pid, err)
+		return false
 	}
 	defer func() { _ = unix.Close(process) }()
-	found, err := fs.watches(process, dir)
-	if err != nil {
-		return false, fmt.Errorf("watches of %d: %w", pid, err)
-	}
-	return found, nil
-}
-
-func (fs *FS) watches(process int, dir selector.Image) (bool, error) {
-	list, err := unix.Openat(process, "fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false, gone(err)
-	}
-	defer func() { _ = unix.Close(list) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	count := 0
-	for descriptors, err := range PIDBatches(list) {
-		if err != nil {
-			return false, gone(err)
-		}
-		for _, fd := range descriptors {
-			if count++; count > maxDescriptors {
-				return false, nil
-			}
-			if found, err := isInotifyOn(process, list, fd.String(), dir, *buf); found || err != nil {
-				return found, err
-			}
+	found := isInotifyOn(process, "0", dir, *buf) // numbers leaves out 0
+	for fd, err := range numbers(process, "fd", maxDescriptors) {
+		if found = found || err == nil && isInotifyOn(process, fd.String(), dir, *buf); found {
+			break
 		}
 	}
-	return isInotifyOn(process, list, "0", dir, *buf) // PIDBatches leaves out 0
+	return found
 }
 
 // isInotifyOn reports whether one descriptor is an inotify instance with a watch on dir. It is false for a closed one.
-func isInotifyOn(process, list int, name string, dir selector.Image, buf []byte) (bool, error) {
+func isInotifyOn(process int, fd string, dir selector.Image, buf []byte) bool {
 	link := make([]byte, 32)
-	n, err := unix.Readlinkat(list, name, link)
+	n, err := unix.Readlinkat(process, "fd/"+fd, link)
 	if err != nil || string(link[:n]) != "anon_inode:inotify" {
-		return false, nil // closed
+		return false
 	}
-	text, err := readFile(process, "fdinfo/"+name, buf, all)
-	switch {
-	case errors.Is(err, ErrGone):
-		return false, nil
-	case err != nil:
-		return false, err
+	text, err := readFile(process, "fdinfo/"+fd, buf, all)
+	if err != nil {
+		return false
 	}
 	for line := range bytes.Lines(text) {
 		if isWatchOn(line, dir) {
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // isWatchOn parses a line such as "inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 ...". Numbers are hexadecimal.

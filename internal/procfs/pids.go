@@ -41,16 +41,31 @@ func PIDBatches(fd int) iter.Seq2[[]selector.PID, error] {
 	}
 }
 
-// listPIDs returns all batches of [PIDBatches] in one slice.
-func listPIDs(fd int) ([]selector.PID, error) {
-	var all []selector.PID
-	for some, err := range PIDBatches(fd) {
+// numbers lists the numeric entries of the directory name below dir, most of them at most: the threads in "task", the
+// descriptors in "fd". An error ends the iteration.
+func numbers(dir int, name string, most int) iter.Seq2[selector.PID, error] {
+	return func(yield func(selector.PID, error) bool) {
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, err
+			yield(0, gone(err))
+			return
 		}
-		all = append(all, some...)
+		defer func() { _ = unix.Close(fd) }()
+		for some, err := range PIDBatches(fd) {
+			if err != nil {
+				yield(0, gone(err))
+				return
+			}
+			for _, n := range some[:min(len(some), most)] {
+				if !yield(n, nil) {
+					return
+				}
+			}
+			if most -= len(some); most <= 0 {
+				return
+			}
+		}
 	}
-	return all, nil
 }
 
 // parsePIDs returns the numeric names in a buffer of entries.

@@ -5,6 +5,7 @@ package procfs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"ebpf-upgrader/internal/sys"
@@ -67,25 +68,24 @@ func parseStatus(text []byte) (status, error) {
 // setField stores one line, and returns the bit of its field; 0 for an optional or unused one.
 func (s *status) setField(key, value []byte) (field int, err error) {
 	switch string(key) {
-	case "State":
-		s.state, err = stateLetter(value)
-		return statusState, err
+	case "State": // "S (sleeping)"
+		if len(value) == 0 {
+			return 0, sys.ErrMalformed
+		}
+		s.state = value[0]
+		return statusState, nil
 	case "Tgid":
 		tgid, err := strconv.ParseInt(string(value), 10, 32)
 		s.tgid = selector.PID(tgid)
 		return statusTgid, err
 	case "Uid":
-		ids, err := fourIDs(value)
-		s.credentials.UID, s.credentials.Owner.UID = ids[3], ids[0]
-		s.credentials.Changed = s.credentials.Changed || !allEqual(ids)
+		s.credentials.Owner.UID, s.credentials.UID, err = s.fourIDs(value)
 		return statusUID, err
 	case "Gid":
-		ids, err := fourIDs(value)
-		s.credentials.GID = ids[3]
-		s.credentials.Changed = s.credentials.Changed || !allEqual(ids)
+		_, s.credentials.GID, err = s.fourIDs(value)
 		return statusGID, err
 	case "Groups":
-		s.credentials.Groups, err = parseIDs(value)
+		s.credentials.Groups, err = parseIDs(nil, value)
 		return statusGroups, err
 	case "NSpid": // since Linux 4.1 (commit e4bc33245124, "/proc/PID/status: show all sets of pid according to ns")
 		for range bytes.FieldsSeq(value) {
@@ -103,33 +103,26 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 	return 0, nil
 }
 
-// stateLetter returns the "S" of "S (sleeping)".
-func stateLetter(value []byte) (byte, error) {
-	if len(value) == 0 {
-		return 0, sys.ErrMalformed
-	}
-	return value[0], nil
-}
-
 // parseMask parses the lowest 64 bits of a hexadecimal mask. MIPS has 128 signals; the highest comes first.
 func parseMask(value []byte) (uint64, error) {
 	const digits = 64 / 4
 	return strconv.ParseUint(string(value[max(0, len(value)-digits):]), 16, 64)
 }
 
-// fourIDs parses real, effective, saved and file system id. The kernel checks the last one when a file is opened or exec'd.
-func fourIDs(value []byte) ([4]uint32, error) {
-	ids, err := parseIDs(value)
+// fourIDs parses real, effective, saved and file system id, and notes whether they differ. The kernel checks the last one when a
+// file is opened or exec'd.
+func (s *status) fourIDs(value []byte) (first, last uint32, err error) {
+	var four [4]uint32
+	ids, err := parseIDs(four[:0], value)
 	if err != nil || len(ids) != 4 {
-		return [4]uint32{}, sys.ErrMalformed
+		return 0, 0, sys.ErrMalformed
 	}
-	return [4]uint32(ids), nil
+	s.credentials.Changed = s.credentials.Changed || slices.Min(ids) != slices.Max(ids)
+	return ids[0], ids[3], nil
 }
 
-func allEqual(ids [4]uint32) bool { return ids == [4]uint32{ids[0], ids[0], ids[0], ids[0]} }
-
-func parseIDs(value []byte) ([]uint32, error) {
-	var ids []uint32
+// parseIDs appends the numbers in value to ids.
+func parseIDs(ids []uint32, value []byte) ([]uint32, error) {
 	for field := range bytes.FieldsSeq(value) {
 		id, err := strconv.ParseUint(string(field), 10, 32)
 		if err != nil {
