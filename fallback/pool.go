@@ -6,7 +6,9 @@ package fallback
 
 import (
 	"context"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +29,7 @@ const (
 
 // pool reads command lines on all cores. A reader is abandoned and replaced when its read takes too long.
 type pool struct {
-	scanner *Scanner
+	*Scanner
 	listed  <-chan []selector.PID
 	readers sync.WaitGroup
 
@@ -52,7 +54,7 @@ type reader struct {
 	// done is closed when the read of an abandoned reader ends.
 	done chan struct{}
 
-	// seenStep and seenAt belong to watch: the step that it saw last, and when it changed.
+	// seenStep and seenAt belong to replaceStuck: the step that it saw last, and when it changed.
 	seenStep int64
 	seenAt   time.Time
 }
@@ -75,7 +77,7 @@ func (r *reader) run(ctx context.Context) {
 	runtime.LockOSThread() // makes a scan a tenth faster (docs/BENCHMARKS.md)
 	defer runtime.UnlockOSThread()
 	buf := make([]byte, firstRead)
-	for {
+	for isListed := true; isListed; r.pids, isListed = <-r.pool.listed {
 		for ; len(r.pids) > 0 && ctx.Err() == nil; r.pids = r.pids[1:] {
 			isCandidate, isAbandoned := r.read(r.pids[0], buf)
 			if isAbandoned {
@@ -85,31 +87,26 @@ func (r *reader) run(ctx context.Context) {
 				r.found = append(r.found, r.pids[0])
 			}
 		}
-		pids, more := <-r.pool.listed
-		if !more {
-			r.pool.finish(r)
-			return
-		}
-		r.pids = pids
 	}
+	r.pool.finish(r)
 }
 
 // read reports whether a process may be a server, or that the reader was abandoned during the read. An abandoned reader
 // must not use the proc file system any more: it may be closed.
 func (r *reader) read(pid selector.PID, buf []byte) (isCandidate, isAbandoned bool) {
-	s := r.pool.scanner
-	if !s.procfs.MayRead(pid) || r.pool.isOverQuota(pid) {
+	p := r.pool
+	if !p.procfs.MayRead(pid) || p.isOverQuota(pid) {
 		return true, false
 	}
 	step := r.step.Add(1)
 	start := time.Now()
-	cmdline, err := s.procfs.Cmdline(pid, s.pattern, buf)
+	cmdline, err := p.procfs.Cmdline(pid, p.pattern, buf)
 	if !r.step.CompareAndSwap(step, step+1) {
 		close(r.done)
 		return false, true
 	}
-	r.pool.charge(pid, time.Since(start), nil)
-	return s.mayBeServer(pid, cmdline, err), false
+	p.charge(pid, time.Since(start), nil)
+	return p.mayBeServer(pid, cmdline, err), false
 }
 
 // isOverQuota reports whether the user of a process is over quota. A process that has ended is not: the read reports it.
@@ -117,7 +114,7 @@ func (p *pool) isOverQuota(pid selector.PID) bool {
 	if !p.hasOverQuota.Load() {
 		return false
 	}
-	_, user, err := p.scanner.procfs.User(pid)
+	_, user, err := p.procfs.User(pid)
 	if err != nil {
 		return false
 	}
@@ -128,7 +125,7 @@ func (p *pool) isOverQuota(pid selector.PID) bool {
 
 // charge adds the time of a slow read to what its user has spent. done is as in [procfs.FS.ChargeRead].
 func (p *pool) charge(pid selector.PID, took time.Duration, done chan struct{}) {
-	user, isSlow := p.scanner.procfs.ChargeRead(pid, took, done)
+	user, isSlow := p.procfs.ChargeRead(pid, took, done)
 	if !isSlow {
 		return
 	}
@@ -157,29 +154,27 @@ func (p *pool) watch(ctx context.Context, finished <-chan struct{}) {
 		case <-finished:
 			return
 		case now := <-tick.C:
-			for _, r := range p.abandonStuck(now) {
-				p.charge(r.pids[0], now.Sub(r.seenAt), r.done)
-				p.spawn(ctx, r.pids[1:])
-				r.found = append(r.found, r.pids[0])
-				p.finish(r)
-			}
+			p.replaceStuck(ctx, now)
 		}
 	}
 }
 
-// abandonStuck abandons the readers with a read that has timed out, and returns them.
-func (p *pool) abandonStuck(now time.Time) (stuck []*reader) {
+// replaceStuck abandons the readers with a read that has timed out. Their processes are candidates.
+func (p *pool) replaceStuck(ctx context.Context, now time.Time) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for r := range p.active {
+	active := slices.Collect(maps.Keys(p.active))
+	p.mu.Unlock()
+	for _, r := range active {
 		step := r.step.Load()
 		isReading := step%2 == 1
 		switch {
 		case step != r.seenStep || !isReading:
 			r.seenStep, r.seenAt = step, now
 		case now.Sub(r.seenAt) >= readTimeout && r.step.CompareAndSwap(step, abandoned):
-			stuck = append(stuck, r)
+			p.charge(r.pids[0], now.Sub(r.seenAt), r.done)
+			p.spawn(ctx, r.pids[1:])
+			r.found = append(r.found, r.pids[0])
+			p.finish(r)
 		}
 	}
-	return stuck
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,9 +34,11 @@ func New(procfs *procfs.FS, p selector.Pattern) *Scanner {
 // All lists every process in ascending order. It reads no process.
 func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 	var all []selector.PID
-	err := s.list(ctx, func(pids []selector.PID) { all = append(all, pids...) })
+	if err := s.list(ctx, func(pids []selector.PID) { all = append(all, pids...) }); err != nil {
+		return nil, fmt.Errorf("scan: %w", err)
+	}
 	slices.Sort(all)
-	return all, err
+	return all, nil
 }
 
 // Candidates lists the processes that may match the pattern, in ascending order. A process with a command line that cannot
@@ -44,7 +47,7 @@ func (s *Scanner) All(ctx context.Context) ([]selector.PID, error) {
 // All cores read. The first processes are read while the kernel lists the others, which takes a tenth of the time.
 func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
 	listed, finished := make(chan []selector.PID, 64), make(chan struct{})
-	p := &pool{scanner: s, listed: listed, active: make(map[*reader]bool), spent: make(map[selector.User]time.Duration)}
+	p := &pool{Scanner: s, listed: listed, active: make(map[*reader]bool), spent: make(map[selector.User]time.Duration)}
 	for range runtime.GOMAXPROCS(0) {
 		p.spawn(ctx, nil)
 	}
@@ -52,19 +55,13 @@ func (s *Scanner) Candidates(ctx context.Context) ([]selector.PID, error) {
 		defer close(finished)
 		p.readers.Wait()
 	}()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		p.watch(ctx, finished)
-	}()
+	var watch sync.WaitGroup
+	watch.Go(func() { p.watch(ctx, finished) })
 	err := s.list(ctx, func(pids []selector.PID) { listed <- pids })
 	close(listed)
-	<-watched
-	if err == nil && ctx.Err() != nil {
-		err = fmt.Errorf("scan: %w", ctx.Err())
-	}
-	if err != nil {
-		return nil, err
+	watch.Wait()
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return nil, fmt.Errorf("scan: %w", err)
 	}
 	slices.Sort(p.found)
 	return p.found, nil
@@ -75,12 +72,12 @@ func (s *Scanner) list(ctx context.Context, take func([]selector.PID)) error {
 	// A descriptor of its own, because listing moves the position.
 	fd, err := unix.Openat(s.procfs.Descriptor(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("scan: %w", err)
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	for pids, err := range procfs.PIDBatches(fd) {
 		if err = cmp.Or(err, ctx.Err()); err != nil {
-			return fmt.Errorf("scan: %w", err)
+			return err
 		}
 		take(pids)
 	}

@@ -63,13 +63,12 @@ func New(reader Reader, after time.Duration) *Watcher {
 }
 
 // Begin starts to watch a process of a user, and takes the first sample. It does nothing for a watched process.
-func (w *Watcher) Begin(id selector.Identity, owner selector.User) {
-	if v := w.watches[id.PID]; v == nil || v.id != id {
-		w.begin(id, owner)
-	}
-}
+func (w *Watcher) Begin(id selector.Identity, owner selector.User) { w.watch(id, owner) }
 
-func (w *Watcher) begin(id selector.Identity, owner selector.User) *watch {
+func (w *Watcher) watch(id selector.Identity, owner selector.User) *watch {
+	if v := w.watches[id.PID]; v != nil && v.id == id {
+		return v
+	}
 	w.Forget(id.PID)
 	v := &watch{id: id, owner: owner}
 	w.watches[id.PID] = v
@@ -100,11 +99,7 @@ func (w *Watcher) Forget(pid selector.PID) {
 // Judge reports whether a process is idle now. A process that is gone is idle: its signal fails with that result. Judge
 // returns [selector.IdleYes] only right after a sample.
 func (w *Watcher) Judge(id selector.Identity, owner selector.User) selector.Idleness {
-	v := w.watches[id.PID]
-	if v == nil || v.id != id {
-		v = w.begin(id, owner)
-	}
-	now := time.Now()
+	v, now := w.watch(id, owner), time.Now()
 	isStale := v.verdict == selector.IdleYes && now.Sub(v.taken) > maxSampleAge
 	if isStale || !now.Before(v.next) {
 		w.sample(v, now)
@@ -117,20 +112,15 @@ func (w *Watcher) sample(v *watch, start time.Time) {
 	isFirst := v.taken.IsZero()
 	v.verdict = w.judge(v, start)
 	v.taken = time.Now()
+	// The estimate rises slowly: a single sample may be slow because another process had the processor.
+	const usual = 10 * time.Microsecond
 	u := w.users[v.owner]
-	u.updateCost(v.taken.Sub(start))
+	u.cost = min(v.taken.Sub(start), max(usual, u.cost+u.cost/4))
 	if isFirst { // two samples are enough for a process that stays idle, and a rollout takes them once
 		v.next = start.Add(w.idleAfter)
 		return
 	}
 	v.next = start.Add(max(w.idleAfter/samplesPerWait, u.cost*dutyFactor*time.Duration(u.processes)))
-}
-
-// updateCost takes the time of one sample into the estimate. The estimate rises slowly: a single sample may be slow because
-// another process had the processor.
-func (u *user) updateCost(took time.Duration) {
-	const usual = 10 * time.Microsecond
-	u.cost = min(took, max(usual, u.cost+u.cost/4))
 }
 
 // judge reads the threads only if the verdict depends on them: that costs more than the rest.
