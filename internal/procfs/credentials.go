@@ -7,11 +7,10 @@ package procfs
 import (
 	"bytes"
 	"errors"
-	"strconv"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
@@ -49,26 +48,22 @@ func (r *reader) credentials(s status) selector.Credentials {
 	return c
 }
 
-// ids parses uid_map or gid_map: the ids outside of the user namespace that are mapped into it. Each line has the first id
+// idRanges parses uid_map or gid_map: the ids outside of the user namespace that are mapped into it. Each line has the first id
 // inside, the first outside and the count. There are at most 340 lines (UID_GID_MAP_MAX_EXTENTS in
 // include/linux/user_namespace.h, Linux 6.12).
 func (r *reader) idRanges(file string) ([]selector.Range, error) {
-	text, err := readFile(r.base(), file, make([]byte, bufferSize), all)
+	text, err := readFile(r.base(), file, r.buf, nil)
 	if err != nil {
 		return nil, err
 	}
 	var ranges []selector.Range
 	for line := range bytes.Lines(text) {
-		fields := bytes.Fields(line)
-		if len(fields) != 3 {
-			return nil, sys.ErrMalformed
+		var inside uint32
+		var outside selector.Range
+		if _, err := fmt.Sscan(string(line), &inside, &outside.First, &outside.Count); err != nil {
+			return nil, fmt.Errorf("parse %s: %w", file, err)
 		}
-		first, failed := strconv.ParseUint(string(fields[1]), 10, 32)
-		count, err := strconv.ParseUint(string(fields[2]), 10, 32)
-		if err = errors.Join(failed, err); err != nil {
-			return nil, err
-		}
-		ranges = append(ranges, selector.Range{First: uint32(first), Count: uint32(count)})
+		ranges = append(ranges, outside)
 	}
 	return ranges, nil
 }
@@ -97,44 +92,22 @@ func (fs *FS) owner(dir int, s status, cgroup string) selector.User {
 	return owner
 }
 
-// maxUserNamespaces is the depth of nested user namespaces: create_user_ns in kernel/user_namespace.c (Linux 6.12) refuses
-// more than 32 levels below the first.
-const maxUserNamespaces = 33
-
 // namespaceCreator returns the user that created the outermost user namespace around fd that is not ours. It is 0 for root, and
-// where it cannot be read. fd stays open.
+// where it cannot be read. fd stays open. There are 33 levels at most (create_user_ns in kernel/user_namespace.c, Linux 6.12).
 func (fs *FS) namespaceCreator(fd int) uint32 {
-	at := fd
-	defer func() {
-		if at != fd {
-			_ = unix.Close(at)
-		}
-	}()
-	for range maxUserNamespaces {
-		parent, err := unix.IoctlRetInt(at, unix.NS_GET_PARENT)
-		if err != nil {
-			return 0
-		}
-		if id, err := namespaceOf(parent); err != nil || id == fs.users {
-			_ = unix.Close(parent)
-			break
-		}
-		if at != fd {
-			_ = unix.Close(at)
-		}
-		at = parent
+	parent, err := unix.IoctlRetInt(fd, unix.NS_GET_PARENT)
+	if err != nil {
+		return 0
 	}
-	creator, err := unix.IoctlGetUint32(at, unix.NS_GET_OWNER_UID)
+	defer func() { _ = unix.Close(parent) }()
+	if f, err := statAt(parent, "", unix.AT_EMPTY_PATH); err == nil && f.Ino != fs.users {
+		return fs.namespaceCreator(parent)
+	}
+	creator, err := unix.IoctlGetUint32(fd, unix.NS_GET_OWNER_UID)
 	if err != nil {
 		return 0
 	}
 	return creator
-}
-
-// namespaceOf returns the inode number of the namespace that fd refers to.
-func namespaceOf(fd int) (uint64, error) {
-	f, err := statAt(fd, "", unix.AT_EMPTY_PATH)
-	return f.Ino, err
 }
 
 // User returns the identity of the process with a PID, and the user that the process counts for. It reads no other facts. It

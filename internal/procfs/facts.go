@@ -178,7 +178,7 @@ func (r *reader) readStatus() error {
 }
 
 func (r *reader) status() (status, error) {
-	text, err := readFile(r.base(), "status", r.buf, all)
+	text, err := readFile(r.base(), "status", r.buf, nil)
 	if err != nil {
 		return status{}, err
 	}

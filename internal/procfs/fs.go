@@ -68,7 +68,7 @@ func (fs *FS) readSelf(buf []byte) {
 	}
 	fs.pids, _ = namespace(fd, "self/ns/pid")
 	fs.users, _ = namespace(fd, "self/ns/user")
-	text, err := readFile(fd, "self/status", buf, all)
+	text, err := readFile(fd, "self/status", buf, nil)
 	if err != nil {
 		return
 	}
@@ -128,14 +128,14 @@ const maxFile = 1 << 20
 
 var errTooLong = errors.New("longer than 1 MiB")
 
-// read reads a file of /proc to its end, or until enough returns true. The result is part of buf if it fits there. The buffer
+// read reads a file of /proc to its end, or until enough, if set, returns true. The result is part of buf if it fits there. The buffer
 // decides how many reads there are, because files in /proc do not show their sizes.
 //
 // A read returns all there is that fits, so a short read is the end (seq_read_iter in fs/seq_file.c for files made by
 // single_open, and get_mm_cmdline in fs/proc/base.c, Linux 6.12).
 func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	n, err := readOnce(fd, buf)
-	for err == nil && n == len(buf) && !enough(buf) {
+	for err == nil && n == len(buf) && (enough == nil || !enough(buf)) {
 		if n >= maxFile {
 			return nil, errTooLong
 		}
@@ -146,9 +146,6 @@ func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
 	}
 	return buf[:n], err
 }
-
-// all has read read the whole file.
-func all([]byte) bool { return false }
 
 func readOnce(fd int, buf []byte) (int, error) {
 	for {
@@ -179,7 +176,7 @@ func readFile(dir int, name string, buf []byte, enough func([]byte) bool) ([]byt
 
 // stat reads the stat file at name below dir.
 func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
-	line, err := readFile(dir, name, buf, all)
+	line, err := readFile(dir, name, buf, nil)
 	if err != nil {
 		return stat{}, err
 	}

@@ -46,7 +46,7 @@ func isInotifyOn(process int, fd string, dir selector.Image, buf []byte) bool {
 	if err != nil || string(link[:n]) != "anon_inode:inotify" {
 		return false
 	}
-	text, err := readFile(process, "fdinfo/"+fd, buf, all)
+	text, err := readFile(process, "fdinfo/"+fd, buf, nil)
 	if err != nil {
 		return false
 	}

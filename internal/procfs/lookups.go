@@ -186,18 +186,12 @@ func (l *lookups) awaitAbandoned(key lookupKey, owner selector.User, r *result, 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.countStuck(key, owner, -1)
-	drop := func() {
-		if l.abandoned[key] == r {
-			delete(l.abandoned, key)
-		}
-	}
-	if ttl == 0 {
-		drop()
-		return
-	}
-	time.AfterFunc(ttl, func() {
+	if ttl > 0 {
+		l.mu.Unlock()
+		time.Sleep(ttl)
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		drop()
-	})
+	}
+	if l.abandoned[key] == r {
+		delete(l.abandoned, key)
+	}
 }
