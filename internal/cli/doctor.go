@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/caps"
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -52,8 +53,12 @@ func (a *app) doctor(ctx context.Context) error {
 	}
 	findings = append(findings, checkCapabilities()...)
 	findings = append(findings, checkTracker(ctx)...)
-	if err := a.printFindings(findings); err != nil {
+	proc := checkProc()
+	if err := a.printFindings(append([]finding{proc}, findings...)); err != nil {
 		return err
+	}
+	if !proc.OK {
+		return exitWith(exitNoSource, errors.New(proc.Found))
 	}
 	if !findings[len(findings)-1].OK {
 		return exitWith(exitNoSource, errors.New("the tracker cannot be used here; the scan of /proc can (--source proc)"))
@@ -145,6 +150,16 @@ func checkLockdown() finding {
 		return finding{"lockdown", false, "confidentiality, which forbids BPF to read memory", "boot with lockdown=integrity or none"}
 	}
 	return finding{"lockdown", true, strings.TrimSpace(string(state)), ""}
+}
+
+// checkProc opens /proc as every command does that reads a process.
+func checkProc() finding {
+	proc, err := procfs.NewFS("/proc")
+	if err != nil {
+		return finding{"proc", false, err.Error(), ""}
+	}
+	_ = proc.Close()
+	return finding{"proc", true, "of this PID namespace", ""}
 }
 
 func checkPIDNamespace() finding {

@@ -34,7 +34,7 @@ func (r *reader) readContainer() error {
 // readPIDNamespace names a container by its PID namespace if no runtime has named it. A process with a single PID in a proc
 // file system of our PID namespace lives in that namespace, too.
 func (r *reader) readPIDNamespace(s status) {
-	if !r.isContainerUnnamed || r.fs.isOwnPIDNamespace && s.pids == 1 {
+	if !r.isContainerUnnamed || s.pids == 1 {
 		return
 	}
 	if pids, err := namespace(r.base(), "ns/pid"); err == nil && pids != r.fs.pids {

@@ -30,15 +30,14 @@ type FS struct {
 	// namespaces.
 	self        selector.View
 	pids, users uint64
-	// isOwnPIDNamespace is true if the proc file system belongs to the PID namespace of this process.
-	isOwnPIDNamespace bool
-	lookups           *lookups
+	lookups     *lookups
 }
 
 // bufferSize holds a whole stat or status file, and the command line and environment of most processes.
 const bufferSize = 16 << 10
 
-// NewFS opens the proc file system that is mounted at root, usually "/proc". The caller must Close it.
+// NewFS opens the proc file system that is mounted at root, usually "/proc". It fails for one of another PID namespace: a number
+// would be one process there and another one for pidfd_open. The caller must Close the FS.
 func NewFS(root string) (*FS, error) {
 	fd, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -50,30 +49,41 @@ func NewFS(root string) (*FS, error) {
 		b := make([]byte, bufferSize)
 		return &b
 	}
-	buf := make([]byte, bufferSize)
-	if _, err := fs.stat(fd, "self/stat", buf); err != nil {
+	if err := fs.readSelf(make([]byte, bufferSize)); err != nil {
 		_ = fs.Close()
-		return nil, fmt.Errorf("open %q: it does not show this process: mount a proc file system there", root)
+		return nil, fmt.Errorf("open %q: %w", root, err)
 	}
-	fs.readSelf(buf)
 	return fs, nil
 }
 
-// readSelf reads what other processes are compared with. A value that cannot be read equals no other, which only costs time.
-func (fs *FS) readSelf(buf []byte) {
+var (
+	errNotProc = errors.New("it does not show this process: mount a proc file system there")
+	errForeign = errors.New("it belongs to another PID namespace, so its numbers are those of other processes here: " +
+		"mount the proc file system of this namespace there (mount -t proc proc /proc, or unshare --mount-proc)")
+)
+
+// readSelf reads what other processes are compared with. A namespace that cannot be read equals no other, which only costs
+// time. In the proc file system of an outer PID namespace this process has a second number, its own.
+func (fs *FS) readSelf(buf []byte) error {
 	fd := fs.Descriptor()
+	text, err := readFile(fd, "self/status", buf, nil)
+	if err != nil {
+		return errNotProc
+	}
+	s, err := parseStatus(text)
+	switch {
+	case err != nil:
+		return err
+	case s.pids > 1:
+		return errForeign
+	}
 	if root, view, err := openRoot(fd, "self/"); err == nil {
 		fs.self = view
 		_ = unix.Close(root)
 	}
 	fs.pids, _ = namespace(fd, "self/ns/pid")
 	fs.users, _ = namespace(fd, "self/ns/user")
-	text, err := readFile(fd, "self/status", buf, nil)
-	if err != nil {
-		return
-	}
-	s, err := parseStatus(text)
-	fs.isOwnPIDNamespace = err == nil && s.pids == 1
+	return nil
 }
 
 // View returns the mount namespace and root directory of this process.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -108,18 +109,17 @@ func TestNamespaces_OwnOnes_AreReported(t *testing.T) {
 	}
 }
 
-// The inspecting process has a PID namespace of its own and our proc file system. In that file system, we have a single PID,
-// as a process of its own namespace would have in its own.
-func TestNamespaces_ProcOfThird_AreReported(t *testing.T) {
+// In our proc file system, a process of another PID namespace has two numbers.
+func TestNewFS_OtherPIDNamespace_IsRefused(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
-	r := server(t, program{env: []string{variable + "=/bin/sh"}})
-	inspector := program{
-		role: fmt.Sprintf("inspect=%d", r.pid), sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID},
-	}
-	pids, err := os.Readlink("/proc/self/ns/pid")
-	if p := inspectedBy(t, inspector); err != nil || p.Container != pids && len(p.Container) != 64 {
-		t.Errorf("container %q, %v; want %s", p.Container, err, pids)
+	for name, flags := range map[string]uintptr{"own": 0, "other": unix.CLONE_NEWPID} {
+		line := start(t, program{
+			role: fmt.Sprintf("inspect=%d", os.Getpid()), sys: &syscall.SysProcAttr{Cloneflags: flags},
+		}).line(t)
+		if refused := strings.Contains(line, "another PID namespace"); refused != (flags != 0) || refused && !strings.Contains(line, "mount -t proc") {
+			t.Errorf("%s PID namespace: %s", name, line)
+		}
 	}
 }
 
