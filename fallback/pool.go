@@ -6,6 +6,7 @@ package fallback
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"runtime"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
 )
 
@@ -100,13 +102,14 @@ func (r *reader) read(pid selector.PID, buf []byte) (isCandidate, isAbandoned bo
 	}
 	step := r.step.Add(1)
 	start := time.Now()
-	cmdline, err := p.procfs.Cmdline(pid, p.pattern, buf)
+	isServer, err := p.procfs.MayBeServer(pid, p.pattern, buf)
 	if !r.step.CompareAndSwap(step, step+1) {
 		close(r.done)
 		return false, true
 	}
 	p.charge(pid, time.Since(start), nil)
-	return p.mayBeServer(pid, cmdline, err), false
+	// One that cannot be read may be a server. One that has ended meanwhile is none.
+	return isServer || err != nil && !errors.Is(err, procfs.ErrGone), false
 }
 
 // isOverQuota reports whether the user of a process is over quota. A process that has ended is not: the read reports it.

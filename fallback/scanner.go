@@ -7,7 +7,6 @@ package fallback
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -86,17 +85,3 @@ func (s *Scanner) list(ctx context.Context, take func([]selector.PID)) error {
 
 // firstRead is the buffer size of the first read, which holds most command lines. A longer one takes another read.
 const firstRead = 4 << 10
-
-// mayBeServer reports whether a process may be a server, from the result of reading its command line.
-func (s *Scanner) mayBeServer(pid selector.PID, cmdline []byte, err error) bool {
-	switch {
-	case errors.Is(err, procfs.ErrGone):
-		return false // it ended after it was listed
-	case err != nil:
-		return true
-	case len(cmdline) == 0:
-		return s.procfs.HidesCmdline(pid)
-	}
-	_, server := s.pattern.Match(cmdline)
-	return server
-}

@@ -6,7 +6,9 @@ package procfs
 
 import (
 	"bytes"
+	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +17,9 @@ import (
 )
 
 const (
-	// maxArguments bounds the stored text of a command line, in bytes.
-	maxArguments = 4 << 10
+	// maxArguments bounds the stored text of a command line, in bytes, and maxCount the number of its arguments.
+	maxArguments = 512
+	maxCount     = 16
 	// maxPath is PATH_MAX without the NUL.
 	maxPath = unix.PathMax - 1
 )
@@ -40,7 +43,7 @@ func (r *reader) readCmdline() error {
 	q, fs := r.q, r.fs
 	err := r.readMemory(func(dir int) {
 		buf := fs.buffers.Get().(*[]byte)
-		got.read(dir, q, *buf)
+		got.read(fs, dir, q, *buf)
 		fs.buffers.Put(buf)
 	})
 	if err != nil {
@@ -60,29 +63,34 @@ func (r *reader) readCmdline() error {
 	return nil
 }
 
-func (a *argsAndEnv) read(dir int, q Query, buf []byte) {
-	cmdline, err := readFile(dir, "cmdline", buf, func(b []byte) bool { return isDecided(q.Pattern, b) })
-	if a.cmdline = err; err != nil {
-		return
-	}
-	a.named, a.subcommand = q.Pattern.Match(cmdline)
-	a.args = selector.Arguments(cmdline[:min(len(cmdline), maxArguments)])
-	if a.named && a.subcommand {
-		a.environ = a.readEnvironment(dir, q.Variable, buf)
+func (a *argsAndEnv) read(fs *FS, dir int, q Query, buf []byte) {
+	a.cmdline = fs.readFileLong(dir, "cmdline", buf, func(b []byte) bool { return isDecided(q.Pattern, b) }, func(cmdline []byte) {
+		a.named, a.subcommand = q.Pattern.Match(cmdline)
+		a.args = arguments(cmdline)
+	})
+	if a.cmdline == nil && a.named && a.subcommand {
+		a.environ = fs.readFileLong(dir, "environ", buf, func(b []byte) bool { return hasAllVariables(b, q.Variable) }, func(environ []byte) {
+			value, found, _ := variableIn(environ, q.Variable)
+			a.variable, a.variableSet, a.cut = string(value[:min(len(value), maxPath)]), found, len(value) > maxPath
+			if found {
+				a.dataDir = dataDirectory(environ)
+			}
+		})
 	}
 }
 
-func (a *argsAndEnv) readEnvironment(dir int, name string, buf []byte) error {
-	environ, err := readFile(dir, "environ", buf, func(b []byte) bool { return hasAllVariables(b, name) })
-	if err != nil {
-		return err
+// arguments splits a command line into what is kept of it: the first ones, and the number of the others.
+func arguments(cmdline []byte) []string {
+	kept := selector.Arguments(cmdline[:min(len(cmdline), maxArguments)])
+	kept = slices.Clone(kept[:min(len(kept), maxCount)])
+	count := 0
+	for range bytes.FieldsFuncSeq(cmdline, func(r rune) bool { return r == 0 }) {
+		count++
 	}
-	value, found, _ := variableIn(environ, name)
-	a.variable, a.variableSet, a.cut = string(value[:min(len(value), maxPath)]), found, len(value) > maxPath
-	if found {
-		a.dataDir = dataDirectory(environ)
+	if count > len(kept) {
+		kept = append(kept, fmt.Sprintf("(%d more)", count-len(kept)))
 	}
-	return nil
+	return kept
 }
 
 // checkNoCmdline handles a process without arguments: it has ended, is a kernel thread, or is in the middle of an exec.

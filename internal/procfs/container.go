@@ -6,10 +6,9 @@ package procfs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxContainerName bounds the stored path of a control group, in bytes.
@@ -18,12 +17,11 @@ const maxContainerName = 1 << 10
 // readContainer finds the control group and the container of the process. Both are shown and can be selected by, and no
 // decision depends on them, so an error leaves them empty.
 func (r *reader) readContainer() error {
-	fd, err := openFile(r.base(), "cgroup")
-	if err != nil {
-		return gone(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if text, err := read(fd, r.buf, func(b []byte) bool { return len(b) >= bufferSize }); err == nil {
+	text, err := readFile(r.base(), "cgroup", r.buf)
+	switch {
+	case errors.Is(err, ErrGone):
+		return err
+	case err == nil:
 		r.p.Cgroup = cgroupOf(text)
 		r.p.Container = containerOf(r.p.Cgroup)
 	}

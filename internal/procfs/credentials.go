@@ -32,7 +32,7 @@ func (r *reader) readEarlyCredentials() error {
 // such a program could learn about files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
-	c.Owner = r.fs.owner(r.base(), s, r.p.Cgroup)
+	c.Owner = r.fs.owner(r.base(), c.Owner.UID, r.p.Cgroup)
 	if !c.SearchesAny {
 		return c
 	}
@@ -52,7 +52,7 @@ func (r *reader) credentials(s status) selector.Credentials {
 // inside, the first outside and the count. There are at most 340 lines (UID_GID_MAP_MAX_EXTENTS in
 // include/linux/user_namespace.h, Linux 6.12).
 func (r *reader) idRanges(file string) ([]selector.Range, error) {
-	text, err := readFile(r.base(), file, r.buf, nil)
+	text, err := readFile(r.base(), file, r.buf)
 	if err != nil {
 		return nil, err
 	}
@@ -68,15 +68,14 @@ func (r *reader) idRanges(file string) ([]selector.Range, error) {
 	return ranges, nil
 }
 
-// owner returns the user that a process counts for. A process in a user namespace can have any of a range of user ids there.
-// It counts for the user that created the outermost user namespace that is not ours. If that is root (userns-remap), it counts
-// for its own user id. cgroup is its control group, if that was read already.
-func (fs *FS) owner(dir int, s status, cgroup string) selector.User {
-	owner := s.credentials.Owner
+// owner returns the user that a process with a real user id counts for. A process in a user namespace can have any of a range of
+// user ids there. It counts for the user that created the outermost user namespace that is not ours. If that is root
+// (userns-remap), it counts for its own user id. cgroup is its control group, if that was read already.
+func (fs *FS) owner(dir int, uid uint32, cgroup string) selector.User {
 	if cgroup == "" {
 		cgroup = fs.cgroup(dir)
 	}
-	owner.Container = outermostContainer(cgroup)
+	owner := selector.User{UID: uid, Container: outermostContainer(cgroup)}
 	users, err := namespace(dir, "ns/user")
 	if err != nil || users == fs.users {
 		return owner
@@ -112,6 +111,8 @@ func (fs *FS) namespaceCreator(fd int) uint32 {
 
 // User returns the identity of the process with a PID, and the user that the process counts for. It reads no other facts. It
 // fails with [ErrGone] when there is no such process.
+//
+// The status of a process with 65,536 groups takes the kernel 7 ms, so it is not read where the user is known from elsewhere.
 func (fs *FS) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	dir, err := fs.open(pid)
 	if err != nil {
@@ -120,17 +121,41 @@ func (fs *FS) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	defer func() { _ = unix.Close(dir) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	r := reader{fs: fs, dir: dir, buf: *buf}
-	line, err := fs.stat(dir, "stat", r.buf)
+	uid, err := realUser(pid, dir, *buf)
+	var line stat
+	if err == nil { // read last: then uid was not that of the next process with the PID
+		line, err = fs.stat(dir, "stat", *buf)
+	}
+	if err == nil && !line.isAlive() {
+		err = ErrGone
+	}
 	if err != nil {
 		return selector.Identity{}, selector.User{}, inspectError(pid, err)
 	}
-	if !line.isAlive() {
-		return selector.Identity{}, selector.User{}, inspectError(pid, ErrGone)
+	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, uid, ""), nil
+}
+
+// realUser returns the real user id of the process with the directory dir. A pidfd has it since Linux 6.13. On older kernels
+// the owner of the directory is the effective user. Root may be the effective user of a setuid program: its status tells.
+func realUser(pid selector.PID, dir int, buf []byte) (uint32, error) {
+	if fd, err := unix.PidfdOpen(int(pid), 0); err == nil {
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_CREDS}
+		err := unix.IoctlPidfdInfo(fd, &info)
+		_ = unix.Close(fd)
+		if err == nil && info.Mask&unix.PIDFD_INFO_CREDS != 0 {
+			return info.Ruid, nil
+		}
 	}
-	s, err := r.status()
+	if f, err := statAt(dir, "", unix.AT_EMPTY_PATH); err != nil || f.UID != 0 {
+		return f.UID, gone(err)
+	}
+	text, err := readFile(dir, "status", buf)
 	if err != nil {
-		return selector.Identity{}, selector.User{}, inspectError(pid, err)
+		return 0, err
 	}
-	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, s, ""), nil
+	s, err := parseStatus(text)
+	if errors.Is(err, errTooManyGroups) {
+		err = nil
+	}
+	return s.credentials.Owner.UID, err
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"ebpf-upgrader/selector"
 )
@@ -26,6 +27,39 @@ func TestCredentials_ChangedIDs_AreFileSystemIDs(t *testing.T) {
 	}
 	if got.Owner.UID != 21 || !got.Changed {
 		t.Errorf("credentials %+v, want the real user 21 as the owner, and that they were changed", got)
+	}
+}
+
+func TestGroups_TooMany_SaysWhy(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	fs := open(t)
+	for count, why := range map[int]string{1024: "", 1025: "has more than 1024 groups", 65536: "has more than 1024 groups"} {
+		p := inspect(t, fs, server(t, program{role: fmt.Sprintf("groups=%d", count), env: []string{variable + "=/bin/sh"}}))
+		if p.Unreadable.Why != why || p.Credentials.Owner.UID != 4242 || p.Credentials.UID != 4242 {
+			t.Errorf("%d groups: %+v, owner %+v", count, p.Unreadable, p.Credentials.Owner)
+		}
+		if kept := len(p.Credentials.Groups); kept > 1024 || why == "" && (kept != count || !p.Catches) {
+			t.Errorf("%d groups: %d are kept, catches %t", count, kept, p.Catches)
+		}
+	}
+}
+
+// The kernel writes the whole status for any read of it.
+func TestUser_ManyGroups_StatusIsNotRead(t *testing.T) {
+	needRoot(t)
+	fs := open(t)
+	many := server(t, program{role: "groups=65536"})
+	fastest := time.Hour
+	for range 50 {
+		start := time.Now()
+		if _, owner, err := fs.User(many.pid); err != nil || owner.UID != 4242 {
+			t.Fatalf("User = %+v, %v", owner, err)
+		}
+		fastest = min(fastest, time.Since(start))
+	}
+	if fastest > time.Millisecond {
+		t.Errorf("the owner of a process with 65,536 groups takes %s at least", fastest)
 	}
 }
 

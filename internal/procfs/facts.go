@@ -161,10 +161,11 @@ func (r *reader) detectExec() error {
 // of a zombie can be read, and shows that state.
 func (r *reader) readStatus() error {
 	s, err := r.status()
+	isCut := errors.Is(err, errTooManyGroups)
 	switch {
 	case errors.Is(err, ErrGone):
 		return err
-	case err != nil:
+	case err != nil && !isCut:
 		r.setUnreadable(selector.FactHandler, err)
 		return nil
 	case s.hasExited():
@@ -172,13 +173,17 @@ func (r *reader) readStatus() error {
 	case s.tgid != r.p.PID:
 		return errIsThread
 	}
-	r.p.Credentials, r.p.Catches = r.credentials(s), s.catches(int(r.q.Signal))
+	if r.p.Credentials = r.credentials(s); isCut {
+		r.setUnreadable(selector.FactHandler, err)
+		return nil
+	}
+	r.p.Catches = s.catches(int(r.q.Signal))
 	r.readPIDNamespace(s)
 	return nil
 }
 
 func (r *reader) status() (status, error) {
-	text, err := readFile(r.base(), "status", r.buf, nil)
+	text, err := readFile(r.base(), "status", r.buf)
 	if err != nil {
 		return status{}, err
 	}

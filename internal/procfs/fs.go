@@ -5,6 +5,7 @@
 package procfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -26,6 +27,7 @@ type FS struct {
 	// root is -1 after Close. Abandoned goroutines read it, too.
 	root    atomic.Int32
 	buffers sync.Pool // of *[]byte, bufferSize long
+	large   sync.Pool // of *[]byte, maxFile long
 	// self is the view of this process, to find out whether another process shares it. pids and users are its PID and user
 	// namespaces.
 	self        selector.View
@@ -33,8 +35,15 @@ type FS struct {
 	lookups     *lookups
 }
 
-// bufferSize holds a whole stat or status file, and the command line and environment of most processes.
+// bufferSize holds a whole stat file, a status with 1,024 groups, and the command line and environment of most processes.
 const bufferSize = 16 << 10
+
+func newBuffer(size int) func() any {
+	return func() any {
+		b := make([]byte, size)
+		return &b
+	}
+}
 
 // NewFS opens the proc file system that is mounted at root, usually "/proc". It fails for one of another PID namespace: a number
 // would be one process there and another one for pidfd_open. The caller must Close the FS.
@@ -45,11 +54,8 @@ func NewFS(root string) (*FS, error) {
 	}
 	fs := &FS{lookups: newLookups()}
 	fs.root.Store(int32(fd))
-	fs.buffers.New = func() any {
-		b := make([]byte, bufferSize)
-		return &b
-	}
-	if err := fs.readSelf(make([]byte, bufferSize)); err != nil {
+	fs.buffers.New, fs.large.New = newBuffer(bufferSize), newBuffer(maxFile)
+	if err := fs.readSelf(make([]byte, maxFile)); err != nil {
 		_ = fs.Close()
 		return nil, fmt.Errorf("open %q: %w", root, err)
 	}
@@ -66,15 +72,13 @@ var (
 // time. In the proc file system of an outer PID namespace this process has a second number, its own.
 func (fs *FS) readSelf(buf []byte) error {
 	fd := fs.Descriptor()
-	text, err := readFile(fd, "self/status", buf, nil)
+	text, err := readFile(fd, "self/status", buf)
 	if err != nil {
 		return errNotProc
 	}
-	s, err := parseStatus(text)
-	switch {
-	case err != nil:
-		return err
-	case s.pids > 1:
+	_, numbers, _ := bytes.Cut(text, []byte("\nNSpid:")) // since Linux 4.1; a name has no newlines here
+	numbers, _, _ = bytes.Cut(numbers, []byte{'\n'})
+	if len(bytes.Fields(numbers)) > 1 {
 		return errForeign
 	}
 	if root, view, err := openRoot(fd, "self/"); err == nil {
@@ -131,30 +135,43 @@ func openFile(dir int, name string) (int, error) {
 	return fd, gone(err)
 }
 
-// maxFile bounds the bytes read of one file. It holds a status with 65,536 groups, and ten times the arguments and environment
-// of any server seen. The kernel allows 6 MiB for both together (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c,
-// Linux 6.12). With prctl(PR_SET_MM) a process can show a terabyte as its arguments, to cost this process time.
+// maxFile bounds the bytes read of one file: ten times the arguments and environment of any server seen. The kernel allows
+// 6 MiB for both together (three quarters of _STK_LIM: bprm_stack_limits in fs/exec.c, Linux 6.12). With prctl(PR_SET_MM) a
+// process can show a terabyte as its arguments, to cost this process time.
 const maxFile = 1 << 20
 
 var errTooLong = errors.New("longer than 1 MiB")
 
-// read reads a file of /proc to its end, or until enough, if set, returns true. The result is part of buf if it fits there. The buffer
-// decides how many reads there are, because files in /proc do not show their sizes.
+// readLong reads a file to its end, or until enough returns true. It passes the text to use, which must not
+// keep it. buf is used first, and then a larger buffer of the pool. The buffer decides how many reads there are, because
+// files in /proc do not show their sizes.
 //
 // A read returns all there is that fits, so a short read is the end (seq_read_iter in fs/seq_file.c for files made by
 // single_open, and get_mm_cmdline in fs/proc/base.c, Linux 6.12).
-func read(fd int, buf []byte, enough func([]byte) bool) ([]byte, error) {
+func (fs *FS) readLong(fd int, buf []byte, enough func([]byte) bool, use func([]byte)) error {
 	n, err := readOnce(fd, buf)
-	for err == nil && n == len(buf) && (enough == nil || !enough(buf)) {
-		if n >= maxFile {
-			return nil, errTooLong
+	if err == nil && n == len(buf) && !enough(buf) {
+		large := fs.large.Get().(*[]byte)
+		defer fs.large.Put(large)
+		copy(*large, buf)
+		buf = *large
+		for size := 4 * n; ; size *= 4 {
+			text := buf[:min(size, len(buf))]
+			var more int
+			more, err = readOnce(fd, text[n:])
+			if n += more; err != nil || n < len(text) || enough(text) {
+				break
+			}
+			if n == len(buf) {
+				return errTooLong
+			}
 		}
-		buf = append(buf[:n:n], make([]byte, min(3*n, maxFile-n))...)
-		var more int
-		more, err = readOnce(fd, buf[n:])
-		n += more
 	}
-	return buf[:n], err
+	if err != nil {
+		return err
+	}
+	use(buf[:n])
+	return nil
 }
 
 func readOnce(fd int, buf []byte) (int, error) {
@@ -174,44 +191,59 @@ func gone(err error) error {
 	return err
 }
 
-// readFile is read for the file at name below dir.
-func readFile(dir int, name string, buf []byte, enough func([]byte) bool) ([]byte, error) {
+// readFile reads the file at name below dir, as much of it as fits in buf.
+func readFile(dir int, name string, buf []byte) ([]byte, error) {
 	fd, err := openFile(dir, name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	return read(fd, buf, enough)
+	n, err := readOnce(fd, buf)
+	return buf[:n], err
+}
+
+// readFileLong is readLong for the file at name below dir.
+func (fs *FS) readFileLong(dir int, name string, buf []byte, enough func([]byte) bool, use func([]byte)) error {
+	fd, err := openFile(dir, name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return fs.readLong(fd, buf, enough, use)
 }
 
 // stat reads the stat file at name below dir.
 func (fs *FS) stat(dir int, name string, buf []byte) (stat, error) {
-	line, err := readFile(dir, name, buf, nil)
+	line, err := readFile(dir, name, buf)
 	if err != nil {
 		return stat{}, err
 	}
 	return parseStat(line)
 }
 
-// Cmdline reads the command line of a process: all of it, or as much as p needs for a match. It is empty for kernel threads,
-// zombies, and the processes of [FS.HidesCmdline]. The result is part of buf if it fits there.
+// MayBeServer reports whether the command line of a process matches p: as much of it is read as the match needs. A process with
+// an empty command line may be a server if [FS.hidesCmdline].
 //
-// Cmdline blocks for as long as the process holds the lock on its memory. Call it in a goroutine, and report a slow read with
-// [FS.ChargeRead].
-func (fs *FS) Cmdline(pid selector.PID, p selector.Pattern, buf []byte) ([]byte, error) {
+// MayBeServer blocks for as long as the process holds the lock on its memory. Call it in a goroutine, and report a slow read
+// with [FS.ChargeRead].
+func (fs *FS) MayBeServer(pid selector.PID, p selector.Pattern, buf []byte) (is bool, err error) {
 	fd, err := fs.openOf(pid, "cmdline")
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	cmdline, err := read(fd, buf, func(b []byte) bool { return isDecided(p, b) })
+	isEmpty := false
+	err = fs.readLong(fd, buf, func(b []byte) bool { return isDecided(p, b) }, func(cmdline []byte) {
+		_, is = p.Match(cmdline)
+		isEmpty = len(cmdline) == 0
+	})
 	_ = unix.Close(fd)
-	return cmdline, err
+	return is || isEmpty && fs.hidesCmdline(pid), err
 }
 
-// HidesCmdline reports whether a process with an empty command line may still be a server. Its leader thread has exited while
+// hidesCmdline reports whether a process with an empty command line may still be a server. Its leader thread has exited while
 // others live, and only their files show the arguments; or it is in the middle of an exec. It is also true for a process that
 // overwrote its arguments, and for one that may not be read.
-func (fs *FS) HidesCmdline(pid selector.PID) bool {
+func (fs *FS) hidesCmdline(pid selector.PID) bool {
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
 	s, err := fs.stat(fs.Descriptor(), pid.String()+"/stat", *buf)

@@ -30,9 +30,9 @@ func (fs *FS) Watches(pid selector.PID, dir selector.Image) bool {
 	defer func() { _ = unix.Close(process) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	found := isInotifyOn(process, "0", dir, *buf) // numbers leaves out 0
+	found := fs.isInotifyOn(process, "0", dir, *buf) // numbers leaves out 0
 	for fd, err := range numbers(process, "fd", maxDescriptors) {
-		if found = found || err == nil && isInotifyOn(process, fd.String(), dir, *buf); found {
+		if found = found || err == nil && fs.isInotifyOn(process, fd.String(), dir, *buf); found {
 			break
 		}
 	}
@@ -40,22 +40,19 @@ func (fs *FS) Watches(pid selector.PID, dir selector.Image) bool {
 }
 
 // isInotifyOn reports whether one descriptor is an inotify instance with a watch on dir. It is false for a closed one.
-func isInotifyOn(process int, fd string, dir selector.Image, buf []byte) bool {
+func (fs *FS) isInotifyOn(process int, fd string, dir selector.Image, buf []byte) (is bool) {
 	link := make([]byte, 32)
 	n, err := unix.Readlinkat(process, "fd/"+fd, link)
 	if err != nil || string(link[:n]) != "anon_inode:inotify" {
 		return false
 	}
-	text, err := readFile(process, "fdinfo/"+fd, buf, nil)
-	if err != nil {
-		return false
-	}
-	for line := range bytes.Lines(text) {
-		if isWatchOn(line, dir) {
-			return true
+	never := func([]byte) bool { return false }
+	err = fs.readFileLong(process, "fdinfo/"+fd, buf, never, func(text []byte) {
+		for line := range bytes.Lines(text) {
+			is = is || isWatchOn(line, dir)
 		}
-	}
-	return false
+	})
+	return err == nil && is
 }
 
 // isWatchOn parses a line such as "inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 ...". Numbers are hexadecimal.

@@ -77,8 +77,8 @@ func TestInspect_LeaderExited_ReadsOtherThread(t *testing.T) {
 		p.Image != imageOf(t, executable(t)) || p.PID != r.pid || p.Unreadable.Fact != "" {
 		t.Errorf("facts are missing: %+v", p)
 	}
-	if !fs.HidesCmdline(r.pid) {
-		t.Error("HidesCmdline = false for a process without a leader")
+	if is, err := fs.MayBeServer(r.pid, query().Pattern, make([]byte, 64)); !is || err != nil {
+		t.Errorf("MayBeServer = %t, %v for a process without a leader", is, err)
 	}
 }
 
@@ -104,8 +104,8 @@ func TestInspect_Zombie_IsGone(t *testing.T) {
 	if p, err := fs.Inspect(r.pid, query()); !errors.Is(err, procfs.ErrGone) {
 		t.Errorf("Inspect = %+v, %v, want ErrGone", p, err)
 	}
-	if fs.HidesCmdline(r.pid) {
-		t.Error("HidesCmdline = true for a zombie")
+	if is, _ := fs.MayBeServer(r.pid, query().Pattern, make([]byte, 64)); is {
+		t.Error("MayBeServer = true for a zombie")
 	}
 	if id, _, err := fs.User(r.pid); !errors.Is(err, procfs.ErrGone) {
 		t.Errorf("User = %+v, %v for a zombie", id, err)
@@ -254,6 +254,15 @@ func BenchmarkInspect(b *testing.B) {
 	for b.Loop() {
 		if p := inspect(b, fs, r); !p.Catches {
 			b.Fatalf("not read to the end: %+v", p)
+		}
+	}
+}
+
+func BenchmarkUser(b *testing.B) {
+	fs := open(b)
+	for b.Loop() {
+		if _, _, err := fs.User(selector.PID(os.Getpid())); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -64,11 +64,11 @@ var unknownOwner = selector.User{UID: math.MaxUint32}
 
 // currentOwner returns the user that the process counts for.
 func (r *reader) currentOwner() selector.User {
-	s, err := (&reader{fs: r.fs, dir: r.dir, thread: r.thread, buf: make([]byte, bufferSize)}).status()
-	if err != nil {
+	id, owner, err := r.fs.User(r.p.PID)
+	if err != nil || id != r.p.Identity {
 		return unknownOwner
 	}
-	return r.fs.owner(r.base(), s, r.p.Cgroup)
+	return owner
 }
 
 // isLimiting reports whether a read of memory is stuck, or a user has no credit or too many stuck lookups.

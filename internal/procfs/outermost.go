@@ -4,11 +4,7 @@
 
 package procfs
 
-import (
-	"strings"
-
-	"golang.org/x/sys/unix"
-)
+import "strings"
 
 // outermostContainer returns the container that has limits of its own: the outermost one in the path of a control group,
 // provided that root made that group. A group that is delegated to a user, or to the root of a container, has any number of
@@ -45,14 +41,9 @@ func isNeverDelegated(part string, isTop bool) bool {
 
 // cgroup reads the control group of a process. It is empty where that cannot be read.
 func (fs *FS) cgroup(dir int) string {
-	fd, err := openFile(dir, "cgroup")
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = unix.Close(fd) }()
 	buf := fs.buffers.Get().(*[]byte)
 	defer fs.buffers.Put(buf)
-	text, err := read(fd, *buf, func(b []byte) bool { return len(b) >= bufferSize })
+	text, err := readFile(dir, "cgroup", *buf)
 	if err != nil {
 		return ""
 	}

@@ -55,6 +55,8 @@ func play(role, argument string) error {
 		return execAgain()
 	case "user":
 		return becomeUser()
+	case "groups":
+		return haveGroups(argument)
 	case "silent arguments":
 		return testfleet.SilenceArguments(argument)
 	case "silent environment":
@@ -105,6 +107,19 @@ func becomeUser() error {
 		return err
 	}
 	return syscall.Setresuid(21, 22, 23)
+}
+
+// haveGroups becomes a user with a number of groups, each of ten digits.
+func haveGroups(argument string) error {
+	count, err := strconv.Atoi(argument)
+	if err != nil {
+		return err
+	}
+	groups := make([]int, count)
+	for i := range groups {
+		groups[i] = 4_000_000_000 + i
+	}
+	return errors.Join(syscall.Setgroups(groups), syscall.Setresuid(4242, 4242, 4242))
 }
 
 // makeUserNamespace becomes a user, creates a user namespace as that user, starts a process in it, and prints its PID.

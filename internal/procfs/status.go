@@ -4,6 +4,7 @@ package procfs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -46,14 +47,24 @@ const (
 	statusAll = 1<<iota - 1
 )
 
+// maxGroups is the number of groups that a status with bufferSize bytes has room for, whatever their numbers: the kernel writes
+// 11 bytes for each. A process can have 65,536 groups.
+const maxGroups = 1 << 10
+
+var errTooManyGroups = fmt.Errorf("has more than %d groups", maxGroups)
+
 // parseStatus parses a status file. The kernel escapes newlines in the name on the first line (proc_task_name in
-// fs/proc/array.c, Linux 6.12), so a process cannot forge a line.
+// fs/proc/array.c, Linux 6.12), so a process cannot forge a line. It fails with errTooManyGroups for a process with more than
+// maxGroups; what comes before them is in the result then, the user among it.
 func parseStatus(text []byte) (status, error) {
 	var s status
 	seen := 0
 	for line := range bytes.Lines(text) {
 		key, value, _ := bytes.Cut(line, []byte{':'})
 		field, err := s.setField(key, bytes.TrimSpace(value))
+		if errors.Is(err, errTooManyGroups) {
+			return s, err
+		}
 		if err != nil {
 			return status{}, fmt.Errorf("parse status, %s: %w", key, err)
 		}
@@ -85,6 +96,9 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 		_, s.credentials.GID, err = s.fourIDs(value)
 		return statusGID, err
 	case "Groups":
+		if bytes.Count(value, []byte{' '}) >= maxGroups {
+			return 0, errTooManyGroups
+		}
 		s.credentials.Groups, err = parseIDs(nil, value)
 		return statusGroups, err
 	case "NSpid": // since Linux 4.1 (commit e4bc33245124, "/proc/PID/status: show all sets of pid according to ns")
