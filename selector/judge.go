@@ -5,6 +5,7 @@ package selector
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -76,11 +77,20 @@ func (s Selection) whyNot(p Process) string {
 	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.Owner.UID):
 		return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner.UID)
 	case s.NoContainers && p.Container != "":
-		return fmt.Sprintf("runs in container %q", p.Container)
+		return "runs in container " + quote(p.Container)
 	case len(s.Containers) > 0 && !slices.ContainsFunc(s.Containers, p.runsIn):
-		return fmt.Sprintf("runs in container %q", p.Container)
+		return "runs in container " + quote(p.Container)
 	}
 	return ""
+}
+
+// quote quotes what a process says for a detail, which is kept, and cuts it to 256 bytes.
+func quote(s string) string {
+	const longest = 256
+	if len(s) <= longest {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(s[:longest]) + "..."
 }
 
 func (p Process) runsIn(container string) bool {
@@ -167,14 +177,14 @@ func failsVariable(r Rule, p Process) (string, bool) {
 // failsTarget rejects a server that would exec nothing: its exec would fail, and it would exit with 70.
 func failsTarget(r Rule, p Process) (string, bool) {
 	if p.TargetProblem != "" {
-		return fmt.Sprintf("%s=%q: %s", r.Variable, p.Variable, p.TargetProblem), true
+		return fmt.Sprintf("%s=%s: %s", r.Variable, quote(p.Variable), p.TargetProblem), true
 	}
 	return "", false
 }
 
 func failsInstall(r Rule, p Process) (string, bool) {
 	if !r.Install.Known() || p.Target.Image != r.Install.Image {
-		return fmt.Sprintf("%s=%q is %s, installed is %s", r.Variable, p.Variable, p.Target.Image, r.Install.Image), true
+		return fmt.Sprintf("%s=%s is %s, installed is %s", r.Variable, quote(p.Variable), p.Target.Image, r.Install.Image), true
 	}
 	return "", false
 }
@@ -187,7 +197,7 @@ func failsReady(r Rule, p Process) (string, bool) {
 	}
 	p.Target.Script = r.Install.Script
 	if why := p.Credentials.WhyNotExec(p.Target); why != "" {
-		return fmt.Sprintf("%q: %s", p.Variable, why), true
+		return fmt.Sprintf("%s: %s", quote(p.Variable), why), true
 	}
 	for i, f := range r.Install.Programs {
 		if why := p.Credentials.WhyNotExec(f); why != "" && i < len(r.Install.Interpreters) {

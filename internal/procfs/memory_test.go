@@ -6,6 +6,8 @@ package procfs_test
 
 import (
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,4 +126,37 @@ func TestMemory_RefusedRead_LeaksNoDescriptor(t *testing.T) {
 	if after := descriptors(t); after >= before+inspections {
 		t.Errorf("%d descriptors after %d refused inspections, %d before", after, inspections, before)
 	}
+}
+
+// What is kept of a process is bounded, whatever its user makes it say. The same process is inspected many times.
+func TestKept_LongArguments_UseLittleMemory(t *testing.T) {
+	const processes, limit = 512, 8 << 10
+	fs := open(t)
+	path := "/" + strings.Repeat("\x01", 4000) // each byte takes four in quotes
+	r := server(t, program{args: append([]string{"rag-rat", "mcp"}, slices.Repeat([]string{"x"}, 2048)...), env: []string{variable + "=" + path}})
+	if args := inspect(t, fs, r).Args; len(args) > 32 || args[len(args)-1] != "(2034 more)" {
+		t.Errorf("%d arguments are kept: %q", len(args), args)
+	}
+	rule := selector.Rule{Pattern: query().Pattern, Variable: variable, Signal: "SIGUSR1"}
+	type facts struct {
+		args             []string
+		variable, detail string
+	}
+	kept := make([]facts, processes)
+	var before, after runtime.MemStats
+	free := func() { runtime.GC(); runtime.GC() } // the second one empties the pools
+	free()
+	runtime.ReadMemStats(&before)
+	for i := range kept {
+		p := inspect(t, fs, r)
+		kept[i] = facts{p.Args, p.Variable, rule.Judge(p).Detail}
+	}
+	free()
+	runtime.ReadMemStats(&after)
+	each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / processes
+	t.Logf("%d bytes are kept of a process, %d MiB of the 4,096 that a user may have", each, each*4096>>20)
+	if each > limit || len(kept[0].variable) != len(path) {
+		t.Errorf("%d bytes are kept of a process with 4 KiB of arguments and a path of 4 KiB, want at most %d", each, limit)
+	}
+	runtime.KeepAlive(kept)
 }
