@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -114,13 +115,21 @@ func (t *Tracker) losses(now time.Time) losses {
 	return lost
 }
 
-// timeOf converts a reading of CLOCK_MONOTONIC in ns. The result may be some microseconds late, never early, because
-// that clock is read before the other.
+// timeOf converts a reading of the kernel's CLOCK_MONOTONIC in ns. The result may be some microseconds late, never early,
+// because that clock is read before the other.
 func timeOf(at uint64) time.Time {
 	var clock unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &clock) // does not fail for this clock
-	return time.Now().Add(time.Duration(at) - time.Duration(clock.Nano()))
+	return time.Now().Add(time.Duration(at) - (time.Duration(clock.Nano()) - monotonicOffset()))
 }
+
+// monotonicOffset is how far CLOCK_MONOTONIC is ahead of the kernel's in the time namespace of this process; 0 before Linux 5.6.
+var monotonicOffset = sync.OnceValue(func() time.Duration {
+	text, _ := os.ReadFile("/proc/self/timens_offsets")
+	var seconds, ns time.Duration
+	_, _ = fmt.Sscanf(string(text), "monotonic %d %d", &seconds, &ns)
+	return seconds*time.Second + ns
+})
 
 // decode reads a struct event. The meaning of its last word depends on the kind.
 func decode(raw []byte) selector.Event {

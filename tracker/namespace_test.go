@@ -112,3 +112,17 @@ func (s *scene) awaitKind(kind selector.EventKind) selector.PID {
 		}
 	}
 }
+
+// TestTimeNamespace_Offset_TimesAreRight runs a test of times where CLOCK_MONOTONIC is a day ahead of the kernel's.
+func TestTimeNamespace_Offset_TimesAreRight(t *testing.T) {
+	needBPF(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("unshare", "--time", "--monotonic", "86400", "--boottime", "86400",
+		self, "-test.run=^TestSignal_OtherSender_Reported$", "-test.v").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("in a time namespace: %v\n%s", err, out)
+	}
+}

@@ -26,8 +26,7 @@ func (t *Tracker) WatchesSignals() bool { return t.signalErr == nil }
 // Trace returns what the programs recorded of a process.
 //
 // A signal counts from the moment when the call that sent it has returned, before its target can act on it. A signal to
-// one thread counts for its process. Times are of CLOCK_MONOTONIC, which stands still while the host sleeps; they are
-// wrong in a time namespace with an offset of its own.
+// one thread counts for its process. Times are of CLOCK_MONOTONIC, which stands still while the host sleeps.
 //
 // It fails with [ErrUnwatched] if WatchesSignals is false, and with [ErrClosed]. It costs one lookup in the map (some 2
 // microseconds), waits for no scan, and is safe for concurrent use.
