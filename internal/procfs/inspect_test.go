@@ -115,22 +115,45 @@ func TestInspect_Zombie_IsGone(t *testing.T) {
 func TestInspect_ForkWithoutExec_IsReported(t *testing.T) {
 	t.Parallel()
 	fs := open(t)
-	parent := start(t, program{role: "fork"})
-	child, err := strconv.Atoi(parent.line(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(child, syscall.SIGKILL)
-		_, _ = syscall.Wait4(child, nil, 0, nil)
-	})
-	p, err := fs.Inspect(selector.PID(child), query())
-	if err != nil || !p.Forked || !p.Subcommand {
+	parent, child := startFork(t, "")
+	p, err := fs.Inspect(child, query())
+	if err != nil || !p.Forked || !p.Subcommand || p.MidExec {
 		t.Errorf("Inspect of the child = %+v, %v, want a fork with its parent's arguments", p, err)
 	}
 	if inspect(t, fs, parent).Forked {
 		t.Error("its parent, which has exec'd, is reported as a fork")
 	}
+}
+
+// Whatever its age, such a fork has the handlers of its parent until it execs, and the signal would kill it then.
+func TestInspect_ForkBeforeExec_IsMidExec(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	fs := open(t)
+	for what, argument := range map[string]string{
+		"that blocks signals": "blocked", "in the exec of a file that never answers": mounted(t, testfleet.MountSilent) + "/git",
+	} {
+		_, child := startFork(t, argument)
+		eventually(t, "a fork "+what+" is reported as inside an exec", func() bool {
+			p, err := fs.Inspect(child, query())
+			return err == nil && p.Forked && p.MidExec
+		})
+	}
+}
+
+// startFork starts a server that names another file than it runs, and a fork of it.
+func startFork(t *testing.T, argument string) (parent *running, child selector.PID) {
+	t.Helper()
+	parent = start(t, program{role: "fork=" + argument, env: []string{variable + "=/bin/sh"}})
+	pid, err := strconv.Atoi(parent.line(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_, _ = syscall.Wait4(pid, nil, 0, nil)
+	})
+	return parent, selector.PID(pid)
 }
 
 func TestCmdline_LongerThanBuffer_IsMatchedWhole(t *testing.T) {

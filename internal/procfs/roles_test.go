@@ -39,7 +39,7 @@ func play(role, argument string) error {
 		_, _, errno := syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
 		return errno
 	case "fork":
-		return forkPaused()
+		return forkPaused(argument)
 	case "chroot":
 		return syscall.Chroot(argument)
 	case "chroot later":
@@ -86,13 +86,25 @@ func setDefault(sig unix.Signal) error {
 	return nil
 }
 
-// forkPaused forks a sibling that does not exec, and prints its PID.
-func forkPaused() error {
+// forkPaused forks a sibling that does not exec, and prints its PID. The sibling blocks all signals, or stands in the exec of a
+// file that never answers.
+func forkPaused(argument string) error {
+	all := ^uint64(0)
+	file, err := syscall.BytePtrFromString(argument)
+	if err != nil {
+		return err
+	}
 	child, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 {
 		return errno
 	}
-	for child == 0 { // only raw system calls from here on: the runtime's other threads are not here
+	if child == 0 && argument == "blocked" { // only raw system calls from here on: the runtime's other threads are not here
+		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
+	}
+	if child == 0 && argument != "" {
+		_, _, _ = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(file)), 0, 0, 0, 0, 0)
+	}
+	for child == 0 {
 		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 	}
 	fmt.Println(child)
