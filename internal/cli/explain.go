@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,18 +133,21 @@ func (e *explanation) askService(ctx context.Context, client *control.Client, id
 			e.Gate = "behind"
 		}
 	}
+	servers, _ := client.Servers(ctx) // none where the service has just ended
+	for _, s := range servers {
+		switch {
+		case s.PID != id.PID || s.StartTime != id.StartTime:
+		case s.Verdict == selector.OverLimit:
+			e.Decision, e.Idle = s.Decision, ""
+		case s.Rollout != nil && e.Verdict == selector.Outdated:
+			e.Waits = s.Rollout.Busy(time.Now())
+		}
+	}
 	if e.Verdict != selector.Outdated {
 		return
 	}
-	if status, err := client.Status(ctx); err != nil || status.JournalError != "" {
-		e.Waits = status.JournalError
-		return
-	}
-	servers, _ := client.Servers(ctx) // none where the service has just ended
-	for _, s := range servers {
-		if s.PID == id.PID && s.StartTime == id.StartTime && s.Rollout != nil {
-			e.Waits = s.Rollout.Busy(time.Now())
-		}
+	if status, err := client.Status(ctx); err == nil {
+		e.Waits = cmp.Or(status.JournalError, e.Waits)
 	}
 }
 
@@ -163,8 +167,11 @@ func (a *app) printExplanation(e explanation) error {
 		return err
 	}
 	would := "would not be signalled"
-	if e.Verdict == selector.Outdated {
+	switch e.Verdict {
+	case selector.Outdated:
 		would = "would be signalled"
+	case selector.OverLimit:
+		would += ": " + e.Detail
 	}
 	gate := map[string]string{
 		"behind":  "; signals of other servers to it are refused by the service's gate",

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
@@ -153,6 +155,51 @@ func TestHostile_ThousandsOfServers_DelayNoOther(t *testing.T) {
 			t.Errorf("status does not say that some are not looked at:\n%s", stdout)
 		}
 	})
+}
+
+func TestLimit_ServersOverIt_AreShownWithReason(t *testing.T) {
+	t.Parallel()
+	s, name := newScene(t), "crowded"+strconv.Itoa(os.Getpid())
+	for range 3 {
+		s.start(func(o *testfleet.Options) { o.Argv0 = name })
+	}
+	p := s.serve("proc", "--name", name, "--max-per-user", "1")
+	var over []selector.PID
+	eventually(t, "two are over the limit", func() bool {
+		all, err := p.client(t).Servers(within(t))
+		must(t, err)
+		over = nil
+		for _, one := range all {
+			if one.Verdict == selector.OverLimit {
+				over = append(over, one.PID)
+			}
+		}
+		return len(over) == 2
+	})
+	const reason = "its user has too many servers (--max-per-user)"
+	for _, pid := range over {
+		code, said, stderr := command(t, "explain", pid.String(), "--socket", p.socket)
+		if code != 0 || !strings.Contains(said, "is over-limit: would not be signalled: "+reason) {
+			t.Errorf("explain ends with %d and says\n%s%s", code, said, stderr)
+		}
+	}
+	resyncs, told := 0, 0
+	eventually(t, "three resyncs", func() bool {
+		resyncs, told = 0, 0
+		must(t, p.client(t).Events(within(t), 0, false, func(e control.Event) error {
+			switch {
+			case e.Kind == control.EventRound && e.Reason == api.ReasonScan:
+				resyncs++
+			case e.Kind == control.EventRefused && strings.Contains(e.Detail, reason):
+				told++
+			}
+			return nil
+		}))
+		return resyncs >= 3
+	})
+	if told != 1 {
+		t.Errorf("the events have the reason %d times, want once", told)
+	}
 }
 
 // TestHostile_RewrittenArguments_HarmNoOther: in turns it names its own install and the victim's, and

@@ -67,7 +67,11 @@ type parts struct {
 }
 
 // reconciler takes events, inspections and installs, and hands them to the registry and the rollouts.
-type reconciler struct{ *parts }
+type reconciler struct {
+	*parts
+	// overAt is when a user was last reported to be over a limit.
+	overAt map[selector.User]time.Time
+}
 
 // The bounds of the work that is done for a user. An inspection takes some 50 us as a rule, on a machine without time for it
 // 1 ms, and 0.3 s at most: the burst lasts for all processes that a user may have. A burst delays no other user, for it has
@@ -93,7 +97,7 @@ func New(cfg Config) *Controller {
 		},
 		requests: make(chan func(context.Context)), stopped: make(chan struct{}),
 	}
-	c.reconciler = &reconciler{c.parts}
+	c.reconciler = &reconciler{c.parts, make(map[selector.User]time.Time)}
 	c.surveys = &surveys{
 		parts: c.parts, byInstall: make(map[*registry.Install]*survey),
 		lossThrottle: schedule.Throttle{Factor: resyncFactor, Min: minLossPause}, scanThrottle: schedule.Throttle{Factor: resyncFactor},

@@ -191,6 +191,10 @@ func TestLimit_TooManyServers_CostsOthersNothing(t *testing.T) {
 		if s := w.status(t); looked != 10 || s.Verdicts[selector.OverLimit] != 40 {
 			t.Errorf("%d of 50 were looked at, and the verdicts are %v; want 10, and 40 over the limit", looked, s.Verdicts)
 		}
+		w.pass(5 * time.Minute) // and as many resyncs
+		if w.refusals != 1 {
+			t.Errorf("that the user is over the limit was reported %d times, want once", w.refusals)
+		}
 		w.change(func() {
 			for pid := range selector.PID(45) {
 				delete(w.processes, pid+1)
@@ -216,6 +220,9 @@ func TestLimit_TooManyInstalls_CostsOthersNothing(t *testing.T) {
 		requireSignals(t, w, 4, 1, "beside a user with many installs")
 		if s := w.status(t); s.Verdicts[selector.OverLimit] != 1 || len(s.Installs) != 3 {
 			t.Errorf("the verdicts are %v of %d installs, want one over the limit, and 3", s.Verdicts, len(s.Installs))
+		}
+		if w.refusals != 1 {
+			t.Errorf("that a user is over the limit was reported %d times, want once", w.refusals)
 		}
 	})
 }

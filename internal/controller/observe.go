@@ -3,6 +3,8 @@
 package controller
 
 import (
+	"fmt"
+	"maps"
 	"time"
 
 	"ebpf-upgrader/internal/api"
@@ -18,7 +20,24 @@ func (c *reconciler) owned(in *inspection, id selector.Identity, user selector.U
 		return
 	}
 	c.timers.Remove(inspectTask(in.pid))
-	c.surveys.done(in, api.Server(c.registry.Over()[in.pid]))
+	over := api.Server(c.registry.Over()[in.pid])
+	c.reportOver(user, over)
+	c.surveys.done(in, over)
+}
+
+// overEvery is the time between two reports that a user is over a limit.
+const overEvery = 10 * time.Minute
+
+// reportOver reports that a user is over a limit, once for all of the user's processes.
+func (c *reconciler) reportOver(user selector.User, s api.Server) {
+	now := time.Now()
+	if now.Sub(c.overAt[user]) < overEvery {
+		return
+	}
+	maps.DeleteFunc(c.overAt, func(_ selector.User, at time.Time) bool { return now.Sub(at) >= overEvery })
+	c.overAt[user] = now
+	m := rollout.Member{PID: s.PID, StartTime: s.StartTime, UID: s.UID, Verdict: s.Verdict}
+	c.cfg.Observer.Refused(m, fmt.Errorf("%s: %s; others of the user are left out without a report", s.Verdict, s.Detail))
 }
 
 // read takes what a worker has read of a process: it is judged now, by what is installed now.
@@ -94,7 +113,10 @@ func (c *reconciler) assign(p *registry.Process, i *deliver.Inspection, now time
 	}
 	p.View = i.Process.View
 	to, isNew, evicted := c.registry.Resolve(p, i.Process, now)
-	i.Decision = p.Decision // over the limit
+	i.Decision = p.Decision
+	if p.Verdict == selector.OverLimit {
+		c.reportOver(p.User, api.Server(p.Facts))
+	}
 	if evicted != nil {
 		c.dropInstall(evicted)
 	}

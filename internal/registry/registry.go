@@ -181,7 +181,7 @@ func (r *Registry) Resolve(known *Process, p selector.Process, now time.Time) (t
 		if evicted = r.leastNamed(key.Owner); evicted != nil {
 			r.Forget(evicted)
 		} else if !of.hasRoom(p.Target.Image, r.cfg.MaxInstalls) {
-			known.Decision = selector.Decision{Verdict: selector.OverLimit, Detail: "its user names too many installs"}
+			known.Decision = selector.Decision{Verdict: selector.OverLimit, Detail: "its user names too many installs (--max-installs-per-user)"}
 			return nil, false, nil
 		}
 	}
@@ -289,7 +289,7 @@ func (r *Registry) Admits(user selector.User, pending int) bool {
 func (r *Registry) PutOver(id selector.Identity, user selector.User) Facts {
 	f := Facts{
 		PID: id.PID, StartTime: id.StartTime, UID: user.UID, Args: []string{},
-		Decision: selector.Decision{Verdict: selector.OverLimit, Detail: "its user has more servers than are inspected"},
+		Decision: selector.Decision{Verdict: selector.OverLimit, Detail: "its user has too many servers (--max-per-user)"},
 	}
 	r.over[id.PID] = f
 	return f
