@@ -8,14 +8,40 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
 )
+
+// No event tells that a server has armed itself. Here that is after the inspections that follow its exec, and after the audit
+// that follows the start.
+func TestServer_ArmsLate_FoundWithin30s(t *testing.T) {
+	takesLong(t)
+	needRoot(t)
+	t.Parallel()
+	s, name := newScene(t), "late"+strconv.Itoa(os.Getpid())
+	s.serve("bpf", "--confirm-timeout", "1s", "--name", name)
+	path := s.Path()
+	server, err := testfleet.Start(within(t), testfleet.Options{
+		Binary: path, UpgradeBin: &path, Argv0: name, Behaviour: testfleet.Behaviour{ArmDelay: testfleet.Duration(8 * time.Second)},
+	})
+	must(t, err)
+	t.Cleanup(func() { _ = server.Stop() })
+	must(t, server.AwaitGeneration(within(t), 0))
+	s.replace()
+	must(t, server.AwaitArmed(within(t), 0))
+	armed := time.Now()
+	s.upgraded(server)
+	if took := time.Since(armed); took > 32*time.Second {
+		t.Errorf("it was upgraded %s after it was armed, want 30 s at most", took)
+	}
+}
 
 func TestServer_EachKind_Upgraded(t *testing.T) {
 	cases := map[string]struct {

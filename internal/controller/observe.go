@@ -175,7 +175,9 @@ func (c *reconciler) planIdle(r *attached, i *deliver.Inspection, now time.Time)
 	isArming := false
 	switch i.Decision.Verdict {
 	case selector.NoHandler, selector.UnreadableFacts:
-		isArming = c.timers.Retry(inspectTask(pid), now)
+		if isArming = c.timers.Retry(inspectTask(pid), now); !isArming {
+			c.timers.Postpone(inspectTask(pid), now.Add(lateInspection))
+		}
 	case selector.Forked:
 		c.timers.Set(inspectTask(pid), now.Add(selector.ForkAge-i.Process.Age))
 		return

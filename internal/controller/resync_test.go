@@ -39,7 +39,7 @@ func TestScan_ArmsLate_IsSignalled(t *testing.T) {
 		w.events <- selector.Event{Kind: selector.EventExec, PID: 4}
 		w.pass(5 * time.Minute)
 		w.change(func() { w.processes[4].Catches = true })
-		w.pass(65 * time.Second)
+		w.pass(30 * time.Second)
 		requireSignals(t, w, 4, 1, "after it has armed at last")
 	})
 }

@@ -95,7 +95,7 @@ func TestServer_ArmsLater_IsSignalledThen(t *testing.T) {
 	})
 }
 
-func TestServer_NeverArms_IsLeftAlone(t *testing.T) {
+func TestServer_NeverArms_RarelyInspected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
@@ -105,8 +105,8 @@ func TestServer_NeverArms_IsLeftAlone(t *testing.T) {
 		w.pass(time.Minute)
 		after := len(w.rounds)
 		w.pass(time.Hour)
-		if len(w.rounds) != after {
-			t.Errorf("%d rounds in the hour after patience ended, want none", len(w.rounds)-after)
+		if n := len(w.rounds) - after; n > 120 {
+			t.Errorf("%d rounds in the hour after patience ended, want one each 30 s at most", n)
 		}
 		requireSignals(t, w, 7, 0, "without a handler")
 	})
@@ -277,3 +277,27 @@ func TestFork_DuringSeed_IsFound(t *testing.T) {
 // second one for.
 // TestPID_UsedAgainBeforeTurn_IsAnother: what was planned for the one must not be sent to the other
 // before that is looked at in its own right.
+
+func TestServer_ArmsMinutesLater_FoundIn30s(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.start(7, oldImage)
+		w.start(8, oldImage)
+		w.change(func() { w.processes[7].Catches, w.processes[8].Catches = false, false })
+		w.serve(t, 10*time.Minute)
+		w.land(ready(newImage))
+		w.pass(4 * time.Minute)
+		if w.looks[7] > 100 {
+			t.Errorf("it was inspected %d times in 4 minutes", w.looks[7])
+		}
+		looks := w.looks[7]
+		w.pass(4 * time.Minute)
+		if n := w.looks[7] - looks; n != 8 {
+			t.Errorf("it was inspected %d times in 4 minutes more, want each 30 s", n)
+		}
+		w.change(func() { w.processes[7].Catches = true })
+		w.pass(30 * time.Second)
+		requireSignals(t, w, 7, 1, "after it has armed itself")
+		requireSignals(t, w, 8, 0, "as it has not")
+	})
+}

@@ -50,6 +50,9 @@ const (
 	// inspection costs some microseconds. The time doubles for each further one, up to slowestInspection.
 	firstInspection   = 20 * time.Millisecond
 	slowestInspection = time.Second
+	// lateInspection is the time between the inspections after those, of a server that has not armed itself: no event tells when
+	// it does.
+	lateInspection = 30 * time.Second
 	// retryAfter is how long to wait after the candidates could not be listed, or a file was found changed.
 	retryAfter = time.Second
 	// overduePoll is the time between two inspections of a server that takes too long to arm itself.

@@ -93,6 +93,9 @@ func (q *Queue[K]) later(e *entry[K], now time.Time) {
 	q.set(e, now.Add(e.delay))
 }
 
+// Postpone makes a key due at a time. Its backoff stays as it is.
+func (q *Queue[K]) Postpone(key K, at time.Time) { q.set(q.entry(key), at) }
+
 // Remove forgets a key with its backoff.
 func (q *Queue[K]) Remove(key K) {
 	if e := q.entries[key]; e != nil {
