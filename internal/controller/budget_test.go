@@ -264,3 +264,40 @@ func TestBudget_ThrottledUser_IsInspectedInTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// alwaysBusy says of each server that it is busy, which takes some time to find out.
+type alwaysBusy struct {
+	takes time.Duration
+	calls int
+}
+
+func (*alwaysBusy) Begin(selector.Identity, selector.User) {}
+func (*alwaysBusy) Forget(selector.PID)                    {}
+func (b *alwaysBusy) Judge(selector.Identity, selector.User) selector.Idleness {
+	time.Sleep(b.takes)
+	b.calls++
+	return selector.IdleNo
+}
+
+// Each event of any process may change which member goes next.
+func TestBudget_BusyServers_LeaveTimeForEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, busy := newHost(), &alwaysBusy{takes: 10 * time.Microsecond}
+		w.quiet, w.limits.QuietWithin = busy, time.Hour
+		w.files["/a"] = at("/a", newImage)
+		for pid := range selector.PID(400) {
+			w.begin(pid+1, "/a", 1)
+		}
+		w.serve(t, 0)
+		w.pass(time.Second)
+		start, calls := time.Now(), busy.calls
+		for range 1000 {
+			w.events <- selector.Event{Kind: selector.EventExit, PID: 1 << 20}
+			time.Sleep(100 * time.Microsecond)
+		}
+		took, spent := time.Since(start), time.Duration(busy.calls-calls)*busy.takes
+		if spent == 0 || spent > took/4 {
+			t.Errorf("%s of %s were spent on servers that wait, want a fifth", spent, took)
+		}
+	})
+}

@@ -131,6 +131,7 @@ func New(cfg Config) *Controller {
 		checks:  budget.NewQueue(budget.QueueConfig{Workers: 2 * cores, PerUser: 2, Limit: fileLimit}),
 		senders: budget.NewQueue(budget.QueueConfig{Workers: 4 * cores, PerUser: 1, Limit: fileLimit}),
 		flights: make(map[selector.PID]*flight), at: make(map[*registry.Install]*installFlights), turns: turns{last: make(map[uint32]uint64)},
+		walks: schedule.Throttle{Factor: walkFactor},
 	}
 	return c
 }

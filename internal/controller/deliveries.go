@@ -13,6 +13,7 @@ import (
 	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/schedule"
 	"ebpf-upgrader/selector"
 )
 
@@ -64,6 +65,8 @@ type deliveries struct {
 	// at has those of an install.
 	at    map[*registry.Install]*installFlights
 	turns turns
+	// walks paces the searches for a member that may be signalled.
+	walks schedule.Throttle
 }
 
 func (d *deliveries) isUnderWay(pid selector.PID) bool { return d.flights[pid] != nil }

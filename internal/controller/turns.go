@@ -30,17 +30,27 @@ func (t *turns) isBefore(a, b *rollout.Member) bool {
 	return cmp.Or(users, cmp.Compare(a.Rollout-t.rollout-1, b.Rollout-t.rollout-1), cmp.Compare(a.PID, b.PID)) < 0
 }
 
+// walkFactor is how many times as long as it took the search for a member leaves for the rest, if it finds none. A user with
+// 4,096 busy servers thus cannot fill the time of the loop with events.
+const walkFactor = 4
+
 // deliverDue begins all deliveries that may begin now, and says when there may be another although nothing happens; zero: not
 // at all.
 func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 	d.withdraw()
+	if at := d.walks.Next(now); at.After(now) {
+		return at
+	}
 	for {
+		start := time.Now()
 		if d.rollouts.paused || d.surveys.stage == stageBlind || d.rollouts.persist.err != nil {
 			d.rollouts.stopWaiting()
+			d.walks.Done(start, time.Now())
 			return time.Time{}
 		}
 		m, at := d.nextMember(now)
 		if m == nil {
+			d.walks.Done(start, time.Now())
 			return at
 		}
 		if !d.launch(m) {

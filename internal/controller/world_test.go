@@ -65,6 +65,8 @@ type world struct {
 	brief bool
 	// learned lets the servers name the installs.
 	learned bool
+	// quiet, if any, says which servers are idle.
+	quiet controller.Idleness
 	// maxPerUser and maxPlaces are the limits of each user.
 	maxPerUser, maxPlaces int
 	// stall is for how long the service cannot go on after each step of a server.
@@ -233,7 +235,7 @@ func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	cfg := controller.Config{
 		Deliverer: w.upgrader(), Source: api.SourceBPF, Limits: w.limits, Lister: w, Installs: w, Paths: []string{usual}, Events: w.events,
 		ScanEvery: scanEvery, Observer: w, Journal: newJournal(w), Saved: w.saved, Paused: w.paused, KeepPause: w.keepPause,
-		MaxPerUser: w.maxPerUser, MaxInstallsPerUser: w.maxPlaces,
+		MaxPerUser: w.maxPerUser, MaxInstallsPerUser: w.maxPlaces, Quiet: w.quiet,
 	}
 	if w.brief {
 		cfg.Events = nil
