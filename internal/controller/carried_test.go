@@ -81,3 +81,24 @@ func TestCarried_FoundCurrent_IsForgotten(t *testing.T) {
 		}
 	})
 }
+
+func TestServer_ChangesViewWhileDraining_SignalledOnce(t *testing.T) {
+	for name, isBrief := range map[string]bool{"scan": true, "events": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newHost()
+				w.brief = isBrief
+				w.files["/a"] = at("/a", newImage)
+				w.begin(7, "/a", 1)
+				w.serve(t, time.Second)
+				w.pass(2 * time.Second)
+				requireSignals(t, w, 7, 1, "at first")
+				w.change(func() { w.processes[7].View = selector.View{Mounts: 9} })
+				w.pass(50 * time.Second)
+				requireSignals(t, w, 7, 1, "within the retry time, in another view of the same file")
+				w.pass(30 * time.Second)
+				requireSignals(t, w, 7, 2, "after the retry time")
+			})
+		})
+	}
+}

@@ -166,6 +166,8 @@ func (s *rollouts) reassign(p *registry.Process, from, to *registry.Install, now
 	m := r.Member(p.PID)
 	switch next := s.at[to]; {
 	case m == nil || r == next:
+	case next == nil && m.State.IsPersistent() && m.Ran == p.Image: // it stays signalled until a file is reported there
+		s.join(to, r)
 	case next != nil && m.Ran == p.Image:
 		s.carry(r, next, m)
 		s.touch(next)
