@@ -301,3 +301,27 @@ func TestBudget_BusyServers_LeaveTimeForEvents(t *testing.T) {
 		}
 	})
 }
+
+// A user has processes of which it takes 7 ms each to read the owner: the loop goes on, and so does a server that has just
+// started.
+func TestBudget_SlowOwners_DelayNoNewServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.slowOwner = func(user uint32) time.Duration { return time.Duration(user%2) * 7 * time.Millisecond }
+		w.files["/a"], w.files["/b"] = at("/a", newImage), at("/b", newImage)
+		for pid := range selector.PID(4096) {
+			w.begin(pid+1, "/a", 1)
+		}
+		w.serve(t, 0)
+		w.begin(9000, "/b", 2)
+		w.events <- selector.Event{Kind: selector.EventExec, PID: 9000}
+		start := time.Now()
+		if w.status(t); time.Since(start) > time.Millisecond {
+			t.Errorf("the loop answered after %s", time.Since(start))
+		}
+		w.pass(time.Second)
+		if w.looks[9000] == 0 {
+			t.Error("the new server was not inspected within a second")
+		}
+	})
+}

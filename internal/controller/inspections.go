@@ -118,11 +118,15 @@ func (e *inspections) submit(in *inspection) {
 // ownersAtOnce is how many owners one piece of work reads.
 const ownersAtOnce = 64
 
-// lookUp has workers read the owners of the processes that are not known yet.
+// lookUp has a worker read the owners of the processes that are not known yet: first of those that have just started.
 func (e *inspections) lookUp() {
 	inspector := e.deliverer.Config().Inspector
 	for some := range slices.Chunk(e.unowned, ownersAtOnce) {
-		e.owners.Submit(noUser, func() {
+		submit := e.owners.Submit
+		if some[0].isPoll {
+			submit = e.owners.SubmitFirst
+		}
+		submit(noUser, func() {
 			for _, in := range some {
 				id, user, err := inspector.User(in.pid)
 				e.inbox.put(func(context.Context) { e.owned(in, id, user, err) })

@@ -51,6 +51,9 @@ func (w *world) Inspect(pid selector.PID, _ selector.Rule, _ time.Time) (selecto
 func (w *world) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	w.mu.Lock()
 	takes := w.slowUser
+	if p := w.processes[pid]; p != nil && w.slowOwner != nil {
+		takes += w.slowOwner(p.Credentials.Owner.UID)
+	}
 	w.mu.Unlock()
 	time.Sleep(takes)
 	w.mu.Lock()

@@ -103,6 +103,8 @@ type world struct {
 	maxSending int
 	// slowUser is how long it takes to read the owner of a process.
 	slowUser time.Duration
+	// slowOwner, if any, is the same, of one user.
+	slowOwner func(user uint32) time.Duration
 	// seers has the views that are retained, and unsighted counts the installs that were
 	// watched before.
 	seers     map[selector.View]bool
