@@ -26,7 +26,7 @@ func (p *progress) show(r rollout.Report) {
 	switch {
 	case p.isTerminal:
 		fmt.Fprintf(p.out, toLineStart+"%s: %d of %d", r.Phase, r.Settled(), r.Total())
-	case r.Phase != p.phase && !r.Phase.IsOver():
+	case r.Phase != p.phase && r.Phase != rollout.PhaseIdle && !r.Phase.IsOver():
 		p.say(fmt.Sprintf("%s: %s", r.Phase, daemon.Outcomes(r)))
 	}
 	p.phase = r.Phase
