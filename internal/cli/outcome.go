@@ -28,12 +28,15 @@ func (f *follower) obstacle() error {
 	case len(all.Halts) == 0:
 		return nil
 	}
-	first, more := all.Halts[0], ""
+	first, more, orResume := all.Halts[0], "", ""
+	if _, isRemote := f.upgrader.(remote); isRemote {
+		orResume = ", or: ebpf-upgrader resume"
+	}
 	if n := len(all.Halts) - 1; n > 0 {
 		more = fmt.Sprintf(", and %d more users", n)
 	}
-	return fmt.Errorf("halted %s for uid %d: %s%s; servers on the old binary: %d: install a good binary, or: ebpf-upgrader resume",
-		sinceWhen(first.Since), first.UID, first.Reason, more, all.Behind())
+	return fmt.Errorf("halted %s for uid %d: %s%s; servers on the old binary: %d: install a good binary%s",
+		sinceWhen(first.Since), first.UID, first.Reason, more, all.Behind(), orResume)
 }
 
 func sinceWhen(t time.Time) string {
