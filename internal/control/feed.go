@@ -15,6 +15,7 @@ import (
 
 // Event is one line of /v1/events. Fields that its Kind does not name are left out.
 type Event struct {
+	SchemaVersion int `json:"schema_version"`
 	// Seq counts from 1 without gaps since the service started.
 	Seq  uint64    `json:"seq"`
 	Time time.Time `json:"time"`
@@ -85,7 +86,7 @@ func (f *Feed) add(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last++
-	e.Seq, e.Time = f.last, time.Now()
+	e.SchemaVersion, e.Seq, e.Time = api.SchemaVersion, f.last, time.Now()
 	if len(f.ring) < eventsKept {
 		f.ring = append(f.ring, e)
 	} else {
@@ -105,7 +106,7 @@ func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struc
 	defer f.mu.Unlock()
 	oldest := f.last - uint64(len(f.ring)) + 1
 	if seq < oldest || seq > f.last+1 {
-		lost := Event{Seq: oldest - 1, Time: time.Now(), Kind: EventLost}
+		lost := Event{SchemaVersion: api.SchemaVersion, Seq: oldest - 1, Time: time.Now(), Kind: EventLost}
 		if seq < oldest {
 			lost.Lost = oldest - max(seq, 1)
 		} else {
