@@ -11,6 +11,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -158,13 +160,29 @@ func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 		cfg.Log.Warn("paused: it cannot be read whether an operator paused the service (ebpf-upgrader resume)", "error", err)
 	}
 	c.Journal, c.Saved, c.Paused, c.PausedSince = file, saved, isPaused, pause.Since()
-	c.KeepPause = func(isPaused bool) error {
-		if isPaused {
-			return pause.Set()
-		}
-		return pause.Clear()
-	}
+	c.KeepPause = keepPause(pause)
 	return func() { _ = file.Close() }, nil
+}
+
+// keepPauseWithin limits how long an operator waits for the disk that keeps a pause.
+const keepPauseWithin = 2 * time.Second
+
+// keepPause returns a function that keeps a pause, or its end. A frozen file system may hold the write for any time: the
+// function fails after 2 s, and the file has the latest state once the file system answers.
+func keepPause(pause journal.Pause) func(isPaused bool) error {
+	var isWanted atomic.Bool
+	var writing sync.Mutex
+	return func(isPaused bool) error {
+		isWanted.Store(isPaused)
+		return withTimeout(keepPauseWithin, func() error {
+			writing.Lock()
+			defer writing.Unlock()
+			if isWanted.Load() {
+				return pause.Set()
+			}
+			return pause.Clear()
+		})
+	}
 }
 
 // run runs the service, its control socket and the other listeners, until one of them or stop ends.
