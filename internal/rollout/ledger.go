@@ -164,18 +164,17 @@ func (l *ledger) regroup(m *Member, key Group) {
 	l.enter(m)
 }
 
-// setOverdue sets whether a settling member is overdue. That halts its group.
-func (l *ledger) setOverdue(m *Member, isOverdue bool) {
-	if m.isOverdue == isOverdue {
-		return
-	}
-	by := 1
-	if !isOverdue {
-		by = -1
-	}
-	m.isOverdue = isOverdue
+// countOverdue makes a settling member overdue (by = 1), which halts its group, or ends that (by = -1).
+func (l *ledger) countOverdue(m *Member, by int) {
+	m.isOverdue = by > 0
 	l.group(m.Group).overdue += by
 	l.user(m.Group.User).overdue += by
+}
+
+func (l *ledger) endOverdue(m *Member) {
+	if m.isOverdue {
+		l.countOverdue(m, -1)
+	}
 }
 
 // isQueued reports whether an entry of a group's queue is still valid.

@@ -115,7 +115,7 @@ func (l *ledger) setArmed(m *Member, at time.Time) {
 	}
 	m.ArmedAt = at
 	if !at.IsZero() {
-		l.setOverdue(m, false)
+		l.endOverdue(m)
 		m.Detail = "armed"
 	}
 	l.cfg.Moved(*m, m.State)
@@ -126,7 +126,7 @@ func (l *ledger) checkOverdue(m *Member, now time.Time) {
 	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < ArmTimeout {
 		return
 	}
-	l.setOverdue(m, true)
+	l.countOverdue(m, 1)
 	m.Detail = fmt.Sprintf("not armed after %s", ArmTimeout)
 	l.cfg.Moved(*m, m.State)
 }

@@ -92,7 +92,7 @@ func (l *ledger) sendingFor(u *user) (all, canaries int) {
 
 // Drop removes a member without a call of [Config.Moved].
 func (r *Rollout) Drop(m *Member) {
-	r.setOverdue(m, false)
+	r.endOverdue(m)
 	r.leave(m)
 	r.forgetIfEmpty(r.group(m.Group))
 }
@@ -135,7 +135,7 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	if to == Settling {
 		m.ArmedAt = time.Time{}
 	} else {
-		l.setOverdue(m, false)
+		l.endOverdue(m)
 	}
 	m.State, m.Since, m.BusySince, m.waitsSince = to, now, time.Time{}, time.Time{}
 	switch to {
