@@ -37,6 +37,11 @@ test: ## Run all tests (as root including those of the kernel program)
 test-short: ## Run the short tests in under a minute (any user)
 	$(GO) test -short -count=1 -timeout 5m ./...
 
+# A hostile user does all that it can at once, for a minute instead of the ten seconds of make test. FOR=10m runs longer.
+.PHONY: test-hostile
+test-hostile: ## Run the service beside a hostile user for a minute, under the limits of its unit (as root)
+	EBPF_UPGRADER_TEST_HOSTILE_FOR=$(or $(FOR),1m) $(GO) test -count=1 -timeout 60m -v -run TestHostileUser_AllAtOnce_OthersServed ./internal/cli
+
 # FOR=10m fuzzes each reader longer. FUZZ='Load|Text' selects fuzzers by their names. Two run at a time.
 .PHONY: fuzz
 fuzz: ## Fuzz each reader of what a user may write, a minute each
