@@ -77,13 +77,16 @@ Facilities that the program uses where a kernel has them:
 %[3]s
 - Signals of others are seen by a program on tp_btf/signal_generate. A server that has just been signalled by another
   sender is not signalled again. The check: a signal was sent to a server, and showed in the map.
-- The gate is a program on fmod_ret/security_task_kill or, where that is refused, on lsm/task_kill. It refuses SIGUSR1
-  from one server to another. The check: one server sent it to another, and the call failed.
+- The gate is a program on lsm/task_kill (since Linux 6.2, where bpf is among the kernel's LSMs) or on
+  fmod_ret/security_task_kill. It refuses SIGUSR1 from one server to another. The check: one server sent it to another,
+  and the call failed.
 - The exit code of a server that its parent has reaped comes from the pidfd (since Linux 6.15). Before, it comes from
   /proc only, as long as the server is a zombie.
 - Look-ups in the cache (openat2 with RESOLVE_CACHED, since Linux 5.12 and in late releases of older ones) need no
   goroutine that waits for a file system.
 - Capabilities dropped: whether the service reads its map without CAP_BPF and CAP_PERFMON, once it is attached.
+- Missed runs: a storm of execs. Since Linux 7.0 the kernel preempts the programs at tracepoints and skips runs. Some
+  must be skipped there, and reported within a second; before, none.
 - A failed test is run twice more, and then at up to two other boots: an emulated machine can stand still for longer
   than a test waits. The last column lists failures before the success.
 
