@@ -65,7 +65,7 @@ type View struct {
 	Root Image `json:"root"`
 }
 
-// User is whose limits the work for a process counts against: those of a user id, in the container of a process that is in
+// User names the limits that the work for a process counts against: those of a user id, in the container of a process that is in
 // one. The zero User is root of the host.
 type User struct {
 	UID uint32

@@ -31,7 +31,7 @@ func (f *Facts) Identity() selector.Identity {
 // Process is a process that was inspected, or that an earlier service had signalled.
 type Process struct {
 	Facts
-	// User is whose limits it counts against.
+	// User has the limits that it counts against.
 	User selector.User
 	View selector.View
 	// StartedAt is when the process began, or a little before.
