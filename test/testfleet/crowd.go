@@ -47,6 +47,8 @@ type CrowdOptions struct {
 	// Each gives process i its own UpgradeBin and Credential. With Upgrades, the caller has written each program with
 	// WriteUpgrading.
 	Each func(i int) (upgradeBin string, user *Credential)
+	// OwnMounts gives each a mount namespace of its own, which needs root.
+	OwnMounts bool
 }
 
 // everyHundredth is the default of [CrowdOptions.Every].
@@ -99,9 +101,12 @@ func startIdle(path string, o CrowdOptions, i int) (int, error) {
 	if o.Upgrades || (i+1)%o.Every == 0 {
 		args = []string{o.Argv0, forEver, subcommand}
 	}
-	attr := &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + o.UpgradeBin}}
+	attr := &syscall.ProcAttr{Env: []string{upgradeVariable + "=" + o.UpgradeBin}, Sys: &syscall.SysProcAttr{}}
 	if o.Credential != nil {
-		attr.Sys = &syscall.SysProcAttr{Credential: o.Credential.of()}
+		attr.Sys.Credential = o.Credential.of()
+	}
+	if o.OwnMounts {
+		attr.Sys.Cloneflags = syscall.CLONE_NEWNS
 	}
 	return syscall.ForkExec(path, args, attr)
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+	"ebpf-upgrader/test/testfleet"
+)
+
+// unitMemory is MemoryMax of the unit.
+const unitMemory = 256 << 20
+
+// limitMemory moves a process to a memory cgroup with the limit of the unit. It returns the highest use so far.
+func limitMemory(t *testing.T, pid int) (peak func() int) {
+	t.Helper()
+	top, limit, highest := "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"
+	if _, err := os.Stat(top); err != nil { // cgroup v2
+		top, limit, highest = "/sys/fs/cgroup", "memory.max", "memory.peak"
+		must(t, os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte("+memory"), 0o644))
+	}
+	dir := filepath.Join(top, fmt.Sprintf("ebpf-upgrader-test-%d", pid))
+	must(t, os.Mkdir(dir, 0o755))
+	t.Cleanup(func() { eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil }) })
+	must(t, os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(unitMemory)), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644))
+	return func() int {
+		text, err := os.ReadFile(filepath.Join(dir, highest))
+		must(t, err)
+		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		must(t, err)
+		return n
+	}
+}
+
+// The user names a thousand installs through 240 folders each. The paths are almost as long as the kernel allows.
+func TestHostile_DeepPaths_FitInUnitsMemory(t *testing.T) {
+	takesLong(t)
+	t.Parallel()
+	needRoot(t)
+	withEachSource(t, func(t *testing.T, source string) {
+		h := newWholeHost(t)
+		his, top := h.home(victim), newScene(t).Dir()
+		servers := h.start(his, victim, 2)
+		deep := filepath.Join(top, strings.Repeat("fourteen-chars/", 240))
+		must(t, os.MkdirAll(deep, 0o755))
+		crowd, err := testfleet.StartCrowd(thousand, testfleet.CrowdOptions{
+			Dir: top, Every: 1, Argv0: h.name, Each: func(i int) (string, *testfleet.Credential) {
+				return filepath.Join(deep, strconv.Itoa(i)), &testfleet.Credential{UID: hostile, GID: hostile}
+			},
+		})
+		must(t, err)
+		t.Cleanup(func() { must(t, crowd.Stop()) })
+		service := exec.Command(thisBinary(t), h.args(source)...)
+		service.Env = append(os.Environ(), asProgram+"=1")
+		must(t, service.Start())
+		peak := limitMemory(t, service.Process.Pid)
+		ended := make(chan error, 1)
+		go func() { ended <- service.Wait() }()
+		t.Cleanup(func() { _ = service.Process.Kill() })
+		// Each path took half a MiB. The user is throttled, so that a busy machine takes longer than the test for all of them.
+		eventually(t, "most installs are watched", func() bool {
+			select {
+			case err := <-ended:
+				t.Fatalf("the service has ended: %v; it used %d MiB", err, peak()>>20)
+			default:
+			}
+			status, err := h.client(t).Status(within(t))
+			return err == nil && status.Watching.Installs > thousand*6/10
+		})
+		his.replace()
+		his.allUpgraded(servers)
+		t.Logf("the service used %d MiB; %+v", peak()>>20, h.status().Watching)
+		must(t, service.Process.Signal(unix.SIGTERM))
+		must(t, <-ended)
+	})
+}
+
+// Each session has a mount namespace of its own, as with bubblewrap or PrivateTmp. They are more than a user may have installs.
+func TestSandboxes_MoreThanInstalls_AreServed(t *testing.T) {
+	takesLong(t)
+	t.Parallel()
+	needRoot(t)
+	const sessions = 1100
+	withEachSource(t, func(t *testing.T, source string) {
+		h := newWholeHost(t)
+		dir := newScene(t).Dir()
+		path := filepath.Join(dir, "sandboxed")
+		crowd, err := testfleet.StartCrowd(sessions, testfleet.CrowdOptions{
+			Dir: dir, UpgradeBin: path, Every: 1, Argv0: h.name, Upgrades: true, OwnMounts: true,
+			Credential: &testfleet.Credential{UID: victim, GID: victim},
+		})
+		must(t, err)
+		t.Cleanup(func() { must(t, crowd.Stop()) })
+		h.serve(source)
+		h.knows(sessions)
+		if over := h.status().Verdicts[selector.OverLimit]; over != 0 {
+			t.Fatalf("%d sessions are over the limit", over)
+		}
+		content, err := os.ReadFile(path)
+		must(t, err)
+		must(t, testfleet.WriteProgram(path+".new", content))
+		must(t, os.Rename(path+".new", path))
+		eventually(t, "all are in the rollout, and the first are upgraded", func() bool {
+			members, upgraded := 0, 0 // each is a group of its own, and they go one after the other
+			for _, r := range h.status().Rollouts {
+				for _, n := range r.Servers {
+					members += n
+				}
+				upgraded += r.Servers[rollout.Upgraded]
+			}
+			return members == sessions && upgraded >= 5
+		})
+	})
+}
