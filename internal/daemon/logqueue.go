@@ -33,7 +33,7 @@ type Log struct {
 	mu     sync.Mutex // guards the rest
 	queued []byte
 	closed bool
-	// dropped counts all dropped lines, unsaid those whose number is yet to be written.
+	// dropped counts all dropped lines, unsaid those of them that the log does not mention yet.
 	dropped, unsaid uint64
 }
 
