@@ -69,7 +69,9 @@ func (t *Tracker) Next() (selector.Event, error) {
 		case len(t.next.record.RawSample) < eventSize:
 			return selector.Event{}, fmt.Errorf("read ring buffer: an event has %d bytes, want %d", len(t.next.record.RawSample), eventSize)
 		}
-		return decode(t.next.record.RawSample), nil
+		e := decode(t.next.record.RawSample)
+		e.At = timeOf(binary.NativeEndian.Uint64(t.next.record.RawSample))
+		return e, nil
 	}
 }
 
@@ -131,10 +133,9 @@ var monotonicOffset = sync.OnceValue(func() time.Duration {
 	return seconds*time.Second + ns
 })
 
-// decode reads a struct event. The meaning of its last word depends on the kind.
+// decode reads a struct event except its time. The meaning of its last word depends on the kind.
 func decode(raw []byte) selector.Event {
 	e := selector.Event{
-		At:   timeOf(binary.NativeEndian.Uint64(raw)),
 		Kind: selector.EventKind(binary.NativeEndian.Uint32(raw[8:])),
 		PID:  selector.PID(binary.NativeEndian.Uint32(raw[12:])),
 	}
