@@ -5,6 +5,7 @@
 package procfs_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -125,6 +126,44 @@ func TestMemory_RefusedRead_LeaksNoDescriptor(t *testing.T) {
 	}
 	if after := descriptors(t); after >= before+inspections {
 		t.Errorf("%d descriptors after %d refused inspections, %d before", after, inspections, before)
+	}
+}
+
+// explain shows the reason.
+func TestEnviron_VariableBehindMiB_SaysWhy(t *testing.T) {
+	t.Parallel()
+	fs := open(t)
+	for blocks, why := range map[int]string{8: "", 10: "environ: longer than 1 MiB"} {
+		var env []string
+		for i := range blocks {
+			env = append(env, fmt.Sprintf("X%d=%s", i, strings.Repeat("x", 120<<10)))
+		}
+		p := inspect(t, fs, server(t, program{env: append(env, variable+"=/bin/sh")}))
+		rule := selector.Rule{Pattern: query().Pattern, Variable: variable, Signal: "SIGUSR1"}
+		d := rule.Judge(p)
+		steps := rule.Explain(p)
+		last := steps[len(steps)-1].Read
+		if isCut := d.Verdict == selector.UnreadableFacts; isCut != (why != "") || isCut && (d.Detail != why || last != "cannot read "+why) {
+			t.Errorf("%d KiB of environment: %+v, %q", 120*blocks, d, last)
+		}
+	}
+}
+
+// The buffers for long texts are used again.
+func TestEnviron_Long_AllocatesNoBuffer(t *testing.T) {
+	const inspections = 100
+	fs := open(t)
+	r := server(t, program{env: append(slices.Repeat([]string{"X=" + strings.Repeat("x", 120<<10)}, 8), variable+"=/bin/sh")})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range inspections {
+		if p := inspect(t, fs, r); !p.VariableSet {
+			t.Fatalf("not read: %+v", p)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / inspections; each > 200<<10 {
+		t.Errorf("an inspection of a process with 960 KiB of environment allocates %d KiB", each>>10)
 	}
 }
 
