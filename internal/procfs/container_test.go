@@ -66,7 +66,10 @@ func TestOutermost_MadeByUser_IsNone(t *testing.T) {
 		{"/docker/pod1/../" + id, ""},
 		{"/../docker/" + id, ""},
 		{"/podalice/" + id, ""},
-		{"", ""}, {"/", ""}, {"/system.slice", ""}, {"//" + id, ""},
+		{"", ""},
+		{"/", ""},
+		{"/system.slice", ""},
+		{"//" + id, ""},
 	} {
 		if got := outermostContainer(c[0]); got != c[1] {
 			t.Errorf("%q has the limits of container %q, want %q", c[0], got, c[1])
