@@ -277,27 +277,3 @@ func TestFork_DuringSeed_IsFound(t *testing.T) {
 // second one for.
 // TestPID_UsedAgainBeforeTurn_IsAnother: what was planned for the one must not be sent to the other
 // before that is looked at in its own right.
-
-func TestServer_ArmsMinutesLater_FoundIn30s(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		w.start(7, oldImage)
-		w.start(8, oldImage)
-		w.change(func() { w.processes[7].Catches, w.processes[8].Catches = false, false })
-		w.serve(t, 10*time.Minute)
-		w.land(ready(newImage))
-		w.pass(4 * time.Minute)
-		if w.looks[7] > 100 {
-			t.Errorf("it was inspected %d times in 4 minutes", w.looks[7])
-		}
-		looks := w.looks[7]
-		w.pass(4 * time.Minute)
-		if n := w.looks[7] - looks; n != 8 {
-			t.Errorf("it was inspected %d times in 4 minutes more, want each 30 s", n)
-		}
-		w.change(func() { w.processes[7].Catches = true })
-		w.pass(30 * time.Second)
-		requireSignals(t, w, 7, 1, "after it has armed itself")
-		requireSignals(t, w, 8, 0, "as it has not")
-	})
-}
