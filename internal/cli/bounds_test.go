@@ -5,7 +5,6 @@
 package cli
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,8 +30,8 @@ func limitMemory(t *testing.T, pid int) (peak func() int) {
 		top, limit, highest = "/sys/fs/cgroup", "memory.max", "memory.peak"
 		must(t, os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte("+memory"), 0o644))
 	}
-	dir := filepath.Join(top, fmt.Sprintf("ebpf-upgrader-test-%d", pid))
-	must(t, os.Mkdir(dir, 0o755))
+	dir, err := os.MkdirTemp(top, "ebpf-upgrader-test-")
+	must(t, err)
 	t.Cleanup(func() { eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil }) })
 	must(t, os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(unitMemory)), 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644))
