@@ -149,7 +149,7 @@ func TestInterpreter_UserMayNotExec_SaysWhy(t *testing.T) {
 }
 
 // The kernel lets only the user of such a mount in, not even root.
-func TestTarget_PrivateFUSEMount_SaysWhatHelps(t *testing.T) {
+func TestPrivateFUSE_Target_SaysWhatHelps(t *testing.T) {
 	t.Parallel()
 	home, _ := homeOf(t, 4001)
 	dir := filepath.Join(home, "mnt")

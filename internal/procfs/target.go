@@ -162,13 +162,16 @@ func lookupNow(as selector.Credentials, from reach.From, name string) (selector.
 		return selector.File{}, err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	f, err := statAt(fd, "", unix.AT_EMPTY_PATH)
+	s, err := statxAt(fd, "", unix.AT_EMPTY_PATH)
 	if err != nil {
 		return selector.File{}, err
 	}
-	if from.Resolve&sys.ResolveCached != 0 && unix.Major(f.Dev) == 0 {
+	// fstatfs blocks where a daemon answers it. FUSE can have a block device (fuseblk), but knows no immutable files.
+	isLocal := s.Dev_major != 0 && s.Attributes_mask&unix.STATX_ATTR_IMMUTABLE != 0
+	if from.Resolve&sys.ResolveCached != 0 && !isLocal {
 		return selector.File{}, unix.EAGAIN
 	}
+	f := reach.FileOf(&s)
 	_, f.NoExec, err = reach.Mount(fd)
 	return f, err
 }
@@ -187,7 +190,11 @@ func openAs(as selector.Credentials, from reach.From, name string) (int, error) 
 
 // statAt returns the device number as stat(2) does, from the cache: a remote file system is not asked again.
 func statAt(dir int, name string, flags int) (selector.File, error) {
-	var s unix.Statx_t
-	err := unix.Statx(dir, name, flags|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &s)
+	s, err := statxAt(dir, name, flags)
 	return reach.FileOf(&s), err
+}
+
+func statxAt(dir int, name string, flags int) (s unix.Statx_t, err error) {
+	err = unix.Statx(dir, name, flags|unix.AT_STATX_DONT_SYNC, unix.STATX_BASIC_STATS, &s)
+	return s, err
 }

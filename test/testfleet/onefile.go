@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +38,21 @@ func MountPrivate(dir string, uid int) (release func() error, err error) {
 		return nil, err
 	}
 	return serveFUSE(dir, oneFile{fd: fd, name: Observed, size: 1 << 20}), nil
+}
+
+// MountBlock mounts a file system with the file [Observed] over the empty directory dir, on the block device of a path, as
+// ntfs-3g does. Each statfs of it waits until release is called. The caller must call release. It needs root, and
+// FUSE in the kernel.
+func MountBlock(dir, device string) (release func() error, err error) {
+	fd, err := openFUSE(dir)
+	if err != nil {
+		return nil, err
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,blksize=512", fd)
+	if err := unix.Mount(device, dir, "fuseblk", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return nil, errors.Join(os.NewSyscallError("mount", err), unix.Close(fd))
+	}
+	return serveFUSE(dir, oneFile{fd: fd, name: Observed, size: 1 << 20, valid: alwaysValid, noStatfs: true}), nil
 }
 
 // Leading is the name of the one file in the file system of [MountLeading].
@@ -81,8 +97,8 @@ type oneFile struct {
 	// content is the content. If it is nil, a read fails after slow; 0: it never ends.
 	content []byte
 	slow    time.Duration
-	// unpolled leaves a poll unanswered.
-	unpolled bool
+	// unpolled leaves a poll unanswered, noStatfs a statfs.
+	unpolled, noStatfs bool
 }
 
 // alwaysValid is longer than any test, in seconds.
@@ -160,6 +176,9 @@ func (o oneFile) serve() {
 				replyFUSE(o.fd, h.unique, unix.ENOSYS, nil)
 			}
 		default:
+			if o.noStatfs && h.code == fuseStatfs {
+				continue
+			}
 			answer, failure := o.answer(h, string(bytes.TrimRight(request[fuseHeaderSize:n], "\x00")))
 			replyFUSE(o.fd, h.unique, failure, answer)
 		}

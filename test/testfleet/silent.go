@@ -74,6 +74,19 @@ func mountFUSE(dir string) (fd int, err error) {
 }
 
 func mountFUSEWith(dir, access string) (fd int, err error) {
+	fd, err = openFUSE(dir)
+	if err != nil {
+		return -1, err
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,%s", fd, access)
+	if err := unix.Mount("silent", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return -1, errors.Join(os.NewSyscallError("mount", err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// openFUSE opens the device, which it makes in dir for a moment.
+func openFUSE(dir string) (fd int, err error) {
 	device := filepath.Join(dir, "fuse")
 	if err := unix.Mknod(device, unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229))); err != nil {
 		return -1, os.NewSyscallError("mknod", err)
@@ -81,10 +94,6 @@ func mountFUSEWith(dir, access string) (fd int, err error) {
 	fd, err = unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err = errors.Join(err, os.Remove(device)); err != nil {
 		return -1, fmt.Errorf("open the FUSE device: %w", err)
-	}
-	options := fmt.Sprintf("fd=%d,rootmode=40000,%s", fd, access)
-	if err := unix.Mount("silent", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-		return -1, errors.Join(os.NewSyscallError("mount", err), unix.Close(fd))
 	}
 	return fd, nil
 }
