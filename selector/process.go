@@ -168,8 +168,7 @@ type Process struct {
 	Image Image
 	// Credentials decide what the process may exec.
 	Credentials Credentials
-	// MidExec says that a thread of the process is inside execve, that the process exec'd during the inspection, or that it
-	// is a fork that blocks the signal, as between fork and exec.
+	// MidExec says that a thread of the process is inside execve, or that the process exec'd during the inspection.
 	// Arguments, image and Catches may then belong to different programs, and the handler may be about to be reset.
 	MidExec bool
 	// Catches says that the process has a handler for the signal (its bit in SigCgt).

@@ -178,8 +178,6 @@ func (r *reader) readStatus() error {
 		return nil
 	}
 	r.p.Catches = s.catches(int(r.q.Signal))
-	// posix_spawn(3) blocks all signals from the fork to the exec, which may be seconds later.
-	r.p.MidExec = r.p.MidExec || r.p.Forked && has(s.blocked, int(r.q.Signal))
 	r.readPIDNamespace(s)
 	return nil
 }

@@ -86,10 +86,9 @@ func setDefault(sig unix.Signal) error {
 	return nil
 }
 
-// forkPaused forks a sibling that does not exec, and prints its PID. The sibling blocks all signals, or stands in the exec of a
-// file that never answers.
+// forkPaused forks a sibling that does not exec, and prints its PID. With an argument the sibling
+// stands in the exec of that file.
 func forkPaused(argument string) error {
-	all := ^uint64(0)
 	file, err := syscall.BytePtrFromString(argument)
 	if err != nil {
 		return err
@@ -98,10 +97,7 @@ func forkPaused(argument string) error {
 	if errno != 0 {
 		return errno
 	}
-	if child == 0 && argument == "blocked" { // only raw system calls from here on: the runtime's other threads are not here
-		_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, uintptr(unsafe.Pointer(&all)), 0, 8, 0, 0)
-	}
-	if child == 0 && argument != "" {
+	if child == 0 && argument != "" { // only raw system calls from here on: the runtime's other threads are not here
 		_, _, _ = syscall.RawSyscall6(unix.SYS_EXECVE, uintptr(unsafe.Pointer(file)), 0, 0, 0, 0, 0)
 	}
 	for child == 0 {

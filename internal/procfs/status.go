@@ -22,8 +22,8 @@ type status struct {
 	// pids is the number of PIDs of the thread: one in each PID namespace, from that of the proc file system to its own. It is 0
 	// if unknown, as on a kernel without PID namespaces.
 	pids int
-	// caught is SigCgt: bit n-1 is set if signal n has a handler. blocked is SigBlk, of the thread.
-	caught, blocked uint64
+	// caught is SigCgt: bit n-1 is set if signal n has a handler.
+	caught uint64
 }
 
 // The bits of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of include/uapi/linux/capability.h.
@@ -32,10 +32,8 @@ const capOverride, capReadSearch = 1 << 1, 1 << 2
 // hasExited reports whether the thread is a zombie or being reaped.
 func (s status) hasExited() bool { return isExitState(s.state) }
 
-func (s status) catches(signal int) bool { return has(s.caught, signal) }
-
-func has(mask uint64, signal int) bool {
-	return signal >= 1 && signal <= 64 && mask&(1<<(signal-1)) != 0
+func (s status) catches(signal int) bool {
+	return signal >= 1 && signal <= 64 && s.caught&(1<<(signal-1)) != 0
 }
 
 // Bits for the fields that every status has.
@@ -111,9 +109,6 @@ func (s *status) setField(key, value []byte) (field int, err error) {
 		effective, err := parseMask(value)
 		s.credentials.ExecsAny = effective&capOverride != 0
 		s.credentials.SearchesAny = effective&(capOverride|capReadSearch) != 0
-		return 0, err
-	case "SigBlk":
-		s.blocked, err = parseMask(value)
 		return 0, err
 	case "SigCgt":
 		s.caught, err = parseMask(value)
