@@ -6,43 +6,15 @@ package cli
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
 )
-
-// unitMemory is MemoryMax of the unit.
-const unitMemory = 256 << 20
-
-// limitMemory moves a process to a memory cgroup with the limit of the unit. It returns the highest use so far.
-func limitMemory(t *testing.T, pid int) (peak func() int) {
-	t.Helper()
-	top, limit, highest := "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"
-	if _, err := os.Stat(top); err != nil { // cgroup v2
-		top, limit, highest = "/sys/fs/cgroup", "memory.max", "memory.peak"
-		must(t, os.WriteFile(filepath.Join(top, "cgroup.subtree_control"), []byte("+memory"), 0o644))
-	}
-	dir, err := os.MkdirTemp(top, "ebpf-upgrader-test-")
-	must(t, err)
-	t.Cleanup(func() { eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil }) })
-	must(t, os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(unitMemory)), 0o644))
-	must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644))
-	return func() int {
-		text, err := os.ReadFile(filepath.Join(dir, highest))
-		must(t, err)
-		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		must(t, err)
-		return n
-	}
-}
 
 // The user names a thousand installs through 240 folders each. The paths are almost as long as the kernel allows.
 func TestHostile_DeepPaths_FitInUnitsMemory(t *testing.T) {
@@ -62,28 +34,16 @@ func TestHostile_DeepPaths_FitInUnitsMemory(t *testing.T) {
 		})
 		must(t, err)
 		t.Cleanup(func() { must(t, crowd.Stop()) })
-		service := exec.Command(thisBinary(t), h.args(source)...)
-		service.Env = append(os.Environ(), asProgram+"=1")
-		must(t, service.Start())
-		peak := limitMemory(t, service.Process.Pid)
-		ended := make(chan error, 1)
-		go func() { ended <- service.Wait() }()
-		t.Cleanup(func() { _ = service.Process.Kill() })
+		u := h.startUnit(build(t, "ebpf-upgrader/cmd/ebpf-upgrader"), h.args(source))
 		// Each path took half a MiB. The user is throttled, so that a busy machine takes longer than the test for all of them.
 		eventually(t, "most installs are watched", func() bool {
-			select {
-			case err := <-ended:
-				t.Fatalf("the service has ended: %v; it used %d MiB", err, peak()>>20)
-			default:
-			}
 			status, err := h.client(t).Status(within(t))
 			return err == nil && status.Watching.Installs > thousand*6/10
 		})
 		his.replace()
 		his.allUpgraded(servers)
-		t.Logf("the service used %d MiB; %+v", peak()>>20, h.status().Watching)
-		must(t, service.Process.Signal(unix.SIGTERM))
-		must(t, <-ended)
+		t.Logf("%+v", h.status().Watching)
+		u.isUnharmed(t, 128<<20)
 	})
 }
 

@@ -180,7 +180,8 @@ func (u *unit) isUnharmed(t *testing.T, atMost uint64) {
 	if err != nil || strings.Contains(string(stat), ") Z ") {
 		t.Fatalf("the service has ended: %s, %v", stat, err)
 	}
-	if silence := time.Duration(u.longestSilence.Load()); silence == 0 || silence >= u.watchdog {
+	eventually(t, "the watchdog hears from the service", func() bool { return u.longestSilence.Load() > 0 })
+	if silence := time.Duration(u.longestSilence.Load()); silence >= u.watchdog {
 		t.Errorf("the watchdog heard nothing for %s, and ends the service after %s", silence, u.watchdog)
 	}
 	peak := u.memory.number(t, u.memory.peak, "")

@@ -155,7 +155,6 @@ func (c *surveys) listed(ctx context.Context, candidates []selector.PID, auditEr
 	}
 	s := c.current
 	c.stage = stageInspecting
-	c.registry.ClearOver()
 	c.inspectAll(s, c.toInspect(candidates), false)
 	if s.holds {
 		c.rollouts.holds.removeUnknown() // those of the survey hold by now
@@ -194,6 +193,7 @@ func (c *surveys) toInspect(candidates []selector.PID) []selector.PID {
 			c.reconciler.vanished(p.PID, now)
 		}
 	}
+	c.registry.KeepOver(isListed)
 	return selector.Plan(0, candidates)
 }
 

@@ -84,12 +84,12 @@ func TestServer_ArmsMinutesLater_FoundIn30s(t *testing.T) {
 		w.serve(t, 10*time.Minute)
 		w.land(ready(newImage))
 		w.pass(4 * time.Minute)
-		if w.looks[7] > 100 {
-			t.Errorf("it was inspected %d times in 4 minutes", w.looks[7])
+		looks := w.looksAt(7)
+		if looks > 100 {
+			t.Errorf("it was inspected %d times in 4 minutes", looks)
 		}
-		looks := w.looks[7]
 		w.pass(4 * time.Minute)
-		if n := w.looks[7] - looks; n != 8 {
+		if n := w.looksAt(7) - looks; n != 8 {
 			t.Errorf("it was inspected %d times in 4 minutes more, want each 30 s", n)
 		}
 		w.change(func() { w.processes[7].Catches = true })

@@ -3,6 +3,7 @@
 package controller_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +14,14 @@ import (
 // alwaysBusy says of each server that it is busy, which takes some time to find out.
 type alwaysBusy struct {
 	takes time.Duration
-	calls int
+	calls atomic.Int64
 }
 
 func (*alwaysBusy) Begin(selector.Identity, selector.User) {}
 func (*alwaysBusy) Forget(selector.PID)                    {}
 func (b *alwaysBusy) Judge(selector.Identity, selector.User) selector.Idleness {
 	time.Sleep(b.takes)
-	b.calls++
+	b.calls.Add(1)
 	return selector.IdleNo
 }
 
@@ -35,12 +36,12 @@ func TestBudget_BusyServers_LeaveTimeForEvents(t *testing.T) {
 		}
 		w.serve(t, 0)
 		w.pass(time.Second)
-		start, calls := time.Now(), busy.calls
+		start, calls := time.Now(), busy.calls.Load()
 		for range 1000 {
 			w.events <- selector.Event{Kind: selector.EventExit, PID: 1 << 20}
 			time.Sleep(100 * time.Microsecond)
 		}
-		took, spent := time.Since(start), time.Duration(busy.calls-calls)*busy.takes
+		took, spent := time.Since(start), time.Duration(busy.calls.Load()-calls)*busy.takes
 		if spent == 0 || spent > took/4 {
 			t.Errorf("%s of %s were spent on servers that wait, want a fifth", spent, took)
 		}
@@ -65,7 +66,7 @@ func TestBudget_SlowOwners_DelayNoNewServer(t *testing.T) {
 			t.Errorf("the loop answered after %s", time.Since(start))
 		}
 		w.pass(time.Second)
-		if w.looks[9000] == 0 {
+		if w.looksAt(9000) == 0 {
 			t.Error("the new server was not inspected within a second")
 		}
 	})

@@ -298,5 +298,7 @@ func (r *Registry) PutOver(id selector.Identity, user selector.User) Facts {
 // Over are the processes over the limit of their user.
 func (r *Registry) Over() map[selector.PID]Facts { return r.over }
 
-// ClearOver forgets the processes over the limit of their user.
-func (r *Registry) ClearOver() { clear(r.over) }
+// KeepOver forgets the processes over the limit of their user that are not among the listed ones.
+func (r *Registry) KeepOver(isListed map[selector.PID]bool) {
+	maps.DeleteFunc(r.over, func(pid selector.PID, _ Facts) bool { return !isListed[pid] })
+}
