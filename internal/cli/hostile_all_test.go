@@ -29,7 +29,8 @@ const hostileFor = "EBPF_UPGRADER_TEST_HOSTILE_FOR"
 
 // TestHostileUser_AllAtOnce_OthersServed runs the service under the limits of its unit. One user has servers with 65,536
 // groups, with installs behind hundreds of folders and in file systems that never answer, replaces an install without a
-// pause, and makes storms of execs and signals. The installs of another user are rolled out a second later at most.
+// pause, and makes storms of execs and signals. The installs of another user are rolled out a second later at most (two seconds
+// beside the race detector).
 func TestHostileUser_AllAtOnce_OthersServed(t *testing.T) {
 	takesLong(t)
 	needRoot(t)
@@ -57,10 +58,10 @@ func TestHostileUser_AllAtOnce_OthersServed(t *testing.T) {
 	t.Logf("the hostile user has %d installs; all verdicts: %v", len(status.Installs)-1, status.Verdicts)
 	t.Logf("a rollout took %s at most without the attack, and %s in %d rounds of it; an answer took %s; the machine stood still for %s",
 		calm, slowest, rounds-3, answer, stood)
-	if slowest > calm+time.Second+2*stood {
+	if slowest > calm+longestStop+2*stood {
 		t.Errorf("the attack delayed a rollout by %s", slowest-calm)
 	}
-	if answer > time.Second+2*stood {
+	if answer > longestStop+2*stood {
 		t.Errorf("the service did not answer for %s", answer)
 	}
 	for _, server := range s.servers {
