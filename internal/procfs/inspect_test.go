@@ -126,7 +126,7 @@ func TestInspect_ForkWithoutExec_IsReported(t *testing.T) {
 }
 
 // Whatever its age, such a fork has the handlers of its parent until the exec goes on, and the signal would kill it then.
-func TestInspect_ForkInExec_IsMidExec(t *testing.T) {
+func TestForkInExec_Inspected_IsMidExec(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	fs := open(t)
