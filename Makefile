@@ -31,7 +31,7 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 # could be servers, and a thousand processes at once leave no processor time to other tests.
 .PHONY: test
 test: ## Run all tests (as root including those of the kernel program)
-	$(GO) test $(RACE) -p 1 -shuffle=on -count=1 -timeout 20m ./...
+	$(GO) test $(RACE) -p 1 -shuffle=on -count=1 -timeout 30m ./...
 
 .PHONY: test-short
 test-short: ## Run the short tests in under a minute (any user)
