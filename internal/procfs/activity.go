@@ -44,30 +44,24 @@ func (fs *FS) hasIO() bool {
 	return err == nil
 }
 
-// parseIO parses /proc/PID/io: each line is a name, a colon and a number (proc_pid_io(5)).
+// parseIO parses /proc/PID/io. The four counters are the first lines, in this order (do_io_accounting in fs/proc/base.c, Linux 6.12).
 func parseIO(text []byte) (a selector.Activity, err error) {
-	found := 0
+	counters := [...]struct {
+		name  string
+		value *uint64
+	}{{"rchar", &a.BytesRead}, {"wchar", &a.BytesWritten}, {"syscr", &a.Reads}, {"syscw", &a.Writes}}
+	next := 0
 	for line := range bytes.Lines(text) {
 		name, value, _ := bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte(": "))
-		number, err := strconv.ParseUint(string(value), 10, 64)
-		if err != nil {
+		if next == len(counters) || string(name) != counters[next].name {
 			break
 		}
-		found++
-		switch string(name) {
-		case "rchar":
-			a.BytesRead = number
-		case "wchar":
-			a.BytesWritten = number
-		case "syscr":
-			a.Reads = number
-		case "syscw":
-			a.Writes = number
-		default:
-			found--
+		if *counters[next].value, err = strconv.ParseUint(string(value), 10, 64); err != nil {
+			break
 		}
+		next++
 	}
-	if a.IsCounted = found == 4; !a.IsCounted {
+	if a.IsCounted = next == len(counters); !a.IsCounted {
 		return a, fmt.Errorf("parse io: %w", sys.ErrMalformed)
 	}
 	return a, nil

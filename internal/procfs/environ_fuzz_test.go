@@ -77,13 +77,15 @@ func FuzzIO(f *testing.F) {
 		if err != nil {
 			return
 		}
-		last := make(map[string]string)
+		first := make(map[string]string)
 		for line := range strings.Lines(string(text)) {
 			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-			last[name] = value
+			if _, isKnown := first[name]; !isKnown {
+				first[name] = value
+			}
 		}
 		for name, got := range map[string]uint64{"rchar": a.BytesRead, "wchar": a.BytesWritten, "syscr": a.Reads, "syscw": a.Writes} {
-			if want := strings.TrimLeft(last[name], "0"); want != strings.TrimLeft(fmt.Sprint(got), "0") {
+			if want := strings.TrimLeft(first[name], "0"); want != strings.TrimLeft(fmt.Sprint(got), "0") {
 				t.Errorf("%q has %s = %d, want %q", text, name, got, want)
 			}
 		}

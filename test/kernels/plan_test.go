@@ -43,7 +43,9 @@ func (g group) selects(test string) bool {
 }
 
 // notOnOtherKernels lists tests of the tracker that are in no group, with the reasons.
-var notOnOtherKernels = map[string]string{}
+var notOnOtherKernels = map[string]string{
+	"TestTimeNamespace_Offset_TimesAreRight": "the guest has no unshare(1)",
+}
 
 func TestGroups_TrackerTest_IsInOneGroup(t *testing.T) {
 	for _, test := range testsIn(t, "tracker") {
