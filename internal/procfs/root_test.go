@@ -155,8 +155,9 @@ func moveTo(t *testing.T, r *running, path string) {
 	if _, err := os.Stat(top); err != nil {
 		top = "/sys/fs/cgroup"
 	}
-	if err := os.MkdirAll(top+path, 0o755); errors.Is(err, unix.EROFS) {
-		t.Skipf("no control group can be made here: %v", err)
+	var at unix.Statfs_t
+	if unix.Statfs(top, &at) != nil || at.Type != unix.CGROUP2_SUPER_MAGIC || errors.Is(os.MkdirAll(top+path, 0o755), unix.EROFS) {
+		t.Skip("no control group can be made here: a container shows a part of them") // the tests on the host do it
 	}
 	procs := top + path + "/cgroup.procs"
 	t.Cleanup(func() {
