@@ -181,7 +181,7 @@ func (a *arena) prepare() error {
 }
 
 // patience limits a quiet phase.
-const patience = 2 * time.Minute
+const patience = 3 * time.Minute
 
 // quiet installs a good file at every path, and waits until all armed servers run it.
 func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
