@@ -57,7 +57,7 @@ func endsWithin(t *testing.T, cmd *exec.Cmd, limit time.Duration) {
 	}
 }
 
-// TestLog_PipeNotRead_AllUpgraded: the log of three installs of 30 servers does not fit into the pipe.
+// TestLog_PipeNotRead_AllUpgraded: the pipe is full before the service writes its first line.
 func TestLog_PipeNotRead_AllUpgraded(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
@@ -66,6 +66,8 @@ func TestLog_PipeNotRead_AllUpgraded(t *testing.T) {
 	_, log := newPipe(t)
 	full, err := unix.FcntlInt(log.Fd(), unix.F_SETPIPE_SZ, 4096)
 	must(t, err)
+	_, err = log.Write(make([]byte, full))
+	must(t, err)
 	cmd := p.logTo(t, log, p.args(s.Path(), "proc"))
 	c := p.client(t)
 	for range 3 {
@@ -73,10 +75,8 @@ func TestLog_PipeNotRead_AllUpgraded(t *testing.T) {
 		s.allUpgraded(fleet)
 		s.phase(c, rollout.PhaseComplete)
 	}
-	var queued int
-	queued, err = unix.IoctlGetInt(int(log.Fd()), unix.TIOCINQ)
-	if must(t, err); queued < full-1024 {
-		t.Errorf("the pipe has %d bytes, want it full with %d", queued, full)
+	if queued, err := unix.IoctlGetInt(int(log.Fd()), unix.TIOCINQ); err != nil || queued != full {
+		t.Errorf("the pipe has %d bytes (%v), want it full with %d", queued, err, full)
 	}
 	endsWithin(t, cmd, 5*time.Second)
 }

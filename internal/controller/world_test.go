@@ -262,7 +262,9 @@ func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	return stop
 }
 
+// pass lets the service run for d. What the test has read of the world happened before.
 func (w *world) pass(d time.Duration) {
+	w.change(func() {})
 	time.Sleep(d)
 	synctest.Wait()
 }
