@@ -38,6 +38,9 @@ type Event struct {
 	Detail  string          `json:"detail,omitzero"`
 	Sender  selector.PID    `json:"sender,omitzero"`
 	Count   uint64          `json:"count,omitzero"`
+	// Act is what a client did, and By its user: the peer of the control socket. PID is its process.
+	Act string  `json:"act,omitzero"`
+	By  *uint32 `json:"by,omitempty"`
 	// Lost is how many events before this one are not kept any more.
 	Lost uint64 `json:"lost,omitzero"`
 }
@@ -57,10 +60,26 @@ const (
 	EventRefused EventKind = "refused"
 	// EventGate: the gate refused Count signals of Sender to PID since the last such event of the two.
 	EventGate EventKind = "gate-refused"
+	// EventAct: a client of the control socket did Act: one of the constants. It has By and PID, in Detail the reason that was
+	// given, and Path, UID and Rollout where the act is limited to an install, to the servers of a user, to a rollout.
+	EventAct EventKind = "act"
 	// EventTrouble: the service goes on after the error in Detail.
 	EventTrouble EventKind = "trouble"
 	// EventLost: the reader was too slow, or asked for what is not kept any more.
 	EventLost EventKind = "lost"
+)
+
+// EventKinds lists every kind.
+func EventKinds() []EventKind {
+	return []EventKind{EventServer, EventRollout, EventRound, EventRefused, EventGate, EventAct, EventTrouble, EventLost}
+}
+
+// The acts of an [EventAct].
+const (
+	ActTrigger = "trigger"
+	ActPause   = "pause"
+	ActResume  = "resume"
+	ActAbandon = "abandon"
 )
 
 // eventsKept is how many events a reader can be behind.
@@ -173,6 +192,12 @@ func (f *Feed) Moved(m rollout.Member, from rollout.State) {
 // Refused implements [controller.Observer].
 func (f *Feed) Refused(m rollout.Member, err error) {
 	f.add(Event{Kind: EventRefused, PID: m.PID, UID: &m.UID, Detail: err.Error()})
+}
+
+// Acted adds the event of an act. e has the fields that [EventAct] names.
+func (f *Feed) Acted(e Event) {
+	e.Kind = EventAct
+	f.add(e)
 }
 
 // Trouble implements [controller.Observer].
