@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// answer writes the result of get, or its error.
+// answer writes the result of get, or its error. It drops the request of a client that has left.
 func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
+	if hasLeft(r) {
+		refuse(w, http.StatusServiceUnavailable, errLeft.Error())
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	got, err := get(ctx)

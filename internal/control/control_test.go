@@ -52,12 +52,14 @@ func (s *steered) Resume(context.Context) error { s.resumed++; return nil }
 
 type scene struct {
 	*control.Client
-	socket string
-	feed   *control.Feed
-	of     *steered
+	socket   string
+	listener net.Listener
+	feed     *control.Feed
+	of       *steered
 }
 
-func serve(t testing.TB) *scene {
+// listen makes a socket without a server: clients can connect, and get no answer.
+func listen(t testing.TB) *scene {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "control-test-") // the path of a socket must be short
 	if err != nil {
@@ -70,22 +72,35 @@ func serve(t testing.TB) *scene {
 		Verdicts: map[selector.Verdict]int{selector.UpToDate: 3},
 		Rollouts: []rollout.Report{{Number: 2, Phase: rollout.PhaseHalted, Servers: map[rollout.State]int{rollout.Crashed: 1}}},
 	}
-	l, err := control.Listen(s.socket)
+	s.listener, err = control.Listen(s.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Client = control.NewClient(s.socket)
+	return s
+}
+
+// serve is listen, with a server on the socket.
+func serve(t testing.TB) *scene {
+	t.Helper()
+	s := listen(t)
+	s.start(t)
+	return s
+}
+
+// start serves the socket until the test ends.
+func (s *scene) start(t testing.TB) {
+	t.Helper()
 	server := control.NewServer(control.Config{Service: s.of, Feed: s.feed, Info: control.Info{PID: 12}})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- server.Serve(ctx, l) }()
+	go func() { done <- server.Serve(ctx, s.listener) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve = %v", err)
 		}
 	})
-	s.Client = control.NewClient(s.socket)
-	return s
 }
 
 func within(t testing.TB) context.Context {

@@ -39,7 +39,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &limitedConn{Conn: conn, of: l}
+		c := &limitedConn{Conn: conn, of: l, peer: readPeer(l.Listener, conn)}
 		if l.admit(c) {
 			return c, nil
 		}
@@ -67,6 +67,7 @@ func (l *limited) admit(c *limitedConn) bool {
 type limitedConn struct {
 	net.Conn
 	of   *limited
+	peer peer
 	busy bool
 }
 

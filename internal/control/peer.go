@@ -5,9 +5,14 @@
 package control
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
+	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,46 +21,113 @@ import (
 type role uint8
 
 const (
+	// noRole: the user of the client is not known, so that the client may do nothing.
 	noRole role = iota
+	// user: it may read about and control the servers of its own user.
+	user
+	// reader: it may read about all servers, and control those of its own user.
 	reader
+	// operator: it may do everything.
 	operator
 )
+
+// peer is the process at the other end of a connection, with the credentials that the kernel recorded when it connected
+// (unix_listen and init_peercred in net/unix/af_unix.c).
+type peer struct {
+	role role
+	uid  uint32
+	pid  int32
+}
+
+// scope says which servers a peer may control: all, or those of one user. It is for peers with a role.
+func scope(p peer) (all bool, uid uint32) { return p.role == operator, p.uid }
+
+// view says which servers a peer may read about: all, or those of one user. It is for peers with a role.
+func view(p peer) (all bool, uid uint32) { return p.role >= reader, p.uid }
 
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-// roleOf is the role of a request's peer. The kernel recorded the peer's credentials when it connected (unix_listen and
-// init_peercred in net/unix/af_unix.c).
-func roleOf(r *http.Request) role {
-	limited, ok := r.Context().Value(connKey{}).(*limitedConn)
-	if !ok {
-		return noRole
+// peerOf is the peer of a request.
+func peerOf(r *http.Request) peer {
+	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		return c.peer
 	}
-	c, ok := limited.Conn.(*net.UnixConn)
+	return peer{}
+}
+
+// readPeer reads the credentials of a client of l. They are in the user namespace of this process: a user of a container
+// with a namespace of its own has another number here than there, and one without a number here is not known.
+func readPeer(l net.Listener, conn net.Conn) peer {
+	c, ok := conn.(*net.UnixConn)
 	if !ok {
-		return noRole
+		return peer{}
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return noRole
+		return peer{}
 	}
-	found := noRole
+	var p peer
 	_ = raw.Control(func(fd uintptr) {
-		peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil || isUnmapped(cred.Uid) {
+			return
+		}
+		p = peer{role: user, uid: cred.Uid, pid: cred.Pid}
 		switch {
-		case err != nil:
-		case peer.Uid == 0 || int(peer.Uid) == os.Geteuid():
-			found = operator
-		default: // the mode of the socket let it in
-			found = reader
+		case cred.Uid == 0 || int(cred.Uid) == os.Geteuid():
+			p.role = operator
+		case isMember(l.Addr().String(), int(fd), cred.Gid):
+			p.role = reader
 		}
 	})
-	return found
+	return p
 }
+
+// isMember reports whether a peer is in the group of the socket at path.
+func isMember(path string, fd int, gid uint32) bool {
+	var socket unix.Stat_t
+	if unix.Stat(path, &socket) != nil || isUnmapped(socket.Gid) {
+		return false
+	}
+	return gid == socket.Gid || slices.Contains(peerGroups(fd), socket.Gid)
+}
+
+// maxGroups limits the groups of a peer. One with more is in none of them.
+const maxGroups = 1024
+
+// peerGroups are the supplementary groups of a peer.
+func peerGroups(fd int) []uint32 {
+	groups := make([]uint32, maxGroups)
+	size := uint32(len(groups)) * uint32(unsafe.Sizeof(groups[0]))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+		uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return nil
+	}
+	return groups[:size/uint32(unsafe.Sizeof(groups[0]))]
+}
+
+// overflowID is what the kernel gives for an id that has no number in the reader's user namespace.
+const overflowID = 65534
+
+// isUnmapped reports whether an id may stand for any id without a number here. In the namespace that has a number for each
+// id it is an id like others.
+func isUnmapped(id uint32) bool { return id == overflowID && !hasAllIDs() }
+
+var hasAllIDs = sync.OnceValue(func() bool {
+	for _, file := range []string{"/proc/self/uid_map", "/proc/self/gid_map"} {
+		content, err := os.ReadFile(file)
+		if err != nil || !slices.Equal(strings.Fields(string(content)), []string{"0", "0", "4294967295"}) {
+			return false
+		}
+	}
+	return true
+})
 
 // enter takes an entry of a limit, and returns what gives it back. An operator needs none.
 func enter(r *http.Request, limit chan struct{}) (done func(), ok bool) {
-	if roleOf(r) == operator {
+	if peerOf(r).role == operator {
 		return func() {}, true
 	}
 	select {
@@ -66,13 +138,9 @@ func enter(r *http.Request, limit chan struct{}) (done func(), ok bool) {
 	}
 }
 
-// read refuses requests of peers without a role, and limits those of peers that may only read.
+// read refuses requests of peers without a role, and limits those of peers that are no operators.
 func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if roleOf(r) == noRole {
-			refuse(w, http.StatusForbidden, "only local users may do this")
-			return
-		}
+	return identified(func(w http.ResponseWriter, r *http.Request) {
 		done, ok := enter(r, s.reads)
 		if !ok {
 			refuse(w, http.StatusTooManyRequests, "too many requests at a time")
@@ -80,16 +148,65 @@ func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
 		}
 		defer done()
 		handler(w, r)
+	})
+}
+
+// identified refuses requests of peers without a role.
+func identified(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if peerOf(r).role == noRole {
+			refuse(w, http.StatusForbidden, "only local users with a number in the service's user namespace may do this")
+			return
+		}
+		handler(w, r)
 	}
 }
 
-// operate refuses requests of peers that may only read.
+// readAll refuses requests of peers that may read about their own servers only.
+func readAll(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if all, _ := view(peerOf(r)); !all {
+			refuse(w, http.StatusForbidden, "only root, the owner of the service and the group of its socket may do this")
+			return
+		}
+		handler(w, r)
+	}
+}
+
+// operate refuses requests of peers that may not control the servers of all users.
 func operate(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if roleOf(r) != operator {
+		if all, _ := scope(peerOf(r)); !all {
 			refuse(w, http.StatusForbidden, "only root and the owner of the service may do this")
 			return
 		}
 		handler(w, r)
 	}
+}
+
+// errLeft means that the client of a request did not wait for the answer.
+var errLeft = errors.New("the client has left")
+
+// hasLeft reports whether the client of a request has closed its connection. Go's server sees that at some time after the
+// request begins: a service that was stopped for a while would carry out what its client has given up.
+func hasLeft(r *http.Request) bool {
+	limited, ok := r.Context().Value(connKey{}).(*limitedConn)
+	if !ok {
+		return false
+	}
+	c, ok := limited.Conn.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return true
+	}
+	left := true
+	err = raw.Control(func(fd uintptr) {
+		events := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP needs no asking: it is not half a close, as POLLRDHUP is
+		n, err := unix.Poll(events, 0)
+		left = err == nil && n > 0 && events[0].Revents&unix.POLLHUP != 0
+	})
+	return err != nil || left
 }

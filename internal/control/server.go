@@ -78,11 +78,11 @@ func NewServer(cfg Config) *Server {
 // Serve answers all requests on a unix socket until ctx ends, and then closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.read(s.status))
-	mux.HandleFunc("GET /v1/servers", s.read(s.servers))
-	mux.HandleFunc("GET /v1/rollouts", s.read(s.rollouts))
-	mux.HandleFunc("GET /v1/events", s.read(s.events))
-	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
+	mux.HandleFunc("GET /v1/status", s.read(readAll(s.status)))
+	mux.HandleFunc("GET /v1/servers", s.read(readAll(s.servers)))
+	mux.HandleFunc("GET /v1/rollouts", s.read(readAll(s.rollouts)))
+	mux.HandleFunc("GET /v1/events", s.read(readAll(s.events)))
+	mux.HandleFunc("GET /v1/gate", s.read(readAll(s.gate)))
 	mux.HandleFunc("POST /v1/trigger", operate(s.trigger))
 	mux.HandleFunc("POST /v1/pause", operate(s.pause))
 	mux.HandleFunc("POST /v1/resume", operate(s.resume))
