@@ -46,6 +46,8 @@ type ServerStatus struct {
 	Server
 	// Rollout is nil for a server that is in no rollout.
 	Rollout *rollout.Member `json:"rollout"`
+	// Wait is what it waits for; absent if for nothing.
+	Wait rollout.Wait `json:"wait,omitzero"`
 }
 
 // Tracker is what the kernel's map holds and what was lost since the start. Each loss led to a resync.

@@ -34,6 +34,8 @@ type Info struct {
 	PIDNamespace string `json:"pid_namespace"`
 	// WatchesSignals says that the signals of other senders are seen, and theirs not doubled.
 	WatchesSignals bool `json:"watches_signals"`
+	// Serves says which servers are served.
+	Serves api.Serves `json:"serves"`
 }
 
 // TriggerRequest is the body of /v1/trigger.

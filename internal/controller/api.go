@@ -75,9 +75,10 @@ func (c *Controller) installs() []api.InstallStatus {
 func (c *Controller) Servers(ctx context.Context) (servers []api.ServerStatus, err error) {
 	err = c.do(ctx, func(context.Context) {
 		servers = []api.ServerStatus{}
+		why := c.reasons(time.Now())
 		for p := range c.registry.Processes() {
 			if !p.ExecedOther && p.IsServer() {
-				servers = append(servers, api.ServerStatus{Server: api.Server(p.Facts), Rollout: c.memberStatus(p.PID)})
+				servers = append(servers, api.ServerStatus{Server: api.Server(p.Facts), Rollout: c.memberStatus(p.PID), Wait: why(p.PID)})
 			}
 		}
 		for _, f := range c.registry.Over() {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -89,4 +90,14 @@ func (c *Config) served() string {
 		quoted = append(quoted, strconv.Quote(path))
 	}
 	return "install " + strings.Join(quoted, ", ")
+}
+
+// serves says which servers are served, and how.
+func (c *Config) serves() api.Serves {
+	s := c.Rule.Selection
+	return api.Serves{
+		Names: c.Rule.Names, Subcommand: c.Rule.Subcommand, Variable: c.Rule.Variable, Signal: c.Rule.Signal,
+		InstallPaths: append([]string{}, c.InstallPaths...), Users: append([]uint32{}, s.Users...),
+		Containers: append([]string{}, s.Containers...), NoContainers: s.NoContainers, Quiet: rollout.Seconds(c.Quiet),
+	}
 }

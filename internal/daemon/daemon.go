@@ -129,7 +129,7 @@ func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, wat
 		Gate: s.refusals.status, Covers: h.gate.coversPID,
 		Info: control.Info{
 			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
-			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
+			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(), Serves: h.cfg.serves(),
 		},
 	}
 }
