@@ -8,12 +8,25 @@ import (
 	"time"
 )
 
+// CheckState is the outcome of a check.
+type CheckState string
+
+// The outcomes of a check.
+const (
+	Passed CheckState = "passed"
+	Failed CheckState = "failed"
+	// NotNeeded: the process runs the installed file, so that no signal is needed.
+	NotNeeded CheckState = "not-needed"
+)
+
 // Check is one step of a judgement, in words.
 type Check struct {
 	Name string `json:"check"`
 	// Read is the fact that was read and what it is compared with, or why the process fails the check.
-	Read   string `json:"read"`
-	Passed bool   `json:"passed"`
+	Read string `json:"read"`
+	// Passed says that State is Passed.
+	Passed bool       `json:"passed"`
+	State  CheckState `json:"state"`
 }
 
 // Explain returns the checks that Judge makes, up to and including the one that decides.
@@ -21,13 +34,16 @@ func (r Rule) Explain(p Process) []Check {
 	var steps []Check
 	for _, c := range checks() {
 		if p.lacks(c.needs) {
-			return append(steps, Check{c.name, fmt.Sprintf("cannot read %s: %s", p.Unreadable.Fact, p.Unreadable.Why), false})
+			return append(steps, Check{c.name, fmt.Sprintf("cannot read %s: %s", p.Unreadable.Fact, p.Unreadable.Why), false, Failed})
 		}
 		why, failed := c.fails(r, p)
-		if failed {
-			return append(steps, Check{c.name, cmp.Or(why, c.read(r, p)), false})
+		switch {
+		case failed && c.verdict == UpToDate:
+			return append(steps, Check{c.name, fmt.Sprintf("runs the installed file, %s", p.Image), false, NotNeeded})
+		case failed:
+			return append(steps, Check{c.name, cmp.Or(why, c.read(r, p)), false, Failed})
 		}
-		steps = append(steps, Check{c.name, c.read(r, p), true})
+		steps = append(steps, Check{c.name, c.read(r, p), true, Passed})
 	}
 	return steps
 }
