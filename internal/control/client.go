@@ -13,8 +13,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -91,26 +89,7 @@ func (c *Client) Resume(ctx context.Context) error {
 // Events passes each event from number from on to take, and with follow further ones, until take fails, ctx ends or the
 // service ends.
 func (c *Client) Events(ctx context.Context, from uint64, follow bool, take func(Event) error) error {
-	query := url.Values{"from": {strconv.FormatUint(from, 10)}, "follow": {strconv.FormatBool(follow)}}
-	body, err := c.do(ctx, http.MethodGet, "events?"+query.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = body.Close() }()
-	decoder := json.NewDecoder(body)
-	for {
-		var e Event
-		err := decoder.Decode(&e)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read events: %w", err)
-		}
-		if err := take(e); err != nil {
-			return err
-		}
-	}
+	return c.SelectEvents(ctx, EventQuery{From: from, Follow: follow}, take)
 }
 
 func (c *Client) get(ctx context.Context, what string, into any) error {

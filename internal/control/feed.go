@@ -5,10 +5,13 @@
 package control
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/history"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -16,7 +19,7 @@ import (
 // Event is one line of /v1/events. Fields that its Kind does not name are left out.
 type Event struct {
 	SchemaVersion int `json:"schema_version"`
-	// Seq counts from 1 without gaps since the service started.
+	// Seq counts from 1 without gaps. It goes on after a restart of the service, and after a reboot.
 	Seq  uint64    `json:"seq"`
 	Time time.Time `json:"time"`
 	Kind EventKind `json:"kind"`
@@ -38,6 +41,12 @@ type Event struct {
 	Detail  string          `json:"detail,omitzero"`
 	Sender  selector.PID    `json:"sender,omitzero"`
 	Count   uint64          `json:"count,omitzero"`
+	// FromImage is what a server ran before it was signalled.
+	FromImage *selector.Image `json:"from_image,omitempty"`
+	// Users are those of the servers of a rollout, at most [api.MaxRecordUsers].
+	Users []uint32 `json:"users,omitempty"`
+	// Counts has the servers of a rollout by state.
+	Counts map[rollout.State]int `json:"counts,omitempty"`
 	// Act is what a client did, and By its user: the peer of the control socket. PID is its process.
 	Act string  `json:"act,omitzero"`
 	By  *uint32 `json:"by,omitempty"`
@@ -50,11 +59,15 @@ type EventKind string
 
 // The kinds of events.
 const (
-	// EventServer: the server PID went From one State to another. It has UID, Rollout, Canary, Attempt, Detail.
+	// EventServer: the server PID went From one State to another. It has UID, Rollout, Canary, Attempt, Detail, and as far as
+	// known Path, FromImage and Image: those of its install, of what it ran, and of what is installed. The Detail of a death
+	// has the exit code or the signal.
 	EventServer EventKind = "server"
-	// EventRollout: Rollout came into Phase, for Image at Path; superseded if Detail says so.
+	// EventRollout: Rollout came into Phase, for Image at Path, with Users and Counts. Detail says why it halted, or that it was
+	// superseded.
 	EventRollout EventKind = "rollout"
-	// EventRound: Servers were inspected for Reason, of which Planned are to be signalled.
+	// EventRound: Servers were inspected for Reason, of which Planned are to be signalled. It has UID where all are of one
+	// user.
 	EventRound EventKind = "round"
 	// EventRefused: PID was not sent the signal although it was due; Detail says why.
 	EventRefused EventKind = "refused"
@@ -65,7 +78,7 @@ const (
 	EventAct EventKind = "act"
 	// EventTrouble: the service goes on after the error in Detail.
 	EventTrouble EventKind = "trouble"
-	// EventLost: the reader was too slow, or asked for what is not kept any more.
+	// EventLost: Lost events before the next one are not kept any more, whatever a filter selects.
 	EventLost EventKind = "lost"
 )
 
@@ -82,62 +95,133 @@ const (
 	ActAbandon = "abandon"
 )
 
-// eventsKept is how many events a reader can be behind.
+// eventsKept is how many events a reader can be behind. When there are more, a quarter is forgotten: those of the users with
+// the most.
 const eventsKept = 8192
 
-// Feed keeps the latest events for its readers. It is a [controller.Observer] that never blocks. Its methods may be called
-// concurrently.
+// Feed keeps the latest events and rollouts for its readers. It is a [controller.Observer] that never blocks. Its methods
+// may be called concurrently.
 type Feed struct {
-	mu   sync.Mutex // guards the rest
-	ring []Event
-	last uint64
+	mu sync.Mutex // guards the rest
+	// kept are ascending by number, with gaps.
+	kept    []Event
+	last    uint64
+	records records
 	// grown is closed, and made anew, with each event.
 	grown chan struct{}
+	// keepEvent and keepRecord must not block.
+	keepEvent  func(Event)
+	keepRecord func(api.RolloutRecord)
 
 	refusals sync.Mutex // guards reported, and is taken before mu
 	reported map[route]uint64
 }
 
 // NewFeed returns a Feed without events.
-func NewFeed() *Feed { return &Feed{grown: make(chan struct{})} }
+func NewFeed() *Feed {
+	return &Feed{grown: make(chan struct{}), keepEvent: func(Event) {}, keepRecord: func(api.RolloutRecord) {}}
+}
 
 func (f *Feed) add(e Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.addLocked(e)
+}
+
+// maxDetail bounds the text of an event.
+const maxDetail = 2048
+
+// addLocked gives an event its number. The caller holds mu.
+func (f *Feed) addLocked(e Event) Event {
 	f.last++
 	e.SchemaVersion, e.Seq, e.Time = api.SchemaVersion, f.last, time.Now()
-	if len(f.ring) < eventsKept {
-		f.ring = append(f.ring, e)
-	} else {
-		f.ring[(f.last-1)%eventsKept] = e
-	}
+	e.Detail = e.Detail[:min(len(e.Detail), maxDetail)]
+	f.kept = append(f.kept, e)
+	f.trim()
 	close(f.grown)
 	f.grown = make(chan struct{})
+	f.keepEvent(e)
+	return e
+}
+
+// trim forgets events if there are too many.
+func (f *Feed) trim() {
+	if len(f.kept) > eventsKept {
+		f.kept = history.Trim(f.kept, eventsKept*3/4, func(Event) int { return 1 }, Event.User)
+	}
+}
+
+// User accounts for an event; [history.NoUser]: it concerns no user, or several.
+func (e Event) User() int64 {
+	switch {
+	case e.UID != nil:
+		return int64(*e.UID)
+	case e.By != nil:
+		return int64(*e.By)
+	case len(e.Users) == 1:
+		return int64(e.Users[0])
+	}
+	return history.NoUser
 }
 
 // batch is how many events are copied at a time.
 const batch = 256
 
-// read returns events from seq on, and the channel to wait on when there are none. For a number that is not kept any more,
-// or does not exist yet, it returns an [EventLost] and the oldest events.
-func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struct{}) {
+// from is the index of the first event with that number or a later one.
+func (f *Feed) from(seq uint64) int {
+	at, _ := slices.BinarySearchFunc(f.kept, seq, func(e Event, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+	return at
+}
+
+// start is the number of the first event that a reader asks for.
+func (f *Feed) start(q EventQuery) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	oldest := f.last - uint64(len(f.ring)) + 1
-	if seq < oldest || seq > f.last+1 {
-		lost := Event{SchemaVersion: api.SchemaVersion, Seq: oldest - 1, Time: time.Now(), Kind: EventLost}
-		if seq < oldest {
-			lost.Lost = oldest - max(seq, 1)
-		} else {
-			lost.Detail = "the service has restarted"
-		}
-		if seq != 0 || oldest > 1 { // 0 asks for all that is kept
-			events = append(events, lost)
-		}
-		seq = oldest
+	if q.Filter.Since.IsZero() {
+		return q.From
 	}
-	for ; seq <= f.last && len(events) < batch; seq++ {
-		events = append(events, f.ring[(seq-1)%eventsKept])
+	at := slices.IndexFunc(f.kept, func(e Event) bool { return !e.Time.Before(q.Filter.Since) })
+	switch at {
+	case -1:
+		return max(q.From, f.last+1)
+	case 0:
+		return q.From
+	}
+	return max(q.From, f.kept[at-1].Seq+1) // what is lost before that was too early anyway
+}
+
+// read returns selected events from seq on, the number to go on with, and the channel to wait on when there are none. Before
+// them it tells with an [EventLost] of events that are not kept any more. For a number that does not exist yet it
+// returns all.
+func (f *Feed) read(seq uint64, filter EventFilter) (events []Event, next uint64, grown <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lost := Event{SchemaVersion: api.SchemaVersion, Time: time.Now(), Kind: EventLost}
+	if seq > f.last+1 {
+		lost.Detail = "the service has restarted"
+		seq = 0
+	}
+	seq = max(seq, 1)
+	for _, e := range f.kept[f.from(seq):] {
+		if len(events) == batch {
+			break
+		}
+		lost.Lost += e.Seq - seq
+		seq = e.Seq + 1
+		if filter.Matches(e) {
+			events = append(events, filter.shown(e))
+		}
+	}
+	if len(events) < batch {
+		lost.Lost += f.last + 1 - seq
+		seq = f.last + 1
+	}
+	if lost.Lost > 0 || lost.Detail != "" {
+		lost.Seq = seq - 1
+		if len(events) > 0 {
+			lost.Seq = events[0].Seq - 1
+		}
+		events = slices.Insert(events, 0, lost)
 	}
 	return events, seq, f.grown
 }
@@ -145,7 +229,7 @@ func (f *Feed) read(seq uint64) (events []Event, next uint64, grown <-chan struc
 // Since returns the events from number seq on that are kept.
 func (f *Feed) Since(seq uint64) (all []Event) {
 	for {
-		events, next, _ := f.read(seq)
+		events, next, _ := f.read(seq, EventFilter{})
 		if len(events) == 0 {
 			return all
 		}
@@ -159,46 +243,3 @@ func (f *Feed) Last() uint64 {
 	defer f.mu.Unlock()
 	return f.last
 }
-
-// Round implements [controller.Observer].
-func (f *Feed) Round(reason api.Reason, r api.Report, _ time.Duration) {
-	if reason == api.ReasonServer && len(r.Plan) == 0 {
-		return // an inspection of a server that has just started
-	}
-	e := Event{Kind: EventRound, Reason: reason, Servers: len(r.Servers), Planned: len(r.Plan)}
-	if len(r.Installs) == 1 {
-		e.Detail = r.Installs[0].Detail
-	}
-	f.add(e)
-}
-
-// Rollout implements [controller.Observer].
-func (f *Feed) Rollout(r rollout.Report) {
-	e := Event{Kind: EventRollout, Rollout: r.Number, Phase: r.Phase, Image: &r.Install.Image, Path: r.Install.Path}
-	if r.Superseded {
-		e.Detail = "superseded"
-	}
-	f.add(e)
-}
-
-// Moved implements [controller.Observer].
-func (f *Feed) Moved(m rollout.Member, from rollout.State) {
-	f.add(Event{
-		Kind: EventServer, PID: m.PID, UID: &m.UID, From: &from, State: &m.State,
-		ByOther: m.ByOther, Canary: m.Canary, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
-	})
-}
-
-// Refused implements [controller.Observer].
-func (f *Feed) Refused(m rollout.Member, err error) {
-	f.add(Event{Kind: EventRefused, PID: m.PID, UID: &m.UID, Detail: err.Error()})
-}
-
-// Acted adds the event of an act. e has the fields that [EventAct] names.
-func (f *Feed) Acted(e Event) {
-	e.Kind = EventAct
-	f.add(e)
-}
-
-// Trouble implements [controller.Observer].
-func (f *Feed) Trouble(err error) { f.add(Event{Kind: EventTrouble, Detail: err.Error()}) }

@@ -7,11 +7,14 @@ package control
 import (
 	"slices"
 	"time"
+
+	"ebpf-upgrader/internal/rollout"
 )
 
 // EventFilter selects events. The zero value selects all.
 type EventFilter struct {
-	// UID selects the events of one user: those of the user's servers, and of acts by the user or on the user's servers.
+	// UID selects the events of one user: those of the user's servers and of their rollouts, and of acts by the user or on the
+	// user's servers. What they say of other users is left out.
 	UID *uint32
 	// Path selects the events of one install.
 	Path string
@@ -36,5 +39,16 @@ func (f EventFilter) Matches(e Event) bool {
 
 // concerns reports whether an event is about a user.
 func concerns(e Event, uid uint32) bool {
-	return e.UID != nil && *e.UID == uid || e.By != nil && *e.By == uid
+	return e.UID != nil && *e.UID == uid || e.By != nil && *e.By == uid || slices.Contains(e.Users, uid)
+}
+
+// shown is a selected event without what it says of other users than the selected one.
+func (f EventFilter) shown(e Event) Event {
+	if f.UID != nil && len(e.Users) > 1 {
+		e.Users = []uint32{*f.UID}
+		if e.Phase == rollout.PhaseHalted {
+			e.Detail = ""
+		}
+	}
+	return e
 }

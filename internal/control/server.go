@@ -41,7 +41,7 @@ type service interface {
 	Resume(ctx context.Context) error
 }
 
-// Config is what a [Server] reads from. Tracker, Gate, Covers and Metrics may be nil.
+// Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr and Metrics may be nil.
 type Config struct {
 	Service service
 	Info    Info
@@ -54,6 +54,8 @@ type Config struct {
 	Covers func(selector.PID) (active, covers bool, err error)
 	// Watching reads how the installs are watched.
 	Watching func() api.Watching
+	// HistoryErr says why the feed is not kept on disk.
+	HistoryErr func() error
 	// Metrics answers to /metrics.
 	Metrics http.Handler
 }
@@ -81,7 +83,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/status", s.read(readAll(s.status)))
 	mux.HandleFunc("GET /v1/servers", s.read(readAll(s.servers)))
 	mux.HandleFunc("GET /v1/rollouts", s.read(readAll(s.rollouts)))
-	mux.HandleFunc("GET /v1/events", s.read(readAll(s.events)))
+	mux.HandleFunc("GET /v1/events", s.read(s.events))
+	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(readAll(s.gate)))
 	mux.HandleFunc("POST /v1/trigger", operate(s.trigger))
 	mux.HandleFunc("POST /v1/pause", operate(s.pause))
@@ -164,6 +167,11 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		if s.cfg.Watching != nil {
 			all.Watching = s.cfg.Watching()
 		}
+		if s.cfg.HistoryErr != nil {
+			if err := s.cfg.HistoryErr(); err != nil {
+				all.HistoryError = err.Error()
+			}
+		}
 		return all, nil
 	})
 }
@@ -198,6 +206,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 		if !serves(status, request.InstallPath) {
 			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, paths(status), request.InstallPath)
 		}
+		s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
 		return s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
 	})
 }
@@ -224,62 +233,6 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Resume(ctx) })
-}
-
-// events streams all events that are kept and, with follow, further ones until the client or the service ends.
-func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	from, err := sequence(r.FormValue("from"))
-	follow, err2 := strconv.ParseBool(r.FormValue("follow"))
-	if err != nil || err2 != nil && r.FormValue("follow") != "" {
-		refuse(w, http.StatusBadRequest, "from must be a number, follow true or false")
-		return
-	}
-	done, ok := enter(r, s.streams)
-	if !ok {
-		refuse(w, http.StatusTooManyRequests, "too many clients follow the events")
-		return
-	}
-	defer done()
-	if s.cfg.Gate != nil {
-		_, _ = s.cfg.Gate() // which adds new refusals to the feed; status shows its errors
-	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	to := http.NewResponseController(w)
-	_ = to.SetReadDeadline(time.Time{})
-	for {
-		events, next, grown := s.cfg.Feed.read(from)
-		from = next
-		if !send(w, to, events) || !follow && len(events) < batch {
-			return
-		}
-		if len(events) > 0 {
-			continue
-		}
-		select {
-		case <-grown:
-		case <-r.Context().Done():
-			return
-		}
-	}
-}
-
-func sequence(text string) (uint64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	return strconv.ParseUint(text, 10, 64)
-}
-
-// send reports whether the client took the events.
-func send(w io.Writer, to *http.ResponseController, events []Event) bool {
-	_ = to.SetWriteDeadline(time.Now().Add(writeTimeout))
-	encoder := json.NewEncoder(w)
-	for _, e := range events {
-		if encoder.Encode(e) != nil {
-			return false
-		}
-	}
-	return to.Flush() == nil
 }
 
 func (s *Server) gate(w http.ResponseWriter, r *http.Request) {

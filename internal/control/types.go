@@ -21,6 +21,8 @@ type Status struct {
 	Tracker  *api.Tracker `json:"tracker"`
 	Gate     api.Gate     `json:"gate"`
 	Watching api.Watching `json:"watching"`
+	// HistoryError says why events and rollouts are not kept for the next service, or what of an earlier one cannot be read.
+	HistoryError string `json:"history_error,omitzero"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
 }

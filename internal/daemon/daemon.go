@@ -105,6 +105,8 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 		return err
 	}
 	defer closeState()
+	kept := keepHistory(&cfg, feed, &c)
+	defer kept.close()
 	if !h.gate.closed() {
 		c.Prefers = h.watchesInstall
 	}
@@ -115,9 +117,12 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	s.controller = controller.New(c)
 	counts.Follow(metrics.Sources{
 		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status),
-		LogDropped: func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
+		LogDropped:  func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
+		HistoryLost: kept.lost,
 	})
-	s.server = control.NewServer(s.controlConfig(feed, counts, watched))
+	controlled := s.controlConfig(feed, counts, watched)
+	controlled.HistoryErr = kept.err
+	s.server = control.NewServer(controlled)
 	return s.run(ctx, stop)
 }
 

@@ -28,6 +28,8 @@ type Sources struct {
 	Status func(context.Context) (api.Status, error)
 	// LogDropped counts log lines that the reader did not take, and those that were too many for one user.
 	LogDropped func() (byReader, byUser uint64)
+	// HistoryLost counts events and rollouts that were not kept on disk.
+	HistoryLost func() uint64
 }
 
 // Follow has s read at each scrape from now on.
@@ -61,6 +63,9 @@ func (c *current) Collect(metrics chan<- prometheus.Metric) {
 	}
 	if s.LogDropped != nil {
 		to.logDropped(s.LogDropped())
+	}
+	if s.HistoryLost != nil {
+		to.count("history_lost_total", "Events and rollouts that were not kept on disk: it could not be written, or there were too many of one user.", s.HistoryLost())
 	}
 	if s.Status != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)

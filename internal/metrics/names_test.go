@@ -54,10 +54,11 @@ func everything(t *testing.T) (lines []string) {
 	serve(m)
 	m.Follow(metrics.Sources{
 		Mode: api.SourceBPF, Tracker: tracker,
-		Gate:       func() (api.Gate, error) { return api.Gate{}, nil },
-		Watching:   func() api.Watching { return api.Watching{} },
-		LogDropped: func() (byReader, byUser uint64) { return 0, 0 },
-		Status:     func(context.Context) (api.Status, error) { return api.Status{}, nil },
+		Gate:        func() (api.Gate, error) { return api.Gate{}, nil },
+		Watching:    func() api.Watching { return api.Watching{} },
+		LogDropped:  func() (byReader, byUser uint64) { return 0, 0 },
+		HistoryLost: func() uint64 { return 0 },
+		Status:      func(context.Context) (api.Status, error) { return api.Status{}, nil },
 	})
 	names := make(map[string]bool)
 	for text := bufio.NewScanner(strings.NewReader(scrape(t, m))); text.Scan(); {
@@ -69,7 +70,7 @@ func everything(t *testing.T) (lines []string) {
 			names[name] = true
 		}
 	}
-	if want := 36; len(names) != want {
+	if want := 37; len(names) != want {
 		t.Errorf("%d metrics, want %d: %v", len(names), want, slices.Sorted(maps.Keys(names)))
 	}
 	return lines

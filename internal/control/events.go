@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/selector"
+)
+
+// History is the answer to /v1/history.
+type History struct {
+	SchemaVersion int `json:"schema_version"`
+	// Rollouts are ascending by number: those that are over, and those under way.
+	Rollouts []api.RolloutRecord `json:"rollouts"`
+}
+
+// EventQuery selects what [Client.SelectEvents] reads.
+type EventQuery struct {
+	// From is the number of the first event; 0 is the oldest one that is kept.
+	From uint64
+	// Follow goes on with further events.
+	Follow bool
+	Filter EventFilter
+}
+
+// events streams the selected events that are kept and, with follow, further ones until the client or the service ends.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	q, ok := query(w, r)
+	if !ok {
+		return
+	}
+	done, ok := enter(r, s.streams)
+	if !ok {
+		refuse(w, http.StatusTooManyRequests, "too many clients follow the events")
+		return
+	}
+	defer done()
+	if s.cfg.Gate != nil {
+		_, _ = s.cfg.Gate() // which adds new refusals to the feed; status shows its errors
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	to := http.NewResponseController(w)
+	_ = to.SetReadDeadline(time.Time{})
+	for from := s.cfg.Feed.start(q); ; {
+		events, next, grown := s.cfg.Feed.read(from, q.Filter)
+		from = next
+		if !send(w, to, events) || !q.Follow && len(events) < batch {
+			return
+		}
+		if len(events) > 0 {
+			continue
+		}
+		select {
+		case <-grown:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// query is what a request selects, within what its peer may read about. Without ok the request is refused.
+func query(w http.ResponseWriter, r *http.Request) (q EventQuery, ok bool) {
+	q, err := parseQuery(r)
+	all, uid := view(peerOf(r))
+	switch {
+	case err != nil:
+		refuse(w, http.StatusBadRequest, err.Error())
+	case !all && q.Filter.UID != nil && *q.Filter.UID != uid:
+		refuse(w, http.StatusForbidden, fmt.Sprintf("uid %d may read about its own servers only", uid))
+	case !all:
+		q.Filter.UID = &uid
+		return q, true
+	default:
+		return q, true
+	}
+	return q, false
+}
+
+// parseQuery reads what a request selects.
+func parseQuery(r *http.Request) (q EventQuery, err error) {
+	var errs []error
+	parse := func(name, must string, set func(text string) error) {
+		if text := r.FormValue(name); text != "" && set(text) != nil {
+			errs = append(errs, fmt.Errorf("%s must be %s", name, must))
+		}
+	}
+	parse("from", "a number", func(text string) (err error) {
+		q.From, err = strconv.ParseUint(text, 10, 64)
+		return err
+	})
+	parse("follow", "true or false", func(text string) (err error) {
+		q.Follow, err = strconv.ParseBool(text)
+		return err
+	})
+	parse("since", "a time as in RFC 3339", func(text string) (err error) {
+		q.Filter.Since, err = time.Parse(time.RFC3339Nano, text)
+		return err
+	})
+	parse("uid", "the number of a user", func(text string) error {
+		uid, err := strconv.ParseUint(text, 10, 32)
+		user := uint32(uid)
+		q.Filter.UID = &user
+		return err
+	})
+	q.Filter.Path = r.FormValue("install_path")
+	for _, kind := range r.Form["kind"] {
+		if !slices.Contains(EventKinds(), EventKind(kind)) {
+			errs = append(errs, fmt.Errorf("kind must be one of %q", EventKinds()))
+		}
+		q.Filter.Kinds = append(q.Filter.Kinds, EventKind(kind))
+	}
+	return q, errors.Join(errs...)
+}
+
+// send reports whether the client took the events.
+func send(w io.Writer, to *http.ResponseController, events []Event) bool {
+	_ = to.SetWriteDeadline(time.Now().Add(writeTimeout))
+	encoder := json.NewEncoder(w)
+	for _, e := range events {
+		if encoder.Encode(e) != nil {
+			return false
+		}
+	}
+	return to.Flush() == nil
+}
+
+// history answers with the selected rollouts.
+func (s *Server) history(w http.ResponseWriter, r *http.Request) {
+	q, ok := query(w, r)
+	if !ok {
+		return
+	}
+	answer(w, r, func(context.Context) (any, error) {
+		return History{api.SchemaVersion, s.cfg.Feed.Records(q.Filter)}, nil
+	})
+}
+
+// acted adds the event of an act by the client of a request.
+func (s *Server) acted(r *http.Request, e Event) {
+	p := peerOf(r)
+	e.By, e.PID = &p.uid, selector.PID(p.pid)
+	s.cfg.Feed.Acted(e)
+}
+
+// SelectEvents passes each selected event to take, and with Follow further ones, until take fails, ctx ends or the service ends.
+func (c *Client) SelectEvents(ctx context.Context, q EventQuery, take func(Event) error) error {
+	values := q.Filter.values()
+	values.Set("from", strconv.FormatUint(q.From, 10))
+	values.Set("follow", strconv.FormatBool(q.Follow))
+	body, err := c.do(ctx, http.MethodGet, "events?"+values.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = body.Close() }()
+	decoder := json.NewDecoder(body)
+	for {
+		var e Event
+		err := decoder.Decode(&e)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read events: %w", err)
+		}
+		if err := take(e); err != nil {
+			return err
+		}
+	}
+}
+
+// History reads the rollouts that a filter selects, ascending by number. The filter's kinds do not count.
+func (c *Client) History(ctx context.Context, filter EventFilter) ([]api.RolloutRecord, error) {
+	var h History
+	err := c.get(ctx, "history?"+filter.values().Encode(), &h)
+	return h.Rollouts, err
+}
+
+// values are the parameters of a request, as parseQuery reads them.
+func (f EventFilter) values() url.Values {
+	v := url.Values{}
+	if f.UID != nil {
+		v.Set("uid", strconv.FormatUint(uint64(*f.UID), 10))
+	}
+	if f.Path != "" {
+		v.Set("install_path", f.Path)
+	}
+	if !f.Since.IsZero() {
+		v.Set("since", f.Since.Format(time.RFC3339Nano))
+	}
+	for _, kind := range f.Kinds {
+		v.Add("kind", string(kind))
+	}
+	return v
+}
