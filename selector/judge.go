@@ -24,6 +24,8 @@ const (
 type Install struct {
 	Path string `json:"path"`
 	Image
+	// Build is empty where the content was not read.
+	Build
 	// Modified is when the content was last changed, and Size its length in bytes.
 	Modified time.Time `json:"modified,omitzero"`
 	Size     int64     `json:"size,omitzero"`

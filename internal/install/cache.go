@@ -25,10 +25,12 @@ type CachedCheck struct {
 	// Problem is why the file cannot be exec'd. Written is true if it was open for writing.
 	Problem string `json:"problem,omitzero"`
 	Written bool   `json:"written,omitzero"`
+	// Build is what the program says of itself.
+	Build selector.Build `json:"build,omitzero"`
 }
 
 const (
-	// maxCached bounds the entries of a cache: 300 bytes each, and a path.
+	// maxCached bounds the entries of a cache: 500 bytes each, and a path.
 	maxCached = 4096
 	// clockTick is the time within which two changes of a file may have the same change time: the clock of file systems advances
 	// 100 times a second or more often (current_time in fs/inode.c, Linux 6.12).
@@ -46,10 +48,11 @@ type cacheKey struct {
 }
 
 // examination is the result of opening a file: the path of the file that the kernel opens next, "" if none, or why the file
-// cannot be exec'd.
+// cannot be exec'd. build is what the program says of itself.
 type examination struct {
 	next   string
 	script bool
+	build  selector.Build
 	err    error
 }
 
@@ -171,7 +174,7 @@ func (c *Checker) CachedChecks() []CachedCheck {
 		if !e.isDone() {
 			continue
 		}
-		cached := CachedCheck{cacheKey: key, Next: []byte(e.next), Script: e.script, Written: errors.Is(e.err, errWritten)}
+		cached := CachedCheck{cacheKey: key, Next: []byte(e.next), Script: e.script, Written: errors.Is(e.err, errWritten), Build: e.build}
 		if e.err != nil {
 			cached.Problem = sys.ErrorText(e.err)
 		}
@@ -185,7 +188,7 @@ func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 	c.cache.mu.Lock()
 	defer c.cache.mu.Unlock()
 	for _, cached := range earlier[:min(len(earlier), maxCached)] {
-		e := &cacheEntry{done: make(chan struct{}), examination: examination{next: string(cached.Next), script: cached.Script}}
+		e := &cacheEntry{done: make(chan struct{}), examination: examination{next: string(cached.Next), script: cached.Script, build: cached.Build}}
 		close(e.done)
 		switch {
 		case cached.Written:
@@ -195,6 +198,20 @@ func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 		}
 		c.cache.all[cached.cacheKey] = e
 	}
+}
+
+// BuildOf returns what the program of an image says of itself, if it was opened. An inode may have had several contents: the
+// latest counts.
+func (c *Checker) BuildOf(image selector.Image) (b selector.Build) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	var changed moment
+	for key, e := range c.cache.all {
+		if key.Image == image && !key.Loader && e.isDone() && slices.Compare(key.Changed[:], changed[:]) >= 0 {
+			b, changed = e.build, key.Changed
+		}
+	}
+	return b
 }
 
 // Checker returns a Checker with the cache of the Hub.

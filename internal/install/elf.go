@@ -63,17 +63,13 @@ type elfReader struct {
 // elfInterpreter checks what exec checks of an ELF, and returns the path of its interpreter; "" for a static program. It does
 // not check sections, which only linkers use.
 func elfInterpreter(r io.ReaderAt, size int64, arch string) (interpreter string, err error) {
-	f := elfReader{ReaderAt: r, size: uint64(size), order: binary.LittleEndian}
-	h, err := f.header(arch)
+	f := elfReader{ReaderAt: r, size: uint64(size)}
+	entries, entrySize, err := f.segments(arch)
 	if err != nil {
 		return "", err
 	}
-	entries := make([]byte, int(h.Phentsize)*int(h.Phnum))
-	if err := f.read(entries, h.Phoff); err != nil {
-		return "", err
-	}
 	loads := 0
-	for entry := range slices.Chunk(entries, int(h.Phentsize)) {
+	for entry := range slices.Chunk(entries, entrySize) {
 		p := f.segment(entry)
 		switch kind := elf.ProgType(p.Type); {
 		case kind != elf.PT_NULL && p.Filesz > 0 && !f.holds(p.Off, p.Filesz): // with nothing in the file, the offset means nothing
@@ -94,7 +90,17 @@ func elfInterpreter(r io.ReaderAt, size int64, arch string) (interpreter string,
 	return interpreter, nil
 }
 
-// header reads and checks the header of the file. The checks of the table of segments are those of load_elf_phdrs in
+// segments reads the table of segments: entries of entrySize bytes.
+func (f *elfReader) segments(arch string) (entries []byte, entrySize int, err error) {
+	h, err := f.header(arch)
+	if err != nil {
+		return nil, 0, err
+	}
+	entries = make([]byte, int(h.Phentsize)*int(h.Phnum))
+	return entries, int(h.Phentsize), f.read(entries, h.Phoff)
+}
+
+// header reads and checks the header of the file, and sets order and wide. The checks of the table of segments are those of load_elf_phdrs in
 // fs/binfmt_elf.c (Linux 6.12): entries of one size, 64 KiB at most.
 func (f *elfReader) header(arch string) (h elf.Header64, err error) {
 	if f.size == 0 {
@@ -105,7 +111,7 @@ func (f *elfReader) header(arch string) (h elf.Header64, err error) {
 		return h, errNoFormat
 	}
 	is := machine{class: elf.Class(ident[elf.EI_CLASS]), data: elf.Data(ident[elf.EI_DATA])}
-	f.wide = is.class == elf.ELFCLASS64
+	f.wide, f.order = is.class == elf.ELFCLASS64, binary.LittleEndian
 	if is.data == elf.ELFDATA2MSB {
 		f.order = binary.BigEndian
 	}

@@ -42,6 +42,9 @@ func examine(fd int, key cacheKey) (e examination) {
 		}
 	}
 	e.next, e.err = elfInterpreter(f, info.Size(), runtime.GOARCH)
+	if e.err == nil && !key.Loader {
+		e.build = elfBuild(f, info.Size(), runtime.GOARCH)
+	}
 	if key.Loader {
 		e.next = ""
 		if errors.Is(e.err, errNoFormat) {

@@ -99,7 +99,7 @@ func (s *inspector) inspect(path string) (selector.Install, version) {
 // that the kernel opens below the same root, and their files.
 func (s *inspector) checkReady(fd int, v version, i *selector.Install) error {
 	e := s.examine(fd, cacheKey{version: v})
-	i.Script = e.script
+	i.Script, i.Build = e.script, e.build
 	var interpreters []string
 	var programs []selector.File
 	for scripts := 1; e.err == nil && e.next != ""; scripts++ {

@@ -27,6 +27,8 @@ type program struct {
 	interpreter string
 	// code is the size of the code behind the headers, in bytes.
 	code int
+	// notes are left out if they are empty.
+	notes []byte
 }
 
 func static() program {
@@ -42,7 +44,7 @@ func dynamic(interpreter string) program {
 // base is the address of the segment, page-aligned for pages of up to 64 KiB.
 const base = 0x400000
 
-// bytes returns the header, the table of segments, the interpreter and the code, in this order.
+// bytes returns the header, the table of segments, the interpreter, the code and the notes, in this order.
 func (p program) bytes() []byte {
 	var order binary.ByteOrder = binary.LittleEndian
 	if p.data == elf.ELFDATA2MSB {
@@ -58,8 +60,11 @@ func (p program) bytes() []byte {
 	if p.interpreter != "" {
 		segments, name = 2, append([]byte(p.interpreter), 0)
 	}
+	if p.notes != nil {
+		segments++
+	}
 	at := header + segments*entry
-	size := at + uint64(len(name)+p.code)
+	size := at + uint64(len(name)+p.code+len(p.notes))
 	var b bytes.Buffer
 	put := func(v any) { _ = binary.Write(&b, order, v) }
 	put32 := func(kind elf.ProgType, off, n uint64) {
@@ -79,8 +84,12 @@ func (p program) bytes() []byte {
 		segment(elf.PT_INTERP, at, uint64(len(name)))
 	}
 	segment(elf.PT_LOAD, 0, size)
+	if p.notes != nil {
+		segment(elf.PT_NOTE, size-uint64(len(p.notes)), uint64(len(p.notes)))
+	}
 	b.Write(name)
 	b.Write(make([]byte, p.code))
+	b.Write(p.notes)
 	return b.Bytes()
 }
 
