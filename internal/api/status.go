@@ -48,6 +48,8 @@ type ServerStatus struct {
 	Rollout *rollout.Member `json:"rollout"`
 	// Wait is what it waits for; absent if for nothing.
 	Wait rollout.Wait `json:"wait,omitzero"`
+	// Runs is what the file of its image says of itself, where the service has opened that.
+	Runs selector.Build `json:"runs,omitzero"`
 }
 
 // Tracker is what the kernel's map holds and what was lost since the start. Each loss led to a resync.

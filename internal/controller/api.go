@@ -75,10 +75,10 @@ func (c *Controller) installs() []api.InstallStatus {
 func (c *Controller) Servers(ctx context.Context) (servers []api.ServerStatus, err error) {
 	err = c.do(ctx, func(context.Context) {
 		servers = []api.ServerStatus{}
-		why := c.reasons(time.Now())
+		why, runs := c.reasons(time.Now()), c.builds()
 		for p := range c.registry.Processes() {
 			if !p.ExecedOther && p.IsServer() {
-				servers = append(servers, api.ServerStatus{Server: api.Server(p.Facts), Rollout: c.memberStatus(p.PID), Wait: why(p.PID)})
+				servers = append(servers, api.ServerStatus{Server: api.Server(p.Facts), Rollout: c.memberStatus(p.PID), Wait: why(p.PID), Runs: runs(p.Image)})
 			}
 		}
 		for _, f := range c.registry.Over() {
@@ -87,6 +87,19 @@ func (c *Controller) Servers(ctx context.Context) (servers []api.ServerStatus, e
 	})
 	slices.SortFunc(servers, func(a, b api.ServerStatus) int { return cmp.Compare(a.PID, b.PID) })
 	return servers, err
+}
+
+// builds returns a function that says what the file of an image says of itself.
+func (c *Controller) builds() func(selector.Image) selector.Build {
+	known := make(map[selector.Image]selector.Build)
+	return func(image selector.Image) selector.Build {
+		b, isKnown := known[image]
+		if !isKnown && c.cfg.BuildOf != nil {
+			b = c.cfg.BuildOf(image)
+			known[image] = b
+		}
+		return b
+	}
 }
 
 // memberStatus is what the rollout of a process knows of it, with the reason why it waits; nil: it is in none.

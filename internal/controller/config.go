@@ -97,6 +97,8 @@ type Config struct {
 	ScanEvery time.Duration
 	// Audit, if any, puts the source right before each regular resync, and once soon after the start.
 	Audit func(ctx context.Context) error
+	// BuildOf, if any, is that of a [rollout.Config]. It must not wait for a file system.
+	BuildOf func(selector.Image) selector.Build
 	// Prefers, if any, reports whether an outdated server is to be the canary of its group. It must not wait for a file
 	// system.
 	Prefers func(selector.Process) bool

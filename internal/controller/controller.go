@@ -111,7 +111,7 @@ func New(cfg Config) *Controller {
 	c.planner = &planner{timers: c.timers, limits: cfg.Limits, registry: c.registry, exits: c.exits, quiet: cfg.Quiet}
 	held, deferred := &holds{byUser: make(map[selector.User]int)}, &holds{byUser: make(map[selector.User]int)}
 	c.rollouts = &rollouts{
-		cfg:      rollout.Config{Limits: cfg.Limits, Signal: c.deliver.Signal, SeesExec: cfg.Events != nil, Self: c.deliver.Self},
+		cfg:      rollout.Config{Limits: cfg.Limits, BuildOf: cfg.BuildOf, Signal: c.deliver.Signal, SeesExec: cfg.Events != nil, Self: c.deliver.Self},
 		registry: c.registry, traits: make(traits), holds: held, deferred: deferred, planner: c.planner, observer: cfg.Observer,
 		persist: &persister{journal: cfg.Journal, trouble: cfg.Observer.Trouble, timers: c.timers},
 		byImage: make(map[selector.Image]*attached), at: make(map[*registry.Install]*attached),

@@ -265,6 +265,7 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 		Limits:             h.cfg.Limits,
 		Lister:             h,
 		Installs:           watched,
+		BuildOf:            watched.hub.Checker().BuildOf,
 		Paths:              h.cfg.InstallPaths,
 		ForgetAfter:        h.cfg.ForgetAfter,
 		MaxPerUser:         h.cfg.MaxPerUser,

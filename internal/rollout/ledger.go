@@ -16,6 +16,9 @@ type ledger struct {
 	number  uint64
 	install selector.Install
 	started time.Time
+	// from is what the first member ran that was signalled. lastOutcome is as in [Report].
+	from        selector.Binary
+	lastOutcome time.Time
 
 	members map[selector.PID]*Member
 	// sending has the members with a delivery under way.

@@ -57,7 +57,7 @@ type Member struct {
 	// Canary says that its group was not open when it was signalled.
 	Canary bool `json:"canary"`
 	// Group has the members that share its index.
-	Group Group `json:"-"`
+	Group Group `json:"group"`
 	// Ran is the image at the last inspection before the signal. An exec shows as a change of it.
 	Ran selector.Image `json:"-"`
 	// SignalledAfter is a moment before the last signal, as late as is certain; zero: unknown. The signal did not cause

@@ -48,7 +48,11 @@ type Report struct {
 	Number  uint64           `json:"number"`
 	Install selector.Install `json:"install"`
 	Started time.Time        `json:"started"`
-	Phase   Phase            `json:"phase"`
+	// LastOutcome is when a server became upgraded, crashed or gave up last; zero: none did since this process started.
+	LastOutcome time.Time `json:"last_outcome,omitzero"`
+	// From is what the first server ran that was signalled.
+	From  selector.Binary `json:"from,omitzero"`
+	Phase Phase           `json:"phase"`
 	// Servers counts the servers by state, ended ones included. A server that upgraded still counts as upgraded when
 	// its session has ended.
 	Servers map[State]int `json:"servers"`
@@ -121,7 +125,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 		}
 	}
 	return Report{
-		Number: r.number, Install: r.install, Started: r.started, Phase: r.phase(isPaused),
+		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
 		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(),
 	}
 }

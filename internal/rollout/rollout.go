@@ -21,6 +21,8 @@ type Config struct {
 	SeesExec bool
 	// Self is signalled after all others; 0: no process.
 	Self selector.PID
+	// BuildOf returns what the program of an image says of itself, as far as that is known without an open. It may be nil.
+	BuildOf func(selector.Image) selector.Build
 	// Moved is called at every change of a member's state. It must not call the rollout.
 	Moved func(m Member, from State)
 }
@@ -39,6 +41,9 @@ type Rollout struct {
 func New(cfg Config, number uint64, install selector.Install, now time.Time) *Rollout {
 	if cfg.Moved == nil {
 		cfg.Moved = func(Member, State) {}
+	}
+	if cfg.BuildOf == nil {
+		cfg.BuildOf = func(selector.Image) selector.Build { return selector.Build{} }
 	}
 	return &Rollout{ledger: ledger{
 		cfg: cfg, number: number, install: install, started: now,
@@ -138,6 +143,14 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 		l.endOverdue(m)
 	}
 	m.State, m.Since, m.BusySince, m.waitsSince = to, now, time.Time{}, time.Time{}
+	switch to {
+	case Upgraded, GaveUp, Crashed:
+		l.lastOutcome = now
+	case Signalled:
+		if !l.from.Known() {
+			l.from = selector.Binary{Image: m.Ran, Build: l.cfg.BuildOf(m.Ran)}
+		}
+	}
 	switch to {
 	case None:
 	case Crashed:
