@@ -16,9 +16,12 @@ BASE_IMAGE    ?= docker.io/library/golang:1.26-bookworm
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-21s %s\n", $$1, $$2 }' Makefile
 
+# The tag, or the commit where there is none. Outside of a checkout the program says "devel".
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
 .PHONY: build
 build: ## Build bin/ebpf-upgrader
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ebpf-upgrader ./cmd/ebpf-upgrader
+	CGO_ENABLED=0 $(GO) build -trimpath $(if $(VERSION),-ldflags '-X ebpf-upgrader/internal/cli.version=$(VERSION)') -o bin/ebpf-upgrader ./cmd/ebpf-upgrader
 
 .PHONY: demo
 demo: build ## Watch eight servers upgrade (as root through eBPF)

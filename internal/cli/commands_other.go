@@ -25,5 +25,5 @@ func addCommands(root *cobra.Command, a *app) {
 	}
 	a.opts.addRound(cmd.Flags())
 	a.opts.addTrigger(cmd.Flags())
-	root.AddCommand(cmd)
+	root.AddCommand(cmd, newVersion(a))
 }

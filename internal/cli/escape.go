@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -45,4 +46,14 @@ func (e escaped) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// printJSON writes v as one value of several lines.
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(escaped{w})
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
 }

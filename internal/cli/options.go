@@ -3,10 +3,7 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -148,20 +145,4 @@ func (o *options) addRunDir(f *pflag.FlagSet) {
 
 func (o *options) addOutput(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
-}
-
-// fromEnvironment sets each flag that was not given from its variable, if there is one.
-func fromEnvironment(flags *pflag.FlagSet) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "EBPF_UPGRADER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, set := os.LookupEnv(name)
-		if !set || f.Changed || f.Name == "help" {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, errors.Unwrap(err)))
-		}
-	})
-	return errors.Join(errs...)
 }

@@ -6,7 +6,6 @@ package cli
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,15 +17,6 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
-
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(escaped{w})
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(v); err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	return nil
-}
 
 // columns is a table with aligned columns. Flush writes all of it at once: a tabwriter alone makes a system call for each
 // cell.

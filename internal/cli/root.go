@@ -9,8 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,6 +48,9 @@ type app struct {
 	log            *slog.Logger
 	// closeLog ends the log of a service.
 	closeLog func()
+	// args is the whole command line, and variables are those that set a flag of it, by flag.
+	args      []string
+	variables map[string]string
 	// started says that a command got past its flags: errors from then on are not about usage.
 	started *bool
 	// ownProcess says that the program is all that runs in this process.
@@ -62,7 +63,7 @@ func ownProcess(a *app) { a.ownProcess = true }
 // run is the whole program: it executes the command in args and returns the exit code. Data goes to stdout, messages to
 // stderr. When ctx ends, the command ends early.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
-	a := &app{stdout: stdout, stderr: stderr, log: slog.New(newHandler(stderr, stderr)), closeLog: func() {}, started: new(bool)}
+	a := &app{stdout: stdout, stderr: stderr, log: slog.New(newHandler(stderr, stderr)), closeLog: func() {}, args: args, started: new(bool)}
 	for _, set := range how {
 		set(a)
 	}
@@ -75,10 +76,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...fu
 	if err == nil {
 		return exitOK
 	}
-	if text := err.Error(); text != "" {
+	code := exitCode(err, *a.started)
+	text := err.Error()
+	if code == exitUsage {
+		text = withVariables(text, a.variables)
+	}
+	if text != "" {
 		fmt.Fprintf(a.stderr, "ebpf-upgrader: %s\n", printable(text))
 	}
-	return exitCode(err, *a.started)
+	return code
 }
 
 // exitCode is the exit code for an error. started says that the command got past its flags.
@@ -120,12 +126,14 @@ func newRoot(a *app) *cobra.Command {
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
 		PersistentPreRunE: a.prepare,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
-	root.AddCommand(newVersion(a))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err, a.args) })
+	a.variables = make(map[string]string)
+	addVersionFlag(root, a)
 	addCommands(root, a)
 	beStrict(root)
+	helpful(root)
 	return root
 }
 
@@ -139,8 +147,12 @@ func beStrict(root *cobra.Command) {
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		case "help":
 			cmd.Args = func(_ *cobra.Command, args []string) error {
-				if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
-					return usageError("unknown command %q", strings.Join(args, " "))
+				found, rest, err := root.Find(args)
+				switch {
+				case len(rest) > 0:
+					return unknownCommand(found, rest[0])
+				case err != nil:
+					return err
 				}
 				return nil
 			}
@@ -150,14 +162,24 @@ func beStrict(root *cobra.Command) {
 
 // prepare sets the flags that were not given from the environment, and checks the values.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
-	if err := fromEnvironment(cmd.Flags()); err != nil {
+	if err := fromEnvironment(cmd.Flags(), a.variables); err != nil {
 		return err
 	}
+	a.reportVariables(cmd)
 	if err := a.opts.check(cmd.Flags()); err != nil {
 		return err
 	}
 	*a.started = true
 	return nil
+}
+
+// reportVariables warns of variables that set no flag. The service does it in its log.
+func (a *app) reportVariables(cmd *cobra.Command) {
+	unknown := unknownVariables(cmd.Root())
+	if len(unknown) == 0 || cmd.Name() == "run" || strings.HasPrefix(cmd.Name(), "__") {
+		return
+	}
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: unknown in the environment: %s\n", printable(strings.Join(unknown, ", ")))
 }
 
 // newHandler writes text to to where stderr is a terminal, and JSON elsewhere.
@@ -171,42 +193,4 @@ func newHandler(stderr, to io.Writer) slog.Handler {
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// version is set by the linker in releases.
-var version = "devel"
-
-func newVersion(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "ebpf-upgrader %s %s %s/%s\n",
-				fullVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
-}
-
-// fullVersion is the version with the commit, where that is known.
-func fullVersion() string {
-	if r := revision(); r != "" {
-		return version + " (" + r + ")"
-	}
-	return version
-}
-
-// revision is the commit that the binary was built from, where the toolchain recorded it.
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return ""
 }

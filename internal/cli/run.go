@@ -5,7 +5,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/controller"
@@ -36,7 +34,7 @@ status, events, pause, resume and trigger control it meanwhile.`,
   ebpf-upgrader run --install-path /usr/local/bin/rag-rat --canary 3 --max-in-flight 10%`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serve(cmd.Context(), cmd.Flags())
+			return a.serve(cmd)
 		},
 	}
 	f := cmd.Flags()
@@ -62,7 +60,8 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, flags *pflag.FlagSet) error {
+func (a *app) serve(cmd *cobra.Command) error {
+	flags := cmd.Flags()
 	if err := errors.Join(a.checkedPaths(), a.needSelf()); err != nil {
 		return err
 	}
@@ -85,7 +84,10 @@ func (a *app) serve(ctx context.Context, flags *pflag.FlagSet) error {
 	if cfg.MaxInstalls == 0 {
 		cfg.MaxInstalls = math.MaxInt
 	}
-	return daemon.Run(ctx, cfg)
+	if unknown := unknownVariables(cmd.Root()); len(unknown) > 0 {
+		cfg.Log.Warn("unknown in the environment", "variables", unknown)
+	}
+	return daemon.Run(cmd.Context(), cfg)
 }
 
 // config is what the flags say. A flag that the command does not have is its zero value.
@@ -102,7 +104,7 @@ func (a *app) config() (daemon.Config, error) {
 		ScanEvery: o.scanEvery, AuditEvery: o.auditEvery, ForgetAfter: o.forgetAfter,
 		MaxPerUser: o.maxPerUser, MaxInstalls: o.maxInstalls,
 		Socket: o.socketPath(), RunDir: o.runPath(), MetricsListen: o.metrics,
-		Version: fullVersion(), Release: version, Revision: revision(), OwnProcess: a.ownProcess,
+		Version: thisBuild().full(), Release: version, Revision: thisBuild().short(), OwnProcess: a.ownProcess,
 	}, nil
 }
 
