@@ -101,37 +101,26 @@ func exitCode(err error, started bool) int {
 	return exitFailure
 }
 
-const about = `Signals every hot-upgradable server of this host that runs an older binary than the
-installed one, so that it replaces itself. A server is signalled only if it was
-started for that binary, runs another one, and catches the signal.`
-
-const exitCodes = `
-Exit codes:
-  0  done, also when there was nothing to do
-  1  failure, also when a server died of an upgrade
-  2  usage
-  3  the source or the gate asked for cannot be used here, or no service runs
-  4  a round ended with servers still outdated
-
-Every flag can also be given in the environment: --install-path as
-EBPF_UPGRADER_INSTALL_PATH, and so on.
-`
+const about = `Keeps hot-upgradable servers, such as rag-rat, on the binary that is installed: the
+command run watches the binaries, and signals each outdated server that can replace
+itself, one first, and the others once that one lives. Without a command, the program
+prints this help, and signals no server.`
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "ebpf-upgrader",
-		Short:             "Upgrade the hot-upgradable servers of this host when a new binary lands",
+		Short:             "Keep the hot-upgradable servers of this host on the installed binary",
 		Long:              about,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              cobra.NoArgs,
 		PersistentPreRunE: a.prepare,
 	}
-	root.SetUsageTemplate(root.UsageTemplate() + exitCodes)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err, a.args) })
 	a.variables = make(map[string]string)
 	addVersionFlag(root, a)
 	addCommands(root, a)
+	addHelp(root)
 	beStrict(root)
 	helpful(root)
 	return root

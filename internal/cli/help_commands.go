@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+
+package cli
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// ExitCode is an exit code with its meaning for a command.
+type ExitCode struct {
+	Code int
+	Text string
+}
+
+const (
+	noSource     = "the source that was asked for cannot be used here, or /proc belongs to another PID namespace"
+	needsService = "Needs a running service, and its permission: that of root, or of the user that it runs as."
+	needsProc    = "Needs root to see the servers of other users. Without rights it serves this user's own."
+	onlyReads    = " Changes nothing."
+)
+
+// commandDoc is what help and the manual say of a command beside its own description.
+type commandDoc struct {
+	needs string
+	// exits are its exit codes, ascending, without that of usage.
+	exits []ExitCode
+}
+
+var commandDocs = map[string]commandDoc{
+	"run": {needsProc + " The tracker needs root, or the capabilities that doctor names.", []ExitCode{
+		{exitOK, "ended by SIGINT or SIGTERM"},
+		{exitFailure, "cannot serve: another service does, or a file or an address cannot be used"},
+		{exitNoSource, "--source bpf or --gate on cannot be had here, or /proc belongs to another PID namespace"},
+	}},
+	"trigger": {needsProc, []ExitCode{
+		{exitOK, "every server was upgraded, or there was nothing to do"},
+		{exitFailure, "a server died, the rollout is halted or paused, or the installed file cannot be used"},
+		{exitNoSource, noSource + ", or --no-wait has no service to hand over to"},
+		{exitBehind, "servers are still outdated"},
+	}},
+	"list": {needsProc + onlyReads, []ExitCode{
+		{exitOK, "listed, whatever the verdicts"},
+		{exitFailure, "interrupted, or processes cannot be read"},
+		{exitNoSource, noSource},
+	}},
+	"explain": {needsProc + onlyReads, []ExitCode{
+		{exitOK, "explained, whatever the verdict"},
+		{exitFailure, "there is no such process, or it cannot be read"},
+		{exitNoSource, "/proc belongs to another PID namespace"},
+	}},
+	"status": {needsService + onlyReads, queryExits("a service runs, whatever its state")},
+	"events": {needsService + onlyReads, queryExits("shown")},
+	"pause":  {needsService, queryExits("paused, also when it was before")},
+	"resume": {needsService, queryExits("resumed, also when nothing rested")},
+	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, []ExitCode{
+		{exitOK, "the kernel tracker works here"},
+		{exitNoSource, "only the scan of /proc does, or not even that"},
+	}},
+	"version":    {"", []ExitCode{{exitOK, "printed"}}},
+	"completion": {"", []ExitCode{{exitOK, "printed"}}},
+}
+
+// queryExits are the exit codes of a command that a service answers.
+func queryExits(ok string) []ExitCode {
+	return []ExitCode{
+		{exitOK, ok},
+		{exitFailure, "the service does not permit it, or does not answer"},
+		{exitNoSource, "no service runs"},
+	}
+}
+
+// docOf is the entry of a command, or of the command that it belongs to.
+func docOf(cmd *cobra.Command) commandDoc {
+	doc, isKnown := commandDocs[cmd.Name()]
+	if !isKnown && cmd.HasParent() {
+		return docOf(cmd.Parent())
+	}
+	return doc
+}
+
+// Description says what a command does and needs.
+func Description(cmd *cobra.Command) string {
+	text := strings.TrimRight(cmp.Or(cmd.Long, cmd.Short+"."), "\n")
+	if needs := docOf(cmd).needs; needs != "" {
+		text += "\n\n" + strings.Join(wrapped(needs, narrowest), "\n")
+	}
+	return text
+}
+
+// ExitCodes returns the exit codes of a command, ascending. The program without a command has none of its own.
+func ExitCodes(cmd *cobra.Command) []ExitCode {
+	all := docOf(cmd).exits
+	if len(all) == 0 {
+		return nil
+	}
+	const wrongUsage = "usage: an unknown flag, or a value that it does not take"
+	all = append(slices.Clone(all), ExitCode{exitUsage, wrongUsage})
+	slices.SortFunc(all, func(a, b ExitCode) int { return a.Code - b.Code })
+	return all
+}
+
+// helpTopics are commands that only have a description.
+func helpTopics() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "environment", Short: "The variables that this program reads", Long: `Every flag has a variable: --install-path is EBPF_UPGRADER_INSTALL_PATH, --dry-run is
+EBPF_UPGRADER_DRY_RUN=true. The command line wins. An empty variable sets nothing.
+A flag that may be given several times has one value in its variable. A variable
+that sets no flag of any command is reported, and is no error. A variable for a flag
+that the command does not have does not matter to it.
+
+Other variables:
+  RUNTIME_DIRECTORY  systemd's directory for run files, where its name begins with
+                     ebpf-upgrader: the default of --run-dir
+  STATE_DIRECTORY    the same for --state-dir
+  XDG_STATE_HOME     its folder ebpf-upgrader is --state-dir for users other than root
+  NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID
+                     how run reports to systemd`},
+		{Use: "exit-codes", Short: "The exit codes of all commands", Long: `  0  done, also when there was nothing to do
+  1  failure, also when a server died of an upgrade
+  2  usage: an unknown command, argument, flag or variable's value
+  3  the source or the gate that was asked for cannot be used here, or no service runs
+  4  servers are still outdated
+
+The help of each command says what they mean there. An error is one line on stderr;
+data goes to stdout.`},
+	}
+}
