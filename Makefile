@@ -118,6 +118,23 @@ verify: generate lint ## Check the style, and that everything generated or forma
 test-docker: ## Build an image that regenerates the code, and run all tests in it
 	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ./scripts/test-docker
 
+.PHONY: package
+package: ## Make the packages, tarballs and checksums in dist/ (ARCHS="amd64 arm64", MINISIGN_KEY=file signs)
+	./scripts/package
+
+.PHONY: release
+release: ## Make the packages of a tagged commit, and say what to publish; nothing is published
+	./scripts/package release
+
+.PHONY: install uninstall
+install: ## Install program, unit, manual pages and completions below PREFIX (/usr/local), as root
+	./scripts/package stage
+	$(MAKE) -C dist/stage/$(shell $(GO) env GOARCH) install
+
+uninstall: ## Stop the service, and remove what install has installed
+	./scripts/package stage
+	$(MAKE) -C dist/stage/$(shell $(GO) env GOARCH) uninstall
+
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist
