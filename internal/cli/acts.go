@@ -29,7 +29,7 @@ func (a *app) newControl(name, short, done string, call func(*control.Client, co
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withService(func(c *control.Client) error {
+			return a.withService(cmd.Context(), func(c *control.Client) error {
 				if err := call(c, cmd.Context()); err != nil {
 					return err
 				}

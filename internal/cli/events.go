@@ -7,9 +7,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -26,11 +24,17 @@ func newEvents(a *app) *cobra.Command {
   ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "crashed")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			err := a.withService(func(c *control.Client) error { return c.Events(cmd.Context(), from, follow, a.printEvent) })
-			if follow && (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) {
-				err = errors.New("the service has ended")
-			}
-			return unlessInterrupted(cmd.Context(), err)
+			ctx := cmd.Context()
+			err := a.withService(ctx, func(c *control.Client) error {
+				if err := notAhead(ctx, c, from); err != nil {
+					return err
+				}
+				if follow {
+					return c.Follow(ctx, control.EventQuery{From: from}, a.printEvent, a.nextService)
+				}
+				return c.Events(ctx, from, false, a.printEvent)
+			})
+			return unlessInterrupted(ctx, err)
 		},
 	}
 	a.addClientFlags(cmd.Flags())
@@ -38,6 +42,18 @@ func newEvents(a *app) *cobra.Command {
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show further events until interrupted")
 	cmd.Flags().Uint64Var(&from, "from", 0, "the number of the first event; 0 is the oldest one that is kept")
 	return cmd
+}
+
+// notAhead rejects a number that no event has yet. The next one may be awaited.
+func notAhead(ctx context.Context, c *control.Client, from uint64) error {
+	if from == 0 {
+		return nil
+	}
+	status, err := c.Status(ctx)
+	if err == nil && from > status.Events+1 {
+		err = fmt.Errorf("--from %d: the latest event is %d", from, status.Events)
+	}
+	return err
 }
 
 // unlessInterrupted returns no error for a command that was interrupted.

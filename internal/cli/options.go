@@ -37,6 +37,7 @@ type options struct {
 	runDir       string
 	stateDir     string
 	metrics      string
+	timeout      time.Duration
 	noService    bool
 	noWait       bool
 	allAtOnce    bool

@@ -38,7 +38,7 @@ const (
 // checkValues checks each flag by itself. Those that the command lacks are left out.
 func (o *options) checkValues(flags *pflag.FlagSet) error {
 	l, page := &o.limits, os.Getpagesize()
-	const longestDir = longestSocket - len("/control.sock")
+	const longestDir = longestSocket - len("/"+socketName)
 	for _, c := range []struct {
 		flag    string
 		isWrong bool
@@ -55,6 +55,7 @@ func (o *options) checkValues(flags *pflag.FlagSet) error {
 		{"scan-every", o.scanEvery <= 0, positive},
 		{"audit-every", o.auditEvery <= 0, positive},
 		{"settle", o.settle < 0, notNegative},
+		{"timeout", o.timeout < 0, notNegative},
 		{"forget-after", o.forgetAfter < 0, notNegative},
 		{"max-per-user", o.maxPerUser < 0, notNegative},
 		{"max-installs-per-user", o.maxInstalls < 0, notNegative},

@@ -43,12 +43,15 @@ func userRunPath(uid int) string {
 	return fmt.Sprintf("/tmp/%s-%d", ownFolder, uid)
 }
 
+// socketName is the control socket in the run directory.
+const socketName = "control.sock"
+
 // socketPath is where the service listens.
 func (o *options) socketPath() string {
 	if o.socket != "" {
 		return o.socket
 	}
-	return filepath.Join(o.runPath(), "control.sock")
+	return filepath.Join(o.runPath(), socketName)
 }
 
 // statePath is the directory of what must survive the machine: an operator's pause.

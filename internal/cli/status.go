@@ -21,9 +21,11 @@ func newStatus(a *app) *cobra.Command {
 		Short: "Show what the running service does",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withService(func(c *control.Client) error {
+			return a.withService(cmd.Context(), func(c *control.Client) error {
 				if watch {
-					return a.watchStatus(cmd.Context(), c)
+					return control.Again(cmd.Context(), func(answered func()) error {
+						return a.watchStatus(cmd.Context(), c, answered)
+					}, a.nextService)
 				}
 				return a.status(cmd.Context(), c)
 			})
@@ -46,7 +48,7 @@ func (a *app) status(ctx context.Context, c *control.Client) error {
 	return printStatus(a.stdout, status, time.Now())
 }
 
-func (a *app) watchStatus(ctx context.Context, c *control.Client) error {
+func (a *app) watchStatus(ctx context.Context, c *control.Client, answered func()) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -56,6 +58,7 @@ func (a *app) watchStatus(ctx context.Context, c *control.Client) error {
 		if err := a.status(ctx, c); err != nil && ctx.Err() == nil {
 			return err
 		}
+		answered()
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

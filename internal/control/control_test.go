@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -56,6 +57,7 @@ type scene struct {
 	listener net.Listener
 	feed     *control.Feed
 	of       *steered
+	stop     func()
 }
 
 // listen makes a socket without a server: clients can connect, and get no answer.
@@ -76,6 +78,7 @@ func listen(t testing.TB) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = s.listener.Close() })
 	s.Client = control.NewClient(s.socket)
 	return s
 }
@@ -95,12 +98,13 @@ func (s *scene) start(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- server.Serve(ctx, s.listener) }()
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Serve = %v", err)
 		}
 	})
+	t.Cleanup(s.stop)
 }
 
 func within(t testing.TB) context.Context {

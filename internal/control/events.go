@@ -31,6 +31,9 @@ type History struct {
 type EventQuery struct {
 	// From is the number of the first event; 0 is the oldest one that is kept.
 	From uint64
+	// Last is the time of the event before From, for a reader that has it. Where another event has that number, the numbers
+	// have begun anew, and an [EventLost] says so. Zero: not known.
+	Last time.Time
 	// Follow goes on with further events.
 	Follow bool
 	Filter EventFilter
@@ -105,6 +108,10 @@ func parseQuery(r *http.Request) (q EventQuery, err error) {
 		q.Follow, err = strconv.ParseBool(text)
 		return err
 	})
+	parse("last", "a time as in RFC 3339", func(text string) (err error) {
+		q.Last, err = time.Parse(time.RFC3339Nano, text)
+		return err
+	})
 	parse("since", "a time as in RFC 3339", func(text string) (err error) {
 		q.Filter.Since, err = time.Parse(time.RFC3339Nano, text)
 		return err
@@ -155,25 +162,54 @@ func (s *Server) acted(r *http.Request, e Event) {
 	s.cfg.Feed.Acted(e)
 }
 
-// SelectEvents passes each selected event to take, and with Follow further ones, until take fails, ctx ends or the service ends.
+// SelectEvents passes each selected event to take, and with Follow further ones, until take fails, ctx ends or, with
+// [ErrEnded], the service ends.
 func (c *Client) SelectEvents(ctx context.Context, q EventQuery, take func(Event) error) error {
+	return c.selectEvents(ctx, q, func() {}, take)
+}
+
+// Follow is SelectEvents with Follow, and ends without an error when ctx does. When the service ends it calls waiting, and
+// goes on with the events of the next one: each is passed once. Where the numbers of that begin anew, an [EventLost] comes
+// first.
+func (c *Client) Follow(ctx context.Context, q EventQuery, take func(Event) error, waiting func()) error {
+	q.Follow = true
+	return Again(ctx, func(answered func()) error {
+		return c.selectEvents(ctx, q, answered, func(e Event) error {
+			q.From, q.Last = e.Seq+1, e.Time
+			if e.Kind == EventLost {
+				q.Last = time.Time{} // it has the number of another event
+			}
+			return take(e)
+		})
+	}, waiting)
+}
+
+// selectEvents calls answered when the answer begins.
+func (c *Client) selectEvents(ctx context.Context, q EventQuery, answered func(), take func(Event) error) error {
 	values := q.Filter.values()
 	values.Set("from", strconv.FormatUint(q.From, 10))
 	values.Set("follow", strconv.FormatBool(q.Follow))
-	body, err := c.do(ctx, http.MethodGet, "events?"+values.Encode(), nil)
+	if !q.Last.IsZero() {
+		values.Set("last", q.Last.Format(time.RFC3339Nano))
+	}
+	answer, err := c.do(ctx, http.MethodGet, "events?"+values.Encode(), nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = body.Close() }()
-	decoder := json.NewDecoder(body)
+	defer func() { _ = answer.Close() }()
+	answered()
+	answer.lift() // it has begun, and goes on when something happens
+	decoder := json.NewDecoder(answer)
 	for {
 		var e Event
 		err := decoder.Decode(&e)
 		switch {
+		case errors.Is(err, io.EOF) && q.Follow:
+			return ErrEnded
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("read events: %w", err)
+			return answer.failed("events", err)
 		}
 		if err := take(e); err != nil {
 			return err

@@ -177,6 +177,9 @@ func (f *Feed) from(seq uint64) int {
 func (f *Feed) start(q EventQuery) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.hasOther(q) {
+		return f.last + 2 // which no reader of these numbers asks for
+	}
 	if q.Filter.Since.IsZero() {
 		return q.From
 	}
@@ -188,6 +191,15 @@ func (f *Feed) start(q EventQuery) uint64 {
 		return q.From
 	}
 	return max(q.From, f.kept[at-1].Seq+1) // what is lost before that was too early anyway
+}
+
+// hasOther reports whether the event that a reader has seen last is another one here. The caller holds mu.
+func (f *Feed) hasOther(q EventQuery) bool {
+	if q.Last.IsZero() || q.From == 0 {
+		return false
+	}
+	at := f.from(q.From - 1)
+	return at < len(f.kept) && f.kept[at].Seq == q.From-1 && !f.kept[at].Time.Equal(q.Last)
 }
 
 // read returns selected events from seq on, the number to go on with, and the channel to wait on when there are none. Before

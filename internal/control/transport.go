@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrNoService means that no process listens on the socket.
+	ErrNoService = errors.New("no service runs")
+	// ErrDenied means that the service, or the mode of its socket, refuses this user.
+	ErrDenied = errors.New("not permitted")
+	// ErrNotTrusted means that a process of another user than root and this one listens on the socket.
+	ErrNotTrusted = errors.New("not trusted")
+	// ErrEnded means that the service ended before its answer did.
+	ErrEnded = errors.New("the service has ended")
+)
+
+// TimeoutError means that the service did not answer in time. It carries out no request that its client has given up, unless
+// it had begun.
+type TimeoutError struct {
+	// PID is that of the service; 0: not known.
+	PID int
+	// Within is how long the client waited.
+	Within time.Duration
+}
+
+// Error implements error.
+func (e *TimeoutError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("the service does not answer within %s", e.Within)
+	}
+	return fmt.Sprintf("process %d does not answer within %s", e.PID, e.Within)
+}
+
+// Client queries and controls the service on a socket. Its methods may be called concurrently. Its fields must be set before.
+type Client struct {
+	// Timeout limits how long an answer takes; for a stream, how long it takes to begin. 0: no limit.
+	Timeout time.Duration
+	// OnlyTrusted says that the service must be root's or one of this user. Anyone may have made a socket in a folder that is
+	// shared.
+	OnlyTrusted bool
+
+	path string
+	http http.Client
+	// pid is the process that accepted the latest connection; 0: not known.
+	pid atomic.Int32
+}
+
+// NewClient returns a Client that connects to path for each request, without a time limit.
+func NewClient(path string) *Client {
+	c := &Client{path: path}
+	c.http.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+	}
+	return c
+}
+
+// Path is the socket.
+func (c *Client) Path() string { return c.path }
+
+// Reach connects to the service, and sends nothing.
+func (c *Client) Reach(ctx context.Context) error {
+	ctx, p := c.wait(ctx)
+	defer p.end()
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return c.explain(ctx, err)
+	}
+	return conn.Close()
+}
+
+// dialEvery is the time between two tries to connect to a socket with a full queue.
+const dialEvery = 2 * time.Millisecond
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.path)
+	for errors.Is(err, unix.EAGAIN) { // others fill its queue
+		select {
+		case <-time.After(dialEvery):
+			conn, err = d.DialContext(ctx, "unix", c.path)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	uid, pid, err := listenerOf(conn)
+	c.pid.Store(pid)
+	if err == nil && c.OnlyTrusted && uid != 0 && int(uid) != os.Geteuid() {
+		err = fmt.Errorf("process %d of uid %d listens there: %w", pid, uid, ErrNotTrusted)
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// listenerOf reads the credentials of the process that listens.
+func listenerOf(conn net.Conn) (uid uint32, pid int32, err error) {
+	c, ok := conn.(*net.UnixConn)
+	if !ok {
+		return 0, 0, errors.ErrUnsupported
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		var cred *unix.Ucred
+		if cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); failed == nil {
+			uid, pid = cred.Uid, cred.Pid
+		}
+	})
+	return uid, pid, errors.Join(err, failed)
+}
+
+// patience ends the context of a request when its time is over. A nil timer has no limit.
+type patience struct {
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+var errTimeout = errors.New("the time is over")
+
+func (c *Client) wait(ctx context.Context) (context.Context, patience) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := patience{cancel: cancel}
+	if c.Timeout > 0 {
+		p.timer = time.AfterFunc(c.Timeout, func() { cancel(errTimeout) })
+	}
+	return ctx, p
+}
+
+// lift removes the limit.
+func (p patience) lift() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+func (p patience) end() {
+	p.lift()
+	p.cancel(nil)
+}
+
+// reply is the body of a successful answer.
+type reply struct {
+	io.ReadCloser
+	patience
+	client *Client
+	ctx    context.Context
+}
+
+// Close implements [io.Closer].
+func (r *reply) Close() error {
+	r.end()
+	return r.ReadCloser.Close()
+}
+
+// failed explains why the body could not be read.
+func (r *reply) failed(what string, err error) error {
+	return r.client.explain(r.ctx, fmt.Errorf("read %s: %w", what, err))
+}
+
+// explain turns the error of a connection into one that says what happened. ctx is that of the request.
+func (c *Client) explain(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(context.Cause(ctx), errTimeout):
+		return &TimeoutError{PID: int(c.pid.Load()), Within: c.Timeout}
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("connect to the service on %s: %w", c.path, ErrNoService)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("connect to the service on %s: %w", c.path, ErrDenied)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
+		return ErrEnded
+	}
+	return fmt.Errorf("the service on %s: %w", c.path, cause(err))
+}
+
+// do sends a request, and returns the body of a successful answer. The caller must close it.
+func (c *Client) do(ctx context.Context, method, what string, request []byte) (*reply, error) {
+	ctx, p := c.wait(ctx)
+	r, err := http.NewRequestWithContext(ctx, method, "http://service/v1/"+what, bytes.NewReader(request))
+	if err != nil {
+		p.end()
+		return nil, fmt.Errorf("request %s: %w", what, err)
+	}
+	response, err := c.http.Do(r) //nolint:bodyclose // the reply closes it
+	if err != nil {
+		defer p.end()
+		return nil, c.explain(ctx, errors.Unwrap(err))
+	}
+	got := &reply{ReadCloser: response.Body, patience: p, client: c, ctx: ctx}
+	if response.StatusCode == http.StatusOK {
+		return got, nil
+	}
+	defer func() { _ = got.Close() }()
+	return nil, c.refused(response.StatusCode, got)
+}
+
+// refused is the error of an answer that was not successful.
+func (c *Client) refused(code int, body io.Reader) error {
+	var p problem
+	_ = json.NewDecoder(io.LimitReader(body, maxBody)).Decode(&p)
+	if code == http.StatusForbidden {
+		return fmt.Errorf("%w: process %d: %s", ErrDenied, c.pid.Load(), p.Error)
+	}
+	return fmt.Errorf("the service says: %s", p.Error)
+}
