@@ -73,8 +73,8 @@ type Selection struct {
 	NoContainers bool
 }
 
-// whyNot says why a process is not selected; "" means that it is.
-func (s Selection) whyNot(p Process) string {
+// WhyNot returns why a process is not selected; "" means that it is.
+func (s Selection) WhyNot(p Process) string {
 	switch {
 	case len(s.Users) > 0 && !slices.Contains(s.Users, p.Credentials.Owner.UID):
 		return fmt.Sprintf("belongs to uid %d", p.Credentials.Owner.UID)
@@ -152,7 +152,7 @@ func (p Process) lacks(f Fact) bool {
 }
 
 func failsSelection(r Rule, p Process) (string, bool) {
-	why := r.Selection.whyNot(p)
+	why := r.Selection.WhyNot(p)
 	return why, why != ""
 }
 

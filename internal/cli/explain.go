@@ -19,13 +19,17 @@ import (
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/internal/quiet"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 func newExplain(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain PID",
-		Short: "Show each check of one process, in order, with what was read",
+		Short: "Show each check of one process, and what will happen to it",
+		Long: `Shows each check of one process, in order, with what was read: ok, no, or -- where no
+signal is needed. The last line says what will happen and when, as the running service
+knows. For a server that is not armed, it says how to arm it.`,
 		Example: `  ebpf-upgrader explain 812
   ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -49,6 +53,7 @@ func newExplain(a *app) *cobra.Command {
 type explanation struct {
 	SchemaVersion int              `json:"schema_version"`
 	PID           selector.PID     `json:"pid"`
+	UID           uint32           `json:"uid"`
 	Install       selector.Install `json:"install"`
 	Checks        []selector.Check `json:"checks"`
 	selector.Decision
@@ -62,6 +67,14 @@ type explanation struct {
 	// Waits says why the service does not signal it yet: for how long it has been busy, or that the journal cannot be written.
 	// Empty: nothing is waited for.
 	Waits string `json:"waits"`
+	// Service is the process of the service that was asked; absent: none answered. Rollout and Wait are what it knows.
+	Service selector.PID    `json:"service,omitzero"`
+	Rollout *rollout.Member `json:"rollout,omitempty"`
+	Wait    rollout.Wait    `json:"wait,omitzero"`
+	// Outlook is what will happen, and when.
+	Outlook string `json:"outlook"`
+
+	startTime uint64
 }
 
 func (a *app) explain(ctx context.Context, arg string) error {
@@ -96,13 +109,16 @@ func (a *app) explain(ctx context.Context, arg string) error {
 		rule.Install = h.NamedInstalls().Of(process)
 	}
 	e := explanation{
-		SchemaVersion: 1, PID: selector.PID(pid), Install: rule.Install, Checks: rule.Explain(process), Decision: rule.Judge(process),
+		SchemaVersion: 1, PID: selector.PID(pid), startTime: process.StartTime, UID: process.Credentials.Owner.UID, Install: rule.Install,
+		Checks: rule.Explain(process), Decision: rule.Judge(process),
 	}
 	if e.Verdict == selector.Outdated {
 		e.Idle, e.IsCounted = idleness(h.FS(), process)
 	}
-	e.askService(ctx, control.NewClient(a.opts.socketPath()), process.Identity)
-	return a.printExplanation(e)
+	known := a.askService(ctx)
+	e.take(ctx, known, process.Identity)
+	e.Outlook = outlook{&e, known, rule, time.Now()}.line()
+	return a.printExplanation(e, rule)
 }
 
 // idleness watches a process for as long as it must be idle.
@@ -120,82 +136,76 @@ func idleness(fs *procfs.FS, p selector.Process) (idle string, isCounted bool) {
 	return "no", a.IsCounted
 }
 
-// queryTimeout limits a query of the service that only adds to what is shown.
-const queryTimeout = time.Second
-
-// askService adds what a service knows of the process. Where none answers, nothing is added.
-func (e *explanation) askService(ctx context.Context, client *control.Client, id selector.Identity) {
+// take adds what a service knows of the process. Where none answers, nothing is added.
+func (e *explanation) take(ctx context.Context, known *knowledge, id selector.Identity) {
+	if known.err != nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	if covered, err := client.Gate(ctx, id.PID); err == nil && covered.Active {
+	e.Service = known.status.PID
+	if covered, err := control.NewClient(known.socket).Gate(ctx, id.PID); err == nil && covered.Active {
 		e.Gate = "outside"
 		if covered.Covers {
 			e.Gate = "behind"
 		}
 	}
-	servers, _ := client.Servers(ctx) // none where the service has just ended
-	for _, s := range servers {
-		switch {
-		case s.PID != id.PID || s.StartTime != id.StartTime:
-		case s.Verdict == selector.OverLimit:
-			e.Decision, e.Idle = s.Decision, ""
-		case s.Rollout != nil && e.Verdict == selector.Outdated:
-			e.Waits = s.Rollout.Busy(time.Now())
-		}
-	}
-	if e.Verdict != selector.Outdated {
+	s := known.of(id)
+	switch {
+	case s == nil:
 		return
+	case s.Verdict == selector.OverLimit:
+		e.Decision, e.Idle = s.Decision, ""
 	}
-	if status, err := client.Status(ctx); err == nil {
-		e.Waits = cmp.Or(status.JournalError, e.Waits)
+	e.Rollout, e.Wait = s.Rollout, s.Wait
+	if e.Verdict == selector.Outdated {
+		e.Waits = known.status.JournalError
+		if s.Rollout != nil {
+			e.Waits = cmp.Or(e.Waits, s.Rollout.Busy(time.Now()))
+		}
 	}
 }
 
-func (a *app) printExplanation(e explanation) error {
+// marks are the words for the outcomes of a check.
+var marks = map[selector.CheckState]string{selector.Passed: "ok", selector.Failed: "no", selector.NotNeeded: "--"}
+
+func (a *app) printExplanation(e explanation, rule selector.Rule) error {
 	if a.opts.output == "json" {
 		return printJSON(a.stdout, e)
 	}
 	table := newColumns(a.stdout)
 	for _, c := range e.Checks {
-		mark := "ok"
-		if !c.Passed {
-			mark = "no"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", mark, c.Name, printable(c.Read))
+		fmt.Fprintf(table, "%s\t%s\t%s\n", marks[c.State], c.Name, printable(c.Read))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	would := "would not be signalled"
-	switch e.Verdict {
-	case selector.Outdated:
-		would = "would be signalled"
-	case selector.OverLimit:
-		would += ": " + e.Detail
+	fmt.Fprintf(a.stdout, "\n%d is %s%s%s\n", e.PID, e.Verdict, memberClause(e.Rollout, time.Now()), idleClause(e))
+	switch e.Gate {
+	case "behind":
+		fmt.Fprintln(a.stdout, "signals of other servers to it are refused by the service's gate")
+	case "outside":
+		fmt.Fprintln(a.stdout, "it is outside of the service's gate")
 	}
-	gate := map[string]string{
-		"behind":  "; signals of other servers to it are refused by the service's gate",
-		"outside": "; it is outside of the service's gate",
-	}[e.Gate]
-	_, err := fmt.Fprintf(a.stdout, "\n%d is %s: %s%s%s\n", e.PID, e.Verdict, would, idleClause(e), gate)
+	if e.Verdict == selector.NotArmed {
+		fmt.Fprint(a.stdout, howToArm(rule))
+	}
+	_, err := fmt.Fprintln(a.stdout, printable(e.Outlook))
 	return err
 }
 
-func idleClause(e explanation) string {
-	clause := ""
-	switch e.Idle {
-	case "yes":
-		clause = ", and is idle"
-	case "no":
-		clause = " as soon as it is idle"
-	default:
+// memberClause is the state in the rollout.
+func memberClause(m *rollout.Member, now time.Time) string {
+	if m == nil || m.State == rollout.None {
 		return ""
 	}
-	if !e.IsCounted {
+	return fmt.Sprintf("; %s since %s in rollout %d, signalled %s", m.State, clock(m.Since, now), m.Rollout, timesWord(m.Attempts))
+}
+
+func idleClause(e explanation) string {
+	clause := map[string]string{"yes": "; it is idle", "no": "; it is busy"}[e.Idle]
+	if clause != "" && !e.IsCounted {
 		clause += " (by its threads: its reads and writes cannot be read)"
-	}
-	if e.Waits != "" {
-		clause += "; the service waits for it: " + e.Waits
 	}
 	return clause
 }

@@ -179,7 +179,7 @@ func TestLimit_ServersOverIt_AreShownWithReason(t *testing.T) {
 	const reason = "its user has too many servers (--max-per-user)"
 	for _, pid := range over {
 		code, said, stderr := command(t, "explain", pid.String(), "--socket", p.socket)
-		if code != 0 || !strings.Contains(said, "is over-limit: would not be signalled: "+reason) {
+		if code != 0 || !strings.Contains(said, "will not be signalled: "+reason) {
 			t.Errorf("explain ends with %d and says\n%s%s", code, said, stderr)
 		}
 	}

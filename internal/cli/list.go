@@ -7,7 +7,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -20,24 +19,35 @@ import (
 func newList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "Show every server with its verdict",
-		Long: `Shows every server of this host, whether it would be signalled, and if not why. Each
-is compared with the binary that it names itself, or with that of --install-path.
-Sends nothing, and opens no binary: what it has in it is not checked.`,
+		Short: "Show every server with its state, and what it waits for",
+		Long: `Shows the servers of this host: whether each is outdated, its state in the rollout,
+and what it waits for, or why it is not signalled. A running service answers; without
+one, or with --source or --all, the servers are read now. Each server is compared with
+the binary that it names itself, or with that of --install-path. Sends nothing, and
+opens no binary: what it has in it is not checked. A user other than root sees the
+servers of that user.`,
 		Example: `  ebpf-upgrader list
   ebpf-upgrader list --user alice --no-containers
   ebpf-upgrader list --install-path /usr/local/bin/rag-rat -o json | jq '.servers[].verdict'`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.list(cmd.Context(), cmd.Flags().Changed("source"))
+		},
 	}
 	a.opts.addRound(cmd.Flags())
-	cmd.Flags().BoolVar(&a.opts.all, "all", false, "show the processes that were looked at and turned down, too")
+	a.addClientFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&a.opts.all, "all", false, "also show what the other flags leave out, other users' servers, and processes that are no servers")
 	return cmd
 }
 
-func (a *app) list(ctx context.Context) error {
+// list reads the servers itself unless a service answers for exactly what is asked.
+func (a *app) list(ctx context.Context, isSourceGiven bool) error {
 	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
 		return err
+	}
+	known := a.askService(ctx)
+	if !isSourceGiven && !a.opts.all && known.answersFor(&a.opts) {
+		return a.printListing(known.listing(&a.opts))
 	}
 	h, err := a.openHostOnce(ctx)
 	if err != nil {
@@ -59,7 +69,7 @@ func (a *app) list(ctx context.Context) error {
 	if !a.opts.all {
 		report = report.Only(api.IsServer)
 	}
-	return a.printListed(report)
+	return a.printListing(known.completed(report))
 }
 
 // openHostOnce opens the host for one round. The caller must close it.
@@ -78,37 +88,4 @@ func (a *app) survey(ctx context.Context, h *daemon.Host, pids []selector.PID) a
 		return h.Survey(ctx, &installed, pids)
 	}
 	return h.Survey(ctx, nil, pids)
-}
-
-func (a *app) printListed(r api.Report) error {
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, r)
-	}
-	r.Plan = nil // a list promises no delivery
-	if err := printServers(a.stdout, r); err != nil {
-		return err
-	}
-	if len(r.Servers) > 0 {
-		fmt.Fprintln(a.stdout)
-	}
-	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", daemon.Verdicts(r), installsLine(r.Installs), r.Source)
-	return err
-}
-
-func installsLine(installs []selector.Install) string {
-	if len(installs) == 1 {
-		return "install: " + installLine(installs[0])
-	}
-	return fmt.Sprintf("%d installs", len(installs))
-}
-
-func installLine(i selector.Install) string {
-	line := string(i.State)
-	if i.Image.Known() {
-		line = fmt.Sprintf("%s %s", i.Image, i.State)
-	}
-	if i.Detail != "" {
-		line += " (" + printable(i.Detail) + ")"
-	}
-	return line
 }

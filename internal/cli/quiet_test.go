@@ -73,7 +73,7 @@ func (s *scene) wantShown(p *service, busy *testfleet.Server) {
 		s.t.Errorf("status ends with %d and says\n%s%s", code, said, stderr)
 	}
 	code, said, stderr = command(s.t, "explain", busy.PID().String(), "--socket", p.socket)
-	if code != 0 || !strings.Contains(said, "would be signalled as soon as it is idle; the service waits for it: busy for ") {
+	if code != 0 || !strings.Contains(said, ": busy for ") {
 		s.t.Errorf("explain ends with %d and says\n%s%s", code, said, stderr)
 	}
 }

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// printListingTable prints a row for each server, and below what a reader needs to know of the whole.
+func (a *app) printListingTable(l *listing) error {
+	now := time.Now()
+	if len(l.Servers) > 0 {
+		table := newColumns(a.stdout)
+		l.writeRows(table, now)
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.stdout)
+	}
+	counts := make(map[selector.Verdict]int)
+	for _, s := range l.Servers {
+		counts[s.Verdict]++
+	}
+	lines := []string{fmt.Sprintf("%s; %s; source: %s", daemon.Counts(counts), filesLine(l.Installs), l.Source)}
+	lines = append(lines, a.emptyLines(l)...)
+	lines = append(lines, l.hiddenLines(&a.opts)...)
+	lines = append(lines, l.adviceLines(&a.opts, counts)...)
+	_, err := fmt.Fprintln(a.stdout, strings.Join(append(lines, l.originLine(now)), "\n"))
+	return err
+}
+
+// writeRows leaves out columns that would be the same in each row.
+func (l *listing) writeRows(table columns, now time.Time) {
+	isContained := slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" })
+	hasMember := slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Rollout != nil })
+	row := func(pid, user, container, state, since, attempts, installed, rest string) {
+		cells := []string{pid, user}
+		if isContained {
+			cells = append(cells, container)
+		}
+		cells = append(cells, state)
+		if hasMember {
+			cells = append(cells, since, attempts)
+		}
+		if len(l.Installs) != 1 {
+			cells = append(cells, installed)
+		}
+		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
+	}
+	names := userNames{}
+	row("PID", "USER", "CONTAINER", "STATE", "SINCE", "ATTEMPTS", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
+	for i := range l.Servers {
+		s := &l.Servers[i]
+		since, attempts := "-", "-"
+		if m := s.Rollout; m != nil {
+			since, attempts = clock(m.Since, now), strconv.Itoa(m.Attempts)
+		}
+		detail := cmp.Or(waitText(s.Wait, now), s.Detail)
+		row(s.PID.String(), names.of(s.UID), containerName(s.Container), stateWords(s), since, attempts,
+			cut(printable(s.UpgradeBin), widestPath), fmt.Sprintf("%s\t%s\t%s", imageWord(s), shortened(s.Args), printable(detail)))
+	}
+}
+
+// stateWords is the verdict with the state in the rollout, where that says more.
+func stateWords(s *api.ServerStatus) string {
+	if s.Rollout == nil || s.Rollout.State == rollout.None || s.Rollout.State == rollout.Skipped {
+		return s.Verdict.String()
+	}
+	return s.Verdict.String() + ", " + s.Rollout.State.String()
+}
+
+// imageWord is the file that a process runs. That of a process that is no server is not read.
+func imageWord(s *api.ServerStatus) string {
+	switch {
+	case s.Image.Known():
+		return s.Image.String()
+	case !api.IsServer(s.Server):
+		return "-"
+	}
+	return "unknown"
+}
+
+// waitText is what a server waits for, with the times; "": for nothing.
+func waitText(w rollout.Wait, now time.Time) string {
+	switch w.For {
+	case "":
+		return ""
+	case rollout.WaitResume:
+		if what, reason, hasReason := strings.Cut(w.Why, ": "); !w.Since.IsZero() {
+			text := what + " since " + clock(w.Since, now)
+			if hasReason {
+				text += ": " + reason
+			}
+			return text
+		}
+	case rollout.WaitRetry:
+		return w.Why + ", next at " + clock(w.Until, now)
+	default:
+		if !w.Until.IsZero() {
+			return w.Why + ", until " + clock(w.Until, now) + " at the latest"
+		}
+	}
+	return w.Why
+}
+
+func filesLine(files []api.InstalledFile) string {
+	if len(files) == 1 {
+		return "install: " + installLine(files[0].Install)
+	}
+	return fmt.Sprintf("%d installs", len(files))
+}
+
+func installLine(i selector.Install) string {
+	line := string(i.State)
+	if i.Image.Known() {
+		line = fmt.Sprintf("%s %s", i.Image, i.State)
+	}
+	if i.Detail != "" {
+		line += " (" + printable(i.Detail) + ")"
+	}
+	return line
+}
+
+// hiddenLines say what is not shown.
+func (l *listing) hiddenLines(o *options) (lines []string) {
+	for _, h := range []struct {
+		n    int
+		what string
+	}{
+		{l.Hidden.NotSelected, "of other users or containers than those asked for"},
+		{l.Hidden.OtherInstall, "of other installs than " + strconv.Quote(o.installPath())},
+		{l.Hidden.OtherUsers, "of other users"},
+	} {
+		if h.n > 0 {
+			lines = append(lines, fmt.Sprintf("%s %s not shown: --all shows them", counted(h.n, "server"), h.what))
+		}
+	}
+	return lines
+}
+
+// emptyLines say what was looked for where there is no server at all.
+func (a *app) emptyLines(l *listing) []string {
+	if len(l.Servers) > 0 || l.Hidden != (hidden{}) {
+		return nil
+	}
+	o := &a.opts
+	return []string{
+		fmt.Sprintf("looked for processes with %s and an argument %q: none of %s is one", nameWords(o.names), o.subcommand, a.processes()),
+		"list --all shows each process and why it is none, explain PID one of them; doctor checks this host",
+	}
+}
+
+func nameWords(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return "argv[0] " + strings.Join(quoted, " or ") + ", with or without a path,"
+}
+
+// processes counts the processes that can be seen.
+func (a *app) processes() string {
+	entries, _ := os.ReadDir("/proc") // without it, no command gets here
+	n := 0
+	for _, e := range entries {
+		if _, err := strconv.Atoi(e.Name()); err == nil {
+			n++
+		}
+	}
+	return counted(n, "process")
+}
+
+// adviceLines say what an operator can do about servers that cannot be upgraded.
+func (l *listing) adviceLines(o *options, counts map[selector.Verdict]int) (lines []string) {
+	if n := counts[selector.NotArmed]; n > 0 {
+		i := slices.IndexFunc(l.Servers, func(s api.ServerStatus) bool { return s.Verdict == selector.NotArmed })
+		lines = append(lines, fmt.Sprintf("%s not armed: started without %s; explain %d shows how to set it", counted(n, "server"), o.variable, l.Servers[i].PID))
+	}
+	if !l.IsSurvey || l.known.err == nil {
+		return lines
+	}
+	perUser := make(map[uint32]int)
+	for _, s := range l.Servers {
+		perUser[s.UID]++
+	}
+	for uid, n := range perUser {
+		if n > controller.DefaultMaxPerUser {
+			lines = append(lines, fmt.Sprintf("%s has %d servers: a service upgrades %d of a user, unless it has --max-per-user",
+				userNames{}.of(uid), n, controller.DefaultMaxPerUser))
+		}
+	}
+	return lines
+}
+
+// originLine says where the answer comes from.
+func (l *listing) originLine(now time.Time) string {
+	s := &l.known.status
+	service := fmt.Sprintf("the service (process %d, up %s)", s.PID, since(s.Started, now))
+	switch {
+	case !l.IsSurvey && s.Source == api.SourceProc:
+		return "as " + service + " knows them by its last scan; --source proc reads them now"
+	case !l.IsSurvey:
+		return "as " + service + " knows them"
+	case l.known.err == nil:
+		return "read now; states, attempts and reasons are those of " + service
+	case errors.Is(l.known.err, control.ErrNoService):
+		return "read now: " + l.known.without() + ", so nothing upgrades them but trigger"
+	}
+	return "read now: " + l.known.without()
+}

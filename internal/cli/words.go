@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"os/user"
+	"strconv"
+	"time"
+)
+
+// userNames keeps the names of users.
+type userNames map[uint32]string
+
+// of is the name of a user, or the number where there is none.
+func (n userNames) of(uid uint32) string {
+	name, isKnown := n[uid]
+	if !isKnown {
+		name = strconv.Itoa(int(uid))
+		if u, err := user.LookupId(name); err == nil {
+			name = printable(u.Username)
+		}
+		n[uid] = name
+	}
+	return name
+}
+
+// clock is a time of day, with the date where that is not today.
+func clock(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	if t.Year() == now.Year() && t.YearDay() == now.YearDay() {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
+}
+
+// counted is a number of things, of which the plural ends in s or es.
+func counted(n int, thing string) string {
+	switch {
+	case n == 1:
+	case thing[len(thing)-1] == 's':
+		thing += "es"
+	default:
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
