@@ -24,16 +24,23 @@ import (
 )
 
 func newDoctor(a *app) *cobra.Command {
+	d := &doctor{app: a}
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check whether BPF can be used here, and if not why and what to do",
-		Long: `Checks what the kernel tracker needs, one line each, and then loads and attaches it
-for a moment, the gate as well. Exits with 0 when the tracker works here, with 3 when
-only the scan of /proc does; the gate is not needed for 0.`,
+		Short: "Check the service, the servers and this host, and say what to do",
+		Long: `Checks the service, the gate, the servers, the directories and the inotify limits, and
+what the kernel tracker needs: ok, no, or -- for what is no fault. Loads and attaches
+the tracker and the gate for a moment, and leaves nothing behind. Exits with 0 when
+the tracker works here, with 3 when only the scan of /proc does; nothing else counts.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return d.examine(cmd.Context()) },
 	}
-	a.opts.addOutput(cmd.Flags())
+	f := cmd.Flags()
+	f.BoolVarP(&d.isVerbose, "verbose", "v", false, "show what is well and of use to developers only, too")
+	f.StringVar(&a.opts.stateDir, "state-dir", "", "the service's directory of what must survive a reboot")
+	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
+	a.addClientFlags(f)
+	a.opts.addOutput(f)
 	return cmd
 }
 
@@ -44,17 +51,41 @@ type finding struct {
 	Found string `json:"found"`
 	// Do says how to repair it.
 	Do string `json:"do,omitempty"`
+	// IsNote says that it is no fault, though it is not OK.
+	IsNote bool `json:"note,omitzero"`
+
+	// isDetail says that it is only shown when it is not OK, or to developers.
+	isDetail bool
 }
 
-func (a *app) doctor(ctx context.Context) error {
-	findings := []finding{
-		checkKernel(), checkBTF(), checkLockdown(), checkPIDNamespace(), checkHidePID(),
-		{Check: "tracefs", OK: true, Found: "not needed"},
-	}
-	findings = append(findings, checkCapabilities()...)
-	findings = append(findings, checkTracker(ctx)...)
+// detail is a finding that only developers need to see while it is OK.
+func detail(f finding) finding {
+	f.isDetail = true
+	return f
+}
+
+// doctor is one examination.
+type doctor struct {
+	*app
+	isVerbose bool
+	known     *knowledge
+}
+
+func (d *doctor) examine(ctx context.Context) error {
+	d.known = d.askService(ctx)
 	proc := checkProc()
-	if err := a.printFindings(append([]finding{proc}, findings...)); err != nil {
+	findings := []finding{d.checkService()}
+	if proc.OK {
+		findings = append(findings, d.checkServers(ctx)...)
+	}
+	findings = append(findings, d.checkDirectories()...)
+	findings = append(findings,
+		checkInotify(), detail(proc), checkKernel(), detail(checkBTF()), detail(checkLockdown()), checkSeccomp(), checkLabel(),
+		checkPIDNamespace(), detail(checkHidePID()), detail(finding{Check: "tracefs", OK: true, Found: "not needed"}),
+	)
+	findings = append(findings, checkCapabilities()...)
+	findings = append(findings, d.checkTracker(ctx)...)
+	if err := d.printFindings(findings); err != nil {
 		return err
 	}
 	if !proc.OK {
@@ -66,23 +97,29 @@ func (a *app) doctor(ctx context.Context) error {
 	return nil
 }
 
-func (a *app) printFindings(findings []finding) error {
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, struct {
+func (d *doctor) printFindings(findings []finding) error {
+	if d.opts.output == "json" {
+		return printJSON(d.stdout, struct {
 			SchemaVersion int       `json:"schema_version"`
 			Checks        []finding `json:"checks"`
 		}{1, findings})
 	}
-	table := newColumns(a.stdout)
+	table := newColumns(d.stdout)
 	for _, f := range findings {
-		mark, text := "ok", f.Found
-		if !f.OK {
+		if f.OK && f.isDetail && !d.isVerbose {
+			continue
+		}
+		mark := "ok"
+		switch {
+		case f.IsNote:
+			mark = "--"
+		case !f.OK:
 			mark = "no"
 		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", mark, f.Check, printable(f.Found))
 		if f.Do != "" {
-			text += ": " + f.Do
+			fmt.Fprintf(table, "\t\tdo: %s\n", printable(f.Do))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", mark, f.Check, printable(text))
 	}
 	return table.Flush()
 }
@@ -92,9 +129,9 @@ func (a *app) printFindings(findings []finding) error {
 func checkKernel() finding {
 	release, isOlder := olderThan(5, 10)
 	if isOlder {
-		return finding{"kernel", false, release, "use Linux 5.10 or later"}
+		return finding{Check: "kernel", Found: release, Do: "use Linux 5.10 or later"}
 	}
-	return finding{"kernel", true, release, ""}
+	return finding{Check: "kernel", OK: true, Found: release}
 }
 
 // olderThan also returns the release. One that cannot be read counts as older.
@@ -110,9 +147,9 @@ func olderThan(major, minor int) (release string, isOlder bool) {
 func checkBTF() finding {
 	const path = "/sys/kernel/btf/vmlinux"
 	if _, err := os.Stat(path); err != nil {
-		return finding{"btf", false, "no " + path, "use a kernel built with CONFIG_DEBUG_INFO_BTF, and mount sysfs"}
+		return finding{Check: "btf", Found: "no " + path, Do: "use a kernel built with CONFIG_DEBUG_INFO_BTF, and mount sysfs"}
 	}
-	return finding{"btf", true, path, ""}
+	return finding{Check: "btf", OK: true, Found: path}
 }
 
 // checkCapabilities has a line for each missing capability, and a single one where all are missing: the user can upgrade
@@ -124,16 +161,17 @@ func checkCapabilities() []finding {
 	for _, r := range all {
 		names = append(names, r.Name)
 		if !r.Has() {
-			missing = append(missing, finding{r.Name, false, r.Impact, "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"})
+			do := "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"
+			missing = append(missing, finding{Check: r.Name, Found: r.Impact, Do: do})
 		}
 	}
 	switch len(missing) {
 	case 0:
-		return []finding{{"capabilities", true, "all that are needed", ""}}
+		return []finding{detail(finding{Check: "capabilities", OK: true, Found: "all that are needed"})}
 	case len(all):
 		return []finding{{
-			"capabilities", false, "none: only this user's own servers can be upgraded, found by the scan",
-			"run as root, or give " + strings.Join(names, ", "),
+			Check: "capabilities", Found: "none: only this user's own servers can be upgraded, found by the scan",
+			Do: "for all servers, run as root, or give " + strings.Join(names, ", "), IsNote: os.Geteuid() != 0,
 		}}
 	}
 	return missing
@@ -143,34 +181,34 @@ func checkLockdown() finding {
 	state, err := os.ReadFile("/sys/kernel/security/lockdown")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return finding{"lockdown", true, "not built in, or securityfs is not mounted", ""}
+		return finding{Check: "lockdown", OK: true, Found: "not built in, or securityfs is not mounted"}
 	case err != nil:
-		return finding{"lockdown", true, "unknown: " + err.Error(), ""}
+		return finding{Check: "lockdown", OK: true, Found: "unknown: " + err.Error()}
 	case bytes.Contains(state, []byte("[confidentiality]")):
-		return finding{"lockdown", false, "confidentiality, which forbids BPF to read memory", "boot with lockdown=integrity or none"}
+		return finding{Check: "lockdown", Found: "confidentiality, which forbids BPF to read memory", Do: "boot with lockdown=integrity or none"}
 	}
-	return finding{"lockdown", true, strings.TrimSpace(string(state)), ""}
+	return finding{Check: "lockdown", OK: true, Found: strings.TrimSpace(string(state))}
 }
 
 // checkProc opens /proc as every command does that reads a process.
 func checkProc() finding {
 	proc, err := procfs.NewFS("/proc")
 	if err != nil {
-		return finding{"proc", false, err.Error(), ""}
+		return finding{Check: "proc", Found: err.Error()}
 	}
 	_ = proc.Close()
-	return finding{"proc", true, "of this PID namespace", ""}
+	return finding{Check: "proc", OK: true, Found: "of this PID namespace"}
 }
 
 func checkPIDNamespace() finding {
 	own, err := os.Readlink("/proc/self/ns/pid")
 	switch {
 	case err != nil:
-		return finding{"pid namespace", false, err.Error(), ""}
+		return finding{Check: "pid namespace", Found: err.Error()}
 	case own != tracker.HostPIDNamespace:
-		return finding{"pid namespace", true, "its own, " + own + ": serves what is visible in it, not the host", ""}
+		return finding{Check: "pid namespace", OK: true, Found: "its own, " + own + ": serves what is visible in it, not the host"}
 	}
-	return finding{"pid namespace", true, "the host's", ""}
+	return detail(finding{Check: "pid namespace", OK: true, Found: "the host's"})
 }
 
 // checkHidePID looks for the mount option that hides the processes of other users. A process with CAP_SYS_PTRACE sees them
@@ -178,7 +216,7 @@ func checkPIDNamespace() finding {
 func checkHidePID() finding {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return finding{"hidepid", false, err.Error(), ""}
+		return finding{Check: "hidepid", Found: err.Error()}
 	}
 	for line := range strings.Lines(string(mounts)) {
 		fields := strings.Fields(line)
@@ -187,33 +225,49 @@ func checkHidePID() finding {
 			continue
 		}
 		seen := slices.ContainsFunc(caps.All(), func(r caps.Capability) bool { return r.Name == "CAP_SYS_PTRACE" && r.Has() })
-		f := finding{Check: "hidepid", OK: seen, Found: "/proc hides the processes of others"}
+		f := finding{Check: "hidepid", OK: seen, Found: "/proc hides the processes of others", IsNote: !seen && isPlainUser()}
 		if !seen {
 			f.Do = "give CAP_SYS_PTRACE, or mount /proc with gid= of a group of this user"
 		}
 		return f
 	}
-	return finding{"hidepid", true, "off", ""}
+	return finding{Check: "hidepid", OK: true, Found: "off"}
 }
 
-// checkTracker loads and attaches the real programs, the gate among them. It also says which capabilities the service keeps
-// afterwards.
-func checkTracker(ctx context.Context) []finding {
+// checkTracker loads and attaches the real programs, the gate among them where no service has closed it. It also says which
+// capabilities the service keeps afterwards.
+func (d *doctor) checkTracker(ctx context.Context) []finding {
+	gate, isKnown := d.checkServiceGate()
+	findings := []finding{}
+	if isKnown {
+		findings = append(findings, gate)
+	}
 	t, err := tracker.Open(ctx, tracker.Config{
 		Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: "mcp"},
 		Signal:  unix.SIGUSR1,
 		Seed:    func(context.Context) ([]selector.PID, error) { return nil, nil },
 	})
 	if err != nil {
-		return []finding{{"tracker", false, err.Error(), "see above; until then --source auto scans /proc"}}
+		failed := finding{Check: "tracker", Found: err.Error(), Do: "see above; until then --source auto scans /proc", IsNote: isPlainUser()}
+		if failed.IsNote {
+			failed.Found, failed.Do = "needs root: servers are found by the scan of /proc", "nothing, or run as root"
+		}
+		return append(findings, failed)
 	}
-	gate := checkGate(t)
-	afterwards := finding{"afterwards", true, "the service gives up CAP_BPF and CAP_PERFMON", ""}
+	if !isKnown {
+		findings = append(findings, checkGate(t))
+	}
+	afterwards := detail(finding{Check: "afterwards", OK: true, Found: "the service gives up CAP_BPF and CAP_PERFMON"})
 	if err := t.NeedsCapabilities(); err != nil {
 		afterwards.Found = "the service keeps CAP_BPF and CAP_PERFMON: " + err.Error()
 	}
 	if err := t.Close(); err != nil {
-		return []finding{gate, afterwards, {"tracker", false, err.Error(), ""}}
+		return append(findings, afterwards, finding{Check: "tracker", Found: err.Error()})
 	}
-	return []finding{gate, afterwards, {"tracker", true, "loads and attaches", ""}}
+	return append(findings, afterwards, finding{Check: "tracker", OK: true, Found: "loads and attaches"})
+}
+
+// isPlainUser reports whether this is a user other than root, without any of the capabilities.
+func isPlainUser() bool {
+	return os.Geteuid() != 0 && !slices.ContainsFunc(caps.All(), caps.Capability.Has)
 }

@@ -18,9 +18,9 @@ import (
 func checkGate(t *tracker.Tracker) finding {
 	g, err := t.EnableGate()
 	if err != nil {
-		return finding{"gate", false, err.Error(), whatGateNeeds() + "; until then " + daemon.WithoutGate}
+		return finding{Check: "gate", Found: err.Error(), Do: whatGateNeeds() + "; until then " + daemon.WithoutGate}
 	}
-	return finding{"gate", true, "refuses the servers' own signals, by " + g.Hook(), ""}
+	return finding{Check: "gate", OK: true, Found: "refuses the servers' own signals, by " + g.Hook()}
 }
 
 // whatGateNeeds is the first thing that the kernel is found to lack.

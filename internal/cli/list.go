@@ -9,6 +9,7 @@ import (
 	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
@@ -31,7 +32,7 @@ servers of that user.`,
   ebpf-upgrader list --install-path /usr/local/bin/rag-rat -o json | jq '.servers[].verdict'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.list(cmd.Context(), cmd.Flags().Changed("source"))
+			return a.list(cmd.Context(), cmd.Flags())
 		},
 	}
 	a.opts.addRound(cmd.Flags())
@@ -41,12 +42,12 @@ servers of that user.`,
 }
 
 // list reads the servers itself unless a service answers for exactly what is asked.
-func (a *app) list(ctx context.Context, isSourceGiven bool) error {
+func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
 		return err
 	}
 	known := a.askService(ctx)
-	if !isSourceGiven && !a.opts.all && known.answersFor(&a.opts) {
+	if !flags.Changed("source") && !a.opts.all && known.answersFor(&a.opts) {
 		return a.printListing(known.listing(&a.opts))
 	}
 	h, err := a.openHostOnce(ctx)

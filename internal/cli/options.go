@@ -96,9 +96,9 @@ func (o *options) addSource(f *pflag.FlagSet) {
 
 func (o *options) addRule(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.names, "name", nil, "a name of the servers, the last part of argv[0], any number of times (default: the file name of each install path, or "+defaultName+")")
-	f.StringVar(&o.subcommand, "subcommand", "mcp", "the argument that makes a process a server")
-	f.StringVar(&o.variable, "env", "RAG_RAT_UPGRADE_BIN", "the variable that names what a server execs when it is signalled")
-	f.StringVar(&o.signal, "signal", "SIGUSR1", "the signal that makes a server upgrade")
+	f.StringVar(&o.subcommand, "subcommand", defaultSubcommand, "the argument that makes a process a server")
+	f.StringVar(&o.variable, "env", defaultVariable, "the variable that names what a server execs when it is signalled")
+	f.StringVar(&o.signal, "signal", defaultSignal, "the signal that makes a server upgrade")
 }
 
 func (o *options) addSelf(f *pflag.FlagSet) {

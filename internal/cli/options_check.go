@@ -86,8 +86,13 @@ func (o *options) checkValues(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// defaultName is the name of the servers that this program is made for.
-const defaultName = "rag-rat"
+// The servers that this program is made for: their name, argument, variable and signal.
+const (
+	defaultName       = "rag-rat"
+	defaultSubcommand = "mcp"
+	defaultVariable   = "RAG_RAT_UPGRADE_BIN"
+	defaultSignal     = "SIGUSR1"
+)
 
 // checkNames takes the default from the install paths.
 func (o *options) checkNames() error {

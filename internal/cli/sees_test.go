@@ -79,7 +79,7 @@ func TestStatus_PIDNamespace_Shown(t *testing.T) {
 	_ = inside.client(t)
 	namespace, err := os.Readlink("/proc/" + selector.PID(c.pid).String() + "/ns/pid")
 	must(t, err)
-	_, host, _ := command(t, "doctor")
+	_, host, _ := command(t, "doctor", "-v")
 	nested, _ := c.command("env", asProgram+"=1", thisBinary(t), "doctor").Output() // its code says whether BPF can be used
 	for _, one := range []struct{ socket, sees, doctor, says string }{
 		{h.socket, "the processes of the host", host, "the host's"},

@@ -23,9 +23,12 @@ type gate struct {
 }
 
 var (
-	errGateOff  = errors.New("off by --gate off")
+	errGateOff  = errors.New(GateOffReason)
 	errGateScan = fmt.Errorf("%w: it needs the kernel's tracker, and /proc is scanned", tracker.ErrGateUnavailable)
 )
+
+// GateOffReason is why there is no gate where the operator wants none.
+const GateOffReason = "off by --gate off"
 
 // WithoutGate is what threatens servers where there is no gate.
 const WithoutGate = "the servers' own signals reach all of a user's servers at once: a bad binary may end them all"

@@ -6,6 +6,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/deliver"
@@ -40,4 +41,31 @@ func (h *Host) report(installs []selector.Install, r deliver.Round) api.Report {
 		report.Failed = append(report.Failed, api.Failure{PID: f.PID, Error: f.Err.Error()})
 	}
 	return report
+}
+
+// Servers judges all servers, each by the file that it names itself, and returns the numbers by verdict. triggers is how many
+// watch the directory of their install: the servers' own trigger. It reads maxExamined processes at most.
+func (h *Host) Servers(ctx context.Context) (verdicts map[selector.Verdict]int, triggers int, err error) {
+	const maxExamined = 4096
+	pids, err := h.walk(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	verdicts = make(map[selector.Verdict]int)
+	named := h.NamedInstalls()
+	for _, pid := range pids[:min(len(pids), maxExamined)] {
+		p, err := h.Inspect(pid, h.cfg.Rule, time.Time{})
+		if err != nil {
+			continue // gone
+		}
+		rule := h.cfg.Rule
+		rule.Install = named.Of(p)
+		if d := rule.Judge(p); d.Verdict != selector.NotOurs && d.Verdict != selector.NotMCP {
+			verdicts[d.Verdict]++
+			if h.watchesInstall(p) {
+				triggers++
+			}
+		}
+	}
+	return verdicts, triggers, ctx.Err()
 }

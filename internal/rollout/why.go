@@ -136,7 +136,7 @@ func (y *reasons) closed(g *group) Wait {
 // closedUser returns what keeps a user from the next canary, apart from a canary of the same group; zero: nothing.
 func (y *reasons) closedUser(u *user) Wait {
 	for _, other := range u.groups {
-		if canary := other.firstInFlight(); canary != nil && !(other.isOpen && u.IsProven) {
+		if canary := other.firstInFlight(); canary != nil && (!other.isOpen || !u.IsProven) {
 			return Wait{For: WaitGroup, Why: fmt.Sprintf("another group of its user goes first: %d is %s", canary.PID, canary.State), Since: canary.Since}
 		}
 	}

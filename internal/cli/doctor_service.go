@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/selector"
+)
+
+// checkService says which service runs. That none runs is no fault: trigger works without.
+func (d *doctor) checkService() finding {
+	s, now := &d.known.status, time.Now()
+	switch {
+	case d.known.err == nil && s.Paused:
+		return finding{Check: "service", Found: d.serviceWords(now) + "; paused by an operator", Do: "ebpf-upgrader resume"}
+	case d.known.err == nil && s.JournalError != "":
+		return finding{Check: "service", Found: d.serviceWords(now) + "; signals no server: " + s.JournalError, Do: "repair its run directory: it goes on by itself"}
+	case d.known.err == nil:
+		return finding{Check: "service", OK: true, Found: d.serviceWords(now)}
+	case errors.Is(d.known.err, control.ErrNoService):
+		return finding{Check: "service", Found: d.known.without(), IsNote: true,
+			Do: "start one: systemctl enable --now ebpf-upgrader, or ebpf-upgrader run"}
+	case errors.Is(d.known.err, control.ErrDenied):
+		return finding{Check: "service", Found: "runs, and does not answer this user", IsNote: true, Do: "run this as root, or as the user of the service"}
+	}
+	return finding{Check: "service", Found: d.known.without(), Do: "see its log: journalctl -u ebpf-upgrader"}
+}
+
+func (d *doctor) serviceWords(now time.Time) string {
+	s := &d.known.status
+	return fmt.Sprintf("process %d, version %s, since %s (up %s)", s.PID, s.Version, s.Started.Local().Format(time.DateTime), since(s.Started, now))
+}
+
+// checkServiceGate says whether the gate of the service is closed. It knows that if a service answers.
+func (d *doctor) checkServiceGate() (f finding, isKnown bool) {
+	g := &d.known.status.Gate
+	switch {
+	case d.known.err != nil:
+		return finding{}, false
+	case g.Active:
+		return finding{Check: "gate", OK: true, Found: fmt.Sprintf("on, by %s: %s of the servers' own trigger refused", g.Way, counted(int(g.Refused), "signal"))}, true
+	}
+	do := whatGateNeeds()
+	if g.Reason == daemon.GateOffReason {
+		do = "start the service without --gate off"
+	}
+	return finding{Check: "gate", Found: "off: " + g.Reason + ". " + daemon.WithoutGate, Do: do, IsNote: isPlainUser()}, true
+}
+
+// checkServers counts the servers, those that are armed, and those that send signals themselves. It reads them: a service
+// does not report the last.
+func (d *doctor) checkServers(ctx context.Context) []finding {
+	rule := d.serverRule()
+	d.opts.names, d.opts.subcommand, d.opts.variable, d.opts.signal = rule.Names, rule.Subcommand, rule.Variable, rule.Signal
+	cfg, err := d.config()
+	if err != nil {
+		return []finding{{Check: "servers", Found: err.Error()}}
+	}
+	h, err := daemon.OpenProc(cfg)
+	if err != nil {
+		return []finding{{Check: "servers", Found: err.Error()}}
+	}
+	defer h.Close()
+	verdicts, triggers, err := h.Servers(ctx)
+	if err != nil {
+		return []finding{{Check: "servers", Found: err.Error()}}
+	}
+	findings := []finding{d.judgeServers(verdicts, rule)}
+	if len(verdicts) > 0 {
+		findings = append(findings, d.judgeTriggers(triggers))
+	}
+	return findings
+}
+
+// serverRule is what the service serves or, without an answer, what it serves by default.
+func (d *doctor) serverRule() selector.Rule {
+	if s := &d.known.status.Serves; d.known.err == nil {
+		return selector.Rule{Pattern: selector.Pattern{Names: s.Names, Subcommand: s.Subcommand}, Variable: s.Variable, Signal: s.Signal}
+	}
+	return selector.Rule{Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: defaultSubcommand}, Variable: defaultVariable, Signal: defaultSignal}
+}
+
+func (d *doctor) judgeServers(verdicts map[selector.Verdict]int, rule selector.Rule) finding {
+	all := 0
+	for _, n := range verdicts {
+		all += n
+	}
+	unread := verdicts[selector.UnreadableFacts]
+	f := finding{Check: "servers", OK: true}
+	switch unarmed := verdicts[selector.NotArmed]; {
+	case all == 0:
+		f.OK, f.IsNote = false, true
+		f.Found = fmt.Sprintf("none: of %s, none has %s and an argument %q", d.processes(), nameWords(rule.Names), rule.Subcommand)
+		f.Do = "start a session of an agent; list --all shows why a process is no server"
+	case unread == all:
+		f.OK, f.IsNote = false, true
+		f.Found, f.Do = counted(all, "server")+", all of other users: unreadable", "run this as root to read them"
+	case unarmed > 0:
+		f.OK = false
+		f.Found = fmt.Sprintf("%s: %s; %d without %s are never upgraded", counted(all, "server"), daemon.Counts(verdicts), unarmed, rule.Variable)
+		f.Do = fmt.Sprintf("set %s in the agent's MCP configuration; list shows the servers, explain PID an example", rule.Variable)
+	default:
+		f.Found = fmt.Sprintf("%s: %s", counted(all, "server"), daemon.Counts(verdicts))
+	}
+	return f
+}
+
+// judgeTriggers says which other senders there are: servers that signal others when something happens in the directory of their
+// install.
+func (d *doctor) judgeTriggers(n int) finding {
+	f := finding{Check: "other senders", OK: true, Found: "none: no server watches the directory of its install"}
+	if n == 0 {
+		return f
+	}
+	f.Found = fmt.Sprintf("%s the directory of an install, and signals others itself", map[bool]string{true: "1 server watches", false: fmt.Sprintf("%d servers watch", n)}[n == 1])
+	switch {
+	case d.known.err == nil && d.known.status.Gate.Active:
+		f.Found += "; the gate refuses that"
+	case d.known.err == nil:
+		f.OK, f.Found, f.Do = false, f.Found+"; no gate refuses that", "see gate"
+	default:
+		f.OK, f.IsNote, f.Found, f.Do = false, true, f.Found+"; without a service, no gate refuses that", "start a service"
+	}
+	return f
+}
