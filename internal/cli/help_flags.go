@@ -18,7 +18,7 @@ var flagGroups = []struct{ title, flags string }{
 	{"How careful", `dry-run all-at-once canary=N canary-timeout group-hold hold quiet quiet-within settle confirm-timeout
 		retry-after max-attempts=N max-failures=N max-in-flight=N|P% gate=MODE`},
 	{"How it runs", `source=SOURCE no-wait if-exists no-service`},
-	{"Files and sockets", `run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH metrics-listen=ADDRESS timeout`},
+	{"Files and sockets", `run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH socket-group=GROUP metrics-listen=ADDRESS timeout`},
 	{"Tuning", `scan-every audit-every forget-after max-per-user=N max-installs-per-user=N max-entries=N ring-bytes=BYTES`},
 	{"Output", `verbose follow from=NUMBER watch output=FORMAT no-descriptions help version`},
 }

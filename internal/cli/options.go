@@ -34,6 +34,7 @@ type options struct {
 	limits       rollout.Limits
 	quiet        time.Duration
 	socket       string
+	socketGroup  string
 	runDir       string
 	stateDir     string
 	metrics      string

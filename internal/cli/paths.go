@@ -6,7 +6,9 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 
@@ -52,6 +54,23 @@ func (o *options) socketPath() string {
 		return o.socket
 	}
 	return filepath.Join(o.runPath(), socketName)
+}
+
+// socketGroupID is the number of the group that may read about all servers; nil: none was given.
+func (o *options) socketGroupID() (*uint32, error) {
+	if o.socketGroup == "" {
+		return nil, nil
+	}
+	number := o.socketGroup
+	if g, err := user.LookupGroup(number); err == nil {
+		number = g.Gid
+	}
+	gid, err := strconv.ParseUint(number, 10, 32)
+	if err != nil || uint32(gid) == math.MaxUint32 { // which chown(2) takes for no change
+		return nil, usageError("--socket-group %q: no such group", o.socketGroup)
+	}
+	id := uint32(gid)
+	return &id, nil
 }
 
 // statePath is the directory of what must survive the machine: an operator's pause.

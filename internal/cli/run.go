@@ -47,6 +47,7 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	a.opts.addLimits(f)
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
+	f.StringVar(&a.opts.socketGroup, "socket-group", "", "the group, by name or number, with members that may read about the servers of all users (default: the group of the socket)")
 	f.StringVar(&a.opts.stateDir, "state-dir", "", "directory of what must survive a reboot: an operator's pause")
 	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
@@ -74,6 +75,9 @@ func (a *app) serve(cmd *cobra.Command) error {
 		Hold: flags.Changed("hold"), QuietWithin: flags.Changed("quiet-within"),
 	}
 	if cfg.StateDir, err = a.opts.statePath(); err != nil {
+		return err
+	}
+	if cfg.SocketGroup, err = a.opts.socketGroupID(); err != nil {
 		return err
 	}
 	formatted := func(to io.Writer) slog.Handler { return newHandler(a.stderr, to) }

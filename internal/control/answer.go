@@ -22,6 +22,8 @@ func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (a
 	defer cancel()
 	got, err := get(ctx)
 	switch {
+	case errors.Is(err, errNotOwn):
+		refuse(w, http.StatusForbidden, err.Error())
 	case errors.Is(err, errWrongInstall):
 		refuse(w, http.StatusConflict, err.Error())
 	case err != nil:

@@ -28,6 +28,7 @@ import (
 // steered is what the requests reach: the rollouts behind it are tested where they are made.
 type steered struct {
 	status  api.Status
+	servers []api.ServerStatus
 	self    selector.PID
 	paused  atomic.Int32
 	resumed int
@@ -36,6 +37,9 @@ type steered struct {
 func (s *steered) Status(context.Context) (api.Status, error) { return s.status, nil }
 
 func (s *steered) Servers(context.Context) ([]api.ServerStatus, error) {
+	if s.servers != nil {
+		return s.servers, nil
+	}
 	return []api.ServerStatus{{Server: api.Server{PID: 7}, Rollout: &rollout.Member{PID: 7, State: rollout.Crashed}}}, nil
 }
 
@@ -57,6 +61,8 @@ type scene struct {
 	listener net.Listener
 	feed     *control.Feed
 	of       *steered
+	group    *uint32
+	gate     api.Gate
 	stop     func()
 }
 
@@ -94,7 +100,11 @@ func serve(t testing.TB) *scene {
 // start serves the socket until the test ends.
 func (s *scene) start(t testing.TB) {
 	t.Helper()
-	server := control.NewServer(control.Config{Service: s.of, Feed: s.feed, Info: control.Info{PID: 12}})
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a 1\n") })
+	server := control.NewServer(control.Config{
+		Service: s.of, Feed: s.feed, Info: control.Info{PID: 12}, Group: s.group, Metrics: metrics,
+		Gate: func() (api.Gate, error) { return s.gate, nil },
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- server.Serve(ctx, s.listener) }()
@@ -174,8 +184,8 @@ func TestListen_StaleSocket_Replaced(t *testing.T) {
 	}
 	defer func() { _ = again.Close() }()
 	info, err := os.Stat(stale)
-	if err != nil || info.Mode().Perm() != 0o660 {
-		t.Errorf("the socket's mode is %v, %v; want 0660", info.Mode(), err)
+	if err != nil || info.Mode().Perm() != 0o666 {
+		t.Errorf("the socket's mode is %v, %v; want 0666", info.Mode(), err)
 	}
 }
 

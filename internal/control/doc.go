@@ -13,7 +13,9 @@
 //	POST /v1/resume    end a pause or the halt of a rollout
 //	GET  /metrics, /healthz, /readyz
 //
-// The kernel identifies the client (SO_PEERCRED). Root and the owner of the service may do everything; the group of the
-// socket may only read. Bodies, headers, connections and streams are limited. A client that does not read is disconnected
-// after [writeTimeout]. The service never waits for this package. Both sides may be used concurrently. Linux only.
+// The kernel identifies the client (SO_PEERCRED, SO_PEERGROUPS). Every user may connect. Root and the owner of the service
+// may do everything; the members of [Config.Group] may read about the servers of all users; any other user reads about, and
+// controls, the servers of their own. Bodies, headers, connections, streams and the time for one user are limited. A client
+// that does not read is disconnected after [writeTimeout]. A request that its client has given up is not carried out. The
+// service never waits for this package. Both sides may be used concurrently. Linux only.
 package control

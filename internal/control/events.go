@@ -45,9 +45,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	done, ok := enter(r, s.streams)
+	p := peerOf(r)
+	s.shares.wait(r.Context(), p)
+	done, ok := s.shares.stream(p)
 	if !ok {
-		refuse(w, http.StatusTooManyRequests, "too many clients follow the events")
+		refuse(w, http.StatusTooManyRequests, "too many clients read the events")
 		return
 	}
 	defer done()
@@ -57,21 +59,50 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	to := http.NewResponseController(w)
 	_ = to.SetReadDeadline(time.Time{})
+	began := time.Now()
+	defer func() { s.shares.charge(p, time.Since(began)) }()
 	for from := s.cfg.Feed.start(q); ; {
 		events, next, grown := s.cfg.Feed.read(from, q.Filter)
 		from = next
+		if err := s.renamePaths(r, events); err != nil {
+			return
+		}
 		if !send(w, to, events) || !q.Follow && len(events) < batch {
 			return
 		}
 		if len(events) > 0 {
 			continue
 		}
+		s.shares.charge(p, time.Since(began))
 		select {
 		case <-grown:
+			began = time.Now()
 		case <-r.Context().Done():
+			began = time.Now()
 			return
 		}
 	}
+}
+
+// renamePaths shows the peer of a request no path of another user.
+func (s *Server) renamePaths(r *http.Request, events []Event) error {
+	known, err := s.pathsFor(r)
+	for i := range events {
+		if e := &events[i]; e.Kind == EventRollout {
+			e.Path = known.name(e.Path, e.Rollout)
+		}
+	}
+	return err
+}
+
+// pathsFor are the paths that the peer of a request may read.
+func (s *Server) pathsFor(r *http.Request) (paths, error) {
+	all, uid := view(peerOf(r))
+	if all {
+		return paths{}, nil
+	}
+	servers, err := s.recentServers(r.Context())
+	return pathsOf(serversOf(servers, uid)), err
 }
 
 // query is what a request selects, within what its peer may read about. Without ok the request is refused.
@@ -151,7 +182,12 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, r, func(context.Context) (any, error) {
-		return History{api.SchemaVersion, s.cfg.Feed.Records(q.Filter)}, nil
+		known, err := s.pathsFor(r)
+		records := s.cfg.Feed.Records(q.Filter)
+		for i := range records {
+			records[i].Install.Path = known.name(records[i].Install.Path, records[i].Number)
+		}
+		return History{api.SchemaVersion, records}, err
 	})
 }
 

@@ -45,7 +45,7 @@ func concerns(e Event, uid uint32) bool {
 // shown is a selected event without what it says of other users than the selected one.
 func (f EventFilter) shown(e Event) Event {
 	if f.UID != nil && len(e.Users) > 1 {
-		e.Users = []uint32{*f.UID}
+		e.Users, e.Counts = []uint32{*f.UID}, nil
 		if e.Phase == rollout.PhaseHalted {
 			e.Detail = ""
 		}

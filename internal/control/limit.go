@@ -11,35 +11,42 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"ebpf-upgrader/internal/api"
 )
 
 const (
-	// maxConns limits the connections of the control socket, and maxPublicConns those of the public listener.
-	maxConns, maxPublicConns = 128, 64
-	// maxReads limits the concurrent requests of clients that may only read, maxStreams those of them that follow the
-	// events. Operators have no limit but that of connections.
-	maxReads, maxStreams = 64, 32
+	// maxConns limits the connections of the control socket, maxOthers those of peers that are no operators, and maxPerUser
+	// those of such a user. maxPublicConns limits the connections of the public listener.
+	maxConns, maxOthers, maxPerUser = 128, 96, 8
+	maxPublicConns                  = 64
+	// acceptMost connections are accepted in acceptEvery: clients that connect without a pause use no more of the processor.
+	acceptMost, acceptEvery = 100, 10 * time.Millisecond
 )
 
 // limited is a listener with a limited number of connections. A new client replaces the one that has gone longest without
-// a request. While all of them have requests, a new client is refused at once, so that no waiting client holds any resource.
+// a request, of the same user if that has too many. While all of them have requests, a new client is refused at once, so
+// that no waiting client holds any resource.
 type limited struct {
 	net.Listener
-	most int
-	mu   sync.Mutex // guards the rest, and busy of each connection
+	most, mostOthers, mostPerUser int
+	// group is the one with members that may read about all servers; nil: that of the socket.
+	group *uint32
+	// began is when the current acceptEvery began, and accepted counts its connections. Only Accept uses them.
+	began    time.Time
+	accepted int
+
+	mu sync.Mutex // guards the rest, and busy of each connection
 	// open begins with the connection that has gone longest without a request.
 	open []*limitedConn
 }
 
 func (l *limited) Accept() (net.Conn, error) {
 	for {
+		l.pace()
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		c := &limitedConn{Conn: conn, of: l, peer: readPeer(l.Listener, conn)}
+		c := &limitedConn{Conn: conn, of: l, peer: l.readPeer(conn)}
 		if l.admit(c) {
 			return c, nil
 		}
@@ -47,12 +54,25 @@ func (l *limited) Accept() (net.Conn, error) {
 	}
 }
 
+// pace waits where too many connections were accepted just now.
+func (l *limited) pace() {
+	now := time.Now()
+	if left := l.began.Add(acceptEvery).Sub(now); left > 0 && l.accepted >= acceptMost {
+		time.Sleep(left)
+		now = time.Now()
+	}
+	if now.Sub(l.began) >= acceptEvery {
+		l.began, l.accepted = now, 0
+	}
+	l.accepted++
+}
+
 // admit reports whether there is room for a connection. It closes an idle one to make room.
 func (l *limited) admit(c *limitedConn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= l.most {
-		idle := slices.IndexFunc(l.open, func(c *limitedConn) bool { return !c.busy })
+	if isOneOf := l.crowd(c.peer); isOneOf != nil {
+		idle := slices.IndexFunc(l.open, func(c *limitedConn) bool { return !c.busy && isOneOf(c) })
 		if idle < 0 {
 			return false
 		}
@@ -61,6 +81,34 @@ func (l *limited) admit(c *limitedConn) bool {
 	}
 	l.open = append(l.open, c)
 	return true
+}
+
+// crowd selects the connections of which one must make room for a peer; nil: there is room. The caller holds mu.
+func (l *limited) crowd(p peer) (isOneOf func(*limitedConn) bool) {
+	all := func(*limitedConn) bool { return true }
+	others := func(c *limitedConn) bool { return c.peer.role != operator }
+	own := func(c *limitedConn) bool { return others(c) && c.peer.uid == p.uid }
+	isFull := len(l.open) >= l.most
+	switch {
+	case p.role == operator && isFull:
+		return all
+	case p.role == operator:
+		return nil
+	case l.count(own) >= l.mostPerUser:
+		return own
+	case isFull || l.count(others) >= l.mostOthers:
+		return others
+	}
+	return nil
+}
+
+func (l *limited) count(is func(*limitedConn) bool) (n int) {
+	for _, c := range l.open {
+		if is(c) {
+			n++
+		}
+	}
+	return n
 }
 
 // limitedConn is busy while a handler serves its request.
@@ -104,28 +152,28 @@ func (l *limited) remove(c *limitedConn) bool {
 	return i >= 0
 }
 
-// statusAge is how old a status may be that [Recently] returns.
+// statusAge is how old an answer may be that [Recently] returns.
 const statusAge = 100 * time.Millisecond
 
 // Recently returns a function that queries once in 100 ms at most, for callers that any process can start. Callers share
 // the result and must not change it. The function may be called concurrently, and fails when its context ends.
-func Recently(query func(context.Context) (api.Status, error)) func(context.Context) (api.Status, error) {
+func Recently[T any](query func(context.Context) (T, error)) func(context.Context) (T, error) {
 	turn := make(chan struct{}, 1) // guards the rest
-	var status api.Status
+	var latest, none T
 	var at time.Time
-	return func(ctx context.Context) (api.Status, error) {
+	return func(ctx context.Context) (T, error) {
 		select {
 		case turn <- struct{}{}:
 			defer func() { <-turn }()
 		case <-ctx.Done():
-			return api.Status{}, ctx.Err()
+			return none, ctx.Err()
 		}
 		if time.Since(at) < statusAge {
-			return status, nil
+			return latest, nil
 		}
 		got, err := query(ctx)
 		if err == nil {
-			status, at = got, time.Now()
+			latest, at = got, time.Now()
 		}
 		return got, err
 	}

@@ -146,17 +146,17 @@ func crowd(socket string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// TestGroupMember_TakesAll_RootIsServed: a client that may only read leaves room for those of root.
-func TestGroupMember_TakesAll_RootIsServed(t *testing.T) {
+// TestUser_TakesAll_OthersAreServed: a user has four streams and eight connections, and leaves room for others.
+func TestUser_TakesAll_OthersAreServed(t *testing.T) {
 	needRoot(t)
 	s := serve(t)
-	if err := errors.Join(os.Chmod(filepath.Dir(s.socket), 0o755), os.Chown(s.socket, 0, group)); err != nil {
+	if err := os.Chmod(filepath.Dir(s.socket), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.feed.Trouble(errors.New("an event to follow"))
+	s.feed.Acted(control.Event{By: new(uint32(other))})
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = []string{asCrowd + "=" + s.socket}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: other, Gid: other}}
 	in, err := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
 	if err := errors.Join(err, err2, cmd.Start()); err != nil {
@@ -164,8 +164,11 @@ func TestGroupMember_TakesAll_RootIsServed(t *testing.T) {
 	}
 	t.Cleanup(func() { _, _ = in.Close(), cmd.Wait() })
 	followed, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || strings.TrimSpace(followed) != "32" {
-		t.Errorf("a member of the group follows the events %q times, %v; want 32", followed, err)
+	if err != nil || strings.TrimSpace(followed) != "4" {
+		t.Errorf("a user follows the events %q times, %v; want 4", followed, err)
+	}
+	if got := asked(t, s.socket, syscall.Credential{Uid: other + 1, Gid: other + 1}); got != "done denied" {
+		t.Errorf("another user read and paused: %q, want that the status is read", got)
 	}
 	stop := errors.New("stop")
 	if err := s.Events(within(t), 0, true, func(control.Event) error { return stop }); !errors.Is(err, stop) {

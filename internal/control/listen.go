@@ -17,8 +17,9 @@ import (
 // ErrInUse means that another process listens on the socket.
 var ErrInUse = errors.New("another service listens there")
 
-// Listen creates the socket at path with mode 0660, and its directory if that is missing. It replaces a socket on which no
-// process listens any more. Closing the listener removes the socket.
+// Listen creates the socket at path, and its directory if that is missing. Every user may connect: the credentials of a peer
+// decide what it may do. Listen replaces a socket on which no process listens any more. Closing the listener removes the
+// socket.
 func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", path, err)
@@ -34,7 +35,7 @@ func Listen(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %q: %w", path, cause(err))
 	}
 	// Until here the mode was what the umask left: it gave no further user access.
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, 0o666); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %q: %w", path, err), l.Close())
 	}
 	return l, nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -56,9 +57,9 @@ func peerOf(r *http.Request) peer {
 	return peer{}
 }
 
-// readPeer reads the credentials of a client of l. They are in the user namespace of this process: a user of a container
+// readPeer reads the credentials of a client. They are in the user namespace of this process: a user of a container
 // with a namespace of its own has another number here than there, and one without a number here is not known.
-func readPeer(l net.Listener, conn net.Conn) peer {
+func (l *limited) readPeer(conn net.Conn) peer {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
 		return peer{}
@@ -77,20 +78,27 @@ func readPeer(l net.Listener, conn net.Conn) peer {
 		switch {
 		case cred.Uid == 0 || int(cred.Uid) == os.Geteuid():
 			p.role = operator
-		case isMember(l.Addr().String(), int(fd), cred.Gid):
+		case l.isMember(int(fd), cred.Gid):
 			p.role = reader
 		}
 	})
 	return p
 }
 
-// isMember reports whether a peer is in the group of the socket at path.
-func isMember(path string, fd int, gid uint32) bool {
-	var socket unix.Stat_t
-	if unix.Stat(path, &socket) != nil || isUnmapped(socket.Gid) {
-		return false
+// isMember reports whether a peer is in the group that may read about all servers.
+func (l *limited) isMember(fd int, gid uint32) bool {
+	group, err := l.readers()
+	return err == nil && !isUnmapped(group) && (gid == group || slices.Contains(peerGroups(fd), group))
+}
+
+// readers is the group that may read about all servers.
+func (l *limited) readers() (gid uint32, err error) {
+	if l.group != nil {
+		return *l.group, nil
 	}
-	return gid == socket.Gid || slices.Contains(peerGroups(fd), socket.Gid)
+	var socket unix.Stat_t
+	err = unix.Stat(l.Addr().String(), &socket)
+	return socket.Gid, err
 }
 
 // maxGroups limits the groups of a peer. One with more is in none of them.
@@ -125,29 +133,14 @@ var hasAllIDs = sync.OnceValue(func() bool {
 	return true
 })
 
-// enter takes an entry of a limit, and returns what gives it back. An operator needs none.
-func enter(r *http.Request, limit chan struct{}) (done func(), ok bool) {
-	if peerOf(r).role == operator {
-		return func() {}, true
-	}
-	select {
-	case limit <- struct{}{}:
-		return func() { <-limit }, true
-	default:
-		return nil, false
-	}
-}
-
-// read refuses requests of peers without a role, and limits those of peers that are no operators.
+// read refuses requests of peers without a role, and leaves time for others between those of one user.
 func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
 	return identified(func(w http.ResponseWriter, r *http.Request) {
-		done, ok := enter(r, s.reads)
-		if !ok {
-			refuse(w, http.StatusTooManyRequests, "too many requests at a time")
-			return
-		}
-		defer done()
+		p := peerOf(r)
+		s.shares.wait(r.Context(), p)
+		began := time.Now()
 		handler(w, r)
+		s.shares.charge(p, time.Since(began))
 	})
 }
 

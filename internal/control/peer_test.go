@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,18 @@ const asClient = "CONTROL_TEST_AS_CLIENT"
 func TestMain(m *testing.M) {
 	if socket := os.Getenv(asCrowd); socket != "" {
 		crowd(socket)
+		os.Exit(0)
+	}
+	if socket := os.Getenv(asListener); socket != "" {
+		l, err := control.Listen(socket)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			_ = l.Close()
+		}
+		os.Exit(0)
+	}
+	if socket := os.Getenv(asReader); socket != "" {
+		readAll(socket)
 		os.Exit(0)
 	}
 	if socket := os.Getenv(asClient); socket != "" {
@@ -73,7 +86,7 @@ func TestPeer_OtherUserAndGroup_Restricted(t *testing.T) {
 		as   syscall.Credential
 		want string
 	}{
-		{"another user", syscall.Credential{Uid: other, Gid: other}, "denied denied"},
+		{"another user", syscall.Credential{Uid: other, Gid: other}, "done denied"},
 		{"one of the group", syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}, "done denied"},
 		{"root", syscall.Credential{}, "done done"},
 	} {

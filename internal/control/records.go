@@ -148,6 +148,9 @@ func (f *Feed) Records(filter EventFilter) []api.RolloutRecord {
 		}
 		c := r.copied()
 		if uid := filter.UID; uid != nil {
+			if len(c.Users) > 1 { // the counts are those of all
+				c.Servers, c.From = make(map[rollout.State]int), []selector.Image{}
+			}
 			c.Users = []uint32{*uid}
 			c.Deaths = slices.DeleteFunc(c.Deaths, func(d api.DeathRecord) bool { return d.UID != *uid })
 			c.Halts = slices.DeleteFunc(c.Halts, func(h rollout.Halt) bool { return h.UID != *uid })

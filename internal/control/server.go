@@ -41,7 +41,7 @@ type service interface {
 	Resume(ctx context.Context) error
 }
 
-// Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr and Metrics may be nil.
+// Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr, Group and Metrics may be nil.
 type Config struct {
 	Service service
 	Info    Info
@@ -56,55 +56,60 @@ type Config struct {
 	Watching func() api.Watching
 	// HistoryErr says why the feed is not kept on disk.
 	HistoryErr func() error
+	// Group has the members that may read about all servers; nil: that of the socket.
+	Group *uint32
 	// Metrics answers to /metrics.
 	Metrics http.Handler
 }
 
 // Server answers requests. Make one with [NewServer], and then Serve each listener.
 type Server struct {
-	cfg Config
-	// recent is the status for those that any process may query.
-	recent func(context.Context) (api.Status, error)
-	// reads and streams have an entry for each such request of a client that may only read.
-	reads, streams chan struct{}
+	cfg    Config
+	shares *shares
+	// The recent answers are for those that any process may query.
+	recent         func(context.Context) (Status, error)
+	recentServers  func(context.Context) ([]api.ServerStatus, error)
+	recentRollouts func(context.Context) ([]rollout.Report, error)
 }
 
 // NewServer returns a Server that has yet to Serve.
 func NewServer(cfg Config) *Server {
-	return &Server{
-		cfg: cfg, recent: Recently(cfg.Service.Status),
-		reads: make(chan struct{}, maxReads), streams: make(chan struct{}, maxStreams),
+	s := &Server{
+		cfg: cfg, shares: newShares(), recentServers: Recently(cfg.Service.Servers), recentRollouts: Recently(cfg.Service.Rollouts),
 	}
+	s.recent = Recently(s.fullStatus)
+	return s
 }
 
 // Serve answers all requests on a unix socket until ctx ends, and then closes the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.read(readAll(s.status)))
-	mux.HandleFunc("GET /v1/servers", s.read(readAll(s.servers)))
-	mux.HandleFunc("GET /v1/rollouts", s.read(readAll(s.rollouts)))
-	mux.HandleFunc("GET /v1/events", s.read(s.events))
+	mux.HandleFunc("GET /v1/status", s.read(s.status))
+	mux.HandleFunc("GET /v1/servers", s.read(s.servers))
+	mux.HandleFunc("GET /v1/rollouts", s.read(s.rollouts))
+	mux.HandleFunc("GET /v1/events", identified(s.events))
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
-	mux.HandleFunc("GET /v1/gate", s.read(readAll(s.gate)))
+	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
 	mux.HandleFunc("POST /v1/trigger", operate(s.trigger))
 	mux.HandleFunc("POST /v1/pause", operate(s.pause))
 	mux.HandleFunc("POST /v1/resume", operate(s.resume))
-	s.handlePublic(mux)
-	return serve(ctx, &limited{Listener: l, most: maxConns}, mux)
+	s.handlePublic(mux, readAll)
+	return serve(ctx, &limited{Listener: l, most: maxConns, mostOthers: maxOthers, mostPerUser: maxPerUser, group: s.cfg.Group}, mux)
 }
 
 // ServePublic answers /metrics, /healthz and /readyz only, for every client.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	s.handlePublic(mux)
-	return serve(ctx, &limited{Listener: l, most: maxPublicConns}, mux)
+	s.handlePublic(mux, func(metrics http.HandlerFunc) http.HandlerFunc { return metrics })
+	return serve(ctx, &limited{Listener: l, most: maxPublicConns, mostOthers: maxPublicConns, mostPerUser: maxPublicConns}, mux)
 }
 
-func (s *Server) handlePublic(mux *http.ServeMux) {
+// handlePublic adds what each client may read. guard decides about the metrics, which count what belongs to all users.
+func (s *Server) handlePublic(mux *http.ServeMux, guard func(http.HandlerFunc) http.HandlerFunc) {
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.health) // the socket exists only after the source is attached and seeded
 	if s.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", s.cfg.Metrics)
+		mux.Handle("GET /metrics", guard(s.cfg.Metrics.ServeHTTP))
 	}
 }
 
@@ -145,51 +150,6 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		status, err := s.cfg.Service.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		all := Status{SchemaVersion: api.SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
-		if s.cfg.Tracker != nil {
-			counters, err := s.cfg.Tracker()
-			if err != nil {
-				return nil, err
-			}
-			all.Tracker = &counters
-		}
-		if s.cfg.Gate != nil {
-			if all.Gate, err = s.cfg.Gate(); err != nil {
-				return nil, err
-			}
-		}
-		if s.cfg.Watching != nil {
-			all.Watching = s.cfg.Watching()
-		}
-		if s.cfg.HistoryErr != nil {
-			if err := s.cfg.HistoryErr(); err != nil {
-				all.HistoryError = err.Error()
-			}
-		}
-		return all, nil
-	})
-}
-
-func (s *Server) servers(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		servers, err := s.cfg.Service.Servers(ctx)
-		return Servers{api.SchemaVersion, servers}, err
-	})
-}
-
-func (s *Server) rollouts(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		rollouts, err := s.cfg.Service.Rollouts(ctx)
-		return Rollouts{api.SchemaVersion, rollouts}, err
-	})
-}
-
 func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 	var request TriggerRequest
 	decoder := json.NewDecoder(r.Body)
@@ -204,7 +164,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		if !serves(status, request.InstallPath) {
-			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, paths(status), request.InstallPath)
+			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, quotedPaths(status), request.InstallPath)
 		}
 		s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
 		return s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
@@ -217,7 +177,7 @@ func serves(status api.Status, path string) bool {
 		slices.ContainsFunc(status.Installs, func(i api.InstallStatus) bool { return i.Path == path })
 }
 
-func paths(status api.Status) string {
+func quotedPaths(status api.Status) string {
 	var quoted []string
 	for _, i := range status.Installs {
 		quoted = append(quoted, strconv.Quote(i.Path))
@@ -233,19 +193,4 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Resume(ctx) })
-}
-
-func (s *Server) gate(w http.ResponseWriter, r *http.Request) {
-	pid, err := strconv.ParseInt(r.FormValue("pid"), 10, 32)
-	if err != nil || pid <= 0 {
-		refuse(w, http.StatusBadRequest, "pid must be a process number")
-		return
-	}
-	answer(w, r, func(context.Context) (any, error) {
-		c := Covered{SchemaVersion: api.SchemaVersion}
-		if s.cfg.Covers != nil {
-			c.Active, c.Covers, err = s.cfg.Covers(selector.PID(pid))
-		}
-		return c, err
-	})
 }

@@ -66,6 +66,8 @@ type Config struct {
 	// Socket is the path of the control socket. RunDir has the locks and the journal, StateDir what
 	// must survive the machine.
 	Socket, RunDir, StateDir string
+	// SocketGroup is the group with members that may read about all servers; nil: that of the socket.
+	SocketGroup *uint32
 	// MetricsListen is a TCP address; empty: none.
 	MetricsListen string
 	// Version is the program's, with the commit where that is known; Release is without, and Revision the commit.

@@ -131,7 +131,7 @@ func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, wat
 	h := s.host
 	return control.Config{
 		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
-		Gate: s.refusals.status, Covers: h.gate.coversPID,
+		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup,
 		Info: control.Info{
 			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
 			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(), Serves: h.cfg.serves(),
@@ -201,6 +201,9 @@ func (s *service) run(ctx, stop context.Context) error {
 		return err
 	}
 	defer func() { _ = socket.Close() }()
+	if group := cfg.SocketGroup; group != nil {
+		_ = os.Chown(cfg.Socket, -1, int(*group)) // which only shows the group: the service decides by what it was told
+	}
 	var left outdated
 	parts := []func(context.Context) error{
 		s.controller.Run,

@@ -66,6 +66,8 @@ type Report struct {
 	Waits Waits `json:"waits,omitzero"`
 	// Superseded says that another file has been installed since.
 	Superseded bool `json:"superseded"`
+	// ByUser has the part of each user.
+	ByUser map[uint32]UserReport `json:"-"`
 }
 
 // Halt is one reason why servers are not signalled.
@@ -126,7 +128,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 	}
 	return Report{
 		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
-		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(),
+		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(),
 	}
 }
 

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/selector"
+)
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) {
+		all, uid := view(peerOf(r))
+		if all {
+			return s.fullStatus(ctx)
+		}
+		status, err := s.recent(ctx)
+		servers, err2 := s.recentServers(ctx)
+		return statusOf(status, serversOf(servers, uid), uid), errors.Join(err, err2)
+	})
+}
+
+// fullStatus is the status for peers that may read about all servers.
+func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
+	status, err := s.cfg.Service.Status(ctx)
+	if err != nil {
+		return all, err
+	}
+	all = Status{SchemaVersion: api.SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
+	if s.cfg.Tracker != nil {
+		counters, err := s.cfg.Tracker()
+		if err != nil {
+			return all, err
+		}
+		all.Tracker = &counters
+	}
+	if s.cfg.Gate != nil {
+		if all.Gate, err = s.cfg.Gate(); err != nil {
+			return all, err
+		}
+	}
+	if s.cfg.Watching != nil {
+		all.Watching = s.cfg.Watching()
+	}
+	if s.cfg.HistoryErr != nil {
+		if err := s.cfg.HistoryErr(); err != nil {
+			all.HistoryError = err.Error()
+		}
+	}
+	return all, nil
+}
+
+func (s *Server) servers(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) {
+		all, uid := view(peerOf(r))
+		if all {
+			servers, err := s.cfg.Service.Servers(ctx)
+			return Servers{api.SchemaVersion, servers}, err
+		}
+		servers, err := s.recentServers(ctx)
+		return Servers{api.SchemaVersion, serversOf(servers, uid)}, err
+	})
+}
+
+func (s *Server) rollouts(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(ctx context.Context) (any, error) {
+		all, uid := view(peerOf(r))
+		if all {
+			rollouts, err := s.cfg.Service.Rollouts(ctx)
+			return Rollouts{api.SchemaVersion, rollouts}, err
+		}
+		rollouts, err := s.recentRollouts(ctx)
+		status, err2 := s.recent(ctx)
+		servers, err3 := s.recentServers(ctx)
+		own := serversOf(servers, uid)
+		return Rollouts{api.SchemaVersion, rolloutsOf(rollouts, installsOf(status.Status, own, uid), own, uid)}, errors.Join(err, err2, err3)
+	})
+}
+
+// errNotOwn means that a peer asked about a process that is none of its user's servers.
+var errNotOwn = errors.New("no server of this user")
+
+func (s *Server) gate(w http.ResponseWriter, r *http.Request) {
+	number, err := strconv.ParseInt(r.FormValue("pid"), 10, 32)
+	if err != nil || number <= 0 {
+		refuse(w, http.StatusBadRequest, "pid must be a process number")
+		return
+	}
+	pid := selector.PID(number)
+	answer(w, r, func(ctx context.Context) (any, error) {
+		if all, uid := view(peerOf(r)); !all {
+			servers, err := s.recentServers(ctx)
+			isOwn := func(s api.ServerStatus) bool { return s.UID == uid && s.PID == pid }
+			if err != nil || !slices.ContainsFunc(servers, isOwn) {
+				return nil, errors.Join(err, errNotOwn)
+			}
+		}
+		c := Covered{SchemaVersion: api.SchemaVersion}
+		if s.cfg.Covers != nil {
+			c.Active, c.Covers, err = s.cfg.Covers(pid)
+		}
+		return c, err
+	})
+}

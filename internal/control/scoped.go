@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"maps"
+	"slices"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// What a peer may read that may read about one user only. Each answer is built from what is named here: a field that is
+// added to the answer for all is left out of this one.
+
+// serversOf are the servers of a user.
+func serversOf(all []api.ServerStatus, uid uint32) []api.ServerStatus {
+	own := []api.ServerStatus{}
+	for i := range all {
+		if all[i].UID == uid {
+			own = append(own, all[i])
+		}
+	}
+	return own
+}
+
+// statusOf is a status without what concerns other users. own are the servers of the user.
+func statusOf(all Status, own []api.ServerStatus, uid uint32) Status {
+	installs := installsOf(all.Status, own, uid)
+	return Status{
+		SchemaVersion: all.SchemaVersion, Info: all.Info,
+		Status: api.Status{
+			Source: all.Source, Learned: all.Learned, Installs: installs, Paused: all.Paused, PausedSince: all.PausedSince,
+			JournalError: all.JournalError, Verdicts: verdictsOf(own), Rollouts: rolloutsOf(all.Rollouts, installs, own, uid),
+		},
+		Gate: gateOf(all.Gate, own), Events: all.Events,
+	}
+}
+
+func verdictsOf(own []api.ServerStatus) map[selector.Verdict]int {
+	verdicts := make(map[selector.Verdict]int)
+	for i := range own {
+		verdicts[own[i].Verdict]++
+	}
+	return verdicts
+}
+
+// installsOf are the installs that a user's servers name or, where the operator named them, all of them.
+func installsOf(all api.Status, own []api.ServerStatus, uid uint32) []api.InstallStatus {
+	installs := []api.InstallStatus{}
+	for _, i := range all.Installs {
+		switch {
+		case !all.Learned:
+			i.Container, i.Servers, i.Deaths = "", len(own), 0
+		case i.UID != uid:
+			continue
+		}
+		installs = append(installs, i)
+	}
+	return installs
+}
+
+// rolloutsOf are the rollouts with servers of a user.
+func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.ServerStatus, uid uint32) []rollout.Report {
+	reports := []rollout.Report{}
+	for i := range all {
+		r := &all[i]
+		at := slices.IndexFunc(installs, func(i api.InstallStatus) bool { return i.Rollout == r.Number })
+		part, isPart := r.ByUser[uid]
+		if at < 0 && !isPart {
+			continue
+		}
+		report := rollout.Report{
+			Number: r.Number, Started: r.Started, Phase: r.Phase, Servers: maps.Clone(part.Servers), Deaths: part.Deaths,
+			Halts: slices.DeleteFunc(slices.Clone(r.Halts), func(h rollout.Halt) bool { return h.UID != uid }),
+			Waits: waitsOf(own, r.Number), Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
+		}
+		if report.Servers == nil {
+			report.Servers = make(map[rollout.State]int)
+		}
+		switch isOnly := isPart && len(r.ByUser) == 1; {
+		case isOnly:
+			report.Install, report.From, report.LastOutcome, report.Foreign = r.Install, r.From, r.LastOutcome, r.Foreign
+		case at >= 0: // another user's path may lead to the file
+			report.Install = installs[at].Install
+		}
+		reports = append(reports, report)
+	}
+	return reports
+}
+
+// waitsOf counts the servers that wait for a quiet moment in a rollout.
+func waitsOf(own []api.ServerStatus, number uint64) (w rollout.Waits) {
+	for i := range own {
+		m := own[i].Rollout
+		if m == nil || m.Rollout != number || m.BusySince.IsZero() {
+			continue
+		}
+		w.Servers++
+		if w.Since.IsZero() || m.BusySince.Before(w.Since) {
+			w.Since = m.BusySince
+		}
+	}
+	return w
+}
+
+// gateOf counts the refusals among a user's servers.
+func gateOf(all api.Gate, own []api.ServerStatus) api.Gate {
+	isOwn := make(map[selector.PID]bool, len(own))
+	for i := range own {
+		isOwn[own[i].PID] = true
+	}
+	g := api.Gate{Active: all.Active, Way: all.Way, Reason: all.Reason, Latest: []api.Refusal{}}
+	for _, r := range all.Latest {
+		if isOwn[r.Sender] && isOwn[r.Target] {
+			g.Latest = append(g.Latest, r)
+			g.Refused += r.Count
+		}
+	}
+	return g
+}
+
+// paths names installs for one user: another user's path may lead to the file of a rollout. The zero paths change nothing.
+type paths struct {
+	isScoped bool
+	own      map[string]bool
+	rollouts map[uint64]string
+}
+
+// pathsOf are those that a user's servers name.
+func pathsOf(own []api.ServerStatus) paths {
+	p := paths{isScoped: true, own: make(map[string]bool), rollouts: make(map[uint64]string)}
+	for i := range own {
+		p.own[own[i].UpgradeBin] = true
+		if m := own[i].Rollout; m != nil {
+			p.rollouts[m.Rollout] = own[i].UpgradeBin
+		}
+	}
+	return p
+}
+
+// name is the path by which the user knows the file of a rollout; empty: that is not known.
+func (p paths) name(path string, number uint64) string {
+	if !p.isScoped || p.own[path] {
+		return path
+	}
+	return p.rollouts[number]
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+)
+
+const (
+	// maxStreams limits the streams of events to peers that are no operators, and maxStreamsPerUser those of one user.
+	maxStreams, maxStreamsPerUser = 32, 4
+	// leaveTimes is how many times the duration of an answer is left for others before the next one to the same user, and
+	// maxCharge limits the duration that counts.
+	leaveTimes, maxCharge = 10, 100 * time.Millisecond
+)
+
+// shares limits what each user takes of the service. Operators have no limit. It is safe for concurrent use.
+type shares struct {
+	mu      sync.Mutex // guards the rest
+	streams map[uint32]int
+	total   int
+	// next is when the next answer to a user may begin. Entries of the past are removed at times.
+	next map[uint32]time.Time
+}
+
+func newShares() *shares {
+	return &shares{streams: make(map[uint32]int), next: make(map[uint32]time.Time)}
+}
+
+// stream takes a stream for a peer, and returns what gives it back.
+func (s *shares) stream(p peer) (done func(), ok bool) {
+	if p.role == operator {
+		return func() {}, true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.total >= maxStreams || s.streams[p.uid] >= maxStreamsPerUser {
+		return nil, false
+	}
+	s.total++
+	s.streams[p.uid]++
+	return func() { s.endStream(p.uid) }, true
+}
+
+func (s *shares) endStream(uid uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.streams[uid]--; s.streams[uid] == 0 {
+		delete(s.streams, uid)
+	}
+}
+
+// wait waits until the next answer to a peer may begin, or ctx ends.
+func (s *shares) wait(ctx context.Context, p peer) {
+	if p.role == operator {
+		return
+	}
+	s.mu.Lock()
+	left := time.Until(s.next[p.uid])
+	s.mu.Unlock()
+	if left <= 0 {
+		return
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// charge counts the duration of an answer to a peer.
+func (s *shares) charge(p peer, took time.Duration) {
+	if p.role == operator {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, next := time.Now(), s.next[p.uid]
+	if next.Before(now) {
+		next = now
+	}
+	if len(s.next) > maxConns {
+		maps.DeleteFunc(s.next, func(_ uint32, t time.Time) bool { return t.Before(now) })
+	}
+	s.next[p.uid] = next.Add(leaveTimes * min(took, maxCharge))
+}

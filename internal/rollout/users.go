@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+
+package rollout
+
+// UserReport is the progress of a rollout for one user.
+type UserReport struct {
+	// Servers counts the user's servers by state, and as crashed those that died. Other ended ones are left out.
+	Servers map[State]int
+	// Deaths counts the deaths that the file may have caused.
+	Deaths int
+}
+
+// byUser reports on each user that has or had servers.
+func (l *ledger) byUser() map[uint32]UserReport {
+	all := make(map[uint32]UserReport, len(l.users))
+	for uid, u := range l.users {
+		report := UserReport{Servers: make(map[State]int), Deaths: u.Deaths}
+		for _, g := range u.groups {
+			for state, n := range g.counts {
+				if n > 0 {
+					report.Servers[State(state)] += n
+				}
+			}
+		}
+		if u.Deaths > 0 {
+			report.Servers[Crashed] = u.Deaths
+		}
+		if len(report.Servers) > 0 {
+			all[uid] = report
+		}
+	}
+	return all
+}
