@@ -25,9 +25,11 @@ func (d *doctor) checkService() finding {
 		return finding{Check: "service", Found: d.serviceWords(now) + "; signals no server: " + s.JournalError, Do: "repair its run directory: it goes on by itself"}
 	case d.known.err == nil:
 		return finding{Check: "service", OK: true, Found: d.serviceWords(now)}
-	case errors.Is(d.known.err, control.ErrNoService):
-		return finding{Check: "service", Found: d.known.without(), IsNote: true,
-			Do: "start one: systemctl enable --now ebpf-upgrader, or ebpf-upgrader run"}
+	case d.known.isAbsent:
+		return finding{
+			Check: "service", Found: d.known.without(), IsNote: true,
+			Do: "start one: systemctl enable --now ebpf-upgrader, or ebpf-upgrader run",
+		}
 	case errors.Is(d.known.err, control.ErrDenied):
 		return finding{Check: "service", Found: "runs, and does not answer this user", IsNote: true, Do: "run this as root, or as the user of the service"}
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/procfs"
@@ -141,10 +140,8 @@ func (e *explanation) take(ctx context.Context, known *knowledge, id selector.Id
 	if known.err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	e.Service = known.status.PID
-	if covered, err := control.NewClient(known.socket).Gate(ctx, id.PID); err == nil && covered.Active {
+	if covered, err := known.client.Gate(ctx, id.PID); err == nil && covered.Active {
 		e.Gate = "outside"
 		if covered.Covers {
 			e.Gate = "behind"

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
-	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
@@ -19,28 +19,28 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// queryTimeout limits a query of the service that only adds to what is shown.
-const queryTimeout = time.Second
-
-// knowledge is what a running service says. Without an answer, err says why.
+// knowledge is what a running service says. Without an answer, err says why, and isAbsent that none runs.
 type knowledge struct {
-	socket string
-	status control.Status
-	byPID  map[selector.PID]*api.ServerStatus
-	all    []api.ServerStatus
-	err    error
+	client   *control.Client
+	sockets  string
+	status   control.Status
+	byPID    map[selector.PID]*api.ServerStatus
+	all      []api.ServerStatus
+	err      error
+	isAbsent bool
 }
 
 // askService asks the service, if one runs. It never fails.
 func (a *app) askService(ctx context.Context) *knowledge {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
-	k := &knowledge{socket: a.opts.socketPath(), byPID: make(map[selector.PID]*api.ServerStatus)}
-	client := control.NewClient(k.socket)
-	if k.status, k.err = client.Status(ctx); k.err != nil {
-		return k
+	k := &knowledge{sockets: strings.Join(a.opts.sockets(), " or "), byPID: make(map[selector.PID]*api.ServerStatus)}
+	if k.client, k.err = a.findService(ctx); k.err == nil {
+		k.status, k.err = k.client.Status(ctx)
 	}
-	k.all, k.err = client.Servers(ctx)
+	if k.err == nil {
+		k.all, k.err = k.client.Servers(ctx)
+	}
+	exit, isExit := errors.AsType[*exitError](k.err)
+	k.isAbsent = errors.Is(k.err, control.ErrNoService) || isExit && exit.code == exitNoSource
 	for i := range k.all {
 		k.byPID[k.all[i].PID] = &k.all[i]
 	}
@@ -70,8 +70,8 @@ func isRoots(pid selector.PID) bool {
 
 // without says why no service has answered.
 func (k *knowledge) without() string {
-	if errors.Is(k.err, control.ErrNoService) {
-		return "no service listens on " + k.socket
+	if k.isAbsent {
+		return "no service listens on " + k.sockets
 	}
 	return "the service has not answered: " + k.err.Error()
 }

@@ -6,7 +6,6 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/api"
-	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
@@ -219,7 +217,7 @@ func (l *listing) originLine(now time.Time) string {
 		return "as " + service + " knows them"
 	case l.known.err == nil:
 		return "read now; states, attempts and reasons are those of " + service
-	case errors.Is(l.known.err, control.ErrNoService):
+	case l.known.isAbsent:
 		return "read now: " + l.known.without() + ", so nothing upgrades them but trigger"
 	}
 	return "read now: " + l.known.without()

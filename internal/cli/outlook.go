@@ -6,13 +6,11 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"ebpf-upgrader/internal/api"
-	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -91,7 +89,7 @@ func (o outlook) whenIdle() string {
 func (o outlook) outdated() string {
 	known := o.known.of(selector.Identity{PID: o.e.PID, StartTime: o.e.startTime})
 	switch {
-	case errors.Is(o.known.err, control.ErrNoService):
+	case o.known.isAbsent:
 		return o.whenIdle() + " by trigger, or by run: " + o.known.without()
 	case o.known.err != nil:
 		return "what will happen is not known: " + o.known.without()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,6 +157,7 @@ var scriptFaults = map[string]func(*testfleet.Options){
 	"no-variable":  func(o *testfleet.Options) { o.UpgradeBin = nil },
 	"no-handler":   func(o *testfleet.Options) { o.Behaviour.NeverArm = true },
 	"never-execs":  func(o *testfleet.Options) { o.Behaviour.Ignore = true },
+	"watches":      func(o *testfleet.Options) { o.Behaviour.WatchDir = filepath.Dir(*o.UpgradeBin) },
 	"unprivileged": func(o *testfleet.Options) { o.Credential = &testfleet.Credential{UID: 65534, GID: 65534} },
 }
 
