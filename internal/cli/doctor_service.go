@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/selector"
@@ -51,10 +52,13 @@ func (d *doctor) checkServiceGate() (f finding, isKnown bool) {
 		return finding{Check: "gate", OK: true, Found: fmt.Sprintf("on, by %s: %s of the servers' own trigger refused", g.Way, counted(int(g.Refused), "signal"))}, true
 	}
 	do := whatGateNeeds()
-	if g.Reason == daemon.GateOffReason {
+	switch {
+	case g.Reason == daemon.GateOffReason:
 		do = "start the service without --gate off"
+	case d.known.status.Source == api.SourceProc:
+		do = "have the service use the kernel's tracker: its log says why it does not, and see tracker below"
 	}
-	return finding{Check: "gate", Found: "off: " + g.Reason + ". " + daemon.WithoutGate, Do: do, IsNote: isPlainUser()}, true
+	return finding{Check: "gate", Found: "off: " + g.Reason + "; " + daemon.WithoutGate, Do: do, IsNote: isPlainUser()}, true
 }
 
 // checkServers counts the servers, those that are armed, and those that send signals themselves. It reads them: a service
@@ -109,6 +113,9 @@ func (d *doctor) judgeServers(verdicts map[selector.Verdict]int, rule selector.R
 		f.OK = false
 		f.Found = fmt.Sprintf("%s: %s; %d without %s are never upgraded", counted(all, "server"), daemon.Counts(verdicts), unarmed, rule.Variable)
 		f.Do = fmt.Sprintf("set %s in the agent's MCP configuration; list shows the servers, explain PID an example", rule.Variable)
+	case unread > 0 && isPlainUser():
+		delete(verdicts, selector.UnreadableFacts)
+		f.Found = fmt.Sprintf("%s: %s; %d of other users cannot be read", counted(all, "server"), daemon.Counts(verdicts), unread)
 	default:
 		f.Found = fmt.Sprintf("%s: %s", counted(all, "server"), daemon.Counts(verdicts))
 	}

@@ -73,6 +73,9 @@ func (k *knowledge) without() string {
 	if k.isAbsent {
 		return "no service listens on " + k.sockets
 	}
+	if errors.Is(k.err, control.ErrDenied) {
+		return "the service on " + k.sockets + " does not answer this user"
+	}
 	return "the service has not answered: " + k.err.Error()
 }
 

@@ -71,7 +71,7 @@ func (l *listing) writeRows(table columns, now time.Time) {
 		}
 		detail := cmp.Or(waitText(s.Wait, now), s.Detail)
 		row(s.PID.String(), names.of(s.UID), containerName(s.Container), stateWords(s), since, attempts,
-			cut(printable(s.UpgradeBin), widestPath), fmt.Sprintf("%s\t%s\t%s", imageWord(s), shortened(s.Args), printable(detail)))
+			cmp.Or(cut(printable(s.UpgradeBin), widestPath), "-"), fmt.Sprintf("%s\t%s\t%s", imageWord(s), shortened(s.Args), printable(detail)))
 	}
 }
 

@@ -61,11 +61,19 @@ func (o outlook) member() string {
 	case rollout.WaitResume:
 		return "will not be signalled now: " + o.halt(w)
 	case rollout.WaitService:
-		return "will not be signalled now: " + waitText(w, o.now)
+		return "will not be signalled now: " + withIt(waitText(w, o.now))
 	case rollout.WaitIdle:
 		return o.whenIdle() + ", at the latest at " + clock(w.Until, o.now) + ": " + w.Why
 	}
-	return "will be signalled later: " + waitText(w, o.now)
+	return "will be signalled later: " + withIt(waitText(w, o.now))
+}
+
+// withIt gives a reason that has no subject the process as one.
+func withIt(reason string) string {
+	if strings.HasPrefix(reason, "is ") || strings.HasPrefix(reason, "was ") {
+		return "it " + reason
+	}
+	return reason
 }
 
 // halt is the reason with the name of the user, and what ends it.
@@ -95,7 +103,7 @@ func (o outlook) outdated() string {
 		return "what will happen is not known: " + o.known.without()
 	case known != nil && known.Verdict != selector.Outdated && api.IsServer(known.Server):
 		why := o.known.whyUnserved(known, selector.Outdated).Why
-		return "will not be signalled by the service: " + why
+		return "will not be signalled by the service: " + withIt(why)
 	case known == nil:
 		return fmt.Sprintf("will be signalled if the service (process %d) serves it: it does not know it yet", o.known.status.PID)
 	}
