@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -29,7 +30,7 @@ func variableOf(flag string) string {
 // fromEnvironment sets each flag that was not given from its variable, unless that is empty. It adds the variables that it
 // used to used, by flag.
 func fromEnvironment(flags *pflag.FlagSet, used map[string]string) error {
-	var errs []error
+	var first error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := variableOf(f.Name)
 		value := os.Getenv(name)
@@ -37,11 +38,11 @@ func fromEnvironment(flags *pflag.FlagSet, used map[string]string) error {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
-			errs = append(errs, usageError("%s=%s: %w", name, value, errors.Unwrap(err)))
+			first = cmp.Or(first, usageError("%s=%s: %w", name, value, errors.Unwrap(err)))
 		}
 		used[f.Name] = name
 	})
-	return errors.Join(errs...)
+	return first
 }
 
 // isNoSetting reports whether a flag asks for another output, and has no variable.

@@ -99,7 +99,7 @@ func (o *options) addRule(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.names, "name", nil, "a name of the servers, the last part of argv[0], any number of times (default: the file name of each install path, or "+defaultName+")")
 	f.StringVar(&o.subcommand, "subcommand", defaultSubcommand, "the argument that makes a process a server")
 	f.StringVar(&o.variable, "env", defaultVariable, "the variable that names what a server execs when it is signalled")
-	f.StringVar(&o.signal, "signal", defaultSignal, "the signal that makes a server upgrade")
+	f.StringVar(&o.signal, "signal", defaultSignal, "the signal that makes a server upgrade: SIGUSR1 or SIGUSR2")
 }
 
 func (o *options) addSelf(f *pflag.FlagSet) {

@@ -3,14 +3,16 @@
 package cli
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -19,13 +21,16 @@ import (
 
 // check rejects values that the flags of a command do not allow.
 func (o *options) check(flags *pflag.FlagSet) error {
-	if err := o.checkValues(flags); err != nil {
+	if err := cmp.Or(checkWords(flags), o.checkValues(flags)); err != nil {
 		return err
+	}
+	if slices.Contains(o.selection.Containers, "") {
+		return usageError(`--container "": must be the beginning of an id`)
 	}
 	if o.selection.NoContainers && len(o.selection.Containers) > 0 {
 		return usageError("--container and --no-containers do not go together")
 	}
-	return errors.Join(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
+	return cmp.Or(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
 }
 
 const (
@@ -33,7 +38,43 @@ const (
 	positive    = "must be more than 0"
 	atLeastOne  = "must be at least 1"
 	shorter     = "must not be longer than %d bytes"
+	onePlain    = "must be a path without control characters"
 )
+
+// words are the values of the flags that choose among some.
+var words = map[string][]string{
+	"source": {"auto", "bpf", "proc"},
+	"output": {"table", "json"},
+	"gate":   {"auto", "on", "off"},
+	"signal": {"SIGUSR1", "SIGUSR2"},
+}
+
+// checkWords checks the flags that choose among words.
+func checkWords(flags *pflag.FlagSet) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if known, isChoice := words[f.Name]; isChoice && err == nil && !slices.Contains(known, f.Value.String()) {
+			err = usageError("--%s %q: must be one of %s", f.Name, f.Value, strings.Join(known, ", "))
+		}
+	})
+	return err
+}
+
+// isOdd reports whether a flag was given a path that is empty, or that no line can show.
+func isOdd(flags *pflag.FlagSet, flag string) bool {
+	f := flags.Lookup(flag)
+	return f != nil && f.Changed && (f.Value.String() == "" || strings.ContainsFunc(f.Value.String(), unicode.IsControl))
+}
+
+// isAddress reports whether text can be listened on, as far as its form says.
+func isAddress(text string) bool {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return false
+	}
+	_, err = net.LookupPort("tcp", port)
+	return err == nil
+}
 
 // checkValues checks each flag by itself. Those that the command lacks are left out.
 func (o *options) checkValues(flags *pflag.FlagSet) error {
@@ -44,12 +85,9 @@ func (o *options) checkValues(flags *pflag.FlagSet) error {
 		isWrong bool
 		must    string
 	}{
-		{"source", !slices.Contains([]string{"auto", "bpf", "proc"}, o.source), "must be one of auto, bpf, proc"},
-		{"output", !slices.Contains([]string{"table", "json"}, o.output), "must be one of table, json"},
-		{"gate", !slices.Contains([]string{"auto", "on", "off"}, o.gate), "must be one of auto, on, off"},
 		{"env", o.variable == "" || strings.ContainsAny(o.variable, "=\x00"), "must be the name of a variable"},
 		{"subcommand", o.subcommand == "", "must not be empty"},
-		{"self", o.self < 0, "must be a process number"},
+		{"self", o.self < 1, "must be a process number"},
 		{"max-entries", o.maxEntries == 0, atLeastOne},
 		{"ring-bytes", o.ringBytes != 0 && (o.ringBytes&(o.ringBytes-1) != 0 || int(o.ringBytes) < page), fmt.Sprintf("must be a power of two, and %d at least", page)},
 		{"scan-every", o.scanEvery <= 0, positive},
@@ -59,6 +97,10 @@ func (o *options) checkValues(flags *pflag.FlagSet) error {
 		{"forget-after", o.forgetAfter < 0, notNegative},
 		{"max-per-user", o.maxPerUser < 0, notNegative},
 		{"max-installs-per-user", o.maxInstalls < 0, notNegative},
+		{"socket", isOdd(flags, "socket"), onePlain},
+		{"run-dir", isOdd(flags, "run-dir"), onePlain},
+		{"state-dir", isOdd(flags, "state-dir"), onePlain},
+		{"metrics-listen", flags.Changed("metrics-listen") && !isAddress(o.metrics), "must be an address with a port, as in 127.0.0.1:9750"},
 		{"socket", len(o.socket) > longestSocket, fmt.Sprintf(shorter, longestSocket)},
 		{"run-dir", o.socket == "" && len(o.runDir) > longestDir, fmt.Sprintf(shorter, longestDir)},
 		{"canary", l.Canary < 0, notNegative},

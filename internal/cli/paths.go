@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,9 @@ const ownFolder = daemon.FolderName
 func (o *options) runPath() string {
 	if o.runDir != "" {
 		return o.runDir
+	}
+	if dir := systemdDir("RUNTIME_DIRECTORY"); dir != "" {
+		return dir
 	}
 	uid := os.Geteuid()
 	if uid == 0 {
@@ -43,6 +47,17 @@ func userRunPath(uid int) string {
 		return filepath.Join(sessions, ownFolder)
 	}
 	return fmt.Sprintf("/tmp/%s-%d", ownFolder, uid)
+}
+
+// systemdDir is the directory of this program that systemd made for its unit, and names in a variable (systemd.exec(5)), or
+// empty. A process inherits the variable from the unit of another program, too: the name of the directory tells them apart.
+func systemdDir(variable string) string {
+	for dir := range strings.SplitSeq(os.Getenv(variable), ":") {
+		if filepath.IsAbs(dir) && strings.HasPrefix(filepath.Base(dir), ownFolder) {
+			return dir
+		}
+	}
+	return ""
 }
 
 // socketName is the control socket in the run directory.
@@ -77,6 +92,9 @@ func (o *options) socketGroupID() (*uint32, error) {
 func (o *options) statePath() (string, error) {
 	if o.stateDir != "" {
 		return o.stateDir, nil
+	}
+	if dir := systemdDir("STATE_DIRECTORY"); dir != "" {
+		return dir, nil
 	}
 	if os.Geteuid() == 0 {
 		return filepath.Join("/var/lib", ownFolder), nil

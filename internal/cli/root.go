@@ -93,7 +93,7 @@ func exitCode(err error, started bool) int {
 	switch {
 	case isExit:
 		return exit.code
-	case !started, errors.Is(err, daemon.ErrConfig):
+	case !started:
 		return exitUsage
 	case errors.Is(err, daemon.ErrUnavailable):
 		return exitNoSource

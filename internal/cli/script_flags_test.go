@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,12 @@ func TestScripts_EveryFlag_IsGiven(t *testing.T) {
 // scriptCommandLines are the lines of all scripts that run a command.
 func scriptCommandLines(t *testing.T) []string {
 	t.Helper()
+	return slices.DeleteFunc(scriptLines(t), func(line string) bool { return !strings.Contains(line, "ebpf-upgrader ") })
+}
+
+// scriptLines are the lines of all scripts, without their files.
+func scriptLines(t *testing.T) []string {
+	t.Helper()
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("find scripts: %v", err)
@@ -47,9 +54,7 @@ func scriptCommandLines(t *testing.T) []string {
 		}
 		script, _, _ := strings.Cut(string(text), "\n-- ")
 		for line := range strings.Lines(script) {
-			if strings.Contains(line, "ebpf-upgrader ") {
-				lines = append(lines, line)
-			}
+			lines = append(lines, line)
 		}
 	}
 	return lines
@@ -66,4 +71,30 @@ func isGiven(lines []string, cmd *cobra.Command, f *pflag.Flag) bool {
 		}
 	}
 	return false
+}
+
+// TestScripts_EveryFlag_HasABadValue: a script gives each flag that takes a value one that is refused, and reads an error
+// that names the flag.
+func TestScripts_EveryFlag_HasABadValue(t *testing.T) {
+	t.Parallel()
+	refused := make(map[string]bool)
+	flag := regexp.MustCompile(`--([a-z-]+)`)
+	lines := scriptLines(t)
+	for i, line := range lines[:len(lines)-1] {
+		if !strings.HasPrefix(line, "exits 2 ") || !strings.HasPrefix(lines[i+1], "stderr ") {
+			continue
+		}
+		for _, given := range flag.FindAllStringSubmatch(line, -1) {
+			if regexp.MustCompile(`--` + given[1] + `([^-a-z]|$)`).MatchString(lines[i+1]) {
+				refused[given[1]] = true
+			}
+		}
+	}
+	for _, cmd := range everyCommand() {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() != "bool" && !refused[f.Name] {
+				t.Errorf("no script gives %s --%s a bad value: add one to testdata/script/flags.txtar", cmd.Name(), f.Name)
+			}
+		})
+	}
 }

@@ -221,7 +221,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	if cfg.MetricsListen != "" {
 		public, err := net.Listen("tcp", cfg.MetricsListen)
 		if err != nil {
-			return marked{fmt.Errorf("--metrics-listen %q: %w", cfg.MetricsListen, err), ErrConfig}
+			return fmt.Errorf("--metrics-listen %s: %w", cfg.MetricsListen, err)
 		}
 		parts = append(parts, func(ctx context.Context) error { return s.server.ServePublic(ctx, public) })
 	}

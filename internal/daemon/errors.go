@@ -8,12 +8,8 @@ package daemon
 
 import "errors"
 
-var (
-	// ErrUnavailable marks the errors of a source or gate that was demanded and cannot be used here.
-	ErrUnavailable = errors.New("cannot be used here")
-	// ErrConfig marks the errors of values in a [Config] that the operator must change.
-	ErrConfig = errors.New("wrong configuration")
-)
+// ErrUnavailable marks the errors of a source or gate that was demanded and cannot be used here.
+var ErrUnavailable = errors.New("cannot be used here")
 
 // marked is an error that also is a mark. Its text does not contain the mark's.
 type marked struct {
