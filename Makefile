@@ -118,6 +118,10 @@ verify: generate lint ## Check the style, and that everything generated or forma
 test-docker: ## Build an image that regenerates the code, and run all tests in it
 	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ./scripts/test-docker
 
+.PHONY: man
+man: ## Write the manual pages and the shells' completions to bin/
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(GO) run ./packaging/manpages bin
+
 .PHONY: package
 package: ## Make the packages, tarballs and checksums in dist/ (ARCHS="amd64 arm64", MINISIGN_KEY=file signs)
 	./scripts/package

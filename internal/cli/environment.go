@@ -22,8 +22,8 @@ const (
 	testVariables = variablePrefix + "TEST_"
 )
 
-// variableOf is the variable that sets a flag.
-func variableOf(flag string) string {
+// VariableOf is the variable that sets a flag.
+func VariableOf(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
@@ -32,7 +32,7 @@ func variableOf(flag string) string {
 func fromEnvironment(flags *pflag.FlagSet, used map[string]string) error {
 	var first error
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := variableOf(f.Name)
+		name := VariableOf(f.Name)
 		value := os.Getenv(name)
 		if value == "" || f.Changed || isNoSetting(f.Name) {
 			return
@@ -78,7 +78,7 @@ func unknownVariables(root *cobra.Command) []string {
 	known := make(map[string]bool)
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
-		cmd.Flags().VisitAll(func(f *pflag.Flag) { known[variableOf(f.Name)] = !isNoSetting(f.Name) })
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known[VariableOf(f.Name)] = !isNoSetting(f.Name) })
 		for _, sub := range cmd.Commands() {
 			visit(sub)
 		}
