@@ -69,6 +69,12 @@ test-rag-rat: build ## Upgrade real rag-rat servers (as root, needs cargo, git a
 bench-triggers: build ## Measure what the servers' own trigger costs, refused (as root, needs cargo, git and gcc)
 	$(GO) run ./test/ragrat -triggers $(or $(WORKTREES),100) -processes $(or $(PROCESSES),20000) -versions 0.3.2 -mode $(or $(MODE),hurry) $(if $(OWN),-own) $(if $(APART),-apart) $(if $(SERVICE),-service '$(SERVICE)')
 
+# SUITES="bullseye bookworm trixie" boots other releases of Debian in a container, KERNELS="5.10 6.1" boots bookworm on
+# these kernels, emulated. The root file systems stay in ~/.cache/ebpf-upgrader-systemd.
+.PHONY: test-systemd
+test-systemd: ## Install the package in Debian under systemd, and use it until it is purged (as root)
+	$(GO) run ./test/systemd $(if $(SUITES),-suites "$(SUITES)") $(if $(KERNELS),-kernels "$(KERNELS)")
+
 # KERNELS=6.1 boots that kernel only, and writes no document unless WRITE=1 is set.
 .PHONY: test-rag-rat-kernels
 test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated, with the gate

@@ -20,6 +20,7 @@ import (
 // options are the settings of the command line.
 type options struct {
 	cache, only, docs, readme, mode string
+	image                           string
 	within                          time.Duration
 	real                            bool
 	triggers                        int
@@ -30,6 +31,7 @@ func main() {
 	cache, _ := os.UserCacheDir()
 	flag.StringVar(&o.cache, "cache", filepath.Join(cache, "ebpf-upgrader-kernels"), "`folder` for downloads")
 	flag.StringVar(&o.only, "only", "", "`names` of kernels, separated by commas (default all)")
+	flag.StringVar(&o.image, "image", "", "fetch the kernel of this `name`, print the paths of its image and of a static busybox, and boot nothing")
 	flag.StringVar(&o.docs, "docs", "", "`document` of the tables: a run of all kernels writes it, a run with -only compares it; with -servers it is written")
 	flag.StringVar(&o.readme, "readme", "", "`document` of the short table, likewise")
 	flag.DurationVar(&o.within, "within", 0, "limit of the time of all kernels (default none)")
@@ -49,6 +51,9 @@ func run(ctx context.Context, o options) error {
 	all, err := kernels()
 	if err != nil {
 		return err
+	}
+	if o.image != "" {
+		return o.printImage(ctx, all)
 	}
 	chosen, err := choose(all, o.only)
 	if err != nil {

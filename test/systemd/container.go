@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+//go:embed nspawn.sh
+var nspawn string
+
+// root returns a minimal Debian with systemd from the cache folder. It makes it on first use, which takes minutes.
+func root(ctx context.Context, cache, suite string) (string, error) {
+	at := filepath.Join(cache, "root-"+suite)
+	if _, err := os.Stat(at); err == nil {
+		return at, nil
+	}
+	half := at + ".half" // the folder is complete or absent
+	if err := errors.Join(os.MkdirAll(cache, 0o755), os.RemoveAll(half)); err != nil {
+		return "", err
+	}
+	fmt.Printf("making %s by debootstrap\n", at)
+	if err := command(ctx, nil, "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,dbus", suite, half); err != nil {
+		return "", err
+	}
+	return at, os.Rename(half, at)
+}
+
+// longest limits the life of one system.
+const longest = 15 * time.Minute
+
+// inContainer boots a suite with the kernel of this machine, in a PID namespace of its own.
+func inContainer(ctx context.Context, cache, suite string, p payload) error {
+	base, err := root(ctx, cache, suite)
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "nspawn-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	dirs := map[string]string{"ROOT": base}
+	for _, name := range []string{"UPPER", "WORK", "MERGED"} {
+		dirs[name] = filepath.Join(work, name)
+		err = errors.Join(err, os.Mkdir(dirs[name], 0o755))
+	}
+	const log = "life.log"
+	if err = errors.Join(err, p.over(dirs["UPPER"], "LIFE_OPTIONS=yes", "file:/"+log)); err != nil {
+		return err
+	}
+	console, err := boot(ctx, dirs)
+	text, unread := os.ReadFile(filepath.Join(dirs["UPPER"], log))
+	if err = errors.Join(err, unread); err != nil {
+		return fmt.Errorf("%w\n%s", err, console)
+	}
+	return report(text)
+}
+
+// boot runs the container until it turns itself off.
+func boot(ctx context.Context, dirs map[string]string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--fork", "--kill-child", "sh", "-c", nspawn)
+	for name, dir := range dirs {
+		cmd.Env = append(cmd.Env, name+"="+dir)
+	}
+	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	return out, errors.Join(err, ctx.Err())
+}
+
+// report prints the lines of the steps. The life must have reached its end.
+func report(text []byte) error {
+	for line := range bytes.Lines(text) {
+		if rest, ours := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte("@@ ")); ours {
+			fmt.Printf("  %s\n", rest)
+		}
+	}
+	if !bytes.Contains(text, []byte("@@ done")) {
+		return fmt.Errorf("the life ended early:\n%s", text)
+	}
+	return nil
+}

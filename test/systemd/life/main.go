@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+// Command life runs in a booted system, as root: it installs the package and takes the service through its life there.
+// It writes one line for each step, and ends with 1 at the first that fails. It is the server of its sessions as well.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"ebpf-upgrader/test/testfleet"
+)
+
+// Folder has this program, the packages and the lines of the README.
+const folder = "/opt/life"
+
+// patience limits each wait. An emulated machine is some ten times slower than a real one.
+const patience = 2 * time.Minute
+
+func main() {
+	testfleet.Main()
+	if len(os.Args) > 2 && os.Args[1] == "session" {
+		fmt.Fprintln(os.Stderr, "life:", becomeSession(os.Args[2], os.Args[3:]))
+		os.Exit(1)
+	}
+	l := &life{sessions: make(map[string]*session), gate: os.Getenv("LIFE_GATE") != "", options: os.Getenv("LIFE_OPTIONS") != ""}
+	for _, s := range l.steps() {
+		begin := time.Now()
+		err := s.do()
+		took := time.Since(begin).Round(10 * time.Millisecond)
+		if err != nil {
+			fmt.Printf("@@ FAIL %s (%s): %v\n", s.name, took, err)
+			l.explain()
+			os.Exit(1)
+		}
+		fmt.Printf("@@ ok %s (%s)\n", s.name, took)
+	}
+	fmt.Println("@@ done")
+}
+
+// life is what the steps share.
+type life struct {
+	sessions map[string]*session
+	// gate: the kernel must have it. options: the options of the unit that break something are tried.
+	gate, options bool
+}
+
+// step is a part of the life.
+type step struct {
+	name string
+	do   func() error
+}
+
+func (l *life) steps() []step {
+	all := []step{
+		{"install by the lines of the README", l.install},
+		{"the unit is sound, and its source is eBPF", l.unit},
+		{"the group of the socket reads, others do not", l.group},
+		{"sessions of two users start", l.start},
+		{"a rollout upgrades all of them", l.rollout},
+		{"restart", l.restart},
+		{"kill -9", l.kill},
+		{"watchdog", l.watchdog},
+		{"upgrade of the package during a rollout", l.upgrade},
+		{"disabled stays disabled", l.disabled},
+		{"a trigger across a failed start", l.trigger},
+	}
+	if l.options {
+		all = append(all, step{"options that must not be set", l.breaking})
+	}
+	return append(all, step{"remove", l.remove}, step{"uninstall by the lines of the README", l.purge})
+}
+
+// explain shows the log of the service.
+func (l *life) explain() {
+	for _, command := range []string{
+		"journalctl --no-pager -o short-precise -u ebpf-upgrader | tail -n 60", "systemctl --no-pager --failed", "ebpf-upgrader status",
+	} {
+		out, _ := exec.Command("bash", "-c", command).CombinedOutput()
+		fmt.Printf("--- %s\n%s", command, out)
+	}
+}
+
+// run runs a command, and returns its output without space around it.
+func run(name string, args ...string) (string, error) {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil {
+		return text, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, text)
+	}
+	return text, nil
+}
+
+// await polls until the condition holds. what says what did not happen, and ends with the last reason.
+func await(what string, holds func() error) error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := holds()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: not within %s: %w", what, patience, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
