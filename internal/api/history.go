@@ -26,8 +26,8 @@ type RolloutRecord struct {
 	Superseded bool `json:"superseded"`
 	// Users are those of the servers, at most [MaxRecordUsers], in the order in which they were found.
 	Users []uint32 `json:"users"`
-	// From are the images that the servers ran before, at most [MaxRecordImages].
-	From []selector.Image `json:"from"`
+	// From is what the servers ran before, at most [MaxRecordImages].
+	From []selector.Binary `json:"from"`
 	// Servers counts the servers by state.
 	Servers map[rollout.State]int `json:"servers"`
 	// Deaths are the first deaths, at most [MaxRecordDeaths]. Servers counts all.

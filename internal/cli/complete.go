@@ -130,7 +130,7 @@ func (a *app) offeredServers(ctx context.Context) []offered {
 func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 	var pids []cobra.Completion
 	for _, s := range a.offeredServers(ctx) {
-		what := userName(s.uid)
+		what := userValue(s.uid)
 		if dir, err := os.Readlink("/proc/" + s.pid.String() + "/cwd"); err == nil {
 			what += ", " + printable(dir)
 		}
@@ -141,7 +141,7 @@ func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 
 // offerUsers counts the servers of each.
 func (a *app) offerUsers(ctx context.Context) []cobra.Completion {
-	return byKey(a.offeredServers(ctx), func(s offered) string { return userName(s.uid) })
+	return byKey(a.offeredServers(ctx), func(s offered) string { return userValue(s.uid) })
 }
 
 func (a *app) offerContainers(ctx context.Context) []cobra.Completion {
@@ -187,8 +187,8 @@ func (a *app) offerInstalls(ctx context.Context) []cobra.Completion {
 // isPrintable reports whether a shell can take text from a line of completions as it is.
 func isPrintable(text string) bool { return text != "" && printable(text) == text }
 
-// userName is the name of a user, or the number where it has none.
-func userName(uid uint32) string {
+// userValue is the name of a user, or the number where it has none.
+func userValue(uid uint32) string {
 	number := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(number); err == nil {
 		return printable(u.Username)

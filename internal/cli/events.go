@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,31 +18,51 @@ import (
 func newEvents(a *app) *cobra.Command {
 	var follow bool
 	var from uint64
+	var flags filterFlags
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show the events of the running service; --follow shows further ones as they happen",
+		Short: "Show the events, also of earlier services; --follow shows further ones as they happen",
+		Long: `Shows what happened, with numbers that go on over restarts and reboots. The latest
+events are kept in the --state-dir. Where no service runs, they are read from there.`,
 		Example: `  ebpf-upgrader events --follow
+  ebpf-upgrader events --since 2h --user alice --kind server,act
   ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "crashed")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			err := a.withService(ctx, func(c *control.Client) error {
+			filter, err := a.filter(flags, time.Now())
+			if err != nil {
+				return err
+			}
+			ctx, query := cmd.Context(), control.EventQuery{From: from, Follow: follow, Filter: filter}
+			if follow {
+				return unlessInterrupted(ctx, a.withService(ctx, func(c *control.Client) error { return a.followEvents(ctx, c, query) }))
+			}
+			err = a.withKept(ctx, func(c *control.Client) error {
 				if err := notAhead(ctx, c, from); err != nil {
 					return err
 				}
-				if follow {
-					return c.Follow(ctx, control.EventQuery{From: from}, a.printEvent, a.nextService)
-				}
-				return c.Events(ctx, from, false, a.printEvent)
-			})
+				return c.SelectEvents(ctx, query, a.printEvent)
+			}, func(kept *control.Feed) error { return kept.Each(query, a.printEvent) })
 			return unlessInterrupted(ctx, err)
 		},
 	}
 	a.addClientFlags(cmd.Flags())
+	a.opts.addStateDir(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
+	a.addFilter(cmd.Flags(), &flags)
+	a.opts.addInstallPath(cmd.Flags())
+	cmd.Flags().Lookup("install-path").Usage = "only of this install, e.g. /usr/local/bin/rag-rat"
+	cmd.Flags().StringSliceVar(&flags.kinds, "kind", nil, "only of these kinds: "+kindList())
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show further events until interrupted")
 	cmd.Flags().Uint64Var(&from, "from", 0, "the number of the first event; 0 is the oldest one that is kept")
 	return cmd
+}
+
+func (a *app) followEvents(ctx context.Context, c *control.Client, query control.EventQuery) error {
+	if err := notAhead(ctx, c, query.From); err != nil {
+		return err
+	}
+	return c.Follow(ctx, query, a.printEvent, a.nextService)
 }
 
 // notAhead rejects a number that no event has yet. The next one may be awaited.

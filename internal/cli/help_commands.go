@@ -19,6 +19,7 @@ type ExitCode struct {
 const (
 	noSource     = "the source that was asked for cannot be used here, or /proc belongs to another PID namespace"
 	needsService = "Needs a running service, and its permission: that of root, or of the user that it runs as."
+	needsKept    = "Needs a running service, or the permission to read what it kept: that of root, or of its user."
 	needsProc    = "Needs root to see the servers of other users. Without rights it serves this user's own."
 	onlyReads    = " Changes nothing."
 )
@@ -52,10 +53,11 @@ var commandDocs = map[string]commandDoc{
 		{exitFailure, "there is no such process, or it cannot be read"},
 		{exitNoSource, "/proc belongs to another PID namespace"},
 	}},
-	"status": {needsService + onlyReads, queryExits("a service runs, whatever its state")},
-	"events": {needsService + onlyReads, queryExits("shown")},
-	"pause":  {needsService, queryExits("paused, also when it was before")},
-	"resume": {needsService, queryExits("resumed, also when nothing rested")},
+	"status":  {needsService + onlyReads, queryExits("a service runs, whatever its state")},
+	"events":  {needsKept + onlyReads, keptExits()},
+	"history": {needsKept + onlyReads, keptExits()},
+	"pause":   {needsService, queryExits("paused, also when it was before")},
+	"resume":  {needsService, queryExits("resumed, also when nothing rested")},
 	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, []ExitCode{
 		{exitOK, "the kernel tracker works here"},
 		{exitNoSource, "only the scan of /proc does, or not even that"},
@@ -71,6 +73,13 @@ func queryExits(ok string) []ExitCode {
 		{exitFailure, "the service does not permit it, or does not answer"},
 		{exitNoSource, "no service runs"},
 	}
+}
+
+// keptExits are those of a command that reads what was kept where no service runs.
+func keptExits() []ExitCode {
+	exits := queryExits("shown, also where there is nothing to show")
+	exits[len(exits)-1].Text += ", and nothing was kept"
+	return exits
 }
 
 // docOf is the entry of a command, or of the command that it belongs to.

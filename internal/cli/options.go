@@ -145,6 +145,11 @@ func (o *options) addRunDir(f *pflag.FlagSet) {
 	f.Lookup("run-dir").DefValue = "/run/ebpf-upgrader or /run/user/UID/ebpf-upgrader"
 }
 
+func (o *options) addStateDir(f *pflag.FlagSet) {
+	f.StringVar(&o.stateDir, "state-dir", "", "directory of what survives a reboot: an operator's pause, the events and the history")
+	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
+}
+
 func (o *options) addOutput(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 }

@@ -162,39 +162,3 @@ func rolloutLine(r rollout.Report, now time.Time) string {
 	}
 	return fmt.Sprintf("%d, %s, begun %s ago: %s", r.Number, r.Phase, since(r.Started, now), daemon.Outcomes(r))
 }
-
-// eventLine is one event for a person to read.
-func eventLine(e control.Event) string {
-	line := fmt.Sprintf("%6d  %s  ", e.Seq, e.Time.Local().Format("15:04:05.000"))
-	switch e.Kind {
-	case control.EventServer:
-		line += fmt.Sprintf("server %d: ", e.PID)
-		if *e.From != *e.State {
-			line += e.From.String() + " -> "
-		}
-		line += e.State.String()
-		if e.ByOther && *e.State == rollout.Signalled {
-			line += ", by another sender"
-		}
-	case control.EventRollout:
-		line += fmt.Sprintf("rollout %d of %s: %s", e.Rollout, e.Path, e.Phase)
-	case control.EventRound:
-		line += fmt.Sprintf("round (%s): %d inspected, %d planned", e.Reason, e.Servers, e.Planned)
-	case control.EventRefused:
-		line += fmt.Sprintf("server %d: not signalled", e.PID)
-	case control.EventGate:
-		line += fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
-	case control.EventLost:
-		if e.Lost == 0 {
-			line += "numbers start at 1 again"
-			break
-		}
-		line += fmt.Sprintf("%d events are not kept any more", e.Lost)
-	default:
-		line += string(e.Kind)
-	}
-	if e.Detail != "" {
-		line += " (" + e.Detail + ")"
-	}
-	return line
-}

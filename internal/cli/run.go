@@ -48,8 +48,7 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 	f.StringVar(&a.opts.socketGroup, "socket-group", "", "the group, by name or number, with members that may read about the servers of all users (default: the group of the socket)")
-	f.StringVar(&a.opts.stateDir, "state-dir", "", "directory of what must survive a reboot: an operator's pause")
-	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
+	a.opts.addStateDir(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
 	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it; 0: not at all")
 	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are inspected; 0: all")

@@ -151,9 +151,14 @@ func (f *Feed) trim() {
 	}
 }
 
-// User accounts for an event; [history.NoUser]: it concerns no user, or several.
+// routine stands for the rounds that found nothing to do: they must not push out what happened.
+const routine = history.NoUser - 1
+
+// User accounts for an event; below 0: it concerns no user, or several.
 func (e Event) User() int64 {
 	switch {
+	case e.Kind == EventRound && e.Planned == 0:
+		return routine
 	case e.UID != nil:
 		return int64(*e.UID)
 	case e.By != nil:
@@ -238,15 +243,29 @@ func (f *Feed) read(seq uint64, filter EventFilter) (events []Event, next uint64
 	return events, seq, f.grown
 }
 
+// Each passes the selected events that are kept to take, until that fails.
+func (f *Feed) Each(q EventQuery, take func(Event) error) error {
+	for from := f.start(q); ; {
+		events, next, _ := f.read(from, q.Filter)
+		if len(events) == 0 {
+			return nil
+		}
+		for _, e := range events {
+			if err := take(e); err != nil {
+				return err
+			}
+		}
+		from = next
+	}
+}
+
 // Since returns the events from number seq on that are kept.
 func (f *Feed) Since(seq uint64) (all []Event) {
-	for {
-		events, next, _ := f.read(seq, EventFilter{})
-		if len(events) == 0 {
-			return all
-		}
-		all, seq = append(all, events...), next
-	}
+	_ = f.Each(EventQuery{From: seq}, func(e Event) error {
+		all = append(all, e)
+		return nil
+	})
+	return all
 }
 
 // Last is the number of the latest event.

@@ -41,8 +41,8 @@ func (r *record) move(e Event) {
 	if !slices.Contains(r.Users, *e.UID) && len(r.Users) < api.MaxRecordUsers {
 		r.Users = append(r.Users, *e.UID)
 	}
-	if e.FromImage != nil && !slices.Contains(r.From, *e.FromImage) && len(r.From) < api.MaxRecordImages {
-		r.From = append(r.From, *e.FromImage)
+	if e.FromImage != nil {
+		r.ran(selector.Binary{Image: *e.FromImage})
 	}
 	if from == to {
 		return
@@ -64,10 +64,24 @@ func (r *record) move(e Event) {
 	r.hasMoved = r.hasMoved || to != rollout.Pending && to != rollout.Skipped
 }
 
+// ran notes what a server ran before.
+func (r *record) ran(before selector.Binary) {
+	at := slices.IndexFunc(r.From, func(b selector.Binary) bool { return b.Image == before.Image })
+	switch {
+	case at < 0 && len(r.From) < api.MaxRecordImages:
+		r.From = append(r.From, before)
+	case at >= 0 && before.Build != selector.Build{}:
+		r.From[at] = before
+	}
+}
+
 // report takes the phase of a rollout. The report of a service that has restarted does not count those that had ended
 // before.
 func (r *record) report(now rollout.Report, at time.Time) {
 	r.Current = !now.Superseded
+	if now.From.Known() {
+		r.ran(now.From)
+	}
 	r.Install, r.Started, r.Phase, r.Superseded = now.Install, now.Started, now.Phase, now.Superseded
 	r.Halts = now.Halts[:min(len(now.Halts), api.MaxRecordDeaths)]
 	counts := make(map[rollout.State]int)
@@ -113,7 +127,7 @@ func (all *records) of(number uint64) *record {
 	}
 	r := &record{RolloutRecord: api.RolloutRecord{
 		Number: number, Phase: rollout.PhaseCanary, Current: true,
-		Users: []uint32{}, From: []selector.Image{}, Servers: map[rollout.State]int{}, Deaths: []api.DeathRecord{}, Halts: []rollout.Halt{},
+		Users: []uint32{}, From: []selector.Binary{}, Servers: map[rollout.State]int{}, Deaths: []api.DeathRecord{}, Halts: []rollout.Halt{},
 	}}
 	*all = slices.Insert(*all, at, r)
 	if len(*all) > recordsKept {
@@ -149,7 +163,7 @@ func (f *Feed) Records(filter EventFilter) []api.RolloutRecord {
 		c := r.copied()
 		if uid := filter.UID; uid != nil {
 			if len(c.Users) > 1 { // the counts are those of all
-				c.Servers, c.From = make(map[rollout.State]int), []selector.Image{}
+				c.Servers, c.From = make(map[rollout.State]int), []selector.Binary{}
 			}
 			c.Users = []uint32{*uid}
 			c.Deaths = slices.DeleteFunc(c.Deaths, func(d api.DeathRecord) bool { return d.UID != *uid })

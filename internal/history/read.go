@@ -26,7 +26,7 @@ const maxLine = 64 << 10
 type Entry struct {
 	// Number is at least 1. A later entry replaces an earlier one with the same number.
 	Number uint64 `json:"n"`
-	// User accounts for the entry; [NoUser]: none.
+	// User accounts for the entry. Numbers below 0 stand for no user; what they stand for shares the room like users.
 	User int64 `json:"user"`
 	// Text is a JSON object.
 	Text json.RawMessage `json:"entry"`
