@@ -15,6 +15,8 @@ const SchemaVersion = 4
 type Report struct {
 	SchemaVersion int    `json:"schema_version"`
 	Source        Source `json:"source"`
+	// SourceReason is why the scan is the source although the tracker would be preferred; empty where it is not.
+	SourceReason string `json:"source_reason,omitzero"`
 	// Installs are those that the servers were compared with.
 	Installs []selector.Install `json:"installs"`
 	Self     selector.PID       `json:"self"`

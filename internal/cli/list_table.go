@@ -35,7 +35,7 @@ func (a *app) printListingTable(l *listing) error {
 	for _, s := range l.Servers {
 		counts[s.Verdict]++
 	}
-	lines := []string{fmt.Sprintf("%s; %s; source: %s", daemon.Counts(counts), filesLine(l.Installs), l.Source)}
+	lines := []string{fmt.Sprintf("%s; %s; source: %s", daemon.Counts(counts), filesLine(l.Installs), sourceOf(l.Report))}
 	lines = append(lines, a.emptyLines(l)...)
 	lines = append(lines, l.hiddenLines(&a.opts)...)
 	lines = append(lines, l.adviceLines(&a.opts, counts)...)

@@ -85,12 +85,12 @@ func TestLog_PipeNotRead_AllUpgraded(t *testing.T) {
 func TestLog_StopsWhileQueued_LinesWritten(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
-	fleet := s.startFleet(30, nil)
+	fleet := s.startFleet(10, nil)
 	p := newService(t)
 	read, log := newPipe(t)
 	_, err := unix.FcntlInt(log.Fd(), unix.F_SETPIPE_SZ, 4096)
 	must(t, err)
-	cmd := p.logTo(t, log, p.args(s.Path(), "proc"))
+	cmd := p.logTo(t, log, append(p.args(s.Path(), "proc"), "--scan-every", "1m", "--log-level", "debug"))
 	c := p.client(t)
 	s.replace()
 	s.allUpgraded(fleet)
@@ -99,7 +99,7 @@ func TestLog_StopsWhileQueued_LinesWritten(t *testing.T) {
 	must(t, log.Close())
 	upgraded := 0
 	for _, line := range logLines(t, read) {
-		if line.Msg == "server state" && line.State == "upgraded" {
+		if line.Event == "server-state" && line.State == "upgraded" {
 			upgraded++
 		}
 	}
@@ -155,7 +155,7 @@ func TestLog_DiskFull_SaysWhatWasDropped(t *testing.T) {
 	text, err := os.ReadFile(log.Name())
 	must(t, err)
 	lines := logLines(t, bytes.NewReader(text))
-	i := slices.IndexFunc(lines, func(l logLine) bool { return strings.HasPrefix(l.Msg, "log lines were dropped") })
+	i := slices.IndexFunc(lines, func(l logLine) bool { return l.Event == "lines-dropped" })
 	if i < 0 || lines[i].Lines == 0 {
 		t.Errorf("the log does not say how many lines were dropped:\n%s", text)
 	}
@@ -163,7 +163,7 @@ func TestLog_DiskFull_SaysWhatWasDropped(t *testing.T) {
 
 // logLine is a line of the log.
 type logLine struct {
-	Level, Msg, State, Phase string
+	Level, Msg, Event, State string
 	UID                      *int64
 	Lines                    uint64
 }
@@ -199,7 +199,7 @@ func TestLog_UserFloods_OthersLinesWritten(t *testing.T) {
 	p := newService(t)
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	must(t, err)
-	args := append(p.args(loud.Path(), "proc"), "--install-path", quiet.Path())
+	args := append(p.args(loud.Path(), "proc"), "--install-path", quiet.Path(), "--log-level", "debug")
 	cmd := p.logTo(t, log, args)
 	c := p.client(t)
 	loud.replace()
@@ -214,15 +214,14 @@ func TestLog_UserFloods_OthersLinesWritten(t *testing.T) {
 	of, dropped, died, halted := make(map[int64]int), uint64(0), false, false
 	for _, l := range logLines(t, log) {
 		switch {
-		case strings.HasPrefix(l.Msg, "log lines about a user"):
+		case l.Event == "lines-of-user-dropped":
 			if dropped += l.Lines; l.UID == nil || *l.UID != flooding {
 				t.Errorf("dropped lines are those of user %v, want %d", l.UID, flooding)
 			}
 		case l.UID != nil:
 			of[*l.UID]++
-			died = died || *l.UID == other && l.State == "crashed"
-		case l.Phase == "halted":
-			halted = true
+			died = died || *l.UID == other && l.Event == "server-crashed"
+			halted = halted || *l.UID == other && l.Event == "rollout-halted"
 		}
 	}
 	t.Logf("%d lines of the user that floods, %d dropped; %d of the other", of[flooding], dropped, of[other])

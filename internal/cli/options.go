@@ -46,6 +46,8 @@ type options struct {
 	forgetAfter  time.Duration
 	maxPerUser   int
 	maxInstalls  int
+	logLevel     string
+	logFormat    string
 	users        []string
 	selection    selector.Selection
 }

@@ -47,6 +47,9 @@ var words = map[string][]string{
 	"output": {"table", "json"},
 	"gate":   {"auto", "on", "off"},
 	"signal": {"SIGUSR1", "SIGUSR2"},
+
+	"log-level":  {"debug", "info", "warn", "error"},
+	"log-format": {"auto", "text", "json", "journal"},
 }
 
 // checkWords checks the flags that choose among words.

@@ -142,7 +142,7 @@ func (f *follower) leave(r api.Report) error {
 	} else if err := printServers(f.stdout, r); err != nil {
 		return err
 	} else {
-		fmt.Fprintf(f.stdout, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), r.Source)
+		fmt.Fprintf(f.stdout, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), sourceOf(r))
 	}
 	err := f.obstacle()
 	all := f.merged()

@@ -107,3 +107,11 @@ func cut(text string, widest int) string {
 	}
 	return text
 }
+
+// sourceOf is the source of a report, with the reason where the scan stands in for the tracker.
+func sourceOf(r api.Report) string {
+	if r.SourceReason == "" {
+		return string(r.Source)
+	}
+	return fmt.Sprintf("%s (%s)", r.Source, printable(r.SourceReason))
+}

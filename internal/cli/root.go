@@ -45,7 +45,8 @@ func usageError(format string, args ...any) error {
 type app struct {
 	stdout, stderr io.Writer
 	opts           options
-	log            *slog.Logger
+	// log takes no line, except in a service: what matters of another command is in its answer.
+	log *slog.Logger
 	// closeLog ends the log of a service.
 	closeLog func()
 	// args is the whole command line, and variables are those that set a flag of it, by flag.
@@ -63,7 +64,7 @@ func ownProcess(a *app) { a.ownProcess = true }
 // run is the whole program: it executes the command in args and returns the exit code. Data goes to stdout, messages to
 // stderr. When ctx ends, the command ends early.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
-	a := &app{stdout: stdout, stderr: stderr, log: slog.New(newHandler(stderr, stderr)), closeLog: func() {}, args: args, started: new(bool)}
+	a := &app{stdout: stdout, stderr: stderr, log: slog.New(slog.DiscardHandler), closeLog: func() {}, args: args, started: new(bool)}
 	for _, set := range how {
 		set(a)
 	}
@@ -169,14 +170,6 @@ func (a *app) reportVariables(cmd *cobra.Command) {
 		return
 	}
 	fmt.Fprintf(a.stderr, "ebpf-upgrader: unknown in the environment: %s\n", printable(strings.Join(unknown, ", ")))
-}
-
-// newHandler writes text to to where stderr is a terminal, and JSON elsewhere.
-func newHandler(stderr, to io.Writer) slog.Handler {
-	if isTerminal(stderr) {
-		return slog.NewTextHandler(to, nil)
-	}
-	return slog.NewJSONHandler(escaped{to}, nil)
 }
 
 func isTerminal(w io.Writer) bool {

@@ -6,8 +6,6 @@ package cli
 
 import (
 	"errors"
-	"io"
-	"log/slog"
 	"math"
 	"time"
 
@@ -47,6 +45,7 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	a.opts.addLimits(f)
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
+	a.opts.addLog(f)
 	f.StringVar(&a.opts.socketGroup, "socket-group", "", "the group, by name or number, with members that may read about the servers of all users (default: the group of the socket)")
 	a.opts.addStateDir(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz and /readyz on this address, e.g. 127.0.0.1:9750")
@@ -79,17 +78,14 @@ func (a *app) serve(cmd *cobra.Command) error {
 	if cfg.SocketGroup, err = a.opts.socketGroupID(); err != nil {
 		return err
 	}
-	formatted := func(to io.Writer) slog.Handler { return newHandler(a.stderr, to) }
-	queue := daemon.NewLog(a.stderr, formatted)
-	cfg.Log, cfg.LogDropped = slog.New(formatted(queue)), queue.Dropped
-	a.stderr, a.closeLog = queue, queue.Close
+	if cfg.Log, cfg.LogDropped, err = a.openLog(); err != nil {
+		return err
+	}
 	cfg.ForgetAfter = max(cfg.ForgetAfter, 1) // in the controller, zero is the default
 	if cfg.MaxInstalls == 0 {
 		cfg.MaxInstalls = math.MaxInt
 	}
-	if unknown := unknownVariables(cmd.Root()); len(unknown) > 0 {
-		cfg.Log.Warn("unknown in the environment", "variables", unknown)
-	}
+	cfg.UnknownVariables = unknownVariables(cmd.Root())
 	return daemon.Run(cmd.Context(), cfg)
 }
 

@@ -228,7 +228,7 @@ func (a *app) printTriggered(r api.Report) error {
 	if a.opts.dryRun {
 		last = fmt.Sprintf("%d signals planned, none sent", len(r.Plan))
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, daemon.Verdicts(r), r.Source)
+	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, daemon.Verdicts(r), sourceOf(r))
 	return err
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	Log *slog.Logger
 	// LogDropped counts the lines that the reader of the log did not take.
 	LogDropped func() uint64
+	// UnknownVariables are those of the environment that look like this program's and set nothing. The log names them.
+	UnknownVariables []string
 	// Rule is without an install. Signal is the number of Rule.Signal.
 	Rule   selector.Rule
 	Signal syscall.Signal

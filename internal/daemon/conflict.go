@@ -34,7 +34,7 @@ func (c *Config) publish(held *lock.Lock) {
 		return
 	}
 	if err := held.Publish(c.Rule.Names); err != nil {
-		c.Log.Warn("other users' services do not find this one", "error", err)
+		presenceHidden.to(c.Log, keyError.of(err))
 	}
 }
 

@@ -94,11 +94,12 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	}
 	watched := watchInstalls(ctx, h)
 	defer watched.close()
+	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log)}
+	watched.log = s.events
 	defer keepOpened(ctx, &cfg, watched)()
 	if PIDNamespace() != HostNamespace {
 		h.cfg.Limits = yielding(h.cfg.Limits)
 	}
-	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log)}
 	c := h.serviceConfig(ctx, watched, counts.Event)
 	closeState, err := openState(&cfg, &c)
 	if err != nil {
@@ -155,14 +156,14 @@ func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 	file, saved, err := journal.Open(cfg.RunDir, cfg.journalName())
 	switch {
 	case errors.Is(err, journal.ErrForeign):
-		cfg.Log.Warn("the journal of the last process is replaced", "error", err)
+		journalReplaced.to(cfg.Log, keyError.of(err))
 	case err != nil:
 		return nil, err
 	}
 	pause := journal.NewPause(cfg.StateDir, cfg.journalName())
 	isPaused, err := pause.IsSet()
 	if err != nil {
-		cfg.Log.Warn("paused: it cannot be read whether an operator paused the service (ebpf-upgrader resume)", "error", err)
+		pauseUnknown.to(cfg.Log, keyError.of(err))
 	}
 	c.Journal, c.Saved, c.Paused, c.PausedSince = file, saved, isPaused, pause.Since()
 	c.KeepPause = keepPause(pause)
@@ -233,11 +234,14 @@ func (s *service) run(ctx, stop context.Context) error {
 	if err := h.seed(stop); err != nil {
 		return err
 	}
-	cfg.Log.Info("serving", "installs", cfg.served(), "source", h.Source(), "socket", cfg.Socket)
+	s.logStart()
 	notifySystemd(cfg.Log, "READY=1")
 	parts = append(parts, func(ctx context.Context) error { return watchdog(ctx, cfg.Log, s.controller) })
 	err = together(ctx, parts...)
 	h.endGate(left)
+	if err == nil {
+		serviceStopped.to(cfg.Log, left.fields()...)
+	}
 	return err
 }
 
@@ -279,7 +283,7 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 		c.Quiet = quiet.New(h.procfs, h.cfg.Quiet)
 	}
 	if h.tracker != nil {
-		c.Events = events(ctx, h.tracker, count, func(err error) { log.Error("the tracker ended", "error", err) })
+		c.Events = events(ctx, h.tracker, count, func(err error) { sourceEnded.to(log, keyError.of(err)) })
 		c.ScanEvery = h.cfg.AuditEvery
 		c.Audit = func(ctx context.Context) error { return audit(ctx, h.tracker, log) }
 	}

@@ -57,7 +57,7 @@ func audit(ctx context.Context, t *tracker.Tracker, log *slog.Logger) error {
 		return fmt.Errorf("audit the tracker: %w", err)
 	}
 	if len(difference.Missing)+len(difference.Extra) > 0 {
-		log.Warn("the audit corrected the tracker", "missing", difference.Missing, "extra", difference.Extra)
+		sourceCorrected.to(log, keyMissing.of(difference.Missing), keyExtra.of(difference.Extra))
 	}
 	return nil
 }

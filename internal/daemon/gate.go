@@ -46,11 +46,11 @@ func (h *Host) enableGate() error {
 	}
 	switch {
 	case h.gate.Gate != nil:
-		h.cfg.Log.Info("gate active", "way", h.gate.Hook())
+		gateActive.to(h.cfg.Log, keyGate.of(h.gate.Hook()))
 	case h.cfg.Gate == GateOn:
 		return marked{fmt.Errorf("--gate on: %w (see doctor)", h.gate.reason), ErrUnavailable}
 	default:
-		h.cfg.Log.Warn("no gate", "error", h.gate.reason, "effect", WithoutGate)
+		gateNone.to(h.cfg.Log, keyError.of(h.gate.reason), keyEffect.of(WithoutGate))
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (c coverage) Round(reason api.Reason, r api.Report, took time.Duration) {
 	began := time.Now().Add(-took)
 	for i := range r.Servers {
 		if err := c.cover(&r.Servers[i], began); err != nil {
-			c.log.Warn("the gate covers a server that is not served", "pid", r.Servers[i].PID, "error", err)
+			gateCovers.to(c.log, keyPID.of(r.Servers[i].PID), keyError.of(err))
 		}
 	}
 }

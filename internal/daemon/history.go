@@ -69,9 +69,9 @@ func keepHistory(cfg *Config, feed *control.Feed, c *controller.Config) *keptHis
 func reportHistory(log *slog.Logger) func(error) {
 	return func(err error) {
 		if err != nil {
-			log.Warn("the history of events and rollouts is not kept, or not all of it", "error", err)
+			historyUnsaved.to(log, keyError.of(err))
 		} else {
-			log.Info("the history of events and rollouts is kept again")
+			historySaved.to(log)
 		}
 	}
 }

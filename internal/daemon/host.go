@@ -29,6 +29,8 @@ type Host struct {
 	// tracker is nil where the scan is the source.
 	tracker *tracker.Tracker
 	gate    gate
+	// untracked is why there is no tracker although one was wanted; nil if none was.
+	untracked error
 	// scanned receives the duration of each scan.
 	scanned func(time.Duration)
 	// begun waits for a scan that has begun already; nil if none has.
@@ -101,7 +103,8 @@ func (h *Host) attachTracker() (err error) {
 	case h.cfg.Source == SourceBPF:
 		return marked{err, ErrUnavailable}
 	}
-	h.cfg.Log.Info("scanning /proc", "error", err)
+	h.untracked = err
+	sourceScan.to(h.cfg.Log, keyError.of(err))
 	return nil
 }
 
@@ -218,7 +221,7 @@ func (h *Host) dropCapabilities() error {
 	if h.tracker != nil {
 		if err := h.tracker.NeedsCapabilities(); err != nil {
 			needsTracker = true
-			h.cfg.Log.Info("keeping the capabilities for BPF", "error", err)
+			capabilitiesKept.to(h.cfg.Log, keyError.of(err))
 		}
 	}
 	return caps.Keep(func(c caps.Capability) bool { return !c.ForTracker || needsTracker })

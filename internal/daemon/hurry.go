@@ -42,8 +42,7 @@ func (c Config) hurried() Config {
 			*d.value = d.short
 		}
 	}
-	c.Log.Info("hurrying, to be through before the servers' own trigger fires",
-		"settle", c.Settle, "group_hold", l.GroupHold, "hold", l.Hold, "quiet_by", l.QuietBy)
+	serviceHurries.to(c.Log, keySettle.of(c.Settle), keyGroupHold.of(l.GroupHold), keyHold.of(l.Hold), keyQuietBy.of(l.QuietBy))
 	return c
 }
 

@@ -31,6 +31,8 @@ type installs struct {
 	wake chan struct{}
 	// onChange is called after each report of the hub. It must not block.
 	onChange func()
+	// log is told each report; nil: none.
+	log *eventLog
 
 	mu       sync.Mutex // guards the rest
 	watchers map[registry.Key]*install.Watcher
@@ -79,6 +81,9 @@ func (i *installs) Forget(p registry.Key) {
 	i.mu.Unlock()
 	if w != nil {
 		w.Close()
+	}
+	if i.log != nil {
+		i.log.forgot(p)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -140,6 +145,9 @@ func (i *installs) put(p registry.Key, found selector.Install) {
 	i.pending[p] = found
 	i.mu.Unlock()
 	i.onChange()
+	if i.log != nil {
+		i.log.installed(p, found)
+	}
 	select {
 	case i.wake <- struct{}{}:
 	default:

@@ -6,12 +6,15 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
+	"ebpf-upgrader/internal/deliver"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -21,37 +24,48 @@ const (
 	// 30 s by default, so one user cannot push out those of others.
 	linesPerUser = 600
 	linesEvery   = time.Minute
-	// maxRolloutOwners limits the rollouts with a known user.
-	maxRolloutOwners = 4096
 )
 
 // noUser stands for lines that concern no user, or several.
 const noUser = -1
 
-// eventLog writes each change of a server's state, each phase of a rollout, and the counted verdicts of a round that plans
-// signals. Lines about one user are limited.
+// eventLog is the log as a [controller.Observer]: a line for each phase of a rollout, for deaths and halts, for installs that
+// are not ready and for acts of operators. Lines about one user are limited. Its methods may be called concurrently.
 type eventLog struct {
-	log *slog.Logger
-	// owners are the users of the rollouts, and unready the details of installs that are not ready. Only the loop uses them.
-	owners  map[uint64]int64
-	unready map[string]string
+	log   *slog.Logger
+	names *userNames
+
+	rolloutsMu sync.Mutex // guards rollouts
+	rollouts   map[uint64]*rolloutLines
 
 	mu sync.Mutex // guards the rest
 	// lines counts those of each user in this minute.
 	lines   map[int64]int
 	dropped uint64
+	// unready are the installs that are not ready.
+	unready map[registry.Key]*unready
 }
 
 func newEventLog(log *slog.Logger) *eventLog {
-	return &eventLog{log: log, owners: make(map[uint64]int64), unready: make(map[string]string), lines: make(map[int64]int)}
+	return &eventLog{
+		log: log, names: newUserNames(), rollouts: make(map[uint64]*rolloutLines),
+		lines: make(map[int64]int), unready: make(map[registry.Key]*unready),
+	}
 }
 
 // write writes a line about a user, unless there were too many in this minute.
-func (l *eventLog) write(user int64, level slog.Level, message string, attributes ...any) {
-	ctx := context.Background()
-	if l.log.Enabled(ctx, level) && l.allows(user, level) {
-		l.log.Log(ctx, level, message, attributes...)
+func (l *eventLog) write(uid int64, m message, fields ...slog.Attr) {
+	if l.log.Enabled(context.Background(), m.level) && l.allows(uid, m.level) {
+		m.to(l.log, append(l.userFields(uid), fields...)...)
 	}
+}
+
+// userFields are the name and the number of a user; only the name where there are several.
+func (l *eventLog) userFields(uid int64) []slog.Attr {
+	if uid == noUser {
+		return []slog.Attr{keyUser.of("several users")}
+	}
+	return []slog.Attr{keyUser.of(l.names.of(uint32(uid))), keyUID.of(uid)}
 }
 
 func (l *eventLog) allows(user int64, level slog.Level) bool {
@@ -90,26 +104,18 @@ func (l *eventLog) report(ctx context.Context) error {
 		l.mu.Unlock()
 		for user, n := range lines {
 			if n > linesPerUser {
-				l.log.Warn("log lines about a user were dropped: there are too many", "uid", user, "lines", n-linesPerUser)
+				linesOfUser.to(l.log, append(l.userFields(user), keyLines.of(n-linesPerUser))...)
 			}
 		}
 	}
 	return nil
 }
 
+// Round implements [controller.Observer].
 func (l *eventLog) Round(reason api.Reason, r api.Report, took time.Duration) {
-	user := userOf(r.Servers)
-	for _, i := range r.Installs {
-		if i.State != selector.StateReady && l.unready[i.Path] != i.Detail {
-			l.write(noUser, slog.LevelWarn, "install not ready", "path", i.Path, "state", string(i.State), "detail", i.Detail)
-		}
-		l.unready[i.Path] = i.Detail
+	if l.log.Enabled(context.Background(), serversInspected.level) {
+		l.write(userOf(r.Servers), serversInspected, keyReason.of(string(reason)), keyPlanned.of(len(r.Plan)), keyServers.of(Verdicts(r)), keyTook.of(took))
 	}
-	level := slog.LevelDebug
-	if reason == api.ReasonInstall || len(r.Plan) > 0 {
-		level = slog.LevelInfo
-	}
-	l.write(user, level, "round", "reason", string(reason), "planned", len(r.Plan), "servers", Verdicts(r), "took", took)
 }
 
 // userOf is the user of all servers.
@@ -125,54 +131,17 @@ func userOf(servers []api.Server) int64 {
 	return user
 }
 
-func (l *eventLog) Rollout(r rollout.Report) {
-	level := slog.LevelInfo
-	if (r.Phase == rollout.PhaseHalted || r.Phase == rollout.PhaseFailed) && !r.Superseded {
-		level = slog.LevelError
-	}
-	user, isKnown := l.owners[r.Number]
-	if !isKnown {
-		user = noUser
-	}
-	l.write(user, level, "rollout phase", "number", r.Number, "phase", string(r.Phase), "superseded", r.Superseded,
-		"path", r.Install.Path, "image", r.Install.Image.String(), "servers", Outcomes(r), "deaths", r.Deaths)
-	if r.Superseded {
-		delete(l.owners, r.Number)
-	}
-}
-
-func (l *eventLog) Moved(m rollout.Member, from rollout.State) {
-	l.own(m.Rollout, int64(m.UID))
-	level := slog.LevelInfo
-	switch m.State {
-	case rollout.Crashed, rollout.GaveUp:
-		level = slog.LevelWarn
-	case rollout.None, rollout.Pending, rollout.Skipped:
-		level = slog.LevelDebug
-	}
-	l.write(int64(m.UID), level, "server state", "pid", m.PID, "uid", m.UID, "rollout", m.Rollout, "state", m.State.String(), "from", from.String(),
-		"attempt", m.Attempts, "by_other", m.ByOther, "verdict", m.Verdict.String(), "detail", m.Detail)
-}
-
-// own notes that a rollout has a server of a user.
-func (l *eventLog) own(number uint64, user int64) {
-	known, isKnown := l.owners[number]
-	if isKnown && known != user {
-		user = noUser
-	}
-	if !isKnown && len(l.owners) >= maxRolloutOwners {
-		clear(l.owners)
-	}
-	l.owners[number] = user
-}
-
+// Refused implements [controller.Observer]. That another sender was first is usual.
 func (l *eventLog) Refused(m rollout.Member, err error) {
-	l.write(int64(m.UID), slog.LevelWarn, "not signalled", "pid", m.PID, "uid", m.UID, "error", err)
+	line := serverRefused
+	if errors.Is(err, selector.ErrSignalledByOther) || errors.Is(err, deliver.ErrUntracked) {
+		line = serverLeft
+	}
+	l.write(int64(m.UID), line, keyPID.of(m.PID), keyInstall.of(l.installOf(m.Rollout)), keyRollout.of(m.Rollout), keyError.of(err))
 }
 
-func (l *eventLog) Trouble(err error) {
-	l.log.Error("the service goes on after an error", "error", err)
-}
+// Trouble implements [controller.Observer].
+func (l *eventLog) Trouble(err error) { serviceTrouble.to(l.log, keyError.of(err)) }
 
 // observers passes everything on to several observers, in their order.
 type observers []controller.Observer

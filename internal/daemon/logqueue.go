@@ -121,9 +121,7 @@ func (l *Log) say() {
 	if lines == 0 {
 		return
 	}
-	r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines were dropped: their reader is too slow", 0)
-	r.Add("lines", lines)
-	if l.direct.Handle(context.Background(), r) == nil {
+	if l.direct.Handle(context.Background(), linesUnread.record([]slog.Attr{keyLines.of(lines)})) == nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.unsaid -= lines

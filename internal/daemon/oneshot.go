@@ -32,6 +32,9 @@ func (h *Host) Round(ctx context.Context, installed selector.Install, candidates
 // report is the report on a single round. installs are those that the processes were compared with.
 func (h *Host) report(installs []selector.Install, r deliver.Round) api.Report {
 	report := api.NewReport(h.Source(), h.cfg.Self, installs)
+	if h.untracked != nil {
+		report.SourceReason = h.untracked.Error()
+	}
 	for _, i := range r.Inspected {
 		report.Servers = append(report.Servers, api.NewServer(i.Process, i.Decision))
 	}

@@ -37,7 +37,7 @@ type opened struct {
 func keepOpened(ctx context.Context, cfg *Config, watched *installs) (done func()) {
 	o := opened{filepath.Join(cfg.RunDir, "opened-"+journal.Key(cfg.journalName())+".json"), watched.hub}
 	if err := o.load(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		cfg.Log.Warn("installed files are opened once more", "error", err)
+		opensForgotten.to(cfg.Log, keyError.of(err))
 	}
 	wake := make(chan struct{}, 1)
 	watched.onChange = func() {
@@ -82,7 +82,7 @@ func (o opened) keep(ctx context.Context, changed <-chan struct{}, log *slog.Log
 		}
 		err := o.write()
 		if err != nil && !hasFailed {
-			log.Warn("a restart will open installed files again", "error", err)
+			opensUnsaved.to(log, keyError.of(err))
 		}
 		hasFailed = err != nil
 	}

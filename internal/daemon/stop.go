@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -29,6 +30,16 @@ type outdated struct {
 	// reopen has one server for each install that is to be opened; halted and paused count servers of other installs.
 	reopen         []selector.PID
 	halted, paused int
+	// behind counts all; -1: unknown.
+	behind int
+}
+
+// fields are those of the log.
+func (o outdated) fields() []slog.Attr {
+	if o.behind < 0 {
+		return nil
+	}
+	return []slog.Attr{keyBehind.of(o.behind)}
 }
 
 // stopQueryTimeout limits each query of the loop, and each file operation, while the service stops.
@@ -36,9 +47,6 @@ const stopQueryTimeout = time.Second
 
 // outdated reads which servers are outdated, while the service still answers.
 func (s *service) outdated(ctx context.Context) outdated {
-	if !s.host.gate.closed() {
-		return outdated{}
-	}
 	ctx, cancel := context.WithTimeout(ctx, stopQueryTimeout)
 	defer cancel()
 	status, err := s.controller.Status(ctx)
@@ -47,7 +55,8 @@ func (s *service) outdated(ctx context.Context) outdated {
 		servers, err = s.controller.Servers(ctx)
 	}
 	if err != nil {
-		s.host.cfg.Log.Warn("cannot tell which servers stay outdated", "error", err)
+		outdatedUnknown.to(s.host.cfg.Log, keyError.of(err))
+		return outdated{behind: -1}
 	}
 	return outdatedOf(status, servers)
 }
@@ -63,6 +72,9 @@ func outdatedOf(status api.Status, servers []api.ServerStatus) (result outdated)
 	for i := range servers {
 		s := &servers[i]
 		at := install{s.UID, s.Container, s.UpgradeBin}
+		if s.Verdict == selector.Outdated {
+			result.behind++
+		}
 		switch {
 		case s.Verdict != selector.Outdated:
 		case s.Rollout != nil && isHalted(status, s.Rollout):
@@ -92,15 +104,15 @@ func (h *Host) endGate(servers outdated) {
 	}
 	log := h.cfg.Log
 	if err := h.gate.end(); err != nil {
-		log.Warn("the gate ends only with this process", "error", err)
+		gateStays.to(log, keyError.of(err))
 		return
 	}
 	if servers.halted+servers.paused > 0 {
-		log.Warn("servers stay outdated until their binary is installed again", "halted", servers.halted, "paused", servers.paused)
+		outdatedStay.to(log, keyHalted.of(servers.halted), keyPaused.of(servers.paused))
 	}
 	for _, pid := range servers.reopen {
 		if err := withTimeout(stopQueryTimeout, func() error { return h.reopen(pid) }); err != nil {
-			log.Warn("servers stay outdated: the installed file was not opened for them", "pid", pid, "error", err)
+			outdatedUnopened.to(log, keyPID.of(pid), keyError.of(err))
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // notifySystemd sends a state to the service manager, where there is one (sd_notify(3)).
 func notifySystemd(log *slog.Logger, state string) {
 	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("cannot notify the service manager", "state", state, "error", err)
+		managerUnreached.to(log, keyNotified.of(state), keyError.of(err))
 	}
 }
 

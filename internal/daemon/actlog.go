@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+
+	"ebpf-upgrader/internal/control"
+)
+
+// Acted writes the line about an act of an operator. e is a [control.EventAct].
+func (l *eventLog) Acted(e control.Event) {
+	by, scope := int64(noUser), []string{}
+	if e.By != nil {
+		by = int64(*e.By)
+	}
+	if e.Path != "" {
+		scope = append(scope, "install "+e.Path)
+	}
+	if e.UID != nil {
+		scope = append(scope, "user "+l.names.of(*e.UID))
+	}
+	if e.Rollout != 0 {
+		scope = append(scope, "rollout "+strconv.FormatUint(e.Rollout, 10))
+	}
+	l.write(by, actDone, keyAct.of(e.Act), keyPID.of(e.PID), keyScope.of(cmp.Or(strings.Join(scope, ", "), "all")),
+		keyReason.of(cmp.Or(e.Detail, "no reason given")), keyInstall.of(e.Path), keyRollout.of(e.Rollout))
+}
