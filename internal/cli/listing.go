@@ -60,7 +60,7 @@ func (l *listing) hide(o *options, uid uint32) {
 			l.Hidden.NotSelected++
 		case uid != 0 && len(o.selection.Users) == 0 && s.UID != uid:
 			l.Hidden.OtherUsers++
-		case o.installPath() != "" && l.isOfAnother(&s):
+		case o.installPath() != "" && s.Verdict == selector.OtherInstall: // one without the variable may belong to this one
 			l.Hidden.OtherInstall++
 		default:
 			return false
@@ -72,18 +72,6 @@ func (l *listing) hide(o *options, uid uint32) {
 		shown[s.PID] = true
 	}
 	l.Plan = slices.DeleteFunc(l.Plan, func(pid selector.PID) bool { return !shown[pid] })
-}
-
-// isOfAnother reports whether a server belongs to another install than the one that was given. A server without the variable
-// names none: it belongs to the install that it runs.
-func (l *listing) isOfAnother(s *api.ServerStatus) bool {
-	switch s.Verdict {
-	case selector.OtherInstall:
-		return true
-	case selector.NotArmed:
-		return len(l.installs) == 0 || s.Image != l.installs[0].Image
-	}
-	return false
 }
 
 // count makes the list of installed files: those that the servers name, and the one that was given.
