@@ -50,8 +50,17 @@ func (a *app) findService(ctx context.Context) (*control.Client, error) {
 			return nil, whatToDo(path, err)
 		}
 	}
-	return nil, exitWith(exitNoSource, fmt.Errorf("no service listens on %s: start one with run, or give its --socket", strings.Join(sockets, " or ")))
+	return nil, exitWith(exitNoSource, noService{strings.Join(sockets, " or ")})
 }
+
+// noService is the error that no service listens where it was looked for.
+type noService struct{ where string }
+
+func (e noService) Error() string {
+	return "no service listens on " + e.where + ": start one with run, or give its --socket"
+}
+
+func (e noService) Unwrap() error { return control.ErrNoService }
 
 // withService runs a query of the service, and adds to its error what to do.
 func (a *app) withService(ctx context.Context, query func(*control.Client) error) error {
@@ -66,7 +75,7 @@ func (a *app) withService(ctx context.Context, query func(*control.Client) error
 func whatToDo(path string, err error) error {
 	switch {
 	case errors.Is(err, control.ErrNoService):
-		return exitWith(exitNoSource, fmt.Errorf("no service listens on %s: start one with run, or give its --socket", path))
+		return exitWith(exitNoSource, noService{path})
 	case errors.Is(err, control.ErrDenied):
 		return fmt.Errorf("%w: run this as root%s, or as the user that the service runs as", err, orMember(path))
 	}

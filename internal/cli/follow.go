@@ -106,8 +106,10 @@ func (f *follower) follow(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return errors.Join(f.print(nil), errInterrupted)
-	case err != nil:
+	case control.HasEnded(err):
 		return fmt.Errorf("the service ended before the rollout did: %w", err)
+	case err != nil:
+		return err
 	case f.opts.noWait:
 		return f.leave(report.Only(api.IsServer))
 	}

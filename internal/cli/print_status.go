@@ -36,6 +36,9 @@ func printStatus(w io.Writer, s control.Status, now time.Time) error {
 	row("serves", "%s", serves)
 	row("sees", "%s", sees)
 	row("servers", "%s", daemon.Counts(s.Verdicts))
+	if line := otherService(s, now); line != "" {
+		row("", "%s", line)
+	}
 	if s.Paused {
 		row("", "paused by an operator: ebpf-upgrader resume")
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/selector"
 )
 
 // plain is a user without rights over others.
@@ -112,6 +113,14 @@ func TestUserService_BesideRoots_Rejected(t *testing.T) {
 		return refused
 	})
 	allUnharmed(t, servers)
+	standsBy := func() *control.Served {
+		status, err := his.Status(within(t))
+		must(t, err)
+		return status.StandsBy
+	}
+	if by := standsBy(); by == nil || by.PID != selector.PID(os.Getpid()) || by.UID != 0 {
+		t.Errorf("the user's service stands by for %+v, want process %d of root", by, os.Getpid())
+	}
 	elsewhere, env := ownFolders(t, plain)
 	own = append(own, elsewhere)
 	turnedDown(t, programAs(t, plain, env, append([]string{"run"}, own...)...), os.Getpid())
@@ -124,6 +133,9 @@ func TestUserService_BesideRoots_Rejected(t *testing.T) {
 	h.stop()
 	s.replace()
 	s.allUpgraded(servers) // by the user's own
+	if by := standsBy(); by != nil {
+		t.Errorf("the user's service still stands by for %+v", by)
+	}
 }
 
 // TestService_SomeUsers_OthersMayServe: it does not serve them.

@@ -38,6 +38,7 @@ the file that it names itself. Where a service serves the servers, that service 
 	}
 	a.opts.addRound(cmd.Flags())
 	a.opts.addRunDir(cmd.Flags())
+	a.opts.addTimeout(cmd.Flags())
 	a.opts.addLimits(cmd.Flags())
 	a.opts.addTrigger(cmd.Flags())
 	return cmd
@@ -154,6 +155,7 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 		return usageError("--%s: process %d serves these servers with its own: leave the flag out, or stop the service", others[i], holder.PID)
 	}
 	client := control.NewClient(holder.Note)
+	client.Timeout = a.opts.timeout
 	before, err := client.Status(ctx)
 	switch {
 	case err != nil:

@@ -49,6 +49,9 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 	if s.cfg.Watching != nil {
 		all.Watching = s.cfg.Watching()
 	}
+	if s.cfg.StandsBy != nil {
+		all.StandsBy = s.cfg.StandsBy()
+	}
 	if s.cfg.HistoryErr != nil {
 		if err := s.cfg.HistoryErr(); err != nil {
 			all.HistoryError = err.Error()

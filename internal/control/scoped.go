@@ -36,7 +36,7 @@ func statusOf(all Status, own []api.ServerStatus, uid uint32) Status {
 			Source: all.Source, Learned: all.Learned, Installs: installs, Paused: all.Paused, PausedSince: all.PausedSince,
 			JournalError: all.JournalError, Verdicts: verdictsOf(own), Rollouts: rolloutsOf(all.Rollouts, installs, own, uid),
 		},
-		Gate: gateOf(all.Gate, own), Events: all.Events,
+		Gate: gateOf(all.Gate, own), StandsBy: all.StandsBy, Events: all.Events,
 	}
 }
 
@@ -76,7 +76,7 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 		report := rollout.Report{
 			Number: r.Number, Started: r.Started, Phase: r.Phase, Servers: maps.Clone(part.Servers), Deaths: part.Deaths,
 			Halts: slices.DeleteFunc(slices.Clone(r.Halts), func(h rollout.Halt) bool { return h.UID != uid }),
-			Waits: waitsOf(own, r.Number), Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
+			Waits: waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
 		}
 		if report.Servers == nil {
 			report.Servers = make(map[rollout.State]int)

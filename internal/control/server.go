@@ -41,7 +41,7 @@ type service interface {
 	Resume(ctx context.Context) error
 }
 
-// Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr, Group and Metrics may be nil.
+// Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr, StandsBy, Group and Metrics may be nil.
 type Config struct {
 	Service service
 	Info    Info
@@ -56,6 +56,8 @@ type Config struct {
 	Watching func() api.Watching
 	// HistoryErr says why the feed is not kept on disk.
 	HistoryErr func() error
+	// StandsBy finds the service of the whole host that serves the servers of this one.
+	StandsBy func() *Served
 	// Group has the members that may read about all servers; nil: that of the socket.
 	Group *uint32
 	// Metrics answers to /metrics.

@@ -19,7 +19,7 @@ import (
 // asListener makes the test binary listen on that socket until its stdin ends.
 const asListener = "CONTROL_TEST_AS_LISTENER"
 
-// TestClient_SocketOfAnother_NotTrusted: any user can make the socket of a user whose folder is in /tmp.
+// TestClient_SocketOfAnother_NotTrusted: any user can make a socket below /tmp, where other users look for theirs.
 func TestClient_SocketOfAnother_NotTrusted(t *testing.T) {
 	needRoot(t)
 	dir, err := os.MkdirTemp("", "control-test-")

@@ -23,8 +23,17 @@ type Status struct {
 	Watching api.Watching `json:"watching"`
 	// HistoryError says why events and rollouts are not kept for the next service, or what of an earlier one cannot be read.
 	HistoryError string `json:"history_error,omitzero"`
+	// StandsBy is the service that serves the servers of this one, which signals none as long as that runs; nil: there is none.
+	StandsBy *Served `json:"stands_by,omitempty"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
+}
+
+// Served is a service that serves the whole host.
+type Served struct {
+	// PID is 0 where it is not known.
+	PID selector.PID `json:"pid"`
+	UID uint32       `json:"uid"`
 }
 
 // Info says which process serves.

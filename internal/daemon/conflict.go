@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/lock"
 	"ebpf-upgrader/internal/pidfd"
@@ -41,19 +42,37 @@ func (c *Config) publish(held *lock.Lock) {
 // CheckConflict fails while another service of the whole host serves servers with these names. The locks do not tell that
 // of another user's service. own is the lock of this process, if it has one.
 func CheckConflict(names []string, own *lock.Lock) error {
+	p, isServed := servedBy(names, own)
+	if !isServed {
+		return nil
+	}
+	process := "another process"
+	if p.PID != 0 {
+		process = "process " + strconv.Itoa(p.PID)
+	}
+	return fmt.Errorf("%s serves the whole host, and so these servers: leave them to it, or stop it first", process)
+}
+
+// servedBy finds another service of the whole host that serves servers with these names.
+func servedBy(names []string, own *lock.Lock) (p lock.Presence, ok bool) {
 	for _, dir := range presenceDirs() {
 		if own.Publishes(dir) {
 			continue
 		}
 		if p, ok := lock.FindPresence(dir); ok && p.Serves(names) {
-			process := "another process"
-			if p.PID != 0 {
-				process = "process " + strconv.Itoa(p.PID)
-			}
-			return fmt.Errorf("%s serves the whole host, and so these servers: leave them to it, or stop it first", process)
+			return p, true
 		}
 	}
-	return nil
+	return lock.Presence{}, false
+}
+
+// standsBy is the service that serves the servers of this one.
+func (h *Host) standsBy() *control.Served {
+	p, isServed := servedBy(h.cfg.Rule.Names, h.held)
+	if !isServed {
+		return nil
+	}
+	return &control.Served{PID: selector.PID(p.PID), UID: p.UID}
 }
 
 // pin pins a process that is to be signalled. A service of the whole host may have started after this one: as long as it

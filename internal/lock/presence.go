@@ -37,6 +37,8 @@ const (
 type Presence struct {
 	// PID is the service's in the PID namespace of the reader; 0: it is not in there, or not known.
 	PID int
+	// UID is the user of the service.
+	UID uint32
 	// Names are those of the servers that it serves; nil: not known.
 	Names []string
 }
@@ -137,7 +139,7 @@ func FindPresence(dir string) (p Presence, ok bool) {
 	dialer := net.Dialer{Deadline: deadline}
 	conn, err := dialer.Dial("unix", path)
 	if errors.Is(err, unix.EAGAIN) { // its queue is full, so it lives
-		return Presence{}, isTrustedFile(path)
+		return trustedFile(path)
 	}
 	if err != nil {
 		return Presence{}, false
@@ -147,7 +149,7 @@ func FindPresence(dir string) (p Presence, ok bool) {
 	if err != nil || !isTrusted(peer.Uid) {
 		return Presence{}, false
 	}
-	p.PID = int(peer.Pid)
+	p.PID, p.UID = int(peer.Pid), peer.Uid
 	_ = conn.SetDeadline(deadline)
 	answer, err := io.ReadAll(io.LimitReader(conn, answerMost))
 	if err != nil || json.Unmarshal(answer, &p.Names) != nil {
@@ -159,10 +161,12 @@ func FindPresence(dir string) (p Presence, ok bool) {
 // isTrusted reports whether a user can be believed: root, and the user of this process.
 func isTrusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 
-// isTrustedFile reports the same of the user of a socket. A socket belongs to the user of the process that made it.
-func isTrustedFile(path string) bool {
+// trustedFile is a service with a socket that can be believed. A socket belongs to the user of the process that made it.
+func trustedFile(path string) (p Presence, ok bool) {
 	var stat unix.Stat_t
-	return unix.Lstat(path, &stat) == nil && isTrusted(stat.Uid)
+	ok = unix.Lstat(path, &stat) == nil && isTrusted(stat.Uid)
+	p.UID = stat.Uid
+	return p, ok
 }
 
 // peerOf reads the credentials of the process that listens: those of its listen(2) call (init_peercred in

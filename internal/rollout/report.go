@@ -66,6 +66,9 @@ type Report struct {
 	Waits Waits `json:"waits,omitzero"`
 	// Superseded says that another file has been installed since.
 	Superseded bool `json:"superseded"`
+	// YieldsUntil is when the last of the pending servers is not left to a service of the host any more, which this one cannot
+	// see from its PID namespace; it may be over. Zero: none is.
+	YieldsUntil time.Time `json:"yields_until,omitzero"`
 	// ByUser has the part of each user.
 	ByUser map[uint32]UserReport `json:"-"`
 }
@@ -128,7 +131,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 	}
 	return Report{
 		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
-		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(),
+		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
 	}
 }
 

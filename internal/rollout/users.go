@@ -2,6 +2,8 @@
 
 package rollout
 
+import "time"
+
 // UserReport is the progress of a rollout for one user.
 type UserReport struct {
 	// Servers counts the user's servers by state, and as crashed those that died. Other ended ones are left out.
@@ -30,4 +32,17 @@ func (l *ledger) byUser() map[uint32]UserReport {
 		}
 	}
 	return all
+}
+
+// yieldsUntil is the end of [Limits.Yield] of the pending member that waits longest for it; zero: none does.
+func (l *ledger) yieldsUntil() (last time.Time) {
+	if l.cfg.Limits.Yield == 0 {
+		return last
+	}
+	for _, m := range l.members {
+		if end := m.Since.Add(l.cfg.Limits.Yield); m.State == Pending && end.After(last) {
+			last = end
+		}
+	}
+	return last
 }
