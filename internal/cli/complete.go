@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -129,8 +127,9 @@ func (a *app) offeredServers(ctx context.Context) []offered {
 // offerPIDs shows the user and the working directory of each.
 func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 	var pids []cobra.Completion
+	names := make(userNames)
 	for _, s := range a.offeredServers(ctx) {
-		what := userValue(s.uid)
+		what := names.of(s.uid)
 		if dir, err := os.Readlink("/proc/" + s.pid.String() + "/cwd"); err == nil {
 			what += ", " + printable(dir)
 		}
@@ -141,7 +140,8 @@ func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 
 // offerUsers counts the servers of each.
 func (a *app) offerUsers(ctx context.Context) []cobra.Completion {
-	return byKey(a.offeredServers(ctx), func(s offered) string { return userValue(s.uid) })
+	names := make(userNames)
+	return byKey(a.offeredServers(ctx), func(s offered) string { return names.of(s.uid) })
 }
 
 func (a *app) offerContainers(ctx context.Context) []cobra.Completion {
@@ -186,12 +186,3 @@ func (a *app) offerInstalls(ctx context.Context) []cobra.Completion {
 
 // isPrintable reports whether a shell can take text from a line of completions as it is.
 func isPrintable(text string) bool { return text != "" && printable(text) == text }
-
-// userValue is the name of a user, or the number where it has none.
-func userValue(uid uint32) string {
-	number := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(number); err == nil {
-		return printable(u.Username)
-	}
-	return number
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/caps"
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/selector"
@@ -97,12 +98,16 @@ func (d *doctor) examine(ctx context.Context) error {
 	return nil
 }
 
+// diagnosis is what doctor prints as JSON.
+type diagnosis struct {
+	SchemaVersion int `json:"schema_version"`
+	// Checks are in the order in which they were made.
+	Checks []finding `json:"checks"`
+}
+
 func (d *doctor) printFindings(findings []finding) error {
 	if d.opts.output == "json" {
-		return printJSON(d.stdout, struct {
-			SchemaVersion int       `json:"schema_version"`
-			Checks        []finding `json:"checks"`
-		}{1, findings})
+		return printJSON(d.stdout, diagnosis{api.SchemaVersion, findings})
 	}
 	table := newColumns(d.stdout)
 	for _, f := range findings {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/procfs"
@@ -108,7 +109,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 		rule.Install = h.NamedInstalls().Of(process)
 	}
 	e := explanation{
-		SchemaVersion: 1, PID: selector.PID(pid), startTime: process.StartTime, UID: process.Credentials.Owner.UID, Install: rule.Install,
+		SchemaVersion: api.SchemaVersion, PID: selector.PID(pid), startTime: process.StartTime, UID: process.Credentials.Owner.UID, Install: rule.Install,
 		Checks: rule.Explain(process), Decision: rule.Judge(process),
 	}
 	if e.Verdict == selector.Outdated {
