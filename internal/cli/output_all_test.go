@@ -19,6 +19,7 @@ import (
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/daemon"
 )
 
 // nastyText moves the cursor, starts lines and turns the direction of text.
@@ -78,6 +79,7 @@ func nastyService(t *testing.T) (socket string) {
 	must(t, err)
 	status := nastyOf[control.Status]()
 	status.Serves = api.Serves{Names: []string{defaultName}, Subcommand: defaultSubcommand, Variable: defaultVariable, Signal: defaultSignal}
+	status.PIDNamespace = daemon.PIDNamespace() // so that list believes it
 	answers := map[string]any{
 		"/v1/status": status, "/v1/servers": nastyOf[control.Servers](), "/v1/rollouts": nastyOf[control.Rollouts](),
 		"/v1/history": nastyOf[control.History](), "/v1/gate": nastyOf[control.Covered](),
