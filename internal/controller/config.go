@@ -56,7 +56,7 @@ type Observer interface {
 	// Round tells that processes were inspected: report has their verdicts, and in Plan those that are to be signalled. The
 	// first inspection began took ago. An install that is not ready is told as a report without servers.
 	Round(reason api.Reason, report api.Report, took time.Duration)
-	// Rollout tells that a rollout has begun, has come into another phase, or was superseded.
+	// Rollout tells that a rollout has begun, has come into another phase, was halted for another user, or was superseded.
 	Rollout(r rollout.Report)
 	// Moved tells that a member has come into another state.
 	Moved(m rollout.Member, from rollout.State)

@@ -4,6 +4,7 @@ package controller_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,6 +163,9 @@ func TestRollout_CanariesOfThreeUsersDie_HaltsForAll(t *testing.T) {
 		if s := w.status(t); len(w.processes) != 9 || s.Rollouts[0].Deaths != 3 || s.Rollouts[0].Phase != rollout.PhaseHalted {
 			t.Errorf("%d of 12 live after %d deaths, and the rollout is %s; want 9 after 3, halted",
 				len(w.processes), s.Rollouts[0].Deaths, s.Rollouts[0].Phase)
+		}
+		if told := slices.Compact(w.halts); !slices.Equal(told, []int{0, 1, 2, 3}) {
+			t.Errorf("the observer was told of %v halts, want each", told)
 		}
 	})
 }

@@ -16,8 +16,9 @@ import (
 type attached struct {
 	*rollout.Rollout
 	installs []*registry.Install
-	// reported is the phase that the observer knows.
-	reported rollout.Phase
+	// reported is the phase that the observer knows, and reportedHalts how many halts.
+	reported      rollout.Phase
+	reportedHalts int
 }
 
 // maySignal reports whether members of a rollout may be signalled. If not, they need not be looked at one by one.
@@ -231,15 +232,15 @@ func (s *rollouts) touchAll() {
 	}
 }
 
-// tell tells the observer which rollouts have come into another phase.
+// tell tells the observer which rollouts have come into another phase, or have another number of halts.
 func (s *rollouts) tell() {
 	for r := range s.touched {
 		delete(s.touched, r)
 		if len(r.installs) == 0 {
 			continue
 		}
-		if now := s.report(r); now.Phase != r.reported {
-			r.reported = now.Phase
+		if now := s.report(r); now.Phase != r.reported || len(now.Halts) != r.reportedHalts {
+			r.reported, r.reportedHalts = now.Phase, len(now.Halts)
 			s.persist.rollout(r)
 			s.observer.Rollout(now)
 		}

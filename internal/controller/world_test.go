@@ -48,10 +48,12 @@ type world struct {
 	// stopped is closed when the service has come to its end.
 	stopped chan struct{}
 
-	found    chan controller.InstallUpdate
-	events   chan selector.Event
-	rounds   []api.Reason
-	phases   []rollout.Phase
+	found  chan controller.InstallUpdate
+	events chan selector.Event
+	rounds []api.Reason
+	phases []rollout.Phase
+	// halts counts those of each report on a rollout.
+	halts    []int
 	moves    []string
 	troubles int
 	refusals int
@@ -184,6 +186,7 @@ func (w *world) Rollout(r rollout.Report) {
 	w.change(func() {
 		if !r.Superseded {
 			w.phases = append(w.phases, r.Phase)
+			w.halts = append(w.halts, len(r.Halts))
 		}
 	})
 }

@@ -6,6 +6,7 @@ package daemon
 
 import (
 	"cmp"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -15,18 +16,20 @@ import (
 // Acted writes the line about an act of an operator. e is a [control.EventAct].
 func (l *eventLog) Acted(e control.Event) {
 	by, scope := int64(noUser), []string{}
+	fields := []slog.Attr{keyAct.of(e.Act), keyPID.of(e.PID), keyReason.of(cmp.Or(e.Detail, "no reason given"))}
 	if e.By != nil {
 		by = int64(*e.By)
 	}
 	if e.Path != "" {
 		scope = append(scope, "install "+e.Path)
+		fields = append(fields, keyInstall.of(e.Path))
 	}
 	if e.UID != nil {
 		scope = append(scope, "user "+l.names.of(*e.UID))
 	}
 	if e.Rollout != 0 {
 		scope = append(scope, "rollout "+strconv.FormatUint(e.Rollout, 10))
+		fields = append(fields, keyRollout.of(e.Rollout))
 	}
-	l.write(by, actDone, keyAct.of(e.Act), keyPID.of(e.PID), keyScope.of(cmp.Or(strings.Join(scope, ", "), "all")),
-		keyReason.of(cmp.Or(e.Detail, "no reason given")), keyInstall.of(e.Path), keyRollout.of(e.Rollout))
+	l.write(by, actDone, append(fields, keyScope.of(cmp.Or(strings.Join(scope, ", "), "all")))...)
 }

@@ -94,7 +94,7 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	}
 	watched := watchInstalls(ctx, h)
 	defer watched.close()
-	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log)}
+	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log, watched.hub.Checker().BuildOf)}
 	watched.log = s.events
 	defer keepOpened(ctx, &cfg, watched)()
 	if PIDNamespace() != HostNamespace {

@@ -34,6 +34,8 @@ const noUser = -1
 type eventLog struct {
 	log   *slog.Logger
 	names *userNames
+	// buildOf says what the file of an image says of itself. It does not wait for a file system.
+	buildOf func(selector.Image) selector.Build
 
 	rolloutsMu sync.Mutex // guards rollouts
 	rollouts   map[uint64]*rolloutLines
@@ -46,9 +48,9 @@ type eventLog struct {
 	unready map[registry.Key]*unready
 }
 
-func newEventLog(log *slog.Logger) *eventLog {
+func newEventLog(log *slog.Logger, buildOf func(selector.Image) selector.Build) *eventLog {
 	return &eventLog{
-		log: log, names: newUserNames(), rollouts: make(map[uint64]*rolloutLines),
+		log: log, names: newUserNames(), buildOf: buildOf, rollouts: make(map[uint64]*rolloutLines),
 		lines: make(map[int64]int), unready: make(map[registry.Key]*unready),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +29,11 @@ type message struct {
 // known has every message, in the order of their definition.
 var known []message
 
+// define adds a message. more may also have keys of the sentence.
 func define(event string, level slog.Level, text string, more ...key) message {
-	m := message{event, level, text, more}
+	m := message{event: event, level: level, text: text}
+	inText := m.keys()
+	m.more = slices.DeleteFunc(slices.Clone(more), func(k key) bool { return slices.Contains(inText, k) })
 	known = append(known, m)
 	return m
 }

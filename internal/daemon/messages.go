@@ -74,47 +74,53 @@ const (
 	keyRetryAfter     = key("retry_after_seconds")
 )
 
+// The fields that all lines about a rollout, an install, a server have.
+var (
+	ofRollout = []key{keyUser, keyUID, keyRollout, keyInstall, keyOldImage, keyNewImage, keyServers, keyUpgraded, keyBehind, keyTook}
+	ofInstall = []key{keyUser, keyUID, keyInstall, keyNewImage, keyState, keyReason}
+	ofServer  = []key{keyUser, keyUID, keyPID, keyState, keyOldState, keyReason, keyRollout, keyInstall, keyAttempt, keyByOther, keyVerdict}
+)
+
 // The messages about rollouts and installs.
 var (
 	rolloutBegan = define("rollout-began", slog.LevelInfo,
 		"rollout {rollout} of {install} began for {user}: {behind} outdated, server {pid} is signalled first; old image {old_image}, new image {new_image}", keyUID)
 	rolloutRolling = define("rollout-rolling", slog.LevelInfo,
-		"rollout {rollout} of {install}: the new image is proven, the other servers of {user} follow: {servers}", keyUID, keyUpgraded, keyBehind, keyOldImage, keyNewImage)
+		"rollout {rollout} of {install}: the new image is proven, the other servers of {user} follow: {servers}", ofRollout...)
 	rolloutComplete = define("rollout-complete", slog.LevelInfo,
-		"rollout {rollout} of {install} is complete for {user} after {took_seconds} s: {servers}; old image {old_image}, new image {new_image}", keyUID, keyUpgraded, keyBehind)
+		"rollout {rollout} of {install} is complete for {user} after {took_seconds} s: {servers}; old image {old_image}, new image {new_image}", ofRollout...)
 	rolloutFailed = define("rollout-failed", slog.LevelWarn,
-		"rollout {rollout} of {install} is over for {user} after {took_seconds} s, and servers died: {servers}; old image {old_image}, new image {new_image}", keyUID, keyUpgraded, keyBehind, keyDied)
+		"rollout {rollout} of {install} is over for {user} after {took_seconds} s, and servers died: {servers}; old image {old_image}, new image {new_image}", append(ofRollout, keyDied)...)
 	rolloutPaused = define("rollout-paused", slog.LevelInfo,
-		"rollout {rollout} of {install} waits for the end of the pause: {servers}", keyUID, keyUser, keyUpgraded, keyBehind, keyOldImage, keyNewImage)
+		"rollout {rollout} of {install} waits for the end of the pause: {servers}", ofRollout...)
 	rolloutHalted = define("rollout-halted", slog.LevelError,
-		"rollout {rollout} of {install} is halted for {user}: {reason}; {behind} stay on the old binary; install a good binary, or: ebpf-upgrader resume",
-		keyUID, keyServers, keyUpgraded, keyDied, keyOldImage, keyNewImage)
+		"rollout {rollout} of {install} is halted for {user}: {reason}; {behind} stay on the old binary; install a good binary, or: ebpf-upgrader resume", append(ofRollout, keyDied)...)
 	rolloutSuperseded = define("rollout-superseded", slog.LevelInfo,
-		"rollout {rollout} of {install} ended after {took_seconds} s, because another file is installed: {servers}", keyUID, keyUser, keyUpgraded, keyBehind, keyOldImage, keyNewImage)
+		"rollout {rollout} of {install} ended after {took_seconds} s, because another file is installed: {servers}", ofRollout...)
 	rolloutPhase = define("rollout-phase", slog.LevelDebug,
-		"rollout {rollout} of {install} is {phase}: {servers}", keyUID, keyUser, keyUpgraded, keyBehind, keyOldImage, keyNewImage)
+		"rollout {rollout} of {install} is {phase}: {servers}", ofRollout...)
 	installNotReady = define("install-not-ready", slog.LevelWarn,
-		"{install} of {user} is {state}: {reason}; no server is signalled for it", keyUID, keyNewImage)
+		"{install} of {user} is {state}: {reason}; no server is signalled for it", ofInstall...)
 	installMissing = define("install-missing", slog.LevelInfo,
-		"{install} of {user} is {state}: {reason}; no server is signalled for it", keyUID, keyNewImage)
+		"{install} of {user} is {state}: {reason}; no server is signalled for it", ofInstall...)
 	installReady = define("install-ready", slog.LevelInfo,
-		"{install} of {user} is {state} again", keyUID, keyNewImage)
+		"{install} of {user} is {state} again", ofInstall...)
 )
 
 // The messages about servers.
 var (
 	serverCrashed = define("server-crashed", slog.LevelWarn,
-		"server {pid} of {user} died in rollout {rollout} of {install}: {reason}", keyUID, keyState, keyOldState, keyAttempt, keyByOther)
+		"server {pid} of {user} died in rollout {rollout} of {install}: {reason}", ofServer...)
 	serverGaveUp = define("server-gave-up", slog.LevelWarn,
-		"server {pid} of {user} stays on its old image after signal {attempt} in rollout {rollout} of {install}, and is not signalled again: {reason}", keyUID, keyState, keyOldState, keyByOther)
+		"server {pid} of {user} stays on its old image after signal {attempt} in rollout {rollout} of {install}, and is not signalled again: {reason}", ofServer...)
 	serverState = define("server-state", slog.LevelDebug,
-		"server {pid} of {user} is {state}, was {old_state}: {reason}", keyUID, keyInstall, keyRollout, keyAttempt, keyByOther, keyVerdict)
+		"server {pid} of {user} is {state}, was {old_state}: {reason}", ofServer...)
 	serverRefused = define("server-not-signalled", slog.LevelWarn,
 		"server {pid} of {user} was not signalled: {error}", keyUID, keyInstall, keyRollout)
 	serverLeft = define("server-left", slog.LevelDebug,
 		"server {pid} of {user} was not signalled yet: {error}", keyUID, keyInstall, keyRollout)
 	serversInspected = define("servers-inspected", slog.LevelDebug,
-		"servers were inspected in {took_seconds} s for {reason}: {servers}; {planned} are to be signalled", keyUID)
+		"servers were inspected in {took_seconds} s for {reason}: {servers}; {planned} are to be signalled", keyUser, keyUID)
 )
 
 // The messages about the service itself.

@@ -19,7 +19,7 @@ const maxRolloutLines = 4096
 // rolloutLines is what the lines about one rollout need besides its report.
 type rolloutLines struct {
 	install string
-	image   selector.Image
+	image   selector.Binary
 	// uid is the user of all its servers; noUser: several users, or none yet if hasUser is false.
 	uid     int64
 	hasUser bool
@@ -63,7 +63,7 @@ func (l *eventLog) Rollout(r rollout.Report) {
 	l.rolloutsMu.Lock()
 	defer l.rolloutsMu.Unlock()
 	known := l.rolloutOf(r.Number)
-	known.install, known.image = r.Install.Path, r.Install.Image
+	known.install, known.image = r.Install.Path, selector.Binary{Image: r.Install.Image, Build: r.Install.Build}
 	fields := known.fields(r)
 	l.write(known.uid, rolloutPhase, append(fields, keyPhase.of(string(r.Phase)))...)
 	isActive := !known.began.IsZero()
@@ -130,6 +130,9 @@ func (l *eventLog) Moved(m rollout.Member, from rollout.State) {
 	defer l.rolloutsMu.Unlock()
 	r := l.rolloutOf(m.Rollout)
 	r.add(&m, from)
+	if m.State == rollout.Pending || m.State == rollout.Signalled {
+		r.addImage(selector.Binary{Image: m.Ran, Build: l.buildOf(m.Ran)})
+	}
 	l.names.of(m.UID) // so that the name is known when a line needs it
 	line := serverState
 	switch {
@@ -155,7 +158,7 @@ func reasonOf(m *rollout.Member) string {
 	return m.Detail
 }
 
-// add takes the user and the image of a member, and counts it if it is outdated.
+// add takes the user of a member, and counts it if it is outdated.
 func (r *rolloutLines) add(m *rollout.Member, from rollout.State) {
 	switch {
 	case !r.hasUser:
@@ -172,8 +175,12 @@ func (r *rolloutLines) add(m *rollout.Member, from rollout.State) {
 	if from != rollout.Pending {
 		r.outdated++
 	}
-	switch old := m.Ran.String(); {
-	case !m.Ran.Known() || m.Ran == r.image:
+}
+
+// addImage takes what a member ran before.
+func (r *rolloutLines) addImage(ran selector.Binary) {
+	switch old := ran.String(); {
+	case !ran.Known() || ran.Image == r.image.Image:
 	case r.old == "":
 		r.old = old
 	case r.old != old:
