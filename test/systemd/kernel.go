@@ -75,7 +75,7 @@ func machine(ctx context.Context, kernel, base, work string, p payload) (string,
 		err = errors.Join(err, os.Mkdir(dirs[name], 0o755))
 	}
 	err = errors.Join(err,
-		p.over(dirs["UPPER"], "LIFE_GATE=yes", "file:/dev/ttyS0"), collect(ctx, paths[0], paths[1], dirs["FOLDER"]))
+		p.over(dirs["UPPER"], "LIFE_EMULATED=yes", "file:/dev/ttyS0"), collect(ctx, paths[0], paths[1], dirs["FOLDER"]))
 	if err != nil {
 		return "", err
 	}

@@ -28,7 +28,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "life:", becomeSession(os.Args[2], os.Args[3:]))
 		os.Exit(1)
 	}
-	l := &life{sessions: make(map[string]*session), gate: os.Getenv("LIFE_GATE") != "", options: os.Getenv("LIFE_OPTIONS") != ""}
+	l := &life{sessions: make(map[string]*session), emulated: os.Getenv("LIFE_EMULATED") != "", options: os.Getenv("LIFE_OPTIONS") != ""}
 	for _, s := range l.steps() {
 		begin := time.Now()
 		err := s.do()
@@ -46,8 +46,8 @@ func main() {
 // life is what the steps share.
 type life struct {
 	sessions map[string]*session
-	// gate: the kernel must have it. options: the options of the unit that break something are tried.
-	gate, options bool
+	// emulated: the machine is slow, and its kernel must have the gate. options: those that the unit warns of are tried.
+	emulated, options bool
 }
 
 // step is a part of the life.
