@@ -52,13 +52,25 @@ func isState(enabled, active string) error {
 	return nil
 }
 
-// mostExposed is the score of systemd-analyze security, times ten, that the unit may have.
-const mostExposed = 29
-
 func (l *life) unit() error {
-	_, insecure := run("systemd-analyze", "security", "--threshold="+strconv.Itoa(mostExposed), "--no-pager", unit)
 	_, unsound := run("systemd-analyze", "verify", "--man=no", unit)
-	return errors.Join(insecure, unsound, l.works())
+	return errors.Join(exposed(), unsound, l.works())
+}
+
+// exposed reads the score of the unit, since systemd 247 has no --threshold.
+func exposed() error {
+	const most = 2.9
+	text, err := run("systemd-analyze", "security", "--no-pager", unit)
+	if err != nil {
+		return err
+	}
+	_, score, _ := strings.Cut(text, "exposure level for "+unit+": ")
+	score, _, _ = strings.Cut(score, " ")
+	exposure, err := strconv.ParseFloat(score, 64)
+	if err == nil && exposure > most {
+		err = fmt.Errorf("the exposure level is %s, more than %.1f\n%s", score, most, text)
+	}
+	return err
 }
 
 // works waits until the service answers, and checks how it finds servers.
