@@ -39,7 +39,7 @@ func (d *doctor) checkService() finding {
 
 func (d *doctor) serviceWords(now time.Time) string {
 	s := &d.known.status
-	return fmt.Sprintf("process %d, version %s, since %s (up %s)", s.PID, s.Version, s.Started.Local().Format(time.DateTime), since(s.Started, now))
+	return fmt.Sprintf("process %d, version %s, since %s (up %s)", s.PID, s.Version, s.Started.Local().Format(time.DateTime), age(s.Started, now))
 }
 
 // checkServiceGate says whether the gate of the service is closed. It knows that if a service answers.

@@ -163,7 +163,7 @@ func TestJournal_FullAfterSignal_NoSecondSignal(t *testing.T) {
 
 func statusTable(t *testing.T, socket string) string {
 	t.Helper()
-	code, stdout, stderr := command(t, "status", "--socket", socket)
+	code, stdout, stderr := command(t, "status", "-v", "--socket", socket)
 	if code != exitOK {
 		t.Fatalf("status: exit code %d: %s", code, stderr)
 	}

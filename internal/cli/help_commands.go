@@ -53,7 +53,12 @@ var commandDocs = map[string]commandDoc{
 		{exitFailure, "there is no such process, or it cannot be read"},
 		{exitNoSource, "/proc belongs to another PID namespace"},
 	}},
-	"status":  {needsService + onlyReads, queryExits("a service runs, whatever its state")},
+	"status": {needsService + onlyReads, []ExitCode{
+		{exitOK, "shown, whatever the state; with --check or --wait: all is well"},
+		{exitFailure, "no server names the install, or the service does not permit it or answer; with --check or --wait also: a rollout is halted or failed"},
+		{exitNoSource, "no service runs"},
+		{exitBehind, "with --check or --wait: servers are behind"},
+	}},
 	"events":  {needsKept + onlyReads, keptExits()},
 	"history": {needsKept + onlyReads, keptExits()},
 	"pause":   {needsService, queryExits("paused, also when it was before")},

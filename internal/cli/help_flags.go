@@ -20,7 +20,7 @@ var flagGroups = []struct{ title, flags string }{
 	{"How it runs", `source=SOURCE no-wait if-exists no-service`},
 	{"Files and sockets", `run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH socket-group=GROUP metrics-listen=ADDRESS timeout`},
 	{"Tuning", `scan-every audit-every forget-after max-per-user=N max-installs-per-user=N max-entries=N ring-bytes=BYTES`},
-	{"Output", `verbose follow from=NUMBER since=TIME kind=KIND watch output=FORMAT no-descriptions help version`},
+	{"Output", `verbose follow from=NUMBER since=TIME kind=KIND watch check wait wait-timeout output=FORMAT color=WHEN no-descriptions help version`},
 }
 
 // othersTitle is the title of the flags that are in no group.

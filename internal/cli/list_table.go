@@ -61,7 +61,7 @@ func (l *listing) writeRows(table columns, now time.Time) {
 		}
 		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
 	}
-	names := userNames{}
+	names := newUserNames()
 	row("PID", "USER", "CONTAINER", "STATE", "SINCE", "ATTEMPTS", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
 	for i := range l.Servers {
 		s := &l.Servers[i]
@@ -200,7 +200,7 @@ func (l *listing) adviceLines(o *options, counts map[selector.Verdict]int) (line
 	for uid, n := range perUser {
 		if n > controller.DefaultMaxPerUser {
 			lines = append(lines, fmt.Sprintf("%s has %d servers: a service upgrades %d of a user, unless it has --max-per-user",
-				userNames{}.of(uid), n, controller.DefaultMaxPerUser))
+				newUserNames().of(uid), n, controller.DefaultMaxPerUser))
 		}
 	}
 	return lines
@@ -209,7 +209,7 @@ func (l *listing) adviceLines(o *options, counts map[selector.Verdict]int) (line
 // originLine says where the answer comes from.
 func (l *listing) originLine(now time.Time) string {
 	s := &l.known.status
-	service := fmt.Sprintf("the service (process %d, up %s)", s.PID, since(s.Started, now))
+	service := fmt.Sprintf("the service (process %d, up %s)", s.PID, age(s.Started, now))
 	switch {
 	case !l.IsSurvey && s.Source == api.SourceProc:
 		return "as " + service + " knows them by its last scan; --source proc reads them now"

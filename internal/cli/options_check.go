@@ -47,16 +47,28 @@ var words = map[string][]string{
 	"output": {"table", "json"},
 	"gate":   {"auto", "on", "off"},
 	"signal": {"SIGUSR1", "SIGUSR2"},
+	"color":  {"auto", "always", "never"},
 
 	"log-level":  {"debug", "info", "warn", "error"},
 	"log-format": {"auto", "text", "json", "journal"},
+}
+
+// ownWords annotates a flag of which the words differ between commands.
+const ownWords = "words"
+
+// wordsOf returns the values that a flag takes; nil: any.
+func wordsOf(f *pflag.Flag) []string {
+	if own := f.Annotations[ownWords]; own != nil {
+		return own
+	}
+	return words[f.Name]
 }
 
 // checkWords checks the flags that choose among words.
 func checkWords(flags *pflag.FlagSet) error {
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if known, isChoice := words[f.Name]; isChoice && err == nil && !slices.Contains(known, f.Value.String()) {
+		if known := wordsOf(f); known != nil && err == nil && !slices.Contains(known, f.Value.String()) {
 			err = usageError("--%s %q: must be one of %s", f.Name, f.Value, strings.Join(known, ", "))
 		}
 	})

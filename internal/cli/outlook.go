@@ -78,7 +78,7 @@ func withIt(reason string) string {
 
 // halt is the reason with the name of the user, and what ends it.
 func (o outlook) halt(w rollout.Wait) string {
-	why := strings.Replace(waitText(w, o.now), "for its user", "for "+userNames{}.of(o.e.UID), 1)
+	why := strings.Replace(waitText(w, o.now), "for its user", "for "+newUserNames().inText(o.e.UID), 1)
 	return why + "; a good binary or \"ebpf-upgrader resume\" goes on"
 }
 

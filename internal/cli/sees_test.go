@@ -41,7 +41,7 @@ func TestStatus_Table_IsOne(t *testing.T) {
 		Status: api.Status{
 			Source: api.SourceBPF, Learned: true, Paused: true,
 			Verdicts: map[selector.Verdict]int{selector.Outdated: 2},
-			Installs: []api.InstallStatus{{Install: place, UID: 1000, Servers: 2, Rollout: 5}},
+			Installs: []api.InstallStatus{{Install: place, UID: 4000000001, Servers: 2, Rollout: 5}},
 			Rollouts: []rollout.Report{{
 				Number: 5, Install: place, Started: now.Add(-time.Second), Phase: rollout.PhaseCanary,
 				Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1},
@@ -50,16 +50,17 @@ func TestStatus_Table_IsOne(t *testing.T) {
 		Tracker: &api.Tracker{Entries: 2, Capacity: 64},
 	}
 	var out bytes.Buffer
-	must(t, printStatus(&out, status, now))
+	must(t, printStatus(&out, status, view{isVerbose: true, names: newUserNames(), now: now}))
 	for name, want := range map[string]string{
-		"service":          "process 7, version 1.2, up 3s",
+		"PAUSED:":          "1 server behind",
+		"service":          "process 7, version 1.2, up 3 s",
 		"source":           "eBPF; the signals of other senders are seen",
 		"serves":           "every install that a server names",
 		"sees":             "the processes of the host",
 		"servers":          "2 outdated",
-		"paused":           "by an operator: ebpf-upgrader resume",
+		"paused":           "before this service started",
 		"map":              "2 of 64 entries; 0 lost, 0 scans, audits found 0 missing and 0 extra",
-		"/usr/bin/rag-rat": "1000 - 1:2 ready 2 5, canary, begun 1s ago: 1 pending, 1 settling",
+		"/usr/bin/rag-rat": "uid 4000000001 2 - canary: 1 pending, 1 settling, begun 1 s ago",
 	} {
 		if got := rowOf(t, out.String(), name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -88,7 +89,7 @@ func TestStatus_PIDNamespace_Shown(t *testing.T) {
 		if one.socket == h.socket && daemon.PIDNamespace() != daemon.HostNamespace {
 			continue // these tests run in a container themselves
 		}
-		code, stdout, stderr := command(t, "status", "--socket", one.socket)
+		code, stdout, stderr := command(t, "status", "-v", "--socket", one.socket)
 		if got := rowOf(t, stdout, "sees"); got != one.sees {
 			t.Errorf("status (%d, %s) says %q, want %q", code, stderr, got, one.sees)
 		}

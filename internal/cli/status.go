@@ -6,63 +6,230 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
+	"ebpf-upgrader/selector"
 )
 
+// statusOptions are the flags that only status has.
+type statusOptions struct {
+	watch, check, wait, verbose bool
+	waitTimeout                 time.Duration
+	color                       screen.When
+}
+
+const aboutStatus = `Shows what the running service does: in the first line whether all is well, then
+what needs an operator, and each installed file with how far its servers are. With
+the path of an install it shows the servers of that by group: those that share an
+index.
+
+--check and --wait print the first line only. They exit with 0 if all is well, 1 if
+a rollout is halted or failed, 4 if servers are behind, and 3 if no service runs.`
+
 func newStatus(a *app) *cobra.Command {
-	var watch bool
+	var o statusOptions
 	cmd := &cobra.Command{
-		Use:   "status",
+		Use:   "status [INSTALL]",
 		Short: "Show what the running service does",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withService(cmd.Context(), func(c *control.Client) error {
-				if watch {
-					return control.Again(cmd.Context(), func(answered func()) error {
-						return a.watchStatus(cmd.Context(), c, answered)
-					}, a.nextService)
+		Long:  aboutStatus,
+		Example: `  ebpf-upgrader status
+  ebpf-upgrader status /usr/local/bin/rag-rat
+  ebpf-upgrader status --watch
+  ebpf-upgrader status --wait --wait-timeout 5m && echo done`,
+		Args: atMostOnePath,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s := statusCommand{app: a, statusOptions: o, names: newUserNames()}
+			if len(args) > 0 {
+				path, err := filepath.Abs(args[0])
+				if err != nil {
+					return err
 				}
-				return a.status(cmd.Context(), c)
-			})
+				s.path = path
+			}
+			return s.run(cmd.Context())
 		},
 	}
 	a.addClientFlags(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it every second until interrupted")
+	o.add(cmd.Flags())
 	return cmd
 }
 
-func (a *app) status(ctx context.Context, c *control.Client) error {
-	status, err := c.Status(ctx)
+func (o *statusOptions) add(f *pflag.FlagSet) {
+	f.BoolVar(&o.watch, "watch", false, "show it again at each change until interrupted, on a terminal until the key q")
+	f.BoolVar(&o.check, "check", false, "print one line, and exit with 0, 1, 3 or 4")
+	f.BoolVar(&o.wait, "wait", false, "wait until no rollout is under way, then as --check")
+	f.DurationVar(&o.waitTimeout, "wait-timeout", 0, "how long --wait waits at most (0: without end)")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the figures for developers, too")
+	f.StringVar((*string)(&o.color), "color", string(screen.Auto), "auto (on a terminal, without NO_COLOR), always or never")
+	output := f.Lookup("output")
+	output.Usage = "table, wide (all columns, never cut) or json"
+	output.Annotations = map[string][]string{ownWords: {"table", "wide", "json"}}
+}
+
+// atMostOnePath is what cobra.MaximumNArgs(1) is, with a better message.
+func atMostOnePath(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError("status takes one path, as in: status /usr/local/bin/rag-rat")
+	}
+	if len(args) == 1 && args[0] == "" {
+		return usageError("status: the path of the install must not be empty")
+	}
+	return nil
+}
+
+// statusCommand is one call of status.
+type statusCommand struct {
+	*app
+	statusOptions
+	// path is the install to show; empty: all.
+	path  string
+	names *userNames
+}
+
+func (s *statusCommand) run(ctx context.Context) error {
+	switch {
+	case s.watch && s.check, s.watch && s.wait:
+		return usageError("--watch does not go together with --check or --wait")
+	case s.waitTimeout < 0:
+		return usageError("--wait-timeout %s: %s", s.waitTimeout, notNegative)
+	case s.waitTimeout > 0 && !s.wait:
+		return usageError("--wait-timeout needs --wait")
+	case s.watch:
+		return s.watchStatus(ctx)
+	case s.wait:
+		return s.waitSettled(ctx)
+	}
+	a, err := s.ask(ctx)
 	if err != nil {
 		return err
 	}
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, status)
+	if s.check {
+		return s.printHealth(a)
 	}
-	return printStatus(a.stdout, status, time.Now())
+	return s.print(s.stdout, a, s.view(time.Now()))
 }
 
-func (a *app) watchStatus(ctx context.Context, c *control.Client, answered func()) error {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		if isTerminal(a.stdout) {
-			fmt.Fprint(a.stdout, "\x1b[H\x1b[2J") // to the top of an empty screen
-		}
-		if err := a.status(ctx, c); err != nil && ctx.Err() == nil {
+// answers are those of the service to one look.
+type answers struct {
+	control.Status
+	// servers are those of the install that was asked for.
+	servers []api.ServerStatus
+}
+
+// ask reads the status of the service, or that of the one install.
+func (s *statusCommand) ask(ctx context.Context) (a answers, err error) {
+	err = s.withService(ctx, func(c *control.Client) error {
+		if a.Status, err = c.Status(ctx); err != nil || s.path == "" {
 			return err
 		}
-		answered()
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
+		a.servers, err = c.Servers(ctx)
+		return err
+	})
+	if err != nil || s.path == "" {
+		return a, err
 	}
+	if !slices.ContainsFunc(a.Installs, func(i api.InstallStatus) bool { return i.Path == s.path }) {
+		return a, unknownInstall(s.path, a.Installs)
+	}
+	a.only(s.path)
+	return a, nil
+}
+
+// unknownInstall names the installs that are known.
+func unknownInstall(path string, known []api.InstallStatus) error {
+	var paths []string
+	for _, i := range known {
+		paths = append(paths, strconv.Quote(i.Path))
+	}
+	paths = slices.Compact(paths)
+	if len(paths) == 0 {
+		return fmt.Errorf("no server names %q: the service knows no install", path)
+	}
+	const most = 8
+	if more := len(paths) - most; more > 0 {
+		paths = append(paths[:most], fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Errorf("no server names %q: the service knows %s", path, strings.Join(paths, ", "))
+}
+
+// only leaves the install at a path, with its servers and rollouts.
+func (a *answers) only(path string) {
+	a.Installs = slices.DeleteFunc(a.Installs, func(i api.InstallStatus) bool { return i.Path != path })
+	isHere := func(number uint64) bool {
+		return number != 0 && slices.ContainsFunc(a.Installs, func(i api.InstallStatus) bool { return i.Rollout == number })
+	}
+	a.Rollouts = slices.DeleteFunc(a.Rollouts, func(r rollout.Report) bool { return !isHere(r.Number) })
+	a.servers = slices.DeleteFunc(a.servers, func(s api.ServerStatus) bool {
+		return s.UpgradeBin != path && (s.Rollout == nil || !isHere(s.Rollout.Rollout))
+	})
+	a.Verdicts = make(map[selector.Verdict]int)
+	for _, s := range a.servers {
+		a.Verdicts[s.Verdict]++
+	}
+}
+
+// view is how the status is written at that time.
+func (s *statusCommand) view(now time.Time) view {
+	return view{
+		Look: screen.LookOf(s.stdout, s.color, os.Getenv), isWide: s.opts.output == "wide", isVerbose: s.verbose, names: s.names, now: now,
+	}
+}
+
+// statusJSON is the JSON of status: the answers of the service, and what follows from them.
+type statusJSON struct {
+	control.Status
+	Health health `json:"health"`
+	// Servers are those of the install that was asked for.
+	Servers []api.ServerStatus `json:"servers,omitempty"`
+}
+
+// print writes what a person or a program asked for.
+func (s *statusCommand) print(w io.Writer, a answers, v view) error {
+	switch {
+	case s.opts.output == "json":
+		return printJSON(w, statusJSON{a.Status, healthOf(a.Status, s.names), a.servers})
+	case s.path == "":
+		return printStatus(w, a.Status, v)
+	}
+	return printInstall(w, a, v)
+}
+
+// errSilent ends the program with the exit code around it: the output has said all.
+var errSilent = errors.New("")
+
+// printHealth writes one line, and returns an error with the exit code.
+func (s *statusCommand) printHealth(a answers) error {
+	h := healthOf(a.Status, s.names)
+	if s.opts.output == "json" {
+		err := printJSON(s.stdout, struct {
+			SchemaVersion int `json:"schema_version"`
+			health
+		}{api.SchemaVersion, h})
+		if err != nil {
+			return err
+		}
+	} else {
+		v := s.view(time.Now())
+		fmt.Fprintln(s.stdout, v.Paint(h.style(), printable(h.Summary)))
+	}
+	if code := h.code(); code != exitOK {
+		return exitWith(code, errSilent)
+	}
+	return nil
 }

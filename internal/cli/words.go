@@ -6,26 +6,8 @@ package cli
 
 import (
 	"fmt"
-	"os/user"
-	"strconv"
 	"time"
 )
-
-// userNames keeps the names of users.
-type userNames map[uint32]string
-
-// of is the name of a user, or the number where there is none.
-func (n userNames) of(uid uint32) string {
-	name, isKnown := n[uid]
-	if !isKnown {
-		name = strconv.Itoa(int(uid))
-		if u, err := user.LookupId(name); err == nil {
-			name = printable(u.Username)
-		}
-		n[uid] = name
-	}
-	return name
-}
 
 // clock is a time of day, with the date where that is not today.
 func clock(t, now time.Time) string {

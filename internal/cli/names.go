@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxNames is how many names are looked up for one command. Users beyond are shown by their numbers.
+	maxNames = 256
+	// nameTimeout is how long all these lookups take at most: a directory service may not answer.
+	nameTimeout = 500 * time.Millisecond
+)
+
+// userNames has the names of users. It is not safe for concurrent use.
+type userNames struct {
+	known map[uint32]string
+	left  time.Duration
+	// lookup returns the name of a user id; tests replace it.
+	lookup func(uid string) (string, error)
+}
+
+func newUserNames() *userNames {
+	return &userNames{known: make(map[uint32]string), left: nameTimeout, lookup: func(uid string) (string, error) {
+		u, err := user.LookupId(uid)
+		if err != nil {
+			return "", err
+		}
+		return u.Username, nil
+	}}
+}
+
+// of returns the name of a user, or the number of one without.
+func (n *userNames) of(uid uint32) string {
+	name, isKnown := n.known[uid]
+	if !isKnown {
+		number := strconv.FormatUint(uint64(uid), 10)
+		name = cmp.Or(printable(n.find(number)), number)
+		n.known[uid] = name
+	}
+	return name
+}
+
+// inText is of for a sentence: "uid 1000" for a user without a name.
+func (n *userNames) inText(uid uint32) string {
+	name := n.of(uid)
+	if name == strconv.FormatUint(uint64(uid), 10) {
+		return "uid " + name
+	}
+	return name
+}
+
+// find looks a name up, as long as time is left.
+func (n *userNames) find(uid string) string {
+	if n.left <= 0 || len(n.known) >= maxNames {
+		return ""
+	}
+	found := make(chan string, 1)
+	go func() {
+		name, _ := n.lookup(uid)
+		found <- name
+	}()
+	began := time.Now()
+	defer func() { n.left -= time.Since(began) }()
+	select {
+	case name := <-found:
+		return name
+	case <-time.After(n.left):
+		return ""
+	}
+}
+
+// maxListed is how many users are named in a line.
+const maxListed = 3
+
+// list names users, in the order of their names: "ana, bob and 3 more".
+func (n *userNames) list(uids []uint32) string {
+	names := make([]string, 0, len(uids))
+	for _, uid := range uids {
+		names = append(names, n.inText(uid))
+	}
+	slices.Sort(names)
+	return listed(slices.Compact(names))
+}
+
+func listed(words []string) string {
+	if more := len(words) - maxListed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:maxListed], ", "), more)
+	}
+	return strings.Join(words, ", ")
+}

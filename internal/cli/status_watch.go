@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/screen"
+)
+
+const (
+	// redrawEvery is the least time between two pictures.
+	redrawEvery = 200 * time.Millisecond
+	// agesEvery is the time between two pictures without an event: ages grow.
+	agesEvery = time.Second
+	// settledFor is how long nothing must be under way for --wait: a file that was installed a moment ago settles first.
+	settledFor = time.Second
+)
+
+// changes receives when the service may have another status, at most every redrawEvery, and every agesEvery at the latest.
+// It is closed when ctx ends.
+func (s *statusCommand) changes(ctx context.Context) <-chan struct{} {
+	events, out := make(chan struct{}, 1), make(chan struct{})
+	go s.follow(ctx, events)
+	go func() {
+		defer close(out)
+		for {
+			pause := time.NewTimer(redrawEvery)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				return
+			}
+			late := time.NewTimer(agesEvery - redrawEvery)
+			select {
+			case <-events:
+			case <-late.C:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case out <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// follow reports that there were events, until ctx ends. Without a service it tries again.
+func (s *statusCommand) follow(ctx context.Context, events chan<- struct{}) {
+	for ctx.Err() == nil {
+		_ = s.withService(ctx, func(c *control.Client) error {
+			status, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			return c.Events(ctx, status.Events+1, true, func(control.Event) error {
+				select {
+				case events <- struct{}{}:
+				default:
+				}
+				return nil
+			})
+		})
+		select {
+		case <-time.After(agesEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// waitSettled waits until nothing is under way, and then does as --check.
+func (s *statusCommand) waitSettled(ctx context.Context) error {
+	limited, cancel := context.WithCancel(ctx)
+	if s.waitTimeout > 0 {
+		limited, cancel = context.WithTimeout(ctx, s.waitTimeout)
+	}
+	defer cancel()
+	changed, settledAt := s.changes(limited), time.Time{}
+	for {
+		a, err := s.ask(ctx)
+		now := time.Now()
+		switch {
+		case ctx.Err() != nil:
+			return errInterrupted
+		case err != nil:
+			return err
+		case !healthOf(a.Status, s.names).IsSettled:
+			settledAt = time.Time{}
+		case settledAt.IsZero():
+			settledAt = now
+		}
+		if !settledAt.IsZero() && now.Sub(settledAt) >= settledFor {
+			return s.printHealth(a)
+		}
+		if _, goesOn := <-changed; !goesOn && ctx.Err() == nil {
+			fmt.Fprintf(s.stderr, "ebpf-upgrader: not settled within %s\n", s.waitTimeout)
+			return s.printHealth(a)
+		}
+	}
+}
+
+// watchStatus shows the status at each change: as a picture on a terminal, and elsewhere as blocks with an empty line
+// between them.
+func (s *statusCommand) watchStatus(ctx context.Context) error {
+	first, err := s.ask(ctx) // an error now is not one of a service that restarts
+	if err != nil {
+		return unlessInterrupted(ctx, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s.opts.output == "json" || !screen.IsTerminal(s.stdout) {
+		return s.watchBlocks(ctx, first)
+	}
+	p := screen.OpenPicture(s.stdout, os.Stdin)
+	defer p.Close()
+	changed := s.changes(ctx)
+	for answered := first; ; {
+		var text bytes.Buffer
+		v := s.view(time.Now())
+		if err == nil {
+			err = s.print(&text, answered, v)
+		}
+		if err != nil { // of a service that restarts
+			text.Reset()
+			fmt.Fprintln(&text, v.Paint(screen.Bad, v.Wrap(printable(err.Error()), 0)))
+		}
+		if err := p.Draw(text.String(), v.Look); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-p.Resized():
+		case <-p.Ended():
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		answered, err = s.ask(ctx)
+	}
+}
+
+// watchBlocks writes a block, or a line of JSON, for each status that differs from the last one in more than ages.
+func (s *statusCommand) watchBlocks(ctx context.Context, answered answers) error {
+	began := time.Now()
+	var last string
+	var failed error
+	changed := s.changes(ctx)
+	for {
+		same, err := s.block(answered, began) // with the same ages
+		if err != nil {
+			return err
+		}
+		if same != last {
+			if last != "" && s.opts.output != "json" {
+				fmt.Fprintln(s.stdout)
+			}
+			now, err := s.block(answered, time.Now())
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(s.stdout, now); err != nil {
+				return fmt.Errorf("write status: %w", err)
+			}
+			last = same
+		}
+		for {
+			if _, goesOn := <-changed; !goesOn {
+				return nil
+			}
+			next, err := s.ask(ctx)
+			if err == nil {
+				answered, failed = next, nil
+				break
+			}
+			switch {
+			case failed != nil, ctx.Err() != nil:
+			case exitCode(err, true) == exitNoSource:
+				s.nextService()
+			default:
+				fmt.Fprintf(s.stderr, "ebpf-upgrader: %s\n", printable(err.Error()))
+			}
+			failed = err
+		}
+	}
+}
+
+// block is the status as text, or as one line of JSON.
+func (s *statusCommand) block(a answers, now time.Time) (string, error) {
+	var text bytes.Buffer
+	if s.opts.output != "json" {
+		err := s.print(&text, a, s.view(now))
+		return text.String(), err
+	}
+	a.Events = 0 // which counts more than is shown
+	err := json.NewEncoder(escaped{&text}).Encode(statusJSON{a.Status, healthOf(a.Status, s.names), a.servers})
+	return text.String(), err
+}
