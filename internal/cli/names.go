@@ -82,14 +82,16 @@ func (n *userNames) find(uid string) string {
 // maxListed is how many users are named in a line.
 const maxListed = 3
 
-// list names users, in the order of their names: "ana, bob and 3 more".
+// list names users, in the order of their ids: "ana, bob and 3 more". Only those are looked up that are named.
 func (n *userNames) list(uids []uint32) string {
-	names := make([]string, 0, len(uids))
-	for _, uid := range uids {
-		names = append(names, n.inText(uid))
+	uids = slices.Clone(uids)
+	slices.Sort(uids)
+	uids = slices.Compact(uids)
+	names := make([]string, len(uids))
+	for i, uid := range uids[:min(len(uids), maxListed)] {
+		names[i] = n.inText(uid)
 	}
-	slices.Sort(names)
-	return listed(slices.Compact(names))
+	return listed(names)
 }
 
 func listed(words []string) string {

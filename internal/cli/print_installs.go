@@ -27,8 +27,8 @@ type file struct {
 	rollout    rollout.Report
 }
 
-// filesOf merges the installs of one file: each user and each mount view has its own. They are ordered by how far their
-// rollouts are from the end, the farthest first.
+// filesOf merges the installs of one file: each user and each mount view has its own. Those that need an operator come
+// first, and then those with rollouts far from their end.
 func filesOf(s api.Status) []file {
 	type key struct {
 		path, detail string
@@ -57,9 +57,15 @@ func filesOf(s api.Status) []file {
 		f.containers = append(f.containers, i.Container)
 	}
 	slices.SortStableFunc(files, func(a, b file) int {
-		return cmp.Compare(daemon.Remaining(a.rollout.Phase), daemon.Remaining(b.rollout.Phase))
+		return cmp.Or(cmp.Compare(b.urgency(), a.urgency()), cmp.Compare(daemon.Remaining(a.rollout.Phase), daemon.Remaining(b.rollout.Phase)))
 	})
 	return files
+}
+
+// urgency is higher the more a file needs an operator.
+func (f file) urgency() screen.Style {
+	_, style := view{}.state(f)
+	return style
 }
 
 // maxInstalls keeps the table of installs on the screen.

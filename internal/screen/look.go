@@ -71,11 +71,11 @@ func (l Look) Paint(style Style, text string) string {
 	return "\x1b[" + colors[style] + "m" + text + "\x1b[0m"
 }
 
-// Wrap returns text in lines that fit. Each further line begins with indent blanks. A word that is longer than a line is
-// not broken.
+// Wrap returns text in lines that fit. Each further line begins with indent blanks, and the first one follows as many
+// columns. A word that is longer than a line is not broken.
 func (l Look) Wrap(text string, indent int) string {
 	var b strings.Builder
-	column := 0
+	column := indent
 	for i, word := range strings.Fields(text) {
 		size := len([]rune(word))
 		switch {
