@@ -127,7 +127,7 @@ func (a *app) offeredServers(ctx context.Context) []offered {
 // offerPIDs shows the user and the working directory of each.
 func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 	var pids []cobra.Completion
-	names := make(userNames)
+	names := newUserNames()
 	for _, s := range a.offeredServers(ctx) {
 		what := names.of(s.uid)
 		if dir, err := os.Readlink("/proc/" + s.pid.String() + "/cwd"); err == nil {
@@ -140,7 +140,7 @@ func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 
 // offerUsers counts the servers of each.
 func (a *app) offerUsers(ctx context.Context) []cobra.Completion {
-	names := make(userNames)
+	names := newUserNames()
 	return byKey(a.offeredServers(ctx), func(s offered) string { return names.of(s.uid) })
 }
 
