@@ -211,7 +211,7 @@ func TestHistory_TwoUsers_EachHasTheirs(t *testing.T) {
 	}
 	if text := shown(unlucky); !strings.Contains(text, "halted: 1 crashed\n") ||
 		!strings.Contains(text, fmt.Sprintf("canary %d of uid %d died: exit code 3\n", doomed.PID(), unlucky)) || strings.Contains(text, "upgraded") {
-		t.Errorf("the user whose server died is shown\n%s", text)
+		t.Errorf("with a server that died, the user is shown\n%s", text)
 	}
 	if text := shown(lucky); !strings.Contains(text, "complete: 1 upgraded\n") || strings.Contains(text, "died") {
 		t.Errorf("the other user is shown\n%s", text)
