@@ -135,11 +135,11 @@ func (l *eventLog) Moved(m rollout.Member, from rollout.State) {
 	}
 	l.names.of(m.UID) // so that the name is known when a line needs it
 	line := serverState
-	switch {
-	case m.State == from: // another verdict, or another exec
-	case m.State == rollout.Crashed:
+	switch m.State {
+	case from: // another verdict, or another exec
+	case rollout.Crashed:
 		line = serverCrashed
-	case m.State == rollout.GaveUp:
+	case rollout.GaveUp:
 		line = serverGaveUp
 	}
 	l.write(int64(m.UID), line, keyPID.of(m.PID), keyState.of(m.State), keyOldState.of(from), keyReason.of(reasonOf(&m)),

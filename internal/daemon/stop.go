@@ -30,7 +30,7 @@ type outdated struct {
 	// reopen has one server for each install that is to be opened; halted and paused count servers of other installs.
 	reopen         []selector.PID
 	halted, paused int
-	// behind counts all; -1: unknown.
+	// behind counts all that run another image than the installed one, for whatever reason; -1: unknown.
 	behind int
 }
 
@@ -72,7 +72,7 @@ func outdatedOf(status api.Status, servers []api.ServerStatus) (result outdated)
 	for i := range servers {
 		s := &servers[i]
 		at := install{s.UID, s.Container, s.UpgradeBin}
-		if s.Verdict == selector.Outdated {
+		if s.Stale {
 			result.behind++
 		}
 		switch {
