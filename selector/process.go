@@ -159,6 +159,9 @@ type Process struct {
 	// that is not the reader's. It is empty outside of containers. Users with a control group of their own can choose
 	// it freely.
 	Container string
+	// WorkDir is the working directory, as text of its user. It is empty where it cannot be read, and begins with "..." where
+	// it is long.
+	WorkDir string
 	// Cgroup is the path of the control group, as the reader sees it.
 	Cgroup string
 	// InterpreterProblem says which of [Install.Interpreters] the process may not exec in its own root, and why; "" if it

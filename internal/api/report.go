@@ -45,8 +45,10 @@ type Server struct {
 	// UID is the user that accounts for it.
 	UID uint32 `json:"uid"`
 	// Container is the id of what it runs in, empty outside of any, and Cgroup the path of its control group.
-	Container  string         `json:"container"`
-	Cgroup     string         `json:"cgroup"`
+	Container string `json:"container"`
+	Cgroup    string `json:"cgroup"`
+	// WorkDir is its working directory, empty where that is not known.
+	WorkDir    string         `json:"working_directory,omitzero"`
 	Args       []string       `json:"args"`
 	Image      selector.Image `json:"image"`
 	UpgradeBin string         `json:"upgrade_bin"`
@@ -58,7 +60,7 @@ type Server struct {
 // NewServer is a process as it was inspected.
 func NewServer(p selector.Process, d selector.Decision) Server {
 	s := Server{
-		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner.UID, Container: p.Container, Cgroup: p.Cgroup,
+		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner.UID, Container: p.Container, Cgroup: p.Cgroup, WorkDir: p.WorkDir,
 		Args: p.Args, Image: p.Image, UpgradeBin: p.Variable, Target: p.Target.Image, Decision: d,
 	}
 	if s.Args == nil {

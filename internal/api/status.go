@@ -15,9 +15,15 @@ type Status struct {
 	// Learned says that the servers name the installs, and not the operator.
 	Learned  bool            `json:"learned"`
 	Installs []InstallStatus `json:"installs"`
-	Paused   bool            `json:"paused"`
-	// PausedSince is zero where the service is not paused, or that is not known.
+	// Paused says that an operator paused the service: no server is signalled.
+	Paused bool `json:"paused"`
+	// PausedSince is zero, and PausedBy nil, where the service is not paused, or that is not known. PausedBy is a user, and
+	// PauseReason the text that was given; it may be empty.
 	PausedSince time.Time `json:"paused_since,omitzero"`
+	PausedBy    *uint32   `json:"paused_by,omitempty"`
+	PauseReason string    `json:"pause_reason,omitzero"`
+	// PausedUsers are the users that are paused on their own, ascending.
+	PausedUsers []PausedUser `json:"paused_users,omitempty"`
 	// JournalError is why the journal cannot be written: no server is signalled until it can. It is tried every second.
 	JournalError string `json:"journal_error,omitzero"`
 	// Verdicts counts the servers by the verdict of the last inspection of each.

@@ -80,8 +80,8 @@ func TestPause_StateFrozen_OthersAnswered(t *testing.T) {
 	thaw()
 	kept := journal.NewPause(p.stateDir, s.Path())
 	eventually(t, "the pause is kept", func() bool {
-		isSet, err := kept.IsSet()
-		return isSet && err == nil
+		pauses, err := kept.Read()
+		return pauses.All != nil && err == nil
 	})
 	must(t, c.Resume(within(t)))
 	s.replace()

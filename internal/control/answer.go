@@ -24,7 +24,7 @@ func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (a
 	switch {
 	case errors.Is(err, errNotOwn):
 		refuse(w, http.StatusForbidden, err.Error())
-	case errors.Is(err, errWrongInstall):
+	case isConflict(err):
 		refuse(w, http.StatusConflict, err.Error())
 	case err != nil:
 		refuse(w, http.StatusServiceUnavailable, err.Error())

@@ -44,16 +44,6 @@ func (c *Client) Trigger(ctx context.Context, request TriggerRequest) (report ap
 	return report, c.post(ctx, "trigger", request, &report)
 }
 
-// Pause makes the service signal no server until [Client.Resume].
-func (c *Client) Pause(ctx context.Context) error {
-	return c.post(ctx, "pause", struct{}{}, &struct{}{})
-}
-
-// Resume ends a pause or the halt of a rollout.
-func (c *Client) Resume(ctx context.Context) error {
-	return c.post(ctx, "resume", struct{}{}, &struct{}{})
-}
-
 // Events passes each event from number from on to take, and with follow further ones, until take fails, ctx ends or, with
 // [ErrEnded], the service ends.
 func (c *Client) Events(ctx context.Context, from uint64, follow bool, take func(Event) error) error {

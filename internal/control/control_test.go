@@ -32,6 +32,7 @@ type steered struct {
 	self    selector.PID
 	paused  atomic.Int32
 	resumed int
+	act     api.Act
 }
 
 func (s *steered) Status(context.Context) (api.Status, error) { return s.status, nil }
@@ -52,8 +53,20 @@ func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (api.R
 	return api.Report{Plan: []selector.PID{7}}, nil
 }
 
-func (s *steered) Pause(context.Context) error  { s.paused.Add(1); return nil }
-func (s *steered) Resume(context.Context) error { s.resumed++; return nil }
+func (s *steered) Act(_ context.Context, a api.Act) (api.Acted, error) {
+	s.act = a
+	switch a.Kind {
+	case api.ActPause:
+		s.paused.Add(1)
+	case api.ActResume:
+		s.resumed++
+	case api.ActAbandon:
+		if a.Path != "/bin/rag-rat" {
+			return api.Acted{}, api.ErrNoRollout
+		}
+	}
+	return api.Acted{Rollouts: []uint64{2}}, nil
+}
 
 type scene struct {
 	*control.Client

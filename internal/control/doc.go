@@ -9,8 +9,9 @@
 //	GET  /v1/gate      whether the gate covers a process: [Covered]; ?pid=PID
 //	GET  /v1/events    what happened, as JSON lines of [Event]; ?from=SEQ&follow=true
 //	POST /v1/trigger   do a round now: [TriggerRequest]
-//	POST /v1/pause     signal no server until resume
-//	POST /v1/resume    end a pause or the halt of a rollout
+//	POST /v1/pause     signal no server until resume: [ActRequest]
+//	POST /v1/resume    end a pause and halts: [ActRequest]
+//	POST /v1/abandon   end a rollout for good: [ActRequest]
 //	GET  /metrics, /healthz, /readyz
 //
 // The kernel identifies the client (SO_PEERCRED, SO_PEERGROUPS). Every user may connect. Root and the owner of the service

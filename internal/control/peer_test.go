@@ -86,8 +86,8 @@ func TestPeer_OtherUserAndGroup_Restricted(t *testing.T) {
 		as   syscall.Credential
 		want string
 	}{
-		{"another user", syscall.Credential{Uid: other, Gid: other}, "done denied"},
-		{"one of the group", syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}, "done denied"},
+		{"another user", syscall.Credential{Uid: other, Gid: other}, "done done"},
+		{"one of the group", syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}, "done done"},
 		{"root", syscall.Credential{}, "done done"},
 	} {
 		before := s.of.paused.Load()

@@ -34,6 +34,8 @@ func statusOf(all Status, own []api.ServerStatus, uid uint32) Status {
 		SchemaVersion: all.SchemaVersion, Info: all.Info,
 		Status: api.Status{
 			Source: all.Source, Learned: all.Learned, Installs: installs, Paused: all.Paused, PausedSince: all.PausedSince,
+			PausedBy: all.PausedBy, PauseReason: all.PauseReason,
+			PausedUsers:  slices.DeleteFunc(slices.Clone(all.PausedUsers), func(p api.PausedUser) bool { return p.User != uid }),
 			JournalError: all.JournalError, Verdicts: verdictsOf(own), Rollouts: rolloutsOf(all.Rollouts, installs, own, uid),
 		},
 		Gate: gateOf(all.Gate, own), StandsBy: all.StandsBy, Events: all.Events,
@@ -75,8 +77,10 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 		}
 		report := rollout.Report{
 			Number: r.Number, Started: r.Started, Phase: r.Phase, Servers: maps.Clone(part.Servers), Deaths: part.Deaths,
-			Halts: slices.DeleteFunc(slices.Clone(r.Halts), func(h rollout.Halt) bool { return h.UID != uid }),
-			Waits: waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
+			Halts:          slices.DeleteFunc(slices.Clone(r.Halts), func(h rollout.Halt) bool { return h.UID != uid }),
+			IsHaltedForAll: r.IsHaltedForAll,
+			Abandoned:      slices.DeleteFunc(slices.Clone(r.Abandoned), func(a rollout.Abandonment) bool { return a.User != nil && *a.User != uid }),
+			Waits:          waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
 		}
 		if report.Servers == nil {
 			report.Servers = make(map[rollout.State]int)
@@ -86,6 +90,9 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 			report.Install, report.From, report.LastOutcome, report.Foreign = r.Install, r.From, r.LastOutcome, r.Foreign
 		case at >= 0: // another user's path may lead to the file
 			report.Install = installs[at].Install
+		}
+		for i := range report.Halts {
+			report.Halts[i].Path = report.Install.Path
 		}
 		reports = append(reports, report)
 	}

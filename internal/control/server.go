@@ -37,8 +37,7 @@ type service interface {
 	Servers(ctx context.Context) ([]api.ServerStatus, error)
 	Rollouts(ctx context.Context) ([]rollout.Report, error)
 	Trigger(ctx context.Context, path string, self selector.PID) (api.Report, error)
-	Pause(ctx context.Context) error
-	Resume(ctx context.Context) error
+	Act(ctx context.Context, a api.Act) (api.Acted, error)
 }
 
 // Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr, StandsBy, Group and Metrics may be nil.
@@ -72,6 +71,7 @@ type Server struct {
 	recent         func(context.Context) (Status, error)
 	recentServers  func(context.Context) ([]api.ServerStatus, error)
 	recentRollouts func(context.Context) ([]rollout.Report, error)
+	acts           actLimit
 }
 
 // NewServer returns a Server that has yet to Serve.
@@ -93,8 +93,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
 	mux.HandleFunc("POST /v1/trigger", operate(s.trigger))
-	mux.HandleFunc("POST /v1/pause", operate(s.pause))
-	mux.HandleFunc("POST /v1/resume", operate(s.resume))
+	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
+		mux.HandleFunc("POST /v1/"+string(kind), identified(s.act(kind)))
+	}
 	s.handlePublic(mux, readAll)
 	return serve(ctx, &limited{Listener: l, most: maxConns, mostOthers: maxOthers, mostPerUser: maxPerUser, group: s.cfg.Group}, mux)
 }
@@ -188,11 +189,3 @@ func quotedPaths(status api.Status) string {
 }
 
 var errWrongInstall = errors.New("wrong install")
-
-func (s *Server) pause(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Pause(ctx) })
-}
-
-func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) { return struct{}{}, s.cfg.Service.Resume(ctx) })
-}

@@ -5,7 +5,6 @@ package controller
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -36,9 +35,9 @@ func (c *Controller) do(ctx context.Context, f func(context.Context)) error {
 func (c *Controller) Status(ctx context.Context) (status api.Status, err error) {
 	err = c.do(ctx, func(context.Context) {
 		status = api.Status{
-			Source: c.cfg.Source, Learned: c.registry.Learns(), Installs: c.installs(), Paused: c.rollouts.paused, PausedSince: c.rollouts.pausedSince,
-			JournalError: c.rollouts.persist.problem(), Verdicts: make(map[selector.Verdict]int), Rollouts: c.rollouts.current(),
+			Source: c.cfg.Source, Learned: c.registry.Learns(), Installs: c.installs(), JournalError: c.rollouts.persist.problem(), Verdicts: make(map[selector.Verdict]int), Rollouts: c.rollouts.current(),
 		}
+		status.SetPauses(c.rollouts.pauses)
 		for p := range c.registry.Processes() {
 			if !p.ExecedOther && p.IsServer() {
 				status.Verdicts[p.Verdict]++
@@ -163,43 +162,4 @@ func (c *Controller) Trigger(ctx context.Context, path string, self selector.PID
 	case <-c.stopped:
 		return api.Report{}, ErrEnded
 	}
-}
-
-// Pause keeps the controller, and the next process, from signalling any server until Resume. It pauses whatever fails: an
-// error is that the next process would not know of it.
-func (c *Controller) Pause(ctx context.Context) error {
-	return c.steer(ctx, true, func() error { return nil })
-}
-
-// Resume ends a pause, and lets rollouts that halted go on. It does whatever fails: an error is that the next process would
-// not know of it.
-func (c *Controller) Resume(ctx context.Context) error {
-	return c.steer(ctx, false, func() error {
-		for _, r := range c.rollouts.byImage {
-			r.Resume(time.Now())
-		}
-		return c.rollouts.persist.all(c.rollouts.number, c.rollouts.kept())
-	})
-}
-
-// steer waits for the disk that the pause is kept on in the caller's goroutine.
-func (c *Controller) steer(ctx context.Context, isPaused bool, change func() error) error {
-	c.steering.Lock()
-	defer c.steering.Unlock()
-	var unsaved error
-	err := c.do(ctx, func(context.Context) {
-		switch {
-		case !isPaused:
-			c.rollouts.pausedSince = time.Time{}
-		case !c.rollouts.paused:
-			c.rollouts.pausedSince = time.Now()
-		}
-		c.rollouts.paused = isPaused
-		unsaved = change()
-		c.rollouts.touchAll()
-	})
-	if err == nil {
-		err = c.cfg.KeepPause(isPaused)
-	}
-	return errors.Join(err, unsaved)
 }

@@ -76,7 +76,7 @@ const (
 	DefaultMaxInstallsPerUser = 1024
 )
 
-// Config is what a [Controller] works with. Deliverer, Limits, Lister, Installs, Journal, KeepPause and Observer are needed.
+// Config is what a [Controller] works with. Deliverer, Limits, Lister, Installs, Journal, KeepPauses and Observer are needed.
 type Config struct {
 	Deliverer *deliver.Deliverer
 	// Source is told in reports.
@@ -107,10 +107,11 @@ type Config struct {
 	// Journal, if any, keeps what must survive this process, and Saved is what it kept of the last one.
 	Journal Journal
 	Saved   *rollout.Snapshots
-	// Paused says that an operator paused an earlier process. KeepPause keeps that for the next one; it may wait
-	// for a disk.
-	Paused      bool
-	PausedSince time.Time
-	KeepPause   func(paused bool) error
-	Observer    Observer
+	// Pauses are those of an earlier process. KeepPauses keeps them for the next one; it may wait for a disk.
+	Pauses     rollout.Pauses
+	KeepPauses func(rollout.Pauses) error
+	Observer   Observer
+	// Acted, if any, is called with each act of an operator that changed something, before the observer is told what
+	// follows from it. The goroutine of [Controller.Run] waits for it.
+	Acted func(api.Act)
 }

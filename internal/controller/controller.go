@@ -88,6 +88,9 @@ func New(cfg Config) *Controller {
 	if cfg.Journal == nil {
 		cfg.Journal = noJournal{}
 	}
+	if cfg.Acted == nil {
+		cfg.Acted = func(api.Act) {}
+	}
 	cfg.ForgetAfter = cmp.Or(cfg.ForgetAfter, DefaultForgetAfter)
 	cfg.MaxInstallsPerUser = cmp.Or(cfg.MaxInstallsPerUser, DefaultMaxInstallsPerUser)
 	c := &Controller{
@@ -115,7 +118,7 @@ func New(cfg Config) *Controller {
 		registry: c.registry, traits: make(traits), holds: held, deferred: deferred, planner: c.planner, observer: cfg.Observer,
 		persist: &persister{journal: cfg.Journal, trouble: cfg.Observer.Trouble, timers: c.timers},
 		byImage: make(map[selector.Image]*attached), at: make(map[*registry.Install]*attached),
-		early: make(map[*registry.Install][]rollout.Death), touched: make(map[*attached]bool), paused: cfg.Paused, pausedSince: cfg.PausedSince,
+		early: make(map[*registry.Install][]rollout.Death), touched: make(map[*attached]bool), pauses: cfg.Pauses,
 	}
 	held.released, deferred.released = c.rollouts.touchAll, c.rollouts.touchAll
 	cores := runtime.GOMAXPROCS(0)

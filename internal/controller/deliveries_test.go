@@ -154,7 +154,7 @@ func TestPause_DeliveryUnderWay_IsWithdrawn(t *testing.T) {
 		w.slowLooks(func(selector.Process) time.Duration { return 100 * time.Millisecond })
 		w.land(at("/a", newImage))
 		w.pass(150 * time.Millisecond) // it is read, and being read again at its delivery
-		if err := w.service.Pause(t.Context()); err != nil {
+		if err := w.pause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		w.pass(time.Second)
@@ -162,7 +162,7 @@ func TestPause_DeliveryUnderWay_IsWithdrawn(t *testing.T) {
 		if m := w.memberOf(t, 7); m.State != rollout.Pending {
 			t.Errorf("it is %+v, want it pending", m)
 		}
-		if err := w.service.Resume(t.Context()); err != nil {
+		if err := w.resume(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		w.pass(time.Second)

@@ -211,7 +211,7 @@ func TestEvent_SignalBeforeInstall_IsNotForIt(t *testing.T) {
 		w := newWorld()
 		w.start(7, oldImage)
 		w.serve(t, 0)
-		if err := w.service.Pause(t.Context()); err != nil {
+		if err := w.pause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

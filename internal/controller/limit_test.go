@@ -139,10 +139,10 @@ func TestSelf_OthersHalted_DoesNotWait(t *testing.T) {
 		w.onSignal = func(pid selector.PID) { go w.answer(*w.processes[pid], pid == 1) }
 		w.serve(t, 0)
 		w.pass(time.Second)
-		_ = w.service.Pause(t.Context())
+		_ = w.pause(t.Context())
 		w.land(at("/shared", newImage))
 		_, err := w.service.Trigger(t.Context(), "", 9)
-		if err := errors.Join(err, w.service.Resume(t.Context())); err != nil {
+		if err := errors.Join(err, w.resume(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		w.pass(time.Minute)
@@ -158,14 +158,14 @@ func TestPause_NotKept_IsAnError(t *testing.T) {
 		w := newWorld()
 		w.serve(t, 0)
 		w.change(func() { w.unsaved = errFull })
-		if err := w.service.Pause(t.Context()); !errors.Is(err, errFull) {
+		if err := w.pause(t.Context()); !errors.Is(err, errFull) {
 			t.Errorf("Pause = %v, want that it is not kept", err)
 		}
-		if err := w.service.Resume(t.Context()); !errors.Is(err, errFull) {
+		if err := w.resume(t.Context()); !errors.Is(err, errFull) {
 			t.Errorf("Resume = %v, want that it is not kept", err)
 		}
 		w.change(func() { w.unsaved = nil })
-		if err := w.service.Pause(t.Context()); err != nil {
+		if err := w.pause(t.Context()); err != nil {
 			t.Errorf("Pause = %v once it can be kept", err)
 		}
 	})

@@ -83,7 +83,7 @@ func (m *model) checkCanary(p *selector.Process, image selector.Image) {
 		}
 	}
 	switch {
-	case unproven >= 3:
+	case unproven >= m.mostCanaries(image, group.User):
 		m.broken("%d goes beside %d canaries of its user that are unproven", p.PID, unproven)
 	case isUnderWay && !isUserProven && !m.lived[image][group.User]:
 		m.broken("%d goes while a canary of another group of its user has not lived for the hold time", p.PID)

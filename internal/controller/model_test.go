@@ -45,6 +45,7 @@ type model struct {
 	quiet bool
 	// halted are the rollouts of which the service told that they halted, and nothing since, by image.
 	halted map[selector.Image]bool
+	actsModel
 	// fate is what became of each since our last signal; see proven_test.go.
 	fate map[selector.PID]*fate
 	// proven are the groups that were seen to be open, by image, and lived the users with a server that was upgraded.
@@ -104,6 +105,7 @@ func (m *model) signalled(pid selector.PID) {
 		m.broken("%d was sent the signal twice within %s", pid, time.Since(at))
 	}
 	m.checkCanary(p, install.Image)
+	m.checkActs(p, install.Image)
 	m.checkQuiet(p)
 	m.asked[pid] = time.Now()
 	m.fate[pid] = &fate{group: rollout.GroupOf(*p), target: install.Image, path: p.Path, sent: time.Now()}
@@ -127,6 +129,7 @@ func (m *model) Moved(member rollout.Member, from rollout.State) {
 	m.note("%d: %s -> %s %s (rollout %d)", member.PID, from, member.State, member.Detail, member.Rollout)
 	m.change(func() {
 		if member.State == rollout.Upgraded {
+			m.noteProof(member)
 			m.noteLived(member)
 		}
 		m.checkWaited(member, from)
@@ -144,7 +147,7 @@ func (m *model) Rollout(r rollout.Report) {
 
 // step lets one thing happen.
 func (m *model) step() {
-	switch m.dice(14) {
+	switch m.dice(16) {
 	case 0, 1:
 		m.land(m.dice(4) == 0)
 	case 2:
@@ -157,13 +160,19 @@ func (m *model) step() {
 		m.change(func() {
 			if m.unsaved != nil {
 				clear(m.halted) // a halt that was not written is one that the next service does not know of
+				m.forgetActs()
 			}
 		})
 		m.run()
 	case 5:
 		m.secondSender()
 	case 6:
-		_ = m.service.Resume(m.ctx)
+		m.note("all are resumed")
+		m.resumeAll()
+	case 10:
+		m.resumeUser()
+	case 11:
+		m.abandonSome()
 	case 7, 8:
 		m.occupy()
 	case 9:
@@ -195,7 +204,7 @@ func (m *model) run() {
 	})
 	cfg := controller.Config{
 		Deliverer: m.upgrader(), Source: api.SourceBPF, Limits: m.limits, Lister: m.world, Installs: m.world, Events: m.events,
-		ScanEvery: 10 * time.Minute, Observer: m, Journal: newJournal(m.world), Saved: m.saved, Paused: m.paused, KeepPause: m.keepPause,
+		ScanEvery: 10 * time.Minute, Observer: m, Journal: newJournal(m.world), Saved: m.saved, Pauses: m.pauses, KeepPauses: m.keepPauses,
 		Quiet: quiet.New(m, quietFor),
 	}
 	if !m.learned {
@@ -227,7 +236,7 @@ func TestModel_RandomEvents_RulesHold(t *testing.T) {
 				clean: make(map[selector.PID]bool), fate: make(map[selector.PID]*fate),
 				proven: make(map[selector.Image]map[rollout.Group]bool), lived: make(map[selector.Image]map[uint32]bool),
 				busy: make(map[selector.PID]span), landed: make(map[string]time.Time),
-				halted: make(map[selector.Image]bool), paths: []string{usual},
+				halted: make(map[selector.Image]bool), actsModel: newActsModel(), paths: []string{usual},
 			}
 			if m.learned = seed%2 == 1; m.learned {
 				m.paths = []string{usual, "/home/a/rag-rat", "/home/b/rag-rat"}
@@ -265,7 +274,7 @@ func (m *model) settle(seed uint64) {
 		m.note("%s lands at %s, and is good", i.Image, path)
 		m.world.land(i)
 	}
-	_ = m.service.Resume(m.ctx)
+	m.resumeAll()
 	m.pass(20 * time.Minute)
 	status, err := m.service.Status(m.ctx)
 	if err != nil {

@@ -127,7 +127,7 @@ func TestRestart_NextInstall_WaitsForRetryTime(t *testing.T) {
 // keepAnew has the service keep everything anew, as a pause does.
 func (w *world) keepAnew(t *testing.T) {
 	t.Helper()
-	if err := errors.Join(w.service.Pause(t.Context()), w.service.Resume(t.Context())); err != nil {
+	if err := errors.Join(w.pause(t.Context()), w.resume(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }

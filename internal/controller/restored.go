@@ -130,9 +130,13 @@ func (s *rollouts) releaseRestored(r *attached) {
 	}
 }
 
-// drop forgets a rollout without an install, unless a member of it is yet to be bound.
+// drop forgets a rollout without an install, unless a member of it is yet to be bound, or it was abandoned.
 func (s *rollouts) drop(r *attached) {
-	if len(r.installs) > 0 || s.hasUnbound(r) {
+	switch {
+	case len(r.installs) > 0 || s.hasUnbound(r):
+		return
+	case s.isAbandonedFile(r):
+		s.trimAbandoned()
 		return
 	}
 	if image := r.Install().Image; s.byImage[image] == r {

@@ -48,9 +48,7 @@ type rollouts struct {
 	touched map[*attached]bool
 	// number is that of the latest rollout.
 	number uint64
-	paused bool
-	// pausedSince is zero where that is not known.
-	pausedSince time.Time
+	pauses rollout.Pauses
 	// keepsOrphans says that restored rollouts are kept without an install.
 	keepsOrphans bool
 	// history has the rollouts that are over, the latest last.
@@ -117,6 +115,9 @@ func (s *rollouts) join(i *registry.Install, to *attached) {
 // begin begins a rollout.
 func (s *rollouts) begin(file selector.Install) *attached {
 	s.number++
+	if last := s.byImage[file.Image]; last != nil && len(last.installs) == 0 && last.IsAbandoned() && !s.hasUnbound(last) {
+		s.persist.forget(last) // another file has its inode number
+	}
 	r := &attached{}
 	r.Rollout = rollout.New(s.config(r), s.number, file, time.Now())
 	s.byImage[file.Image] = r
@@ -126,6 +127,7 @@ func (s *rollouts) begin(file selector.Install) *attached {
 // config is what a rollout works with.
 func (s *rollouts) config(r *attached) rollout.Config {
 	cfg := s.cfg
+	cfg.IsPaused = func(uid uint32) bool { return s.pauses.For(uid) != nil }
 	cfg.Moved = func(m rollout.Member, from rollout.State) {
 		if m.State == rollout.Crashed || m.State == rollout.Upgraded { // first: what follows from it for others
 			s.persist.rollout(r)
@@ -211,9 +213,10 @@ func (s *rollouts) leave(r *attached, i *registry.Install) {
 		s.touch(r)
 		return
 	}
-	if image := r.Install().Image; s.byImage[image] == r {
+	if image := r.Install().Image; s.byImage[image] == r && !r.IsAbandoned() {
 		delete(s.byImage, image)
 	}
+	r.reported = ""
 	delete(s.touched, r)
 	over := s.report(r)
 	over.Superseded = true
@@ -250,7 +253,7 @@ func (s *rollouts) tell() {
 // report says how far a rollout has come. It is idle while no file of its installs can be exec'd.
 func (s *rollouts) report(r *attached) rollout.Report {
 	r.HasDeferred = s.isPostponed(r)
-	report := r.Report(s.paused)
+	report := r.Report(s.pauses.All != nil)
 	if len(r.installs) > 0 && !slices.ContainsFunc(r.installs, (*registry.Install).IsReady) {
 		report.Phase = rollout.PhaseIdle
 	}

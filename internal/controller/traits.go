@@ -96,8 +96,7 @@ func (s *rollouts) noteEarlyDeath(p *registry.Process, exit selector.Exit, now t
 		return
 	}
 	all := append(s.early[p.Install], rollout.Death{
-		Identity: p.Identity(), UID: p.UID, Detail: rollout.DescribeExit(exit, s.cfg.Signal),
-		Sender: foreign.sender, SentAt: foreign.at, IsUnhandled: rollout.IsUnhandled(exit, s.cfg.Signal),
+		Identity: p.Identity(), UID: p.UID, Exit: exit, WorkDir: p.WorkDir, Sender: foreign.sender, SentAt: foreign.at,
 	})
 	s.early[p.Install] = all[max(0, len(all)-maxEarlyDeaths):]
 }

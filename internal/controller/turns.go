@@ -43,7 +43,7 @@ func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 	}
 	for {
 		start := time.Now()
-		if d.rollouts.paused || d.surveys.stage == stageBlind || d.rollouts.persist.err != nil {
+		if d.rollouts.pauses.All != nil || d.surveys.stage == stageBlind || d.rollouts.persist.err != nil {
 			d.rollouts.stopWaiting()
 			d.walks.Done(start, time.Now())
 			return time.Time{}
@@ -62,7 +62,7 @@ func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 // withdraw stops the deliveries under way that are not to be made any more.
 func (d *deliveries) withdraw() {
 	for _, f := range d.flights {
-		if d.rollouts.paused || f.rollout.IsHaltedFor(f.m.UID) {
+		if d.rollouts.pauses.For(f.m.UID) != nil || f.rollout.IsStoppedFor(f.m.UID) {
 			f.isWithdrawn.Store(true)
 		}
 	}

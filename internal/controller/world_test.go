@@ -89,9 +89,11 @@ type world struct {
 	fails error
 	// blind, if any, is why the tracer fails.
 	blind error
-	// unsaved, if any, is why nothing can be saved, and paused what an operator's last request left.
+	// unsaved, if any, is why nothing can be saved, and pauses what an operator's last request left.
 	unsaved error
-	paused  bool
+	pauses  rollout.Pauses
+	// acted, if any, takes the acts that are reported.
+	acted func(api.Act)
 	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
 	// whether the file is unready then.
 	slowCheck func(registry.Key) (time.Duration, bool)
@@ -200,12 +202,12 @@ func (w *world) Refused(rollout.Member, error) { w.change(func() { w.refusals++ 
 
 func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
 
-// keepPause keeps what an operator requested for the next service.
-func (w *world) keepPause(paused bool) error {
+// keepPauses keeps what an operator requested for the next service.
+func (w *world) keepPauses(pauses rollout.Pauses) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.unsaved == nil {
-		w.paused = paused
+		w.pauses = pauses
 	}
 	return w.unsaved
 }
@@ -239,7 +241,7 @@ func (w *world) serve(t *testing.T, scanEvery time.Duration) (stop func()) {
 	t.Helper()
 	cfg := controller.Config{
 		Deliverer: w.upgrader(), Source: api.SourceBPF, Limits: w.limits, Lister: w, Installs: w, Paths: []string{usual}, Events: w.events,
-		ScanEvery: scanEvery, Observer: w, Journal: newJournal(w), Saved: w.saved, Paused: w.paused, KeepPause: w.keepPause,
+		ScanEvery: scanEvery, Observer: w, Journal: newJournal(w), Saved: w.saved, Acted: w.acted, Pauses: w.pauses, KeepPauses: w.keepPauses,
 		MaxPerUser: w.maxPerUser, MaxInstallsPerUser: w.maxPlaces, Quiet: w.quiet,
 	}
 	if w.brief {

@@ -11,8 +11,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -115,6 +113,7 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 		observers{s.events, feed, counts},
 		h.gate, s.refusals, len(cfg.InstallPaths) == 0, cfg.Log,
 	}
+	c.Acted = s.acted(feed)
 	s.controller = controller.New(c)
 	counts.Follow(metrics.Sources{
 		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status),
@@ -161,34 +160,12 @@ func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 		return nil, err
 	}
 	pause := journal.NewPause(cfg.StateDir, cfg.journalName())
-	isPaused, err := pause.IsSet()
+	pauses, err := pause.Read()
 	if err != nil {
 		pauseUnknown.to(cfg.Log, keyError.of(err))
 	}
-	c.Journal, c.Saved, c.Paused, c.PausedSince = file, saved, isPaused, pause.Since()
-	c.KeepPause = keepPause(pause)
+	c.Journal, c.Saved, c.Pauses, c.KeepPauses = file, saved, pauses, keepPauses(pause)
 	return func() { _ = file.Close() }, nil
-}
-
-// keepPauseWithin limits how long an operator waits for the disk that keeps a pause.
-const keepPauseWithin = 2 * time.Second
-
-// keepPause returns a function that keeps a pause, or its end. A frozen file system may hold the write for any time: the
-// function fails after 2 s, and the file has the latest state once the file system answers.
-func keepPause(pause journal.Pause) func(isPaused bool) error {
-	var isWanted atomic.Bool
-	var writing sync.Mutex
-	return func(isPaused bool) error {
-		isWanted.Store(isPaused)
-		return withTimeout(keepPauseWithin, func() error {
-			writing.Lock()
-			defer writing.Unlock()
-			if isWanted.Load() {
-				return pause.Set()
-			}
-			return pause.Clear()
-		})
-	}
 }
 
 // run runs the service, its control socket and the other listeners, until one of them or stop ends.

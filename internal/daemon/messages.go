@@ -95,6 +95,8 @@ var (
 		"rollout {rollout} of {install} waits for the end of the pause: {servers}", ofRollout...)
 	rolloutHalted = define("rollout-halted", slog.LevelError,
 		"rollout {rollout} of {install} is halted for {user}: {reason}; {behind} stay on the old binary; install a good binary, or: ebpf-upgrader resume", append(ofRollout, keyDied)...)
+	rolloutAbandoned = define("rollout-abandoned", slog.LevelInfo,
+		"rollout {rollout} of {install} is abandoned: {servers}; {behind} stay on the old binary until another file is installed", ofRollout...)
 	rolloutSuperseded = define("rollout-superseded", slog.LevelInfo,
 		"rollout {rollout} of {install} ended after {took_seconds} s, because another file is installed: {servers}", ofRollout...)
 	rolloutPhase = define("rollout-phase", slog.LevelDebug,

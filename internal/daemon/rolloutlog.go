@@ -80,6 +80,9 @@ func (l *eventLog) Rollout(r rollout.Report) {
 		l.write(known.uid, rolloutRolling, fields...)
 	case r.Phase == rollout.PhasePaused:
 		l.write(known.uid, rolloutPaused, fields...)
+	case r.Phase == rollout.PhaseAbandoned:
+		l.write(known.uid, rolloutAbandoned, fields...)
+		known.end()
 	case r.Phase == rollout.PhaseFailed:
 		l.write(known.uid, rolloutFailed, append(fields, keyDied.of(r.Deaths))...)
 		known.end()

@@ -77,9 +77,9 @@ func outdatedOf(status api.Status, servers []api.ServerStatus) (result outdated)
 		}
 		switch {
 		case s.Verdict != selector.Outdated:
-		case s.Rollout != nil && isHalted(status, s.Rollout):
+		case s.Rollout != nil && isStopped(status, s.Rollout):
 			result.halted++
-		case status.Paused:
+		case status.IsPausedFor(s.UID):
 			result.paused++
 		case !seen[at]:
 			seen[at] = true
@@ -89,11 +89,9 @@ func outdatedOf(status api.Status, servers []api.ServerStatus) (result outdated)
 	return result
 }
 
-// isHalted reports whether a server is not signalled any more because others died.
-func isHalted(status api.Status, m *rollout.Member) bool {
-	return slices.ContainsFunc(status.Rollouts, func(r rollout.Report) bool {
-		return r.Number == m.Rollout && (r.Phase == rollout.PhaseHalted || slices.ContainsFunc(r.Halts, func(h rollout.Halt) bool { return h.UID == m.UID }))
-	})
+// isStopped reports whether a server is not signalled any more: others died, or an operator abandoned the rollout.
+func isStopped(status api.Status, m *rollout.Member) bool {
+	return slices.ContainsFunc(status.Rollouts, func(r rollout.Report) bool { return r.Number == m.Rollout && r.IsStoppedFor(m.UID) })
 }
 
 // endGate ends the gate, and then makes the triggers of the outdated servers fire. The service has ended by then: it does

@@ -50,7 +50,7 @@ func inOneLine[T interface {
 // Remaining orders phases by how far they are from their end, the farthest first.
 func Remaining(p rollout.Phase) int {
 	return slices.Index([]rollout.Phase{
-		rollout.PhaseCanary, rollout.PhaseRolling, rollout.PhasePaused, rollout.PhaseHalted, rollout.PhaseFailed, rollout.PhaseComplete, rollout.PhaseIdle,
+		rollout.PhaseCanary, rollout.PhaseRolling, rollout.PhasePaused, rollout.PhaseHalted, rollout.PhaseAbandoned, rollout.PhaseFailed, rollout.PhaseComplete, rollout.PhaseIdle,
 	}, p)
 }
 
@@ -68,6 +68,8 @@ func Merged(rollouts []rollout.Report) rollout.Report {
 		all.Number, all.Install, all.Started = r.Number, r.Install, r.Started
 		all.Deaths += r.Deaths
 		all.Halts = append(all.Halts, r.Halts...)
+		all.Abandoned = append(all.Abandoned, r.Abandoned...)
+		all.IsHaltedForAll = all.IsHaltedForAll || r.IsHaltedForAll
 		all.Foreign = append(all.Foreign, r.Foreign...)
 	}
 	return all

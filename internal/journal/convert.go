@@ -15,14 +15,14 @@ import (
 func newRollout(s rollout.Snapshot, now clock) *rolloutLine {
 	return &rolloutLine{
 		Number: s.Number, Started: now.moment(s.Started), Install: newInstall(s.Install), Users: s.Users, Open: s.Open,
-		Foreign: s.Foreign,
+		Foreign: s.Foreign, Abandoned: s.Abandoned,
 	}
 }
 
 func (r rolloutLine) saved(now clock) rollout.Snapshot {
 	return rollout.Snapshot{
 		Number: r.Number, Started: now.time(r.Started), Install: r.Install.install(), Users: r.Users, Open: r.Open,
-		Foreign: maps.Clone(r.Foreign),
+		Foreign: maps.Clone(r.Foreign), Abandoned: r.Abandoned,
 	}
 }
 
@@ -67,7 +67,7 @@ func newServer(s rollout.Member, now clock) *serverLine {
 		PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.moment(s.Since),
 		Verdict: s.Verdict, Detail: text(s.Detail), Attempts: s.Attempts, SignalledAt: now.moment(s.SignalledAt),
 		ArmedAt: now.moment(s.ArmedAt), ByOther: s.ByOther, Sender: s.Sender, Canary: s.Canary,
-		Group: s.Group, Ran: s.Ran, Carried: s.Carried,
+		Group: s.Group, Ran: s.Ran, Carried: s.Carried, WorkDir: text(s.WorkDir),
 	}
 }
 
@@ -76,6 +76,6 @@ func (s serverLine) saved(now clock) rollout.Member {
 		PID: s.PID, StartTime: s.StartTime, UID: s.UID, Rollout: s.Rollout, State: s.State, Since: now.time(s.Since),
 		Verdict: s.Verdict, Detail: string(s.Detail), Attempts: s.Attempts, SignalledAt: now.time(s.SignalledAt),
 		ArmedAt: now.time(s.ArmedAt), ByOther: s.ByOther, Sender: s.Sender, Canary: s.Canary,
-		Group: s.Group, Ran: s.Ran, Carried: s.Carried,
+		Group: s.Group, Ran: s.Ran, Carried: s.Carried, WorkDir: string(s.WorkDir),
 	}
 }

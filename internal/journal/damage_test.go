@@ -224,3 +224,25 @@ func FuzzLoad(f *testing.F) {
 		_, _ = file.Close(), again.Close()
 	})
 }
+
+// TestOpen_EarlierVersion_IsRead has the lines of a version that kept less.
+func TestOpen_EarlierVersion_IsRead(t *testing.T) {
+	dir := t.TempDir()
+	f, _ := mustOpen(t, dir)
+	must(t, f.Save(saved()))
+	path := theFile(t, dir)
+	written, err := os.ReadFile(path)
+	must(t, err)
+	header, _, _ := strings.Cut(string(written), "\n")
+	content := header + "\n" +
+		`{"rollout":{"number":4,"started":null,"install":{"path":"/bin/rag-rat","dev":1,"ino":2,"size":3,"modified":null,"born":null,"changed":null,"script":false,"state":"ready","detail":"","interpreters":null},"users":[{"uid":7,"deaths":1,"halted":true,"why":"server 12 died: exit code 1","proven":false,"failed":true}],"open":null,"foreign":null}}` + "\n" +
+		`{"server":{"pid":12,"start_time":5,"uid":7,"rollout":4,"state":"signalled","since":null,"verdict":"outdated","detail":"","attempts":1,"signalled_at":null,"armed_at":null,"by_other":false,"sender":0,"canary":true,"group":{"user":7,"view":{"mounts":1,"root":{"dev":1,"ino":2}},"data_dir":""},"ran":{"dev":1,"ino":1},"carried":false}}` + "\n"
+	must(t, os.WriteFile(path, []byte(content), 0o600))
+	_, got := mustOpen(t, dir)
+	if got == nil || len(got.Rollouts) != 1 || len(got.Rollouts[0].Users) != 1 || len(got.Rollouts[0].Members) != 1 {
+		t.Fatalf("Open gave %+v, want a rollout with a user and a server", got)
+	}
+	if u := got.Rollouts[0].Users[0]; !u.IsHalted || u.UID != 7 || u.Abandoned != nil {
+		t.Errorf("the user is %+v, want it halted", u)
+	}
+}

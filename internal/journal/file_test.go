@@ -58,7 +58,7 @@ func server(pid selector.PID) rollout.Member {
 		Sender: pid * 3, Canary: n%3 == 1, ArmedAt: start.Add(-time.Duration(n) * time.Millisecond),
 		Group:   rollout.Group{User: uint32(n), View: selector.View{Mounts: n, Root: selector.Image{Dev: n, Ino: 2}}, DataDir: "/d"},
 		Ran:     selector.Image{Dev: n, Ino: 1<<63 + n},
-		Carried: n%3 == 0,
+		Carried: n%3 == 0, WorkDir: strings.Repeat("/é\xff", int(n%3)),
 	}
 }
 
@@ -69,11 +69,18 @@ func saved(pids ...selector.PID) rollout.Snapshots {
 		Size: 1 << 40, Born: time.Unix(1, 2), Changed: time.Unix(3, 4), Script: true,
 		State: selector.StateReady, Detail: "a\xfe<b>", Interpreters: []string{"/lib64/ld.so", "/\xff"},
 	}
+	at, code := time.Unix(1_800_000_000, 7).UTC(), 70
+	by := rollout.Act{UID: 1<<32 - 1, PID: 70, At: at, Reason: "<é\n>"}
+	deaths := []rollout.ServerDeath{
+		{PID: 91, At: at, Detail: "exit code 70", ExitCode: &code, ExecedAt: at.Add(-time.Nanosecond), WorkDir: "/é"},
+		{PID: 92, At: at, Detail: "killed", Signal: 9, ByOther: true, Sender: 3},
+	}
 	s := rollout.Snapshots{Number: 1<<64 - 1, Rollouts: []rollout.Snapshot{
 		{
 			Number: of, Install: install, Started: start.Add(-time.Hour), Foreign: map[selector.PID]int{0: 1, 42: 3},
-			Users: []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, HaltReason: "é", IsFailed: true, HaltedAt: time.Unix(1_800_000_000, 7).UTC()}},
-			Open:  []rollout.Group{{User: 7, DataDir: "/home/é"}},
+			Users:     []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, HaltReason: "é", IsFailed: true, HaltedAt: time.Unix(1_800_000_000, 7).UTC(), LatestDeaths: deaths, IsResumed: true, IsAlone: true, Abandoned: &by}},
+			Open:      []rollout.Group{{User: 7, DataDir: "/home/é"}},
+			Abandoned: &by,
 		},
 		{Number: of + 1, Install: install},
 	}}

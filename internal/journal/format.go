@@ -45,6 +45,8 @@ type rolloutLine struct {
 	Open []rollout.Group `json:"open"`
 	// Foreign counts deaths after signals of other senders, by sender.
 	Foreign map[selector.PID]int `json:"foreign"`
+	// Fields that were added later are left out where they are zero: a file without them is read.
+	Abandoned *rollout.Act `json:"abandoned,omitempty"`
 }
 
 type install struct {
@@ -79,6 +81,7 @@ type serverLine struct {
 	Group       rollout.Group    `json:"group"`
 	Ran         selector.Image   `json:"ran"`
 	Carried     bool             `json:"carried"`
+	WorkDir     text             `json:"working_directory,omitzero"`
 }
 
 // text is a string that need not be UTF-8, such as a path. Its form is that of a Go string without the quotes.

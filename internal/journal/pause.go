@@ -5,60 +5,75 @@
 package journal
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+
+	"ebpf-upgrader/internal/rollout"
 )
 
-// Pause is the file that keeps an operator's pause of one service. Unlike the journal it survives the machine. It exists
-// while the service is paused.
+// Pause is the file that keeps the pauses of one service. Unlike the journal it survives the machine. It exists while any
+// server is paused.
 type Pause struct {
 	path string
 }
 
-// pauseText is for a person; only the existence of the file counts.
+// pauseText is for a person. The second line says what is paused. Where it is missing, as in files of earlier versions, all
+// servers are.
 const pauseText = "An operator paused the service: ebpf-upgrader resume ends that, and removes this file.\n"
+
+// maxPause is more than a file of as many users as can be paused.
+const maxPause = 4 << 20
 
 // NewPause is the file in dir for the service that serves names; see [Open].
 func NewPause(dir, serves string) Pause {
 	return Pause{filepath.Join(dir, "paused-"+Key(serves))}
 }
 
-// IsSet reports whether an operator paused the service. Where that cannot be read the answer is yes, with the error: no
-// server is signalled that an operator may have excluded.
-func (p Pause) IsSet() (bool, error) {
-	switch _, err := os.Lstat(p.path); {
-	case err == nil:
-		return true, nil
+// Read returns what is paused. Where that cannot be read, everything is, with the error: no server is signalled that an
+// operator may have excluded. An act without a PID says that only the existence of a file is known.
+func (p Pause) Read() (rollout.Pauses, error) {
+	all := rollout.Pauses{All: &rollout.Act{}}
+	file, err := os.Open(p.path)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	default:
-		return true, fmt.Errorf("read the pause: %w", err)
+		return rollout.Pauses{}, nil
+	case err != nil:
+		return all, fmt.Errorf("read the pause: %w", err)
 	}
-}
-
-// Since is when the pause was set; zero: it is not, or that cannot be read.
-func (p Pause) Since() time.Time {
-	info, err := os.Lstat(p.path)
+	defer func() { _ = file.Close() }()
+	if info, err := file.Stat(); err == nil {
+		all.All.At = info.ModTime()
+	}
+	content, err := io.ReadAll(io.LimitReader(file, maxPause))
 	if err != nil {
-		return time.Time{}
+		return all, fmt.Errorf("read the pause: %w", err)
 	}
-	return info.ModTime()
+	var kept rollout.Pauses
+	_, line, _ := bytes.Cut(content, []byte("\n"))
+	if json.Unmarshal(line, &kept) != nil || kept.IsZero() {
+		return all, nil
+	}
+	return kept, nil
 }
 
-// Set keeps a pause. It waits for the disk, and makes the directory (mode 0700) if it is missing.
-func (p Pause) Set() error {
-	err := os.MkdirAll(filepath.Dir(p.path), 0o700)
+// Write keeps what is paused, or that nothing is. It waits for the disk, and makes the directory (mode 0700) if it is
+// missing.
+func (p Pause) Write(pauses rollout.Pauses) error {
+	if pauses.IsZero() {
+		return p.clear()
+	}
+	line, err := json.Marshal(pauses)
 	if err == nil {
-		err = os.WriteFile(p.path, []byte(pauseText), 0o600)
+		err = os.MkdirAll(filepath.Dir(p.path), 0o700)
 	}
 	if err == nil {
-		err = p.sync()
-	} else {
-		_ = os.Remove(p.path) // not half a pause
+		err = p.replace(pauseText + string(line) + "\n")
 	}
 	if err != nil {
 		return fmt.Errorf("keep the pause: %w", err)
@@ -66,8 +81,7 @@ func (p Pause) Set() error {
 	return nil
 }
 
-// Clear keeps the end of a pause. It waits for the disk.
-func (p Pause) Clear() error {
+func (p Pause) clear() error {
 	err := os.Remove(p.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -79,6 +93,24 @@ func (p Pause) Clear() error {
 		return fmt.Errorf("end the kept pause: %w", err)
 	}
 	return nil
+}
+
+// replace writes the file beside the old one and renames it.
+func (p Pause) replace(content string) error {
+	next := p.path + ".new"
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(content)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(next, p.path)
+	}
+	if err != nil {
+		_ = os.Remove(next)
+		return err
+	}
+	return p.sync()
 }
 
 // sync puts the directory on the disk.

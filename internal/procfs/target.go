@@ -20,6 +20,7 @@ import (
 
 // readTarget resolves the path of the variable in the root of the process.
 func (r *reader) readTarget() (err error) {
+	r.readWorkDir()
 	if r.p.Variable == "" || r.p.TargetProblem != "" {
 		return nil
 	}

@@ -15,6 +15,7 @@ type Facts struct {
 	// UID is the user that accounts for it.
 	UID               uint32
 	Container, Cgroup string
+	WorkDir           string
 	Args              []string
 	// Image is what it runs, UpgradeBin the value of the upgrade variable, Target the file that this leads to.
 	Image      selector.Image

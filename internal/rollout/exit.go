@@ -17,8 +17,8 @@ func isExecFailure(e selector.Exit) bool {
 	return exited && code == codeExecFailed
 }
 
-// IsUnhandled reports whether a server died of the signal itself, because it had no handler.
-func IsUnhandled(e selector.Exit, signal syscall.Signal) bool {
+// isUnhandled reports whether a server died of the signal itself, because it had no handler.
+func isUnhandled(e selector.Exit, signal syscall.Signal) bool {
 	number, signaled := e.Signal()
 	return signaled && number == int(signal)
 }
@@ -31,7 +31,7 @@ func (l *ledger) stepOf(m *Member, e selector.Exit) Step {
 	switch {
 	case !m.State.IsPersistent() || m.State == Upgraded:
 		return Ended
-	case isExecFailure(e), IsUnhandled(e, l.cfg.Signal):
+	case isExecFailure(e), isUnhandled(e, l.cfg.Signal):
 		return Died
 	case m.State == Settling && m.ArmedAt.IsZero():
 		return Died
@@ -44,8 +44,8 @@ func (l *ledger) stepOf(m *Member, e selector.Exit) Step {
 	return Died
 }
 
-// DescribeExit puts an exit into words. signal is the one that makes a server upgrade.
-func DescribeExit(e selector.Exit, signal syscall.Signal) string {
+// describeExit puts an exit into words. signal is the one that makes a server upgrade.
+func describeExit(e selector.Exit, signal syscall.Signal) string {
 	code, exited := e.Code()
 	number, _ := e.Signal()
 	switch {
@@ -53,7 +53,7 @@ func DescribeExit(e selector.Exit, signal syscall.Signal) string {
 		return "ended unseen"
 	case isExecFailure(e):
 		return fmt.Sprintf("exit code %d: its exec failed", codeExecFailed)
-	case IsUnhandled(e, signal):
+	case isUnhandled(e, signal):
 		return "the signal to upgrade ended it: it had no handler"
 	case !exited:
 		return "signal: " + syscall.Signal(number).String()

@@ -43,7 +43,7 @@ func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	}
 	h.pass(2 * time.Second)
 	r := h.wantPhase("after two minutes", rollout.PhaseHalted)
-	want := []rollout.Halt{{UID: 1, Reason: "servers that run the new image after signals of process 4242, " +
+	want := []rollout.Halt{{UID: 1, Path: "/bin/rag-rat", Behind: 1, Next: 3, Reason: "servers that run the new image after signals of process 4242, " +
 		"the servers' own trigger as a rule, are not armed after 2m0s: 2", Since: led.Add(rollout.ArmTimeout)}}
 	if diff := cmp.Diff(want, r.Halts); diff != "" {
 		t.Errorf("the reasons differ (-want +got):\n%s", diff)
@@ -65,7 +65,7 @@ func TestForeignSignal_AllHang_IsNeverComplete(t *testing.T) {
 	h.wantPhase("while it may arm itself", rollout.PhaseCanary)
 	h.pass(2 * time.Minute)
 	h.wantPhase("after two minutes", rollout.PhaseHalted)
-	h.Resume(h.now)
+	h.Resume(nil, h.now)
 	h.observe(1)
 	h.wantPhase("after an operator accepted that", rollout.PhaseComplete)
 }
@@ -127,9 +127,11 @@ func TestResume_CanaryHangs_NotAwaitedAgain(t *testing.T) {
 	h.exec(1, newImage) // and it hangs
 	h.pass(rollout.ArmTimeout + time.Second)
 	h.wantPhase("the canary hangs", rollout.PhaseHalted)
-	h.Resume(h.now)
+	h.Resume(nil, h.now)
 	h.pass(20 * time.Second)
-	h.want("after the resume", 1, 2, 3)
+	h.want("after the resume, while the canary may exec", 1, 2)
+	h.pass(20 * time.Second)
+	h.want("after the canary has timed out", 1, 2, 3)
 	if m := h.Member(1); m != nil && m.State == rollout.Settling {
 		t.Errorf("the server that hangs is waited for: %+v", *m)
 	}

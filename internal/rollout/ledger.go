@@ -33,6 +33,8 @@ type ledger struct {
 	// itself caused.
 	foreign   map[selector.PID]int
 	unhandled int
+	// abandoned is set once an operator has ended the rollout for all users.
+	abandoned *Act
 }
 
 // user holds what a rollout knows of one user.
@@ -79,6 +81,11 @@ func (t tally) total() (n int) {
 // active counts the members that are still to be signalled or awaited.
 func (t tally) active() int { return t[Pending] + t[Signalled] + t[Settling] + t[TimedOut] }
 
+// behind counts the members that still run another image than the installed one.
+func (t tally) behind() int {
+	return t[Pending] + t[Signalled] + t[TimedOut] + t[GaveUp] + t[Skipped]
+}
+
 func (l *ledger) user(uid uint32) *user {
 	u := l.users[uid]
 	if u == nil {
@@ -104,7 +111,10 @@ func (l *ledger) memberOf(p selector.Process, rank Rank) *Member {
 	if m := l.members[p.PID]; m != nil {
 		return m
 	}
-	return &Member{PID: p.PID, StartTime: p.StartTime, Rollout: l.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner.UID}
+	return &Member{
+		PID: p.PID, StartTime: p.StartTime, Rollout: l.number, rank: rank, Group: GroupOf(p), UID: p.Credentials.Owner.UID,
+		WorkDir: p.WorkDir,
+	}
 }
 
 // LacksCanary reports whether a group that is closed has no member of rank [RankCanary].
@@ -214,8 +224,8 @@ func earliest(a, b time.Time) time.Time {
 // prove opens a group once enough of its canaries have been armed for [Limits.GroupHold]. next is when the next canary
 // will have been; zero: none is armed.
 func (l *ledger) prove(g *group, now time.Time) (next time.Time) {
-	limits := l.cfg.Limits
-	if limits.Canary == 0 {
+	limits, canaries := l.cfg.Limits, l.canaries(l.user(g.key.User))
+	if canaries == 0 {
 		g.isOpen = true
 	}
 	if g.isOpen {
@@ -230,7 +240,7 @@ func (l *ledger) prove(g *group, now time.Time) (next time.Time) {
 			next = earliest(next, end)
 		}
 	}
-	if g.isOpen = proofs >= limits.Canary; g.isOpen {
+	if g.isOpen = proofs >= canaries; g.isOpen {
 		g.resetWaits()
 	}
 	return next

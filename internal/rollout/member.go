@@ -41,6 +41,8 @@ type Member struct {
 	// Verdict is that of the last inspection. Detail explains the verdict or the state.
 	Verdict selector.Verdict `json:"verdict"`
 	Detail  string           `json:"detail"`
+	// WorkDir is its working directory at the last inspection, as text of its user; empty: not known.
+	WorkDir string `json:"working_directory,omitzero"`
 	// Attempts is how often this service signalled it for this file. SignalledAt is when any sender signalled it last.
 	Attempts    int       `json:"attempts"`
 	SignalledAt time.Time `json:"signalled_at,omitzero"`
@@ -76,8 +78,8 @@ type Member struct {
 	gone bool
 	// isArming says that it has just started and may still arm itself.
 	isArming bool
-	// isUnhandled says that the signal itself ended it.
-	isUnhandled bool
+	// exit is how it ended.
+	exit selector.Exit
 	// isOverdue says that it was not armed within [ArmTimeout] after its exec.
 	isOverdue bool
 }

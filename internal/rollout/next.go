@@ -45,15 +45,16 @@ type turn struct {
 // Next returns members that may be signalled now, at most one per user. wake is when Next must be called again without
 // an event; zero: never. Next calls allows for pending members in their order.
 func (r *Rollout) Next(now time.Time, allows func(*Member) Permission) (ready []*Member, wake time.Time) {
-	if r.isHaltedForAll() {
+	if r.abandoned != nil {
 		return nil, time.Time{}
 	}
 	t := turn{&r.ledger, now, allows}
 	if end := t.inFlightEnd(); !end.IsZero() {
 		return nil, end
 	}
+	isHaltedForAll := r.isHaltedForAll()
 	for _, u := range r.users {
-		if u.IsHalted {
+		if u.IsHalted || u.Abandoned != nil || isHaltedForAll && !u.IsAlone || r.cfg.IsPaused(u.UID) {
 			continue
 		}
 		if sending, canaries := r.sendingFor(u); canaries > 0 || sending >= maxSending {
@@ -97,8 +98,14 @@ func (t *turn) nextOf(u *user) (m *Member, wake time.Time) {
 	return m, earliest(wake, at)
 }
 
-// nextCanary returns the next canary of a user with a closed group, or nil. Groups with the fewest members in flight go
-// first, then the smallest.
+// byUrgency sorts groups in the order of their canaries: those with the fewest members in flight go first, then the smallest.
+func byUrgency(groups []*group) []*group {
+	return slices.SortedStableFunc(slices.Values(groups), func(a, b *group) int {
+		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.counts.total(), b.counts.total()))
+	})
+}
+
+// nextCanary returns the next canary of a user with a closed group, or nil.
 func (t *turn) nextCanary(u *user) (m *Member, wake time.Time) {
 	closed := slices.DeleteFunc(slices.Clone(u.groups), func(g *group) bool { return g.isOpen })
 	for _, check := range []func(*user) (bool, time.Time){t.allowsCanary, t.allowsFirstCanary} {
@@ -110,10 +117,7 @@ func (t *turn) nextCanary(u *user) (m *Member, wake time.Time) {
 		}
 	}
 	closed = slices.DeleteFunc(closed, func(g *group) bool { return g.counts[Pending] == 0 || g.overdue > 0 })
-	slices.SortStableFunc(closed, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(len(a.inFlight), len(b.inFlight)), cmp.Compare(a.counts.total(), b.counts.total()))
-	})
-	for _, g := range closed {
+	for _, g := range byUrgency(closed) {
 		m, at := t.firstAllowed(g)
 		if m != nil {
 			return m, time.Time{}
@@ -130,7 +134,10 @@ func (t *turn) allowsCanary(u *user) (isAllowed bool, wake time.Time) {
 	if isAwaited, at := t.awaitsProof(u); isAwaited {
 		return false, at
 	}
-	l := t.cfg.Limits
+	l, canaries, most := t.cfg.Limits, t.canaries(u), maxCanaries
+	if u.IsResumed && !u.IsProven {
+		most = 1 // a resume may cost one server
+	}
 	unproven, isSettling := 0, false
 	var youngest time.Time
 	for _, g := range u.groups {
@@ -147,9 +154,9 @@ func (t *turn) allowsCanary(u *user) (isAllowed bool, wake time.Time) {
 	}
 	retry := youngest.Add(l.CanaryTimeout)
 	switch {
-	case unproven < l.Canary:
+	case unproven < canaries:
 		return true, time.Time{}
-	case isSettling || unproven >= max(maxCanaries, l.Canary):
+	case isSettling || unproven >= max(most, canaries):
 		return false, time.Time{}
 	case retry.After(t.now):
 		return false, retry
@@ -182,7 +189,7 @@ func (t *turn) awaitsProof(u *user) (isAwaited bool, wake time.Time) {
 // allowsFirstCanary checks the limits for the first canaries of all users: maxUnprovenUsers at a time, userDelay apart.
 // A user with a dead canary counts as unproven, so that a bad binary costs no more than maxUnprovenUsers canaries.
 func (t *turn) allowsFirstCanary(u *user) (isAllowed bool, wake time.Time) {
-	if !u.firstCanaryAt.IsZero() || t.isProvenByAny() {
+	if !u.firstCanaryAt.IsZero() || u.IsAlone || t.isProvenByAny() {
 		return true, time.Time{}
 	}
 	unproven := 0
@@ -250,7 +257,7 @@ func (t *turn) isSelfTooEarly(m *Member) bool {
 	}
 	pending := 0
 	for _, g := range t.groups {
-		if g.overdue == 0 && !t.users[g.key.User].IsHalted {
+		if u := t.users[g.key.User]; g.overdue == 0 && !t.isHaltedFor(u) && !t.isAbandonedFor(u) && !t.cfg.IsPaused(u.UID) {
 			pending += g.counts[Pending]
 		}
 	}

@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // Observe takes the inspection of a living server. rank is used if the server is no member yet.
 func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, now time.Time) {
 	m := r.memberOf(p, rank)
-	m.gone = false
+	m.gone, m.WorkDir = false, cmp.Or(p.WorkDir, m.WorkDir)
 	if m.State == Pending && r.ObserveForeign(p, d, 0, now, now) {
 		return
 	}
@@ -193,9 +194,9 @@ func (r *Rollout) Ended(pid selector.PID, exit selector.Exit, now time.Time) {
 	}
 	r.prove(r.group(m.Group), now) // a proof remains valid after the exit
 	s := r.stepOf(m, exit)
-	m.isUnhandled = IsUnhandled(exit, r.cfg.Signal)
+	m.exit = exit
 	if m.State == Signalled || m.State == Settling || s == Died {
-		m.Detail = DescribeExit(exit, r.cfg.Signal)
+		m.Detail = describeExit(exit, r.cfg.Signal)
 		if s == Died && m.State == Settling && m.ArmedAt.IsZero() && exit.IsClean() {
 			m.Detail += " before it was armed"
 		}

@@ -63,7 +63,7 @@ func TestUsers_CanariesOfThreeDie_HaltsForAll(t *testing.T) {
 	if len(h.sent) != 3 || r.Deaths != 3 {
 		t.Errorf("%v were signalled, %d died; want 3", h.sent, r.Deaths)
 	}
-	h.Resume(h.now)
+	h.Resume(nil, h.now)
 	h.pass(0)
 	if len(h.sent) != 4 {
 		t.Errorf("after resume %v were signalled, want one canary more", h.sent)
@@ -118,7 +118,7 @@ func TestForeignSignal_Deaths_AreNamedNeverComplete(t *testing.T) {
 		h.exec(pid, newImage)
 		h.exit(pid, exit1)
 	}
-	h.AddDeath(rollout.Death{Identity: selector.Identity{PID: 3, StartTime: 3}, UID: 1, Sender: 4242, Detail: "exit code 1"}, h.now)
+	h.AddDeath(rollout.Death{Identity: selector.Identity{PID: 3, StartTime: 3}, UID: 1, Sender: 4242, Exit: selector.Exit{Known: true, Status: uint32(exit1)}}, h.now)
 	r := h.wantPhase("after all died of another sender", rollout.PhaseFailed)
 	if diff := cmp.Diff([]rollout.ForeignDeaths{{Sender: 4242, Deaths: 3}}, r.Foreign); diff != "" || r.Deaths != 3 {
 		t.Errorf("the deaths of other senders, %d in all (-want +got):\n%s", r.Deaths, diff)
@@ -177,7 +177,7 @@ func TestSnapshot_Restored_KeepsProofsAndHalts(t *testing.T) {
 	if diff := cmp.Diff(kept, again.WithMembers(), same); diff != "" {
 		t.Errorf("the restored rollout differs (-want +got):\n%s", diff)
 	}
-	if !again.IsHaltedFor(2) || again.IsHaltedFor(1) {
+	if !again.IsStoppedFor(2) || again.IsStoppedFor(1) {
 		t.Error("it is not halted for user 2 alone")
 	}
 }

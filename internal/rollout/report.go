@@ -23,11 +23,13 @@ const (
 	PhaseCanary Phase = "canary"
 	// PhaseRolling: some group is open, its other members follow.
 	PhaseRolling Phase = "rolling"
-	// PhasePaused: an operator paused the service; no server is signalled.
+	// PhasePaused: an operator paused the servers of all members that are left; they are not signalled.
 	PhasePaused Phase = "paused"
 	// PhaseHalted: servers died, or do not arm themselves. All members that are left belong to halted users or groups,
 	// which wait for another binary or for an operator.
 	PhaseHalted Phase = "halted"
+	// PhaseAbandoned: an operator ended the rollout for good, for all users or for those of all members that are left.
+	PhaseAbandoned Phase = "abandoned"
 	// PhaseFailed: no member is left to be signalled or awaited, and servers died.
 	PhaseFailed Phase = "failed"
 	// PhaseComplete: no member is left to be signalled or awaited, and no server died.
@@ -36,11 +38,13 @@ const (
 
 // Phases lists every phase.
 func Phases() []Phase {
-	return []Phase{PhaseIdle, PhaseCanary, PhaseRolling, PhasePaused, PhaseHalted, PhaseFailed, PhaseComplete}
+	return []Phase{PhaseIdle, PhaseCanary, PhaseRolling, PhasePaused, PhaseHalted, PhaseAbandoned, PhaseFailed, PhaseComplete}
 }
 
 // IsOver reports whether a rollout in that phase signals no further server by itself.
-func (p Phase) IsOver() bool { return p == PhaseHalted || p == PhaseFailed || p == PhaseComplete }
+func (p Phase) IsOver() bool {
+	return p == PhaseHalted || p == PhaseAbandoned || p == PhaseFailed || p == PhaseComplete
+}
 
 // Report is the progress of a rollout. Its JSON form is a stable interface.
 type Report struct {
@@ -60,6 +64,10 @@ type Report struct {
 	Deaths int `json:"deaths"`
 	// Halts are the users and groups that are halted, with the reasons.
 	Halts []Halt `json:"halts"`
+	// IsHaltedForAll says that the canaries of so many users failed that no other user's servers are signalled either.
+	IsHaltedForAll bool `json:"halted_for_all,omitzero"`
+	// Abandoned says for which users an operator ended the rollout for good.
+	Abandoned []Abandonment `json:"abandoned,omitempty"`
 	// Foreign counts the deaths after signals of other senders.
 	Foreign []ForeignDeaths `json:"foreign"`
 	// Waits counts the servers that may be signalled and wait because they are busy.
@@ -77,8 +85,15 @@ type Report struct {
 type Halt struct {
 	// UID is the user of the servers.
 	UID    uint32    `json:"uid"`
+	Path   string    `json:"install_path"`
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
+	// Deaths describes the latest deaths of the user's servers, the last one at the end.
+	Deaths []ServerDeath `json:"deaths,omitempty"`
+	// Behind counts the servers of the user that run another image than the installed one.
+	Behind int `json:"behind"`
+	// Next is the server that goes first, alone, after a resume, as far as is known now; 0: none is outdated.
+	Next selector.PID `json:"next,omitzero"`
 }
 
 // ForeignDeaths counts the servers that died after signals of one other sender.
@@ -121,7 +136,7 @@ func (r Report) Behind() int {
 	return r.Servers[Pending] + r.Servers[Signalled] + r.Servers[TimedOut] + r.Servers[GaveUp] + r.Servers[Skipped]
 }
 
-// Report returns the progress. isPaused says that an operator paused the service.
+// Report returns the progress. isPaused says that an operator paused the servers of all users.
 func (r *Rollout) Report(isPaused bool) Report {
 	counts := make(map[State]int)
 	for state, n := range r.counts {
@@ -132,14 +147,17 @@ func (r *Rollout) Report(isPaused bool) Report {
 	return Report{
 		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
 		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
+		IsHaltedForAll: r.isHaltedForAll(), Abandoned: r.abandonments(),
 	}
 }
 
 func (r *Rollout) phase(isPaused bool) Phase {
 	switch {
+	case r.isAbandoned():
+		return PhaseAbandoned
 	case r.isHalted():
 		return PhaseHalted
-	case isPaused:
+	case isPaused || r.areLeftPaused():
 		return PhasePaused
 	case r.isComplete() && r.deaths() > 0:
 		return PhaseFailed
@@ -161,15 +179,31 @@ func (l *ledger) deaths() int {
 
 // isHalted reports whether a user or group is halted, and no other has a member left to be signalled or awaited.
 func (l *ledger) isHalted() bool {
-	if l.isHaltedForAll() {
-		return true
-	}
+	isForAll := l.isHaltedForAll()
 	for _, g := range l.groups {
-		if g.overdue == 0 && !l.users[g.key.User].IsHalted && g.counts.active() > 0 {
+		u := l.users[g.key.User]
+		isHalted := g.overdue > 0 || u.IsHalted || isForAll && !u.IsAlone
+		if !isHalted && !l.isAbandonedFor(u) && g.counts.active() > 0 {
 			return false
 		}
 	}
-	return l.hasHalted()
+	return isForAll || l.hasHalted()
+}
+
+// areLeftPaused reports whether members are left to be signalled or awaited, and all of them belong to users that an operator
+// paused, or abandoned the rollout for.
+func (l *ledger) areLeftPaused() bool {
+	isPaused := false
+	for _, g := range l.groups {
+		switch u := l.users[g.key.User]; {
+		case g.counts.active() == 0 || u.Abandoned != nil:
+		case !l.cfg.IsPaused(u.UID):
+			return false
+		default:
+			isPaused = true
+		}
+	}
+	return isPaused
 }
 
 func (l *ledger) hasOpenGroup() bool {
@@ -189,23 +223,32 @@ func (r *Rollout) isComplete() bool {
 // halts returns the reasons of all halts, ascending by user.
 func (l *ledger) halts() []Halt {
 	all := []Halt{}
-	for uid, u := range l.users {
-		if u.IsHalted {
-			all = append(all, Halt{uid, u.HaltReason, u.HaltedAt})
-		}
-	}
-	for _, g := range l.groups {
-		if l.users[g.key.User].IsHalted {
-			continue
-		}
-		for _, reason := range g.overdueReasons() {
-			all = append(all, Halt{g.key.User, reason, g.overdueSince()})
+	for _, u := range l.users {
+		switch {
+		case l.isAbandonedFor(u):
+		case u.IsHalted:
+			all = append(all, l.halt(u, u.HaltReason, u.HaltedAt))
+		default:
+			for _, g := range u.groups {
+				for _, reason := range g.overdueReasons() {
+					all = append(all, l.halt(u, reason, g.overdueSince()))
+				}
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b Halt) int {
-		return cmp.Or(cmp.Compare(a.UID, b.UID), cmp.Compare(a.Reason, b.Reason))
+		return cmp.Or(cmp.Compare(a.UID, b.UID), cmp.Compare(a.Reason, b.Reason), a.Since.Compare(b.Since))
 	})
-	return slices.Compact(all)
+	return slices.CompactFunc(all, func(a, b Halt) bool { return a.UID == b.UID && a.Reason == b.Reason && a.Since.Equal(b.Since) })
+}
+
+// halt describes a halt of a user.
+func (l *ledger) halt(u *user, reason string, since time.Time) Halt {
+	h := Halt{UID: u.UID, Path: l.install.Path, Reason: reason, Since: since, Deaths: u.LatestDeaths, Next: l.nextAfterResume(u)}
+	for _, g := range u.groups {
+		h.Behind += g.counts.behind()
+	}
+	return h
 }
 
 func (l *ledger) foreignDeaths() []ForeignDeaths {

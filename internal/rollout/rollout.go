@@ -23,6 +23,8 @@ type Config struct {
 	Self selector.PID
 	// BuildOf returns what the program of an image says of itself, as far as that is known without an open. It may be nil.
 	BuildOf func(selector.Image) selector.Build
+	// IsPaused reports whether an operator paused the servers of a user; nil: of none.
+	IsPaused func(uid uint32) bool
 	// Moved is called at every change of a member's state. It must not call the rollout.
 	Moved func(m Member, from State)
 }
@@ -44,6 +46,9 @@ func New(cfg Config, number uint64, install selector.Install, now time.Time) *Ro
 	}
 	if cfg.BuildOf == nil {
 		cfg.BuildOf = func(selector.Image) selector.Build { return selector.Build{} }
+	}
+	if cfg.IsPaused == nil {
+		cfg.IsPaused = func(uint32) bool { return false }
 	}
 	return &Rollout{ledger: ledger{
 		cfg: cfg, number: number, install: install, started: now,
@@ -127,6 +132,10 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	if !moves {
 		return
 	}
+	var execedAt time.Time
+	if from == Settling {
+		execedAt = m.Since
+	}
 	g := l.group(m.Group)
 	if from != None {
 		l.leave(m)
@@ -154,7 +163,7 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	switch to {
 	case None:
 	case Crashed:
-		l.died(m)
+		l.died(m, execedAt)
 		fallthrough
 	case Exited:
 		l.counts[to]++
@@ -168,21 +177,22 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	l.cfg.Moved(*m, from)
 }
 
-// died counts a death, unless an earlier file may have caused it.
-func (l *ledger) died(m *Member) {
+// died counts a death, unless an earlier file may have caused it. execedAt is as in [ServerDeath].
+func (l *ledger) died(m *Member, execedAt time.Time) {
 	if m.Carried {
 		return
 	}
 	if m.ByOther {
 		l.foreign[m.Sender]++
 	}
-	if m.ByOther && m.isUnhandled {
+	if m.ByOther && isUnhandled(m.exit, l.cfg.Signal) {
 		l.unhandled++ // caused by the sender, not by the file
 		return
 	}
 	u := l.user(m.UID)
 	u.Deaths++
-	u.IsFailed = u.IsFailed || !u.IsProven
+	u.IsFailed, u.IsAlone = u.IsFailed || !u.IsProven, false
+	u.addDeath(m, execedAt)
 	u.HaltReason = fmt.Sprintf("server %d died: %s", m.PID, m.Detail)
 	if u.Deaths >= l.cfg.Limits.MaxFailures {
 		u.IsHalted, u.HaltedAt = true, m.Since
@@ -192,38 +202,34 @@ func (l *ledger) died(m *Member) {
 // Death is the death of a server that was no member: another sender's signal came before the rollout began.
 type Death struct {
 	selector.Identity
-	UID    uint32
-	Detail string
+	UID uint32
+	// Exit is how it ended, and WorkDir its working directory at its last inspection.
+	Exit    selector.Exit
+	WorkDir string
 	// Sender sent the signal; 0: unknown. SentAt is when.
 	Sender selector.PID
 	SentAt time.Time
-	// IsUnhandled says that the signal itself ended the server.
-	IsUnhandled bool
 }
 
 // AddDeath counts the death of a server that was no member, after the signal of another sender.
 func (r *Rollout) AddDeath(d Death, now time.Time) {
 	m := &Member{
-		PID: d.PID, StartTime: d.StartTime, UID: d.UID, Rollout: r.number, Since: now, Detail: d.Detail,
-		ByOther: true, Sender: d.Sender, isUnhandled: d.IsUnhandled, Group: Group{User: d.UID}, State: Crashed,
+		PID: d.PID, StartTime: d.StartTime, UID: d.UID, Rollout: r.number, Since: now,
+		Detail: describeExit(d.Exit, r.cfg.Signal), WorkDir: d.WorkDir, ByOther: true, Sender: d.Sender, exit: d.Exit,
+		Group: Group{User: d.UID}, State: Crashed,
 	}
 	r.counts[Crashed]++
-	r.died(m)
+	r.died(m, time.Time{})
 	r.cfg.Moved(*m, Signalled)
 }
 
-// IsHaltedFor reports whether the servers of a user are no longer signalled because servers died.
-func (r *Rollout) IsHaltedFor(uid uint32) bool {
-	u := r.users[uid]
-	return u != nil && u.IsHalted || r.isHaltedForAll()
-}
+// isHaltedFor reports whether the servers of a user are no longer signalled because servers died.
+func (l *ledger) isHaltedFor(u *user) bool { return u.IsHalted || l.isHaltedForAll() && !u.IsAlone }
 
-// HasHalted reports whether any user or group is halted.
-func (r *Rollout) HasHalted() bool { return r.isHaltedForAll() || r.hasHalted() }
-
+// hasHalted reports whether any user or group is halted by itself.
 func (l *ledger) hasHalted() bool {
 	for _, u := range l.users {
-		if u.IsHalted || u.overdue > 0 {
+		if (u.IsHalted || u.overdue > 0) && !l.isAbandonedFor(u) {
 			return true
 		}
 	}
@@ -249,27 +255,4 @@ func (l *ledger) isProvenByAny() bool {
 		}
 	}
 	return false
-}
-
-// Resume ends all halts. Every user begins with a canary again.
-func (r *Rollout) Resume(now time.Time) {
-	if !r.HasHalted() {
-		return
-	}
-	for _, m := range maps.Clone(r.members) {
-		if m.isOverdue {
-			m.Detail = "not armed, and resumed by an operator"
-			if !r.install.Script {
-				m.Ran = r.install.Image // or else the next inspection would find a new exec
-			}
-			r.step(m, ExecedOther, now)
-		}
-	}
-	for _, u := range r.users {
-		*u = user{UserSnapshot: UserSnapshot{UID: u.UID}, groups: u.groups, settling: u.settling, overdue: u.overdue}
-		for _, g := range u.groups {
-			g.isOpen, g.proofs = false, 0
-			g.resetWaits()
-		}
-	}
 }

@@ -3,6 +3,7 @@
 package rollout_test
 
 import (
+	"fmt"
 	"slices"
 	"syscall"
 	"testing"
@@ -52,6 +53,7 @@ func newHost(t *testing.T, change func(*host)) *host {
 func (h *host) start(pid selector.PID, user uint32, data string) {
 	h.live[pid] = &selector.Process{
 		Identity: selector.Identity{PID: pid, StartTime: uint64(pid)}, Image: oldImage, Catches: true, DataDir: data,
+		WorkDir:     fmt.Sprintf("/work/%d", pid),
 		Credentials: selector.Credentials{Owner: selector.User{UID: user}},
 	}
 	h.observe(pid)
@@ -189,8 +191,13 @@ func TestCanary_ExitsWithZeroUnarmed_Halts(t *testing.T) {
 	h.pass(10 * time.Minute)
 	h.want("after an exit with status 0", 1)
 	r := h.wantPhase("after it", rollout.PhaseHalted)
-	if len(r.Halts) != 1 || r.Halts[0] != (rollout.Halt{UID: 1, Reason: "server 1 died: exit code 0 before it was armed", Since: died}) {
-		t.Errorf("the reasons are %v", r.Halts)
+	code, why := 0, "exit code 0 before it was armed"
+	want := []rollout.Halt{{
+		UID: 1, Path: "/bin/rag-rat", Reason: "server 1 died: " + why, Since: died, Behind: 9, Next: 2,
+		Deaths: []rollout.ServerDeath{{PID: 1, At: died, Detail: why, ExitCode: &code, ExecedAt: died, WorkDir: "/work/1"}},
+	}}
+	if diff := cmp.Diff(want, r.Halts); diff != "" {
+		t.Errorf("the halts differ (-want +got):\n%s", diff)
 	}
 }
 

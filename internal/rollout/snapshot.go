@@ -5,6 +5,7 @@ package rollout
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -22,6 +23,8 @@ type Snapshot struct {
 	Open []Group
 	// Foreign counts deaths after signals of other senders, by sender.
 	Foreign map[selector.PID]int
+	// Abandoned is set once an operator has ended the rollout for all users.
+	Abandoned *Act
 	// Members are the members that must survive, ascending by PID. [Rollout.Snapshot] leaves them out.
 	Members []Member
 }
@@ -46,14 +49,25 @@ type UserSnapshot struct {
 	IsProven bool `json:"proven"`
 	// IsFailed says that a server of the user died before that.
 	IsFailed bool `json:"failed"`
+	// IsResumed says that an operator ended a halt of the user, so that one canary at a time goes until IsProven. IsAlone
+	// says that this operator did so for this user alone, while the rollout is halted for all others.
+	IsResumed bool `json:"resumed,omitzero"`
+	IsAlone   bool `json:"alone,omitzero"`
+	// LatestDeaths describes the latest deaths, the last one at the end.
+	LatestDeaths []ServerDeath `json:"latest_deaths,omitempty"`
+	// Abandoned is set once an operator has ended the rollout for the user.
+	Abandoned *Act `json:"abandoned,omitempty"`
 }
+
+// isZero reports whether nothing needs to survive.
+func (u UserSnapshot) isZero() bool { return reflect.DeepEqual(u, UserSnapshot{UID: u.UID}) }
 
 // Snapshot returns the part that must survive, without the members.
 func (r *Rollout) Snapshot() Snapshot {
-	s := Snapshot{Number: r.number, Install: r.install, Started: r.started, Foreign: maps.Clone(r.foreign)}
+	s := Snapshot{Number: r.number, Install: r.install, Started: r.started, Foreign: maps.Clone(r.foreign), Abandoned: r.abandoned}
 	for _, uid := range slices.Sorted(maps.Keys(r.users)) {
 		u := r.users[uid]
-		if u.UserSnapshot != (UserSnapshot{UID: uid}) {
+		if !u.isZero() {
 			s.Users = append(s.Users, u.UserSnapshot)
 		}
 		for _, g := range u.groups {
@@ -80,6 +94,7 @@ func (r *Rollout) WithMembers() Snapshot {
 // Restore returns a rollout from its snapshot, without members. [Rollout.RestoreMember] adds them.
 func Restore(cfg Config, s Snapshot) *Rollout {
 	r := New(cfg, s.Number, s.Install, s.Started)
+	r.abandoned = s.Abandoned
 	for _, kept := range s.Users {
 		kept.IsHalted = kept.IsHalted || kept.Deaths >= cfg.Limits.MaxFailures
 		r.user(kept.UID).UserSnapshot = kept

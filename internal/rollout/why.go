@@ -14,6 +14,8 @@ type WaitFor string
 const (
 	// WaitResume: the user, the group or the rollout is halted, or an operator paused the service.
 	WaitResume WaitFor = "resume"
+	// WaitInstall: another file, because an operator abandoned the rollout of this one.
+	WaitInstall WaitFor = "install"
 	// WaitCanary: a canary of its group, WaitGroup one of another group of its user, and WaitUsers those of other users.
 	WaitCanary WaitFor = "canary"
 	WaitGroup  WaitFor = "group"
@@ -95,7 +97,7 @@ func (y *reasons) pending(m *Member) Wait {
 		return Wait{WaitTurn, "is left to a service of the host first", m.Since, yielded}
 	}
 	g := y.group(m.Group)
-	if !g.isOpen && y.cfg.Limits.Canary > 0 {
+	if !g.isOpen && y.canaries(y.user(m.UID)) > 0 {
 		if w := y.closed(g); w.For != "" {
 			return w
 		}
@@ -106,18 +108,26 @@ func (y *reasons) pending(m *Member) Wait {
 	return Wait{For: WaitTurn, Why: "its turn comes by itself"}
 }
 
-// halted returns a Wait if the member's user, its group or the whole rollout is halted.
+// halted returns a Wait if the member's user, its group or the whole rollout is halted, or was abandoned.
 func (y *reasons) halted(m *Member) Wait {
 	u, g := y.user(m.UID), y.group(m.Group)
 	switch {
+	case y.abandoned != nil:
+		return y.abandonedWait(*y.abandoned)
+	case u.Abandoned != nil:
+		return y.abandonedWait(*u.Abandoned)
 	case u.IsHalted:
 		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for its user: %s", y.number, u.HaltReason), Since: u.HaltedAt}
 	case g.overdue > 0:
 		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for its group: %s", y.number, g.overdueReasons()[0]), Since: g.overdueSince()}
-	case y.isHaltedForAll:
+	case y.isHaltedForAll && !u.IsAlone:
 		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for all users: the canaries of %d users failed", y.number, maxUnprovenUsers)}
 	}
 	return Wait{}
+}
+
+func (y *reasons) abandonedWait(by Act) Wait {
+	return Wait{For: WaitInstall, Why: fmt.Sprintf("rollout %d was abandoned", y.number), Since: by.At}
 }
 
 // closed returns what keeps a closed group from its next canary; zero: nothing.

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"sync"
+	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// ActRequest is the body of /v1/pause, /v1/resume and /v1/abandon. An empty body is the zero ActRequest.
+type ActRequest struct {
+	// InstallPath limits a resume to the rollouts of one install. An abandon needs it, a pause does not take it.
+	InstallPath string `json:"install_path"`
+	// UID limits the act to the servers of one user; nil: all that the peer may control.
+	UID *uint32 `json:"uid"`
+	// Reason is kept and shown. It has at most [MaxReason] bytes.
+	Reason string `json:"reason"`
+}
+
+// MaxReason limits the reason of an act, in bytes.
+const MaxReason = 256
+
+// act answers the request of an act.
+func (s *Server) act(kind api.ActKind) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		request, err := readAct(r.Body)
+		if err == nil {
+			err = request.check(kind)
+		}
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err.Error())
+			return
+		}
+		p := peerOf(r)
+		user, isAllowed := actScope(p, request.UID)
+		if !isAllowed {
+			refuse(w, http.StatusForbidden, "only root and the owner of the service may do this with the servers of other users")
+			return
+		}
+		if !s.acts.allows(p, time.Now()) {
+			refuse(w, http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin))
+			return
+		}
+		a := api.Act{
+			Kind: kind, Path: request.InstallPath, User: user,
+			By: rollout.Act{UID: p.uid, PID: selector.PID(p.pid), At: time.Now(), Reason: request.Reason},
+		}
+		answer(w, r, func(ctx context.Context) (any, error) { return s.cfg.Service.Act(ctx, a) })
+	}
+}
+
+// Peers that are no operators may act so many times in that time: an act may wait for a disk, and is kept.
+const (
+	actsAllowed = 10
+	actsWithin  = 10 * time.Second
+)
+
+// actLimit limits the acts of each user. It is safe for concurrent use.
+type actLimit struct {
+	mu sync.Mutex
+	// since is when the counts began.
+	since  time.Time
+	counts map[uint32]int
+}
+
+// allows counts an act of a peer, and reports whether there were few enough.
+func (l *actLimit) allows(p peer, now time.Time) bool {
+	if p.role == operator {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.since) >= actsWithin {
+		l.since, l.counts = now, make(map[uint32]int)
+	}
+	l.counts[p.uid]++
+	return l.counts[p.uid] <= actsAllowed
+}
+
+// actScope returns the user of the servers that an act of a peer concerns; nil: those of all users. requested is the user
+// in the request.
+func actScope(p peer, requested *uint32) (user *uint32, isAllowed bool) {
+	switch all, own := scope(p); {
+	case all:
+		return requested, true
+	case requested == nil || *requested == own:
+		return &own, true
+	}
+	return nil, false
+}
+
+// readAct reads one request, without fields that this version does not know.
+func readAct(body io.Reader) (request ActRequest, err error) {
+	decoder := json.NewDecoder(body)
+	decoder.DisallowUnknownFields()
+	err = decoder.Decode(&request)
+	switch {
+	case errors.Is(err, io.EOF):
+		return request, nil
+	case err == nil && decoder.More():
+		err = errors.New("more than one object")
+	}
+	if err != nil {
+		err = fmt.Errorf("read request: %w", err)
+	}
+	return request, err
+}
+
+// check rejects what an act does not take.
+func (request ActRequest) check(kind api.ActKind) error {
+	switch at := request.InstallPath; {
+	case len(request.Reason) > MaxReason:
+		return fmt.Errorf("the reason must not be longer than %d bytes", MaxReason)
+	case kind == api.ActPause && at != "":
+		return errors.New("a pause concerns all installs: leave out install_path")
+	case kind == api.ActAbandon && at == "":
+		return errors.New("install_path is needed: the install with the rollout to be abandoned")
+	case at != "" && !path.IsAbs(at):
+		return errors.New("install_path must be absolute")
+	}
+	return nil
+}
+
+// Act requests an act.
+func (c *Client) Act(ctx context.Context, kind api.ActKind, request ActRequest) (done api.Acted, err error) {
+	return done, c.post(ctx, string(kind), request, &done)
+}
+
+// Pause makes the service signal no server until [Client.Resume].
+func (c *Client) Pause(ctx context.Context) error {
+	_, err := c.Act(ctx, api.ActPause, ActRequest{})
+	return err
+}
+
+// Resume ends all pauses and halts.
+func (c *Client) Resume(ctx context.Context) error {
+	_, err := c.Act(ctx, api.ActResume, ActRequest{})
+	return err
+}
+
+// isConflict reports whether an error says that the service cannot do what was requested, and not that it fails.
+func isConflict(err error) bool {
+	return errors.Is(err, errWrongInstall) || errors.Is(err, api.ErrNoRollout) || errors.Is(err, api.ErrTooMany)
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/control"
+)
+
+// post sends a body as it is.
+func (s *scene) post(t *testing.T, what, body string) (code int, answer string) {
+	t.Helper()
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", s.socket)
+	}, DisableKeepAlives: true}}
+	r, err := http.NewRequestWithContext(within(t), http.MethodPost, "http://service/v1/"+what, bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+func TestAct_BadRequest_IsRefused(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	for _, c := range []struct {
+		what, body string
+		code       int
+		says       string
+	}{
+		{"resume", `{"install_path": "/a", "user": 1}`, http.StatusBadRequest, `unknown field \"user\"`},
+		{"resume", `{"uid": -1}`, http.StatusBadRequest, "read request"},
+		{"resume", `{"uid": "ana"}`, http.StatusBadRequest, "read request"},
+		{"resume", `{} {}`, http.StatusBadRequest, "more than one object"},
+		{"resume", `{"install_path": "a"}`, http.StatusBadRequest, "must be absolute"},
+		{"resume", `[]`, http.StatusBadRequest, "read request"},
+		{"pause", `{"install_path": "/a"}`, http.StatusBadRequest, "leave out install_path"},
+		{"pause", `{"reason": "` + strings.Repeat("x", 257) + `"}`, http.StatusBadRequest, "longer than 256"},
+		{"abandon", `{}`, http.StatusBadRequest, "install_path is needed"},
+		{"abandon", ``, http.StatusBadRequest, "install_path is needed"},
+		{"abandon", `{"install_path": "/bin/other"}`, http.StatusConflict, "no rollout"},
+	} {
+		if code, answer := s.post(t, c.what, c.body); code != c.code || !strings.Contains(answer, c.says) {
+			t.Errorf("%s %s: %d %s, want %d and %q", c.what, c.body, code, answer, c.code, c.says)
+		}
+	}
+	if s.of.paused.Load() != 0 || s.of.resumed != 0 {
+		t.Errorf("a refused request was carried out: %+v", s.of)
+	}
+}
+
+func TestAct_Request_ReachesService(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	uid := uint32(7)
+	request := control.ActRequest{InstallPath: "/bin/rag-rat", UID: &uid, Reason: "bad \x1b"}
+	done, err := s.Act(within(t), api.ActAbandon, request)
+	if err != nil || len(done.Rollouts) != 1 {
+		t.Fatalf("Act = %+v, %v", done, err)
+	}
+	a := s.of.act
+	if a.Kind != api.ActAbandon || a.Path != request.InstallPath || *a.User != uid || a.By.Reason != request.Reason ||
+		int(a.By.UID) != os.Geteuid() || int(a.By.PID) != os.Getpid() || a.By.At.IsZero() {
+		t.Errorf("the service got %+v", a)
+	}
+	if code, answer := s.post(t, "resume", ""); code != http.StatusOK || s.of.act.User != nil {
+		t.Errorf("an empty body: %d %s, and the service got %+v", code, answer, s.of.act)
+	}
+}
+
+// Peers that are no operators act on the servers of their own user, a few times in ten seconds.
+func TestAct_OtherUser_OwnServersOnly(t *testing.T) {
+	needRoot(t)
+	s := serve(t)
+	if err := errors.Join(os.Chmod(filepath.Dir(s.socket), 0o755), os.Chown(s.socket, 0, group)); err != nil {
+		t.Fatal(err)
+	}
+	member := syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}
+	for n := range 12 {
+		want := "done done"
+		if n >= 10 {
+			want = "done the service says: more than 10 acts in 10s"
+		}
+		if got := asked(t, s.socket, member); got != want {
+			t.Fatalf("pause %d: %q, want %q", n, got, want)
+		}
+		if u := s.of.act.User; u == nil || *u != other {
+			t.Fatalf("the service got %+v, want an act on the servers of %d", s.of.act, other)
+		}
+	}
+	if got := asked(t, s.socket, syscall.Credential{}); got != "done done" || s.of.act.User != nil {
+		t.Errorf("root: %q, and the service got %+v, want an act on all servers", got, s.of.act)
+	}
+}
