@@ -7,37 +7,175 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 )
 
 func newPause(a *app) *cobra.Command {
-	return a.newControl("pause", "Make the running service signal no server until resume",
-		"paused: no server is signalled until: ebpf-upgrader resume", (*control.Client).Pause)
+	cmd := a.newAct("pause", "Make the running service signal no server until resume", a.pause)
+	cmd.Long = `Makes the running service signal no server until resume, also after a restart and a
+reboot. Servers that were signalled before go on with their upgrade. The reason, the
+time and your user are kept, and status shows them.`
+	cmd.Example = `  ebpf-upgrader pause --reason "release 1.4 is being tested"
+  ebpf-upgrader pause --user ana`
+	return cmd
 }
 
 func newResume(a *app) *cobra.Command {
-	return a.newControl("resume", "End a pause or the halt of a rollout",
-		"resumed", (*control.Client).Resume)
+	cmd := a.newAct("resume", "End a pause, and let halted rollouts go on with one server", a.resume)
+	cmd.Long = `Ends a pause, and the halts of rollouts. Each halted user goes on with one server; the
+others follow when that has proven the binary. So a binary that is still bad ends one
+more server of each user. Where a rollout is halted, it shows what will happen, and asks.
+A good binary that is installed needs no resume: it begins a rollout of its own.`
+	cmd.Example = `  ebpf-upgrader resume
+  ebpf-upgrader resume --install-path /usr/local/bin/rag-rat --user ana --yes`
+	a.opts.addInstallPath(cmd.Flags())
+	a.opts.addYes(cmd.Flags())
+	return cmd
 }
 
-func (a *app) newControl(name, short, done string, call func(*control.Client, context.Context) error) *cobra.Command {
+func newAbandon(a *app) *cobra.Command {
+	cmd := a.newAct("abandon INSTALL", "End the rollout of the binary at INSTALL for good", a.abandon)
+	cmd.Long = `Ends the rollout of the binary that is installed at INSTALL: no server is signalled for
+it any more, also after a restart of the service. resume does not undo that. The next
+file that is installed there begins a rollout of its own.`
+	cmd.Example = `  ebpf-upgrader abandon /usr/local/bin/rag-rat --reason "crashes on large repositories"`
+	cmd.Args = cobra.ExactArgs(1)
+	a.opts.addYes(cmd.Flags())
+	return cmd
+}
+
+// newAct returns a command that requests an act. args has the install of abandon.
+func (a *app) newAct(use, short string, do func(context.Context, *control.Client, control.ActRequest) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   name,
+		Use:   use,
 		Short: short,
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withService(cmd.Context(), func(c *control.Client) error {
-				if err := call(c, cmd.Context()); err != nil {
-					return err
-				}
-				_, err := fmt.Fprintln(a.stdout, done)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := a.actRequest(args)
+			if err != nil {
 				return err
-			})
+			}
+			return a.withService(cmd.Context(), func(c *control.Client) error { return do(cmd.Context(), c, request) })
 		},
 	}
 	a.addClientFlags(cmd.Flags())
+	cmd.Flags().StringArrayVar(&a.opts.users, "user", nil, "only servers of this user, by name or number")
+	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for status, events and the log")
 	return cmd
+}
+
+func (o *options) addYes(f *pflag.FlagSet) {
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+}
+
+// actRequest makes a request of the flags and arguments.
+func (a *app) actRequest(args []string) (control.ActRequest, error) {
+	o := &a.opts
+	if len(args) > 0 {
+		o.installPaths = args
+		if err := o.checkInstallPaths(); err != nil {
+			return control.ActRequest{}, usageError("%s", strings.Replace(err.Error(), "--install-path", "INSTALL", 1))
+		}
+		if o.installPath() == "" {
+			return control.ActRequest{}, usageError("INSTALL: must not be empty")
+		}
+	}
+	switch {
+	case len(o.installPaths) > 1:
+		return control.ActRequest{}, usageError("--install-path: give one, or none for all installs")
+	case len(o.users) > 1:
+		return control.ActRequest{}, usageError("--user: give one, or none for all users")
+	case len(o.reason) > control.MaxReason:
+		return control.ActRequest{}, usageError("--reason: must not be longer than %d bytes", control.MaxReason)
+	}
+	request := control.ActRequest{InstallPath: o.installPath(), Reason: o.reason}
+	if len(o.selection.Users) > 0 {
+		request.UID = &o.selection.Users[0]
+	}
+	return request, nil
+}
+
+func (a *app) pause(ctx context.Context, c *control.Client, request control.ActRequest) error {
+	done, err := c.Act(ctx, api.ActPause, request)
+	if err != nil {
+		return err
+	}
+	if by := done.Paused; by != nil {
+		return a.printLine("already paused " + describeAct(*by))
+	}
+	whose := ""
+	if request.UID != nil {
+		whose = " of " + describeUser(*request.UID)
+	}
+	return a.printLine("paused: no server" + whose + " is signalled until: ebpf-upgrader resume")
+}
+
+func (a *app) resume(ctx context.Context, c *control.Client, request control.ActRequest) error {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	p := planResume(status.Status, request)
+	if len(p.halted) > 0 {
+		p.lines = append(p.lines, "A binary that is still bad ends that server of each user. A good one that is installed needs no resume.")
+		if err := a.confirm(ctx, p.lines, "Resume?"); err != nil {
+			return err
+		}
+	}
+	done, err := c.Act(ctx, api.ActResume, request)
+	if err != nil {
+		return err
+	}
+	after, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	hasResumed := len(done.Rollouts) > 0 || status.Paused && !after.Paused || len(status.PausedUsers) > len(after.PausedUsers)
+	result := "resumed"
+	if !hasResumed {
+		result = "nothing to resume"
+	}
+	if after.Paused {
+		return fmt.Errorf("%s: the service is paused for all users %s: resume without --install-path and --user, as root, ends that", result, pauseOf(after.Status))
+	}
+	return a.printLine(append(p.abandoned, result)...)
+}
+
+func (a *app) abandon(ctx context.Context, c *control.Client, request control.ActRequest) error {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	lines, abandoned := planAbandon(status.Status, request)
+	if len(lines) == 0 {
+		if len(abandoned) > 0 {
+			return a.printLine(abandoned...)
+		}
+		return fmt.Errorf("no rollout of install %q: status shows the installs", request.InstallPath)
+	}
+	if err := a.confirm(ctx, lines, "Abandon?"); err != nil {
+		return err
+	}
+	done, err := c.Act(ctx, api.ActAbandon, request)
+	if err != nil {
+		return err
+	}
+	return a.printLine(fmt.Sprintf("abandoned (rollouts: %s): no server is signalled until another file is installed at %s",
+		strings.Trim(fmt.Sprint(done.Rollouts), "[]"), request.InstallPath))
+}
+
+// printLine prints lines to stdout.
+func (a *app) printLine(lines ...string) error {
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(a.stdout, printable(line)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -193,7 +193,7 @@ func (f *follower) isOver() bool {
 	}
 	isStopped := f.status.Paused || f.status.JournalError != ""
 	for _, r := range f.rollouts {
-		if !r.Phase.IsOver() && !isStopped || r.Servers[rollout.Signalled]+r.Servers[rollout.Settling] > 0 {
+		if !r.Phase.IsOver() && r.Phase != rollout.PhasePaused && !isStopped || r.Servers[rollout.Signalled]+r.Servers[rollout.Settling] > 0 {
 			return false
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	noSource     = "the source that was asked for cannot be used here, or /proc belongs to another PID namespace"
 	needsService = "Needs a running service, and its permission: that of root, or of the user that it runs as."
 	needsKept    = "Needs a running service, or the permission to read what it kept: that of root, or of its user."
+	needsPeer    = "Needs a running service, which lets root and its own user act on all servers, and other users on their own."
 	needsProc    = "Needs root to see the servers of other users. Without rights it serves this user's own."
 	onlyReads    = " Changes nothing."
 )
@@ -61,8 +62,17 @@ var commandDocs = map[string]commandDoc{
 	}},
 	"events":  {needsKept + onlyReads, keptExits()},
 	"history": {needsKept + onlyReads, keptExits()},
-	"pause":   {needsService, queryExits("paused, also when it was before")},
-	"resume":  {needsService, queryExits("resumed, also when nothing rested")},
+	"pause":   {needsPeer, queryExits("paused, also when it was before")},
+	"resume": {needsPeer, []ExitCode{
+		{exitOK, "resumed, also when there was nothing to resume"},
+		{exitFailure, "the answer was no, all users are paused, or the service does not permit it or does not answer"},
+		{exitNoSource, "no service runs"},
+	}},
+	"abandon": {needsPeer, []ExitCode{
+		{exitOK, "abandoned, also when it was before"},
+		{exitFailure, "the answer was no, there is no rollout, or the service does not permit it or does not answer"},
+		{exitNoSource, "no service runs"},
+	}},
 	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, []ExitCode{
 		{exitOK, "the kernel tracker works here"},
 		{exitNoSource, "only the scan of /proc does, or not even that"},

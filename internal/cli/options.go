@@ -43,6 +43,8 @@ type options struct {
 	noWait       bool
 	allAtOnce    bool
 	ifExists     bool
+	yes          bool
+	reason       string
 	forgetAfter  time.Duration
 	maxPerUser   int
 	maxInstalls  int

@@ -22,11 +22,13 @@ func (f *follower) obstacle() error {
 	all := f.merged()
 	switch {
 	case f.status.Paused:
-		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", sinceWhen(f.status.PausedSince), all.Behind())
+		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", pauseOf(f.status), all.Behind())
 	case f.status.JournalError != "":
 		return fmt.Errorf("the journal cannot be written: %s; servers on the old binary: %d", f.status.JournalError, all.Behind())
+	case len(all.Abandoned) > 0:
+		return fmt.Errorf("abandoned %s; servers on the old binary: %d: install another file", describeAbandonment(all.Abandoned[0]), all.Behind())
 	case len(all.Halts) == 0:
-		return nil
+		return f.userPause(all)
 	}
 	first, more, orResume := all.Halts[0], "", ""
 	if _, isRemote := f.upgrader.(remote); isRemote {
@@ -37,6 +39,15 @@ func (f *follower) obstacle() error {
 	}
 	return fmt.Errorf("halted %s for uid %d: %s%s; servers on the old binary: %d: install a good binary%s",
 		sinceWhen(first.Since), first.UID, first.Reason, more, all.Behind(), orResume)
+}
+
+// userPause is an error where the service is paused for a user with servers that are left.
+func (f *follower) userPause(all rollout.Report) error {
+	if all.Phase != rollout.PhasePaused || len(f.status.PausedUsers) == 0 {
+		return nil
+	}
+	by := f.status.PausedUsers[0]
+	return fmt.Errorf("paused for %s %s; servers on the old binary: %d: ebpf-upgrader resume", describeUser(by.User), describeAct(by.Act), all.Behind())
 }
 
 func sinceWhen(t time.Time) string {
@@ -130,11 +141,8 @@ func (f *follower) verdicts(all []api.ServerStatus) string {
 // leave prints what the service is about to do, and fails where servers remain outdated. Members of halted users are not
 // planned.
 func (f *follower) leave(r api.Report) error {
-	halts := f.merged().Halts
-	isHalted := func(s api.Server) bool {
-		return f.status.Paused || slices.ContainsFunc(halts, func(h rollout.Halt) bool { return h.UID == s.UID })
-	}
-	r.Plan = r.Only(func(s api.Server) bool { return !isHalted(s) }).Plan
+	all := f.merged()
+	r.Plan = r.Only(func(s api.Server) bool { return !f.status.IsPausedFor(s.UID) && !all.IsStoppedFor(s.UID) }).Plan
 	if f.opts.output == "json" {
 		if err := printJSON(f.stdout, r); err != nil {
 			return err
@@ -145,7 +153,6 @@ func (f *follower) leave(r api.Report) error {
 		fmt.Fprintf(f.stdout, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), sourceOf(r))
 	}
 	err := f.obstacle()
-	all := f.merged()
 	if behind := all.Servers[rollout.Skipped] + all.Servers[rollout.GaveUp]; err == nil && behind > 0 {
 		err = stillOutdated(behind)
 	}

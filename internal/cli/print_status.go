@@ -60,9 +60,20 @@ func (v view) pause(w io.Writer, s control.Status) {
 	case s.PausedSince.IsZero():
 		v.line(w, screen.Warning, "paused", "before this service started")
 	default:
-		v.line(w, screen.Warning, "paused", "since %s (%s)", clock(s.PausedSince, v.now), ago(s.PausedSince, v.now))
+		v.line(w, screen.Warning, "paused", "since %s (%s)%s", clock(s.PausedSince, v.now), ago(s.PausedSince, v.now), v.pausedBy(s))
 	}
 	v.line(w, screen.Plain, "", "no server is signalled until: ebpf-upgrader resume")
+}
+
+// pausedBy says which user paused the service, and why.
+func (v view) pausedBy(s control.Status) (text string) {
+	if s.PausedBy != nil {
+		text = " by " + v.names.inText(*s.PausedBy)
+	}
+	if s.PauseReason != "" {
+		text += ": " + s.PauseReason
+	}
+	return text
 }
 
 // about says which process serves what. What is as usual is shown with --verbose only.

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/rollout"
+)
+
+// resumePlan says what a resume will do. Its lines are not escaped.
+type resumePlan struct {
+	// lines describe the halts that end, and halted has these. abandoned describes the rollouts that stay as they are.
+	lines     []string
+	halted    []rollout.Halt
+	abandoned []string
+}
+
+func planResume(s api.Status, request control.ActRequest) (p resumePlan) {
+	for _, r := range concerned(s, request) {
+		p.abandoned = append(p.abandoned, abandonedLines(r, request)...)
+		if r.IsHaltedForAll {
+			p.lines = append(p.lines, fmt.Sprintf("rollout %d of %s is halted for all users: too many canaries failed", r.Number, r.Install.Path))
+		}
+		for _, h := range r.Halts {
+			if request.UID == nil || h.UID == *request.UID {
+				p.lines = append(p.lines, haltLines(r, h)...)
+				p.halted = append(p.halted, h)
+			}
+		}
+	}
+	return p
+}
+
+// concerned returns the rollouts that a request concerns.
+func concerned(s api.Status, request control.ActRequest) (all []rollout.Report) {
+	for _, r := range s.Rollouts {
+		isNamed := request.InstallPath == "" || r.Install.Path == request.InstallPath ||
+			slices.ContainsFunc(s.Installs, func(i api.InstallStatus) bool { return i.Path == request.InstallPath && i.Rollout == r.Number })
+		if isNamed {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// haltLines describes a halt, and what follows from its end.
+func haltLines(r rollout.Report, h rollout.Halt) []string {
+	lines := []string{fmt.Sprintf("rollout %d of %s is halted for %s %s: %s", r.Number, h.Path, describeUser(h.UID), sinceWhen(h.Since), h.Reason)}
+	for _, d := range h.Deaths {
+		where := ""
+		if d.WorkDir != "" {
+			where = " in " + d.WorkDir
+		}
+		lines = append(lines, fmt.Sprintf("  server %d%s %s", d.PID, where, d))
+	}
+	next := "  no server is outdated at present"
+	if h.Next != 0 {
+		next = fmt.Sprintf("  goes first, alone: server %d", h.Next)
+	}
+	return append(lines, fmt.Sprintf("%s; servers on the old binary: %d", next, h.Behind))
+}
+
+// abandonedLines describes for which users a rollout was abandoned.
+func abandonedLines(r rollout.Report, request control.ActRequest) (lines []string) {
+	for _, by := range r.Abandoned {
+		if by.User != nil && request.UID != nil && *by.User != *request.UID {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("rollout %d of %s was abandoned %s; it ends when another file is installed", r.Number, r.Install.Path, describeAbandonment(by)))
+	}
+	return lines
+}
+
+// planAbandon describes the rollouts that an abandon ends, and those that were abandoned before.
+func planAbandon(s api.Status, request control.ActRequest) (lines, abandoned []string) {
+	for _, r := range concerned(s, request) {
+		if known := abandonedLines(r, request); len(known) > 0 && (r.Abandoned[0].User == nil || request.UID != nil) {
+			abandoned = append(abandoned, known...)
+			continue
+		}
+		whose := ""
+		if request.UID != nil {
+			whose = " for " + describeUser(*request.UID)
+		}
+		lines = append(lines, fmt.Sprintf("rollout %d of %s is %s; servers on the old binary, which stay on it: %d", r.Number, r.Install.Path, r.Phase, r.Behind()))
+		for _, h := range r.Halts {
+			if request.UID == nil || h.UID == *request.UID {
+				lines = append(lines, haltLines(r, h)[0])
+			}
+		}
+		lines = append(lines, fmt.Sprintf("It ends%s for good: no server is signalled until another file is installed at %s. resume does not undo that.", whose, request.InstallPath))
+	}
+	return lines, abandoned
+}
+
+// confirm shows what will happen and asks, unless --yes was given. Without a terminal to ask on, --yes is needed.
+func (a *app) confirm(ctx context.Context, lines []string, question string) error {
+	for _, line := range lines {
+		fmt.Fprintln(a.stderr, printable(line))
+	}
+	switch {
+	case a.opts.yes:
+		return nil
+	case !isTerminal(os.Stdin) || !isTerminal(a.stderr):
+		return usageError("nothing was done: give --yes where no terminal can ask")
+	}
+	fmt.Fprintf(a.stderr, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() { // a read of a terminal cannot be interrupted
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case got := <-answer:
+		if got == "y" || got == "yes" {
+			return nil
+		}
+		return errors.New("nothing was done")
+	case <-ctx.Done():
+		return errInterrupted
+	}
+}
+
+// describeUser returns the name of a user with the number, or only that.
+func describeUser(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	u, err := user.LookupId(number)
+	if err != nil {
+		return "uid " + number
+	}
+	return fmt.Sprintf("%s (uid %s)", u.Username, number)
+}
+
+// describeAct says since when, by which user and why something is as it is.
+func describeAct(by rollout.Act) string {
+	text := sinceWhen(by.At)
+	if by.PID != 0 {
+		text += " by " + describeUser(by.UID)
+	}
+	if by.Reason != "" {
+		text += ": " + by.Reason
+	}
+	return text
+}
+
+func describeAbandonment(by rollout.Abandonment) string {
+	text := describeAct(by.Act)
+	if by.User != nil {
+		text = "for " + describeUser(*by.User) + " " + text
+	}
+	return text
+}
+
+// pauseOf describes the pause of all servers.
+func pauseOf(s api.Status) string {
+	by := rollout.Act{At: s.PausedSince, Reason: s.PauseReason}
+	if s.PausedBy != nil {
+		by.UID, by.PID = *s.PausedBy, 1
+	}
+	return describeAct(by)
+}
