@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -26,12 +25,15 @@ const defaultTimeout = 5 * time.Second
 // sockets are where a service is looked for, the most preferred first: where the flags say, or that of this user and then
 // that of the host.
 func (o *options) sockets() []string {
-	own, host := o.socketPath(), filepath.Join("/run", ownFolder, socketName)
-	if o.isSocketGiven() || own == host {
+	own := o.socketPath()
+	if o.isSocketGiven() || own == hostSocket {
 		return []string{own}
 	}
-	return []string{own, host}
+	return []string{own, hostSocket}
 }
+
+// hostSocket is where the service of the host listens.
+const hostSocket = "/run/" + ownFolder + "/" + socketName
 
 func (o *options) isSocketGiven() bool { return o.socket != "" || o.runDir != "" }
 
@@ -99,7 +101,7 @@ func orMember(path string) string {
 func (a *app) addClientFlags(f *pflag.FlagSet) {
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
-	f.Lookup("socket").DefValue = "control.sock in the --run-dir, else that of your own service, else /run/" + ownFolder + "/" + socketName
+	f.Lookup("socket").DefValue = "control.sock in the --run-dir, else that of your own service, else " + hostSocket
 	a.opts.addTimeout(f)
 }
 

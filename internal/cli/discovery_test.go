@@ -69,4 +69,14 @@ func TestPlainUser_NoOwnService_FindsRoots(t *testing.T) {
 			t.Errorf("%v shows what belongs to another user:\n%s", args, out)
 		}
 	}
+	// Root's service makes the round, and the command follows the user's own servers to the end.
+	his.replace()
+	out, said := ask(exitOK, "trigger", "--install-path", his.Path(), "--name", h.name)
+	if !strings.Contains(said, fmt.Sprintf("handed to the service (process %d)", os.Getpid())) || !strings.Contains(out, "2 upgraded") {
+		t.Errorf("trigger says %q, and prints\n%s", said, out)
+	}
+	if strings.Contains(out+said, other.Dir()) {
+		t.Errorf("trigger shows what belongs to another user:\n%s%s", out, said)
+	}
+	his.allUpgraded(servers)
 }

@@ -124,7 +124,10 @@ func TestUserService_BesideRoots_Rejected(t *testing.T) {
 	elsewhere, env := ownFolders(t, plain)
 	own = append(own, elsewhere)
 	turnedDown(t, programAs(t, plain, env, append([]string{"run"}, own...)...), os.Getpid())
-	turnedDown(t, programAs(t, plain, env, append([]string{"trigger", "--install-path", s.Path()}, own...)...), os.Getpid())
+	trigger := programAs(t, plain, env, "trigger", "--install-path", s.Path(), "--name", h.name, "--run-dir", elsewhere)
+	if out, _ := trigger.CombinedOutput(); trigger.ProcessState.ExitCode() != exitFailure || !strings.Contains(string(out), "paused") {
+		t.Errorf("a trigger of the user ended with %d, want that root's service is paused:\n%s", trigger.ProcessState.ExitCode(), out)
+	}
 	allUnharmed(t, servers)
 	must(t, h.client(t).Resume(within(t)))
 	s.allUpgraded(servers)

@@ -74,7 +74,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	defer func() { _ = held.Release() }()
 	if err := daemon.CheckConflict(a.opts.names, nil); err != nil {
-		return err
+		return a.handOverToHost(ctx, flags, err)
 	}
 	if a.opts.noWait {
 		return exitWith(exitNoSource, errors.New("no service runs that --no-wait could hand over to: leave it out, or start one with run"))
@@ -136,7 +136,6 @@ func (a *app) lock() (*lock.Lock, error) {
 // handOver makes the service that holds the lock do the round.
 func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
 	holder, isHeld := errors.AsType[*lock.HeldError](locked)
-	path := a.opts.installPath()
 	switch {
 	case !isHeld:
 		return locked
@@ -147,9 +146,30 @@ func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) 
 	case a.opts.allAtOnce:
 		return fmt.Errorf("process %d serves these servers, one after the other: leave out --all-at-once, or stop the service", holder.PID)
 	}
-	others := append([]string{"user", "container", "no-containers", "name", "subcommand", "env", "signal", "source", "max-entries", "retry-after"}, rolloutFlags...)
+	return a.handOverTo(ctx, flags, holder, append([]string{"name"}, othersFlags...))
+}
+
+// handOverToHost makes the host's service, which is of another user, do the round for this user. conflict is the error that
+// it serves these servers.
+func (a *app) handOverToHost(ctx context.Context, flags *pflag.FlagSet, conflict error) error {
+	client := control.NewClient(hostSocket)
+	client.Timeout, client.OnlyTrusted = a.opts.timeout, true
+	status, err := client.Status(ctx)
+	if err != nil || a.opts.noService || a.opts.allAtOnce {
+		return conflict
+	}
+	return a.handOverTo(ctx, flags, &lock.HeldError{PID: int(status.PID), Note: hostSocket}, othersFlags)
+}
+
+// othersFlags have an effect on a service of this process only.
+var othersFlags = append([]string{"user", "container", "no-containers", "subcommand", "env", "signal", "source", "max-entries", "retry-after"}, rolloutFlags...)
+
+// handOverTo hands over to the service that listens on the socket in the note of holder. others are flags that it could not
+// follow.
+func (a *app) handOverTo(ctx context.Context, flags *pflag.FlagSet, holder *lock.HeldError, others []string) error {
+	path := a.opts.installPath()
 	if path == "" {
-		others = append(others, "settle")
+		others = append(slices.Clone(others), "settle")
 	}
 	if i := slices.IndexFunc(others, flags.Changed); i >= 0 {
 		return usageError("--%s: process %d serves these servers with its own: leave the flag out, or stop the service", others[i], holder.PID)

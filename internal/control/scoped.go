@@ -75,12 +75,12 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 		if at < 0 && !isPart {
 			continue
 		}
+		halts := slices.DeleteFunc(slices.Clone(r.Halts), func(h rollout.Halt) bool { return h.UID != uid })
+		abandoned := slices.DeleteFunc(slices.Clone(r.Abandoned), func(a rollout.Abandonment) bool { return a.User != nil && *a.User != uid })
 		report := rollout.Report{
-			Number: r.Number, Started: r.Started, Phase: r.Phase, Servers: maps.Clone(part.Servers), Deaths: part.Deaths,
-			Halts:          slices.DeleteFunc(slices.Clone(r.Halts), func(h rollout.Halt) bool { return h.UID != uid }),
-			IsHaltedForAll: r.IsHaltedForAll,
-			Abandoned:      slices.DeleteFunc(slices.Clone(r.Abandoned), func(a rollout.Abandonment) bool { return a.User != nil && *a.User != uid }),
-			Waits:          waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
+			Number: r.Number, Started: r.Started, Phase: phaseOf(r, part, halts, abandoned), Servers: maps.Clone(part.Servers), Deaths: part.Deaths,
+			Halts: halts, IsHaltedForAll: r.IsHaltedForAll, Abandoned: abandoned,
+			Waits: waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
 		}
 		if report.Servers == nil {
 			report.Servers = make(map[rollout.State]int)
@@ -97,6 +97,32 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 		reports = append(reports, report)
 	}
 	return reports
+}
+
+// phaseOf is the phase of a rollout as its part of one user tells.
+func phaseOf(r *rollout.Report, part rollout.UserReport, halts []rollout.Halt, abandoned []rollout.Abandonment) rollout.Phase {
+	n := part.Servers
+	isActive := n[rollout.Pending]+n[rollout.Signalled]+n[rollout.Settling]+n[rollout.TimedOut] > 0
+	switch {
+	case len(abandoned) > 0:
+		return rollout.PhaseAbandoned
+	case !isActive && part.Deaths > 0:
+		return rollout.PhaseFailed
+	case !isActive && len(n) > 0:
+		return rollout.PhaseComplete
+	case len(halts) > 0:
+		return rollout.PhaseHalted
+	}
+	return r.Phase
+}
+
+// reportOf is a round without the servers of other users.
+func reportOf(all api.Report, uid uint32) api.Report {
+	own := all.Only(func(s api.Server) bool { return s.UID == uid })
+	own.Installs = slices.DeleteFunc(slices.Clone(all.Installs), func(i selector.Install) bool {
+		return !slices.ContainsFunc(own.Servers, func(s api.Server) bool { return s.UpgradeBin == i.Path })
+	})
+	return own
 }
 
 // waitsOf counts the servers that wait for a quiet moment in a rollout.

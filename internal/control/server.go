@@ -92,7 +92,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/events", identified(s.events))
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
-	mux.HandleFunc("POST /v1/trigger", operate(s.trigger))
+	mux.HandleFunc("POST /v1/trigger", s.read(s.trigger))
 	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
 		mux.HandleFunc("POST /v1/"+string(kind), identified(s.act(kind)))
 	}
@@ -161,6 +161,12 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "read request: "+err.Error())
 		return
 	}
+	p := peerOf(r)
+	all, uid := scope(p)
+	if !all && request.Self != 0 {
+		refuse(w, http.StatusForbidden, "only root and the owner of the service may say which server goes last")
+		return
+	}
 	answer(w, r, func(ctx context.Context) (any, error) {
 		status, err := s.cfg.Service.Status(ctx)
 		if err != nil {
@@ -169,8 +175,17 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 		if !serves(status, request.InstallPath) {
 			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, quotedPaths(status), request.InstallPath)
 		}
+		done, err := s.shares.round(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
-		return s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
+		report, err := s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
+		if !all {
+			report = reportOf(report, uid)
+		}
+		return report, err
 	})
 }
 

@@ -26,10 +26,27 @@ type shares struct {
 	total   int
 	// next is when the next answer to a user may begin. Entries of the past are removed at times.
 	next map[uint32]time.Time
+	// rounds has an entry while a round for one of them is made, and for some time after it.
+	rounds chan struct{}
 }
 
 func newShares() *shares {
-	return &shares{streams: make(map[uint32]int), next: make(map[uint32]time.Time)}
+	return &shares{streams: make(map[uint32]int), next: make(map[uint32]time.Time), rounds: make(chan struct{}, 1)}
+}
+
+// round waits until a round for a peer may begin, or ctx ends. done says that the round is over. Most of the time is left
+// without such rounds: each inspects the servers of all users.
+func (s *shares) round(ctx context.Context, p peer) (done func(), err error) {
+	if p.role == operator {
+		return func() {}, nil
+	}
+	select {
+	case s.rounds <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	began := time.Now()
+	return func() { time.AfterFunc(leaveTimes*min(time.Since(began), maxCharge), func() { <-s.rounds }) }, nil
 }
 
 // stream takes a stream for a peer, and returns what gives it back.
