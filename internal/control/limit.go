@@ -19,7 +19,7 @@ const (
 	maxConns, maxOthers, maxPerUser = 128, 96, 8
 	maxPublicConns                  = 64
 	// acceptMost connections are accepted in acceptEvery: clients that connect without a pause use no more of the processor.
-	acceptMost, acceptEvery = 100, 10 * time.Millisecond
+	acceptMost, acceptEvery = 200, 10 * time.Millisecond
 )
 
 // limited is a listener with a limited number of connections. A new client replaces the one that has gone longest without
@@ -27,6 +27,7 @@ const (
 // that no waiting client holds any resource.
 type limited struct {
 	net.Listener
+	// most connections are open; mostOthers and mostPerUser are zero where the peers are not known.
 	most, mostOthers, mostPerUser int
 	// group is the one with members that may read about all servers; nil: that of the socket.
 	group *uint32
@@ -41,7 +42,9 @@ type limited struct {
 
 func (l *limited) Accept() (net.Conn, error) {
 	for {
-		l.pace()
+		if l.mostOthers > 0 {
+			l.pace()
+		}
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
@@ -89,10 +92,10 @@ func (l *limited) crowd(p peer) (isOneOf func(*limitedConn) bool) {
 	others := func(c *limitedConn) bool { return c.peer.role != operator }
 	own := func(c *limitedConn) bool { return others(c) && c.peer.uid == p.uid }
 	isFull := len(l.open) >= l.most
-	switch {
-	case p.role == operator && isFull:
+	switch isKnown := l.mostOthers > 0; {
+	case isFull && (p.role == operator || !isKnown):
 		return all
-	case p.role == operator:
+	case p.role == operator || !isKnown:
 		return nil
 	case l.count(own) >= l.mostPerUser:
 		return own

@@ -104,7 +104,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	s.handlePublic(mux, func(metrics http.HandlerFunc) http.HandlerFunc { return metrics })
-	return serve(ctx, &limited{Listener: l, most: maxPublicConns, mostOthers: maxPublicConns, mostPerUser: maxPublicConns}, mux)
+	return serve(ctx, &limited{Listener: l, most: maxPublicConns}, mux)
 }
 
 // handlePublic adds what each client may read. guard decides about the metrics, which count what belongs to all users.
