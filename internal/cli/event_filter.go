@@ -75,7 +75,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	case isDuration && ago > 0:
 		return now.Add(-ago), nil
 	case isTime && at.After(now):
-		return at, usageError("--since %q: must not be in the future: it is %s", text, localTime(now))
+		return at, usageError("--since %q: must not be in the future: it is %s", text, now.Local().Format(time.DateTime))
 	case isTime:
 		return at, nil
 	}

@@ -6,8 +6,6 @@ package cli
 
 import (
 	"fmt"
-	"os/user"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,33 +14,19 @@ import (
 	"ebpf-upgrader/internal/rollout"
 )
 
-// dateTime is how times are shown: local time, with the date.
-const dateTime = "2006-01-02 15:04:05"
-
-func localTime(t time.Time) string { return t.Local().Format(dateTime) }
-
-// userName is the name of a user, or the number where there is none.
-func userName(uid uint32) string {
-	number := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(number); err == nil {
-		return u.Username
-	}
-	return "uid " + number
-}
-
 // eventLine is one event for a person to read.
-func eventLine(e control.Event) string {
-	line := fmt.Sprintf("%6d  %s  %s", e.Seq, e.Time.Local().Format(dateTime+".000"), eventText(e))
+func (n *userNames) eventLine(e control.Event) string {
+	line := fmt.Sprintf("%6d  %s  %s", e.Seq, e.Time.Local().Format(time.DateTime+".000"), n.eventText(e))
 	if e.Detail != "" {
 		line += " (" + e.Detail + ")"
 	}
 	return line
 }
 
-func eventText(e control.Event) string {
+func (n *userNames) eventText(e control.Event) string {
 	switch e.Kind {
 	case control.EventServer:
-		return fmt.Sprintf("server %d%s: %s", e.PID, of(e.UID), moveText(e))
+		return fmt.Sprintf("server %d%s: %s", e.PID, n.owner(e.UID), moveText(e))
 	case control.EventRollout:
 		text := fmt.Sprintf("rollout %d of %s: %s", e.Rollout, e.Path, e.Phase)
 		if len(e.Counts) > 0 {
@@ -52,11 +36,11 @@ func eventText(e control.Event) string {
 	case control.EventRound:
 		return fmt.Sprintf("round (%s): %d inspected, %d planned", e.Reason, e.Servers, e.Planned)
 	case control.EventRefused:
-		return fmt.Sprintf("server %d%s: not signalled", e.PID, of(e.UID))
+		return fmt.Sprintf("server %d%s: not signalled", e.PID, n.owner(e.UID))
 	case control.EventGate:
 		return fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
 	case control.EventAct:
-		return actText(e)
+		return n.actText(e)
 	case control.EventLost:
 		if e.Lost == 0 {
 			return "numbers start at 1 again"
@@ -82,10 +66,10 @@ func moveText(e control.Event) string {
 }
 
 // actText names an act, the user and the process, and what it is limited to: "pause by root, process 12, servers of alice".
-func actText(e control.Event) string {
+func (n *userNames) actText(e control.Event) string {
 	parts := []string{e.Act}
 	if e.By != nil {
-		parts[0] += " by " + userName(*e.By)
+		parts[0] += " by " + n.inText(*e.By)
 	}
 	if e.PID != 0 {
 		parts[0] += fmt.Sprintf(", process %d", e.PID)
@@ -94,7 +78,7 @@ func actText(e control.Event) string {
 		parts = append(parts, "install "+e.Path)
 	}
 	if e.UID != nil {
-		parts = append(parts, "servers"+of(e.UID))
+		parts = append(parts, "servers"+n.owner(e.UID))
 	}
 	if e.Rollout != 0 {
 		parts = append(parts, fmt.Sprintf("rollout %d", e.Rollout))
@@ -102,10 +86,10 @@ func actText(e control.Event) string {
 	return strings.Join(parts, ", ")
 }
 
-// of names a user after what is theirs.
-func of(uid *uint32) string {
+// owner names a user after what is theirs.
+func (n *userNames) owner(uid *uint32) string {
 	if uid == nil {
 		return ""
 	}
-	return " of " + userName(*uid)
+	return " of " + n.inText(*uid)
 }

@@ -33,16 +33,17 @@ events are kept in the --state-dir. Where no service runs, they are read from th
 			if err != nil {
 				return err
 			}
+			print := a.eventPrinter()
 			ctx, query := cmd.Context(), control.EventQuery{From: from, Follow: follow, Filter: filter}
 			if follow {
-				return unlessInterrupted(ctx, a.withService(ctx, func(c *control.Client) error { return a.followEvents(ctx, c, query) }))
+				return unlessInterrupted(ctx, a.withService(ctx, func(c *control.Client) error { return a.followEvents(ctx, c, query, print) }))
 			}
 			err = a.withKept(ctx, func(c *control.Client) error {
 				if err := notAhead(ctx, c, from); err != nil {
 					return err
 				}
-				return c.SelectEvents(ctx, query, a.printEvent)
-			}, func(kept *control.Feed) error { return kept.Each(query, a.printEvent) })
+				return c.SelectEvents(ctx, query, print)
+			}, func(kept *control.Feed) error { return kept.Each(query, print) })
 			return unlessInterrupted(ctx, err)
 		},
 	}
@@ -58,11 +59,11 @@ events are kept in the --state-dir. Where no service runs, they are read from th
 	return cmd
 }
 
-func (a *app) followEvents(ctx context.Context, c *control.Client, query control.EventQuery) error {
+func (a *app) followEvents(ctx context.Context, c *control.Client, query control.EventQuery, print func(control.Event) error) error {
 	if err := notAhead(ctx, c, query.From); err != nil {
 		return err
 	}
-	return c.Follow(ctx, query, a.printEvent, a.nextService)
+	return c.Follow(ctx, query, print, a.nextService)
 }
 
 // notAhead rejects a number that no event has yet. The next one may be awaited.
@@ -87,10 +88,14 @@ func unlessInterrupted(ctx context.Context, err error) error {
 	}
 }
 
-func (a *app) printEvent(e control.Event) error {
-	if a.opts.output == "json" {
-		return json.NewEncoder(escaped{a.stdout}).Encode(e)
+// eventPrinter returns a function that writes one event.
+func (a *app) eventPrinter() func(control.Event) error {
+	names := newUserNames()
+	return func(e control.Event) error {
+		if a.opts.output == "json" {
+			return json.NewEncoder(escaped{a.stdout}).Encode(e)
+		}
+		_, err := fmt.Fprintln(a.stdout, printable(names.eventLine(e)))
+		return err
 	}
-	_, err := fmt.Fprintln(a.stdout, printable(eventLine(e)))
-	return err
 }

@@ -9,9 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +19,7 @@ import (
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 )
 
@@ -98,76 +99,53 @@ func (a *app) printHistory(records []api.RolloutRecord, now time.Time) error {
 		_, err := fmt.Fprintln(a.stdout, "no rollouts")
 		return err
 	}
-	rows := [][]string{{"NUMBER", "BEGUN", "DURATION", "USERS", "INSTALL", "BINARY", "OUTCOME"}}
-	notes := [][]string{nil}
+	return printRollouts(a.stdout, records, newUserNames(), now)
+}
+
+// printRollouts writes a table of the rollouts, and the deaths below it.
+func printRollouts(w io.Writer, records []api.RolloutRecord, names *userNames, now time.Time) error {
+	look := screen.LookOf(w, screen.Auto, os.Getenv)
+	table := screen.Table{Columns: []screen.Column{
+		{Title: "NUMBER"},
+		{Title: "BEGUN"},
+		{Title: "DURATION", Drop: 2},
+		{Title: "USERS", Drop: 1},
+		{Title: "INSTALL", Shrinks: screen.Middle, Enough: 16},
+		{Title: "BINARY", Drop: 3},
+		{Title: "OUTCOME", Shrinks: screen.End, Enough: 24},
+	}}
+	var notes []string
 	for i := range records {
-		rows = append(rows, historyRow(&records[i], now))
-		notes = append(notes, historyNotes(&records[i]))
-	}
-	return printRows(a.stdout, rows, notes)
-}
-
-// printRows writes aligned rows, each with its notes below it.
-func printRows(w io.Writer, rows, notes [][]string) error {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		r := &records[i]
+		outcome := screen.Cell{Text: outcomeText(r)}
+		if r.Servers[rollout.Crashed] > 0 || r.Phase == rollout.PhaseHalted {
+			outcome.Style = screen.Bad
+		}
+		table.Add(
+			screen.Cell{Text: fmt.Sprint(r.Number)}, screen.Cell{Text: r.Started.Local().Format(time.DateTime)},
+			screen.Cell{Text: tookText(r, now)}, screen.Cell{Text: names.list(r.Users)}, screen.Cell{Text: printable(r.Install.Path)},
+			screen.Cell{Text: printable(binariesText(r))}, outcome,
+		)
+		for _, note := range historyNotes(r, names) {
+			notes = append(notes, look.Wrap(printable(fmt.Sprintf("rollout %d: %s", r.Number, note)), 2))
 		}
 	}
-	var text strings.Builder
-	for i, row := range rows {
-		last := len(row) - 1
-		for j, cell := range row[:last] {
-			text.WriteString(cell + strings.Repeat(" ", widths[j]-utf8.RuneCountInString(cell)+2))
-		}
-		fmt.Fprintln(&text, row[last])
-		for _, note := range notes[i] {
-			fmt.Fprintf(&text, "%*s  %s\n", widths[0], "", note)
-		}
+	if err := table.Write(w, look); err != nil || len(notes) == 0 {
+		return err
 	}
-	_, err := io.WriteString(w, text.String())
+	_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(notes, "\n"))
 	return err
-}
-
-func historyRow(r *api.RolloutRecord, now time.Time) []string {
-	return []string{
-		fmt.Sprint(r.Number), localTime(r.Started), tookText(r, now), usersText(r.Users),
-		cut(printable(r.Install.Path), widestPath), printable(binariesText(r)), outcomeText(r),
-	}
 }
 
 // tookText is how long a rollout took, or takes by now.
 func tookText(r *api.RolloutRecord, now time.Time) string {
 	switch {
 	case !r.Ended.IsZero():
-		return duration(r.Ended.Sub(r.Started))
+		return took(r.Ended.Sub(r.Started))
 	case r.Current:
-		return duration(now.Sub(r.Started)) + " by now"
+		return took(now.Sub(r.Started)) + " by now"
 	}
 	return "-"
-}
-
-// duration is rounded to what a person would say.
-func duration(d time.Duration) string {
-	if d < 10*time.Second {
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
-// shownUsers is how many users are named.
-const shownUsers = 3
-
-func usersText(uids []uint32) string {
-	var names []string
-	for _, uid := range uids[:min(len(uids), shownUsers)] {
-		names = append(names, printable(userName(uid)))
-	}
-	if more := len(uids) - len(names); more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), more)
-	}
-	return strings.Join(names, ", ")
 }
 
 // binariesText is what the servers ran, and what was installed.
@@ -177,6 +155,9 @@ func binariesText(r *api.RolloutRecord) string {
 	case 0:
 		return installed.String()
 	case 1:
+		if r.From[0].String() == installed.String() { // a copy
+			return fmt.Sprintf("%s (%s -> %s)", installed, r.From[0].Image, installed.Image)
+		}
 		return fmt.Sprintf("%s -> %s", r.From[0], installed)
 	}
 	return fmt.Sprintf("%s and %d more -> %s", r.From[0], len(r.From)-1, installed)
@@ -196,17 +177,17 @@ func outcomeText(r *api.RolloutRecord) string {
 }
 
 // historyNotes are the deaths, or else the reasons of a halt.
-func historyNotes(r *api.RolloutRecord) (notes []string) {
+func historyNotes(r *api.RolloutRecord, names *userNames) (notes []string) {
 	for _, d := range r.Deaths {
 		what := "server"
 		if d.Canary {
 			what = "canary"
 		}
-		note := fmt.Sprintf("%s  %s %d of %s died: %s", localTime(d.Time), what, d.PID, userName(d.UID), d.Detail)
+		note := fmt.Sprintf("%s %s %d of %s died: %s", d.Time.Local().Format(time.DateTime), what, d.PID, names.inText(d.UID), d.Detail)
 		if d.ByOther {
 			note += ", after a signal of another sender"
 		}
-		notes = append(notes, printable(note))
+		notes = append(notes, note)
 	}
 	if more := r.Servers[rollout.Crashed] - len(r.Deaths); more > 0 && len(r.Deaths) > 0 {
 		notes = append(notes, fmt.Sprintf("and %d more", more))
@@ -215,7 +196,7 @@ func historyNotes(r *api.RolloutRecord) (notes []string) {
 		return notes
 	}
 	for _, h := range r.Halts {
-		notes = append(notes, printable(fmt.Sprintf("%s  halted for %s: %s", localTime(h.Since), userName(h.UID), h.Reason)))
+		notes = append(notes, fmt.Sprintf("%s halted for %s: %s", h.Since.Local().Format(time.DateTime), names.inText(h.UID), h.Reason))
 	}
 	return notes
 }

@@ -103,6 +103,9 @@ func (v view) about(w io.Writer, s control.Status) {
 				r.Install.Path, waits.Servers, took(v.now.Sub(waits.Since)))
 		}
 	}
+	if s.HistoryError != "" {
+		v.line(w, screen.Warning, "history", "not all of it is kept: %s", s.HistoryError)
+	}
 	v.figures(w, s)
 }
 
