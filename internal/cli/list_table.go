@@ -17,16 +17,15 @@ import (
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 )
 
 // printListingTable prints a row for each server, and below what a reader needs to know of the whole.
 func (a *app) printListingTable(l *listing) error {
-	now := time.Now()
+	now, look := time.Now(), screen.LookOf(a.stdout, screen.Auto, os.Getenv)
 	if len(l.Servers) > 0 {
-		table := newColumns(a.stdout)
-		l.writeRows(table, now)
-		if err := table.Flush(); err != nil {
+		if err := l.table(now).Write(a.stdout, look); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.stdout)
@@ -39,40 +38,55 @@ func (a *app) printListingTable(l *listing) error {
 	lines = append(lines, a.emptyLines(l)...)
 	lines = append(lines, l.hiddenLines(&a.opts)...)
 	lines = append(lines, l.adviceLines(&a.opts, counts)...)
-	_, err := fmt.Fprintln(a.stdout, strings.Join(append(lines, l.originLine(now)), "\n"))
+	lines = append(lines, l.originLine(now))
+	for i := range lines {
+		lines[i] = look.Wrap(printable(lines[i]), 2)
+	}
+	_, err := fmt.Fprintln(a.stdout, strings.Join(lines, "\n"))
 	return err
 }
 
-// writeRows leaves out columns that would be the same in each row.
-func (l *listing) writeRows(table columns, now time.Time) {
-	isContained := slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" })
-	hasMember := slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Rollout != nil })
-	row := func(pid, user, container, state, since, attempts, installed, rest string) {
-		cells := []string{pid, user}
-		if isContained {
-			cells = append(cells, container)
-		}
-		cells = append(cells, state)
-		if hasMember {
-			cells = append(cells, since, attempts)
-		}
-		if len(l.Installs) != 1 {
-			cells = append(cells, installed)
-		}
-		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
-	}
+// table leaves out columns that would be the same in each row. A narrow terminal gets fewer columns, and cut ones.
+func (l *listing) table(now time.Time) *screen.Table {
+	t := &screen.Table{Columns: []screen.Column{
+		{Title: "PID"},
+		{Title: "USER"},
+		{Title: "CONTAINER", Drop: 2},
+		{Title: "STATE"},
+		{Title: "SINCE", Drop: 3},
+		{Title: "ATTEMPTS", Drop: 5},
+		{Title: "INSTALL", Drop: 1, Shrinks: screen.Middle, Enough: 16},
+		{Title: "IMAGE", Drop: 4},
+		{Title: "ARGUMENTS", Drop: 6, Shrinks: screen.End, Enough: 12},
+		{Title: "DETAIL", Shrinks: screen.End, Enough: 24},
+	}}
 	names := newUserNames()
-	row("PID", "USER", "CONTAINER", "STATE", "SINCE", "ATTEMPTS", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
 	for i := range l.Servers {
 		s := &l.Servers[i]
 		since, attempts := "-", "-"
 		if m := s.Rollout; m != nil {
 			since, attempts = clock(m.Since, now), strconv.Itoa(m.Attempts)
 		}
-		detail := cmp.Or(waitText(s.Wait, now), s.Detail)
-		row(s.PID.String(), names.of(s.UID), containerName(s.Container), stateWords(s), since, attempts,
-			cmp.Or(cut(printable(s.UpgradeBin), widestPath), "-"), fmt.Sprintf("%s\t%s\t%s", imageWord(s), shortened(s.Args), printable(detail)))
+		_, style := stateOf(*s)
+		if s.Wait.For == rollout.WaitResume {
+			style = screen.Bad
+		}
+		t.Add(screen.Cell{Text: s.PID.String()}, screen.Cell{Text: names.of(s.UID)}, screen.Cell{Text: containerName(s.Container)},
+			screen.Cell{Text: stateWords(s), Style: style}, screen.Cell{Text: since}, screen.Cell{Text: attempts},
+			screen.Cell{Text: cmp.Or(cut(printable(s.UpgradeBin), widestPath), "-")}, screen.Cell{Text: imageWord(s)},
+			screen.Cell{Text: shortened(s.Args)}, screen.Cell{Text: printable(cmp.Or(waitText(s.Wait, now), s.Detail))})
 	}
+	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" }) {
+		t.Remove("CONTAINER")
+	}
+	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Rollout != nil }) {
+		t.Remove("SINCE")
+		t.Remove("ATTEMPTS")
+	}
+	if len(l.Installs) == 1 {
+		t.Remove("INSTALL")
+	}
+	return t
 }
 
 // stateWords is the verdict with the state in the rollout, where that says more.
