@@ -32,6 +32,7 @@ var jsonOutputs = []jsonOutput{
 	{"trigger -o json` with `--dry-run`, `--all-at-once` or `--no-wait", "one object", api.Report{}},
 	{"status -o json", "one object; with `--watch` one in each line", control.Status{}},
 	{"events -o json", "one object in each line", control.Event{}},
+	{"history -o json", "one object", control.History{}},
 	{"doctor -o json", "one object", diagnosis{}},
 	{"version -o json", "one object", buildInfo{}},
 	{"GET /v1/status", "one object", control.Status{}},
@@ -48,7 +49,7 @@ var jsonRequests = []any{control.TriggerRequest{}}
 
 const (
 	jsonDocument = "../../docs/JSON.md"
-	jsonMark     = "<!-- The rest is written by: go test ./internal/cli -run TestJSON_Document -update -->\n"
+	jsonMark     = "<!-- The rest is written by: go test ./internal/cli -run TestJSON_Document_HasEveryField -update -->\n"
 )
 
 // TestJSON_Document_HasEveryField: docs/JSON.md describes each field of each output, in the words of the comments in the
@@ -67,7 +68,7 @@ func TestJSON_Document_HasEveryField(t *testing.T) {
 	case *updateScripts:
 		must(t, os.WriteFile(jsonDocument, []byte(want), 0o644))
 	case want != string(old):
-		t.Error("docs/JSON.md is not that of the code: go test ./internal/cli -run TestJSON_Document -update")
+		t.Error("docs/JSON.md is not that of the code: go test ./internal/cli -run TestJSON_Document_HasEveryField -update")
 	}
 }
 

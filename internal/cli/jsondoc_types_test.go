@@ -190,8 +190,8 @@ func ownerOf(t reflect.Type, f reflect.StructField) reflect.Type {
 
 // isShadowed reports whether a field of the outer structure has the same name in JSON.
 func isShadowed(t reflect.Type, f reflect.StructField) bool {
-	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("json") == f.Tag.Get("json") && !t.Field(i).Anonymous {
+	for outer := range t.Fields() {
+		if outer.Tag.Get("json") == f.Tag.Get("json") && !outer.Anonymous {
 			return true
 		}
 	}
