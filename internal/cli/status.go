@@ -199,6 +199,12 @@ type statusJSON struct {
 	Servers []api.ServerStatus `json:"servers,omitempty"`
 }
 
+// checkJSON is the JSON of status --check and --wait.
+type checkJSON struct {
+	SchemaVersion int `json:"schema_version"`
+	health
+}
+
 // print writes what a person or a program asked for.
 func (s *statusCommand) print(w io.Writer, a answers, v view) error {
 	switch {
@@ -217,11 +223,7 @@ var errSilent = errors.New("")
 func (s *statusCommand) printHealth(a answers) error {
 	h := healthOf(a.Status, s.names)
 	if s.opts.output == "json" {
-		err := printJSON(s.stdout, struct {
-			SchemaVersion int `json:"schema_version"`
-			health
-		}{api.SchemaVersion, h})
-		if err != nil {
+		if err := printJSON(s.stdout, checkJSON{api.SchemaVersion, h}); err != nil {
 			return err
 		}
 	} else {
