@@ -42,11 +42,12 @@ var jsonOutputs = []jsonOutput{
 	{"GET /v1/events?from=N&follow=true", "one object in each line", control.Event{}},
 	{"GET /v1/history", "one object", control.History{}},
 	{"GET /v1/gate?pid=N", "one object", control.Covered{}},
+	{"POST /v1/pause`, `/v1/resume`, `/v1/abandon` with an `ActRequest", "one object", api.Acted{}},
 	{"POST /v1/trigger` with a `TriggerRequest", "one object", api.Report{}},
 }
 
 // jsonRequests are what clients send.
-var jsonRequests = []any{control.TriggerRequest{}}
+var jsonRequests = []any{control.TriggerRequest{}, control.ActRequest{}}
 
 const (
 	jsonDocument = "../../docs/JSON.md"

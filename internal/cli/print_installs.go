@@ -144,7 +144,7 @@ func (v view) binary(f file) string {
 	if !f.Changed.IsZero() {
 		what = strings.TrimPrefix(what+", installed "+ago(f.Changed, v.now), ", ")
 	}
-	return cmp.Or(what, "-")
+	return printable(cmp.Or(what, "-"))
 }
 
 // state says in words how far an install is.
