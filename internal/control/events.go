@@ -196,6 +196,9 @@ func (s *Server) acted(r *http.Request, e Event) {
 	p := peerOf(r)
 	e.By, e.PID = &p.uid, selector.PID(p.pid)
 	s.cfg.Feed.Acted(e)
+	if s.cfg.Acted != nil {
+		s.cfg.Acted(e)
+	}
 }
 
 // SelectEvents passes each selected event to take, and with Follow further ones, until take fails, ctx ends or, with

@@ -45,6 +45,8 @@ type Config struct {
 	Service service
 	Info    Info
 	Feed    *Feed
+	// Acted, if any, is told each [EventAct] of a request.
+	Acted func(Event)
 	// Tracker reads the counters of the kernel's side.
 	Tracker func() (api.Tracker, error)
 	// Gate reads what the gate refused, and passes it to [Feed.GateRefused].

@@ -131,7 +131,7 @@ func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, wat
 	h := s.host
 	return control.Config{
 		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
-		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup, StandsBy: h.standsBy,
+		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup, StandsBy: h.standsBy, Acted: s.events.Acted,
 		Info: control.Info{
 			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
 			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(), Serves: h.cfg.serves(),

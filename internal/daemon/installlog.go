@@ -77,5 +77,5 @@ func (l *eventLog) writeInstall(key registry.Key, m message, file selector.Insta
 	if key.View == (selector.View{}) { // the operator named it
 		uid = noUser
 	}
-	l.write(uid, m, keyInstall.of(file.Path), keyState.of(string(file.State)), keyReason.of(file.Detail), keyNewImage.of(file.Image))
+	l.write(uid, m, keyInstall.of(file.Path), keyState.of(string(file.State)), keyReason.of(file.Detail), keyNewImage.of(imageText(selector.Binary{Image: file.Image, Build: file.Build})))
 }

@@ -120,7 +120,7 @@ func (r *rolloutLines) fields(report rollout.Report) []slog.Attr {
 
 // identity are the fields that say which rollout it is.
 func (r *rolloutLines) identity(number uint64) []slog.Attr {
-	fields := []slog.Attr{keyRollout.of(number), keyInstall.of(r.install), keyNewImage.of(r.image)}
+	fields := []slog.Attr{keyRollout.of(number), keyInstall.of(r.install), keyNewImage.of(imageText(r.image))}
 	if r.old != "" {
 		fields = append(fields, keyOldImage.of(r.old))
 	}
@@ -182,11 +182,19 @@ func (r *rolloutLines) add(m *rollout.Member, from rollout.State) {
 
 // addImage takes what a member ran before.
 func (r *rolloutLines) addImage(ran selector.Binary) {
-	switch old := ran.String(); {
+	switch old := imageText(ran); {
 	case !ran.Known() || ran.Image == r.image.Image:
 	case r.old == "":
 		r.old = old
 	case r.old != old:
 		r.old = "several"
 	}
+}
+
+// imageText is an image with what its file says of itself: two builds of one version are two images.
+func imageText(b selector.Binary) string {
+	if build := b.Build.String(); build != "" {
+		return fmt.Sprintf("%s [%s]", build, b.Image)
+	}
+	return b.Image.String()
 }
