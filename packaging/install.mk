@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The Makefile of the tarball. Both targets keep a changed /etc/default/ebpf-upgrader and an operator's pause.
+# The Makefile of the tarball. Both targets keep /etc/default/ebpf-upgrader, the history and an operator's pause.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=

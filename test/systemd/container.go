@@ -36,7 +36,7 @@ func root(ctx context.Context, cache, suite string) (string, error) {
 }
 
 // longest limits the life of one system.
-const longest = 15 * time.Minute
+const longest = 30 * time.Minute
 
 // inContainer boots a suite with the kernel of this machine, in a PID namespace of its own.
 func inContainer(ctx context.Context, cache, suite string, p payload) error {

@@ -90,7 +90,7 @@ func firstBlock(text, heading string) (string, error) {
 // bootUnit makes the system run the life once it is up, and turn itself off.
 func bootUnit(environment, output string) string {
 	return "[Unit]\nAfter=multi-user.target\nSuccessAction=poweroff-force\nFailureAction=poweroff-force\n" +
-		"[Service]\nType=oneshot\nTimeoutStartSec=20min\nEnvironment=" + environment + "\nExecStart=/" + folder + "/life run\n" +
+		"[Service]\nType=oneshot\nTimeoutStartSec=infinity\nEnvironment=" + environment + "\nExecStart=/" + folder + "/life run\n" +
 		"StandardOutput=" + output + "\nStandardError=inherit\n"
 }
 

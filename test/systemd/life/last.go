@@ -53,7 +53,7 @@ func (l *life) purge() error {
 		err = fmt.Errorf("left over: %s", left)
 	}
 	runs, _ := run("find", "/run", "-name", "*ebpf-upgrader*")
-	failed, _ := run("systemctl", "list-units", "--failed", "--no-legend")
+	failed, _ := run("systemctl", "list-units", "--failed", "--no-legend", "ebpf-upgrader*")
 	if runs != "" || failed != "" {
 		err = errors.Join(err, fmt.Errorf("left over: %s %s", runs, failed))
 	}

@@ -7,6 +7,8 @@ package main
 import (
 	"errors"
 	"os"
+	"strconv"
+	"syscall"
 
 	"ebpf-upgrader/test/testfleet"
 )
@@ -62,6 +64,16 @@ func (l *life) land() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// servers counts the sessions of a user by their processes.
+func (l *life) servers(uid string) (n int) {
+	for _, s := range l.sessions {
+		if info, err := os.Stat(s.proc("")); err == nil && strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)) == uid {
+			n++
+		}
+	}
+	return n
 }
 
 // all calls a check of every session.

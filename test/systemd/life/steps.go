@@ -100,27 +100,41 @@ type status struct {
 	Verdicts map[string]int
 }
 
-func readStatus() (status, error) {
+// servers counts those that the reader may know of.
+func (s status) servers() (n int) {
+	for _, count := range s.Verdicts {
+		n += count
+	}
+	return n
+}
+
+// readStatus asks the service, as another user with a command that runs others.
+func readStatus(as ...string) (status, error) {
 	var s status
-	out, err := exec.Command("ebpf-upgrader", "status", "-o", "json").Output()
+	command := append(as, "ebpf-upgrader", "status", "-o", "json")
+	out, err := exec.Command(command[0], command[1:]...).Output()
 	if err != nil {
 		return s, fmt.Errorf("ebpf-upgrader status: %w\n%s", err, out)
 	}
 	return s, json.Unmarshal(out, &s)
 }
 
+// group compares how many servers the status of a user has: a member of the group sees those of all users.
 func (l *life) group() error {
 	if _, err := run("usermod", "--append", "--groups", "ebpf-upgrader", "ana"); err != nil {
 		return err
 	}
-	read := func(user string) error {
-		_, err := run("runuser", "-u", user, "--", "ebpf-upgrader", "status", "--socket", "/run/ebpf-upgrader/control.sock")
+	return errors.Join(sees("ana", len(l.sessions)), sees("bob", l.servers(bob)))
+}
+
+func sees(user string, want int) error {
+	return await(user+" sees the servers", func() error {
+		s, err := readStatus("runuser", "-u", user, "--")
+		if seen := s.servers(); err == nil && seen != want {
+			err = fmt.Errorf("the status has %d, want %d: %v", seen, want, s.Verdicts)
+		}
 		return err
-	}
-	if read("bob") == nil {
-		return errors.New("bob, no member of the group, reads the status")
-	}
-	return read("ana")
+	})
 }
 
 func (l *life) rollout() error {
@@ -244,6 +258,7 @@ func (l *life) trigger() error {
 		return err
 	}
 	cmd := exec.Command("ebpf-upgrader", "trigger")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	if err := cmd.Start(); err != nil {
 		return err
 	}
