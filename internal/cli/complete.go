@@ -43,7 +43,7 @@ func (a *app) addCompletions(cmd *cobra.Command) {
 		case "socket":
 			return // a file
 		}
-		if known := words[f.Name]; known != nil {
+		if known := wordsOf(f); known != nil {
 			complete = cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp)
 		}
 		if list := byFlag[f.Name]; list != nil {

@@ -93,9 +93,8 @@ func (v view) installs(w io.Writer, s api.Status) error {
 		if s.Learned {
 			users = v.names.list(f.users)
 		}
-		t.Add(screen.Cell{Text: printable(f.Path)}, screen.Cell{Text: users}, screen.Cell{Text: containers(f.containers)},
-			screen.Cell{Text: strconv.Itoa(f.Servers)}, screen.Cell{Text: v.binary(f)}, screen.Cell{Text: f.Image.String()},
-			screen.Cell{Text: printable(state), Style: style})
+		t.Add(cell(f.Path), cell(users), cell(containers(f.containers)), cell(strconv.Itoa(f.Servers)), cell(v.binary(f)),
+			cell(f.Image.String()), styled(state, style))
 	}
 	if !v.isWide {
 		t.Remove("IMAGE")
@@ -114,6 +113,13 @@ func (v view) installs(w io.Writer, s api.Status) error {
 		fmt.Fprintf(w, "and %d more: status -o wide\n", more)
 	}
 	return nil
+}
+
+// cell is a cell of a table. Text of others is escaped.
+func cell(text string) screen.Cell { return styled(text, screen.Plain) }
+
+func styled(text string, style screen.Style) screen.Cell {
+	return screen.Cell{Text: printable(text), Style: style}
 }
 
 func isContainer(id string) bool { return id != "" }

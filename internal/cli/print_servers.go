@@ -83,9 +83,8 @@ func (v view) servers(w io.Writer, all []api.ServerStatus) error {
 	}}
 	for _, s := range all {
 		state, style := stateOf(s)
-		t.Add(screen.Cell{Text: s.PID.String()}, screen.Cell{Text: state, Style: style}, screen.Cell{Text: v.since(s)},
-			screen.Cell{Text: attempts(s)}, screen.Cell{Text: printable(selector.Binary{Image: s.Image, Build: s.Runs}.String())},
-			screen.Cell{Text: printable(v.waits(s))})
+		t.Add(cell(s.PID.String()), styled(state, style), cell(v.since(s)), cell(attempts(s)),
+			cell(selector.Binary{Image: s.Image, Build: s.Runs}.String()), cell(v.waits(s)))
 	}
 	look := v.Look
 	if v.isWide {
