@@ -81,7 +81,7 @@ func (v view) installs(w io.Writer, s api.Status) error {
 		{Title: "SERVERS", Drop: 1, IsNumber: true},
 		{Title: "BINARY", Drop: 4, Shrinks: screen.End, Enough: 24},
 		{Title: "IMAGE", Drop: 5},
-		{Title: "STATE", Shrinks: screen.End, Enough: 30},
+		{Title: "STATE", Shrinks: screen.End, Enough: 34},
 	}}
 	shown := files
 	if !v.isWide {
@@ -144,8 +144,11 @@ func (v view) binary(f file) string {
 		return "-"
 	}
 	what := f.Build.String()
-	if from := f.rollout.From; what != "" && from.Build.String() != "" && from.Build != f.Build {
-		what = from.Build.String() + " → " + what
+	if from := f.rollout.From.Build; what != "" && from.String() != "" && from != f.Build {
+		if from.Version != "" && f.Version != "" && from.Version != f.Version && !v.isWide {
+			from.BuildID, what = "", f.Version
+		}
+		what = from.String() + " → " + what
 	}
 	if !f.Changed.IsZero() {
 		what = strings.TrimPrefix(what+", installed "+ago(f.Changed, v.now), ", ")
