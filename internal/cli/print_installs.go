@@ -176,6 +176,8 @@ func (v view) progress(r rollout.Report) (string, screen.Style) {
 	switch r.Phase {
 	case rollout.PhaseHalted:
 		return "HALTED: " + daemon.Outcomes(r), screen.Bad
+	case rollout.PhaseAbandoned:
+		return "abandoned: " + daemon.Outcomes(r), screen.Warning
 	case rollout.PhaseFailed:
 		return "FAILED: " + daemon.Outcomes(r), screen.Bad
 	case rollout.PhaseComplete:

@@ -25,6 +25,8 @@ func printInstall(w io.Writer, a answers, v view) error {
 	fmt.Fprintln(w)
 	v.halts(w, a.Status)
 	v.pause(w, a.Status)
+	v.pausedUsers(w, a.Status)
+	v.abandoned(w, a.Status)
 	if err := v.installs(w, a.Status.Status); err != nil {
 		return err
 	}
@@ -79,12 +81,14 @@ func (v view) servers(w io.Writer, all []api.ServerStatus) error {
 		{Title: "SINCE", Drop: 3},
 		{Title: "SIGNALS", Drop: 4, IsNumber: true},
 		{Title: "RUNS", Drop: 2, Shrinks: screen.End, Enough: 16},
+		{Title: "DIRECTORY", Drop: 1, Shrinks: screen.Middle, Enough: 16},
 		{Title: "WAITS FOR", Shrinks: screen.End, Enough: 30},
 	}}
 	for _, s := range all {
 		state, style := stateOf(s)
 		t.Add(cell(s.PID.String()), styled(state, style), cell(v.since(s)), cell(attempts(s)),
-			cell(selector.Binary{Image: s.Image, Build: s.Runs}.String()), cell(v.waits(s)))
+			cell(selector.Binary{Image: s.Image, Build: s.Runs}.String()), cell(cmp.Or(s.WorkDir, "-")),
+			cell(v.waits(s)))
 	}
 	look := v.Look
 	if v.isWide {

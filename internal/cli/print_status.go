@@ -8,14 +8,12 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
-	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
 )
 
@@ -44,6 +42,8 @@ func printStatus(w io.Writer, s control.Status, v view) error {
 	fmt.Fprintln(w)
 	v.halts(w, s)
 	v.pause(w, s)
+	v.pausedUsers(w, s)
+	v.abandoned(w, s)
 	v.about(w, s)
 	if len(s.Installs) == 0 {
 		return nil
@@ -63,6 +63,34 @@ func (v view) pause(w io.Writer, s control.Status) {
 		v.line(w, screen.Warning, "paused", "since %s (%s)%s", clock(s.PausedSince, v.now), ago(s.PausedSince, v.now), v.pausedBy(s))
 	}
 	v.line(w, screen.Plain, "", "no server is signalled until: ebpf-upgrader resume")
+}
+
+// pausedUsers says for which users alone servers are not signalled.
+func (v view) pausedUsers(w io.Writer, s control.Status) {
+	for _, p := range s.PausedUsers {
+		why := ""
+		if p.Reason != "" {
+			why = ": " + p.Reason
+		}
+		v.line(w, screen.Warning, "paused", "for %s since %s (%s) by %s%s",
+			v.names.inText(p.User), clock(p.At, v.now), ago(p.At, v.now), v.names.inText(p.UID), why)
+	}
+}
+
+// abandoned says which rollouts an operator has given up.
+func (v view) abandoned(w io.Writer, s control.Status) {
+	for _, r := range s.Rollouts {
+		for _, a := range r.Abandoned {
+			of, why := "", ""
+			if a.User != nil {
+				of = " for " + v.names.inText(*a.User)
+			}
+			if a.Reason != "" {
+				why = ": " + a.Reason
+			}
+			v.line(w, screen.Warning, "abandoned", "%s%s by %s %s%s", r.Install.Path, of, v.names.inText(a.UID), ago(a.At, v.now), why)
+		}
+	}
 }
 
 // pausedBy says which user paused the service, and why.
@@ -176,64 +204,4 @@ func (v view) gate(s control.Status) string {
 		line += fmt.Sprintf("; %d passed unseen", g.Missed)
 	}
 	return line
-}
-
-// maxHalts keeps the reasons on the screen.
-const maxHalts = 8
-
-// halts says which users' servers get no more signals and why, what other senders did, and what to do.
-func (v view) halts(w io.Writer, s control.Status) {
-	shown, paths := 0, []string{}
-	for _, r := range s.Rollouts {
-		for _, h := range r.Halts {
-			if shown++; shown <= maxHalts {
-				v.halt(w, r, h)
-			}
-			paths = append(paths, r.Install.Path)
-		}
-		for _, f := range r.Foreign {
-			v.line(w, screen.Bad, "died", "%s: %s", r.Install.Path, f)
-		}
-	}
-	for _, i := range s.Installs {
-		if i.Deaths > 0 {
-			v.line(w, screen.Bad, "died", "%s: %d after signals of other senders, with a file that never settled", i.Path, i.Deaths)
-		}
-	}
-	if more := shown - maxHalts; more > 0 {
-		v.line(w, screen.Bad, "halted", "and %d more: status -o json", more)
-	}
-	if shown > 0 {
-		v.remedy(w, slices.Compact(paths))
-	}
-}
-
-// halt says why the servers of one user are not signalled.
-func (v view) halt(w io.Writer, r rollout.Report, h rollout.Halt) {
-	v.line(w, screen.Bad, "halted", "%s for %s since %s (%s), rollout %d", r.Install.Path, v.names.inText(h.UID), clock(h.Since, v.now), ago(h.Since, v.now), r.Number)
-	v.line(w, screen.Plain, "", "%s", h.Reason)
-}
-
-// remedy says what an operator can do about the halts at these paths.
-func (v view) remedy(w io.Writer, paths []string) {
-	path := "PATH"
-	if len(paths) == 1 {
-		path = quotedArgument(paths[0])
-	}
-	v.line(w, screen.Plain, "to do", "install a newer good binary: the rollout of that begins by itself")
-	v.line(w, screen.Plain, "", "ebpf-upgrader resume --install-path %s tries one more server", path)
-	v.line(w, screen.Plain, "", "ebpf-upgrader abandon %s gives this binary up", path)
-	v.line(w, screen.Plain, "", "to put the old binary back does not undo an index that the new one has migrated")
-	fmt.Fprintln(w)
-}
-
-// quotedArgument is a path as a shell takes it.
-func quotedArgument(path string) string {
-	isPlain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@%", r)
-	}
-	if strings.ContainsFunc(path, func(r rune) bool { return !isPlain(r) }) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
 }

@@ -67,7 +67,10 @@ func exampleStatus() control.Status {
 				{
 					Number: 7, Install: bad, Started: before(15 * time.Second), Phase: rollout.PhaseHalted, Deaths: 1, From: from,
 					Servers: map[rollout.State]int{rollout.Pending: 2, rollout.Crashed: 1},
-					Halts:   []rollout.Halt{{UID: 4001, Reason: "server 46 died: exit code 101", Since: before(14 * time.Second)}},
+					Halts: []rollout.Halt{{
+						UID: 4001, Reason: "server 46 died: exit code 101", Since: before(14 * time.Second), Behind: 2, Next: 47,
+						Deaths: []rollout.ServerDeath{{PID: 46, At: before(14 * time.Second), Detail: "exit code 101", ExecedAt: before(14*time.Second + 20*time.Millisecond), WorkDir: "/home/ana/src/a\x1b[2J"}},
+					}},
 				},
 			},
 		},
@@ -127,6 +130,7 @@ func exampleServers() []api.ServerStatus {
 	server := func(pid selector.PID, state rollout.State, wait rollout.Wait) api.ServerStatus {
 		s := api.ServerStatus{Wait: wait, Runs: selector.Build{Version: "1.4.1", BuildID: "08c12ab4ffff"}}
 		s.PID, s.UID, s.UpgradeBin, s.Verdict = pid, 4001, "/home/ana/.cargo/bin/rag-rat", selector.Outdated
+		s.WorkDir = "/home/ana/src/project"
 		s.Rollout = &rollout.Member{PID: pid, UID: 4001, Rollout: 7, State: state, Since: before(14 * time.Second), Group: rollout.Group{User: 4001, DataDir: "/home/ana/.local/share/rag-rat"}}
 		return s
 	}
@@ -240,5 +244,7 @@ func BenchmarkStatus_ThousandServers(b *testing.B) {
 		}
 	}
 	cancel()
-	<-done
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
 }

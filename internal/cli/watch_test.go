@@ -44,7 +44,7 @@ func serveChanging(t *testing.T, c *changingService, feed *control.Feed) (socket
 	go func() { done <- control.NewServer(control.Config{Service: c, Feed: feed}).Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		must(t, <-done)
 		_ = os.RemoveAll(dir)
 	})
 	return socket
