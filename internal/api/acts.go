@@ -44,6 +44,8 @@ type Acted struct {
 	SchemaVersion int `json:"schema_version"`
 	// Paused is the pause that it found and that concerns all that it concerns; nil: there was none.
 	Paused *rollout.Act `json:"paused,omitempty"`
+	// User is the user with the servers that it concerned; nil: all users.
+	User *uint32 `json:"user,omitempty"`
 	// Rollouts are the numbers of those that it resumed or abandoned, ascending.
 	Rollouts []uint64 `json:"rollouts"`
 }

@@ -110,8 +110,8 @@ func (a *app) pause(ctx context.Context, c *control.Client, request control.ActR
 		return a.printLine("already paused " + describeAct(*by))
 	}
 	whose := ""
-	if request.UID != nil {
-		whose = " of " + describeUser(*request.UID)
+	if done.User != nil {
+		whose = " of " + describeUser(*done.User)
 	}
 	return a.printLine("paused: no server" + whose + " is signalled until: ebpf-upgrader resume")
 }

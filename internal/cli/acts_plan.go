@@ -79,7 +79,7 @@ func abandonedLines(r rollout.Report, request control.ActRequest) (lines []strin
 		if by.User != nil && request.UID != nil && *by.User != *request.UID {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("rollout %d of %s was abandoned %s; it ends when another file is installed", r.Number, r.Install.Path, describeAbandonment(by)))
+		lines = append(lines, fmt.Sprintf("rollout %d of %s is abandoned %s; another file that is installed there begins a new one", r.Number, r.Install.Path, describeAbandonment(by)))
 	}
 	return lines
 }

@@ -83,7 +83,10 @@ func (r *record) report(now rollout.Report, at time.Time) {
 		r.ran(now.From)
 	}
 	r.Install, r.Started, r.Phase, r.Superseded = now.Install, now.Started, now.Phase, now.Superseded
-	r.Halts = now.Halts[:min(len(now.Halts), api.MaxRecordDeaths)]
+	r.Halts = slices.Clone(now.Halts[:min(len(now.Halts), api.MaxRecordDeaths)])
+	for i := range r.Halts {
+		r.Halts[i].Deaths, r.Halts[i].Next = nil, 0 // the record has the deaths
+	}
 	counts := make(map[rollout.State]int)
 	for _, s := range rollout.States() {
 		n := now.Servers[s]

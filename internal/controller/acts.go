@@ -37,7 +37,7 @@ func (c *Controller) Act(ctx context.Context, a api.Act) (done api.Acted, err er
 
 // act carries out an act, and reports it if it changes anything.
 func (s *rollouts) act(a api.Act, acted func(api.Act)) (done api.Acted, err error) {
-	done = api.Acted{SchemaVersion: api.SchemaVersion, Rollouts: []uint64{}}
+	done = api.Acted{SchemaVersion: api.SchemaVersion, User: a.User, Rollouts: []uint64{}}
 	before := s.pauses
 	switch a.Kind {
 	case api.ActPause:

@@ -41,8 +41,6 @@ func (w *world) mustAct(t *testing.T, kind api.ActKind, path string, user *uint3
 	return done
 }
 
-func number(n uint32) *uint32 { return &n }
-
 // twoUsers have three servers each, of /a, that die of the next file.
 func twoUsers(t *testing.T) *world {
 	t.Helper()
@@ -82,7 +80,7 @@ func TestAct_ResumeOneUser_OthersStayHalted(t *testing.T) {
 		if done := w.mustAct(t, api.ActResume, "/b", nil); len(done.Rollouts) != 0 {
 			t.Errorf("a resume of another install concerns the rollouts %v", done.Rollouts)
 		}
-		if done := w.mustAct(t, api.ActResume, "/a", number(2)); len(done.Rollouts) != 1 {
+		if done := w.mustAct(t, api.ActResume, "/a", new(uint32(2))); len(done.Rollouts) != 1 {
 			t.Errorf("a resume of one user concerns the rollouts %v, want one", done.Rollouts)
 		}
 		w.requireSignalled(t, "after a resume of the second user", 1, 2)
@@ -141,7 +139,7 @@ func TestAct_PauseOneUser_OthersGoOn(t *testing.T) {
 		w.onSignal = func(pid selector.PID) { go w.answer(*w.processes[pid], false) }
 		stop := w.serve(t, 0)
 		w.pass(time.Second)
-		w.mustAct(t, api.ActPause, "", number(1))
+		w.mustAct(t, api.ActPause, "", new(uint32(1)))
 		w.land(at("/a", newImage))
 		w.requireSignalled(t, "while the first user is paused", 0, 3)
 		stop()
@@ -151,12 +149,12 @@ func TestAct_PauseOneUser_OthersGoOn(t *testing.T) {
 		if s.Paused || len(s.PausedUsers) != 1 || s.PausedUsers[0].UID != operator || s.Rollouts[0].Phase != rollout.PhasePaused {
 			t.Errorf("the status is %+v, want the first user paused", s)
 		}
-		if done := w.mustAct(t, api.ActPause, "", number(1)); done.Paused == nil || done.Paused.UID != operator {
+		if done := w.mustAct(t, api.ActPause, "", new(uint32(1))); done.Paused == nil || done.Paused.UID != operator {
 			t.Errorf("a second pause found %+v", done.Paused)
 		}
-		w.mustAct(t, api.ActResume, "", number(2))
+		w.mustAct(t, api.ActResume, "", new(uint32(2)))
 		w.requireSignalled(t, "after a resume of the second user", 0, 3)
-		w.mustAct(t, api.ActResume, "", number(1))
+		w.mustAct(t, api.ActResume, "", new(uint32(1)))
 		w.requireSignalled(t, "after a resume of the first user", 3, 3)
 	})
 }

@@ -38,8 +38,6 @@ func (h *host) again() {
 	}
 }
 
-func uid(n uint32) *uint32 { return &n }
-
 func TestResume_BinaryStillDies_CostsOneServer(t *testing.T) {
 	t.Parallel()
 	for _, canaries := range []int{0, 1, 3} {
@@ -96,7 +94,7 @@ func TestResume_OneUser_OthersStayHalted(t *testing.T) {
 		}
 	}
 	h.wantPhase("after two deaths", rollout.PhaseHalted)
-	if n := h.Resume(uid(1), h.now); n != 1 {
+	if n := h.Resume(new(uint32(1)), h.now); n != 1 {
 		t.Errorf("%d users were resumed, want 1", n)
 	}
 	h.pass(time.Second)
@@ -105,7 +103,7 @@ func TestResume_OneUser_OthersStayHalted(t *testing.T) {
 	if len(r.Halts) != 1 || r.Halts[0].UID != 2 {
 		t.Errorf("the halts are %+v, want that of user 2", r.Halts)
 	}
-	if n := h.Resume(uid(3), h.now); n != 0 {
+	if n := h.Resume(new(uint32(3)), h.now); n != 0 {
 		t.Errorf("%d users were resumed that are not halted", n)
 	}
 }
@@ -124,7 +122,7 @@ func TestResume_OneOfAll_CostsOneServer(t *testing.T) {
 		if r := h.wantPhase("after three users lost a canary", rollout.PhaseHalted); !r.IsHaltedForAll || len(h.sent) != 3 {
 			t.Fatalf("%v were signalled, and the rollout is %+v; want it halted for all after 3", h.sent, r)
 		}
-		h.Resume(uid(resumed), h.now)
+		h.Resume(new(resumed), h.now)
 		h.again()
 		h.pass(30 * time.Second) // the canary is busy
 		if len(h.sent) != 4 || h.Member(h.sent[3]).UID != resumed {
@@ -144,7 +142,7 @@ func TestResume_OneOfAllIsProven_OthersFollow(t *testing.T) {
 		h.start(selector.PID(user*10+11), user+1, "/d")
 	}
 	h.killThree()
-	h.Resume(uid(1), h.now)
+	h.Resume(new(uint32(1)), h.now)
 	h.pass(time.Second)
 	proven := h.sent[3]
 	h.exec(proven, newImage)
@@ -190,7 +188,7 @@ func TestAbandon_OneUser_OthersGoOn(t *testing.T) {
 	for pid := range selector.PID(6) {
 		h.start(pid+1, uint32(pid%2), "/d")
 	}
-	h.Abandon(uid(1), rollout.Act{UID: 1, At: h.now})
+	h.Abandon(new(uint32(1)), rollout.Act{UID: 1, At: h.now})
 	h.again()
 	for range 9 {
 		h.pass(3 * time.Second)
