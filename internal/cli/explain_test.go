@@ -34,7 +34,7 @@ func TestExplain_RolloutHalted_SaysNotNow(t *testing.T) {
 		}
 		explained++
 		code, said, stderr := command(t, "explain", "--name", h.name, "--socket", h.socket, server.PID().String())
-		if code != exitOK || !strings.Contains(said, "\nwill not be signalled now: rollout 2 is halted for 6001 since ") ||
+		if code != exitOK || !strings.Contains(said, "\nwill not be signalled now: rollout 2 is halted for uid 6001 since ") ||
 			!strings.Contains(said, ": server ") || !strings.Contains(said, "resume") {
 			t.Errorf("explain ends with %d and says\n%s%s", code, said, stderr)
 		}

@@ -68,7 +68,7 @@ func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
 		return errInterrupted
 	}
 	if !a.opts.all {
-		report = report.Only(api.IsServer)
+		report = report.Only(func(s api.Server) bool { return api.IsServer(s) && s.Verdict != selector.Gone })
 	}
 	return a.printListing(known.completed(report))
 }

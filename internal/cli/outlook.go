@@ -60,6 +60,8 @@ func (o outlook) member() string {
 		return fmt.Sprintf("was signalled %s in vain; the next signal is at %s", timesWord(m.Attempts), clock(w.Until, o.now))
 	case rollout.WaitResume:
 		return "will not be signalled now: " + o.halt(w)
+	case rollout.WaitInstall:
+		return "will not be signalled for this file: " + w.Why + " at " + clock(w.Since, o.now)
 	case rollout.WaitService:
 		return "will not be signalled now: " + withIt(waitText(w, o.now))
 	case rollout.WaitIdle:
@@ -78,8 +80,17 @@ func withIt(reason string) string {
 
 // halt is the reason with the name of the user, and what ends it.
 func (o outlook) halt(w rollout.Wait) string {
-	why := strings.Replace(waitText(w, o.now), "for its user", "for "+newUserNames().inText(o.e.UID), 1)
-	return why + "; a good binary or \"ebpf-upgrader resume\" goes on"
+	name := newUserNames()
+	why := strings.Replace(waitText(w, o.now), "for its user", "for "+name.inText(o.e.UID), 1)
+	resume := "ebpf-upgrader resume"
+	if !strings.HasPrefix(w.Why, "rollout ") { // a pause
+		return why + "; " + resume + " ends that"
+	}
+	resume += " --install-path " + o.e.Install.Path
+	if !strings.Contains(w.Why, "for all users") {
+		resume += " --user " + name.of(o.e.UID)
+	}
+	return why + "; a good binary goes on, or " + resume + " tries one more server"
 }
 
 func (o outlook) whenIdle() string {
