@@ -52,6 +52,7 @@ type Acted struct {
 
 // PausedUser is a user with servers that are not signalled.
 type PausedUser struct {
+	// User has the servers.
 	User uint32 `json:"user"`
 	rollout.Act
 }

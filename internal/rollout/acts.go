@@ -15,7 +15,8 @@ type Act struct {
 	// UID is the user of the process with that PID, which made the request. PID 0 is not known.
 	UID uint32       `json:"uid"`
 	PID selector.PID `json:"pid,omitzero"`
-	At  time.Time    `json:"at"`
+	// At is the time of the request.
+	At time.Time `json:"at"`
 	// Reason is the text that was given; it may be empty.
 	Reason string `json:"reason,omitzero"`
 }

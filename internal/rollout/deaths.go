@@ -17,7 +17,8 @@ const maxDeaths = 4
 // ServerDeath describes a death that counts against the file. The journal and the answers of the service have its JSON form.
 type ServerDeath struct {
 	PID selector.PID `json:"pid"`
-	At  time.Time    `json:"at"`
+	// At is when the service learned of the death.
+	At time.Time `json:"at"`
 	// Detail is the end in words. ExitCode and Signal are the numbers: one at most, none if the end was not seen.
 	Detail   string `json:"detail"`
 	ExitCode *int   `json:"exit_code,omitempty"`

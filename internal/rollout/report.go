@@ -84,7 +84,8 @@ type Report struct {
 // Halt is one reason why servers are not signalled.
 type Halt struct {
 	// UID is the user of the servers.
-	UID    uint32    `json:"uid"`
+	UID uint32 `json:"uid"`
+	// Path is that of the install.
 	Path   string    `json:"install_path"`
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
