@@ -166,17 +166,6 @@ func readAll(handler http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// operate refuses requests of peers that may not control the servers of all users.
-func operate(handler http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if all, _ := scope(peerOf(r)); !all {
-			refuse(w, http.StatusForbidden, "only root and the owner of the service may do this")
-			return
-		}
-		handler(w, r)
-	}
-}
-
 // errLeft means that the client of a request did not wait for the answer.
 var errLeft = errors.New("the client has left")
 
