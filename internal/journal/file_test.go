@@ -78,7 +78,7 @@ func saved(pids ...selector.PID) rollout.Snapshots {
 	s := rollout.Snapshots{Number: 1<<64 - 1, Rollouts: []rollout.Snapshot{
 		{
 			Number: of, Install: install, Started: start.Add(-time.Hour), Foreign: map[selector.PID]int{0: 1, 42: 3},
-			Users:     []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, IsHalted: true, HaltReason: "é", IsFailed: true, HaltedAt: time.Unix(1_800_000_000, 7).UTC(), LatestDeaths: deaths, IsResumed: true, IsAlone: true, Abandoned: &by}},
+			Users:     []rollout.UserSnapshot{{UID: 0, IsProven: true}, {UID: 1<<32 - 1, Deaths: 2, PastDeaths: 3, IsHalted: true, HaltReason: "é", IsFailed: true, HaltedAt: time.Unix(1_800_000_000, 7).UTC(), LatestDeaths: deaths, IsResumed: true, IsAlone: true, Abandoned: &by}},
 			Open:      []rollout.Group{{User: 7, DataDir: "/home/é"}},
 			Abandoned: &by,
 		},

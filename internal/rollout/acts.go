@@ -122,8 +122,10 @@ func (r *Rollout) endHalt(u *user, isAlone bool, now time.Time) {
 		}
 	}
 	*u = user{
-		UserSnapshot: UserSnapshot{UID: u.UID, IsFailed: isFailed, IsResumed: true, IsAlone: isAlone},
-		groups:       u.groups, settling: u.settling, overdue: u.overdue,
+		UserSnapshot: UserSnapshot{
+			UID: u.UID, PastDeaths: u.allDeaths(), IsFailed: isFailed, IsResumed: true, IsAlone: isAlone,
+		},
+		groups: u.groups, settling: u.settling, overdue: u.overdue,
 	}
 	for _, g := range u.groups {
 		g.isOpen, g.proofs = false, 0

@@ -80,6 +80,14 @@ func TestResume_GoodBinary_OthersFollowItsProof(t *testing.T) {
 	h.arm(2)
 	h.pass(time.Second)
 	h.want("after the proof", 1, 2, 3, 4)
+	for _, pid := range []selector.PID{3, 4} {
+		h.exec(pid, newImage)
+		h.arm(pid)
+	}
+	h.pass(time.Minute)
+	if r := h.wantPhase("at the end, although a server died before the resume", rollout.PhaseFailed); r.Deaths != 1 {
+		t.Errorf("the report has %d deaths, want 1", r.Deaths)
+	}
 }
 
 func TestResume_OneUser_OthersStayHalted(t *testing.T) {

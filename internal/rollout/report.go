@@ -173,7 +173,7 @@ func (r *Rollout) phase(isPaused bool) Phase {
 func (l *ledger) deaths() int {
 	n := l.unhandled
 	for _, u := range l.users {
-		n += u.Deaths
+		n += u.allDeaths()
 	}
 	return n
 }

@@ -41,6 +41,8 @@ type Snapshots struct {
 type UserSnapshot struct {
 	UID    uint32 `json:"uid"`
 	Deaths int    `json:"deaths"`
+	// PastDeaths counts those before the latest resume. They halt nothing any more.
+	PastDeaths int `json:"past_deaths,omitzero"`
 	// IsHalted says that no server of the user is signalled any more, for HaltReason.
 	IsHalted   bool      `json:"halted"`
 	HaltReason string    `json:"why"`
@@ -58,6 +60,9 @@ type UserSnapshot struct {
 	// Abandoned is set once an operator has ended the rollout for the user.
 	Abandoned *Act `json:"abandoned,omitempty"`
 }
+
+// allDeaths counts the deaths before and after a resume.
+func (u UserSnapshot) allDeaths() int { return u.PastDeaths + u.Deaths }
 
 // isZero reports whether nothing needs to survive.
 func (u UserSnapshot) isZero() bool { return reflect.DeepEqual(u, UserSnapshot{UID: u.UID}) }

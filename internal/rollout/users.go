@@ -16,7 +16,7 @@ type UserReport struct {
 func (l *ledger) byUser() map[uint32]UserReport {
 	all := make(map[uint32]UserReport, len(l.users))
 	for uid, u := range l.users {
-		report := UserReport{Servers: make(map[State]int), Deaths: u.Deaths}
+		report := UserReport{Servers: make(map[State]int), Deaths: u.allDeaths()}
 		for _, g := range u.groups {
 			for state, n := range g.counts {
 				if n > 0 {
@@ -24,8 +24,8 @@ func (l *ledger) byUser() map[uint32]UserReport {
 				}
 			}
 		}
-		if u.Deaths > 0 {
-			report.Servers[Crashed] = u.Deaths
+		if report.Deaths > 0 {
+			report.Servers[Crashed] = report.Deaths
 		}
 		if len(report.Servers) > 0 {
 			all[uid] = report
