@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ebpf-upgrader/internal/api"
@@ -136,12 +134,12 @@ func (a *app) confirm(ctx context.Context, lines []string, question string) erro
 
 // describeUser returns the name of a user with the number, or only that.
 func describeUser(uid uint32) string {
-	number := strconv.FormatUint(uint64(uid), 10)
-	u, err := user.LookupId(number)
-	if err != nil {
-		return "uid " + number
+	number := fmt.Sprintf("uid %d", uid)
+	name := newUserNames().inText(uid)
+	if name == number {
+		return number
 	}
-	return fmt.Sprintf("%s (uid %s)", u.Username, number)
+	return name + " (" + number + ")"
 }
 
 // describeAct says since when, by which user and why something is as it is.

@@ -108,7 +108,7 @@ func (v view) pausedBy(s control.Status) (text string) {
 func (v view) about(w io.Writer, s control.Status) {
 	v.line(w, screen.Plain, "service", "process %d, version %s, up %s", s.PID, s.Version, age(s.Started, v.now))
 	v.line(w, screen.Plain, "servers", "%s", daemon.Counts(s.Verdicts))
-	if line := otherService(s, v.now); line != "" {
+	if line := otherService(s, v); line != "" {
 		v.line(w, screen.Warning, "", "%s", line)
 	}
 	if s.Source == api.SourceProc || v.isVerbose {

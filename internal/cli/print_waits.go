@@ -6,21 +6,19 @@ package cli
 
 import (
 	"fmt"
-	"os/user"
-	"strconv"
 	"time"
 
 	"ebpf-upgrader/internal/control"
 )
 
 // otherService says that the service leaves its servers to another one, or waits for that; empty: it does neither.
-func otherService(s control.Status, now time.Time) string {
+func otherService(s control.Status, v view) string {
 	if by := s.StandsBy; by != nil {
 		process := "another process"
 		if by.PID != 0 {
 			process = fmt.Sprintf("process %d", by.PID)
 		}
-		return fmt.Sprintf("stands by: %s of %s serves these servers", process, ownerName(by.UID))
+		return fmt.Sprintf("stands by: %s of %s serves these servers", process, v.names.inText(by.UID))
 	}
 	var until time.Time
 	for _, r := range s.Rollouts {
@@ -28,17 +26,8 @@ func otherService(s control.Status, now time.Time) string {
 			until = r.YieldsUntil
 		}
 	}
-	if !until.After(now) {
+	if !until.After(v.now) {
 		return ""
 	}
 	return fmt.Sprintf("waits until %s for a service of the host, which cannot be seen from here", until.Local().Format("15:04:05"))
-}
-
-// ownerName is the name of a user, or the number where it has none here.
-func ownerName(uid uint32) string {
-	number := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(number); err == nil {
-		return u.Username
-	}
-	return "uid " + number
 }
