@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 var waitsUntil = regexp.MustCompile(`(?m)^ +waits until [0-9:]{8} for a service of the host`)
@@ -21,7 +23,7 @@ func TestPlainUser_NoOwnService_FindsRoots(t *testing.T) {
 	if os.Getenv("IN_PID_NAMESPACE") == "" {
 		t.Parallel()
 		needRoot(t)
-		inNamespaces(t, name, "true", 0)
+		inNamespaces(t, name, "mount -t proc proc /proc", unix.CLONE_NEWPID)
 		return
 	}
 	_, env := ownFolders(t, plain)

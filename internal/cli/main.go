@@ -21,5 +21,5 @@ func Main() int {
 
 // Command returns the whole command line, for what documents it.
 func Command() *cobra.Command {
-	return newRoot(&app{stdout: os.Stdout, stderr: os.Stderr, started: new(bool)})
+	return newRoot(&app{messages: &messages{stderr: os.Stderr}, stdout: os.Stdout, started: new(bool)})
 }

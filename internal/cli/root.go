@@ -41,14 +41,20 @@ func usageError(format string, args ...any) error {
 	return exitWith(exitUsage, fmt.Errorf(format, args...))
 }
 
-// app is the state that every command uses.
-type app struct {
-	stdout, stderr io.Writer
-	opts           options
-	// log takes no line, except in a service: what matters of another command is in its answer.
-	log *slog.Logger
+// messages are where a program writes what is not data. All copies of an app share them.
+type messages struct {
+	stderr io.Writer
 	// closeLog ends the log of a service.
 	closeLog func()
+}
+
+// app is the state that every command uses.
+type app struct {
+	*messages
+	stdout io.Writer
+	opts   options
+	// log takes no line, except in a service: what matters of another command is in its answer.
+	log *slog.Logger
 	// args is the whole command line, and variables are those that set a flag of it, by flag.
 	args      []string
 	variables map[string]string
@@ -64,7 +70,10 @@ func ownProcess(a *app) { a.ownProcess = true }
 // run is the whole program: it executes the command in args and returns the exit code. Data goes to stdout, messages to
 // stderr. When ctx ends, the command ends early.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
-	a := &app{stdout: stdout, stderr: stderr, log: slog.New(slog.DiscardHandler), closeLog: func() {}, args: args, started: new(bool)}
+	a := &app{
+		messages: &messages{stderr: stderr, closeLog: func() {}}, stdout: stdout,
+		log: slog.New(slog.DiscardHandler), args: args, started: new(bool),
+	}
 	for _, set := range how {
 		set(a)
 	}

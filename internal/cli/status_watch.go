@@ -163,13 +163,16 @@ func (s *statusCommand) watchBlocks(ctx context.Context, answered answers) error
 		if err != nil {
 			return err
 		}
+		for _, r := range answered.Rollouts { // one that is over at once looks like the last one
+			same += fmt.Sprintln(r.Number)
+		}
 		if same != last {
-			if last != "" && s.opts.output != "json" {
-				fmt.Fprintln(s.stdout)
-			}
 			now, err := s.block(answered, time.Now())
 			if err != nil {
 				return err
+			}
+			if last != "" && s.opts.output != "json" {
+				now = "\n" + now
 			}
 			if _, err := io.WriteString(s.stdout, now); err != nil {
 				return fmt.Errorf("write status: %w", err)

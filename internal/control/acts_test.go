@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
@@ -82,13 +83,13 @@ func TestAct_Request_ReachesService(t *testing.T) {
 	if err != nil || len(done.Rollouts) != 1 {
 		t.Fatalf("Act = %+v, %v", done, err)
 	}
-	a := s.of.act
+	a := s.of.latest()
 	if a.Kind != api.ActAbandon || a.Path != request.InstallPath || *a.User != uid || a.By.Reason != request.Reason ||
 		int(a.By.UID) != os.Geteuid() || int(a.By.PID) != os.Getpid() || a.By.At.IsZero() {
 		t.Errorf("the service got %+v", a)
 	}
-	if code, answer := s.post(t, "resume", ""); code != http.StatusOK || s.of.act.User != nil {
-		t.Errorf("an empty body: %d %s, and the service got %+v", code, answer, s.of.act)
+	if code, answer := s.post(t, "resume", ""); code != http.StatusOK || s.of.latest().User != nil {
+		t.Errorf("an empty body: %d %s, and the service got %+v", code, answer, s.of.latest())
 	}
 }
 
@@ -100,19 +101,25 @@ func TestAct_OtherUser_OwnServersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	member := syscall.Credential{Uid: other, Gid: other, Groups: []uint32{group}}
-	for n := range 12 {
-		want := "done done"
-		if n >= 10 {
-			want = "done the service says: more than 10 acts in 10s"
+	const most, window = 10, 10 * time.Second
+	var done []time.Time // a machine may be too slow for that many in that time
+	for range 3 * most {
+		got := asked(t, s.socket, member)
+		if got == "done the service says: more than 10 acts in 10s" {
+			break
 		}
-		if got := asked(t, s.socket, member); got != want {
-			t.Fatalf("pause %d: %q, want %q", n, got, want)
+		done = append(done, time.Now())
+		if got != "done done" {
+			t.Fatalf("pause %d: %q", len(done), got)
 		}
-		if u := s.of.act.User; u == nil || *u != other {
-			t.Fatalf("the service got %+v, want an act on the servers of %d", s.of.act, other)
+		if u := s.of.latest().User; u == nil || *u != other {
+			t.Fatalf("the service got %+v, want an act on the servers of %d", s.of.latest(), other)
+		}
+		if n := len(done); n > most && done[n-1].Sub(done[n-1-most]) < window-time.Second {
+			t.Fatalf("%d acts within %s, want %d at most in %s", most+1, done[n-1].Sub(done[n-1-most]), most, window)
 		}
 	}
-	if got := asked(t, s.socket, syscall.Credential{}); got != "done done" || s.of.act.User != nil {
-		t.Errorf("root: %q, and the service got %+v, want an act on all servers", got, s.of.act)
+	if got := asked(t, s.socket, syscall.Credential{}); got != "done done" || s.of.latest().User != nil {
+		t.Errorf("root: %q, and the service got %+v, want an act on all servers", got, s.of.latest())
 	}
 }

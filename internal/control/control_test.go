@@ -32,7 +32,9 @@ type steered struct {
 	self    selector.PID
 	paused  atomic.Int32
 	resumed int
-	act     api.Act
+
+	mu  sync.Mutex // guards act
+	act api.Act
 }
 
 func (s *steered) Status(context.Context) (api.Status, error) { return s.status, nil }
@@ -53,8 +55,17 @@ func (s *steered) Trigger(_ context.Context, _ string, self selector.PID) (api.R
 	return api.Report{Plan: []selector.PID{7}}, nil
 }
 
+// latest is the latest act.
+func (s *steered) latest() api.Act {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.act
+}
+
 func (s *steered) Act(_ context.Context, a api.Act) (api.Acted, error) {
+	s.mu.Lock()
 	s.act = a
+	s.mu.Unlock()
 	switch a.Kind {
 	case api.ActPause:
 		s.paused.Add(1)

@@ -13,7 +13,6 @@ import (
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
-	"ebpf-upgrader/internal/deliver"
 	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -136,7 +135,7 @@ func userOf(servers []api.Server) int64 {
 // Refused implements [controller.Observer]. That another sender was first is usual.
 func (l *eventLog) Refused(m rollout.Member, err error) {
 	line := serverRefused
-	if errors.Is(err, selector.ErrSignalledByOther) || errors.Is(err, deliver.ErrUntracked) {
+	if errors.Is(err, selector.ErrSignalledByOther) {
 		line = serverLeft
 	}
 	l.write(int64(m.UID), line, keyPID.of(m.PID), keyInstall.of(l.installOf(m.Rollout)), keyRollout.of(m.Rollout), keyError.of(err))
