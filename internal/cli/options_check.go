@@ -33,6 +33,9 @@ func (o *options) check(flags *pflag.FlagSet) error {
 	return cmp.Or(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
 }
 
+// socketName is the control socket in the run directory.
+const socketName = "control.sock"
+
 const (
 	notNegative = "must not be negative"
 	positive    = "must be more than 0"

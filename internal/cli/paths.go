@@ -60,9 +60,6 @@ func systemdDir(variable string) string {
 	return ""
 }
 
-// socketName is the control socket in the run directory.
-const socketName = "control.sock"
-
 // socketPath is where the service listens.
 func (o *options) socketPath() string {
 	if o.socket != "" {
