@@ -85,8 +85,9 @@ func Attach(cfg Config) (*Tracker, error) {
 
 // load returns a tracker with its programs loaded, and none attached.
 func load(cfg Config, spec *ebpf.CollectionSpec) (*Tracker, error) {
-	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK.
-	isLimited := rlimit.RemoveMemlock() != nil
+	// Before Linux 5.11 the memory of maps counts against RLIMIT_MEMLOCK. rlimit probes that, and a
+	// process without rights cannot.
+	isLimited := rlimit.RemoveMemlock() != nil && !isKernelSince(5, 11)
 	t := &Tracker{cfg: cfg, capacity: spec.Maps["servers"].MaxEntries, types: btf.NewCache(), isPreemptible: isKernelSince(7, 0)}
 	if err := t.loadObjects(spec); err != nil {
 		return nil, errors.Join(unavailable(err, isLimited), t.Close())
