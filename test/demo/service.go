@@ -106,7 +106,7 @@ func (s *service) follow(ctx context.Context) <-chan update {
 			switch e.Kind {
 			case control.EventServer:
 			case control.EventRollout:
-				if e.Detail != "" { // superseded: another rollout has taken its place
+				if e.Detail == "superseded" { // another rollout has taken its place
 					return nil
 				}
 				if u.rollout, u.err = s.rollout(ctx, e.Rollout); u.err == nil {
