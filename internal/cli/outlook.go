@@ -33,6 +33,8 @@ func (o outlook) line() string {
 	case selector.Outdated, selector.UpToDate:
 	case selector.NotArmed:
 		return fmt.Sprintf("will not be signalled: %s; arm it as above, and start it anew", e.Detail)
+	case selector.NoHandler:
+		return "will not be signalled: " + cmp.Or(e.Detail, last.Read) + "; it will be once it catches that; if it hangs, start it anew"
 	default:
 		return "will not be signalled: " + cmp.Or(e.Detail, last.Read)
 	}
@@ -54,8 +56,10 @@ func (o outlook) member() string {
 			return fmt.Sprintf("was signalled %s in vain, and will not be signalled again for this file", timesWord(m.Attempts))
 		}
 		return ""
-	case rollout.WaitExec, rollout.WaitArm, rollout.WaitHold:
+	case rollout.WaitExec, rollout.WaitHold:
 		return waitText(w, o.now)
+	case rollout.WaitArm:
+		return waitText(w, o.now) + "; if it hangs, install a good binary for the others, and start this server anew"
 	case rollout.WaitRetry:
 		return fmt.Sprintf("was signalled %s in vain; the next signal is at %s", timesWord(m.Attempts), clock(w.Until, o.now))
 	case rollout.WaitResume:
@@ -112,6 +116,8 @@ func (o outlook) outdated() string {
 		return o.whenIdle() + " by trigger, or by run: " + o.known.without()
 	case o.known.err != nil:
 		return "what will happen is not known: " + o.known.without()
+	case known != nil && known.Verdict == selector.UnreadyInstall:
+		return "will not be signalled: the installed file is not ready: " + known.Detail + "; install a complete one, its rollout begins by itself"
 	case known != nil && known.Verdict != selector.Outdated && api.IsServer(known.Server):
 		why := o.known.whyUnserved(known, selector.Outdated).Why
 		return "will not be signalled by the service: " + withIt(why)

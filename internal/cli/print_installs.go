@@ -14,6 +14,7 @@ import (
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
@@ -167,6 +168,32 @@ func (v view) state(f file) (string, screen.Style) {
 		return string(rollout.PhaseIdle), screen.Plain
 	}
 	return v.progress(f.rollout)
+}
+
+// unready says why servers wait for a file that cannot be exec'd, and what to do. The table has no room for all of it.
+func (v view) unready(w io.Writer, s api.Status) {
+	shown := 0
+	for _, f := range filesOf(s) {
+		if f.Servers == 0 || f.State == selector.StateReady || f.Detail == registry.ReasonUnreported {
+			continue
+		}
+		if shown++; shown > maxHalts {
+			continue
+		}
+		verb := "keep"
+		if f.Servers == 1 {
+			verb = "keeps"
+		}
+		v.line(w, screen.Warning, "not ready", "%s of %s: %s", f.Path, v.names.list(f.users), f.Detail)
+		v.line(w, screen.Plain, "", "%s %s the binary from before, and no signal is sent", counted(f.Servers, "server"), verb)
+	}
+	if more := shown - maxHalts; more > 0 {
+		v.line(w, screen.Warning, "not ready", "and %d more: status -o json", more)
+	}
+	if shown > 0 {
+		v.line(w, screen.Plain, "to do", "install a complete binary that its users may execute: the rollout of that begins by itself")
+		fmt.Fprintln(w)
+	}
 }
 
 // progress says in words how far a rollout is.

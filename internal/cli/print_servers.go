@@ -27,6 +27,7 @@ func printInstall(w io.Writer, a answers, v view) error {
 	v.pause(w, a.Status)
 	v.pausedUsers(w, a.Status)
 	v.abandoned(w, a.Status)
+	v.unready(w, a.Status.Status)
 	if err := v.installs(w, a.Status.Status); err != nil {
 		return err
 	}

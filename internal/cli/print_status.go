@@ -44,6 +44,7 @@ func printStatus(w io.Writer, s control.Status, v view) error {
 	v.pause(w, s)
 	v.pausedUsers(w, s)
 	v.abandoned(w, s)
+	v.unready(w, s.Status)
 	v.about(w, s)
 	if len(s.Installs) == 0 {
 		return nil
