@@ -27,6 +27,10 @@ build: ## Build bin/ebpf-upgrader
 demo: build ## Watch eight servers upgrade (as root through eBPF)
 	$(GO) run ./test/demo
 
+.PHONY: a-day
+a-day: build ## Play a day of an operator, and write its screens to docs/A-DAY.md (as root)
+	$(GO) run ./test/aday -docs docs/A-DAY.md
+
 # The race detector needs a C compiler, which a fresh machine may lack.
 RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 && echo -race)
 
