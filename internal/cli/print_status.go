@@ -105,6 +105,9 @@ func (v view) pausedBy(s control.Status) (text string) {
 	return text
 }
 
+// unarmedShown is how long a server may take to arm itself before status says so: usually it takes milliseconds.
+const unarmedShown = 5 * time.Second
+
 // about says which process serves what. What is as usual is shown with --verbose only.
 func (v view) about(w io.Writer, s control.Status) {
 	v.line(w, screen.Plain, "service", "process %d, version %s, up %s", s.PID, s.Version, age(s.Started, v.now))
@@ -130,6 +133,13 @@ func (v view) about(w io.Writer, s control.Status) {
 		if waits := r.Waits; waits.Servers > 0 {
 			v.line(w, screen.Plain, "waits", "%s: %d busy, the longest for %s: signalled as soon as idle, at the latest after --quiet-within",
 				r.Install.Path, waits.Servers, took(v.now.Sub(waits.Since)))
+		}
+	}
+	for _, r := range s.Rollouts {
+		if u := r.Unarmed; u != nil && v.now.Sub(u.Since) > unarmedShown {
+			v.line(w, screen.Warning, "waits", "%s: server %d has run the new binary for %s and is not armed yet; if it is not by %s, the rollout halts",
+				r.Install.Path, u.PID, took(v.now.Sub(u.Since)), clock(u.HaltsAt, v.now))
+			v.line(w, screen.Plain, "to do", "if it hangs: install a good binary, and start that server anew; ebpf-upgrader abandon %s gives this binary up", r.Install.Path)
 		}
 	}
 	if s.HistoryError != "" {

@@ -45,6 +45,7 @@ func TestStatus_Table_IsOne(t *testing.T) {
 			Rollouts: []rollout.Report{{
 				Number: 5, Install: place, Started: now.Add(-time.Second), Phase: rollout.PhaseCanary,
 				Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1},
+				Unarmed: &rollout.Unarmed{PID: 9, Since: now.Add(-7 * time.Second), HaltsAt: now.Add(time.Minute)},
 			}},
 		},
 		Tracker: &api.Tracker{Entries: 2, Capacity: 64},
@@ -52,7 +53,9 @@ func TestStatus_Table_IsOne(t *testing.T) {
 	var out bytes.Buffer
 	must(t, printStatus(&out, status, view{isVerbose: true, names: newUserNames(), now: now}))
 	for name, want := range map[string]string{
-		"PAUSED:":          "1 server behind",
+		"PAUSED:": "1 server behind",
+		"waits": "/usr/bin/rag-rat: server 9 has run the new binary for 7.0 s and is not armed yet; if it is not by " +
+			clock(now.Add(time.Minute), now) + ", the rollout halts",
 		"service":          "process 7, version 1.2, up 3 s",
 		"source":           "eBPF; the signals of other senders are seen",
 		"serves":           "every install that a server names",

@@ -82,6 +82,9 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 			Halts: halts, IsHaltedForAll: r.IsHaltedForAll, Abandoned: abandoned,
 			Waits: waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
 		}
+		if u := r.Unarmed; u != nil && slices.ContainsFunc(own, func(s api.ServerStatus) bool { return s.PID == u.PID }) {
+			report.Unarmed = u
+		}
 		if report.Servers == nil {
 			report.Servers = make(map[rollout.State]int)
 		}

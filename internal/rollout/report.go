@@ -72,6 +72,9 @@ type Report struct {
 	Foreign []ForeignDeaths `json:"foreign"`
 	// Waits counts the servers that may be signalled and wait because they are busy.
 	Waits Waits `json:"waits,omitzero"`
+	// Unarmed is the canary that has waited longest to be armed since its exec, as long as only canaries are signalled; nil:
+	// none waits.
+	Unarmed *Unarmed `json:"unarmed,omitempty"`
 	// Superseded says that another file has been installed since.
 	Superseded bool `json:"superseded"`
 	// YieldsUntil is when the last of the pending servers is not left to a service of the host any more, which this one cannot
@@ -145,11 +148,15 @@ func (r *Rollout) Report(isPaused bool) Report {
 			counts[State(state)] = n
 		}
 	}
-	return Report{
+	report := Report{
 		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
 		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
 		IsHaltedForAll: r.isHaltedForAll(), Abandoned: r.abandonments(),
 	}
+	if report.Phase == PhaseCanary { // later the search would cost too much
+		report.Unarmed = r.unarmed()
+	}
+	return report
 }
 
 func (r *Rollout) phase(isPaused bool) Phase {
