@@ -202,7 +202,7 @@ func day(ctx context.Context, s *screens, client *control.Client, ana, bob *user
 		return err
 	}
 	s.show(ctx, "status --wait --wait-timeout 30s")
-	s.show(ctx, "status "+ana.install.Path())
+	s.show(ctx, "status")
 	s.show(ctx, "explain "+ana.living())
 	s.answer(ctx, "y", "abandon "+ana.install.Path()+" --reason 'it hangs'")
 
