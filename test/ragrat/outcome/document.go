@@ -3,7 +3,10 @@
 package outcome
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -37,19 +40,44 @@ type OnKernel struct {
 	Result
 }
 
-// WriteKernels writes a table for each kernel into a document. The rows of a kernel are adjacent.
+// WriteKernels writes a table for each kernel into a document, each with its date. The rows of a kernel are adjacent. The
+// tables of kernels that have no row stay.
 func WriteKernels(path string, rows []OnKernel) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Measured on %s.\n", report.Today())
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	_, old, _, err := onKernels.Cut(string(text))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	tables := make(map[string]string)
+	for _, table := range strings.Split("\n"+old, kernelTitle)[1:] {
+		name, _, _ := strings.Cut(table, ",")
+		tables[name] = strings.TrimRight(table, "\n") + "\n"
+	}
 	for len(rows) > 0 {
-		var results []Result
 		name := rows[0].Kernel
+		var results []Result
 		for len(rows) > 0 && rows[0].Kernel == name {
 			results, rows = append(results, rows[0].Result), rows[1:]
 		}
-		fmt.Fprintf(&b, "\nLinux %s:\n\n%s", name, Table(results))
+		tables[name] = fmt.Sprintf("%s, measured on %s:\n\n%s", name, report.Today(), Table(results))
 	}
-	return onKernels.Write(path, b.String())
+	var b strings.Builder
+	for _, name := range slices.SortedFunc(maps.Keys(tables), byVersion) {
+		b.WriteString(kernelTitle + tables[name])
+	}
+	return onKernels.Write(path, strings.TrimPrefix(b.String(), "\n"))
+}
+
+const kernelTitle = "\nLinux "
+
+// byVersion puts 6.1 before 6.12: both parts are numbers without leading zeros.
+func byVersion(a, b string) int {
+	aMajor, aMinor, _ := strings.Cut(a, ".")
+	bMajor, bMinor, _ := strings.Cut(b, ".")
+	return cmp.Or(len(aMajor)-len(bMajor), cmp.Compare(aMajor, bMajor), len(aMinor)-len(bMinor), cmp.Compare(aMinor, bMinor))
 }
 
 func stateTable(states []State) string {

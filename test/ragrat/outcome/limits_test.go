@@ -5,6 +5,7 @@ package outcome
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -49,13 +50,25 @@ func TestWrite_Tables_ReplaceSections(t *testing.T) {
 	if err := WriteKernels(path, []OnKernel{{"6.1", rounds[0]}, {"6.12", rounds[1]}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := WriteKernels(path, []OnKernel{{"5.10", rounds[0]}, {"6.12", rounds[0]}}); err != nil {
+		t.Fatal(err)
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var order []string
+	for line := range strings.Lines(string(text)) {
+		if name, found := strings.CutPrefix(line, "Linux "); found {
+			order = append(order, name[:strings.IndexByte(name, ',')])
+		}
+	}
+	if want := []string{"5.10", "6.1", "6.12"}; !slices.Equal(order, want) {
+		t.Errorf("tables of %q, want %q: each kernel once", order, want)
+	}
 	for _, want := range []string{
 		"before\n" + measured.Begin, measured.End + "behind\n" + onKernels.Begin, "| 1.0.0 | without | fatal | handler |\n",
-		"| good-5w | 1.0.0 | alone | 7 to 10 | 0 to 3 |", "Linux 6.1:\n", "Linux 6.12:\n",
+		"| good-5w | 1.0.0 | alone | 7 to 10 | 0 to 3 |", "Linux 6.1, measured on ",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q is not in\n%s", want, text)
