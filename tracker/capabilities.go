@@ -16,39 +16,38 @@ import (
 )
 
 // NeedsCapabilities says why the Tracker needs CAP_BPF and CAP_PERFMON after Open, or nil if it does not. It tries: one
-// thread drops them and uses the maps in every way that the Tracker does. Since Linux 5.19 a process needs no
+// thread lowers them and uses the maps in every way that the Tracker does. Since Linux 5.19 a process needs no
 // capability to use a map that it has a descriptor of (commit c8644cd0efe7, "bpf: refine
 // kernel.unprivileged_bpf_disabled behaviour"); before, that depends on the named setting.
 func (t *Tracker) NeedsCapabilities() error {
 	answer := make(chan error)
-	go func() {
-		runtime.LockOSThread() // without an unlock, so that the thread ends with this goroutine
-		err := dropCapabilities()
-		if err == nil {
-			err = t.useMaps()
-		}
-		answer <- err
-	}()
+	go func() { answer <- withoutCapabilities(t.useMaps) }()
 	return <-answer
 }
 
-// dropCapabilities changes the calling thread only.
-func dropCapabilities() error {
+// withoutCapabilities calls try in a thread that has lowered its effective capabilities, and raises them again. The
+// permitted ones stay: a thread without them could live on for a moment, and [syscall.AllThreadsSyscall], which gives
+// up capabilities in every thread, ends a process whose threads do not all get the same answer.
+func withoutCapabilities(try func() error) error {
+	runtime.LockOSThread()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData // version 3 has two halves
-	if err := unix.Capget(&header, &sets[0]); err != nil {
+	var before [2]unix.CapUserData // version 3 has two halves
+	if err := unix.Capget(&header, &before[0]); err != nil {
 		return fmt.Errorf("read capabilities: %w", err)
 	}
+	lowered := before
 	for _, c := range []int{unix.CAP_SYS_ADMIN, unix.CAP_BPF, unix.CAP_PERFMON} {
-		half, bit := &sets[c/32], uint32(1)<<(c%32)
-		half.Effective &^= bit
-		half.Permitted &^= bit
-		half.Inheritable &^= bit
+		lowered[c/32].Effective &^= 1 << (c % 32)
 	}
-	if err := unix.Capset(&header, &sets[0]); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
+	if err := unix.Capset(&header, &lowered[0]); err != nil {
+		return fmt.Errorf("lower capabilities: %w", err)
 	}
-	return nil
+	tried := try()
+	if err := unix.Capset(&header, &before[0]); err != nil {
+		return errors.Join(tried, fmt.Errorf("raise capabilities: %w", err)) // still locked, so the thread ends
+	}
+	runtime.UnlockOSThread()
+	return tried
 }
 
 // unusedKey is a key that no process has: the map does not hold the idle task.
