@@ -171,7 +171,7 @@ func TestMetrics_Rollout_Counted(t *testing.T) {
 		for _, want := range []string{
 			"ebpf_upgrader_signals_sent_total 3", `ebpf_upgrader_upgrades_total{outcome="upgraded"} 3`,
 			`ebpf_upgrader_rollouts{phase="complete"} 1`, `ebpf_upgrader_tracker_mode{mode="` + source + `"} 1`,
-			"ebpf_upgrader_install_changes_total 2", "ebpf_upgrader_upgrade_duration_seconds_count 3",
+			"ebpf_upgrader_rollouts_started_total 1", "ebpf_upgrader_upgrade_duration_seconds_count 3",
 		} {
 			if !strings.Contains(text, want+"\n") {
 				t.Errorf("the metrics lack %s:\n%s", want, text)

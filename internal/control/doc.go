@@ -12,7 +12,7 @@
 //	POST /v1/pause     signal no server until resume: [ActRequest]
 //	POST /v1/resume    end a pause and halts: [ActRequest]
 //	POST /v1/abandon   end a rollout for good: [ActRequest]
-//	GET  /metrics, /healthz, /readyz
+//	GET  /, /metrics, /healthz, /readyz
 //
 // The kernel identifies the client (SO_PEERCRED, SO_PEERGROUPS). Every user may connect. Root and the owner of the service
 // may do everything; the members of [Config.Group] may read about the servers of all users; any other user reads about, and

@@ -102,7 +102,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return serve(ctx, &limited{Listener: l, most: maxConns, mostOthers: maxOthers, mostPerUser: maxPerUser, group: s.cfg.Group}, mux)
 }
 
-// ServePublic answers /metrics, /healthz and /readyz only, for every client.
+// ServePublic answers /metrics, /healthz, /readyz and a page that links to them, for every client.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	s.handlePublic(mux, func(metrics http.HandlerFunc) http.HandlerFunc { return metrics })
@@ -111,6 +111,7 @@ func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 
 // handlePublic adds what each client may read. guard decides about the metrics, which count what belongs to all users.
 func (s *Server) handlePublic(mux *http.ServeMux, guard func(http.HandlerFunc) http.HandlerFunc) {
+	mux.HandleFunc("GET /{$}", s.landing)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.health) // the socket exists only after the source is attached and seeded
 	if s.cfg.Metrics != nil {

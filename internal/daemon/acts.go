@@ -12,6 +12,7 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/journal"
+	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/internal/rollout"
 )
 
@@ -34,12 +35,13 @@ func keepPauses(file journal.Pause) func(rollout.Pauses) error {
 }
 
 // acted returns a function that makes an event and a line of the log from each act of an operator.
-func (s *service) acted(feed *control.Feed) func(api.Act) {
+func (s *service) acted(feed *control.Feed, counts *metrics.Metrics) func(api.Act) {
 	return func(a api.Act) {
 		e := control.Event{
 			Act: string(a.Kind), By: &a.By.UID, PID: a.By.PID, Detail: a.By.Reason, Path: a.Path, UID: a.User,
 		}
 		feed.Acted(e)
 		s.events.Acted(e)
+		counts.Acted(e.Act)
 	}
 }

@@ -113,12 +113,13 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 		observers{s.events, feed, counts},
 		h.gate, s.refusals, len(cfg.InstallPaths) == 0, cfg.Log,
 	}
-	c.Acted = s.acted(feed)
+	c.Acted = s.acted(feed, counts)
 	s.controller = controller.New(c)
 	counts.Follow(metrics.Sources{
 		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status),
 		LogDropped:  func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
-		HistoryLost: kept.lost,
+		HistoryLost: kept.lost, HistoryErr: kept.err, FellBack: h.fellBack,
+		StandsBy: control.Recently(func(context.Context) (bool, error) { return h.standsBy() != nil, nil }),
 	})
 	controlled := s.controlConfig(feed, counts, watched)
 	controlled.HistoryErr = kept.err
@@ -131,7 +132,11 @@ func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, wat
 	h := s.host
 	return control.Config{
 		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
-		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup, StandsBy: h.standsBy, Acted: s.events.Acted,
+		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup, StandsBy: h.standsBy,
+		Acted: func(e control.Event) {
+			s.events.Acted(e)
+			counts.Acted(e.Act)
+		},
 		Info: control.Info{
 			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
 			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(), Serves: h.cfg.serves(),
@@ -260,7 +265,10 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 		c.Quiet = quiet.New(h.procfs, h.cfg.Quiet)
 	}
 	if h.tracker != nil {
-		c.Events = events(ctx, h.tracker, count, func(err error) { sourceEnded.to(log, keyError.of(err)) })
+		c.Events = events(ctx, h.tracker, count, func(err error) {
+			h.trackerEnded.Store(true)
+			sourceEnded.to(log, keyError.of(err))
+		})
 		c.ScanEvery = h.cfg.AuditEvery
 		c.Audit = func(ctx context.Context) error { return audit(ctx, h.tracker, log) }
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebpf-upgrader/fallback"
@@ -31,6 +32,8 @@ type Host struct {
 	gate    gate
 	// untracked is why there is no tracker although one was wanted; nil if none was.
 	untracked error
+	// trackerEnded says that the tracker reports no event any more.
+	trackerEnded atomic.Bool
 	// scanned receives the duration of each scan.
 	scanned func(time.Duration)
 	// begun waits for a scan that has begun already; nil if none has.
@@ -164,6 +167,9 @@ func (h *Host) Source() api.Source {
 	}
 	return api.SourceProc
 }
+
+// fellBack reports whether scans stand in for a tracker that was wanted.
+func (h *Host) fellBack() bool { return h.untracked != nil || h.trackerEnded.Load() }
 
 // Candidates are the PIDs of all processes that may be servers.
 func (h *Host) Candidates(ctx context.Context) ([]selector.PID, error) {

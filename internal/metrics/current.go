@@ -10,8 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ebpf-upgrader/internal/api"
-	"ebpf-upgrader/internal/rollout"
-	"ebpf-upgrader/selector"
 )
 
 // statusTimeout bounds how long a scrape waits for the service, which answers between two steps.
@@ -28,8 +26,13 @@ type Sources struct {
 	Status func(context.Context) (api.Status, error)
 	// LogDropped counts log lines that the reader did not take, and those that were too many for one user.
 	LogDropped func() (byReader, byUser uint64)
-	// HistoryLost counts events and rollouts that were not kept on disk.
+	// HistoryLost counts events and rollouts that were not kept on disk, and HistoryErr says why they cannot be kept now.
 	HistoryLost func() uint64
+	HistoryErr  func() error
+	// FellBack reports whether scans of /proc stand in for the kernel program, which was wanted.
+	FellBack func() bool
+	// StandsBy reports whether another service serves the servers of this one.
+	StandsBy func(context.Context) (bool, error)
 }
 
 // Follow has s read at each scrape from now on.
@@ -50,8 +53,11 @@ func (c *current) Collect(metrics chan<- prometheus.Metric) {
 	if s == nil {
 		s = &Sources{}
 	}
-	oneOf(to.gauges("tracker_mode", "1 for the source of the candidates: the kernel program, or scans of /proc.", "mode"),
+	oneOf(to.gauges("tracker_mode", "1 for the way in which servers are found: bpf is the kernel program, proc is scans of /proc.", "mode"),
 		s.Mode, api.SourceBPF, api.SourceProc)
+	if s.FellBack != nil {
+		to.flag("tracker_fallback", "1 if scans of /proc stand in for the kernel program, which was wanted.", s.FellBack())
+	}
 	if s.Tracker != nil {
 		to.tracker(s.Tracker())
 	}
@@ -65,11 +71,17 @@ func (c *current) Collect(metrics chan<- prometheus.Metric) {
 		to.logDropped(s.LogDropped())
 	}
 	if s.HistoryLost != nil {
-		to.count("history_lost_total", "Events and rollouts that were not kept on disk: it could not be written, or there were too many of one user.", s.HistoryLost())
+		to.count("history_lost_total", "Events and rollouts that the history lacks: the disk refused them, or one user had too many.", s.HistoryLost())
+	}
+	if s.HistoryErr != nil {
+		to.flag("history_failing", "1 if the history of events and rollouts cannot be written.", s.HistoryErr() != nil)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
+	defer cancel()
+	if s.StandsBy != nil {
+		to.standsBy(s.StandsBy(ctx))
 	}
 	if s.Status != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
-		defer cancel()
 		to.status(s.Status(ctx))
 	}
 }
@@ -79,20 +91,19 @@ type scraped chan<- prometheus.Metric
 
 func (to scraped) tracker(t api.Tracker, err error) {
 	if err != nil {
-		to.failed("map_entries", err)
+		to.failed("tracker_map_entries", err)
 		return
 	}
-	to.gauge("tracked_servers", "Processes that the kernel program takes for servers.", int(t.Entries))
-	to.gauge("map_entries", "Entries in the map of the kernel program.", int(t.Entries))
-	to.gauge("map_capacity", "Entries that fit into the map of the kernel program.", int(t.Capacity))
-	to.gauge("untracked_servers", "Candidates that did not fit into the map: their signals are not seen, and the gate does not cover them.", int(t.Outside))
-	losses := to.counts("losses_total", "Losses that made a scan necessary, by kind.", "kind")
+	to.gauge("tracker_map_entries", "Processes in the map of the kernel program, which it takes for servers.", int(t.Entries))
+	to.gauge("tracker_map_capacity", "Processes that fit into the map of the kernel program.", int(t.Capacity))
+	to.gauge("tracker_untracked_servers", "Servers that did not fit into the map. The gate does not cover them.", int(t.Outside))
+	losses := to.counts("tracker_losses_total", "What the kernel program lost, by kind. Each loss leads to a scan of /proc.", "kind")
 	losses("map-full", t.LostMapFull)
 	losses("ring-full", t.LostRingFull)
 	losses("missed", t.Missed)
-	to.count("unreadable_args_total", "Processes that were recorded because their arguments could not be read.", t.UnreadableArgs)
-	to.count("resyncs_total", "Scans that filled the map of the kernel program, the first one included.", t.Resyncs)
-	differences := to.counts("audit_differences_total", "Entries of the map that audits corrected, by kind.", "kind")
+	to.count("tracker_unreadable_args_total", "Processes that were taken for servers because their arguments could not be read.", t.UnreadableArgs)
+	to.count("tracker_resyncs_total", "Scans that filled the map of the kernel program, the first one included.", t.Resyncs)
+	differences := to.counts("tracker_audit_differences_total", "Processes of the map that audits corrected, by kind.", "kind")
 	differences("missing", t.AuditMissing)
 	differences("extra", t.AuditExtra)
 }
@@ -102,66 +113,32 @@ func (to scraped) gate(g api.Gate, err error) {
 		to.failed("gate_active", err)
 		return
 	}
-	active := 0
-	if g.Active {
-		active = 1
+	to.flag("gate_active", "1 if the gate is closed: the kernel refuses the signals that servers send each other.", g.Active)
+	to.count("gate_refused_total", "Signals of one server to another that the gate refused.", g.Refused)
+	to.count("gate_missed_total", "Signals of one server to another that passed because the kernel left out a run of the gate.", g.Missed)
+}
+
+func (to scraped) standsBy(stands bool, err error) {
+	if err != nil {
+		to.failed("stands_by", err)
+		return
 	}
-	to.gauge("gate_active", "1 if the servers' own signals are refused.", active)
-	to.count("gate_refused_total", "Signals of one server to another that were refused.", g.Refused)
-	to.count("gate_missed_total", "Signals that passed because a run of the gate's program was left out.", g.Missed)
+	to.flag("stands_by", "1 if another service serves the servers of this one, which then signals none of them.", stands)
 }
 
 func (to scraped) watching(w api.Watching) {
-	to.gauge("watched_installs", "Installs that are watched for a new binary.", w.Installs)
-	to.gauge("inotify_watches", "Directories and files that the kernel watches for that.", w.Watches)
-	to.gauge("polled_installs", "Installs that are checked every few seconds because the kernel refused a watch.", w.Polled)
-	to.gauge("stuck_lookups", "Lookups in file systems that do not answer.", w.Stuck)
+	to.gauge("watched_installs", "Installs that are watched for a new binary. An install is a path as the servers of one user see it.", w.Installs)
+	to.gauge("inotify_watches", "Watches of the kernel on directories and files of installs.", w.Watches)
+	to.gauge("polled_installs", "Installs that are checked every 2 s because the kernel refused a watch.", w.Polled)
+	to.gauge("stuck_lookups", "Checks of installs that wait for a file system that does not answer.", w.Stuck)
 	to.count("refused_watches_total", "Watches that the kernel refused.", w.Refused)
-	to.count("inotify_overflows_total", "How often the kernel lost events of the watches.", w.Overflows)
+	to.count("inotify_overflows_total", "Times that the kernel lost events of the watches. Each leads to a check of all installs.", w.Overflows)
 }
 
 func (to scraped) logDropped(byReader, byUser uint64) {
-	dropped := to.counts("log_lines_dropped_total", "Log lines that were not written: the reader is too slow, or there were too many about one user.", "reason")
+	dropped := to.counts("log_lines_dropped_total", "Log lines that were not written, by reason: reader is one that is too slow, user is one with too many.", "reason")
 	dropped("reader", byReader)
 	dropped("user", byUser)
-}
-
-func (to scraped) status(status api.Status, err error) {
-	if err != nil {
-		to.failed("rollouts", err)
-		return
-	}
-	servers := to.gauges("servers", "Servers by the verdict of their last inspection.", "verdict")
-	for _, v := range selector.Verdicts() {
-		servers(v.String(), status.Verdicts[v])
-	}
-	states := make(map[selector.State]int)
-	for _, i := range status.Installs {
-		states[i.State]++
-	}
-	installs := to.gauges("installs", "Installs by the state of their file.", "state")
-	for _, s := range []selector.State{selector.StateReady, selector.StateUnready, selector.StateMissing} {
-		installs(string(s), states[s])
-	}
-	to.rollouts(status.Rollouts)
-}
-
-func (to scraped) rollouts(all []rollout.Report) {
-	inPhase, inState := make(map[rollout.Phase]int), make(map[rollout.State]int)
-	for _, r := range all {
-		inPhase[r.Phase]++
-		for s, n := range r.Servers {
-			inState[s] += n
-		}
-	}
-	phases := to.gauges("rollouts", "Rollouts under way by phase.", "phase")
-	for _, p := range rollout.Phases() {
-		phases(string(p), inPhase[p])
-	}
-	states := to.gauges("rollout_servers", "Servers of the rollouts under way that are or were in each state.", "state")
-	for _, s := range rollout.States() {
-		states(s.String(), inState[s])
-	}
 }
 
 // oneOf shows every word as 0, but for the chosen one.
@@ -186,6 +163,11 @@ func (to scraped) failed(name string, err error) {
 
 func (to scraped) gauge(name, help string, value int) {
 	to <- prometheus.MustNewConstMetric(describe(name, help), prometheus.GaugeValue, float64(value))
+}
+
+// flag shows 1 for true, and 0 for false.
+func (to scraped) flag(name, help string, is bool) {
+	to.gauge(name, help, map[bool]int{true: 1}[is])
 }
 
 func (to scraped) count(name, help string, value uint64) {

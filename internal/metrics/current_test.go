@@ -22,7 +22,11 @@ func TestStatus_EachScrape_IsFresh(t *testing.T) {
 	m := metrics.New("", "")
 	status := api.Status{
 		Verdicts: map[selector.Verdict]int{selector.Outdated: 3, selector.UpToDate: 2},
-		Installs: []api.InstallStatus{{Install: ready}, {Install: ready}, {}},
+		Installs: []api.InstallStatus{
+			{Install: of("/a", 1, selector.StateReady)}, {Install: of("/b", 1, selector.StateReady)}, // one file
+			{Install: of("/a", 1, selector.StateUnready)}, // for another user
+			{Install: of("/a", 2, selector.StateReady)}, {Install: of("/c", 0, selector.StateMissing)}, {Install: of("/d", 0, selector.StateMissing)},
+		},
 		Rollouts: []rollout.Report{
 			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1, rollout.Settling: 1}},
 			{Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 1}},
@@ -44,6 +48,8 @@ func TestStatus_EachScrape_IsFresh(t *testing.T) {
 		`servers{verdict="up-to-date"}`:     "2",
 		`rollouts{phase="canary"}`:          "2",
 		`installs{state="ready"}`:           "2",
+		`installs{state="unready"}`:         "1",
+		`installs{state="missing"}`:         "2",
 		`rollout_servers{state="pending"}`:  "2",
 		`rollout_servers{state="settling"}`: "1",
 	})
@@ -56,6 +62,15 @@ func TestStatus_EachScrape_IsFresh(t *testing.T) {
 		`rollouts{phase="complete"}`:       "1",
 		`rollout_servers{state="pending"}`: "0",
 	})
+}
+
+// of is an install with the file of that inode; 0: without a file.
+func of(path string, inode uint64, state selector.State) selector.Install {
+	i := selector.Install{Path: path, State: state}
+	if inode > 0 {
+		i.Image = selector.Image{Dev: 1, Ino: inode}
+	}
+	return i
 }
 
 func TestWatching_Scrape_Shown(t *testing.T) {
@@ -76,18 +91,17 @@ func TestTracker_Present_Shown(t *testing.T) {
 
 	m.Follow(metrics.Sources{Mode: api.SourceBPF, Tracker: tracker})
 	requireValues(t, scrape(t, m), map[string]string{
-		`tracker_mode{mode="bpf"}`:                "1",
-		`tracker_mode{mode="proc"}`:               "0",
-		`tracked_servers`:                         "1",
-		`map_entries`:                             "1",
-		`map_capacity`:                            "2",
-		`losses_total{kind="map-full"}`:           "3",
-		`losses_total{kind="ring-full"}`:          "4",
-		`losses_total{kind="missed"}`:             "5",
-		`unreadable_args_total`:                   "6",
-		`resyncs_total`:                           "7",
-		`audit_differences_total{kind="missing"}`: "8",
-		`audit_differences_total{kind="extra"}`:   "9",
+		`tracker_mode{mode="bpf"}`:                        "1",
+		`tracker_mode{mode="proc"}`:                       "0",
+		`tracker_map_entries`:                             "1",
+		`tracker_map_capacity`:                            "2",
+		`tracker_losses_total{kind="map-full"}`:           "3",
+		`tracker_losses_total{kind="ring-full"}`:          "4",
+		`tracker_losses_total{kind="missed"}`:             "5",
+		`tracker_unreadable_args_total`:                   "6",
+		`tracker_resyncs_total`:                           "7",
+		`tracker_audit_differences_total{kind="missing"}`: "8",
+		`tracker_audit_differences_total{kind="extra"}`:   "9",
 	})
 
 	m.Follow(metrics.Sources{Mode: api.SourceProc})
@@ -100,8 +114,8 @@ func TestTracker_Present_Shown(t *testing.T) {
 }
 
 var trackerNames = []string{
-	"tracked_servers", "map_entries", "map_capacity", "losses_total", "unreadable_args_total",
-	"resyncs_total", "audit_differences_total",
+	"tracker_map_entries", "tracker_map_capacity", "tracker_losses_total", "tracker_unreadable_args_total",
+	"tracker_resyncs_total", "tracker_audit_differences_total",
 }
 
 func tracker() (api.Tracker, error) {
@@ -129,7 +143,7 @@ func TestScrape_ReadFails_OthersShown(t *testing.T) {
 		if took := time.Since(before); took != time.Second {
 			t.Errorf("the scrape took %v, want 1s", took)
 		}
-		requireValues(t, text, map[string]string{"troubles_total": "1"})
+		requireValues(t, text, map[string]string{"errors_total": "1"})
 		requireAbsent(t, text, append(trackerNames, "servers", "rollouts", "rollout_servers")...)
 		again := scrape(t, m)
 		if want := `promhttp_metric_handler_errors_total{cause="gathering"} 1`; !strings.Contains(again, want) {
@@ -168,5 +182,5 @@ func TestScrape_SlowStatus_DelaysNoObserver(t *testing.T) {
 	m.Follow(metrics.Sources{Tracker: tracker})
 	text := scrape(t, m)
 	requireAbsent(t, text, "servers", "rollouts", "rollout_servers")
-	requireValues(t, text, map[string]string{`troubles_total`: "8", `tracked_servers`: "1"})
+	requireValues(t, text, map[string]string{`errors_total`: "8", `tracker_map_entries`: "1"})
 }

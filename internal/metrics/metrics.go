@@ -7,13 +7,15 @@ import (
 	"errors"
 	"net/http"
 	"runtime"
-	"sync/atomic"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
@@ -28,12 +30,11 @@ type Metrics struct {
 	registry *prometheus.Registry
 	current  *current
 
-	events, rounds, refused, outcomes *prometheus.CounterVec
-	sent, overran, installs, troubles prometheus.Counter
-	roundTook, scanTook, upgradeTook  prometheus.Histogram
-	waited                            prometheus.Histogram
-	// number is that of the latest rollout that was counted.
-	number atomic.Uint64
+	events, rounds, refused, outcomes, deaths, acts *prometheus.CounterVec
+	sent, overran, errors                           prometheus.Counter
+	roundTook, scanTook, upgradeTook, waited        prometheus.Histogram
+
+	*rollouts
 }
 
 // New returns metrics in a registry of their own, with those of the Go runtime and of this process.
@@ -42,27 +43,29 @@ func New(version, revision string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		current:  &current{},
 
-		events:   counters("events_total", "Events that the kernel reported, by kind.", "kind"),
-		rounds:   counters("rounds_total", "Rounds over all servers, or over some, by reason.", "reason"),
-		refused:  counters("signals_refused_total", "Servers that were due but not signalled, by reason.", "reason"),
-		outcomes: counters("upgrades_total", "Servers that reached a state that ends an attempt or a rollout for them.", "outcome"),
+		events:   counters("kernel_events_total", "Events that the kernel program reported, by kind. The scan has no events.", "kind"),
+		rounds:   counters("rounds_total", "Inspections of all servers, or of some, by what caused them.", "reason"),
+		refused:  counters("signals_refused_total", "Servers that were due for the signal and were not sent it, by reason.", "reason"),
+		outcomes: counters("upgrades_total", "Ends of attempts to upgrade a server, by outcome.", "outcome"),
+		deaths:   counters("deaths_total", "Servers that died in a rollout, by how they ended.", "cause"),
+		acts:     counters("acts_total", "Requests of operators, by kind.", "act"),
 
-		sent:     counter("signals_sent_total", "Signals that this program sent to servers."),
-		overran:  counter("signals_busy_total", "Signals to servers that were still busy after the longest wait for a quiet moment."),
-		installs: counter("install_changes_total", "Installs for which a rollout began, that at the start included."),
-		troubles: counter("troubles_total", "Errors after which the service went on."),
+		sent:    counter("signals_sent_total", "Signals that the service sent to servers."),
+		overran: counter("signals_busy_total", "Signals to servers that were still busy after the longest wait for a quiet moment."),
+		errors:  counter("errors_total", "Errors after which the service went on: a scan, an audit or a read of the gate failed."),
 
-		roundTook:   histogram("round_duration_seconds", "Duration of rounds over all servers, or over some.", inspectionBuckets()),
+		roundTook:   histogram("round_duration_seconds", "Duration of inspections of all servers, or of some.", inspectionBuckets()),
 		scanTook:    histogram("scan_duration_seconds", "Duration of scans of /proc.", inspectionBuckets()),
-		upgradeTook: histogram("upgrade_duration_seconds", "From the signal to the server's exec.", upgradeBuckets()),
-		waited:      histogram("quiet_wait_seconds", "How long servers that could be signalled were waited for because they were busy.", waitBuckets()),
+		upgradeTook: histogram("upgrade_duration_seconds", "Time from the signal to the exec of the server.", upgradeBuckets()),
+		waited:      histogram("quiet_wait_seconds", "Time that a busy server was waited for before it was signalled.", waitBuckets()),
+		rollouts:    newRollouts(),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(version, revision), m.current,
-		m.events, m.rounds, m.refused, m.outcomes, m.sent, m.overran, m.installs, m.troubles,
-		m.roundTook, m.scanTook, m.upgradeTook, m.waited,
+		m.events, m.rounds, m.refused, m.outcomes, m.deaths, m.acts, m.sent, m.overran, m.errors,
+		m.roundTook, m.scanTook, m.upgradeTook, m.waited, m.started, m.finished, m.finishedAt, m.rolloutTook,
 	)
 	m.showZeros()
 	return m
@@ -107,15 +110,30 @@ func (m *Metrics) showZeros() {
 	for _, state := range outcomes() {
 		m.outcomes.WithLabelValues(state.String())
 	}
+	for _, cause := range []string{execFailed, exitCode, bySignal, unknownEnd} {
+		m.deaths.WithLabelValues(cause)
+	}
+	for _, result := range results() {
+		m.finished.WithLabelValues(result)
+	}
 }
 
-// Handler serves the metrics. Those that cannot be had at a scrape are left out of it, and counted by
-// promhttp_metric_handler_errors_total.
+// Handler serves the metrics as text or, where the client asks for it, as OpenMetrics. Those that cannot be read at a
+// scrape are left out of it, and counted by promhttp_metric_handler_errors_total.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError,
-		Registry:      m.registry,
+	return promhttp.HandlerFor(prometheus.GathererFunc(m.gather), promhttp.HandlerOpts{
+		ErrorHandling:     promhttp.ContinueOnError,
+		Registry:          m.registry,
+		EnableOpenMetrics: true,
 	})
+}
+
+// gather leaves out the traffic of the network namespace, which the collector of processes counts as that of the process.
+func (m *Metrics) gather() ([]*dto.MetricFamily, error) {
+	all, err := m.registry.Gather()
+	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool {
+		return strings.HasPrefix(f.GetName(), "process_network_")
+	}), err
 }
 
 // Event counts an event of the tracker.
@@ -132,24 +150,16 @@ func (m *Metrics) Round(reason api.Reason, report api.Report, took time.Duration
 	}
 }
 
-// Rollout implements [controller.Observer].
-func (m *Metrics) Rollout(r rollout.Report) {
-	if r.Number == 0 || r.Superseded {
-		return
-	}
-	if r.Number > m.number.Load() { // the service reports one after the other
-		m.number.Store(r.Number)
-		m.installs.Inc()
-	}
-}
-
 // Moved implements [controller.Observer].
 func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 	if member.State == from { // another verdict, or another exec
 		return
 	}
 	switch member.State {
+	case rollout.Pending:
+		m.begin(member.Rollout)
 	case rollout.Signalled:
+		m.begin(member.Rollout)
 		if !member.ByOther {
 			m.sent.Inc()
 			m.waited.Observe(time.Duration(member.Waited).Seconds())
@@ -164,7 +174,31 @@ func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 		}
 	case rollout.Upgraded, rollout.TimedOut, rollout.GaveUp, rollout.Crashed, rollout.Exited:
 		m.outcomes.WithLabelValues(member.State.String()).Inc()
+		if member.State == rollout.Crashed {
+			m.deaths.WithLabelValues(causeOf(member.Exit())).Inc()
+		}
 	}
+}
+
+// The ways in which a server dies.
+const (
+	execFailed = "exec-failed"
+	exitCode   = "exit-code"
+	bySignal   = "signal"
+	unknownEnd = "unknown"
+)
+
+func causeOf(e selector.Exit) string {
+	code, hasExited := e.Code()
+	switch {
+	case !e.Known:
+		return unknownEnd
+	case !hasExited:
+		return bySignal
+	case code == rollout.CodeExecFailed:
+		return execFailed
+	}
+	return exitCode
 }
 
 // Refused implements [controller.Observer].
@@ -180,11 +214,14 @@ func (m *Metrics) Refused(_ rollout.Member, err error) {
 }
 
 // Trouble implements [controller.Observer].
-func (m *Metrics) Trouble(error) { m.troubles.Inc() }
+func (m *Metrics) Trouble(error) { m.errors.Inc() }
+
+// Acted counts a request of an operator. act is a word of the program, never of a client.
+func (m *Metrics) Acted(act string) { m.acts.WithLabelValues(act).Inc() }
 
 func buildInfo(version, revision string) prometheus.Collector {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, with what this program was built from.",
+		Namespace: namespace, Name: "build_info", Help: "1, with the version of the service and what it was built from.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "goversion": runtime.Version()},
 	})
 	info.Set(1)

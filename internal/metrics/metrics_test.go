@@ -24,7 +24,6 @@ import (
 
 var (
 	errOther = errors.New("no such process")
-	ready    = selector.Install{State: selector.StateReady}
 	start    = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 )
 
@@ -42,13 +41,22 @@ func TestObserver_Events_Counted(t *testing.T) {
 		`scan_duration_seconds_count`:    "1",
 		`scan_duration_seconds_sum`:      "0.125",
 
-		`events_total{kind="exec"}`:   "2",
-		`events_total{kind="signal"}`: "1",
-		`events_total{kind="lost"}`:   "0",
+		`kernel_events_total{kind="exec"}`:   "2",
+		`kernel_events_total{kind="signal"}`: "1",
+		`kernel_events_total{kind="lost"}`:   "0",
 
-		`install_changes_total`: "2",
-		`signals_sent_total`:    "2",
-		`troubles_total`:        "1",
+		`signals_sent_total`:      "2",
+		`errors_total`:            "1",
+		`acts_total{act="pause"}`: "1",
+
+		`rollouts_started_total`:                       "2",
+		`rollouts_finished_total{result="complete"}`:   "1",
+		`rollouts_finished_total{result="superseded"}`: "1",
+		`rollouts_finished_total{result="failed"}`:     "0",
+		`rollout_duration_seconds_count`:               "2",
+
+		`deaths_total{cause="exit-code"}`: "0",
+		`deaths_total{cause="unknown"}`:   "1",
 
 		`signals_refused_total{reason="not-permitted"}`:      "2",
 		`signals_refused_total{reason="signalled-by-other"}`: "1",
@@ -96,7 +104,7 @@ func serve(m *metrics.Metrics) {
 	observer.Round(api.ReasonScan, api.Report{}, 500*time.Millisecond)
 	m.Scanned(125 * time.Millisecond)
 
-	asked := rollout.Member{PID: 7, SignalledAt: start, Since: start}
+	asked := rollout.Member{PID: 7, Rollout: 4, SignalledAt: start, Since: start}
 	move(m, asked, 0, rollout.Skipped, rollout.Skipped, rollout.Pending, rollout.Signalled)
 	m.Event(selector.EventExec)
 	move(m, asked, 2*time.Second, rollout.Signalled, rollout.Settling)
@@ -116,12 +124,17 @@ func serve(m *metrics.Metrics) {
 	observer.Refused(byOther, selector.ErrSignalledByOther)
 	observer.Refused(asked, errOther)
 	observer.Trouble(errOther)
+	m.Acted("pause")
 
-	first.Phase = rollout.PhaseRolling
-	observer.Rollout(first)
+	for _, phase := range []rollout.Phase{rollout.PhaseRolling, rollout.PhaseHalted, rollout.PhaseComplete, rollout.PhaseComplete} {
+		first.Phase = phase
+		observer.Rollout(first)
+	}
+	move(m, asked, time.Hour, rollout.None, rollout.Pending) // an outdated server has started
 	first.Superseded = true
 	observer.Rollout(first)
-	observer.Rollout(rollout.Report{Number: 5, Phase: rollout.PhaseRolling})
+	observer.Rollout(first)
+	observer.Rollout(rollout.Report{Number: 5, Phase: rollout.PhaseComplete}) // no server was outdated
 }
 
 // move tells of a way through states, all but the first entered at the time after start.

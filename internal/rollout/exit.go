@@ -9,12 +9,15 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// codeExecFailed is the exit code of a server after a failed exec.
-const codeExecFailed = 70
+// CodeExecFailed is the exit code of a server after a failed exec.
+const CodeExecFailed = 70
+
+// Exit is how the server ended; unknown as long as it runs.
+func (m *Member) Exit() selector.Exit { return m.exit }
 
 func isExecFailure(e selector.Exit) bool {
 	code, exited := e.Code()
-	return exited && code == codeExecFailed
+	return exited && code == CodeExecFailed
 }
 
 // isUnhandled reports whether a server died of the signal itself, because it had no handler.
@@ -52,7 +55,7 @@ func describeExit(e selector.Exit, signal syscall.Signal) string {
 	case !e.Known:
 		return "ended unseen"
 	case isExecFailure(e):
-		return fmt.Sprintf("exit code %d: its exec failed", codeExecFailed)
+		return fmt.Sprintf("exit code %d: its exec failed", CodeExecFailed)
 	case isUnhandled(e, signal):
 		return "the signal to upgrade ended it: it had no handler"
 	case !exited:

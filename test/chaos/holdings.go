@@ -113,7 +113,7 @@ func (s *service) holds() (h holdings, err error) {
 	}
 	h.Goroutines, err = metric(metrics, "go_goroutines")
 	if err == nil {
-		h.Reported, err = metric(metrics, "ebpf_upgrader_map_entries")
+		h.Reported, err = metric(metrics, "ebpf_upgrader_tracker_map_entries")
 	}
 	return h, err
 }

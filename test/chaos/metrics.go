@@ -67,8 +67,8 @@ func (l *losses) add(metrics []byte, of *instance) error {
 	}
 	read(&more.Overflows, "ebpf_upgrader_inotify_overflows_total")
 	if of.traces {
-		read(&more.MapFull, `ebpf_upgrader_losses_total{kind="map-full"}`)
-		read(&more.RingFull, `ebpf_upgrader_losses_total{kind="ring-full"}`)
+		read(&more.MapFull, `ebpf_upgrader_tracker_losses_total{kind="map-full"}`)
+		read(&more.RingFull, `ebpf_upgrader_tracker_losses_total{kind="ring-full"}`)
 	}
 	l.MapFull, l.RingFull, l.Overflows = l.MapFull+more.MapFull, l.RingFull+more.RingFull, l.Overflows+more.Overflows
 	return errors.Join(errs...)

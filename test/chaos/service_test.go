@@ -69,10 +69,10 @@ func TestGone_ServiceEndsByItself_IsTrue(t *testing.T) {
 	}
 }
 
-const metrics = `# TYPE ebpf_upgrader_losses_total counter
+const metrics = `# TYPE ebpf_upgrader_tracker_losses_total counter
 ebpf_upgrader_inotify_overflows_total 3
-ebpf_upgrader_losses_total{kind="map-full"} 1.2e+01
-ebpf_upgrader_losses_total{kind="ring-full"} 7
+ebpf_upgrader_tracker_losses_total{kind="map-full"} 1.2e+01
+ebpf_upgrader_tracker_losses_total{kind="ring-full"} 7
 go_goroutines 0
 broken x
 `
@@ -82,7 +82,7 @@ func TestMetric_Absent_IsAnError(t *testing.T) {
 	if n, err := metric([]byte(metrics), "go_goroutines"); n != 0 || err != nil {
 		t.Errorf("go_goroutines: %d, %v", n, err)
 	}
-	for _, name := range []string{"go_threads", "go_", "broken", "ebpf_upgrader_losses_total"} {
+	for _, name := range []string{"go_threads", "go_", "broken", "ebpf_upgrader_tracker_losses_total"} {
 		if n, err := metric([]byte(metrics), name); err == nil {
 			t.Errorf("%s: %d", name, n)
 		}
