@@ -127,10 +127,16 @@ func unavailable(err error, isLimited bool) error {
 	case isLimited && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOMEM)):
 		return fmt.Errorf("%w: %w: RLIMIT_MEMLOCK cannot be raised: give CAP_SYS_RESOURCE, or set the limit (systemd: LimitMEMLOCK=infinity)", ErrUnavailable, err)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: not permitted (needs CAP_BPF and CAP_PERFMON, or root)", ErrUnavailable)
+		return fmt.Errorf("%w: %w", ErrUnavailable, notPermitted{})
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
+
+// notPermitted is EPERM with what lets the kernel permit it.
+type notPermitted struct{}
+
+func (notPermitted) Error() string { return "not permitted (needs CAP_BPF and CAP_PERFMON, or root)" }
+func (notPermitted) Unwrap() error { return unix.EPERM }
 
 // newSpec is the embedded object with its maps sized and its variables set.
 func newSpec(cfg Config) (*ebpf.CollectionSpec, error) {

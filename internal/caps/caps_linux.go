@@ -34,6 +34,14 @@ func All() []Capability {
 	}
 }
 
+// Lease is the capability beside [All] without which the service works, with less.
+func Lease() Capability {
+	return Capability{cap.LEASE, "CAP_LEASE", "an unfinished copy of another user's binary is recognised by --settle only", false}
+}
+
+// CanRaiseLimits reports whether the process may raise its resource limits beyond the hard ones.
+func CanRaiseLimits() bool { return effective(cap.SYS_RESOURCE) }
+
 // Has reports whether the process has a capability. CAP_SYS_ADMIN stands for what the tracker needs, which was
 // split off from it in Linux 5.8 (commits a17b53c4a4b5 and 980737282232).
 func (c Capability) Has() bool {

@@ -5,11 +5,9 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -81,11 +79,16 @@ func (d *doctor) examine(ctx context.Context) error {
 	}
 	findings = append(findings, d.checkDirectories()...)
 	findings = append(findings,
-		checkInotify(), detail(proc), checkKernel(), detail(checkBTF()), detail(checkLockdown()), checkSeccomp(), checkLabel(),
+		checkInotify(), detail(proc), checkKernel(), detail(checkBTF()),
 		checkPIDNamespace(), detail(checkHidePID()), detail(finding{Check: "tracefs", OK: true, Found: "not needed"}),
 	)
-	findings = append(findings, checkCapabilities()...)
-	findings = append(findings, d.checkTracker(ctx)...)
+	tracked, refusal := d.checkTracker(ctx)
+	rights := checkRights(refusal)
+	findings = append(findings, rights...)
+	if last := len(tracked) - 1; refusal != nil && !tracked[last].IsNote {
+		tracked[last].Do = whatToRepair(rights) + "; until then --source auto scans /proc"
+	}
+	findings = append(findings, tracked...)
 	if err := d.printFindings(findings); err != nil {
 		return err
 	}
@@ -157,44 +160,6 @@ func checkBTF() finding {
 	return finding{Check: "btf", OK: true, Found: path}
 }
 
-// checkCapabilities has a line for each missing capability, and a single one where all are missing: the user can upgrade
-// their own servers then.
-func checkCapabilities() []finding {
-	var missing []finding
-	var names []string
-	all := caps.All()
-	for _, r := range all {
-		names = append(names, r.Name)
-		if !r.Has() {
-			do := "run as root, or give it (systemd: AmbientCapabilities=" + r.Name + ")"
-			missing = append(missing, finding{Check: r.Name, Found: r.Impact, Do: do})
-		}
-	}
-	switch len(missing) {
-	case 0:
-		return []finding{detail(finding{Check: "capabilities", OK: true, Found: "all that are needed"})}
-	case len(all):
-		return []finding{{
-			Check: "capabilities", Found: "none: only this user's own servers can be upgraded, found by the scan",
-			Do: "for all servers, run as root, or give " + strings.Join(names, ", "), IsNote: os.Geteuid() != 0,
-		}}
-	}
-	return missing
-}
-
-func checkLockdown() finding {
-	state, err := os.ReadFile("/sys/kernel/security/lockdown")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return finding{Check: "lockdown", OK: true, Found: "not built in, or securityfs is not mounted"}
-	case err != nil:
-		return finding{Check: "lockdown", OK: true, Found: "unknown: " + err.Error()}
-	case bytes.Contains(state, []byte("[confidentiality]")):
-		return finding{Check: "lockdown", Found: "confidentiality, which forbids BPF to read memory", Do: "boot with lockdown=integrity or none"}
-	}
-	return finding{Check: "lockdown", OK: true, Found: strings.TrimSpace(string(state))}
-}
-
 // checkProc opens /proc as every command does that reads a process.
 func checkProc() finding {
 	proc, err := procfs.NewFS("/proc")
@@ -229,7 +194,7 @@ func checkHidePID() finding {
 			strings.Contains(line, "hidepid=0") || strings.Contains(line, "hidepid=off") {
 			continue
 		}
-		seen := slices.ContainsFunc(caps.All(), func(r caps.Capability) bool { return r.Name == "CAP_SYS_PTRACE" && r.Has() })
+		seen := readsOthers()
 		f := finding{Check: "hidepid", OK: seen, Found: "/proc hides the processes of others", IsNote: !seen && isPlainUser()}
 		if !seen {
 			f.Do = "give CAP_SYS_PTRACE, or mount /proc with gid= of a group of this user"
@@ -239,11 +204,24 @@ func checkHidePID() finding {
 	return finding{Check: "hidepid", OK: true, Found: "off"}
 }
 
+// whatToRepair names the faults among the rights.
+func whatToRepair(rights []finding) string {
+	var faults []string
+	for _, f := range rights {
+		if f.isFault() {
+			faults = append(faults, f.Check)
+		}
+	}
+	if len(faults) == 0 {
+		return "see above"
+	}
+	return "repair first: " + strings.Join(faults, ", ")
+}
+
 // checkTracker loads and attaches the real programs, the gate among them where no service has closed it. It also says which
-// capabilities the service keeps afterwards.
-func (d *doctor) checkTracker(ctx context.Context) []finding {
+// capabilities the service keeps afterwards. The last finding is that of the tracker; refusal says why it cannot be used.
+func (d *doctor) checkTracker(ctx context.Context) (findings []finding, refusal error) {
 	gate, isKnown := d.checkServiceGate()
-	findings := []finding{}
 	if isKnown {
 		findings = append(findings, gate)
 	}
@@ -253,11 +231,11 @@ func (d *doctor) checkTracker(ctx context.Context) []finding {
 		Seed:    func(context.Context) ([]selector.PID, error) { return nil, nil },
 	})
 	if err != nil {
-		failed := finding{Check: "tracker", Found: err.Error(), Do: "see above; until then --source auto scans /proc", IsNote: isPlainUser()}
+		failed := finding{Check: "tracker", Found: err.Error(), IsNote: isPlainUser()}
 		if failed.IsNote {
 			failed.Found, failed.Do = "needs root: servers are found by the scan of /proc", "nothing, or run as root"
 		}
-		return append(findings, failed)
+		return append(findings, failed), err
 	}
 	if !isKnown {
 		findings = append(findings, checkGate(t))
@@ -267,9 +245,9 @@ func (d *doctor) checkTracker(ctx context.Context) []finding {
 		afterwards.Found = "the service keeps CAP_BPF and CAP_PERFMON: " + err.Error()
 	}
 	if err := t.Close(); err != nil {
-		return append(findings, afterwards, finding{Check: "tracker", Found: err.Error()})
+		return append(findings, afterwards, finding{Check: "tracker", Found: err.Error()}), err
 	}
-	return append(findings, afterwards, finding{Check: "tracker", OK: true, Found: "loads and attaches"})
+	return append(findings, afterwards, finding{Check: "tracker", OK: true, Found: "loads and attaches"}), nil
 }
 
 // isPlainUser reports whether this is a user other than root, without any of the capabilities.

@@ -133,35 +133,3 @@ func countWatches(path string) (n int) {
 	}
 	return n
 }
-
-// checkSeccomp tries bpf(2) with a command that no kernel has: the kernel answers EINVAL, and a filter something else. A
-// process without CAP_BPF cannot tell a filter from the kernel's own refusal.
-func checkSeccomp() finding {
-	f := detail(finding{Check: "seccomp", OK: true, Found: "no filter"})
-	status, _ := os.ReadFile("/proc/self/status")
-	if !bytes.Contains(status, []byte("\nSeccomp:\t2")) {
-		return f
-	}
-	f.Found = "a filter, which lets bpf(2) pass"
-	const noCommand = 1 << 20
-	_, _, errno := unix.Syscall(unix.SYS_BPF, noCommand, 0, 0)
-	switch {
-	case errno == unix.EINVAL:
-	case errno == unix.EPERM && isPlainUser():
-		f.Found = "a filter"
-	default:
-		f.OK, f.Found = false, "a filter refuses bpf(2): "+errno.Error()
-		f.Do = "permit bpf and perf_event_open (systemd: SystemCallFilter=bpf perf_event_open; containers: a seccomp profile)"
-	}
-	return f
-}
-
-// checkLabel shows what confines this process: a policy may refuse BPF, and does not say so.
-func checkLabel() finding {
-	label, err := os.ReadFile("/proc/self/attr/current")
-	text := strings.TrimSpace(strings.Trim(string(label), "\x00\n"))
-	if err != nil || text == "" || text == "unconfined" || strings.HasPrefix(text, "kernel") {
-		return detail(finding{Check: "lsm label", OK: true, Found: "none"})
-	}
-	return detail(finding{Check: "lsm label", OK: true, Found: text + ": its policy must permit BPF (AppArmor: capability bpf; SELinux: class bpf)"})
-}

@@ -21,7 +21,12 @@ import (
 // diagnosed runs the doctor as a process, and returns what it says of a check.
 func diagnosed(t *testing.T, check string) finding {
 	t.Helper()
-	cmd := exec.Command(thisBinary(t), "doctor", "-o", "json", "--run-dir", t.TempDir(), "--state-dir", t.TempDir())
+	return foundBy(t, exec.Command(thisBinary(t), "doctor", "-o", "json", "--run-dir", t.TempDir(), "--state-dir", t.TempDir()), check)
+}
+
+// foundBy is what a doctor says of a check as JSON.
+func foundBy(t *testing.T, cmd *exec.Cmd, check string) finding {
+	t.Helper()
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	out, _ := cmd.Output() // its code says whether BPF can be used
 	var report struct {
@@ -52,6 +57,18 @@ func refuseBPF(t *testing.T) {
 	must(t, unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&filter)), 0, 0))
 }
 
+// withFilter is what the doctor says of a check where a filter refuses bpf(2).
+func withFilter(t *testing.T, check string) finding {
+	t.Helper()
+	done := make(chan finding)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		refuseBPF(t)
+		done <- diagnosed(t, check)
+	}()
+	return <-done
+}
+
 // TestDoctor_SeccompFilter_IsNamed: such a filter shows as a missing permission elsewhere.
 func TestDoctor_SeccompFilter_IsNamed(t *testing.T) {
 	t.Parallel()
@@ -59,13 +76,7 @@ func TestDoctor_SeccompFilter_IsNamed(t *testing.T) {
 	if f := diagnosed(t, "seccomp"); !f.OK {
 		t.Errorf("without a filter of this test: %+v", f)
 	}
-	done := make(chan finding)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		refuseBPF(t)
-		done <- diagnosed(t, "seccomp")
-	}()
-	if f := <-done; f.OK || !strings.Contains(f.Found, "refuses bpf(2)") || !strings.Contains(f.Do, "SystemCallFilter=bpf") {
+	if f := withFilter(t, "seccomp"); f.OK || !strings.Contains(f.Found, "refuses bpf(2)") || !strings.Contains(f.Do, "SystemCallFilter=bpf") {
 		t.Errorf("with a filter: %+v", f)
 	}
 }
