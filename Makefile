@@ -128,6 +128,10 @@ verify: generate lint ## Check the style, and that everything generated or forma
 test-docker: ## Build an image that regenerates the code, and run all tests in it
 	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ./scripts/test-docker
 
+.PHONY: image
+image: ## Build the container image with podman (IMAGE names it, ARCH selects the architecture)
+	./scripts/image
+
 .PHONY: man
 man: ## Write the manual pages and the shells' completions to bin/
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(GO) run ./packaging/manpages bin
