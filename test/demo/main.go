@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
 	"ebpf-upgrader/test/testfleet"
 )
 
@@ -49,6 +51,7 @@ const maxServers = 500
 func demo(ctx context.Context) (err error) {
 	servers := flag.Int("servers", 8, "how many servers to start")
 	program := flag.String("program", "bin/ebpf-upgrader", "the program that is shown; further arguments are flags of its command run")
+	svg := flag.String("svg", "", "write the demo as an animation to this `file`, instead of showing it")
 	flag.Parse()
 	if *servers < 1 || *servers > maxServers {
 		return fmt.Errorf("-servers %d: must be between 1 and %d", *servers, maxServers)
@@ -84,9 +87,17 @@ func demo(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	show := newScreen(os.Stdout, fleet, call)
+	show := newScreen(os.Stdout, term.IsTerminal(int(os.Stdout.Fd())), fleet, call)
+	r := newRecording()
+	if *svg != "" {
+		show = newScreen(r, true, fleet, call)
+	}
 	show.intro(binary.Path(), status.Source)
-	return service.explain(upgrade(ctx, service, binary, show, own))
+	err = service.explain(upgrade(ctx, service, binary, show, own))
+	if err == nil && *svg != "" {
+		err = r.save(*svg)
+	}
+	return err
 }
 
 // startServers starts n armed servers. Where there are several, the last fleet is one server that is busy as long as the

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/rollout"
@@ -38,9 +36,9 @@ type screen struct {
 	lastExec time.Time
 }
 
-func newScreen(out *os.File, fleets []*testfleet.Fleet, call string) *screen {
+func newScreen(out io.Writer, isTerminal bool, fleets []*testfleet.Fleet, call string) *screen {
 	s := &screen{
-		out: out, terminal: term.IsTerminal(int(out.Fd())), call: call,
+		out: out, terminal: isTerminal, call: call,
 		states: make(map[selector.PID]rollout.State), busy: make(map[selector.PID]bool),
 	}
 	for _, f := range fleets {
