@@ -5,6 +5,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -48,9 +49,10 @@ func (c clock) time(at *int64) time.Time {
 }
 
 func bootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("boot id: %w", err)
+	const path = "/proc/sys/kernel/random/boot_id"
+	id, err := os.ReadFile(path)
+	if err != nil { // not as a PathError: wrap leaves the path of one out
+		return "", fmt.Errorf("%s: %w", path, errors.Unwrap(err))
 	}
 	return strings.TrimSpace(string(id)), nil
 }
