@@ -27,6 +27,10 @@ build: ## Build bin/ebpf-upgrader
 demo: build ## Watch eight servers upgrade (as root through eBPF)
 	$(GO) run ./test/demo
 
+.PHONY: demo-svg
+demo-svg: build ## Record the demo as the animation of the README (as root)
+	$(GO) run ./test/demo -svg docs/demo.svg
+
 .PHONY: a-day
 a-day: build ## Play a day of an operator, and write its screens to docs/A-DAY.md (as root)
 	$(GO) run ./test/aday -docs docs/A-DAY.md
@@ -59,7 +63,7 @@ fuzz: ## Fuzz each reader of what a user may write, a minute each
 WITHIN ?= 10m
 .PHONY: test-kernels
 test-kernels: ## Run the tests on other kernels, emulated (needs qemu-system-x86)
-	$(GO) run ./test/kernels -docs docs/KERNELS.md -readme README.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
+	$(GO) run ./test/kernels -docs docs/KERNELS.md -readme docs/COMPATIBILITY.md $(if $(KERNELS),-only $(KERNELS) -within $(WITHIN))
 
 # VERSIONS="0.3.2 0.24.1" selects versions, from old to new. RUN='exit1-.*' selects scenarios by their names
 # (go run ./test/ragrat -list shows them). A run of all scenarios writes the document.
@@ -74,10 +78,11 @@ bench-triggers: build ## Measure what the servers' own trigger costs, refused (a
 	$(GO) run ./test/ragrat -triggers $(or $(WORKTREES),100) -processes $(or $(PROCESSES),20000) -versions 0.3.2 -mode $(or $(MODE),hurry) $(if $(OWN),-own) $(if $(APART),-apart) $(if $(SERVICE),-service '$(SERVICE)')
 
 # SUITES="bullseye bookworm trixie" boots other releases of Debian in a container, KERNELS="5.10 6.1" boots bookworm on
-# these kernels, emulated. The root file systems stay in ~/.cache/ebpf-upgrader-systemd.
+# these kernels, emulated. RPM=1 also runs the package for rpm. DOCS=docs/KERNELS.md writes
+# the rows of these systems. The root file systems stay in ~/.cache/ebpf-upgrader-systemd.
 .PHONY: test-systemd
 test-systemd: ## Install the package in Debian under systemd, and use it until it is purged (as root)
-	$(GO) run ./test/systemd $(if $(SUITES),-suites "$(SUITES)") $(if $(KERNELS),-kernels "$(KERNELS)")
+	$(GO) run ./test/systemd $(if $(SUITES),-suites "$(SUITES)") $(if $(KERNELS),-kernels "$(KERNELS)") $(if $(RPM),-rpm) $(if $(DOCS),-docs $(DOCS))
 
 # KERNELS=6.1 boots that kernel only, and writes no document unless WRITE=1 is set.
 .PHONY: test-rag-rat-kernels
@@ -139,6 +144,10 @@ man: ## Write the manual pages and the shells' completions to bin/
 .PHONY: package
 package: ## Make the packages, tarballs and checksums in dist/ (ARCHS="amd64 arm64", MINISIGN_KEY=file signs)
 	./scripts/package
+
+.PHONY: test-package
+test-package: ## Make the packages in two clones, and check that they are the same, signed, clean and complete
+	./scripts/test-package
 
 .PHONY: release
 release: ## Make the packages of a tagged commit, and say what to publish; nothing is published
