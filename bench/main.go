@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&o.most, "most", 50_000, "largest `number` of idle processes")
 	flag.StringVar(&o.only, "only", "", "`sections` to measure, separated by commas: find, rollout, start, cost, scale (default all but scale)")
 	flag.IntVar(&o.large, "large", largeHost, "`number` of processes of the large host in the section scale; 100,000 take 10 GiB")
-	flag.StringVar(&o.out, "out", "results", "`folder` of the results; only the default writes docs/BENCHMARKS.md and README.md, too")
+	flag.StringVar(&o.out, "out", "results", "`folder` of the results; only the default writes docs/BENCHMARKS.md and docs/PROOF.md, too")
 	flag.BoolVar(&o.withoutTools, "without-tools", false, "leave out pgrep, lsof, needrestart, forkstat and execsnoop, and note that in the document")
 	flag.Parse()
 	// Every way to end must end the started processes and restore the kernel's limit.

@@ -20,8 +20,8 @@ import (
 	"ebpf-upgrader/test/report"
 )
 
-// publish draws the charts. If the results are those of the repository, it writes the document and the section of the
-// README, too.
+// publish draws the charts. If the results are those of the repository, it writes the document and the section of
+// docs/PROOF.md, too.
 func (r *results) publish(dir string) error {
 	find := r.Sections["find"].Measures
 	err := errors.Join(
@@ -35,7 +35,7 @@ func (r *results) publish(dir string) error {
 	if dir != "results" || err != nil {
 		return err
 	}
-	return errors.Join(r.writeDocument("../docs/BENCHMARKS.md"), r.writeReadme("../README.md"))
+	return errors.Join(r.writeDocument("../docs/BENCHMARKS.md"), r.writeReadme("../docs/PROOF.md"))
 }
 
 // tail is the line from which on the document is written by hand and by others.

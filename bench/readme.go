@@ -16,7 +16,7 @@ import (
 
 var readmeSection = report.Section{Begin: "<!-- bench: written by make bench -->\n", End: "<!-- bench: end -->\n"}
 
-// writeReadme writes the section of the README, if all of its figures have been measured.
+// writeReadme writes the section of docs/PROOF.md, if all of its figures have been measured.
 func (r *results) writeReadme(path string) error {
 	text, err := r.summary()
 	if err != nil {
@@ -26,7 +26,7 @@ func (r *results) writeReadme(path string) error {
 	return readmeSection.Write(path, text)
 }
 
-// summary formats the section of the README.
+// summary formats the section of docs/PROOF.md.
 func (r *results) summary() (string, error) {
 	var b strings.Builder
 	find := r.Sections["find"]

@@ -12,17 +12,17 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-func TestReadme_EveryVerdict_IsInItsTable(t *testing.T) {
+func TestUsage_EveryVerdict_IsInItsTable(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	usage, err := os.ReadFile("../../docs/USAGE.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(readme), "### The verdicts")
+	_, table, _ := strings.Cut(string(usage), "## The verdicts")
 	table, _, _ = strings.Cut(table, "\n#")
 	for _, v := range selector.Verdicts() {
 		if !strings.Contains(table, "`"+v.String()+"`") {
-			t.Errorf("the table of verdicts in README.md lacks %q", v)
+			t.Errorf("the table of verdicts in docs/USAGE.md lacks %q", v)
 		}
 	}
 }

@@ -100,7 +100,22 @@ func writeDocument(path string, at time.Time, rows []cells) error {
 	if path == "" {
 		return nil
 	}
-	return os.WriteFile(path, []byte(document(at, rows)), 0o644)
+	text := document(at, rows)
+	if old, err := os.ReadFile(path); err == nil {
+		text += afterTables(string(old))
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
+}
+
+// headSystems begins the part of the document that this program does not write.
+const headSystems = "\n## Under systemd\n"
+
+// afterTables returns that part.
+func afterTables(text string) string {
+	if _, rest, found := strings.Cut(text, headSystems); found {
+		return headSystems + rest
+	}
+	return ""
 }
 
 // readmeSection is the part of the README with the table.

@@ -127,3 +127,21 @@ func TestRecord_SomeKernels_ComparesOnly(t *testing.T) {
 		t.Errorf("the document changed: %v\n%s", err, after)
 	}
 }
+
+func TestDocument_WrittenAgain_KeepsSystems(t *testing.T) {
+	docs, _, row := written(t)
+	first, err := os.ReadFile(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const systems = headSystems + "\nof make test-systemd\n"
+	if err := os.WriteFile(docs, append(first, systems...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeDocument(docs, time.Now(), []cells{row}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := os.ReadFile(docs); err != nil || !strings.HasSuffix(string(again), systems) {
+		t.Errorf("the document ends with %q, %v", again[len(first)-20:], err)
+	}
+}

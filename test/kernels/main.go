@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // Command kernels boots Debian's kernels in an emulated machine and runs the tests in each. A run of all kernels
-// writes the results to docs/KERNELS.md and README.md. A run of some compares them with these documents. It needs
+// writes the results to docs/KERNELS.md and docs/COMPATIBILITY.md. A run of some compares them with these documents. It needs
 // qemu-system-x86_64, apt-get and dpkg-deb, a network for the first run, and no privileges.
 package main
 

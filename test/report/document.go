@@ -15,6 +15,9 @@ import (
 // Section is the part of a document between two lines. A program writes the section and leaves the rest alone.
 type Section struct{ Begin, End string }
 
+// SystemsSection is the part of docs/KERNELS.md that make test-systemd writes. make test-kernels writes the rest.
+var SystemsSection = Section{Begin: "<!-- systems: written by make test-systemd DOCS=docs/KERNELS.md -->\n", End: "<!-- systems: end -->\n"}
+
 // ErrNoSection means that a document lacks the lines that enclose a section.
 var ErrNoSection = errors.New("the lines that enclose the section are missing")
 

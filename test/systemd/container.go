@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,9 +19,10 @@ import (
 //go:embed nspawn.sh
 var nspawn string
 
-// root returns a minimal Debian with systemd from the cache folder. It makes it on first use, which takes minutes.
-func root(ctx context.Context, cache, suite string) (string, error) {
-	at := filepath.Join(cache, "root-"+suite)
+// root returns a minimal Debian with systemd from the cache folder, and with more packages. It makes it on first use,
+// which takes minutes.
+func root(ctx context.Context, cache, suite string, more ...string) (string, error) {
+	at := filepath.Join(cache, strings.Join(append([]string{"root", suite}, more...), "-"))
 	if _, err := os.Stat(at); err == nil {
 		return at, nil
 	}
@@ -29,7 +31,8 @@ func root(ctx context.Context, cache, suite string) (string, error) {
 		return "", err
 	}
 	fmt.Printf("making %s by debootstrap\n", at)
-	if err := command(ctx, nil, "debootstrap", "--variant=minbase", "--include=systemd,systemd-sysv,dbus", suite, half); err != nil {
+	include := "--include=" + strings.Join(append([]string{"systemd", "systemd-sysv", "dbus"}, more...), ",")
+	if err := command(ctx, nil, "debootstrap", "--variant=minbase", include, suite, half); err != nil {
 		return "", err
 	}
 	return at, os.Rename(half, at)
@@ -38,15 +41,11 @@ func root(ctx context.Context, cache, suite string) (string, error) {
 // longest limits the life of one system.
 const longest = 30 * time.Minute
 
-// inContainer boots a suite with the kernel of this machine, in a PID namespace of its own.
-func inContainer(ctx context.Context, cache, suite string, p payload) error {
-	base, err := root(ctx, cache, suite)
-	if err != nil {
-		return err
-	}
+// inContainer boots a root file system with the kernel of this machine, in a PID namespace of its own.
+func inContainer(ctx context.Context, base, words string, p payload) (lived, error) {
 	work, err := os.MkdirTemp("", "nspawn-")
 	if err != nil {
-		return err
+		return lived{}, err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
 	dirs := map[string]string{"ROOT": base}
@@ -55,15 +54,15 @@ func inContainer(ctx context.Context, cache, suite string, p payload) error {
 		err = errors.Join(err, os.Mkdir(dirs[name], 0o755))
 	}
 	const log = "life.log"
-	if err = errors.Join(err, p.over(dirs["UPPER"], "LIFE_OPTIONS=yes", "file:/"+log)); err != nil {
-		return err
+	if err = errors.Join(err, p.over(dirs["UPPER"], words, "file:/"+log)); err != nil {
+		return lived{}, err
 	}
 	console, err := boot(ctx, dirs)
 	text, unread := os.ReadFile(filepath.Join(dirs["UPPER"], log))
 	if err = errors.Join(err, unread); err != nil {
-		return fmt.Errorf("%w\n%s", err, console)
+		return lived{}, fmt.Errorf("%w\n%s", err, console)
 	}
-	return report(text)
+	return show(text)
 }
 
 // boot runs the container until it turns itself off.
@@ -82,15 +81,16 @@ func boot(ctx context.Context, dirs map[string]string) ([]byte, error) {
 	return out, errors.Join(err, ctx.Err())
 }
 
-// report prints the lines of the steps. The life must have reached its end.
-func report(text []byte) error {
+// show prints the lines of the steps. The life must have reached its end.
+func show(text []byte) (lived, error) {
 	for line := range bytes.Lines(text) {
 		if rest, ours := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte("@@ ")); ours {
 			fmt.Printf("  %s\n", rest)
 		}
 	}
-	if !bytes.Contains(text, []byte("@@ done")) {
-		return fmt.Errorf("the life ended early:\n%s", text)
+	l, ok := parseLife(text)
+	if !ok {
+		return l, fmt.Errorf("the life ended early:\n%s", text)
 	}
-	return nil
+	return l, nil
 }

@@ -18,9 +18,9 @@ const folder = "opt/life"
 // payload is a tree that is laid over a root file system: the packages, the program of the life, and its unit.
 type payload struct{ dir string }
 
-// newPayload builds everything once for all systems.
-func newPayload(ctx context.Context, work, readme string) (payload, error) {
-	p := payload{filepath.Join(work, "payload")}
+// newPayload builds everything once for all systems with packages of a kind.
+func newPayload(ctx context.Context, work, readme, kind string) (payload, error) {
+	p := payload{filepath.Join(work, kind)}
 	at := filepath.Join(p.dir, folder)
 	// apt reads packages as a user of its own.
 	if err := errors.Join(os.MkdirAll(at, 0o755), os.Chmod(work, 0o755)); err != nil {
@@ -32,16 +32,17 @@ func newPayload(ctx context.Context, work, readme string) (payload, error) {
 	}
 	version = strings.TrimSpace(version)
 	return p, errors.Join(
-		p.build(ctx, version, "packages"), p.build(ctx, version+"+newer", "newer"),
+		p.build(ctx, kind, version, "packages"), p.build(ctx, kind, version+"+newer", "newer"),
 		command(ctx, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-o", filepath.Join(at, "life"), "./test/systemd/life"),
-		p.lines(readme, "## Install", "install"), p.lines(readme, "### Uninstall", "uninstall"),
+		p.lines(readme, "## Install", "install"), p.lines(readme, "## Run", "run"), p.lines(readme, "## Uninstall", "uninstall"),
+		p.lines("docs/OPERATIONS.md", "## Collect a report", "report"),
 		p.file("usr/local/bin/sudo", "#!/bin/sh\n# A minimal Debian has none, and the lines of the README are those of an administrator.\nexec \"$@\"\n", 0o755),
 	)
 }
 
-// build makes a Debian package in a folder of the payload.
-func (p payload) build(ctx context.Context, version, name string) error {
-	return command(ctx, []string{"VERSION=" + version, "DIST=" + filepath.Join(p.dir, folder, name)}, "scripts/package", "deb")
+// build makes a package in a folder of the payload.
+func (p payload) build(ctx context.Context, kind, version, name string) error {
+	return command(ctx, []string{"VERSION=" + version, "DIST=" + filepath.Join(p.dir, folder, name)}, "scripts/package", kind)
 }
 
 func (p payload) file(path, text string, mode os.FileMode) error {
@@ -87,18 +88,18 @@ func firstBlock(text, heading string) (string, error) {
 	return block.String(), nil
 }
 
-// bootUnit makes the system run the life once it is up, and turn itself off.
-func bootUnit(environment, output string) string {
+// bootUnit makes the system run the life once it is up, and turn itself off. words say what the life does.
+func bootUnit(words, output string) string {
 	return "[Unit]\nAfter=multi-user.target\nSuccessAction=poweroff-force\nFailureAction=poweroff-force\n" +
-		"[Service]\nType=oneshot\nTimeoutStartSec=infinity\nEnvironment=" + environment + "\nExecStart=/" + folder + "/life run\n" +
+		"[Service]\nType=oneshot\nTimeoutStartSec=infinity\nExecStart=/" + folder + "/life run " + words + "\n" +
 		"StandardOutput=" + output + "\nStandardError=inherit\n"
 }
 
 // over writes what a system of a kind needs besides the payload.
-func (p payload) over(dir, environment, output string) error {
+func (p payload) over(dir, words, output string) error {
 	over := payload{dir}
 	const units = "etc/systemd/system/"
-	err := over.file(units+"life.service", bootUnit(environment, output), 0o644)
+	err := over.file(units+"life.service", bootUnit(words, output), 0o644)
 	wants := filepath.Join(dir, units, "graphical.target.wants")
 	err = errors.Join(err, os.MkdirAll(wants, 0o755), os.Symlink("/etc/systemd/system/life.service", filepath.Join(wants, "life.service")))
 	// A getty hangs the console up and cuts the output.

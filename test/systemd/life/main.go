@@ -7,9 +7,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +30,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "life:", becomeSession(os.Args[2], os.Args[3:]))
 		os.Exit(1)
 	}
-	l := &life{sessions: make(map[string]*session), emulated: os.Getenv("LIFE_EMULATED") != "", options: os.Getenv("LIFE_OPTIONS") != ""}
+	is := func(word string) bool { return slices.Contains(os.Args[2:], word) }
+	l := &life{
+		sessions:   make(map[string]*session),
+		isEmulated: is("emulated"), hasOptions: is("options"), countsMemory: is("counts-memory"), isRPM: is("rpm"),
+	}
 	for _, s := range l.steps() {
 		begin := time.Now()
 		err := s.do()
@@ -40,14 +46,17 @@ func main() {
 		}
 		fmt.Printf("@@ ok %s (%s)\n", s.name, took)
 	}
-	fmt.Println("@@ done")
+	fmt.Println("@@ done " + l.facts)
 }
 
 // life is what the steps share.
 type life struct {
 	sessions map[string]*session
-	// emulated: the machine is slow, and its kernel must have the gate. options: those that the unit warns of are tried.
-	emulated, options bool
+	// isEmulated: the machine is slow, and its kernel must have the gate. hasOptions: those that the unit warns of are
+	// tried. countsMemory: the kernel is older than 5.11. isRPM: the package is one for rpm.
+	isEmulated, hasOptions, countsMemory, isRPM bool
+	// facts are the cells of the document: kernel, systemd, source, gate.
+	facts string
 }
 
 // step is a part of the life.
@@ -57,23 +66,35 @@ type step struct {
 }
 
 func (l *life) steps() []step {
+	if l.isRPM {
+		return l.rpm()
+	}
 	all := []step{
+		{"two users", l.users},
 		{"install by the lines of the README", l.install},
+		{"a session upgrades, beside the lines of the README", l.first},
+		{"uninstall by the lines of the README", l.uninstall},
+		{"install again", l.install},
 		{"the unit is sound, and its source is eBPF", l.unit},
 		{"sessions of two users start", l.start},
 		{"the group sees all servers, a user their own", l.group},
 		{"a rollout upgrades all of them", l.rollout},
+		{"the lines that collect a report", func() error { return lines("report") }},
 		{"restart", l.restart},
 		{"kill -9", l.kill},
 		{"watchdog", l.watchdog},
 		{"upgrade of the package during a rollout", l.upgrade},
 		{"disabled stays disabled", l.disabled},
+		{"the log warns of deaths, halts and truncated files only", l.journal},
 		{"a trigger across a failed start", l.trigger},
 	}
-	if l.options {
-		all = append(all, step{"options that must not be set", l.breaking})
+	if l.hasOptions {
+		all = append(all, step{"options that must not be set", l.breaking}, step{"without a network", l.secluded})
 	}
-	return append(all, step{"remove", l.remove}, step{"uninstall by the lines of the README", l.purge})
+	if l.countsMemory {
+		all = append(all, step{"without LimitMEMLOCK", l.unlimited})
+	}
+	return append(all, step{"remove", l.remove}, step{"purge", l.purge})
 }
 
 // explain shows the log of the service.
@@ -96,6 +117,9 @@ func run(name string, args ...string) (string, error) {
 	return text, nil
 }
 
+// errHopeless ends a wait early.
+var errHopeless = errors.New("it cannot happen any more")
+
 // await polls until the condition holds. what says what did not happen, and ends with the last reason.
 func await(what string, holds func() error) error {
 	deadline := time.Now().Add(patience)
@@ -104,7 +128,7 @@ func await(what string, holds func() error) error {
 		if err == nil {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if time.Now().After(deadline) || errors.Is(err, errHopeless) {
 			return fmt.Errorf("%s: not within %s: %w", what, patience, err)
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -122,8 +122,14 @@ func (s *session) armed() error {
 // outside is the installed file in the view of this process.
 func (s *session) outside() string { return s.proc("root") + s.binary }
 
-// land installs a new binary by rename, as cargo does.
+// land installs a new binary.
 func (s *session) land() error {
+	content, err := os.ReadFile(filepath.Join(folder, "life"))
+	return errors.Join(err, s.place(content))
+}
+
+// place installs a file by rename, as cargo does.
+func (s *session) place(content []byte) error {
 	old, err := os.Stat(s.outside())
 	if err != nil {
 		return err
@@ -131,7 +137,7 @@ func (s *session) land() error {
 	owner := old.Sys().(*syscall.Stat_t)
 	next := s.outside() + ".new"
 	return errors.Join(
-		copyFile(next, filepath.Join(folder, "life")), os.Chown(next, int(owner.Uid), int(owner.Gid)), os.Rename(next, s.outside()),
+		os.WriteFile(next, content, 0o755), os.Chown(next, int(owner.Uid), int(owner.Gid)), os.Rename(next, s.outside()),
 	)
 }
 

@@ -19,7 +19,7 @@ const (
 	bob = "61002"
 )
 
-// start starts two sessions in a home that is closed to others, one with a private /tmp, one in a chroot.
+// start starts a second session in a home that is closed to others, one with a private /tmp, one in a chroot.
 func (l *life) start() error {
 	const jail = "/srv/jail"
 	err := errors.Join(
@@ -28,7 +28,6 @@ func (l *life) start() error {
 	home := "/home/ana/.cargo/bin/rag-rat"
 	return errors.Join(
 		err,
-		l.add(&session{unit: "home-1", binary: home, properties: []string{"User=ana"}}),
 		l.add(&session{unit: "home-2", binary: home, properties: []string{"User=ana"}}),
 		l.add(&session{unit: "private-tmp", binary: "/tmp/rag-rat", properties: []string{"User=bob", "PrivateTmp=yes"}}),
 		l.add(&session{unit: "chroot", binary: "/opt/bin/rag-rat", properties: []string{"User=" + bob, "RootDirectory=" + jail}, program: "/life"}),

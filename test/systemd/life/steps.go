@@ -5,119 +5,16 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
 
 const unit = "ebpf-upgrader.service"
-
-// lines runs a block of commands of the README as it stands, each of which must succeed.
-func lines(file string) error {
-	cmd := exec.Command("bash", "-ex", filepath.Join(folder, file))
-	cmd.Dir = filepath.Join(folder, "packages")
-	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	out, err := cmd.CombinedOutput()
-	fmt.Printf("%s", out)
-	return err
-}
-
-func (l *life) install() error {
-	for name, uid := range map[string]string{"ana": ana, "bob": bob} {
-		if _, err := run("useradd", "--create-home", "--key-mode=0700", "--uid", uid, name); err != nil {
-			if _, err := run("useradd", "--create-home", "--uid", uid, name); err != nil {
-				return err
-			}
-		}
-		if err := os.Chmod("/home/"+name, 0o700); err != nil {
-			return err
-		}
-	}
-	return errors.Join(lines("install"), isState("enabled", "active"))
-}
-
-// isState compares what systemd says of the service.
-func isState(enabled, active string) error {
-	e, _ := run("systemctl", "is-enabled", unit)
-	a, _ := run("systemctl", "is-active", unit)
-	if e != enabled || a != active {
-		return fmt.Errorf("the service is %s and %s, want %s and %s", e, a, enabled, active)
-	}
-	return nil
-}
-
-func (l *life) unit() error {
-	_, unsound := run("systemd-analyze", "verify", "--man=no", unit)
-	return errors.Join(exposed(), unsound, l.works())
-}
-
-// exposed reads the score of the unit, since systemd 247 has no --threshold.
-func exposed() error {
-	const most = 2.9
-	text, err := run("systemd-analyze", "security", "--no-pager", unit)
-	if err != nil {
-		return err
-	}
-	_, score, _ := strings.Cut(text, "exposure level for "+unit+": ")
-	score, _, _ = strings.Cut(score, " ")
-	exposure, err := strconv.ParseFloat(score, 64)
-	if err == nil && exposure > most {
-		err = fmt.Errorf("the exposure level is %s, more than %.1f\n%s", score, most, text)
-	}
-	return err
-}
-
-// works waits until the service answers, and checks how it finds servers.
-func (l *life) works() error {
-	return await("the service answers, through eBPF", func() error {
-		s, err := readStatus()
-		switch {
-		case err != nil:
-			return err
-		case s.Source != "bpf":
-			return fmt.Errorf("the source is %q", s.Source)
-		case l.emulated && !s.Gate.Active:
-			return fmt.Errorf("the gate is not active: %s", s.Gate.Reason)
-		}
-		return nil
-	})
-}
-
-// status has what this test reads of the service's status.
-type status struct {
-	Version string
-	Source  string
-	Gate    struct {
-		Active bool
-		Reason string
-	}
-	Verdicts map[string]int
-}
-
-// servers counts those that the reader may know of.
-func (s status) servers() (n int) {
-	for _, count := range s.Verdicts {
-		n += count
-	}
-	return n
-}
-
-// readStatus asks the service, as another user with a command that runs others.
-func readStatus(as ...string) (status, error) {
-	var s status
-	command := append(as, "ebpf-upgrader", "status", "-o", "json")
-	out, err := exec.Command(command[0], command[1:]...).Output()
-	if err != nil {
-		return s, fmt.Errorf("ebpf-upgrader status: %w\n%s", err, out)
-	}
-	return s, json.Unmarshal(out, &s)
-}
 
 // group compares how many servers the status of a user has: a member of the group sees those of all users.
 func (l *life) group() error {
@@ -178,7 +75,7 @@ func (l *life) kill() error {
 // watchdog stops the main process, with a shorter time than that of the unit.
 func (l *life) watchdog() error {
 	within := 2
-	if l.emulated { // else the watchdog also ends a service that is only slow
+	if l.isEmulated { // else the watchdog also ends a service that is only slow
 		within = 10
 	}
 	if err := dropIn(fmt.Sprintf("WatchdogSec=%d", within)); err != nil {
@@ -201,21 +98,15 @@ func dropIn(options string) error {
 	return errors.Join(err, reload, restart)
 }
 
-// packageFile returns the path of the older or the newer package.
-func packageFile(which string) string {
-	found, _ := filepath.Glob(filepath.Join(folder, which, "*.deb"))
-	return strings.Join(found, " ")
-}
+func (l *life) upgrade() error { return l.upgradeBy("dpkg", "-i", packageFile("newer", "deb")) }
 
-func (l *life) upgrade() error {
+// upgradeBy installs the newer package while servers upgrade.
+func (l *life) upgradeBy(command ...string) error {
 	before, err := readStatus()
-	if err != nil {
+	if err = errors.Join(err, l.land()); err != nil {
 		return err
 	}
-	if err := l.land(); err != nil {
-		return err
-	}
-	_, installed := run("dpkg", "-i", packageFile("newer"))
+	_, installed := run(command[0], command[1:]...)
 	if err := errors.Join(installed, l.upgraded(), l.works(), isState("enabled", "active")); err != nil {
 		return err
 	}
@@ -228,7 +119,7 @@ func (l *life) upgrade() error {
 
 func (l *life) disabled() error {
 	_, err := run("systemctl", "disable", "--now", unit)
-	_, installed := run("dpkg", "-i", packageFile("packages"))
+	_, installed := run("dpkg", "-i", packageFile("packages", "deb"))
 	err = errors.Join(err, installed, isState("disabled", "inactive"))
 	_, enabled := run("systemctl", "enable", "--now", unit)
 	return errors.Join(err, enabled, isState("enabled", "active"), l.works(), l.unharmed())
@@ -247,7 +138,8 @@ func (l *life) remain(check func() error) error {
 }
 
 // trigger starts the service while a trigger waits for a server: it must fail, be tried again, and succeed afterwards
-// without a second signal.
+// without a second signal to those that have upgraded. The server that ignores signals may get one from the service then,
+// because a trigger keeps no record of its signals (docs/LIMITS.md).
 func (l *life) trigger() error {
 	s, err := l.stubborn()
 	if err != nil {
@@ -257,13 +149,20 @@ func (l *life) trigger() error {
 	if err = errors.Join(err, l.land()); err != nil {
 		return err
 	}
-	cmd := exec.Command("ebpf-upgrader", "trigger")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
-	if err := cmd.Start(); err != nil {
+	cmd, ended, err := begin("ebpf-upgrader", "trigger")
+	if err != nil {
 		return err
 	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	if err := await("the trigger signals the server", s.signalledAsExpected); err != nil {
+	defer func() { _ = cmd.Process.Kill() }()
+	err = await("the trigger signals the server", func() error {
+		select {
+		case err := <-ended:
+			return fmt.Errorf("%w: it ended before: %w", errHopeless, err)
+		default:
+			return s.signalledAsExpected()
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if _, err := run("systemctl", "start", unit); err == nil {
@@ -281,13 +180,25 @@ func (l *life) trigger() error {
 		}
 		return nil
 	})
-	err = errors.Join(err, beside, cmd.Process.Signal(os.Interrupt))
-	_ = cmd.Wait()
+	err = errors.Join(err, beside, s.signalledAsExpected(), cmd.Process.Signal(os.Interrupt))
+	_ = <-ended
+	delete(l.sessions, s.unit)
 	if err := errors.Join(err, await("the service is active", func() error { return isState("enabled", "active") })); err != nil {
 		return err
 	}
-	err = errors.Join(l.works(), l.remain(l.unharmed))
+	err = errors.Join(l.works(), l.upgraded(), l.remain(l.unharmed))
 	_, stopped := run("systemctl", "stop", s.unit)
-	delete(l.sessions, s.unit)
-	return errors.Join(err, stopped, l.upgraded())
+	return errors.Join(err, stopped)
+}
+
+// begin starts a command, and reports its end.
+func begin(name string, args ...string) (*exec.Cmd, <-chan error, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+	ended := make(chan error, 1)
+	err := cmd.Start()
+	if err == nil {
+		go func() { ended <- errors.Join(errors.New(strings.Join(cmd.Args, " ")), cmd.Wait()) }()
+	}
+	return cmd, ended, err
 }
