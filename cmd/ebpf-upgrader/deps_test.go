@@ -40,13 +40,18 @@ func TestProgram_Dependencies_AreOfTheService(t *testing.T) {
 		}
 		if strings.HasPrefix(pkg.ImportPath, "ebpf-upgrader/") {
 			ours++
-			executesNothing(t, pkg.Dir, pkg.GoFiles)
+			if pkg.ImportPath != launcher {
+				executesNothing(t, pkg.Dir, pkg.GoFiles)
+			}
 		}
 	}
 	if ours < 10 {
 		t.Errorf("%d packages of this module were listed", ours)
 	}
 }
+
+// launcher is the only package that starts programs: files of root's in folders of root's, where the operator staged them.
+const launcher = "ebpf-upgrader/internal/launch"
 
 // forbidden says why a package may not be part of the program; it is empty for one that may.
 func forbidden(path string, imports []string) string {
@@ -56,7 +61,7 @@ func forbidden(path string, imports []string) string {
 			return path + " is part of the program"
 		}
 	}
-	if strings.HasPrefix(path, module) && slices.Contains(imports, "os/exec") {
+	if strings.HasPrefix(path, module) && path != launcher && slices.Contains(imports, "os/exec") {
 		return path + " imports os/exec"
 	}
 	return ""
