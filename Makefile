@@ -107,6 +107,17 @@ bench: build ## Measure what the documents claim, beside the tools that are used
 bench-sessions: build ## Count the calls that real agents lose in upgrades (as root, needs cargo, git and gcc)
 	cd bench && $(GO) run ./sessions -docs ../docs/BENCHMARKS.md $(if $(VERSIONS),-versions "$(VERSIONS)") $(if $(RUN),-run '$(RUN)') $(if $(UPGRADES),-upgrades $(UPGRADES)) $(if $(SERVICE_FLAGS),-service-flags "$(SERVICE_FLAGS)") $(if $(RESULTS),-results $(abspath $(RESULTS)))
 
+# HOSTS=1000 and SEEDS=3 make it quicker; then no document is written.
+.PHONY: simulate
+simulate: ## Play releases on 10,000 hosts in virtual time, and write the tables of docs/FLEET.md
+	$(GO) run ./test/simulate $(if $(HOSTS)$(SEEDS),-hosts $(or $(HOSTS),10000) -seeds $(or $(SEEDS),21) -largest $(or $(HOSTS),10000),-docs docs/FLEET.md)
+
+# ENGINES=etcd builds and tests that one only. RUN=Contract selects tests. HOSTS=40 has fewer hosts.
+.PHONY: test-engines
+test-engines: ## Test the stores of a fleet against real engines (builds them once, which takes minutes)
+	./scripts/engines $(or $(ENGINES),etcd etcd-debian kube-apiserver)
+	cd test/engines && EBPF_UPGRADER_TEST_HOSTS=$(HOSTS) $(if $(ENGINES),,REQUIRE_ENGINES=1) $(GO) test -count=1 -timeout 40m $(if $(RUN),-run '$(RUN)') .
+
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)
 	@command -v clang >/dev/null && test -e /usr/include/bpf/bpf_helpers.h || \

@@ -14,9 +14,10 @@ type none struct{}
 func (none) enter(*world, int) (bool, time.Duration) { return true, 0 }
 func (none) done(*world, int)                        {}
 func (none) fail(*world, int)                        {}
+func (none) isStuck() bool                           { return false }
 
 // semaphore has a number of slots. A failed host keeps its slot, as the better ones of them have it.
-type semaphore struct{ slots, used int }
+type semaphore struct{ slots, used, kept int }
 
 func (s *semaphore) enter(w *world, _ int) (bool, time.Duration) {
 	if s.used >= s.slots {
@@ -30,7 +31,13 @@ func (s *semaphore) enter(w *world, _ int) (bool, time.Duration) {
 func (s *semaphore) done(*world, int) { s.used-- }
 
 // fail keeps the slot. After a late crash there is none to keep.
-func (s *semaphore) fail(*world, int) {}
+func (s *semaphore) fail(w *world, _ int) {
+	if w.later == 0 {
+		s.kept++
+	}
+}
+
+func (s *semaphore) isStuck() bool { return s.kept == s.slots }
 
 // waves is the rule of the program itself.
 type waves struct {
@@ -54,6 +61,11 @@ func (g *waves) enter(w *world, h int) (bool, time.Duration) {
 func (g *waves) done(w *world, h int) { g.policy.Done(&g.state, w.hosts[h].ID, release, w.now) }
 
 func (g *waves) fail(w *world, h int) { g.policy.Fail(&g.state, w.hosts[h], release, "died", w.now) }
+
+func (g *waves) isStuck() bool {
+	r := g.state.Find(release)
+	return r != nil && len(r.Seats) == 0 && len(r.Failed) >= g.policy.Waves[len(g.policy.Waves)-1].MaxFailed
+}
 
 func (g *waves) measure() {
 	if g.changes++; g.changes%16 != 0 {

@@ -36,6 +36,8 @@ type gate interface {
 	enter(w *world, h int) (bool, time.Duration)
 	done(w *world, h int)
 	fail(w *world, h int)
+	// isStuck says that no host will go any more.
+	isStuck() bool
 }
 
 // world is a fleet in virtual time.
@@ -45,8 +47,10 @@ type world struct {
 	random *rand.Rand
 	now    time.Time
 	events events
-	hosts  []fleet.Host
-	gone   []time.Time
+	// pending counts the events that are more than a host that asks.
+	pending int
+	hosts   []fleet.Host
+	gone    []time.Time
 
 	placed, harmed, finished int
 	last                     time.Duration
@@ -91,7 +95,7 @@ func run(f fault, g gate, hosts int, seed uint64) *world {
 	end := noon.Add(6 * time.Hour)
 	for len(w.events) > 0 {
 		e := heap.Pop(&w.events).(event)
-		if e.at.After(end) {
+		if e.at.After(end) || w.pending == 0 && g.isStuck() {
 			break
 		}
 		w.now = e.at
@@ -104,6 +108,12 @@ func run(f fault, g gate, hosts int, seed uint64) *world {
 }
 
 func (w *world) after(d time.Duration, run func()) { heap.Push(&w.events, event{w.now.Add(d), run}) }
+
+// act is after for what is more than asking.
+func (w *world) act(d time.Duration, run func()) {
+	w.pending++
+	w.after(d, func() { w.pending--; run() })
+}
 
 func (w *world) upTo(most time.Duration) time.Duration {
 	return time.Duration(w.random.Float64() * float64(most))
@@ -126,7 +136,7 @@ func (w *world) request(n int) bool {
 // retry runs again when the engine was not reached.
 func (w *world) retry(h int, run func()) {
 	w.tries[h]++
-	w.after(fleet.Retry(w.tries[h], w.random.Float64()), run)
+	w.act(fleet.Retry(w.tries[h], w.random.Float64()), run)
 }
 
 // ask is what a host does as long as it waits.
@@ -155,7 +165,7 @@ func (w *world) place(h int) {
 		takes = 35 * time.Second
 	}
 	dies := w.random.Float64() < w.atOnce || w.client && h%10 == 0
-	w.after(takes, func() { w.settled(h, dies) })
+	w.act(takes, func() { w.settled(h, dies) })
 }
 
 // settled is the end of a host's rollout.
@@ -172,7 +182,7 @@ func (w *world) settled(h int, dies bool) {
 	w.last = w.now.Sub(noon)
 	w.report(h, w.gate.done)
 	if w.random.Float64() < w.later {
-		w.after(time.Duration(w.random.ExpFloat64()*float64(10*time.Minute)), func() {
+		w.act(time.Duration(w.random.ExpFloat64()*float64(10*time.Minute)), func() {
 			w.harmed++
 			w.report(h, w.gate.fail)
 		})

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+
+package engines_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/fleet/etcd"
+	"ebpf-upgrader/internal/fleet/record"
+	"ebpf-upgrader/internal/fleet/web"
+	"ebpf-upgrader/test/fleetmemory"
+)
+
+// engine is a running server, or several, with both documents in it.
+type engine struct {
+	name string
+	// store returns the store of one more host, reached by way of URLs if there are some.
+	store func(urls ...string) record.Store
+	// put is the operator's act: document is policy or state.
+	put func(document, text string) error
+	// remove takes both documents away.
+	remove func()
+	urls   []string
+	// members are its servers, the engine itself first.
+	members []*process
+}
+
+// kinds start each engine.
+var kinds = []struct {
+	name  string
+	start func(t *testing.T) *engine
+}{
+	{"memory", startMemory},
+	{"etcd", func(t *testing.T) *engine { return startEtcd(t, "etcd-3.7.3", 1) }},
+	{"etcd-three", func(t *testing.T) *engine { return startEtcd(t, "etcd-3.7.3", 3) }},
+	{"etcd-debian", func(t *testing.T) *engine { return startEtcd(t, "etcd-debian", 1) }},
+	{"kubernetes", startKube},
+}
+
+// each runs a test on each engine.
+func each(t *testing.T, test func(t *testing.T, e *engine)) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			e := kind.start(t)
+			e.name = kind.name
+			test(t, e)
+		})
+	}
+}
+
+// with puts both documents in the engine.
+func (e *engine) with(t *testing.T, policy, state string) {
+	t.Helper()
+	for document, text := range map[string]string{"policy": policy, "state": state} {
+		if err := e.put(document, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func startMemory(*testing.T) *engine {
+	m := fleetmemory.New("", "")
+	e := &engine{}
+	e.store = func(...string) record.Store { return m }
+	e.put = func(document, text string) error {
+		if document == "policy" {
+			m.SetPolicy(text)
+			return nil
+		}
+		d, err := m.Load(context.Background())
+		if err != nil {
+			return err
+		}
+		return m.Swap(context.Background(), []byte(text), d.Version)
+	}
+	return e
+}
+
+const prefix = "fleets/prod"
+
+func startEtcd(t *testing.T, name string, members int) *engine {
+	t.Helper()
+	path := binary(t, name)
+	free := ports(t, 2*members)
+	e := &engine{}
+	var cluster []string
+	for i := range members {
+		cluster = append(cluster, fmt.Sprintf("m%d=%s", i, local("http", free[2*i])))
+		e.urls = append(e.urls, local("http", free[2*i+1]))
+	}
+	for i := range members {
+		e.members = append(e.members, start(t, path,
+			"--name", fmt.Sprintf("m%d", i), "--data-dir", t.TempDir(),
+			"--listen-peer-urls", local("http", free[2*i]), "--initial-advertise-peer-urls", local("http", free[2*i]),
+			"--listen-client-urls", e.urls[i], "--advertise-client-urls", e.urls[i],
+			"--initial-cluster", strings.Join(cluster, ","), "--log-level", "error"))
+	}
+	e.store = func(urls ...string) record.Store {
+		if len(urls) == 0 {
+			urls = e.urls
+		}
+		return &etcd.Store{Client: web.New(web.Options{}), Endpoints: urls, Prefix: prefix}
+	}
+	client := web.New(web.Options{})
+	e.put = func(document, text string) error {
+		return gateway(client, e.urls[0], "/v3/kv/put", "", map[string]any{"key": []byte(prefix + "/" + document), "value": []byte(text)})
+	}
+	e.remove = func() {
+		if err := gateway(client, e.urls[0], "/v3/kv/deleterange", "", map[string]any{"key": []byte(prefix + "/"), "range_end": []byte(prefix + "0")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 2*time.Minute, "etcd does not answer", func() error { return e.put("ready", "") })
+	return e
+}
+
+// gateway is the operator's etcdctl.
+func gateway(client *web.Client, url, path, token string, ask any) error {
+	header := http.Header{}
+	if token != "" {
+		header.Set("Authorization", token)
+	}
+	answer, err := client.Do(context.Background(), http.MethodPost, url+path, header, ask)
+	if err == nil && answer.Status != http.StatusOK {
+		err = fmt.Errorf("%d %s", answer.Status, answer.Body)
+	}
+	return err
+}
+
+// isConflict says whether another host was quicker.
+func isConflict(err error) bool { return errors.Is(err, record.ErrConflict) }

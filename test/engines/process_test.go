@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+
+package engines_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is an engine that scripts/engines has built.
+func binary(t *testing.T, name string) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(cache, "ebpf-upgrader-engines", name)
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if os.Getenv("REQUIRE_ENGINES") != "" {
+		t.Fatalf("%s is not built: scripts/engines", path)
+	}
+	t.Skipf("%s is not built: make test-engines", path)
+	return ""
+}
+
+// process is a server that can be killed, stopped and started again.
+type process struct {
+	t    *testing.T
+	path string
+	args []string
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+}
+
+// start runs a server until the test ends.
+func start(t *testing.T, path string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, path: path, args: args, log: &bytes.Buffer{}}
+	p.run()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			log := p.log.Bytes()
+			t.Logf("%s: ...%s", filepath.Base(path), log[max(0, len(log)-3000):])
+		}
+	})
+	return p
+}
+
+func (p *process) run() {
+	p.t.Helper()
+	p.cmd = exec.Command(p.path, p.args...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// kill ends the server with kill -9.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// ports returns free ports of this host.
+func ports(t *testing.T, n int) []int {
+	t.Helper()
+	var free []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		free = append(free, l.Addr().(*net.TCPAddr).Port)
+	}
+	return free
+}
+
+func local(scheme string, port int) string { return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port) }
+
+// eventually waits until what is true.
+func eventually(t *testing.T, within time.Duration, what string, is func() error) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for {
+		err := is()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s, after %s: %v", what, within, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
