@@ -49,16 +49,12 @@ func dead(servers []*testfleet.Server) (n int) {
 }
 
 // TestThousandServers_Rollout_OneSignalEach also logs the time from the canary's confirmation to
-// the last exec, and that of a loop that does nothing but signal them all. The servers are a program
-// without the race detector, which would make each of them start ten times as slowly.
+// the last exec, and that of a loop that does nothing but signal them all.
 func TestThousandServers_Rollout_OneSignalEach(t *testing.T) {
 	takesLong(t)
-	server, program := build(t, "../../test/testfleet/ragrat"), build(t, "../../cmd/ebpf-upgrader")
+	program := build(t, "../../cmd/ebpf-upgrader")
 	withEachSource(t, func(t *testing.T, source string) {
 		s := newScene(t)
-		if err := s.Replace(server); err != nil {
-			t.Fatal(err)
-		}
 		fleet := s.startFleet(1000, nil)
 		p := newService(t)
 		p.start(t, program, append(p.args(s.Path(), source), "--scan-every", "30s"))
@@ -67,15 +63,13 @@ func TestThousandServers_Rollout_OneSignalEach(t *testing.T) {
 		if err := c.Pause(within(t)); err != nil {
 			t.Fatal(err)
 		}
-		alone := s.signalAll(fleet, server)
+		alone := s.signalAll(fleet)
 		if err := c.Resume(within(t)); err != nil {
 			t.Fatal(err)
 		}
 		s.phase(c, rollout.PhaseComplete)
 		from := s.status(c).Events + 1
-		if err := s.Replace(server); err != nil {
-			t.Fatal(err)
-		}
+		s.replace()
 		s.allUpgraded(fleet)
 		ours := s.afterCanary(c, from)
 		t.Logf("1,000 servers: %s from the canary's confirmation to the last exec; %s by a loop that signals them",
@@ -88,12 +82,10 @@ func TestThousandServers_Rollout_OneSignalEach(t *testing.T) {
 	})
 }
 
-// signalAll installs server, signals all servers, and returns the time until the last one ran it.
-func (s *scene) signalAll(fleet []*testfleet.Server, server string) time.Duration {
+// signalAll installs a new binary, signals all servers, and returns the time until the last one ran it.
+func (s *scene) signalAll(fleet []*testfleet.Server) time.Duration {
 	s.t.Helper()
-	if err := s.Replace(server); err != nil {
-		s.t.Fatal(err)
-	}
+	s.replace()
 	began := time.Now()
 	for _, one := range fleet {
 		if err := one.Signal(syscall.SIGUSR1); err != nil {

@@ -40,7 +40,7 @@ func TestWait_InstallUnready_Ends(t *testing.T) {
 				eventually(t, "the canary runs the new file", func() bool {
 					return servers[0].Generation()+servers[1].Generation() == 1
 				})
-				must(t, s.ReplaceNotExecutable(thisBinary(t)))
+				must(t, s.ReplaceNotExecutable(serverBinary()))
 				if said := <-ended; !strings.Contains(said, s.Path()) {
 					t.Errorf("it does not say which install is not ready:\n%s", said)
 				}

@@ -164,7 +164,7 @@ func (s *siege) trouble(group cgroup, role, what, folders string) {
 	s.t.Helper()
 	idle := filepath.Join(s.folder(), "idle")
 	must(s.t, testfleet.WriteIdle(idle))
-	cmd := exec.Command(s.home(hostile).Path())
+	cmd := exec.Command(s.newProgramOf(hostile))
 	cmd.Args = []string{s.name, "mcp"}
 	cmd.Env = []string{asTrouble + "=" + strings.Join([]string{role, what, folders, idle}, ":")}
 	cmd.Stderr = os.Stderr

@@ -88,7 +88,7 @@ func beHuge() error {
 // startHuge starts processes with 65,536 groups and 1 MiB of environment, of a user with subordinate ids.
 func startHuge(t *testing.T, h *wholeHost) {
 	t.Helper()
-	cmd := exec.Command(h.home(hostile).Path())
+	cmd := exec.Command(h.newProgramOf(hostile))
 	cmd.Args = []string{h.name, "mcp"}
 	cmd.Env = []string{asHuge + "=maker"}
 	for i := range 8 {

@@ -93,7 +93,7 @@ func TestJournal_Warnings_AreWhatWentWrong(t *testing.T) {
 	entries = append(entries, j.until(t, "rollout-complete")...)
 	must(t, s.ReplaceExiting(1))
 	entries = append(entries, j.until(t, "rollout-halted")...)
-	must(t, s.ReplaceTruncated(thisBinary(t)))
+	must(t, s.ReplaceTruncated(serverBinary()))
 	entries = append(entries, j.until(t, "install-not-ready")...)
 	must(t, cmd.Process.Signal(syscall.SIGTERM))
 	entries = append(entries, j.until(t, "service-stopped")...)

@@ -56,13 +56,12 @@ func TestServer_NotEligible_LivesWithReason(t *testing.T) {
 }
 
 func TestInstall_NotExecutable_NoSignal(t *testing.T) {
-	source := func(t *testing.T) string { return thisBinary(t) }
 	cases := map[string]func(t *testing.T, s *scene) error{
-		"truncated":               func(t *testing.T, s *scene) error { return s.ReplaceTruncated(source(t)) },
-		"of another architecture": func(t *testing.T, s *scene) error { return s.ReplaceOtherArch(source(t)) },
-		"not executable":          func(t *testing.T, s *scene) error { return s.ReplaceNotExecutable(source(t)) },
+		"truncated":               func(t *testing.T, s *scene) error { return s.ReplaceTruncated(serverBinary()) },
+		"of another architecture": func(t *testing.T, s *scene) error { return s.ReplaceOtherArch(serverBinary()) },
+		"not executable":          func(t *testing.T, s *scene) error { return s.ReplaceNotExecutable(serverBinary()) },
 		"still being written": func(t *testing.T, s *scene) error {
-			if err := s.Replace(source(t)); err != nil {
+			if err := s.Replace(serverBinary()); err != nil {
 				return err
 			}
 			release, err := s.HoldOpenForWriting()

@@ -119,7 +119,7 @@ func TestInstall_DuringStart_Upgrades(t *testing.T) {
 			s := newScene(t)
 			server := s.start(nil)
 			installed := make(chan error)
-			go func() { installed <- s.Replace(thisBinary(t)) }()
+			go func() { installed <- s.Replace(serverBinary()) }()
 			s.serve(source)
 			if err := <-installed; err != nil {
 				t.Fatal(err)

@@ -34,7 +34,7 @@ func TestOutput_ControlCharacters_Escaped(t *testing.T) {
 		})
 		odd.replace() // it may be as odd as it likes: it is an install
 		odd.upgraded(server)
-		must(t, odd.ReplaceNotExecutable(thisBinary(t))) // which makes the reasons show it, too
+		must(t, odd.ReplaceNotExecutable(serverBinary())) // which makes the reasons show it, too
 		for _, args := range [][]string{
 			{"status", "--socket", s.socket},
 			{"events", "--socket", s.socket},

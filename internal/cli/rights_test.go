@@ -39,7 +39,7 @@ func limited(t *testing.T, without []string, args ...string) *exec.Cmd {
 			ambient = append(ambient, value)
 		}
 	}
-	cmd := exec.Command(newScene(t).Path(), args...)
+	cmd := exec.Command(newProgram(t), args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}, AmbientCaps: ambient,

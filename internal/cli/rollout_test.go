@@ -215,7 +215,7 @@ func TestServer_BehindScript_UpgradedOnce(t *testing.T) {
 		s := newScene(t)
 		server := s.start(nil)
 		c := s.serve(source).client(t)
-		if err := s.ReplaceWithScript(thisBinary(t)); err != nil {
+		if err := s.ReplaceWithScript(serverBinary()); err != nil {
 			t.Fatal(err)
 		}
 		r := s.phase(c, rollout.PhaseComplete)

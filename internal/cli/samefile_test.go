@@ -41,9 +41,9 @@ func (s *scene) unpack(want selector.Image, fill func(*os.File) error) selector.
 	return selector.Image{}
 }
 
-func fillWithThisBinary(t *testing.T) func(*os.File) error {
+func fillWithServer(t *testing.T) func(*os.File) error {
 	t.Helper()
-	content, err := os.ReadFile(thisBinary(t))
+	content, err := os.ReadFile(serverBinary())
 	must(t, err)
 	return func(f *os.File) error {
 		_, err := f.Write(content)
@@ -64,7 +64,7 @@ func TestHalt_GoodFileWithSameInode_IsRolledOut(t *testing.T) {
 			return err
 		})
 		s.phase(c, rollout.PhaseHalted)
-		good := fillWithThisBinary(t)
+		good := fillWithServer(t)
 		must(t, s.Remove())
 		s.unpack(bad, good)
 		for _, server := range fleet {

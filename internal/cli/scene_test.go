@@ -30,7 +30,11 @@ func TestMain(m *testing.M) {
 		_ = os.Unsetenv(asProgram)
 		os.Exit(Main())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if builtHere != "" {
+		_ = os.RemoveAll(builtHere)
+	}
+	os.Exit(code)
 }
 
 // patience is how long a test waits for what must happen. It is long because the machine may be
@@ -89,7 +93,7 @@ func newScene(t *testing.T) *scene {
 
 func sceneIn(t *testing.T, dir string) *scene {
 	t.Helper()
-	install, err := testfleet.NewInstall(dir, thisBinary(t))
+	install, err := testfleet.NewInstall(dir, serverBinary())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +142,7 @@ func (s *scene) start(change func(*testfleet.Options)) *testfleet.Server {
 // replace installs a new binary by rename.
 func (s *scene) replace() {
 	s.t.Helper()
-	if err := s.Replace(thisBinary(s.t)); err != nil {
+	if err := s.Replace(serverBinary()); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -141,7 +141,7 @@ func (f *scriptFleet) stop() {
 func (f *scriptFleet) installed(ts *testscript.TestScript) *testfleet.Install {
 	if f.install == nil {
 		var err error
-		f.install, err = testfleet.NewInstall(f.dir, "/proc/self/exe")
+		f.install, err = testfleet.NewInstall(f.dir, serverBinary())
 		ts.Check(err)
 	}
 	return f.install
@@ -182,13 +182,12 @@ func scriptServer(ts *testscript.TestScript, args []string) {
 }
 
 func scriptReplace(ts *testscript.TestScript, args []string) {
-	const self = "/proc/self/exe"
 	i := fleetOf(ts).installed(ts)
 	replace := map[string]func() error{
-		"good":           func() error { return i.Replace(self) },
+		"good":           func() error { return i.Replace(serverBinary()) },
 		"exiting":        func() error { return i.ReplaceExiting(1) },
-		"truncated":      func() error { return i.ReplaceTruncated(self) },
-		"not-executable": func() error { return i.ReplaceNotExecutable(self) },
+		"truncated":      func() error { return i.ReplaceTruncated(serverBinary()) },
+		"not-executable": func() error { return i.ReplaceNotExecutable(serverBinary()) },
 	}[append(args, "good")[0]]
 	if replace == nil {
 		ts.Fatalf("unknown kind of binary %q", args[0])

@@ -40,7 +40,7 @@ func ownFolders(t *testing.T, uid int) (runtime string, env []string) {
 // programAs is this program as a process of a user.
 func programAs(t *testing.T, uid uint32, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(newScene(t).Path(), args...) // every user may read it
+	cmd := exec.Command(newProgram(t), args...)
 	cmd.Env = append(env, asProgram+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	return cmd
@@ -181,7 +181,7 @@ func TestContainerService_HostProcesses_Rejected(t *testing.T) {
 	must(t, h.client(t).Pause(within(t)))
 	s.replace()
 	for _, args := range [][]string{{"run"}, {"trigger", "--install-path", s.Path(), "--settle", "1ms"}} {
-		script := append([]string{"-c", `mount -t tmpfs tmpfs /run && exec "$0" "$@"`, s.Path()}, args...)
+		script := append([]string{"-c", `mount -t tmpfs tmpfs /run && exec "$0" "$@"`, thisBinary(t)}, args...)
 		cmd := exec.Command("sh", append(script, "--name", h.name, "--source", "proc")...)
 		cmd.Env = append(os.Environ(), asProgram+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}

@@ -234,8 +234,7 @@ func must(t *testing.T, err error) {
 // liar starts an armed process of the hostile user. role says what it does.
 func (s *siege) liar(role, own, other string, clone uintptr) {
 	s.t.Helper()
-	binary := s.home(hostile)
-	cmd := exec.Command(binary.Path())
+	cmd := exec.Command(s.newProgramOf(hostile))
 	cmd.Args = []string{"xx/" + s.name, "mcp"}
 	cmd.Env = []string{asHostile + "=" + role, "OTHER=" + other, upgradeVariable + "=" + own}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: hostile, Gid: hostile}, Cloneflags: clone}

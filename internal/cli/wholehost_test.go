@@ -226,10 +226,10 @@ func TestUsers_OneFile_OneRollout(t *testing.T) {
 	})
 }
 
-// mustInstall installs this binary into a folder.
+// mustInstall installs the server binary into a folder.
 func mustInstall(t *testing.T, dir string) *testfleet.Install {
 	t.Helper()
-	i, err := testfleet.NewInstall(dir, thisBinary(t))
+	i, err := testfleet.NewInstall(dir, serverBinary())
 	if err != nil {
 		t.Fatal(err)
 	}
