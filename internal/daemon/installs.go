@@ -188,27 +188,37 @@ func (i *installs) path(p registry.Key) install.RootedPath {
 		path.Credentials = func() []selector.Credentials { return i.credentials.of(p.Owner) }
 	}
 	if p.View != (selector.View{}) && p.View != i.procfs.View() {
-		path.Root = func() (int, error) { return i.root(p.View) }
+		path.Root = func() (int, error) { return through(i, p.View, i.procfs.OpenRoot) }
+		if p.View.Mounts != i.procfs.View().Mounts {
+			path.View = p.View
+			path.Mounts = func() (install.MountList, error) { return through(i, p.View, i.openMounts) }
+		}
 	}
 	return path
 }
 
+func (i *installs) openMounts(id selector.Identity, v selector.View) (install.MountList, error) {
+	info, process, err := i.procfs.OpenMounts(id, v)
+	return install.MountList{Info: info, Process: process}, err
+}
+
 var errNoMember = errors.New("no process sees it any more")
 
-// root opens the root directory of a mount view through any process that has it.
-func (i *installs) root(v selector.View) (int, error) {
+// through opens something of a mount view through any process that has it.
+func through[T any](i *installs, v selector.View, open func(selector.Identity, selector.View) (T, error)) (T, error) {
 	i.mu.Lock()
 	ids := slices.Collect(maps.Keys(i.members[v]))
 	i.mu.Unlock()
 	failure := errNoMember
 	for _, id := range ids {
-		fd, err := i.procfs.OpenRoot(id, v)
+		opened, err := open(id, v)
 		if err == nil {
-			return fd, nil
+			return opened, nil
 		}
 		if !errors.Is(err, selector.ErrGone) {
 			failure = fmt.Errorf("open root of %d: %w", id.PID, err)
 		}
 	}
-	return -1, failure
+	var none T
+	return none, failure
 }

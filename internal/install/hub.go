@@ -6,7 +6,6 @@ package install
 
 import (
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +36,7 @@ type Hub struct {
 	settle    time.Duration
 	intervals intervals
 	notify    *notifier
-	mounts    *os.File // nil if they cannot be watched
+	mounts    *mountWatcher
 	started   time.Time
 	cache     *cache
 	meter     *budget.Meter
@@ -54,24 +53,29 @@ func NewHub(settle time.Duration) *Hub { return newHub(settle, defaultIntervals(
 func newHub(settle time.Duration, every intervals) *Hub {
 	h := unreadHub(settle, every)
 	go h.notify.read()
-	h.mounts = watchMounts(h.refresh)
+	h.mounts.watchOwn()
 	return h
 }
 
 // unreadHub returns a Hub that reads no events.
 func unreadHub(settle time.Duration, every intervals) *Hub {
-	return &Hub{
+	h := &Hub{
 		settle: settle, intervals: every, notify: newNotifier(defaultWatchLimits()), started: time.Now(), cache: newCache(),
 		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
 	}
+	h.mounts = newMountWatcher(defaultMountLimits(), h.refresh)
+	return h
 }
 
-// refresh checks every path, also in other mount namespaces: a mount may be propagated to them.
-func (h *Hub) refresh() {
+// refresh checks every path of a view. If that is the one of this process (zero), it checks the others, too: a mount may be
+// propagated to them, and not each of them is watched.
+func (h *Hub) refresh(v selector.View) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers {
-		w.Refresh()
+		if v == (selector.View{}) || w.path.View == v {
+			w.Refresh()
+		}
 	}
 }
 
@@ -93,6 +97,7 @@ func (h *Hub) newWatcher(path RootedPath, report func(selector.Install)) *Watche
 		hub: h, path: path.absolute(), report: report, root: -1,
 		wake: make(chan struct{}, 1), refreshes: make(chan struct{}, 1), prompts: make(chan *pendingCheck), stop: make(chan struct{}),
 	}
+	h.mounts.retain(path)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.watchers[w] = true
@@ -108,15 +113,23 @@ func (h *Hub) newWatcher(path RootedPath, report func(selector.Install)) *Watche
 
 func (h *Hub) forget(w *Watcher) {
 	h.notify.drop(w)
+	if h.remove(w) {
+		h.mounts.release(w.path)
+	}
+}
+
+// remove reports whether w was watched.
+func (h *Hub) remove(w *Watcher) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.watchers[w] {
-		return
+		return false
 	}
 	delete(h.watchers, w)
 	if w.budget.paths--; w.budget.paths == 0 {
 		delete(h.users, w.path.Owner)
 	}
+	return true
 }
 
 // Stats has the current state of a [Hub], and counters.
@@ -163,7 +176,5 @@ func (h *Hub) Close() {
 		w.Close()
 	}
 	h.notify.close()
-	if h.mounts != nil {
-		_ = h.mounts.Close()
-	}
+	h.mounts.close()
 }

@@ -86,3 +86,20 @@ func defaultWatchLimits() watchLimits {
 	all := min(kernel/4, maxWatches)
 	return watchLimits{user: min(maxUserWatches, all/2), all: all}
 }
+
+// maxUserViews bounds the views of which the mounts are watched for one user, and maxViews those of a Hub, with two descriptors
+// each.
+const maxUserViews, maxViews = 64, 256
+
+// mountLimits bound the views of which the mounts are watched, for one user and for a Hub.
+type mountLimits struct{ user, all int }
+
+// defaultMountLimits leaves three quarters of the descriptors to the rest of the service, and half of these views to other users.
+func defaultMountLimits() mountLimits {
+	all := maxViews
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur/8 < maxViews {
+		all = int(files.Cur / 8)
+	}
+	return mountLimits{user: min(maxUserViews, all/2), all: all}
+}

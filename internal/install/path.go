@@ -28,6 +28,11 @@ type RootedPath struct {
 	// Credentials returns the credentials of processes of the user. One of them must be able to search the directories of the
 	// path. If there are none, no file is opened. A nil function means no check, as for a path from the operator.
 	Credentials func() []selector.Credentials
+	// View is the mount namespace and root of Root; zero stands for those of this process. Mounts opens the list of mounts in the
+	// view, through a process that has it. The caller owns the descriptors. Without Mounts, a mount over the path in another
+	// namespace is noticed after 30 s.
+	View   selector.View
+	Mounts func() (MountList, error)
 }
 
 // open opens the root. The caller closes it.

@@ -134,6 +134,7 @@ func (w *Watcher) withRoot(act func(now time.Time)) bool {
 
 // start checks the file before any event, as a change that may have settled long ago.
 func (w *Watcher) start(now time.Time) {
+	w.followMounts()
 	w.rewatch()
 	w.lastResync = now
 	w.lastVersion = w.version()
@@ -221,10 +222,20 @@ func (w *Watcher) resync(now time.Time) {
 	if w.polled.Load() && now.Sub(w.lastReopen) >= w.hub.intervals.resync {
 		w.recheckWritten(now)
 	}
+	w.followMounts()
 	w.rewatch()
 	if i, v := w.inspect(); w.dirtySince.IsZero() && !w.isReported(i, v) {
 		w.noteChange(now)
 	}
+}
+
+// followMounts watches the mounts of the path. Where no process has its root any more, it lets the kernel free them.
+func (w *Watcher) followMounts() {
+	if w.rootErr != nil {
+		w.hub.mounts.end(w.path)
+		return
+	}
+	w.hub.mounts.follow(w.path)
 }
 
 func (w *Watcher) isReported(i selector.Install, v version) bool {

@@ -55,9 +55,39 @@ var errOtherView = errors.New("the process has another root or mount namespace n
 // OpenRoot opens the root directory of a process with O_PATH, if the process still has that view. The caller owns the
 // descriptor. OpenRoot fails with [ErrGone] when the process has ended.
 func (fs *FS) OpenRoot(id selector.Identity, v selector.View) (int, error) {
+	root := -1
+	err := fs.inView(id, v, func(_, fd int) error {
+		root = fd
+		return nil
+	})
+	return root, err
+}
+
+// OpenMounts opens the mountinfo of a process and a pidfd of it, if the process still has that view. The caller owns the
+// descriptors, and is to close them when the process has ended: they keep its mount namespace. OpenMounts fails with [ErrGone]
+// when the process has ended.
+func (fs *FS) OpenMounts(id selector.Identity, v selector.View) (info, process int, err error) {
+	process, err = unix.PidfdOpen(int(id.PID), 0) // before the start time is read, which shows that it is that process
+	if err != nil {
+		return -1, -1, gone(err)
+	}
+	err = fs.inView(id, v, func(dir, root int) error {
+		_ = unix.Close(root)
+		info, err = openFile(dir, "mountinfo")
+		return err
+	})
+	if err != nil {
+		_ = unix.Close(process)
+		return -1, -1, err
+	}
+	return info, process, nil
+}
+
+// inView calls act with the directory of a process in /proc and the descriptor of its root, which act owns.
+func (fs *FS) inView(id selector.Identity, v selector.View, act func(dir, root int) error) error {
 	dir, err := fs.open(id.PID)
 	if err != nil {
-		return -1, err
+		return err
 	}
 	defer func() { _ = unix.Close(dir) }()
 	buf := fs.buffers.Get().(*[]byte)
@@ -65,18 +95,18 @@ func (fs *FS) OpenRoot(id selector.Identity, v selector.View) (int, error) {
 	r := reader{fs: fs, dir: dir, buf: *buf}
 	defer r.close()
 	if err := r.readStat(); err != nil {
-		return -1, err
+		return err
 	}
 	if r.p.StartTime != id.StartTime {
-		return -1, ErrGone
+		return ErrGone
 	}
 	fd, view, err := openRoot(r.base(), "")
 	switch {
 	case err != nil:
-		return -1, gone(err)
+		return gone(err)
 	case view != v:
 		_ = unix.Close(fd)
-		return -1, errOtherView
+		return errOtherView
 	}
-	return fd, nil
+	return act(r.base(), fd)
 }
