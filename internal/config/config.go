@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+// Package config reads settings from TOML files: a main file, and drop-ins that override it.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Setting is one key of a file with its value.
+type Setting struct {
+	Key string
+	// File and Line are where it stands.
+	File string
+	Line int
+
+	value any
+}
+
+// Error says what is wrong with a file. Line is 0 where the whole file is meant.
+type Error struct {
+	File string
+	Line int
+	Err  error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.File, e.Err)
+	}
+	return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
+}
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf returns an error about the setting. The key stands before the text.
+func (s Setting) Errorf(format string, args ...any) error {
+	return &Error{s.File, s.Line, fmt.Errorf(s.Key+": "+format, args...)}
+}
+
+// String says where the setting stands, and which one it is.
+func (s Setting) String() string { return fmt.Sprintf("%s:%d: %s", s.File, s.Line, s.Key) }
+
+// maxFiles limits the drop-ins.
+const maxFiles = 100
+
+// DropIns is the folder of the drop-ins of a file: config.d beside config.toml.
+func DropIns(file string) string { return strings.TrimSuffix(file, ".toml") + ".d" }
+
+// Load reads a file, and then its drop-ins in the order of their names. A later setting overrides an earlier one with the
+// same key. Every error is an [*Error]. A file that is missing is no error where isOptional is true, and a missing folder of
+// drop-ins never is.
+func Load(file string, isOptional bool) ([]Setting, error) {
+	all, err := Read(file)
+	if isOptional && errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names, err := dropInNames(DropIns(file))
+	for _, name := range names {
+		var some []Setting
+		if some, err = Read(name); err != nil {
+			break
+		}
+		all = append(all, some...)
+	}
+	return all, err
+}
+
+// dropInNames lists the files in a folder that count: those with a name that ends in ".toml" and does not begin with a dot.
+func dropInNames(folder string) ([]string, error) {
+	entries, err := os.ReadDir(folder) // sorted by name
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		err = checkFolder(folder)
+	}
+	if err != nil {
+		return nil, failed(folder, err)
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".toml") && !strings.HasPrefix(e.Name(), ".") {
+			names = append(names, filepath.Join(folder, e.Name()))
+		}
+	}
+	if len(names) > maxFiles {
+		return nil, failed(folder, fmt.Errorf("has %d files, and %d at most are read", len(names), maxFiles))
+	}
+	return names, nil
+}
+
+// Read reads one file without its drop-ins. The settings are in the order of the file.
+func Read(file string) ([]Setting, error) {
+	content, err := content(file)
+	if err != nil {
+		return nil, failed(file, err)
+	}
+	var values map[string]toml.Primitive
+	data, err := toml.Decode(string(content), &values)
+	if bad, ok := errors.AsType[toml.ParseError](err); ok {
+		return nil, &Error{file, bad.Position.Line, errors.New(bad.Message)}
+	}
+	if err != nil {
+		return nil, failed(file, err)
+	}
+	var all []Setting
+	for _, key := range data.Keys() {
+		if len(key) > 1 {
+			continue // in a table, which is no value of any setting
+		}
+		s := Setting{Key: key[0], File: file}
+		at, _ := errors.AsType[toml.ParseError](data.PrimitiveDecode(values[s.Key], locate{}))
+		s.Line = at.Position.Line
+		if err := data.PrimitiveDecode(values[s.Key], &s.value); err != nil {
+			return nil, s.Errorf("%w", err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// locate fails to take any value: only the error of the library says at which line a key stands.
+type locate struct{}
+
+// UnmarshalTOML implements [toml.Unmarshaler].
+func (locate) UnmarshalTOML(any) error { return errors.New("located") }
+
+// failed is an error about a whole file. The path is in it once.
+func failed(file string, err error) error {
+	if inner, ok := errors.AsType[*fs.PathError](err); ok {
+		err = inner.Err
+	}
+	return &Error{File: file, Err: err}
+}
