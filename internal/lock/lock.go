@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,7 @@ type Lock struct {
 	dir   *os.File
 	files []*lockFile
 	// presence is nil unless it was published.
-	presence *presence
+	presence atomic.Pointer[presence]
 }
 
 // Acquire takes the lock on the file at installPath, which need not exist. Others read note in the [*HeldError] that they
@@ -91,7 +92,7 @@ func AcquireHost(dir, note string) (*Lock, error) {
 
 // Release releases the lock and removes its files and the presence. A second Release does nothing.
 func (l *Lock) Release() error {
-	errs := []error{l.withdraw()}
+	errs := []error{l.Withdraw()}
 	for _, file := range slices.Backward(l.files) {
 		errs = append(errs, file.release(l.dir))
 	}

@@ -54,9 +54,12 @@ type presence struct {
 	file     unix.Stat_t
 }
 
-// Publish lets every user find that this process serves names on the whole host, until Release. The caller must hold the
-// lock on the whole host.
+// Publish lets every user find that this process serves names on the whole host, until Withdraw or Release. The caller must
+// hold the lock on the whole host. A second Publish does nothing.
 func (l *Lock) Publish(names []string) error {
+	if l.presence.Load() != nil {
+		return nil
+	}
 	answer, err := json.Marshal(append([]string{}, names...))
 	if err == nil {
 		err = l.listen()
@@ -64,7 +67,7 @@ func (l *Lock) Publish(names []string) error {
 	if err != nil {
 		return fmt.Errorf("publish in %q: %w", l.dir.Name(), err)
 	}
-	go l.presence.answer(answer)
+	go l.presence.Load().answer(answer)
 	return nil
 }
 
@@ -93,7 +96,7 @@ func (l *Lock) listen() error {
 	if err != nil {
 		return errors.Join(err, listener.Close(), unix.Unlinkat(dir, next, 0))
 	}
-	l.presence = p
+	l.presence.Store(p)
 	return nil
 }
 
@@ -114,22 +117,25 @@ func (p *presence) answer(text []byte) {
 	}
 }
 
-// withdraw removes the socket while the lock is still held: afterwards its name may be the next holder's.
-func (l *Lock) withdraw() error {
-	if l.presence == nil {
+// Withdraw undoes Publish, if that was called. The lock is still held: afterwards the name of the socket may be the next
+// holder's.
+func (l *Lock) Withdraw() error {
+	p := l.presence.Swap(nil)
+	if p == nil {
 		return nil
 	}
-	err := unix.Unlinkat(int(l.dir.Fd()), presenceName, 0)
-	err = errors.Join(err, l.presence.listener.Close())
-	l.presence = nil
-	return err
+	return errors.Join(unix.Unlinkat(int(l.dir.Fd()), presenceName, 0), p.listener.Close())
 }
 
-// Publishes reports whether the socket that is found in dir is that of this lock. A nil Lock publishes nothing.
+// Publishes reports whether the socket that is found in dir is that of this lock. A nil Lock publishes nothing. It may be
+// called concurrently with each other method.
 func (l *Lock) Publishes(dir string) bool {
+	if l == nil {
+		return false
+	}
 	var found unix.Stat_t
-	return l != nil && l.presence != nil && unix.Lstat(filepath.Join(dir, presenceName), &found) == nil &&
-		found.Dev == l.presence.file.Dev && found.Ino == l.presence.file.Ino
+	p := l.presence.Load()
+	return p != nil && unix.Lstat(filepath.Join(dir, presenceName), &found) == nil && found.Dev == p.file.Dev && found.Ino == p.file.Ino
 }
 
 // FindPresence looks in dir for a service that serves the whole host. ok is false where none runs, and where the socket

@@ -78,6 +78,23 @@ func TestPresence_ServiceKilled_IsGone(t *testing.T) {
 	empty(t, dir)
 }
 
+// TestPresence_Withdrawn_IsGone: a service that leaves servers out from now on is not found, and is again when it does not.
+func TestPresence_Withdrawn_IsGone(t *testing.T) {
+	dir := filepath.Join(runDir(t), "run")
+	l, err := lock.AcquireHost(dir, "")
+	must(t, err)
+	for range 2 {
+		must(t, l.Publish(nil))
+		must(t, l.Publish(nil))
+		requirePresence(t, dir, os.Getpid())
+		must(t, l.Withdraw())
+		must(t, l.Withdraw())
+		requireNoPresence(t, dir, "after it was withdrawn")
+	}
+	must(t, l.Release())
+	empty(t, dir)
+}
+
 // asUser makes this test binary run as another user.
 func asUser(c *exec.Cmd, uid uint32) *exec.Cmd {
 	c.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
