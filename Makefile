@@ -148,6 +148,16 @@ test-docker: ## Build an image that regenerates the code, and run all tests in i
 image: ## Build the container image with podman (IMAGE names it, ARCH selects the architecture)
 	./scripts/image
 
+.PHONY: test-manifests
+test-manifests: ## Check the Kubernetes manifests as an API server does
+	cd test/container && $(GO) vet ./... && $(GO) test -count=1 ./manifest
+
+.PHONY: test-container
+test-container: ## Run the image in podman with the rights of the manifests (as root)
+	IMAGE=localhost/ebpf-upgrader:test ./scripts/image
+	cd test/container && $(GO) build -o ../../bin/test-container .
+	bin/test-container -image localhost/ebpf-upgrader:test
+
 .PHONY: man
 man: ## Write the manual pages and the shells' completions to bin/
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(GO) run ./packaging/manpages bin
