@@ -16,6 +16,9 @@ import (
 // ErrConflict is the error of a Swap when another host was quicker. Nothing was written.
 var ErrConflict = errors.New("the record has changed meanwhile")
 
+// ErrDocument is part of the error of an engine that answers with a policy or a record that cannot be used.
+var ErrDocument = errors.New("the fleet's documents cannot be used")
+
 // Document is what an engine keeps of a fleet.
 type Document struct {
 	// Policy is empty where there is none.
@@ -61,10 +64,10 @@ func (r *Record) read(ctx context.Context) (v View, version string, err error) {
 		return v, "", err
 	}
 	if v.Policy, err = fleet.ParsePolicy(d.Policy); err != nil {
-		return v, "", fmt.Errorf("policy of the fleet: %w", err)
+		return v, "", fmt.Errorf("%w: policy: %w", ErrDocument, err)
 	}
 	if v.State, err = fleet.ParseState(d.State); err != nil {
-		return v, "", fmt.Errorf("record of the fleet: %w", err)
+		return v, "", fmt.Errorf("%w: record: %w", ErrDocument, err)
 	}
 	v.Now = d.Now
 	return v, d.Version, nil

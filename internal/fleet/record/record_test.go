@@ -50,10 +50,10 @@ func TestChange_ManyAtOnce_NoneIsLost(t *testing.T) {
 
 func TestChange_BadDocuments_NoHostEnters(t *testing.T) {
 	for _, c := range []struct{ policy, state, want string }{
-		{"", "", "policy of the fleet: the document is empty"},
-		{"{", "", "policy of the fleet"},
-		{policy, "{", "record of the fleet"},
-		{policy, `{"version":2}`, "record of the fleet: version is 2"},
+		{"", "", "policy: the document is empty"},
+		{"{", "", "policy"},
+		{policy, "{", "record"},
+		{policy, `{"version":2}`, "record: version is 2"},
 	} {
 		a, err := enter(t.Context(), fleetmemory.New(c.policy, c.state), 1)
 		if err == nil || a.Granted() || !strings.Contains(err.Error(), c.want) {

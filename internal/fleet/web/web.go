@@ -91,7 +91,7 @@ func (c *Client) request(ctx context.Context, method, to string, header http.Hea
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme != "https" && !c.options.PlainHTTP && !isLoopback(u.Hostname()) {
+	if u.Scheme != "https" && !c.options.PlainHTTP && !IsLoopback(u.Hostname()) {
 		return nil, fmt.Errorf("%s would be reached without TLS; --fleet-plain-http allows it", u.Host)
 	}
 	var reader io.Reader
@@ -117,7 +117,8 @@ func (c *Client) request(ctx context.Context, method, to string, header http.Hea
 	return req, nil
 }
 
-func isLoopback(host string) bool {
+// IsLoopback says whether a name is that of this host.
+func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
