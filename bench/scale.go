@@ -35,8 +35,40 @@ const (
 	scaleRounds = 3
 )
 
+// perProcess is the memory of a process of the large host in KiB, most of it the kernel's. otherThreads is room for what runs
+// beside it.
+const perProcess, otherThreads = 105, 10_000
+
+// fits reports why a host of n processes does not fit beside what runs. The texts are those of /proc/meminfo and of
+// /proc/sys/kernel/threads-max.
+func fits(n int, meminfo, threads string) error {
+	_, available, _ := strings.Cut(meminfo, "MemAvailable:")
+	var kib, most int
+	if _, err := fmt.Sscan(available, &kib); err != nil {
+		return fmt.Errorf("MemAvailable in /proc/meminfo: %w", err)
+	}
+	if _, err := fmt.Sscan(threads, &most); err != nil {
+		return fmt.Errorf("kernel.threads-max: %w", err)
+	}
+	switch {
+	case kib < n*perProcess:
+		return fmt.Errorf("%d processes need %d MiB of memory, and %d MiB are available: use a smaller LARGE=", n, n*perProcess>>10, kib>>10)
+	case most < n+otherThreads:
+		return fmt.Errorf("%d processes need kernel.threads-max of %d, and it is %d: raise it, or use a smaller LARGE=", n, n+otherThreads, most)
+	}
+	return nil
+}
+
 // scales measures a large host beside one of a fifth: servers of many users in many installs.
 func scales(ctx context.Context, o options) (all []Measure, err error) {
+	meminfo, unread := os.ReadFile("/proc/meminfo")
+	threads, failed := os.ReadFile("/proc/sys/kernel/threads-max")
+	if err := cmp.Or(unread, failed); err != nil {
+		return nil, err
+	}
+	if err := fits(o.large, string(meminfo), string(threads)); err != nil {
+		return nil, err
+	}
 	for _, n := range []int{o.large / fifth, o.large} {
 		measures, err := scaleOf(ctx, o, n)
 		if err != nil {

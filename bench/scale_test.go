@@ -26,3 +26,19 @@ func TestScale_TwoHosts_AreSideBySide(t *testing.T) {
 		}
 	}
 }
+
+func TestScale_HostTooSmall_IsRefused(t *testing.T) {
+	for _, c := range []struct{ available, threads, want string }{
+		{"10752000 kB", "200000", ""},
+		{"10000000 kB", "200000", "100000 processes need 10253 MiB of memory, and 9765 MiB are available: use a smaller LARGE="},
+		{"10752000 kB", "100000", "100000 processes need kernel.threads-max of 110000, and it is 100000: raise it, or use a smaller LARGE="},
+	} {
+		got := ""
+		if err := fits(100_000, "MemTotal: 1 kB\nMemAvailable: "+c.available+"\n", c.threads+"\n"); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("with %s and %s threads: %q, want %q", c.available, c.threads, got, c.want)
+		}
+	}
+}

@@ -57,13 +57,13 @@ func (s *Service) Start(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	s.cmd = exec.Command(s.program, s.args...)
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := s.cmd.Start(); err != nil {
+	cmd := exec.Command(s.program, s.args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	s.ended = make(chan struct{})
+	s.cmd, s.ended = cmd, make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
 		_ = cmd.Wait() // the log has the reason
 		close(ended)
