@@ -40,9 +40,10 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 
 # One package after the other: each inspects the whole host. Processes that another package's tests have made unreadable
 # could be servers, and a thousand processes at once leave no processor time to other tests.
+# PACKAGES="./tracker ./internal/procfs" selects packages, RUN='Gate|Seed' selects tests by their names.
 .PHONY: test
 test: ## Run all tests (as root including those of the kernel program)
-	$(GO) test $(RACE) -p 1 -shuffle=on -count=1 -timeout 30m ./...
+	$(GO) test $(RACE) -p 1 -shuffle=on -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(or $(PACKAGES),./...)
 
 .PHONY: test-short
 test-short: ## Run the short tests in under a minute (any user)
@@ -140,9 +141,10 @@ verify: generate lint ## Check the style, and that everything generated or forma
 	$(GO) run ./test/language -commits
 	git diff --exit-code
 
+# ONLY=image leaves out the tests that do not depend on the image.
 .PHONY: test-docker
 test-docker: ## Build an image that regenerates the code, and run all tests in it
-	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ./scripts/test-docker
+	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ONLY=$(ONLY) ./scripts/test-docker
 
 .PHONY: image
 image: ## Build the container image with podman (IMAGE names it, ARCH selects the architecture)
