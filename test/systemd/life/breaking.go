@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // harm is what an option does to the service. A version of systemd that does no harm fails the test, because the warning
@@ -30,11 +31,14 @@ func (l *life) harms() []harm {
 		{"RestrictSUIDSGID=yes", "servers are unreadable", unreadable},
 		{"PrivateUsers=yes", "servers are unreadable", unreadable},
 		{"ProcSubset=pid", "the service does not start", starts("boot_id")},
-		{"PrivateTmp=yes", "a trigger does not find files in /tmp", misses("/tmp/seen")},
-		{"ProtectHome=yes", "a trigger does not find files in /home", misses("/home/seen")},
+		{"PrivateTmp=yes\n" + serves + "/tmp/seen", "a file in /tmp is not seen", misses},
+		{"ProtectHome=yes\n" + serves + "/home/seen", "a file in /home is not seen", misses},
 		{"RestartPreventExitStatus=2", "the service stays dead after the signal of the watchdog", staysDead},
 	}
 }
+
+// serves restricts the service to one file, which it looks up in its own view of the files.
+const serves = "Environment=EBPF_UPGRADER_INSTALL_PATH="
 
 // breaking sets each option that the unit warns of, and looks for the harm.
 func (l *life) breaking() error {
@@ -43,13 +47,20 @@ func (l *life) breaking() error {
 			return err
 		}
 		defer func() { _ = os.Remove(path) }()
-		if _, err := run("ebpf-upgrader", "trigger", "--install-path", path); err != nil {
+		err := errors.Join(dropIn(serves+path), await("the service sees "+path, func() error {
+			if misses() == nil {
+				return errors.New("nothing is installed")
+			}
+			_, err := readStatus()
+			return err
+		}))
+		if err != nil {
 			return err
 		}
 	}
 	for _, h := range l.harms() {
 		_ = dropIn(h.option) // some do not start
-		if err := await("with "+h.option+" "+h.what, h.shows); err != nil {
+		if err := await("with "+strings.ReplaceAll(h.option, "\n", " and ")+" "+h.what, h.shows); err != nil {
 			return err
 		}
 	}
@@ -64,16 +75,13 @@ func starts(text string) func() error {
 	}
 }
 
-// misses waits for a trigger that does not find a file that is there.
-func misses(path string) func() error {
-	return func() error {
-		text, err := run("ebpf-upgrader", "trigger", "--install-path", path)
-		if err == nil {
-			return errors.New("the trigger succeeds: " + text)
-		}
-		_, err = readStatus()
-		return err
+// misses waits for a service that does not see the one file that it serves.
+func misses() error {
+	text, err := run("ebpf-upgrader", "status")
+	if err == nil && !strings.Contains(text, "nothing is installed") {
+		err = errors.New(text)
 	}
+	return err
 }
 
 // staysDead sends the signal of the watchdog, and waits until systemd has given up.
@@ -92,7 +100,7 @@ func staysDead() error {
 
 // secluded applies the drop-in of docs/OPERATIONS.md that takes the network away.
 func (l *life) secluded() error {
-	return errors.Join(dropIn("PrivateNetwork=yes\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX"), l.works(), exposed(1.7), dropIn(""), l.works())
+	return errors.Join(dropIn("PrivateNetwork=yes\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX"), l.works(), exposed(2.2), dropIn(""), l.works())
 }
 
 // unlimited checks what LimitMEMLOCK is for: before Linux 5.11 the maps of BPF count against it.
