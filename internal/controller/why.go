@@ -38,9 +38,9 @@ func (c *Controller) hindrance(m *rollout.Member, now time.Time) rollout.Wait {
 	switch {
 	case m.State != rollout.Pending && m.State != rollout.TimedOut:
 	case c.rollouts.pauses.All != nil:
-		return rollout.Wait{For: rollout.WaitResume, Why: "an operator paused the service", Since: c.rollouts.pauses.All.At}
+		return rollout.PauseWait(*c.rollouts.pauses.All, true)
 	case c.rollouts.pauses.For(m.UID) != nil:
-		return rollout.Wait{For: rollout.WaitResume, Why: "its user is paused", Since: c.rollouts.pauses.For(m.UID).At}
+		return rollout.PauseWait(*c.rollouts.pauses.For(m.UID), false)
 	case c.rollouts.persist.problem() != "":
 		return rollout.Wait{For: rollout.WaitService, Why: "the journal cannot be written: " + c.rollouts.persist.problem()}
 	case m.State != rollout.Pending:

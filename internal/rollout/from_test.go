@@ -19,7 +19,7 @@ func TestReport_Upgraded_SaysFromWhatAndWhen(t *testing.T) {
 		}
 	})
 	h.start(1, 7, "/d")
-	if r := h.wantPhase("before the signal", rollout.PhaseCanary); r.From.Known() || !r.LastOutcome.IsZero() {
+	if r := h.wantPhase("before the signal", rollout.PhaseCanary); r.From.Version != "1.0" || !r.LastOutcome.IsZero() {
 		t.Errorf("before the signal: from %+v, last outcome %s", r.From, r.LastOutcome)
 	}
 	h.pass(0)
@@ -34,5 +34,36 @@ func TestReport_Upgraded_SaysFromWhatAndWhen(t *testing.T) {
 	h.exit(1, 0)
 	if r := h.wantPhase("after the end", rollout.PhaseComplete); !r.LastOutcome.Equal(first.LastOutcome) {
 		t.Errorf("the end of the session moved the last outcome from %s to %s", first.LastOutcome, r.LastOutcome)
+	}
+}
+
+// TestReport_Restarted_SaysFromWhat before the next signal: the members that are left know it.
+func TestReport_Restarted_SaysFromWhat(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.start(1, 7, "/d")
+	h.start(2, 7, "/d")
+	h.pass(0)
+	h.exec(1, newImage)
+	h.again()
+	if r := h.wantPhase("after a restart", rollout.PhaseCanary); r.From.Image != oldImage {
+		t.Errorf("after a restart: from %+v, want %s", r.From, oldImage)
+	}
+}
+
+// TestReport_PausedWhenOver_StaysComplete: a pause holds up servers that are left only.
+func TestReport_PausedWhenOver_StaysComplete(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, nil)
+	h.start(1, 7, "/d")
+	if r := h.Report(true); r.Phase != rollout.PhasePaused {
+		t.Errorf("with a pending server the rollout is %s", r.Phase)
+	}
+	h.pass(0)
+	h.exec(1, newImage)
+	h.arm(1)
+	h.pass(5 * time.Second)
+	if r := h.Report(true); r.Phase != rollout.PhaseComplete {
+		t.Errorf("with all servers upgraded the rollout is %s", r.Phase)
 	}
 }

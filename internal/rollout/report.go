@@ -54,7 +54,7 @@ type Report struct {
 	Started time.Time        `json:"started"`
 	// LastOutcome is when a server became upgraded, crashed or gave up last; zero: none did since this process started.
 	LastOutcome time.Time `json:"last_outcome,omitzero"`
-	// From is what the first server ran that was signalled.
+	// From is what the first server ran that was found outdated.
 	From  selector.Binary `json:"from,omitzero"`
 	Phase Phase           `json:"phase"`
 	// Servers counts the servers by state, ended ones included. A server that upgraded still counts as upgraded when
@@ -165,7 +165,7 @@ func (r *Rollout) phase(isPaused bool) Phase {
 		return PhaseAbandoned
 	case r.isHalted():
 		return PhaseHalted
-	case isPaused || r.areLeftPaused():
+	case isPaused && !r.isComplete() || r.areLeftPaused():
 		return PhasePaused
 	case r.isComplete() && r.deaths() > 0:
 		return PhaseFailed

@@ -155,10 +155,8 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	switch to {
 	case Upgraded, GaveUp, Crashed:
 		l.lastOutcome = now
-	case Signalled:
-		if !l.from.Known() {
-			l.from = selector.Binary{Image: m.Ran, Build: l.cfg.BuildOf(m.Ran)}
-		}
+	case Pending, Signalled:
+		l.ranBefore(m)
 	}
 	switch to {
 	case None:
@@ -175,6 +173,13 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 		l.user(m.UID).IsProven = true
 	}
 	l.cfg.Moved(*m, from)
+}
+
+// ranBefore takes what an outdated member ran, if that is not known of another one.
+func (l *ledger) ranBefore(m *Member) {
+	if !l.from.Known() && m.Ran.Known() && m.Ran != l.install.Image {
+		l.from = selector.Binary{Image: m.Ran, Build: l.cfg.BuildOf(m.Ran)}
+	}
 }
 
 // died counts a death, unless an earlier file may have caused it. execedAt is as in [ServerDeath].

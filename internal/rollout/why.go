@@ -42,6 +42,8 @@ type Wait struct {
 	// Since is when the reason began, and Until when it ends at the latest; zero: not known.
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
+	// By is the user whose act it waits for the end of: a pause, or that the rollout was abandoned.
+	By *uint32 `json:"by,omitempty"`
 }
 
 // Reasons returns a function that says what a member waits for at that time, as far as the rollout knows. The function
@@ -66,17 +68,17 @@ func (y *reasons) of(m *Member) Wait {
 	case Pending:
 		return y.pending(m)
 	case Signalled:
-		return Wait{WaitExec, "was signalled, and has not exec'd yet", m.SignalledAt, m.SignalledAt.Add(l.ConfirmTimeout)}
+		return Wait{For: WaitExec, Why: "was signalled, and has not exec'd yet", Since: m.SignalledAt, Until: m.SignalledAt.Add(l.ConfirmTimeout)}
 	case Settling:
 		if m.ArmedAt.IsZero() {
-			return Wait{WaitArm, "has exec'd, and is not armed yet", m.Since, m.Since.Add(ArmTimeout)}
+			return Wait{For: WaitArm, Why: "has exec'd, and is not armed yet", Since: m.Since, Until: m.Since.Add(ArmTimeout)}
 		}
-		return Wait{WaitHold, "is armed, and must live for the hold time", m.ArmedAt, m.ArmedAt.Add(l.Hold)}
+		return Wait{For: WaitHold, Why: "is armed, and must live for the hold time", Since: m.ArmedAt, Until: m.ArmedAt.Add(l.Hold)}
 	case TimedOut:
 		if w := y.halted(m); w.For != "" {
 			return w
 		}
-		return Wait{WaitRetry, fmt.Sprintf("signalled %s in vain", times(m.Attempts)), m.SignalledAt, m.SignalledAt.Add(l.RetryAfter)}
+		return Wait{For: WaitRetry, Why: fmt.Sprintf("signalled %s in vain", times(m.Attempts)), Since: m.SignalledAt, Until: m.SignalledAt.Add(l.RetryAfter)}
 	}
 	return Wait{}
 }
@@ -94,7 +96,7 @@ func (y *reasons) pending(m *Member) Wait {
 	case y.isSelfTooEarly(m):
 		return Wait{For: WaitTurn, Why: "is signalled last (--self)"}
 	case yielded.After(y.now):
-		return Wait{WaitTurn, "is left to a service of the host first", m.Since, yielded}
+		return Wait{For: WaitTurn, Why: "is left to a service of the host first", Since: m.Since, Until: yielded}
 	}
 	g := y.group(m.Group)
 	if !g.isOpen && y.canaries(y.user(m.UID)) > 0 {
@@ -103,7 +105,7 @@ func (y *reasons) pending(m *Member) Wait {
 		}
 	}
 	if !m.BusySince.IsZero() {
-		return Wait{WaitIdle, m.Busy(y.now), m.BusySince, y.quietEnd(m, g)}
+		return Wait{For: WaitIdle, Why: m.Busy(y.now), Since: m.BusySince, Until: y.quietEnd(m, g)}
 	}
 	return Wait{For: WaitTurn, Why: "its turn comes by itself"}
 }
@@ -127,7 +129,27 @@ func (y *reasons) halted(m *Member) Wait {
 }
 
 func (y *reasons) abandonedWait(by Act) Wait {
-	return Wait{For: WaitInstall, Why: fmt.Sprintf("rollout %d was abandoned", y.number), Since: by.At}
+	return actWait(WaitInstall, fmt.Sprintf("rollout %d was abandoned", y.number), by)
+}
+
+// actWait is a Wait for the end of what an act has begun, with the reason that was given.
+func actWait(what WaitFor, why string, by Act) Wait {
+	if by.Reason != "" {
+		why += ": " + by.Reason
+	}
+	w := Wait{For: what, Why: why, Since: by.At}
+	if by.PID != 0 {
+		w.By = &by.UID
+	}
+	return w
+}
+
+// PauseWait returns what a member waits for whose servers an operator paused. isAll says that the service is paused for all.
+func PauseWait(by Act, isAll bool) Wait {
+	if isAll {
+		return actWait(WaitResume, "an operator paused the service", by)
+	}
+	return actWait(WaitResume, "its user is paused", by)
 }
 
 // closed returns what keeps a closed group from its next canary; zero: nothing.
