@@ -10,6 +10,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"ebpf-upgrader/internal/api"
 )
 
 // answer writes the result of get, or its error. It drops the request of a client that has left.
@@ -33,7 +35,7 @@ func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (a
 	}
 }
 
-func refuse(w http.ResponseWriter, code int, why string) { writeJSON(w, code, problem{why}) }
+func refuse(w http.ResponseWriter, code int, why string) { writeJSON(w, code, problem{api.SchemaVersion, why}) }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))

@@ -69,7 +69,7 @@ func (f *Feed) Rollout(r rollout.Report) {
 	}
 	known.Seq = f.addLocked(e).Seq
 	switch {
-	case len(known.Users) > 0:
+	case known.isWorthKeeping():
 		f.keepRecord(known.copied())
 	case r.Superseded:
 		f.records.remove(r.Number)

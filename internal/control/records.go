@@ -90,7 +90,7 @@ func (r *record) report(now rollout.Report, at time.Time) {
 	counts := make(map[rollout.State]int)
 	for _, s := range rollout.States() {
 		n := now.Servers[s]
-		if s == rollout.Upgraded || s == rollout.Crashed || s == rollout.Exited {
+		if now.Superseded || s == rollout.Upgraded || s == rollout.Crashed || s == rollout.Exited { // its members have left
 			n = max(n, r.Servers[s])
 		}
 		if n > 0 {
@@ -101,6 +101,19 @@ func (r *record) report(now rollout.Report, at time.Time) {
 	if (now.Phase.IsOver() || now.Superseded) && (r.hasMoved || r.Ended.IsZero()) {
 		r.Ended, r.hasMoved = at, false
 	}
+}
+
+// isWorthKeeping reports whether a server was outdated or signalled. That some were skipped is no rollout.
+func (r *record) isWorthKeeping() bool {
+	if len(r.Deaths)+len(r.Halts) > 0 {
+		return true
+	}
+	for state, n := range r.Servers {
+		if n > 0 && state != rollout.Skipped {
+			return true
+		}
+	}
+	return false
 }
 
 // copied is the record for a reader.
@@ -160,7 +173,7 @@ func (f *Feed) Records(filter EventFilter) []api.RolloutRecord {
 	defer f.mu.Unlock()
 	all := []api.RolloutRecord{}
 	for _, r := range f.records {
-		if len(r.Users) == 0 || !filter.matches(r) {
+		if !r.isWorthKeeping() || !filter.matches(r) {
 			continue
 		}
 		c := r.copied()

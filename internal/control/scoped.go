@@ -107,6 +107,8 @@ func phaseOf(r *rollout.Report, part rollout.UserReport, halts []rollout.Halt, a
 	n := part.Servers
 	isActive := n[rollout.Pending]+n[rollout.Signalled]+n[rollout.Settling]+n[rollout.TimedOut] > 0
 	switch {
+	case r.Phase == rollout.PhaseIdle:
+		return rollout.PhaseIdle
 	case len(abandoned) > 0:
 		return rollout.PhaseAbandoned
 	case !isActive && part.Deaths > 0:

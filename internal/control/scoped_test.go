@@ -147,7 +147,7 @@ func TestRequests_GroupAndRoot_ReadAll(t *testing.T) {
 	needRoot(t)
 	const named = 4323
 	for _, c := range []struct {
-		who   string
+		peer  string
 		as    syscall.Credential
 		named bool
 		all   bool
@@ -169,11 +169,11 @@ func TestRequests_GroupAndRoot_ReadAll(t *testing.T) {
 		got := answers(t, s.socket, c.as)
 		for _, path := range []string{"/v1/status", "/v1/servers", "/v1/rollouts", "/v1/events"} {
 			if strings.Contains(got[path], "/home/8002/rag-rat") != c.all {
-				t.Errorf("%s reads %s: %s", c.who, path, got[path])
+				t.Errorf("%s reads %s: %s", c.peer, path, got[path])
 			}
 		}
 		if isRead := strings.HasPrefix(got["/metrics"], "200"); isRead != c.all {
-			t.Errorf("%s reads the metrics: %s", c.who, got["/metrics"])
+			t.Errorf("%s reads the metrics: %s", c.peer, got["/metrics"])
 		}
 		s.stop()
 	}

@@ -7,6 +7,7 @@ package control
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ebpf-upgrader/internal/api"
@@ -29,6 +30,7 @@ func TestPhaseOf_OnePart_SaysItsOwnPhase(t *testing.T) {
 		"pending":                  {rollout.PhaseRolling, map[rollout.State]int{rollout.Pending: 2}, 0, nil, rollout.PhaseRolling},
 		"halted, others go on":     {rollout.PhaseRolling, map[rollout.State]int{rollout.Pending: 2, rollout.Crashed: 1}, 1, []rollout.Halt{{}}, rollout.PhaseHalted},
 		"died, none is left":       {rollout.PhaseRolling, map[rollout.State]int{rollout.Crashed: 1}, 1, []rollout.Halt{{}}, rollout.PhaseFailed},
+		"the file is not ready":    {rollout.PhaseIdle, map[rollout.State]int{rollout.Skipped: 2}, 0, nil, rollout.PhaseIdle},
 		"not inspected yet":        {rollout.PhaseCanary, nil, 0, nil, rollout.PhaseCanary},
 	} {
 		if got := phaseOf(&rollout.Report{Phase: c.all}, rollout.UserReport{Servers: c.servers, Deaths: c.deaths}, c.halts, nil); got != c.want {
@@ -57,22 +59,24 @@ func TestReportOf_RoundOfAll_OwnOnly(t *testing.T) {
 // TestRound_AnotherUserTriggers_LeavesTime: one round for users at a time, with a pause after it.
 func TestRound_AnotherUserTriggers_LeavesTime(t *testing.T) {
 	t.Parallel()
-	s, ctx := newShares(), context.Background()
-	done, err := s.round(ctx, peer{role: user, uid: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.round(ctx, peer{role: operator}); err != nil {
-		t.Errorf("an operator waits: %v", err)
-	}
-	const took = 5 * time.Millisecond
-	time.Sleep(took) // the round
-	ended := time.Now()
-	done()
-	if _, err := s.round(ctx, peer{role: user, uid: 2}); err != nil {
-		t.Fatal(err)
-	}
-	if left := time.Since(ended); left < leaveTimes*took {
-		t.Errorf("after a round of %s another begins in %s, want %s at least", took, left, leaveTimes*took)
-	}
+	synctest.Test(t, func(t *testing.T) { // with a clock of its own
+		s, ctx := newShares(), context.Background()
+		done, err := s.round(ctx, peer{role: user, uid: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.round(ctx, peer{role: operator}); err != nil {
+			t.Errorf("an operator waits: %v", err)
+		}
+		const took = 5 * time.Millisecond
+		time.Sleep(took) // the round
+		ended := time.Now()
+		done()
+		if _, err := s.round(ctx, peer{role: user, uid: 2}); err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Since(ended); left != leaveTimes*took {
+			t.Errorf("after a round of %s another begins in %s, want %s", took, left, leaveTimes*took)
+		}
+	})
 }

@@ -71,7 +71,8 @@ type Rollouts struct {
 
 // problem is the answer to a request that was turned down.
 type problem struct {
-	Error string `json:"error"`
+	SchemaVersion int    `json:"schema_version"`
+	Error         string `json:"error"`
 }
 
 // Covered is the answer to /v1/gate.
