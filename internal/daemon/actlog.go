@@ -25,7 +25,7 @@ func (l *eventLog) Acted(e control.Event) {
 		fields = append(fields, keyInstall.of(e.Path))
 	}
 	if e.UID != nil {
-		scope = append(scope, "user "+l.names.of(*e.UID))
+		scope = append(scope, "servers of "+l.names.of(*e.UID))
 	}
 	if e.Rollout != 0 {
 		scope = append(scope, "rollout "+strconv.FormatUint(e.Rollout, 10))

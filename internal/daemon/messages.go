@@ -11,7 +11,7 @@ const (
 	keyEvent = key("event")
 	keyError = key("error")
 
-	// Processes and users. keyUser is the user's name, or the number where it has none.
+	// Processes and users. keyUser is the user's name, or "uid" and the number where it has none.
 	keyPID  = key("pid")
 	keyUID  = key("uid")
 	keyUser = key("user")
@@ -95,6 +95,8 @@ var (
 		"rollout {rollout} of {install} waits for the end of the pause: {servers}", ofRollout...)
 	rolloutHalted = define("rollout-halted", slog.LevelError,
 		"rollout {rollout} of {install} is halted for {user}: {reason}; {behind} stay on the old binary; install a good binary, or: ebpf-upgrader resume", append(ofRollout, keyDied)...)
+	rolloutHaltedForAll = define("rollout-halted-for-all", slog.LevelError,
+		"rollout {rollout} of {install} is halted for all users, because the canaries of several users failed; {behind} stay on the old binary; install a good binary, or: ebpf-upgrader resume", append(ofRollout, keyDied)...)
 	rolloutAbandoned = define("rollout-abandoned", slog.LevelInfo,
 		"rollout {rollout} of {install} is abandoned: {servers}; {behind} stay on the old binary until another file is installed", ofRollout...)
 	rolloutSuperseded = define("rollout-superseded", slog.LevelInfo,

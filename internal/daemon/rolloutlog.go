@@ -33,6 +33,8 @@ type rolloutLines struct {
 	isTold, isOpen bool
 	// halts are the users with a halt that was written, by their reasons.
 	halts map[uint32]string
+	// isHaltedForAll says that the halt of all users was written.
+	isHaltedForAll bool
 }
 
 // rolloutOf returns what is known of a rollout. The caller must hold rolloutsMu.
@@ -64,6 +66,9 @@ func (l *eventLog) Rollout(r rollout.Report) {
 	defer l.rolloutsMu.Unlock()
 	known := l.rolloutOf(r.Number)
 	known.install, known.image = r.Install.Path, selector.Binary{Image: r.Install.Image, Build: r.Install.Build}
+	if known.old == "" { // after a restart
+		known.addImage(r.From)
+	}
 	fields := known.fields(r)
 	l.write(known.uid, rolloutPhase, append(fields, keyPhase.of(string(r.Phase)))...)
 	isActive := !known.began.IsZero()
@@ -103,6 +108,10 @@ func (l *eventLog) writeHalts(known *rolloutLines, r rollout.Report) {
 		}
 	}
 	known.halts = halts
+	if r.IsHaltedForAll && !known.isHaltedForAll {
+		l.write(noUser, rolloutHaltedForAll, append(known.fields(r), keyDied.of(r.Deaths))...)
+	}
+	known.isHaltedForAll = r.IsHaltedForAll
 }
 
 // end notes that no server of the rollout is left to be signalled or awaited.

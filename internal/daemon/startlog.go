@@ -36,7 +36,7 @@ func (c *Config) describe(names *userNames) string {
 	s := c.Rule.Selection
 	for _, uid := range s.Users {
 		names.look(uid, strconv.FormatUint(uint64(uid), 10))
-		parts = append(parts, "user "+names.of(uid))
+		parts = append(parts, "servers of "+names.of(uid))
 	}
 	for _, id := range s.Containers {
 		parts = append(parts, "container "+id)

@@ -22,7 +22,7 @@ type userNames struct {
 
 func newUserNames() *userNames { return &userNames{names: make(map[uint32]string)} }
 
-// of is the name of a user as far as it is known by now, or else the number.
+// of is the name of a user as far as it is known by now, or else the number with "uid" before it.
 func (n *userNames) of(uid uint32) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -31,11 +31,12 @@ func (n *userNames) of(uid uint32) string {
 		return name
 	}
 	number := strconv.FormatUint(uint64(uid), 10)
+	name = "uid " + number
 	if len(n.names) < maxUserNames {
-		n.names[uid] = number
+		n.names[uid] = name
 		go n.look(uid, number)
 	}
-	return number
+	return name
 }
 
 func (n *userNames) look(uid uint32, number string) {
