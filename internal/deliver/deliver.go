@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -67,16 +68,30 @@ const defaultRetryAfter = time.Minute
 
 // Deliverer inspects processes and delivers signals. It is safe for concurrent use.
 type Deliverer struct {
-	cfg Config
+	cfg  Config
+	live atomic.Pointer[Live]
+}
+
+// Live is what can change while a Deliverer is in use. It holds for each judgement and signal from then on.
+type Live struct {
+	Selection  selector.Selection
+	RetryAfter time.Duration
 }
 
 // New returns a Deliverer.
 func New(cfg Config) *Deliverer {
-	cfg.RetryAfter = cmp.Or(cfg.RetryAfter, defaultRetryAfter)
-	return &Deliverer{cfg: cfg}
+	d := &Deliverer{cfg: cfg}
+	d.Change(Live{cfg.Rule.Selection, cfg.RetryAfter})
+	return d
 }
 
-// Config is what the Deliverer works with.
+// Change replaces what can change.
+func (d *Deliverer) Change(l Live) {
+	l.RetryAfter = cmp.Or(l.RetryAfter, defaultRetryAfter)
+	d.live.Store(&l)
+}
+
+// Config is what the Deliverer was made with.
 func (d *Deliverer) Config() Config { return d.cfg }
 
 // Resolver says which install a process is compared with. It is called from several goroutines.
@@ -145,7 +160,7 @@ func (d *Deliverer) Read(pid selector.PID, interpreters []string, since time.Tim
 // Judge judges a process that was read. It only computes.
 func (d *Deliverer) Judge(i *Inspection, install selector.Install) {
 	rule := d.cfg.Rule
-	rule.Install = install
+	rule.Selection, rule.Install = d.live.Load().Selection, install
 	i.Install, i.Decision = install, rule.Judge(i.Process)
 }
 
@@ -215,7 +230,7 @@ func (d *Deliverer) deliver(planned selector.Identity, with Resolver) (all Deliv
 		all.Decision = selector.Decision{Verdict: selector.NoHandler, Detail: "exec'd while it was inspected", Stale: true}
 	case after.IsUntracked && time.Since(with.Since(all.Process)) < OthersAct:
 		all.Err = ErrUntracked
-	case !after.SignalledAt.IsZero() && time.Since(after.SignalledAt) < d.cfg.RetryAfter:
+	case !after.SignalledAt.IsZero() && time.Since(after.SignalledAt) < d.live.Load().RetryAfter:
 		all.ByOther = after.SignalledAt
 		all.Decision.Detail = selector.ErrSignalledByOther.Error()
 	default:

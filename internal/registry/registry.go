@@ -64,6 +64,11 @@ func New(cfg Config, now time.Time) *Registry {
 	return r
 }
 
+// SetLimits sets the limits and the time of the [Config]. Processes and installs beyond a lower limit stay.
+func (r *Registry) SetLimits(maxProcesses, maxInstalls int, forgetAfter time.Duration) {
+	r.cfg.MaxProcesses, r.cfg.MaxInstalls, r.cfg.ForgetAfter = maxProcesses, maxInstalls, forgetAfter
+}
+
 // Learns reports whether the servers name the installs, and not the operator.
 func (r *Registry) Learns() bool { return len(r.fixed) == 0 }
 

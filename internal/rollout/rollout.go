@@ -67,6 +67,9 @@ func (r *Rollout) Install() selector.Install { return r.install }
 // SetSelf sets [Config.Self].
 func (r *Rollout) SetSelf(pid selector.PID) { r.cfg.Self = pid }
 
+// SetLimits sets [Config.Limits]. What has happened stays: a halt is not ended by it.
+func (r *Rollout) SetLimits(l Limits) { r.cfg.Limits = l }
+
 // Member returns the member with that PID, or nil. The caller must not change it.
 func (r *Rollout) Member(pid selector.PID) *Member { return r.members[pid] }
 

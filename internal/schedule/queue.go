@@ -45,6 +45,9 @@ func NewQueue[K comparable](b Backoff) *Queue[K] {
 	return &Queue[K]{backoff: b, entries: make(map[K]*entry[K])}
 }
 
+// SetPatience sets the patience of the backoff, also for keys that are due already.
+func (q *Queue[K]) SetPatience(d time.Duration) { q.backoff.Patience = d }
+
 // Set makes a key due at a time, instead of any other. A backoff ends.
 func (q *Queue[K]) Set(key K, at time.Time) {
 	e := q.entry(key)
