@@ -22,9 +22,10 @@ const (
 	ReasonScan    Reason = "scan"    // the regular resync
 	ReasonRetry   Reason = "retry"   // the last resync could not be made
 	ReasonTrigger Reason = "trigger" // an operator's command
+	ReasonReload  Reason = "reload"  // the configuration has changed
 )
 
 // Reasons lists every reason.
 func Reasons() []Reason {
-	return []Reason{ReasonInstall, ReasonServer, ReasonLoss, ReasonScan, ReasonRetry, ReasonTrigger}
+	return []Reason{ReasonInstall, ReasonServer, ReasonLoss, ReasonScan, ReasonRetry, ReasonTrigger, ReasonReload}
 }

@@ -40,7 +40,7 @@ func (a *app) addCompletions(cmd *cobra.Command) {
 			complete = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 				return nil, cobra.ShellCompDirectiveFilterDirs
 			}
-		case "socket":
+		case "socket", "config":
 			return // a file
 		}
 		if known := wordsOf(f); known != nil {

@@ -77,6 +77,16 @@ var commandDocs = map[string]commandDoc{
 		{exitOK, "the kernel tracker works here"},
 		{exitNoSource, "only the scan of /proc does, or not even that"},
 	}},
+	"config": {strings.TrimSpace(onlyReads), []ExitCode{
+		{exitOK, "shown, or with check: no file has an error"},
+		{exitFailure, "with --running: the service does not permit it, or does not answer"},
+		{exitNoSource, "with --running: no service runs"},
+	}},
+	"reload": {needsService, []ExitCode{
+		{exitOK, "reloaded, also when nothing had changed or a setting needs a restart"},
+		{exitFailure, "the service does not permit it, or does not answer"},
+		{exitNoSource, "no service runs"},
+	}},
 	"version":    {"", []ExitCode{{exitOK, "printed"}}},
 	"completion": {"", []ExitCode{{exitOK, "printed"}}},
 }
@@ -132,9 +142,10 @@ func helpTopics() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "environment", Short: "The variables that this program reads", Long: `Every flag has a variable: --install-path is EBPF_UPGRADER_INSTALL_PATH, --dry-run is
 EBPF_UPGRADER_DRY_RUN=true. The command line wins. An empty variable sets nothing.
-A flag that may be given several times has one value in its variable. A variable
-that sets no flag of any command is reported, and is no error. A variable for a flag
-that the command does not have does not matter to it.
+A flag that may be given several times has one value in its variable, and a list in a
+configuration file of run; see the help of config. A variable that sets no flag of any
+command is reported, and is no error. A variable for a flag that the command does not
+have does not matter to it.
 
 Other variables:
   RUNTIME_DIRECTORY  systemd's directory for run files, where its name begins with

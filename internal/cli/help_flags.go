@@ -18,11 +18,11 @@ var flagGroups = []struct{ title, flags string }{
 	{"How careful", `dry-run all-at-once canary=N canary-timeout group-hold hold quiet quiet-within settle confirm-timeout
 		retry-after max-attempts=N max-failures=N max-in-flight=N|P% gate=MODE`},
 	{"How it runs", `source=SOURCE no-wait if-exists no-service reason=WHY yes log-level=LEVEL log-format=FORMAT`},
-	{"Files and sockets", `run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH socket-group=GROUP metrics-listen=ADDRESS timeout`},
+	{"Files and sockets", `config=PATH run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH socket-group=GROUP metrics-listen=ADDRESS timeout`},
 	{"Fleet", `fleet=ENGINE fleet-ca-file=FILE fleet-token-file=FILE fleet-user=USER fleet-password-file=FILE fleet-cert-file=FILE
 		fleet-key-file=FILE fleet-plain-http`},
 	{"Tuning", `scan-every audit-every forget-after max-per-user=N max-installs-per-user=N max-entries=N ring-bytes=BYTES`},
-	{"Output", `verbose follow from=NUMBER since=TIME kind=KIND watch check wait wait-timeout output=FORMAT color=WHEN no-descriptions help version`},
+	{"Output", `running verbose follow from=NUMBER since=TIME kind=KIND watch check wait wait-timeout output=FORMAT color=WHEN no-descriptions help version`},
 }
 
 // othersTitle is the title of the flags that are in no group.

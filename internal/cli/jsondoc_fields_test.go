@@ -7,6 +7,7 @@ package cli
 // wordLists name the types that are one of some words.
 var wordLists = map[string]string{
 	"api.Reason":          "reason of a round",
+	"api.SettingSource":   "source of a setting",
 	"api.Source":          "source",
 	"control.EventKind":   "kind of event",
 	"cli.condition":       "condition",

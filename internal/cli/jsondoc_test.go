@@ -35,6 +35,8 @@ var jsonOutputs = []jsonOutput{
 	{"events -o json", "one object in each line", control.Event{}},
 	{"history -o json", "one object", control.History{}},
 	{"doctor -o json", "one object", diagnosis{}},
+	{"config -o json", "one object", api.Settings{}},
+	{"reload -o json", "one object", api.Reloaded{}},
 	{"version -o json", "one object", buildInfo{}},
 	{"GET /v1/status", "one object", control.Status{}},
 	{"GET /v1/servers", "one object", control.Servers{}},
@@ -42,6 +44,8 @@ var jsonOutputs = []jsonOutput{
 	{"GET /v1/events?from=N&follow=true", "one object in each line", control.Event{}},
 	{"GET /v1/history", "one object", control.History{}},
 	{"GET /v1/gate?pid=N", "one object", control.Covered{}},
+	{"GET /v1/config", "one object", api.Settings{}},
+	{"POST /v1/reload", "one object", api.Reloaded{}},
 	{"POST /v1/pause`, `/v1/resume`, `/v1/abandon` with an `ActRequest", "one object", api.Acted{}},
 	{"POST /v1/trigger` with a `TriggerRequest", "one object", api.Report{}},
 }

@@ -37,11 +37,7 @@ func (o *options) addLog(f *pflag.FlagSet) {
 
 // openLog opens the log of a service, and makes it take what the program writes to stderr from now on. The lines are JSON
 // while they are queued.
-func (a *app) openLog() (log *slog.Logger, dropped func() uint64, err error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(a.opts.logLevel)); err != nil {
-		return nil, nil, err
-	}
+func (a *app) openLog(level slog.Leveler) (log *slog.Logger, dropped func() uint64, err error) {
 	to, err := a.logWriter()
 	if err != nil {
 		return nil, nil, err

@@ -45,6 +45,7 @@ type options struct {
 	ifExists     bool
 	yes          bool
 	reason       string
+	config       string
 	forgetAfter  time.Duration
 	maxPerUser   int
 	maxInstalls  int
@@ -152,6 +153,11 @@ func (o *options) addRunDir(f *pflag.FlagSet) {
 func (o *options) addStateDir(f *pflag.FlagSet) {
 	f.StringVar(&o.stateDir, "state-dir", "", "directory of what survives a reboot: an operator's pause, the events and the history")
 	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
+}
+
+func (o *options) addConfig(f *pflag.FlagSet) {
+	f.StringVar(&o.config, "config", "", "the configuration file; its drop-ins are in the folder beside it with .d in place of .toml; an empty path: none")
+	f.Lookup("config").DefValue = "/etc/ebpf-upgrader/config.toml for root, if it exists"
 }
 
 func (o *options) addOutput(f *pflag.FlagSet) {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestFlag_NotGiven_HasTheDefaultOfItsCommand(t *testing.T) {
-	shownOtherwise := map[string]bool{"self": true, "socket": true, "run-dir": true, "state-dir": true}
+	shownOtherwise := map[string]bool{"self": true, "socket": true, "run-dir": true, "state-dir": true, "config": true}
 	root := newRoot(&app{started: new(bool)})
 	flags := 0
 	var visit func(*cobra.Command)

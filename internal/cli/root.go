@@ -12,8 +12,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
 )
 
@@ -58,6 +60,9 @@ type app struct {
 	// args is the whole command line, and variables are those that set a flag of it, by flag.
 	args      []string
 	variables map[string]string
+	// files has the file and the line that set a flag, by flag. readFiles reads the files; nil: the command has none.
+	files     map[string]api.Setting
+	readFiles func(*pflag.FlagSet) error
 	// started says that a command got past its flags: errors from then on are not about usage.
 	started *bool
 	// ownProcess says that the program is all that runs in this process.
@@ -127,7 +132,7 @@ func newRoot(a *app) *cobra.Command {
 		PersistentPreRunE: a.prepare,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err, a.args) })
-	a.variables = make(map[string]string)
+	a.variables, a.files = make(map[string]string), make(map[string]api.Setting)
 	addVersionFlag(root, a)
 	addCommands(root, a)
 	addHelp(root)
@@ -159,10 +164,15 @@ func beStrict(root *cobra.Command) {
 	}
 }
 
-// prepare sets the flags that were not given from the environment, and checks the values.
+// prepare sets the flags that were not given from the environment and the configuration, and checks the values.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := fromEnvironment(cmd.Flags(), a.variables); err != nil {
 		return err
+	}
+	if a.readFiles != nil {
+		if err := a.readFiles(cmd.Flags()); err != nil {
+			return err
+		}
 	}
 	a.reportVariables(cmd)
 	if err := a.opts.check(cmd.Flags()); err != nil {

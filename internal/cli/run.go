@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/controller"
@@ -43,6 +44,8 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	a.opts.addSource(f)
 	a.opts.addSettle(f)
 	a.opts.addLimits(f)
+	a.opts.addConfig(f)
+	a.readFiles = a.fromFiles
 	a.opts.addRunDir(f)
 	a.opts.addSocket(f)
 	a.opts.addLog(f)
@@ -60,33 +63,53 @@ status, events, pause, resume and trigger control it meanwhile.`,
 }
 
 func (a *app) serve(cmd *cobra.Command) error {
-	flags := cmd.Flags()
-	if err := errors.Join(a.checkedPaths(), a.needSelf()); err != nil {
+	cfg, err := a.serviceConfig(cmd.Flags())
+	if err != nil {
 		return err
+	}
+	if err := a.needSelf(); err != nil {
+		return err
+	}
+	_, args, err := cmd.Root().Find(a.args)
+	if err != nil {
+		return err
+	}
+	cfg.Reload = func() (daemon.Config, error) { return a.runConfig(args) }
+	if cfg.Log, cfg.LogDropped, err = a.openLog(cfg.Level); err != nil {
+		return err
+	}
+	cfg.UnknownVariables = unknownVariables(cmd.Root())
+	return daemon.Run(cmd.Context(), cfg)
+}
+
+// serviceConfig is what the flags of run say, without the log.
+func (a *app) serviceConfig(flags *pflag.FlagSet) (daemon.Config, error) {
+	if err := a.checkedPaths(); err != nil {
+		return daemon.Config{}, err
 	}
 	cfg, err := a.config()
 	if err != nil {
-		return err
+		return cfg, err
 	}
 	cfg.Chosen = daemon.Chosen{
 		Settle: flags.Changed("settle"), GroupHold: flags.Changed("group-hold"),
 		Hold: flags.Changed("hold"), QuietWithin: flags.Changed("quiet-within"),
 	}
 	if cfg.StateDir, err = a.opts.statePath(); err != nil {
-		return err
+		return cfg, err
 	}
 	if cfg.SocketGroup, err = a.opts.socketGroupID(); err != nil {
-		return err
+		return cfg, err
 	}
-	if cfg.Log, cfg.LogDropped, err = a.openLog(); err != nil {
-		return err
+	if cfg.Level, err = levelOf(a.opts.logLevel); err != nil {
+		return cfg, err
 	}
 	cfg.ForgetAfter = max(cfg.ForgetAfter, 1) // in the controller, zero is the default
 	if cfg.MaxInstalls == 0 {
 		cfg.MaxInstalls = math.MaxInt
 	}
-	cfg.UnknownVariables = unknownVariables(cmd.Root())
-	return daemon.Run(cmd.Context(), cfg)
+	cfg.Settings = a.settings(flags, &cfg)
+	return cfg, nil
 }
 
 // config is what the flags say. A flag that the command does not have is its zero value.

@@ -26,6 +26,8 @@ func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (a
 	switch {
 	case errors.Is(err, errNotOwn):
 		refuse(w, http.StatusForbidden, err.Error())
+	case errors.Is(err, ErrConfig):
+		refuse(w, http.StatusUnprocessableEntity, err.Error())
 	case isConflict(err):
 		refuse(w, http.StatusConflict, err.Error())
 	case err != nil:

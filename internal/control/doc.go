@@ -8,6 +8,8 @@
 //	GET  /v1/rollouts  the latest rollouts, the one under way last
 //	GET  /v1/gate      whether the gate covers a process: [Covered]; ?pid=PID
 //	GET  /v1/events    what happened, as JSON lines of [Event]; ?from=SEQ&follow=true
+//	GET  /v1/config    the settings with their sources: [api.Settings]
+//	POST /v1/reload    read the configuration again: [api.Reloaded]
 //	POST /v1/trigger   do a round now: [TriggerRequest]
 //	POST /v1/pause     signal no server until resume: [ActRequest]
 //	POST /v1/resume    end a pause and halts: [ActRequest]

@@ -34,6 +34,9 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 		return all, err
 	}
 	all = Status{SchemaVersion: api.SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
+	if s.cfg.Current != nil {
+		all.Serves = s.cfg.Current().Serves
+	}
 	if s.cfg.Tracker != nil {
 		counters, err := s.cfg.Tracker()
 		if err != nil {

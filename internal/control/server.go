@@ -45,6 +45,9 @@ type Config struct {
 	Service service
 	Info    Info
 	Feed    *Feed
+	// Reload reads the configuration again, and Current is what holds by now; nil: Info has it, and there is no reload.
+	Reload  func(ctx context.Context) (api.Reloaded, error)
+	Current func() *Current
 	// Acted, if any, is told each [EventAct] of a request.
 	Acted func(Event)
 	// Tracker reads the counters of the kernel's side.
@@ -94,6 +97,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/events", identified(s.events))
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
+	if s.cfg.Reload != nil {
+		mux.HandleFunc("GET /v1/config", s.read(readAll(s.settings)))
+		mux.HandleFunc("POST /v1/reload", identified(s.reload))
+	}
 	mux.HandleFunc("POST /v1/trigger", s.read(s.trigger))
 	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
 		mux.HandleFunc("POST /v1/"+string(kind), identified(s.act(kind)))

@@ -224,8 +224,11 @@ func (c *Client) do(ctx context.Context, method, what string, request []byte) (*
 func (c *Client) refused(code int, body io.Reader) error {
 	var p problem
 	_ = json.NewDecoder(io.LimitReader(body, maxBody)).Decode(&p)
-	if code == http.StatusForbidden {
+	switch code {
+	case http.StatusForbidden:
 		return fmt.Errorf("%w: process %d: %s", ErrDenied, c.pid.Load(), p.Error)
+	case http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: %s", ErrConfig, p.Error)
 	}
 	return fmt.Errorf("the service says: %s", p.Error)
 }

@@ -33,9 +33,11 @@ const (
 	GateOff = "off"
 )
 
-// Config says what is served, and how. It is not changed by anything in this package.
+// Config says what is served, and how.
 type Config struct {
 	Log *slog.Logger
+	// Level is the least level of the log's lines.
+	Level *slog.LevelVar
 	// LogDropped counts the lines that the reader of the log did not take.
 	LogDropped func() uint64
 	// UnknownVariables are those of the environment that look like this program's and set nothing. The log names them.
@@ -74,6 +76,10 @@ type Config struct {
 	MetricsListen string
 	// Version is the program's, with the commit where that is known; Release is without, and Revision the commit.
 	Version, Release, Revision string
+	// Settings are the values that the rest was made from, with their sources. Reload reads them again; nil: never. It
+	// returns a Config without a Log, and may wait for a file system.
+	Settings []api.Setting
+	Reload   func() (Config, error)
 	// OwnProcess says that the whole process belongs to the service, which then gives up capabilities.
 	OwnProcess bool
 }

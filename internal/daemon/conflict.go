@@ -30,11 +30,13 @@ func presenceDirs() []string {
 // publish lets other users' services find that the whole host is served. A service that leaves any server out publishes
 // nothing: others may serve that.
 func (c *Config) publish(held *lock.Lock) {
-	s := c.Rule.Selection
-	if len(c.InstallPaths) > 0 || len(s.Users)+len(s.Containers) > 0 || s.NoContainers {
-		return
+	var err error
+	if s := c.serves(); s.IsEverything() {
+		err = held.Publish(c.Rule.Names)
+	} else {
+		err = held.Withdraw()
 	}
-	if err := held.Publish(c.Rule.Names); err != nil {
+	if err != nil {
 		presenceHidden.to(c.Log, keyError.of(err))
 	}
 }

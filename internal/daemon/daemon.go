@@ -27,8 +27,11 @@ import (
 
 // Run serves until ctx ends, which is no error. It fails when another service serves the same.
 func Run(ctx context.Context, cfg Config) error {
-	// There is no configuration to reload, and neither the end of a terminal nor that of a log reader ends a service.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	// The end of a log reader ends no service, and neither does that of a terminal: SIGHUP reloads the configuration. It does
+	// until the process ends, so that none that comes late kills the service.
+	signal.Ignore(syscall.SIGPIPE)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
 	held, err := acquire(&cfg)
 	if err != nil {
 		return err
@@ -38,7 +41,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	cfg.publish(held)
-	err = serve(ctx, cfg, held)
+	err = serve(ctx, cfg, held, hangups)
 	if ctx.Err() != nil { // an interruption is how a service ends, even before it serves
 		notifySystemd(cfg.Log, "STOPPING=1")
 		return nil
@@ -66,10 +69,11 @@ type service struct {
 	refusals   *refusals
 	events     *eventLog
 	server     *control.Server
+	reloads    reloads
 }
 
 // serve builds a service and runs it.
-func serve(stop context.Context, cfg Config, held *lock.Lock) error {
+func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(stop)) // outlives stop: the service still reports which servers are outdated
 	defer cancel()
 	feed, counts := control.NewFeed(), metrics.New(cfg.Release, cfg.Revision)
@@ -87,17 +91,15 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	if err := h.enableGate(); err != nil {
 		return err
 	}
-	if !h.gate.closed() {
-		h.cfg = h.cfg.hurried()
-	}
+	h.cfg = h.effective(cfg)
 	watched := watchInstalls(ctx, h)
 	defer watched.close()
-	s := service{host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log, watched.hub.Checker().BuildOf)}
+	s := service{
+		host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log, watched.hub.Checker().BuildOf),
+		reloads: reloads{base: cfg, hangups: hangups, requests: make(chan chan<- reloaded)},
+	}
 	watched.log = s.events
 	defer keepOpened(ctx, &cfg, watched)()
-	if PIDNamespace() != HostNamespace {
-		h.cfg.Limits = yielding(h.cfg.Limits)
-	}
 	c := h.serviceConfig(ctx, watched, counts.Event)
 	closeState, err := openState(&cfg, &c)
 	if err != nil {
@@ -127,10 +129,23 @@ func serve(stop context.Context, cfg Config, held *lock.Lock) error {
 	return s.run(ctx, stop)
 }
 
+// effective is a configuration as it holds on this host.
+func (h *Host) effective(cfg Config) Config {
+	if !h.gate.closed() {
+		cfg = cfg.hurried()
+	}
+	if PIDNamespace() != HostNamespace {
+		cfg.Limits = yielding(cfg.Limits)
+	}
+	return cfg
+}
+
 // controlConfig is what the control socket reads from.
 func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, watched *installs) control.Config {
 	h := s.host
+	s.reloads.publish(&h.cfg)
 	return control.Config{
+		Reload: s.requestReload, Current: s.reloads.current.Load,
 		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
 		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup, StandsBy: h.standsBy,
 		Acted: func(e control.Event) {
@@ -139,7 +154,7 @@ func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, wat
 		},
 		Info: control.Info{
 			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
-			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(), Serves: h.cfg.serves(),
+			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
 		},
 	}
 }
@@ -191,6 +206,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	parts := []func(context.Context) error{
 		s.controller.Run,
 		s.events.report,
+		s.reload,
 		func(ctx context.Context) error {
 			select {
 			case <-stop.Done():
@@ -261,9 +277,7 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 		MaxInstallsPerUser: h.cfg.MaxInstalls,
 		ScanEvery:          h.cfg.ScanEvery,
 	}
-	if h.cfg.Quiet > 0 {
-		c.Quiet = quiet.New(h.procfs, h.cfg.Quiet)
-	}
+	c.Quiet = h.idleness(h.cfg.Quiet)
 	if h.tracker != nil {
 		c.Events = events(ctx, h.tracker, count, func(err error) {
 			h.trackerEnded.Store(true)
@@ -273,6 +287,14 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 		c.Audit = func(ctx context.Context) error { return audit(ctx, h.tracker, log) }
 	}
 	return c
+}
+
+// idleness says which servers are idle; nil: all may be signalled.
+func (h *Host) idleness(after time.Duration) controller.Idleness {
+	if after == 0 {
+		return nil
+	}
+	return quiet.New(h.procfs, after)
 }
 
 // Follow runs a service without a control socket, journal or gate, until work with it returns. Files with an answer are

@@ -55,6 +55,8 @@ const (
 	keyExtra     = key("extra")
 	keyNotified  = key("notified")
 	keyVariables = key("variables")
+	keyChanged   = key("changed")
+	keyRestart   = key("restart")
 
 	// Limits, by the names of their flags.
 	keyCanary         = key("canary")
@@ -168,6 +170,12 @@ var (
 		"the history of events and rollouts is kept again")
 	variablesUnknown = define("variables-unknown", slog.LevelWarn,
 		"unknown in the environment: {variables}")
+	configReloaded = define("config-reloaded", slog.LevelInfo,
+		"the configuration was reloaded; changed: {changed}")
+	configNeedsRestart = define("config-needs-restart", slog.LevelWarn,
+		"the configuration was reloaded; changed: {changed}; after a restart only: {restart}")
+	configRefused = define("config-refused", slog.LevelWarn,
+		"the configuration was not reloaded, and the old values stay: {error}")
 	opensForgotten = define("opens-forgotten", slog.LevelWarn,
 		"installed files are opened once more: {error}")
 	opensUnsaved = define("opens-unsaved", slog.LevelWarn,

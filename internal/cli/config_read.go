@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+
+	"github.com/spf13/pflag"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/config"
+	"ebpf-upgrader/internal/daemon"
+)
+
+// hostConfig is the file that root's service reads without being told to.
+const hostConfig = "/etc/" + ownFolder + "/config.toml"
+
+// notInFiles are the settings of run that a file cannot have: the other commands, which read no file, find the service by
+// them, or they hold for one start only.
+var notInFiles = []string{"config", "run-dir", "self", "socket", "state-dir"}
+
+// IsInFiles reports whether a file may set a flag of run.
+func IsInFiles(flag string) bool { return !isNoSetting(flag) && !slices.Contains(notInFiles, flag) }
+
+// configPath is the file to be read, or empty. One that was not given may be missing.
+func (o *options) configPath(flags *pflag.FlagSet) (path string, isOptional bool) {
+	switch {
+	case flags.Changed("config"):
+		return o.config, false
+	case os.Geteuid() == 0:
+		return hostConfig, true
+	}
+	return "", false
+}
+
+// fromFiles sets each flag that was neither given nor set by a variable from the configuration files.
+func (a *app) fromFiles(flags *pflag.FlagSet) error {
+	path, isOptional := a.opts.configPath(flags)
+	if path == "" {
+		return nil
+	}
+	settings, err := config.Load(path, isOptional)
+	if err != nil {
+		return usageError("%w", err)
+	}
+	overridden := newRun(a.anew()).Flags() // takes the values that do not count, which must be right all the same
+	for _, s := range settings {
+		f := flags.Lookup(s.Key)
+		switch {
+		case f == nil:
+			return usageError("%w", s.Errorf("unknown setting%s", didYouMean(similar(s.Key, namesInFiles(flags)))))
+		case !IsInFiles(s.Key):
+			return usageError("%w", s.Errorf("cannot stand in a file: give --%s or %s", s.Key, VariableOf(s.Key)))
+		case f.Changed && a.files[s.Key].File == "":
+			err = s.Set(overridden.Lookup(s.Key))
+		default:
+			err = s.Set(f)
+			a.files[s.Key], a.variables[s.Key] = api.Setting{File: s.File, Line: s.Line}, s.String()
+		}
+		if err != nil {
+			return usageError("%w", err)
+		}
+	}
+	return nil
+}
+
+func namesInFiles(flags *pflag.FlagSet) (names []string) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if IsInFiles(f.Name) {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+// anew is an app without values, for a second reading of what this one was made from.
+func (a *app) anew() *app {
+	return &app{
+		messages: a.messages, stdout: a.stdout, log: a.log, args: a.args, ownProcess: a.ownProcess,
+		variables: make(map[string]string), files: make(map[string]api.Setting), started: new(bool),
+	}
+}
+
+// runConfig is what run would work with, by its arguments, the environment and the files.
+func (a *app) runConfig(args []string) (daemon.Config, error) {
+	again := a.anew()
+	cmd := newRun(again)
+	err := cmd.ParseFlags(args)
+	if err == nil {
+		err = again.prepare(cmd, nil)
+	}
+	var cfg daemon.Config
+	if err == nil {
+		cfg, err = again.serviceConfig(cmd.Flags())
+	}
+	if err != nil {
+		return cfg, exitWith(exitUsage, errors.New(withVariables(err.Error(), again.variables)))
+	}
+	return cfg, nil
+}
+
+// settings are the values of all flags of run with their sources, by name.
+func (a *app) settings(flags *pflag.FlagSet, cfg *daemon.Config) []api.Setting {
+	path, _ := a.opts.configPath(flags)
+	if _, err := os.Stat(path); err != nil {
+		path = ""
+	}
+	inUse := map[string]string{"config": path, "run-dir": cfg.RunDir, "socket": cfg.Socket, "state-dir": cfg.StateDir}
+	var all []api.Setting
+	flags.VisitAll(func(f *pflag.Flag) {
+		if isNoSetting(f.Name) || f.Name == "self" {
+			return
+		}
+		s := api.Setting{Name: f.Name, Value: cmp.Or(inUse[f.Name], f.Value.String()), Source: api.SettingDefault, Reloads: daemon.Reloads(f.Name)}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			s.Value, s.Values = "", append([]string{}, list.GetSlice()...)
+		}
+		variable := a.variables[f.Name]
+		switch from, isInFile := a.files[f.Name]; {
+		case isInFile:
+			s.Source, s.File, s.Line = api.SettingFile, from.File, from.Line
+		case variable != "":
+			s.Source, s.Variable = api.SettingEnvironment, variable
+		case f.Changed:
+			s.Source = api.SettingFlag
+		}
+		all = append(all, s)
+	})
+	return all
+}
+
+// levelOf is a level that the log of a service has, and that can change.
+func levelOf(text string) (*slog.LevelVar, error) {
+	level := new(slog.LevelVar)
+	return level, level.UnmarshalText([]byte(text))
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"ebpf-upgrader/internal/api"
+)
+
+// ErrConfig means that the configuration was refused, and that the service goes on with the old one.
+var ErrConfig = errors.New("the service keeps its configuration")
+
+// Current is what a reload may have changed.
+type Current struct {
+	Serves   api.Serves
+	Settings []api.Setting
+}
+
+func (s *Server) settings(w http.ResponseWriter, r *http.Request) {
+	answer(w, r, func(context.Context) (any, error) {
+		return api.Settings{SchemaVersion: api.SchemaVersion, Settings: s.cfg.Current().Settings}, nil
+	})
+}
+
+// reload answers an operator only: the configuration concerns the servers of all users.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	if all, _ := scope(peerOf(r)); !all {
+		refuse(w, http.StatusForbidden, "only root and the owner of the service may reload its configuration")
+		return
+	}
+	answer(w, r, func(ctx context.Context) (any, error) { return s.cfg.Reload(ctx) })
+}
+
+// Settings reads the settings of the service.
+func (c *Client) Settings(ctx context.Context) (settings api.Settings, err error) {
+	return settings, c.get(ctx, "config", &settings)
+}
+
+// Reload makes the service read its configuration again. It fails with [ErrConfig] where that is refused.
+func (c *Client) Reload(ctx context.Context) (done api.Reloaded, err error) {
+	return done, c.post(ctx, "reload", struct{}{}, &done)
+}
