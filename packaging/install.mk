@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# The Makefile of the tarball. Both targets keep /etc/default/ebpf-upgrader, the history and an operator's pause.
+# The Makefile of the tarball. Both targets keep /etc/default/ebpf-upgrader, /etc/ebpf-upgrader, the history and an operator's pause.
 
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -12,9 +12,11 @@ install: ## Install below PREFIX (/usr/local); then: systemctl enable --now ebpf
 		mode=644; test $$f = bin/ebpf-upgrader && mode=755; \
 		install -D -m $$mode $$f $(DESTDIR)$(PREFIX)/$$f || exit 1; \
 	done
-	@sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/ebpf-upgrader.service
+	@sed -i 's,^\(Exec[A-Za-z]*\)=/usr/bin/,\1=$(PREFIX)/bin/,' $(DESTDIR)$(PREFIX)/lib/systemd/system/ebpf-upgrader.service
 	@test -e $(DESTDIR)/etc/default/ebpf-upgrader || \
 		install -D -m 644 etc/default/ebpf-upgrader $(DESTDIR)/etc/default/ebpf-upgrader
+	@test -e $(DESTDIR)/etc/ebpf-upgrader/config.toml || \
+		install -D -m 644 etc/ebpf-upgrader/config.toml $(DESTDIR)/etc/ebpf-upgrader/config.toml
 	@$(if $(live),systemd-sysusers $(PREFIX)/lib/sysusers.d/ebpf-upgrader.conf && systemctl daemon-reload && systemctl try-restart ebpf-upgrader)
 	@echo "installed below $(DESTDIR)$(PREFIX); start it: systemctl enable --now ebpf-upgrader"
 
@@ -23,4 +25,4 @@ uninstall: ## Stop the service and remove what install has installed
 	@cd $(DESTDIR)$(PREFIX) && rm -f $(FILES)
 	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/ebpf-upgrader
 	@$(if $(live),systemctl daemon-reload)
-	@echo "removed; left are /etc/default/ebpf-upgrader, /var/lib/ebpf-upgrader and the group ebpf-upgrader"
+	@echo "removed; left are /etc/default/ebpf-upgrader, /etc/ebpf-upgrader, /var/lib/ebpf-upgrader and the group ebpf-upgrader"

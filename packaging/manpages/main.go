@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 // Command manpages writes the manual pages and the shells' completions of ebpf-upgrader into a folder. The pages have the
 // date of SOURCE_DATE_EPOCH, or of today.
 package main
@@ -29,10 +31,10 @@ func main() {
 	}
 }
 
-// write makes FOLDER/man8 and FOLDER/completions.
+// write makes FOLDER/man8, FOLDER/man5 and FOLDER/completions.
 func write(folder string) error {
-	man, completions := filepath.Join(folder, "man8"), filepath.Join(folder, "completions")
-	if err := errors.Join(os.MkdirAll(man, 0o755), os.MkdirAll(completions, 0o755)); err != nil {
+	man, formats, completions := filepath.Join(folder, "man8"), filepath.Join(folder, "man5"), filepath.Join(folder, "completions")
+	if err := errors.Join(os.MkdirAll(man, 0o755), os.MkdirAll(formats, 0o755), os.MkdirAll(completions, 0o755)); err != nil {
 		return err
 	}
 	date, err := pageDate()
@@ -46,6 +48,7 @@ func write(folder string) error {
 		}
 	}
 	return errors.Join(
+		os.WriteFile(filepath.Join(formats, "ebpf-upgrader.toml.5"), tomlPage(date), 0o644),
 		root.GenBashCompletionFileV2(filepath.Join(completions, "ebpf-upgrader.bash"), true),
 		root.GenFishCompletionFile(filepath.Join(completions, "ebpf-upgrader.fish"), true),
 		root.GenZshCompletionFile(filepath.Join(completions, "_ebpf-upgrader")),

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package main
 
 import (
@@ -122,6 +124,9 @@ func seeAlso(r *roff, cmd *cobra.Command) {
 		if other != cmd && (!cmd.HasParent() || !other.HasParent() || other.Name() == "run" || other.Name() == "status") {
 			pages = append(pages, bold(pageName(other))+"(8)")
 		}
+	}
+	if !cmd.HasParent() || hasFlag(cmd, "config") || isOneOf(cmd, "reload") {
+		pages = append(pages, bold("ebpf-upgrader.toml")+"(5)")
 	}
 	r.line(strings.Join(pages, ",\n"))
 }

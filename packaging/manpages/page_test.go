@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package main
 
 import (
@@ -22,6 +24,7 @@ func written(t *testing.T) map[string]string {
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d pages, %v", len(files), err)
 	}
+	lint(t, filepath.Join(folder, "man5", "ebpf-upgrader.toml.5"))
 	pages := make(map[string]string)
 	for _, file := range files {
 		text, err := os.ReadFile(file)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build linux
+
 package main
 
 import (
@@ -48,6 +50,7 @@ func environment(r *roff, cmd *cobra.Command) {
 type file struct{ path, flag, text string }
 
 var allFiles = []file{
+	{"/etc/ebpf-upgrader/config.toml", "config", "The settings of root's service, with drop-ins in /etc/ebpf-upgrader/config.d. See ebpf-upgrader.toml(5)."},
 	{"/run/ebpf-upgrader/control.sock", "socket", "The control socket of root's service. That of another user is in /run/user/UID/ebpf-upgrader, or in /tmp/ebpf-upgrader-UID where the first is absent."},
 	{"/run/ebpf-upgrader/*.lock", "settle", "The locks that keep two senders from one server."},
 	{"/run/ebpf-upgrader/*.json", "settle", "The journal: which servers were signalled, and which rollouts are halted. It must survive the service, and need not survive a reboot."},
@@ -73,7 +76,7 @@ func signals(r *roff, cmd *cobra.Command) {
 		r.entry(bold("SIGINT")+", "+bold("SIGTERM"), "End the command. Servers that were signalled go on upgrading.")
 	default:
 		r.entry(bold("SIGINT")+", "+bold("SIGTERM"), "End the service, with exit status 0.")
-		r.entry(bold("SIGHUP"), "Is ignored by the service.")
+		r.entry(bold("SIGHUP"), "Makes the service read its configuration again, as ebpf-upgrader-reload(8) does.")
 	}
 }
 
