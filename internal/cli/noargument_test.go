@@ -43,15 +43,15 @@ func TestRun_NoArguments_UpgradesWholeHost(t *testing.T) {
 	})
 }
 
-// fleet is servers with their install.
-type fleet struct {
+// ownFleet is servers with their install.
+type ownFleet struct {
 	*scene
 	servers []*testfleet.Server
 }
 
 func runWithoutAnyArgument(t *testing.T) {
 	t.Helper()
-	fleets := []fleet{
+	fleets := []ownFleet{
 		userFleet(t, 1000, "/home/ana", ".cargo/bin", 4),
 		userFleet(t, 1001, "/home/bob", ".cache/agents/1.4.2", 3),
 		userFleet(t, 1002, "/usr/local", "bin", 3),
@@ -86,10 +86,10 @@ func runWithoutAnyArgument(t *testing.T) {
 }
 
 // userFleet starts servers in a folder of a user. A folder below the user's home cannot be read by other users.
-func userFleet(t *testing.T, uid uint32, home, dir string, n int) fleet {
+func userFleet(t *testing.T, uid uint32, home, dir string, n int) ownFleet {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Join(home, dir), 0o755))
-	f := fleet{scene: sceneIn(t, filepath.Join(home, dir))}
+	f := ownFleet{scene: sceneIn(t, filepath.Join(home, dir))}
 	if strings.HasPrefix(home, "/home/") {
 		must(t, os.Chown(home, int(uid), int(uid)))
 		must(t, os.Chmod(home, 0o700))
@@ -100,10 +100,10 @@ func userFleet(t *testing.T, uid uint32, home, dir string, n int) fleet {
 	return f
 }
 
-func containerFleet(t *testing.T, dir string, n int) fleet {
+func containerFleet(t *testing.T, dir string, n int) ownFleet {
 	t.Helper()
 	c := newContainer(t)
-	f := fleet{scene: c.install(dir)}
+	f := ownFleet{scene: c.install(dir)}
 	for range n {
 		f.servers = append(f.servers, c.start(f.scene, defaultName))
 	}
