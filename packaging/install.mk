@@ -23,6 +23,6 @@ install: ## Install below PREFIX (/usr/local); then: systemctl enable --now ebpf
 uninstall: ## Stop the service and remove what install has installed
 	@$(if $(live),systemctl disable --now ebpf-upgrader || true)
 	@cd $(DESTDIR)$(PREFIX) && rm -f $(FILES)
-	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/ebpf-upgrader
+	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/ebpf-upgrader $(DESTDIR)$(PREFIX)/share/ebpf-upgrader
 	@$(if $(live),systemctl daemon-reload)
 	@echo "removed; left are /etc/default/ebpf-upgrader, /etc/ebpf-upgrader, /var/lib/ebpf-upgrader and the group ebpf-upgrader"

@@ -21,7 +21,7 @@ const landingPage = `<!DOCTYPE html>
 <li><a href="/healthz">/healthz</a>: does the service answer?</li>
 <li><a href="/readyz">/readyz</a>: does it serve?</li>
 </ul>
-<p>More is said on the host: <code>ebpf-upgrader status</code></p>
+<p>For more, run <code>ebpf-upgrader status</code> on the host.</p>
 </body>
 </html>
 `
