@@ -85,6 +85,16 @@ bench-triggers: build ## Measure what the servers' own trigger costs, refused (a
 test-systemd: ## Install the package in Debian under systemd, and use it until it is purged (as root)
 	$(GO) run ./test/systemd $(if $(SUITES),-suites "$(SUITES)") $(if $(KERNELS),-kernels "$(KERNELS)") $(if $(RPM),-rpm) $(if $(DOCS),-docs $(DOCS))
 
+# EVERY=5s scrapes less often, for a busy machine.
+.PHONY: test-observe
+test-observe: build ## Let a real Prometheus see each fault, and look at its pages (as root, needs prometheus, chromium)
+	$(GO) run ./test/observe $(if $(EVERY),-every $(EVERY))
+
+.PHONY: check-observe
+check-observe: ## Check the rules for Prometheus and the dashboard, in seconds (needs promtool of Debian's prometheus)
+	cd packaging/observe && promtool check rules *.rules.yml && promtool test rules tests.yml
+	cd packaging/observe/dashboard && $(GO) vet ./... && $(GO) test ./...
+
 # KERNELS=6.1 boots that kernel only, and writes no document unless WRITE=1 is set.
 .PHONY: test-rag-rat-kernels
 test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated, with the gate
@@ -136,6 +146,7 @@ verify: generate lint ## Check the style, and that everything generated or forma
 	$(GOFUMPT) -w $$(git ls-files '*.go' ':!gen')
 	$(GO) mod tidy
 	cd bench && $(GO) mod tidy
+	cd packaging/observe/dashboard && $(GO) mod tidy
 	./scripts/check-docs
 	$(GO) run ./test/language
 	$(GO) run ./test/language -commits
