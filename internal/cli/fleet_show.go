@@ -20,10 +20,12 @@ import (
 
 // fleetJSON is what fleet shows.
 type fleetJSON struct {
-	SchemaVersion int    `json:"schema_version"`
-	Engine        string `json:"engine"`
+	SchemaVersion int `json:"schema_version"`
+	// Engine is the value of --fleet.
+	Engine string `json:"engine"`
 	// Time is the engine's clock.
-	Time   time.Time    `json:"time"`
+	Time time.Time `json:"time"`
+	// Policy is what the operator wrote.
 	Policy fleet.Policy `json:"policy"`
 	// Releases are those that hosts have entered, the newest last.
 	Releases []fleetRelease `json:"releases"`
@@ -32,9 +34,10 @@ type fleetJSON struct {
 // fleetRelease is what the hosts did with one file.
 type fleetRelease struct {
 	fleet.Release
-	// Wave is the name of the outermost open wave, Entered how many hosts are done or have a seat.
-	Wave    string `json:"wave"`
-	Entered int    `json:"entered"`
+	// Wave is the name of the outermost open wave.
+	Wave string `json:"wave"`
+	// Entered is how many hosts are done or have a seat.
+	Entered int `json:"entered"`
 	// Halted says that no host enters any more.
 	Halted bool `json:"halted"`
 	// Opens is when the next wave opens. It is absent as long as that is not known.

@@ -87,6 +87,18 @@ var commandDocs = map[string]commandDoc{
 		{exitFailure, "the service does not permit it, or does not answer"},
 		{exitNoSource, "no service runs"},
 	}},
+	"fleet": {"Needs to reach the engine of the fleet, with the rights that packaging/fleet gives to a host." + onlyReads, []ExitCode{
+		{exitOK, "shown"},
+		{exitFailure, "the engine is not reached or refuses, or the policy or the record cannot be used"},
+	}},
+	"policy": {"Needs the permission to read FILE." + onlyReads, []ExitCode{
+		{exitOK, "the policy can be used"},
+		{exitFailure, "it cannot, and the output says why"},
+	}},
+	"clear": {"Needs to reach the engine of the fleet, with the rights that packaging/fleet gives to a host.", []ExitCode{
+		{exitOK, "cleared"},
+		{exitFailure, "no such host has failed, or the engine is not reached or refuses"},
+	}},
 	"version":    {"", []ExitCode{{exitOK, "printed"}}},
 	"completion": {"", []ExitCode{{exitOK, "printed"}}},
 }

@@ -37,6 +37,7 @@ var jsonOutputs = []jsonOutput{
 	{"doctor -o json", "one object", diagnosis{}},
 	{"config -o json", "one object", api.Settings{}},
 	{"reload -o json", "one object", api.Reloaded{}},
+	{"fleet -o json", "one object", fleetJSON{}},
 	{"version -o json", "one object", buildInfo{}},
 	{"GET /v1/status", "one object", control.Status{}},
 	{"GET /v1/servers", "one object", control.Servers{}},

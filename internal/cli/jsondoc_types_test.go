@@ -37,7 +37,7 @@ type typeDocs struct {
 func newTypeDocs(t *testing.T) *typeDocs {
 	t.Helper()
 	d := &typeDocs{t: t, comments: make(map[string]string), constants: make(map[string][]string), numbers: make(map[string]string)}
-	for _, dir := range []string{"../../selector", "../rollout", "../api", "../control", "."} {
+	for _, dir := range []string{"../../selector", "../rollout", "../api", "../control", "../fleet", "."} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		must(t, err)
 		for _, file := range files {

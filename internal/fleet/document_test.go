@@ -67,7 +67,7 @@ func TestState_BadDocument_IsRefused(t *testing.T) {
 		`{`, `[]`, `{"version": 2}`, `{"version": 1, "policy": 1}`, `{"version":1,"releases":[{"id":"v1"}]}`,
 		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":-1}]}`,
 		`{"version":1,"releases":[{"id":"sha256:9f2c41d0"},{"id":"sha256:9f2c41d0"}]}`,
-		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","seats":[{"h":"a"},{"h":"a"}]}]}`,
+		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","seats":[{"host":"a"},{"host":"a"}]}]}`,
 	} {
 		if _, err := fleet.ParseState([]byte(text)); err == nil {
 			t.Errorf("%s is read", text)
@@ -106,7 +106,7 @@ func FuzzPolicy(f *testing.F) {
 
 func FuzzState(f *testing.F) {
 	f.Add([]byte(`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":1,"proven":["2026-11-29T21:31:00Z"],` +
-		`"seats":[{"h":"a","n":"n","t":"2026-11-29T21:31:00Z"}],"failed":[{"h":"b","n":"m","t":"2026-11-29T21:31:00Z","w":"x"}]}]}`))
+		`"seats":[{"host":"a","name":"n","time":"2026-11-29T21:31:00Z"}],"failed":[{"host":"b","name":"m","time":"2026-11-29T21:31:00Z","why":"x"}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := fleet.ParseState(data)
 		if err != nil {

@@ -39,17 +39,19 @@ func (p *Policy) explainWave(i int, w Wave) string {
 		b.WriteString("all other hosts")
 	case i == len(p.Waves)-1:
 		b.WriteString("all hosts")
+	case i == 0 && w.Hosts == 1:
+		b.WriteString("the first host that asks")
 	case i == 0:
-		fmt.Fprintf(&b, "the first %s that %s", plural(w.Hosts, "host"), map[bool]string{true: "asks", false: "ask"}[w.Hosts == 1])
+		fmt.Fprintf(&b, "the first %d hosts that ask", w.Hosts)
 	default:
 		fmt.Fprintf(&b, "up to %d hosts in all", w.Hosts)
 	}
 	if len(w.Only) > 0 {
 		fmt.Fprintf(&b, " of ring %s", strings.Join(w.Only, " or "))
 	}
-	fmt.Fprintf(&b, ", %d at a time; %s halt%s the release", w.Slots, plural(w.MaxFailed, "failed host"), map[bool]string{true: "s"}[w.MaxFailed == 1])
+	fmt.Fprintf(&b, ", %d at a time; %s the release", w.Slots, number(w.MaxFailed, "failed host halts", "failed hosts halt"))
 	if i < len(p.Waves)-1 {
-		fmt.Fprintf(&b, "; when %d are done, wave %s opens after %s", w.Hosts, p.Waves[i+1].Name, w.Bake)
+		fmt.Fprintf(&b, "; when %d of them %s done, wave %s opens after %s", w.Hosts, map[bool]string{true: "is", false: "are"}[w.Hosts == 1], p.Waves[i+1].Name, w.Bake)
 	}
 	return b.String() + "."
 }
@@ -62,12 +64,13 @@ func (p *Policy) total() string {
 	}
 	first := p.Waves[0]
 	worst := first.MaxFailed - 1 + first.Slots
-	return fmt.Sprintf("A file that fails at once on every host fails on at most %s. A good one bakes for %s in all.", plural(worst, "host"), Duration(bake))
+	return fmt.Sprintf("A file that fails at once on every host fails on at most %s. A good one bakes for %s in all.", number(worst, "host", "hosts"), Duration(bake))
 }
 
-func plural(n int, word string) string {
+// number is n with the words for one or for many.
+func number(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + word
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, word)
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -24,9 +24,11 @@ const (
 
 // Policy is what the operator writes. Hosts read it at every try and never write it.
 type Policy struct {
-	Version int    `json:"version"`
-	Waves   []Wave `json:"waves"`
-	// Vanish is the time after which a seat that was not renewed is taken from its host.
+	// Version is 1.
+	Version int `json:"version"`
+	// Waves are in the order in which they open.
+	Waves []Wave `json:"waves"`
+	// Vanish is the time after which a seat that was not renewed is taken from its host, such as "10m".
 	Vanish Duration `json:"vanish"`
 	// Paused holds every host back that has no seat. The text is shown as the reason.
 	Paused string `json:"paused,omitempty"`
@@ -38,13 +40,14 @@ type Policy struct {
 
 // Wave is a number of hosts that must be done before the next wave opens.
 type Wave struct {
+	// Name is for people.
 	Name string `json:"name"`
 	// Hosts is the number of hosts that are done or have a seat, those of earlier waves included. The last wave has none: it
 	// takes all.
 	Hosts int `json:"hosts,omitempty"`
 	// Slots is the number of seats at a time, those of other releases included.
 	Slots int `json:"slots"`
-	// Bake is the time between the moment when Hosts were done and the opening of the next wave.
+	// Bake is the time between the moment when Hosts were done and the opening of the next wave, such as "1h30m".
 	Bake Duration `json:"bake,omitempty"`
 	// MaxFailed is the number of failed hosts that halts the release while this is its outermost open wave.
 	MaxFailed int `json:"max_failed"`

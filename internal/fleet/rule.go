@@ -151,7 +151,7 @@ func (p *Policy) expire(s *State, asking string, now time.Time) bool {
 			changed = true
 			r.dropSeat(j)
 			if !seat.Idle {
-				r.fail(Failure{Host: seat.Host, Name: seat.Name, Time: stamp(now), Why: "vanished", Vanished: true})
+				r.fail(FailedHost{Host: seat.Host, Name: seat.Name, Time: stamp(now), Why: "vanished", Vanished: true})
 			}
 		}
 	}
@@ -205,7 +205,7 @@ func (p *Policy) Nothing(s *State, host, release string, inPlace bool, now time.
 // without a seat was done before: it is done no longer.
 func (p *Policy) Fail(s *State, h Host, release, why string, now time.Time) bool {
 	r := s.add(release)
-	mark := Failure{Host: h.ID, Name: clip(h.Name, maxName), Time: stamp(now), Why: clip(why, maxWhy)}
+	mark := FailedHost{Host: h.ID, Name: clip(h.Name, maxName), Time: stamp(now), Why: clip(why, maxWhy)}
 	if i := r.mark(h.ID); i >= 0 {
 		if !r.Failed[i].Vanished {
 			return false
@@ -249,14 +249,14 @@ func Clear(s *State, host string) bool {
 	for i := range s.Releases {
 		r := &s.Releases[i]
 		before := len(r.Failed)
-		r.Failed = slices.DeleteFunc(r.Failed, func(f Failure) bool { return f.Host == host || f.Name == host })
+		r.Failed = slices.DeleteFunc(r.Failed, func(f FailedHost) bool { return f.Host == host || f.Name == host })
 		changed = changed || len(r.Failed) != before
 	}
 	return changed
 }
 
 // fail adds a mark. Beyond maxMarks none is added: the release is halted long since, and a record has its limit.
-func (r *Release) fail(f Failure) {
+func (r *Release) fail(f FailedHost) {
 	if len(r.Failed) < maxMarks {
 		r.Failed = append(r.Failed, f)
 	}

@@ -67,7 +67,7 @@ func playRow(t *testing.T, cells []string) fleet.Answer {
 		r.Seats = append(r.Seats, fleet.Seat{Host: fmt.Sprint("seat-", n), Name: "s", Time: now})
 	}
 	for n := range count(t, cells[2]) {
-		r.Failed = append(r.Failed, fleet.Failure{Host: fmt.Sprint("failed-", n), Name: "f", Time: now, Why: "died"})
+		r.Failed = append(r.Failed, fleet.FailedHost{Host: fmt.Sprint("failed-", n), Name: "f", Time: now, Why: "died"})
 	}
 	for ago := range strings.SplitSeq(strings.ReplaceAll(cells[3], " ago", ""), ", ") {
 		if d, err := time.ParseDuration(ago); err == nil {

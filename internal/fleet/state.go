@@ -21,6 +21,7 @@ const (
 
 // State is the record that the hosts share. The operator creates it empty; hosts change it by compare-and-swap.
 type State struct {
+	// Version is 1.
 	Version  int       `json:"version"`
 	Releases []Release `json:"releases,omitempty"`
 }
@@ -33,27 +34,33 @@ type Release struct {
 	Done int `json:"done,omitempty"`
 	// Proven has the time at which each wave had its hosts done, in the order of the waves.
 	Proven []time.Time `json:"proven,omitempty"`
-	Seats  []Seat      `json:"seats,omitempty"`
-	Failed []Failure   `json:"failed,omitempty"`
+	// Seats are the hosts that are at it. Failed are those on which the release failed, or that vanished.
+	Seats  []Seat       `json:"seats,omitempty"`
+	Failed []FailedHost `json:"failed,omitempty"`
 }
 
 // Seat is a host that may put the file in place, or has just done so.
 type Seat struct {
-	Host string `json:"h"`
-	Name string `json:"n"`
+	// Host is its id. Name is for people.
+	Host string `json:"host"`
+	Name string `json:"name"`
 	// Time is when the host asked last, by the engine's clock.
-	Time time.Time `json:"t"`
+	Time time.Time `json:"time"`
 	// Idle marks a host with the file in place and no server left that could prove it. It takes no slot.
 	Idle bool `json:"idle,omitempty"`
 }
 
-// Failure is a host on which the release failed, or which vanished with a seat.
-type Failure struct {
-	Host     string    `json:"h"`
-	Name     string    `json:"n"`
-	Time     time.Time `json:"t"`
-	Why      string    `json:"w"`
-	Vanished bool      `json:"vanished,omitempty"`
+// FailedHost is a host on which the release failed, or which vanished with a seat.
+type FailedHost struct {
+	// Host is its id. Name is for people.
+	Host string `json:"host"`
+	Name string `json:"name"`
+	// Time is when it was reported, or noticed.
+	Time time.Time `json:"time"`
+	// Why is for people.
+	Why string `json:"why"`
+	// Vanished says that the host had a seat and was not heard of.
+	Vanished bool `json:"vanished,omitempty"`
 }
 
 // ParseState reads a record and checks it. An empty one is that of a fleet without releases.
@@ -163,7 +170,7 @@ func (r *Release) seat(host string) int {
 }
 
 func (r *Release) mark(host string) int {
-	return slices.IndexFunc(r.Failed, func(f Failure) bool { return f.Host == host })
+	return slices.IndexFunc(r.Failed, func(f FailedHost) bool { return f.Host == host })
 }
 
 func (r *Release) dropSeat(i int) { r.Seats = slices.Delete(r.Seats, i, i+1) }
