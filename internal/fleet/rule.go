@@ -110,7 +110,7 @@ func (p *Policy) wait(s *State, r *Release, h Host, release string, k int, now t
 	case p.Pinned != "" && !named(release, p.Pinned):
 		return Answer{Reason: Pinned, Text: "the fleet is pinned to " + Short(p.Pinned)}
 	case len(r.Failed) >= w.MaxFailed:
-		return Answer{Reason: Halted, Text: fmt.Sprintf("halted: %d of at most %d hosts failed in wave %s: %s", len(r.Failed), w.MaxFailed-1, w.Name, r.names())}
+		return Answer{Reason: Halted, Text: fmt.Sprintf("halted in wave %s: failed on %s", w.Name, r.names())}
 	case !last && r.Entered() >= w.Hosts && k < len(r.Proven):
 		until := r.Proven[k].Add(time.Duration(w.Bake))
 		return Answer{Reason: Baking, Until: until, Text: fmt.Sprintf("wave %s bakes until %s (%d of %d hosts done)", w.Name, until.UTC().Format("15:04 MST"), r.Done, w.Hosts)}

@@ -4,6 +4,7 @@ package engines_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -131,6 +132,15 @@ func gateway(client *web.Client, url, path, token string, ask any) error {
 		err = fmt.Errorf("%d %s", answer.Status, answer.Body)
 	}
 	return err
+}
+
+// ask is gateway for a question with an answer.
+func ask(client *web.Client, url string, body, into any) error {
+	answer, err := client.Do(context.Background(), http.MethodPost, url, nil, body)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(answer.Body, into)
 }
 
 // isConflict says whether another host was quicker.
