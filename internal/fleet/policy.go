@@ -51,7 +51,7 @@ type Wave struct {
 	Bake Duration `json:"bake,omitempty"`
 	// MaxFailed is the number of failed hosts that halts the release while this is its outermost open wave.
 	MaxFailed int `json:"max_failed"`
-	// Only names the rings whose hosts may enter in this wave. Empty: all.
+	// Only names the rings that may enter in this wave. Empty: all hosts.
 	Only []string `json:"only,omitempty"`
 }
 

@@ -197,7 +197,7 @@ func TestRule_OperatorsWord_IsObeyed(t *testing.T) {
 	enter(t, p, &s, 0, begin, fleet.Pinned)
 	p.Pinned = "9f2c41d0"
 	enter(t, p, &s, 0, begin, fleet.Granted)
-	// Who has a seat keeps it.
+	// A host with a seat keeps it.
 	p.Paused = "again"
 	enter(t, p, &s, 0, begin.Add(time.Hour), fleet.Granted)
 	p = small()

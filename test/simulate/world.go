@@ -30,7 +30,7 @@ type fault struct {
 	vanish float64
 }
 
-// gate decides who goes. The hosts call it through world.ask.
+// gate decides which host goes. The hosts call it through world.ask.
 type gate interface {
 	// enter says whether the host may go, and otherwise when it asks again.
 	enter(w *world, h int) (bool, time.Duration)
