@@ -5,6 +5,7 @@
 package install
 
 import (
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -196,10 +197,7 @@ func (l *openList) close() {
 
 func (m *mountWatcher) close() {
 	m.mu.Lock()
-	all := make(map[selector.View]*openList, len(m.lists))
-	for v, l := range m.lists {
-		all[v] = l
-	}
+	all := maps.Clone(m.lists)
 	m.limits = mountLimits{} // none is opened any more
 	m.mu.Unlock()
 	for v, l := range all {
