@@ -181,7 +181,7 @@ func (l *life) trigger() error {
 		return nil
 	})
 	err = errors.Join(err, beside, s.signalledAsExpected(), cmd.Process.Signal(os.Interrupt))
-	_ = <-ended
+	fmt.Println(<-ended)
 	delete(l.sessions, s.unit)
 	if err := errors.Join(err, await("the service is active", func() error { return isState("enabled", "active") })); err != nil {
 		return err
