@@ -78,7 +78,7 @@ func (s *session) start() error {
 		if s.pid, err = s.mainPID(); err != nil {
 			return err
 		}
-		return s.armed()
+		return errors.Join(s.current(), s.armed()) // this program, which execs the binary, has handlers as well
 	})
 }
 
@@ -141,17 +141,22 @@ func (s *session) place(content []byte) error {
 	)
 }
 
-// upgraded checks that the server runs the installed file, is armed, and was signalled as often as expected.
-func (s *session) upgraded() error {
+// current checks that the server runs the installed file.
+func (s *session) current() error {
 	runs, err := os.Stat(s.proc("exe"))
 	if err != nil {
 		return err
 	}
 	installed, err := os.Stat(s.outside())
 	if err == nil && !os.SameFile(runs, installed) {
-		err = fmt.Errorf("%s runs the old file", s.unit)
+		err = fmt.Errorf("%s runs another file", s.unit)
 	}
-	return errors.Join(err, s.armed(), s.lives(), s.signalledAsExpected())
+	return err
+}
+
+// upgraded checks that the server runs the installed file, is armed, and was signalled as often as expected.
+func (s *session) upgraded() error {
+	return errors.Join(s.current(), s.armed(), s.lives(), s.signalledAsExpected())
 }
 
 func (s *session) signalledAsExpected() error {
