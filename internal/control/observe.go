@@ -58,7 +58,7 @@ func (f *Feed) Rollout(r rollout.Report) {
 	known.report(r, time.Now())
 	shown := known.copied()
 	e := Event{
-		Kind: EventRollout, Rollout: r.Number, Phase: r.Phase, Image: &r.Install.Image, Path: r.Install.Path,
+		Kind: EventRollout, Rollout: r.Number, Phase: known.Phase, Image: &r.Install.Image, Path: r.Install.Path,
 		Users: shown.Users, Counts: shown.Servers,
 	}
 	switch {

@@ -82,7 +82,10 @@ func (r *record) report(now rollout.Report, at time.Time) {
 	if now.From.Known() {
 		r.ran(now.From)
 	}
-	r.Install, r.Started, r.Phase, r.Superseded = now.Install, now.Started, now.Phase, now.Superseded
+	r.Install, r.Started, r.Superseded = now.Install, now.Started, now.Superseded
+	if !now.Superseded { // its members have left: it would be complete
+		r.Phase = now.Phase
+	}
 	r.Halts = slices.Clone(now.Halts[:min(len(now.Halts), api.MaxRecordDeaths)])
 	for i := range r.Halts {
 		r.Halts[i].Deaths, r.Halts[i].Next = nil, 0 // the record has the deaths
@@ -90,7 +93,7 @@ func (r *record) report(now rollout.Report, at time.Time) {
 	counts := make(map[rollout.State]int)
 	for _, s := range rollout.States() {
 		n := now.Servers[s]
-		if now.Superseded || s == rollout.Upgraded || s == rollout.Crashed || s == rollout.Exited { // its members have left
+		if now.Superseded || s == rollout.Upgraded || s == rollout.Crashed || s == rollout.Exited {
 			n = max(n, r.Servers[s])
 		}
 		if n > 0 {
