@@ -48,8 +48,10 @@ type eventLog struct {
 }
 
 func newEventLog(log *slog.Logger, buildOf func(selector.Image) selector.Build) *eventLog {
+	names := newUserNames()
+	names.of(0) // so that it is known when root acts
 	return &eventLog{
-		log: log, names: newUserNames(), buildOf: buildOf, rollouts: make(map[uint64]*rolloutLines),
+		log: log, names: names, buildOf: buildOf, rollouts: make(map[uint64]*rolloutLines),
 		lines: make(map[int64]int), unready: make(map[registry.Key]*unready),
 	}
 }

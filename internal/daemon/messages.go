@@ -102,7 +102,7 @@ var (
 	rolloutAbandoned = define("rollout-abandoned", slog.LevelInfo,
 		"rollout {rollout} of {install} is abandoned: {servers}; {behind} stay on the old binary until another file is installed", ofRollout...)
 	rolloutSuperseded = define("rollout-superseded", slog.LevelInfo,
-		"rollout {rollout} of {install} ended after {took_seconds} s, because another file is installed: {servers}", ofRollout...)
+		"rollout {rollout} of {install} ended after {took_seconds} s, because another file is installed", keyUser, keyUID, keyOldImage, keyNewImage)
 	rolloutPhase = define("rollout-phase", slog.LevelDebug,
 		"rollout {rollout} of {install} is {phase}: {servers}", ofRollout...)
 	installNotReady = define("install-not-ready", slog.LevelWarn,

@@ -76,7 +76,7 @@ func (l *eventLog) Rollout(r rollout.Report) {
 	case r.Superseded:
 		delete(l.rollouts, r.Number)
 		if isActive {
-			l.write(known.uid, rolloutSuperseded, fields...)
+			l.write(known.uid, rolloutSuperseded, append(known.identity(r.Number), keyTook.of(time.Since(known.began)))...)
 		}
 		return
 	case !isActive:
