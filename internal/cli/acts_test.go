@@ -7,7 +7,6 @@ package cli
 import (
 	"os"
 	"testing"
-	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
@@ -30,15 +29,37 @@ func (s *scene) halted(c *control.Client, users ...uint32) (halts []rollout.Halt
 	return halts
 }
 
-// deaths waits until so many of a fleet have ended, and checks that they stay so many for a while.
-func deaths(t *testing.T, when string, want int, fleet []*testfleet.Server) {
+// deaths waits until so many of a fleet have ended. Then the service makes rounds over all servers, and leaves as many as
+// before: a server that it signals in vain is one too many, too.
+func deaths(t *testing.T, c *control.Client, when string, want int, fleet []*testfleet.Server) {
 	t.Helper()
 	eventually(t, when, func() bool { return dead(fleet) >= want })
-	for range 20 {
-		if n := dead(fleet); n != want {
-			t.Fatalf("%s: %d servers died, want %d", when, n, want)
+	from, last := len(allEvents(t, c)), uint64(0)
+	settled := func() bool { // no server of the rollout is between its signal and its end
+		status, err := c.Status(within(t))
+		must(t, err)
+		for _, r := range status.Rollouts {
+			last = r.Number
+			if r.Servers[rollout.Signalled]+r.Servers[rollout.Settling] > 0 {
+				return false
+			}
 		}
-		time.Sleep(10 * time.Millisecond) // nothing must happen
+		return true
+	}
+	eventually(t, when+": the rollout stands still", settled)
+	for range 2 { // what one round plans, the next one finds done
+		if _, err := c.Trigger(within(t), control.TriggerRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, when+": the rollout stands still after a round", settled)
+	}
+	for _, e := range allEvents(t, c)[from:] {
+		if e.Kind == control.EventServer && e.Rollout == last && *e.State == rollout.Signalled {
+			t.Errorf("%s: server %d was signalled after that", when, e.PID)
+		}
+	}
+	if n := dead(fleet); n != want {
+		t.Fatalf("%s: %d servers died, want %d", when, n, want)
 	}
 }
 
@@ -52,7 +73,7 @@ func TestResume_BadBinaryStays_CostsOneServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.phase(c, rollout.PhaseHalted)
-		deaths(t, "after the install", 1, fleet)
+		deaths(t, c, "after the install", 1, fleet)
 		for n := range 2 {
 			before := s.halted(c, uint32(os.Geteuid()))
 			d := before[0].Deaths
@@ -63,7 +84,7 @@ func TestResume_BadBinaryStays_CostsOneServer(t *testing.T) {
 				t.Errorf("the halt is %+v, want exit code 1", before)
 			}
 			must(t, c.Resume(within(t)))
-			deaths(t, "after a resume", n+2, fleet)
+			deaths(t, c, "after a resume", n+2, fleet)
 			after := s.halted(c, uint32(os.Geteuid()))
 			if after[0].Deaths[0].PID != before[0].Next {
 				t.Errorf("%d died, and %d was said to be next", after[0].Deaths[0].PID, before[0].Next)
@@ -101,7 +122,7 @@ func TestAbandon_ServiceKilled_StaysAbandoned(t *testing.T) {
 				t.Errorf("the rollout is %+v, want the reason", r)
 			}
 			must(t, c.Resume(within(t)))
-			deaths(t, "after it was abandoned", 1, fleet)
+			deaths(t, c, "after it was abandoned", 1, fleet)
 			p.kill()
 		}
 		p.start(t, thisBinary(t), p.args(s.Path(), source))
@@ -130,8 +151,8 @@ func TestResume_OneUser_OtherStaysHalted(t *testing.T) {
 		if _, err := c.Act(within(t), api.ActResume, control.ActRequest{UID: &users[1]}); err != nil {
 			t.Fatal(err)
 		}
-		deaths(t, "of the user that was resumed", 2, fleets[users[1]])
-		deaths(t, "of the other user", 1, fleets[users[0]])
+		deaths(t, c, "of the user that was resumed", 2, fleets[users[1]])
+		deaths(t, c, "of the other user", 1, fleets[users[0]])
 		s.halted(c, users...)
 	})
 }

@@ -23,7 +23,8 @@ func newEvents(a *app) *cobra.Command {
 		Use:   "events",
 		Short: "Show the events, also of earlier services; --follow shows further ones as they happen",
 		Long: `Shows what happened, with numbers that go on over restarts and reboots. The latest
-events are kept in the --state-dir. Where no service runs, they are read from there.`,
+events are kept in the --state-dir. Where no service runs, they are read from there.
+Rounds that found no server to signal are shown with --kind round only.`,
 		Example: `  ebpf-upgrader events --follow
   ebpf-upgrader events --since 2h --user alice --kind server,act
   ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "crashed")'`,
@@ -33,7 +34,7 @@ events are kept in the --state-dir. Where no service runs, they are read from th
 			if err != nil {
 				return err
 			}
-			print := a.eventPrinter()
+			print := a.eventPrinter(len(flags.kinds) == 0)
 			ctx, query := cmd.Context(), control.EventQuery{From: from, Follow: follow, Filter: filter}
 			if follow {
 				return unlessInterrupted(ctx, a.withService(ctx, func(c *control.Client) error { return a.followEvents(ctx, c, query, print) }))
@@ -88,10 +89,14 @@ func unlessInterrupted(ctx context.Context, err error) error {
 	}
 }
 
-// eventPrinter returns a function that writes one event.
-func (a *app) eventPrinter() func(control.Event) error {
+// eventPrinter returns a function that writes one event. isBrief leaves out rounds that found no server to signal: each
+// regular scan is one.
+func (a *app) eventPrinter(isBrief bool) func(control.Event) error {
 	names := newUserNames()
 	return func(e control.Event) error {
+		if isBrief && e.Kind == control.EventRound && e.Planned == 0 {
+			return nil
+		}
 		if a.opts.output == "json" {
 			return json.NewEncoder(escaped{a.stdout}).Encode(e)
 		}

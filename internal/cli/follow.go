@@ -185,14 +185,14 @@ func (f *follower) merged() rollout.Report {
 
 // isOver reports whether no server is left to be signalled by itself, and each that was signalled has its result.
 func (f *follower) isOver() bool {
-	if f.unready() != nil {
-		return true
-	}
 	if slices.ContainsFunc(f.installs(), func(i api.InstallStatus) bool { return i.Detail == registry.ReasonUnreported }) {
 		return false
 	}
 	isStopped := f.status.Paused || f.status.JournalError != ""
 	for _, r := range f.rollouts {
+		if r.Phase == rollout.PhaseIdle { // no file can be exec'd: none of its servers goes on
+			continue
+		}
 		if !r.Phase.IsOver() && r.Phase != rollout.PhasePaused && !isStopped || r.Servers[rollout.Signalled]+r.Servers[rollout.Settling] > 0 {
 			return false
 		}
@@ -200,14 +200,7 @@ func (f *follower) isOver() bool {
 	return true
 }
 
-// unready is an install with a rollout under way and no ready file; nil if there is none.
-func (f *follower) unready() *selector.Install {
-	for _, r := range f.rollouts {
-		of := slices.DeleteFunc(f.installs(), func(i api.InstallStatus) bool { return i.Rollout != r.Number })
-		isReady := slices.ContainsFunc(of, func(i api.InstallStatus) bool { return i.State == selector.StateReady })
-		if !isReady && len(of) > 0 && r.Settled() < r.Total() {
-			return &of[0].Install
-		}
-	}
-	return nil
+// unready are the installs with servers and without a ready file.
+func (f *follower) unready() []api.InstallStatus {
+	return slices.DeleteFunc(f.installs(), func(i api.InstallStatus) bool { return i.State == selector.StateReady || i.Servers == 0 })
 }

@@ -86,6 +86,9 @@ func (k *knowledge) completed(r api.Report) *listing {
 		full := api.ServerStatus{Server: s}
 		if known := k.of(selector.Identity{PID: s.PID, StartTime: s.StartTime}); known != nil {
 			full.Rollout, full.Wait = known.Rollout, known.Wait
+			if known.Image == full.Image {
+				full.Runs = known.Runs
+			}
 			if full.Rollout == nil {
 				full.Wait = k.whyUnserved(known, s.Verdict)
 			}

@@ -56,9 +56,9 @@ func (l *listing) table(now time.Time) *screen.Table {
 		{Title: "SINCE", Drop: 3},
 		{Title: "ATTEMPTS", Drop: 5},
 		{Title: "INSTALL", Drop: 1, Shrinks: screen.Middle, Enough: 16},
-		{Title: "IMAGE", Drop: 4},
+		{Title: "BINARY", Drop: 4, Shrinks: screen.End, Enough: 14},
 		{Title: "ARGUMENTS", Drop: 6, Shrinks: screen.End, Enough: 12},
-		{Title: "DETAIL", Shrinks: screen.End, Enough: 24},
+		{Title: "DETAIL", Shrinks: screen.End, Enough: 40},
 	}}
 	names := newUserNames()
 	for i := range l.Servers {
@@ -71,10 +71,10 @@ func (l *listing) table(now time.Time) *screen.Table {
 		if s.Wait.For == rollout.WaitResume {
 			style = screen.Bad
 		}
-		t.Add(screen.Cell{Text: s.PID.String()}, screen.Cell{Text: names.of(s.UID)}, screen.Cell{Text: containerName(s.Container)},
+		t.Add(screen.Cell{Text: s.PID.String()}, screen.Cell{Text: names.of(s.UID)}, screen.Cell{Text: names.container(s.Container)},
 			screen.Cell{Text: stateWords(s), Style: style}, screen.Cell{Text: since}, screen.Cell{Text: attempts},
-			screen.Cell{Text: cmp.Or(cut(printable(s.UpgradeBin), widestPath), "-")}, screen.Cell{Text: imageWord(s)},
-			screen.Cell{Text: shortened(s.Args)}, screen.Cell{Text: printable(cmp.Or(waitText(s.Wait, now), s.Detail))})
+			screen.Cell{Text: cmp.Or(cut(printable(s.UpgradeBin), widestPath), "-")}, screen.Cell{Text: printable(binaryWord(s))},
+			screen.Cell{Text: shortened(s.Args)}, screen.Cell{Text: printable(cmp.Or(waitText(s.Wait, names, now), s.Detail))})
 	}
 	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" }) {
 		t.Remove("CONTAINER")
@@ -97,36 +97,38 @@ func stateWords(s *api.ServerStatus) string {
 	return s.Verdict.String() + ", " + s.Rollout.State.String()
 }
 
-// imageWord is the file that a process runs. That of a process that is no server is not read.
-func imageWord(s *api.ServerStatus) string {
+// binaryWord is the file that a process runs: what that says of itself, or else its device and inode. The file of a process
+// that is no server is not read.
+func binaryWord(s *api.ServerStatus) string {
 	switch {
 	case s.Image.Known():
-		return s.Image.String()
+		return selector.Binary{Image: s.Image, Build: s.Runs}.String()
 	case !api.IsServer(s.Server):
 		return "-"
 	}
 	return "unknown"
 }
 
-// waitText is what a server waits for, with the times; "": for nothing.
-func waitText(w rollout.Wait, now time.Time) string {
-	switch w.For {
-	case "":
-		return ""
-	case rollout.WaitResume:
-		if what, reason, hasReason := strings.Cut(w.Why, ": "); !w.Since.IsZero() {
-			text := what + " since " + clock(w.Since, now)
-			if hasReason {
-				text += ": " + reason
-			}
-			return text
+// waitText is what a server waits for, with the times, the user whose act it is, and the reason; "": for nothing.
+func waitText(w rollout.Wait, names *userNames, now time.Time) string {
+	what, reason, hasReason := strings.Cut(w.Why, ": ")
+	switch {
+	case w.For == rollout.WaitResume && !w.Since.IsZero(), w.By != nil:
+		text := what + " since " + clock(w.Since, now)
+		if w.For == rollout.WaitInstall {
+			text = what + " at " + clock(w.Since, now)
 		}
-	case rollout.WaitRetry:
+		if w.By != nil {
+			text += " by " + names.inText(*w.By)
+		}
+		if hasReason {
+			text += ": " + reason
+		}
+		return text
+	case w.For == rollout.WaitRetry:
 		return w.Why + ", next at " + clock(w.Until, now)
-	default:
-		if !w.Until.IsZero() {
-			return w.Why + ", until " + clock(w.Until, now) + " at the latest"
-		}
+	case w.For != "" && w.For != rollout.WaitResume && !w.Until.IsZero():
+		return w.Why + ", until " + clock(w.Until, now) + " at the latest"
 	}
 	return w.Why
 }

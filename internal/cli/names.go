@@ -7,6 +7,8 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -21,16 +23,19 @@ const (
 	nameTimeout = 500 * time.Millisecond
 )
 
-// userNames has the names of users. It is not safe for concurrent use.
+// userNames has the names of users, and of containers. It is not safe for concurrent use.
 type userNames struct {
 	known map[uint32]string
 	left  time.Duration
 	// lookup returns the name of a user id; tests replace it.
 	lookup func(uid string) (string, error)
+	// containers has the names of containers by their ids, and files is the root directory.
+	containers map[string]string
+	files      fs.FS
 }
 
 func newUserNames() *userNames {
-	return &userNames{known: make(map[uint32]string), left: nameTimeout, lookup: func(uid string) (string, error) {
+	return &userNames{known: make(map[uint32]string), left: nameTimeout, containers: make(map[string]string), files: os.DirFS("/"), lookup: func(uid string) (string, error) {
 		u, err := user.LookupId(uid)
 		if err != nil {
 			return "", err

@@ -7,6 +7,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -37,8 +38,8 @@ func (f *follower) obstacle() error {
 	if n := len(all.Halts) - 1; n > 0 {
 		more = fmt.Sprintf(", and %d more users", n)
 	}
-	return fmt.Errorf("halted %s for uid %d: %s%s; servers on the old binary: %d: install a good binary%s",
-		sinceWhen(first.Since), first.UID, first.Reason, more, all.Behind(), orResume)
+	return fmt.Errorf("halted %s for %s: %s%s; servers on the old binary: %d: install a good binary%s",
+		sinceWhen(first.Since), newUserNames().inText(first.UID), first.Reason, more, all.Behind(), orResume)
 }
 
 // userPause is an error where the service is paused for a user with servers that are left.
@@ -61,8 +62,8 @@ func sinceWhen(t time.Time) string {
 func (f *follower) result() error {
 	all := f.merged()
 	behind, died := all.Behind(), f.count()[rollout.Crashed]
-	if unready := f.unready(); unready != nil {
-		return fmt.Errorf("install %q is not ready any more: %s; servers still outdated: %d", unready.Path, unready.Detail, behind)
+	if unready := f.unready(); len(unready) > 0 {
+		return fmt.Errorf("install %q is not ready: %s; its servers stay on the old binary: %d", unready[0].Path, unready[0].Detail, unready[0].Servers)
 	}
 	switch err := f.obstacle(); {
 	case err != nil && died > 0:
@@ -115,16 +116,25 @@ func (f *follower) print(all []api.ServerStatus) error {
 		_, err := fmt.Fprintf(f.stdout, "nothing to do: %s\n", f.verdicts(all))
 		return err
 	}
-	table := newColumns(f.stdout)
-	fmt.Fprintln(table, "PID\tUID\tOUTCOME\tDETAIL")
-	for _, m := range o.Servers {
-		fmt.Fprintf(table, "%d\t%d\t%s\t%s\n", m.PID, m.UID, m.State, printable(m.Detail))
-	}
-	if err := table.Flush(); err != nil {
+	if err := printMembers(f.stdout, o.Servers); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(f.stdout, "\n%s: %s\n", o.Rollout.Phase, daemon.Outcomes(o.Rollout))
+	_, err := fmt.Fprintf(f.stdout, "%s: %s\n", o.Rollout.Phase, daemon.Outcomes(o.Rollout))
 	return err
+}
+
+// printMembers writes a row for each server, and an empty line, if there are any.
+func printMembers(w io.Writer, servers []rollout.Member) error {
+	if len(servers) == 0 {
+		return nil
+	}
+	table, names := newColumns(w), newUserNames()
+	fmt.Fprintln(table, "PID\tUSER\tOUTCOME\tDETAIL")
+	for _, m := range servers {
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", m.PID, names.of(m.UID), m.State, printable(m.Detail))
+	}
+	fmt.Fprintln(table)
+	return table.Flush()
 }
 
 // verdicts counts the servers of the install by verdict.

@@ -7,6 +7,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -35,6 +36,11 @@ func (o outlook) line() string {
 		return fmt.Sprintf("will not be signalled: %s; arm it as above, and start it anew", e.Detail)
 	case selector.NoHandler:
 		return "will not be signalled: " + cmp.Or(e.Detail, last.Read) + "; it will be once it catches that; if it hangs, start it anew"
+	case selector.UnreadableFacts:
+		if os.Geteuid() != 0 && e.UID != uint32(os.Geteuid()) {
+			return "what will happen is not known to this user: run this as root or the user of the process"
+		}
+		fallthrough
 	default:
 		return "will not be signalled: " + cmp.Or(e.Detail, last.Read)
 	}
@@ -57,21 +63,21 @@ func (o outlook) member() string {
 		}
 		return ""
 	case rollout.WaitExec, rollout.WaitHold:
-		return waitText(w, o.now)
+		return waitText(w, newUserNames(), o.now)
 	case rollout.WaitArm:
-		return waitText(w, o.now) + "; if it hangs, install a good binary for the others, and start this server anew"
+		return waitText(w, newUserNames(), o.now) + "; if it hangs, install a good binary for the others, and start this server anew"
 	case rollout.WaitRetry:
 		return fmt.Sprintf("was signalled %s in vain; the next signal is at %s", timesWord(m.Attempts), clock(w.Until, o.now))
 	case rollout.WaitResume:
 		return "will not be signalled now: " + o.halt(w)
 	case rollout.WaitInstall:
-		return "will not be signalled for this file: " + w.Why + " at " + clock(w.Since, o.now)
+		return "will not be signalled for this file: " + waitText(w, newUserNames(), o.now)
 	case rollout.WaitService:
-		return "will not be signalled now: " + withIt(waitText(w, o.now))
+		return "will not be signalled now: " + withIt(waitText(w, newUserNames(), o.now))
 	case rollout.WaitIdle:
 		return o.whenIdle() + ", at the latest at " + clock(w.Until, o.now) + ": " + w.Why
 	}
-	return "will be signalled later: " + withIt(waitText(w, o.now))
+	return "will be signalled later: " + withIt(waitText(w, newUserNames(), o.now))
 }
 
 // withIt gives a reason that has no subject the process as one.
@@ -85,7 +91,7 @@ func withIt(reason string) string {
 // halt is the reason with the name of the user, and what ends it.
 func (o outlook) halt(w rollout.Wait) string {
 	name := newUserNames()
-	why := strings.Replace(waitText(w, o.now), "for its user", "for "+name.inText(o.e.UID), 1)
+	why := strings.Replace(waitText(w, newUserNames(), o.now), "for its user", "for "+name.inText(o.e.UID), 1)
 	resume := "ebpf-upgrader resume"
 	if !strings.HasPrefix(w.Why, "rollout ") { // a pause
 		return why + "; " + resume + " ends that"

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -41,9 +40,9 @@ func printServers(w io.Writer, r api.Report) error {
 	}
 	deliveries := deliveriesOf(r)
 	contained := slices.ContainsFunc(r.Servers, func(s api.Server) bool { return s.Container != "" })
-	table := newColumns(w)
-	row := func(pid, uid, container, verdict, delivery, installed, rest string) {
-		cells := []string{pid, uid}
+	table, names := newColumns(w), newUserNames()
+	row := func(pid, user, container, verdict, delivery, installed, rest string) {
+		cells := []string{pid, user}
 		if contained {
 			cells = append(cells, container)
 		}
@@ -56,24 +55,12 @@ func printServers(w io.Writer, r api.Report) error {
 		}
 		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
 	}
-	row("PID", "UID", "CONTAINER", "VERDICT", "DELIVERY", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
+	row("PID", "USER", "CONTAINER", "VERDICT", "DELIVERY", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
 	for _, s := range r.Servers {
-		row(s.PID.String(), strconv.Itoa(int(s.UID)), containerName(s.Container), s.Verdict.String(), printable(deliveries[s.PID]),
+		row(s.PID.String(), names.of(s.UID), names.container(s.Container), s.Verdict.String(), printable(deliveries[s.PID]),
 			cut(printable(s.UpgradeBin), widestPath), fmt.Sprintf("%s\t%s\t%s", s.Image, shortened(s.Args), printable(s.Detail)))
 	}
 	return table.Flush()
-}
-
-// containerName shortens an id as container tools do.
-func containerName(id string) string {
-	const usual = 12
-	if id == "" {
-		return "-"
-	}
-	if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
-		return id[:usual]
-	}
-	return cut(printable(id), widestArguments)
 }
 
 // deliveriesOf is the result of the delivery to each planned process.

@@ -94,7 +94,7 @@ func (v view) installs(w io.Writer, s api.Status) error {
 		if s.Learned {
 			users = v.names.list(f.users)
 		}
-		t.Add(cell(f.Path), cell(users), cell(containers(f.containers)), cell(strconv.Itoa(f.Servers)), cell(v.binary(f)),
+		t.Add(cell(f.Path), cell(users), cell(v.containers(f.containers)), cell(strconv.Itoa(f.Servers)), cell(v.binary(f)),
 			cell(f.Image.String()), styled(state, style))
 	}
 	if !v.isWide {
@@ -126,13 +126,13 @@ func styled(text string, style screen.Style) screen.Cell {
 func isContainer(id string) bool { return id != "" }
 
 // containers names the containers of the servers; "host" are those outside of any.
-func containers(ids []string) string {
+func (v view) containers(ids []string) string {
 	var names []string
 	for _, id := range ids {
 		if id == "" {
 			names = append(names, "host")
 		} else {
-			names = append(names, containerName(id))
+			names = append(names, v.names.container(id))
 		}
 	}
 	slices.Sort(names)

@@ -66,7 +66,7 @@ func (v view) group(g rollout.Group, members []api.ServerStatus) string {
 		line = "in no rollout, of " + v.names.inText(g.User)
 	}
 	if c := members[0].Container; c != "" {
-		line += " in container " + containerName(c)
+		line += " in container " + v.names.container(c)
 	}
 	if g.DataDir != "" {
 		line += ", index in " + g.DataDir
@@ -138,6 +138,9 @@ func (v view) waits(s api.ServerStatus) string {
 	}
 	if until := wait.Until.Sub(v.now); !wait.Until.IsZero() && until > 0 {
 		return fmt.Sprintf("%s (%s at most)", wait.Why, took(until.Round(time.Second)))
+	}
+	if wait.By != nil {
+		return waitText(wait, v.names, v.now)
 	}
 	return wait.Why
 }

@@ -153,7 +153,7 @@ func (v view) figures(w io.Writer, s control.Status) {
 	if watching := s.Watching; watching.Polled+watching.Stuck > 0 {
 		v.line(w, screen.Warning, "watches", "%d of %d installs are checked every 2 s for lack of watches; %d lookups hang", watching.Polled, watching.Installs, watching.Stuck)
 	} else if v.isVerbose {
-		v.line(w, screen.Plain, "watches", "%d of %d installs", watching.Watches, watching.Installs)
+		v.line(w, screen.Plain, "watches", "%s of the kernel for %s", counted(watching.Watches, "watch"), counted(watching.Installs, "install"))
 	}
 	t := s.Tracker
 	if t == nil || !v.isVerbose && t.Lost() == 0 && t.AuditMissing+t.AuditExtra == 0 {
@@ -175,7 +175,7 @@ func (v view) serves(s control.Status) string {
 		}
 		var short []string
 		for _, c := range of.Containers {
-			short = append(short, containerName(c))
+			short = append(short, v.names.container(c))
 		}
 		if len(short) > 0 {
 			parts = append(parts, "only servers in container "+listed(short))

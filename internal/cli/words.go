@@ -6,6 +6,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func clock(t, now time.Time) string {
 func counted(n int, thing string) string {
 	switch {
 	case n == 1:
-	case thing[len(thing)-1] == 's':
+	case strings.HasSuffix(thing, "s") || strings.HasSuffix(thing, "ch"):
 		thing += "es"
 	default:
 		thing += "s"
