@@ -114,7 +114,7 @@ func (u *user) start(ctx context.Context, binary string) error {
 
 // serve starts the service, and returns when it answers. It waits less than by default, so that the play takes a minute.
 func serve(ctx context.Context) (*control.Client, error) {
-	cmd := exec.CommandContext(ctx, "ebpf-upgrader", "run", "--source", "proc", "--scan-every", "300ms", "--hold", "300ms",
+	cmd := exec.CommandContext(ctx, "ebpf-upgrader", "run", "--source", "bpf", "--hold", "300ms",
 		"--quiet-within", "300ms", "--canary-timeout", "1s", "--confirm-timeout", "3s")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := cmd.Start(); err != nil {
