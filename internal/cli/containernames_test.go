@@ -17,11 +17,11 @@ func TestContainer_KnownToRuntime_HasItsName(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	names := newUserNames()
 	names.files = fstest.MapFS{
-		"var/lib/docker/containers/" + id("a") + "/config.v2.json":                     file(`{"ID":"a","Name":"/web"}`),
-		"var/lib/containers/storage/overlay-containers/containers.json":                 file(`[{"id":"` + id("b") + `","names":["agents\u001b[2J"]}]`),
-		"run/containerd/io.containerd.runtime.v2.task/k8s.io/" + id("c") + "/config.json": file(`{"annotations":{"io.kubernetes.cri.container-name":"main","io.kubernetes.cri.sandbox-name":"agents-0"}}`),
+		"var/lib/docker/containers/" + id("a") + "/config.v2.json":                         file(`{"ID":"a","Name":"/web"}`),
+		"var/lib/containers/storage/overlay-containers/containers.json":                    file(`[{"id":"` + id("b") + `","names":["agents\u001b[2J"]}]`),
+		"run/containerd/io.containerd.runtime.v2.task/k8s.io/" + id("c") + "/config.json":  file(`{"annotations":{"io.kubernetes.cri.container-name":"main","io.kubernetes.cri.sandbox-name":"agents-0"}}`),
 		"run/containerd/io.containerd.runtime.v2.task/default/" + id("d") + "/config.json": file(`{"annotations":{"nerdctl/name":"box"}}`),
-		"var/lib/docker/containers/" + id("e") + "/config.v2.json":                     file(`not JSON`),
+		"var/lib/docker/containers/" + id("e") + "/config.v2.json":                         file(`not JSON`),
 	}
 	for container, want := range map[string]string{
 		"":            "-",

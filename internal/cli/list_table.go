@@ -109,7 +109,7 @@ func binaryWord(s *api.ServerStatus) string {
 	return "unknown"
 }
 
-// waitText is what a server waits for, with the times, the user whose act it is, and the reason; "": for nothing.
+// waitText is what a server waits for, with the times, the author and the reason; "": for nothing.
 func waitText(w rollout.Wait, names *userNames, now time.Time) string {
 	what, reason, hasReason := strings.Cut(w.Why, ": ")
 	switch {

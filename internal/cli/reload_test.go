@@ -209,7 +209,7 @@ func TestReload_Halted_StaysHalted(t *testing.T) {
 		s.phase(c.Client, rollout.PhaseHalted)
 		c.write(`hold = "10ms"`, `max-failures = 3`, `canary = 3`)
 		c.reload()
-		deaths(t, "after a reload", 1, fleet)
+		deaths(t, c.Client, "after a reload", 1, fleet)
 		s.halted(c.Client, uint32(os.Geteuid()))
 		s.replace()
 		requireServers(t, s.phase(c.Client, rollout.PhaseComplete), map[rollout.State]int{rollout.Upgraded: 3})

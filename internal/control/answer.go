@@ -37,7 +37,9 @@ func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (a
 	}
 }
 
-func refuse(w http.ResponseWriter, code int, why string) { writeJSON(w, code, problem{api.SchemaVersion, why}) }
+func refuse(w http.ResponseWriter, code int, why string) {
+	writeJSON(w, code, problem{api.SchemaVersion, why})
+}
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))

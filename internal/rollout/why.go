@@ -42,7 +42,7 @@ type Wait struct {
 	// Since is when the reason began, and Until when it ends at the latest; zero: not known.
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
-	// By is the user whose act it waits for the end of: a pause, or that the rollout was abandoned.
+	// By is the user that paused its servers, or abandoned the rollout.
 	By *uint32 `json:"by,omitempty"`
 }
 
@@ -144,7 +144,7 @@ func actWait(what WaitFor, why string, by Act) Wait {
 	return w
 }
 
-// PauseWait returns what a member waits for whose servers an operator paused. isAll says that the service is paused for all.
+// PauseWait returns what a member waits for that an operator paused. isAll says that the service is paused for all.
 func PauseWait(by Act, isAll bool) Wait {
 	if isAll {
 		return actWait(WaitResume, "an operator paused the service", by)
