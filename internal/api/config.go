@@ -25,7 +25,7 @@ type Setting struct {
 	Name string `json:"name"`
 	// Value is as on the command line. A flag that may be given several times has Values instead.
 	Value  string   `json:"value"`
-	Values []string `json:"values,omitempty"`
+	Values []string `json:"values,omitzero"`
 	// Source is where the value comes from: Variable, or line Line of File.
 	Source   SettingSource `json:"source"`
 	Variable string        `json:"variable,omitempty"`

@@ -28,24 +28,24 @@ var notInFiles = []string{"config", "run-dir", "self", "socket", "state-dir"}
 // IsInFiles reports whether a file may set a flag of run.
 func IsInFiles(flag string) bool { return !isNoSetting(flag) && !slices.Contains(notInFiles, flag) }
 
-// configPath is the file to be read, or empty. One that was not given may be missing.
-func (o *options) configPath(flags *pflag.FlagSet) (path string, isOptional bool) {
+// configPath is the file to be read, or empty, and how it is read. One that was not given may be missing.
+func (o *options) configPath(flags *pflag.FlagSet) (path string, load func(string) ([]config.Setting, error)) {
 	switch {
 	case flags.Changed("config"):
-		return o.config, false
+		return o.config, config.Load
 	case os.Geteuid() == 0:
-		return hostConfig, true
+		return hostConfig, config.LoadIfExists
 	}
-	return "", false
+	return "", nil
 }
 
 // fromFiles sets each flag that was neither given nor set by a variable from the configuration files.
 func (a *app) fromFiles(flags *pflag.FlagSet) error {
-	path, isOptional := a.opts.configPath(flags)
+	path, load := a.opts.configPath(flags)
 	if path == "" {
 		return nil
 	}
-	settings, err := config.Load(path, isOptional)
+	settings, err := load(path)
 	if err != nil {
 		return usageError("%w", err)
 	}

@@ -59,16 +59,25 @@ const maxFiles = 100
 func DropIns(file string) string { return strings.TrimSuffix(file, ".toml") + ".d" }
 
 // Load reads a file, and then its drop-ins in the order of their names. A later setting overrides an earlier one with the
-// same key. Every error is an [*Error]. A file that is missing is no error where isOptional is true, and a missing folder of
-// drop-ins never is.
-func Load(file string, isOptional bool) ([]Setting, error) {
+// same key. Every error is an [*Error]. A missing folder of drop-ins is none.
+func Load(file string) ([]Setting, error) {
 	all, err := Read(file)
-	if isOptional && errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
 	if err != nil {
 		return nil, err
 	}
+	return addDropIns(file, all)
+}
+
+// LoadIfExists is Load for a file that may be missing, as each of its drop-ins may.
+func LoadIfExists(file string) ([]Setting, error) {
+	all, err := Read(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return addDropIns(file, all)
+}
+
+func addDropIns(file string, all []Setting) ([]Setting, error) {
 	names, err := dropInNames(DropIns(file))
 	for _, name := range names {
 		var some []Setting
