@@ -27,7 +27,7 @@ func (t *Tracker) NeedsCapabilities() error {
 
 // withoutCapabilities calls try in a thread that has lowered its effective capabilities, and raises them again. The
 // permitted ones stay: a thread without them could live on for a moment, and [syscall.AllThreadsSyscall], which gives
-// up capabilities in every thread, ends a process whose threads do not all get the same answer.
+// up capabilities in every thread, ends the process where their answers differ.
 func withoutCapabilities(try func() error) error {
 	runtime.LockOSThread()
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

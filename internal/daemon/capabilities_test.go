@@ -19,7 +19,7 @@ import (
 // probed marks the child of the test below, which gives up capabilities for good.
 const probed = "EBPF_UPGRADER_TEST_PROBED"
 
-// The runtime ends a process whose threads do not agree on the answer to a system call that all of them make. A thread
+// A system call that all threads make must have the same answer in each, or the runtime ends the process. A thread
 // that had lost capabilities in the probe did not agree, as long as it lived.
 func TestCapabilities_ProbedThenKept_NoCrash(t *testing.T) {
 	if os.Geteuid() != 0 {
