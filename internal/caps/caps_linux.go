@@ -4,6 +4,9 @@ package caps
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
@@ -46,6 +49,16 @@ func CanRaiseLimits() bool { return effective(cap.SYS_RESOURCE) }
 // split off from it in Linux 5.8 (commits a17b53c4a4b5 and 980737282232).
 func (c Capability) Has() bool {
 	return effective(c.value) || c.ForTracker && effective(cap.SYS_ADMIN)
+}
+
+// IsWithheld reports whether the process was given a capability, and the profile of AppArmor withholds it: /proc shows what was
+// given, and capget(2) what the profile leaves (apparmor_capget in security/apparmor/lsm.c, Linux 6.12).
+func (c Capability) IsWithheld() bool {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(status), "\nCapEff:\t")
+	hex, _, _ := strings.Cut(rest, "\n")
+	given, err := strconv.ParseUint(hex, 16, 64)
+	return err == nil && given>>c.value&1 == 1 && !effective(c.value)
 }
 
 // Keep gives up every capability except CAP_LEASE and those for which needed returns true. It also sets

@@ -31,6 +31,11 @@ func checkRights(refusal error) []finding {
 	if label != "" && readsOthers() && !canReadFirst() {
 		refused = append(refused, "reading other processes")
 	}
+	for _, c := range append(caps.All(), caps.Lease()) {
+		if c.IsWithheld() {
+			refused = append(refused, c.Name)
+		}
+	}
 	return append(found, judgeLabel(label, refused))
 }
 
@@ -70,6 +75,9 @@ func missingCapability(c caps.Capability) finding {
 	do := "run as root, or give it (systemd: AmbientCapabilities=" + c.Name + ")"
 	if short := strings.TrimPrefix(c.Name, "CAP_"); os.Geteuid() == 0 {
 		do = fmt.Sprintf("give it to root (systemd: CapabilityBoundingSet=%s; containers: --cap-add=%s; Kubernetes: capabilities.add: [%s])", c.Name, short, short)
+	}
+	if c.IsWithheld() {
+		do = "permit it in the policy: see lsm label"
 	}
 	return finding{Check: c.Name, Found: c.Impact, Do: do}
 }

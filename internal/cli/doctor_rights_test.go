@@ -31,6 +31,7 @@ func TestDoctor_Label_NamesThePolicy(t *testing.T) {
 		{"docker-default (enforce)", reading, false, "the policy of AppArmor for docker-default (enforce) refuses reading other processes", "apparmor=unconfined"},
 		{"system_u:system_r:container_t:s0:c12,c45", []string{"BPF", reading[0]}, false, "the policy of SELinux for system_u:system_r:container_t:s0:c12,c45 refuses BPF and reading", "spc_t"},
 		{"smack-label", reading, false, "the policy of a security module for smack-label refuses", "policy"},
+		{"without-bpf (enforce)", []string{"CAP_BPF"}, false, "the policy of AppArmor for without-bpf (enforce) refuses CAP_BPF", "capability bpf"},
 		{"docker-default (enforce)", nil, true, "AppArmor: docker-default (enforce), which permits what is needed", ""},
 		{"system_u:system_r:unconfined_service_t:s0", nil, true, "SELinux: ", ""},
 		{"unconfined", nil, true, "none", ""},
@@ -91,6 +92,9 @@ func TestDoctor_RootWithout_SaysHowToGive(t *testing.T) {
 		short := strings.TrimPrefix(c.Name, "CAP_")
 		cmd := exec.Command("setpriv", "--bounding-set=-sys_admin,-"+strings.ToLower(short), thisBinary(t), "doctor", "-o", "json", "--run-dir", "/tmp", "--state-dir", "/tmp")
 		f := foundBy(t, cmd, c.Name)
+		if c.IsWithheld() {
+			t.Errorf("%s is withheld from this process", c.Name)
+		}
 		if f.OK || f.IsNote != (c.Name == "CAP_LEASE") || f.Found != c.Impact || !strings.Contains(f.Do, "--cap-add="+short) {
 			t.Errorf("without %s: %+v", c.Name, f)
 		}
