@@ -80,6 +80,7 @@ func (l *life) steps() []step {
 		{"the group sees all servers, a user their own", l.group},
 		{"a rollout upgrades all of them", l.rollout},
 		{"the lines that collect a report", func() error { return lines("report") }},
+		{"reload", l.reload},
 		{"restart", l.restart},
 		{"kill -9", l.kill},
 		{"watchdog", l.watchdog},
