@@ -15,8 +15,8 @@ func addCommands(root *cobra.Command, a *app) {
 	// Not otherwise: cobra keeps each flag with its values for as long as the process lives.
 	isCompletion := len(a.args) > 0 && strings.HasPrefix(a.args[0], cobra.ShellCompRequestCmd)
 	for _, newCommand := range []func(*app) *cobra.Command{
-		newRun, newTrigger, newStatus, newEvents, newHistory, newPause, newResume, newAbandon, newList, newExplain, newDoctor,
-		newConfig, newReload, newFleet, newVersion,
+		newRun, newTrigger, newStatus, newEvents, newHistory, newPause, newResume, newAbandon, newActivate, newRollback, newList,
+		newExplain, newDoctor, newConfig, newReload, newFleet, newVersion,
 	} {
 		own := *a
 		cmd := newCommand(&own)

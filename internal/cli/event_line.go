@@ -12,6 +12,7 @@ import (
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/stage"
 )
 
 // eventLine is one event for a person to read.
@@ -41,6 +42,8 @@ func (n *userNames) eventText(e control.Event) string {
 		return fmt.Sprintf("gate: %d signals of %d to %d refused", e.Count, e.Sender, e.PID)
 	case control.EventAct:
 		return n.actText(e)
+	case control.EventStage:
+		return fmt.Sprintf("staged file %s for %s: %s", stage.Release(e.Release).Short(), e.Path, e.StageState)
 	case control.EventLost:
 		if e.Lost == 0 {
 			return "numbers start at 1 again"

@@ -17,12 +17,13 @@ type ExitCode struct {
 }
 
 const (
-	noSource     = "the source that was asked for cannot be used here, or /proc belongs to another PID namespace"
-	needsService = "Needs a running service, and its permission: that of root, or of the user that it runs as."
-	needsKept    = "Needs a running service, or the permission to read what it kept: that of root, or of its user."
-	needsPeer    = "Needs a running service, which lets root and its own user act on all servers, and other users on their own."
-	needsProc    = "Needs root to see the servers of other users. Without rights it serves this user's own."
-	onlyReads    = " Changes nothing."
+	noSource      = "the source that was asked for cannot be used here, or /proc belongs to another PID namespace"
+	needsService  = "Needs a running service, and its permission: that of root, or of the user that it runs as."
+	needsKept     = "Needs a running service, or the permission to read what it kept: that of root, or of its user."
+	needsPeer     = "Needs a running service, which lets root and its own user act on all servers, and other users on their own."
+	needsOperator = "Needs a running service with --stage, and its permission: that of root, or of the user that it runs as."
+	needsProc     = "Needs root to see the servers of other users. Without rights it serves this user's own."
+	onlyReads     = " Changes nothing."
 )
 
 // commandDoc is what help and the manual say of a command beside its own description.
@@ -73,6 +74,13 @@ var commandDocs = map[string]commandDoc{
 		{exitFailure, "the answer was no, there is no rollout, or the service does not permit it or does not answer"},
 		{exitNoSource, "no service runs"},
 	}},
+	"activate": {needsOperator, []ExitCode{
+		{exitOK, "in place and, with --wait, its servers are upgraded; also when there was nothing to do"},
+		{exitFailure, "the staged file was not put in place, a server died of it, or the service does not permit it or answer"},
+		{exitNoSource, "no service runs"},
+		{exitBehind, "with --wait: servers are still outdated"},
+	}},
+	"rollback": {needsOperator, queryExits("the file before is in place again, also when it was before")},
 	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, []ExitCode{
 		{exitOK, "the kernel tracker works here"},
 		{exitNoSource, "only the scan of /proc does, or not even that"},

@@ -48,11 +48,12 @@ var jsonOutputs = []jsonOutput{
 	{"GET /v1/config", "one object", api.Settings{}},
 	{"POST /v1/reload", "one object", api.Reloaded{}},
 	{"POST /v1/pause`, `/v1/resume`, `/v1/abandon` with an `ActRequest", "one object", api.Acted{}},
+	{"POST /v1/activate`, `/v1/rollback` with a `StageRequest", "one object", control.Staged{}},
 	{"POST /v1/trigger` with a `TriggerRequest", "one object", api.Report{}},
 }
 
 // jsonRequests are what clients send.
-var jsonRequests = []any{control.TriggerRequest{}, control.ActRequest{}}
+var jsonRequests = []any{control.TriggerRequest{}, control.ActRequest{}, control.StageRequest{}}
 
 const (
 	jsonDocument = "../../docs/JSON.md"

@@ -14,6 +14,9 @@ import (
 
 // Main runs the program with the arguments, streams and signals of this process, and returns its exit code.
 func Main() int {
+	if code, isHelper := helper(os.Args[1:]); isHelper {
+		return code
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr, ownProcess)

@@ -53,6 +53,8 @@ type options struct {
 	logFormat    string
 	users        []string
 	selection    selector.Selection
+	stage        []string
+	rollsBack    bool
 }
 
 // installPath is the only one, for commands that take no more; empty if there is none.
@@ -138,6 +140,8 @@ func (o *options) addLimits(f *pflag.FlagSet) {
 	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how many signals a server that stays on its binary gets for one install")
 	f.Var(&l.InFlight, "max-in-flight", "how many servers may upgrade at a time: a number, or a share as in 10%")
 	f.IntVar(&l.MaxFailures, "max-failures", l.MaxFailures, "how many deaths halt the rollout for a user")
+	f.IntVar(&l.MaxLate, "max-late", l.MaxLate, "how many crashes of upgraded servers halt it for a user; 0: none does (bpf)")
+	f.DurationVar(&l.LateWithin, "late-within", l.LateWithin, "how long after its upgrade the crash of a server counts (bpf)")
 }
 
 func (o *options) addSocket(f *pflag.FlagSet) {

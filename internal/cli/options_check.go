@@ -132,6 +132,8 @@ func (o *options) checkValues(flags *pflag.FlagSet) error {
 		{"retry-after", l.RetryAfter < l.ConfirmTimeout, fmt.Sprintf("must not be shorter than --confirm-timeout %s", l.ConfirmTimeout)},
 		{"max-attempts", l.MaxAttempts < 1, atLeastOne},
 		{"max-failures", l.MaxFailures < 1, atLeastOne},
+		{"max-late", l.MaxLate < 0, notNegative},
+		{"late-within", l.LateWithin <= 0, positive},
 	} {
 		f := flags.Lookup(c.flag)
 		if f == nil || !c.isWrong {

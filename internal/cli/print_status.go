@@ -142,6 +142,18 @@ func (v view) about(w io.Writer, s control.Status) {
 			v.line(w, screen.Plain, "to do", "if it hangs: install a good binary, and start that server anew; ebpf-upgrader abandon %s gives this binary up", r.Install.Path)
 		}
 	}
+	for _, r := range s.Rollouts {
+		if r.Late > 0 {
+			v.line(w, screen.Warning, "late", "%s: %d upgraded servers crashed: see events", r.Install.Path, r.Late)
+		}
+	}
+	for _, line := range v.staged(s) {
+		style := screen.Plain
+		if line.isBad {
+			style = screen.Warning
+		}
+		v.line(w, style, "staged", "%s", line.text)
+	}
 	if s.HistoryError != "" {
 		v.line(w, screen.Warning, "history", "not all of it is kept: %s", s.HistoryError)
 	}

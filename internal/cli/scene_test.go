@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/launch"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/test/testfleet"
 )
@@ -26,7 +27,7 @@ const asProgram = "EBPF_UPGRADER_TEST_AS_PROGRAM"
 func TestMain(m *testing.M) {
 	testfleet.Main()
 	runScriptProgram()
-	if os.Getenv(asProgram) != "" {
+	if os.Getenv(asProgram) != "" || slices.Contains(os.Args[1:], launch.Argument) {
 		_ = os.Unsetenv(asProgram)
 		os.Exit(Main())
 	}

@@ -50,6 +50,9 @@ type Event struct {
 	// Act is what a client did, and By its user: the peer of the control socket. PID is its process.
 	Act string  `json:"act,omitzero"`
 	By  *uint32 `json:"by,omitempty"`
+	// Release is the content of a staged file, and StageState the state of its path.
+	Release    string `json:"release,omitzero"`
+	StageState string `json:"stage_state,omitzero"`
 	// Lost is how many events before this one are not kept any more.
 	Lost uint64 `json:"lost,omitzero"`
 }
@@ -76,6 +79,9 @@ const (
 	// EventAct: a client of the control socket did Act: one of the constants. It has By and PID, in Detail the reason that was
 	// given, and Path, UID and Rollout where the act is limited to an install, to the servers of a user, to a rollout.
 	EventAct EventKind = "act"
+	// EventStage: the staged file of the install Path, with the content Release, came into StageState. Detail says what it waits
+	// for, or how it failed.
+	EventStage EventKind = "stage"
 	// EventTrouble: the service goes on after the error in Detail.
 	EventTrouble EventKind = "trouble"
 	// EventLost: Lost events before the next one are not kept any more, whatever a filter selects.
@@ -84,7 +90,7 @@ const (
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
-	return []EventKind{EventServer, EventRollout, EventRound, EventRefused, EventGate, EventAct, EventTrouble, EventLost}
+	return []EventKind{EventServer, EventRollout, EventRound, EventRefused, EventGate, EventAct, EventStage, EventTrouble, EventLost}
 }
 
 // The acts of an [EventAct].
@@ -93,6 +99,9 @@ const (
 	ActPause   = "pause"
 	ActResume  = "resume"
 	ActAbandon = "abandon"
+	// These two are of a staged file.
+	ActActivate = "activate"
+	ActRollback = "rollback"
 )
 
 // eventsKept is how many events a reader can be behind. When there are more, a quarter is forgotten: those of the users with

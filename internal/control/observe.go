@@ -136,5 +136,10 @@ func (f *Feed) Acted(e Event) {
 	f.add(e)
 }
 
+// Staged adds the event of a staged path that came into another state.
+func (f *Feed) Staged(path, release, state, why string) {
+	f.add(Event{Kind: EventStage, Path: path, Release: release, StageState: state, Detail: why})
+}
+
 // Trouble implements [controller.Observer].
 func (f *Feed) Trouble(err error) { f.add(Event{Kind: EventTrouble, Detail: err.Error()}) }

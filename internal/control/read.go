@@ -52,6 +52,9 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 	if s.cfg.Watching != nil {
 		all.Watching = s.cfg.Watching()
 	}
+	if s.cfg.Stager != nil {
+		all.Staged = s.cfg.Stager.Staged()
+	}
 	if s.cfg.StandsBy != nil {
 		all.StandsBy = s.cfg.StandsBy()
 	}

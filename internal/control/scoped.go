@@ -38,7 +38,7 @@ func statusOf(all Status, own []api.ServerStatus, uid uint32) Status {
 			PausedUsers:  slices.DeleteFunc(slices.Clone(all.PausedUsers), func(p api.PausedUser) bool { return p.User != uid }),
 			JournalError: all.JournalError, Verdicts: verdictsOf(own), Rollouts: rolloutsOf(all.Rollouts, installs, own, uid),
 		},
-		Gate: gateOf(all.Gate, own), StandsBy: all.StandsBy, Events: all.Events,
+		Gate: gateOf(all.Gate, own), StandsBy: all.StandsBy, Staged: stagedFor(all.Staged), Events: all.Events,
 	}
 }
 

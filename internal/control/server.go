@@ -40,7 +40,7 @@ type service interface {
 	Act(ctx context.Context, a api.Act) (api.Acted, error)
 }
 
-// Config is what a [Server] reads from. Tracker, Gate, Covers, HistoryErr, StandsBy, Group and Metrics may be nil.
+// Config is what a [Server] reads from. Tracker, Gate, Stager, Covers, HistoryErr, StandsBy, Group and Metrics may be nil.
 type Config struct {
 	Service service
 	Info    Info
@@ -64,6 +64,8 @@ type Config struct {
 	StandsBy func() *Served
 	// Group has the members that may read about all servers; nil: that of the socket.
 	Group *uint32
+	// Stager brings staged files into their place; nil: none is staged.
+	Stager Stager
 	// Metrics answers to /metrics.
 	Metrics http.Handler
 }
@@ -105,11 +107,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
 		mux.HandleFunc("POST /v1/"+string(kind), identified(s.act(kind)))
 	}
+	s.handleStage(mux)
 	s.handlePublic(mux, readAll)
 	return serve(ctx, &limited{Listener: l, most: maxConns, mostOthers: maxOthers, mostPerUser: maxPerUser, group: s.cfg.Group}, mux)
 }
 
-// ServePublic answers /metrics, /healthz, /readyz and a page that links to them, for every client.
+// ServePublic answers /metrics, /healthz, /readyz, /readyz/fleet and a page that links to them, for every client.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	s.handlePublic(mux, func(metrics http.HandlerFunc) http.HandlerFunc { return metrics })
@@ -121,6 +124,7 @@ func (s *Server) handlePublic(mux *http.ServeMux, guard func(http.HandlerFunc) h
 	mux.HandleFunc("GET /{$}", s.landing)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.health) // the socket exists only after the source is attached and seeded
+	mux.HandleFunc("GET /readyz/fleet", s.stageReady)
 	if s.cfg.Metrics != nil {
 		mux.Handle("GET /metrics", guard(s.cfg.Metrics.ServeHTTP))
 	}

@@ -25,6 +25,8 @@ type Status struct {
 	HistoryError string `json:"history_error,omitzero"`
 	// StandsBy is the service that serves the servers of this one, which signals none as long as that runs; nil: there is none.
 	StandsBy *Served `json:"stands_by,omitempty"`
+	// Staged are the installs that are served by staged files.
+	Staged []api.Staged `json:"staged,omitempty"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
 }

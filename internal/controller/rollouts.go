@@ -129,7 +129,7 @@ func (s *rollouts) config(r *attached) rollout.Config {
 	cfg := s.cfg
 	cfg.IsPaused = func(uid uint32) bool { return s.pauses.For(uid) != nil }
 	cfg.Moved = func(m rollout.Member, from rollout.State) {
-		if m.State == rollout.Crashed || m.State == rollout.Upgraded { // first: what follows from it for others
+		if m.State == rollout.Crashed || m.State == rollout.Upgraded || m.Late { // first: what follows from it for others
 			s.persist.rollout(r)
 		}
 		_ = s.persist.member(&m)

@@ -72,6 +72,8 @@ type Config struct {
 	Socket, RunDir, StateDir string
 	// SocketGroup is the group with members that may read about all servers; nil: that of the socket.
 	SocketGroup *uint32
+	// Staging says which installs have staged files; its zero value: none.
+	Staging Staging
 	// MetricsListen is a TCP address; empty: none.
 	MetricsListen string
 	// Version is the program's, with the commit where that is known; Release is without, and Revision the commit.

@@ -92,6 +92,11 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 		return err
 	}
 	h.cfg = h.effective(cfg)
+	staged, err := startStaging(&cfg)
+	if err != nil {
+		return err
+	}
+	defer staged.close()
 	watched := watchInstalls(ctx, h)
 	defer watched.close()
 	s := service{
@@ -125,8 +130,12 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 	})
 	controlled := s.controlConfig(feed, counts, watched)
 	controlled.HistoryErr = kept.err
+	if staged != nil {
+		staged.connect(&s, feed, watched)
+		controlled.Stager = staged
+	}
 	s.server = control.NewServer(controlled)
-	return s.run(ctx, stop)
+	return s.run(ctx, stop, staged.parts(watched.hub)...)
 }
 
 // effective is a configuration as it holds on this host.
@@ -188,8 +197,8 @@ func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 	return func() { _ = file.Close() }, nil
 }
 
-// run runs the service, its control socket and the other listeners, until one of them or stop ends.
-func (s *service) run(ctx, stop context.Context) error {
+// run runs the service, its control socket, the other listeners and more, until one of them or stop ends.
+func (s *service) run(ctx, stop context.Context, more ...func(context.Context) error) error {
 	h, cfg := s.host, &s.host.cfg
 	socket, err := control.Listen(cfg.Socket)
 	if errors.Is(err, control.ErrInUse) {
@@ -234,6 +243,7 @@ func (s *service) run(ctx, stop context.Context) error {
 	}
 	s.logStart()
 	notifySystemd(cfg.Log, "READY=1")
+	parts = append(parts, more...)
 	parts = append(parts, func(ctx context.Context) error { return watchdog(ctx, cfg.Log, s.controller) })
 	err = together(ctx, parts...)
 	h.endGate(left)

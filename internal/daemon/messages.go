@@ -28,6 +28,7 @@ const (
 	keyPhase    = key("phase")
 	keyReason   = key("reason")
 	keyTook     = key("took_seconds")
+	keyRelease  = key("release")
 
 	// Servers. keyByOther says that another sender sent the last signal.
 	keyState    = key("state")
@@ -113,10 +114,22 @@ var (
 		"{install} of {user} is {state} again", ofInstall...)
 )
 
+// The messages about staged files.
+var (
+	stageChanged = define("stage", slog.LevelInfo,
+		"staged file {release} for {install} is {state} ({reason})")
+	stageFailed = define("stage-failed", slog.LevelError,
+		"staged file {release} for {install} is {state}: {reason}")
+	stageUnsaved = define("stage-unsaved", slog.LevelError,
+		"staged files are not put in place, because their state cannot be kept: {error}")
+)
+
 // The messages about servers.
 var (
 	serverCrashed = define("server-crashed", slog.LevelWarn,
 		"server {pid} of {user} died in rollout {rollout} of {install}: {reason}", ofServer...)
+	serverCrashedLate = define("server-crashed-late", slog.LevelWarn,
+		"server {pid} of {user} crashed after it was upgraded in rollout {rollout} of {install}: {reason}", ofServer...)
 	serverGaveUp = define("server-gave-up", slog.LevelWarn,
 		"server {pid} of {user} stays on its old image after signal {attempt} in rollout {rollout} of {install}, and is not signalled again: {reason}", ofServer...)
 	serverState = define("server-state", slog.LevelDebug,

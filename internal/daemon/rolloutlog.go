@@ -149,6 +149,10 @@ func (l *eventLog) Moved(m rollout.Member, from rollout.State) {
 	line := serverState
 	switch m.State {
 	case from: // another verdict, or another exec
+	case rollout.None:
+		if m.Late {
+			line = serverCrashedLate
+		}
 	case rollout.Crashed:
 		line = serverCrashed
 	case rollout.GaveUp:

@@ -20,7 +20,7 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
-// Argument makes this program the helper: its only argument.
+// Argument makes this program the helper or, with one more, the process in the cage: it is the first argument of [Main].
 const Argument = "__launch"
 
 // ErrUnavailable means that no program can be caged here.
@@ -51,6 +51,7 @@ func Start() (*Helper, error) {
 		return nil, fmt.Errorf("%w: that needs %s", ErrUnavailable, strings.Join(missing, ", "))
 	}
 	h := &Helper{cmd: exec.Command("/proc/self/exe", Argument), turn: make(chan struct{}, 1)}
+	h.cmd.Args[0] = "ebpf-upgrader"
 	h.cmd.Env, h.cmd.Stderr = []string{}, os.Stderr
 	to, err := h.cmd.StdinPipe()
 	if err != nil {
@@ -118,9 +119,6 @@ func Main(args []string) int {
 	}
 	return 0
 }
-
-// Wants reports whether the arguments of this process, without its name, are those of [Main].
-func Wants(args []string) bool { return len(args) > 0 && len(args) <= 2 && args[0] == Argument }
 
 // serve answers requests until from ends. A check that runs then ends with this process.
 func serve(from io.Reader, to io.Writer) error {

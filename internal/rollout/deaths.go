@@ -25,6 +25,8 @@ type ServerDeath struct {
 	Signal   int    `json:"signal,omitzero"`
 	// ExecedAt is when it exec'd after its last signal; zero: that was not seen.
 	ExecedAt time.Time `json:"execed_at,omitzero"`
+	// UpgradedAt is when it came to be upgraded; zero: it died before that.
+	UpgradedAt time.Time `json:"upgraded_at,omitzero"`
 	// WorkDir is its working directory at its last inspection, as text of its user; empty: not known.
 	WorkDir string `json:"working_directory,omitzero"`
 	// ByOther says that another sender sent the last signal, and Sender is its PID; 0: unknown.
@@ -37,6 +39,8 @@ type ServerDeath struct {
 func (d ServerDeath) String() string {
 	text := "died: " + d.Detail
 	switch {
+	case !d.UpgradedAt.IsZero():
+		text += fmt.Sprintf(", %.0f s after its upgrade", d.At.Sub(d.UpgradedAt).Seconds())
 	case !d.ExecedAt.IsZero():
 		text += fmt.Sprintf(", %.1f s after its exec", d.At.Sub(d.ExecedAt).Seconds())
 	case d.ExitCode != nil || d.Signal != 0:
@@ -51,8 +55,13 @@ func (d ServerDeath) String() string {
 
 // addDeath describes the death of a member of a user. execedAt is as in [ServerDeath].
 func (u *user) addDeath(m *Member, execedAt time.Time) {
-	d := ServerDeath{
-		PID: m.PID, At: m.Since, Detail: m.Detail, ExecedAt: execedAt, WorkDir: strings.ToValidUTF8(m.WorkDir, "\uFFFD"),
+	u.describe(m, ServerDeath{ExecedAt: execedAt, At: m.Since})
+}
+
+// describe keeps the description of a death. d has its times.
+func (u *user) describe(m *Member, d ServerDeath) {
+	d = ServerDeath{
+		PID: m.PID, At: d.At, Detail: m.Detail, ExecedAt: d.ExecedAt, UpgradedAt: d.UpgradedAt, WorkDir: strings.ToValidUTF8(m.WorkDir, "\uFFFD"),
 		ByOther: m.ByOther, Sender: m.Sender,
 	}
 	if code, hasExited := m.exit.Code(); hasExited {

@@ -34,6 +34,10 @@ type Limits struct {
 	InFlight InFlight
 	// MaxFailures is how many deaths of a user's servers halt the rollout for that user.
 	MaxFailures int
+	// MaxLate is how many late crashes of a user's servers halt the rollout for that user; 0: none does. A late crash is that of
+	// an upgraded server, within LateWithin after its upgrade.
+	MaxLate    int
+	LateWithin time.Duration
 	// QuietWithin is how long a server that may be signalled waits for a quiet moment. In an open group it waits for
 	// quietWithinOpen at most, because a migrated index may refuse its calls.
 	QuietWithin time.Duration
@@ -75,6 +79,8 @@ func DefaultLimits() Limits {
 		RetryAfter:     DefaultRetryAfter,
 		MaxAttempts:    3,
 		MaxFailures:    1,
+		MaxLate:        1,
+		LateWithin:     time.Hour,
 		QuietWithin:    5 * time.Second,
 	}
 }

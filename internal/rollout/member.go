@@ -56,6 +56,8 @@ type Member struct {
 	// Waited is how long it waited so before its last signal. Overran says that it was still busy then.
 	Waited  Seconds `json:"waited_seconds,omitzero"`
 	Overran bool    `json:"overran,omitzero"`
+	// Late says that it crashed after its upgrade, so that the crash counts against the file.
+	Late bool `json:"late,omitzero"`
 	// Canary says that its group was not open when it was signalled.
 	Canary bool `json:"canary"`
 	// Group has the members that share its index.

@@ -201,6 +201,9 @@ func (r *Rollout) Ended(pid selector.PID, exit selector.Exit, now time.Time) {
 			m.Detail += " before it was armed"
 		}
 	}
+	if r.isLate(m, now) {
+		r.crashedLate(m, now)
+	}
 	r.step(m, s, now)
 }
 

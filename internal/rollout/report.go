@@ -62,6 +62,8 @@ type Report struct {
 	Servers map[State]int `json:"servers"`
 	// Deaths counts the deaths that this file may have caused.
 	Deaths int `json:"deaths"`
+	// Late counts the upgraded servers that crashed later. They are not in Servers and Deaths.
+	Late int `json:"late,omitzero"`
 	// Halts are the users and groups that are halted, with the reasons.
 	Halts []Halt `json:"halts"`
 	// IsHaltedForAll says that the canaries of so many users failed that no other user's servers are signalled either.
@@ -96,6 +98,8 @@ type Halt struct {
 	Deaths []ServerDeath `json:"deaths,omitempty"`
 	// Behind counts the servers of the user that run another image than the installed one.
 	Behind int `json:"behind"`
+	// IsLate says that crashes of upgraded servers led to it.
+	IsLate bool `json:"late,omitzero"`
 	// Next is the server that goes first, alone, after a resume, as far as is known now; 0: none is outdated.
 	Next selector.PID `json:"next,omitzero"`
 }
@@ -150,7 +154,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 	}
 	report := Report{
 		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
-		Servers: counts, Deaths: r.deaths(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
+		Servers: counts, Deaths: r.deaths(), Late: r.late(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
 		IsHaltedForAll: r.isHaltedForAll(), Abandoned: r.abandonments(),
 	}
 	if report.Phase == PhaseCanary { // later the search would cost too much
@@ -252,7 +256,7 @@ func (l *ledger) halts() []Halt {
 
 // halt describes a halt of a user.
 func (l *ledger) halt(u *user, reason string, since time.Time) Halt {
-	h := Halt{UID: u.UID, Path: l.install.Path, Reason: reason, Since: since, Deaths: u.LatestDeaths, Next: l.nextAfterResume(u)}
+	h := Halt{UID: u.UID, Path: l.install.Path, Reason: reason, Since: since, Deaths: u.LatestDeaths, IsLate: l.isLateFor(u), Next: l.nextAfterResume(u)}
 	for _, g := range u.groups {
 		h.Behind += g.counts.behind()
 	}

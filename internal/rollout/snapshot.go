@@ -43,6 +43,8 @@ type UserSnapshot struct {
 	Deaths int    `json:"deaths"`
 	// PastDeaths counts those before the latest resume. They halt nothing any more.
 	PastDeaths int `json:"past_deaths,omitzero"`
+	// Late counts the late crashes since the latest resume.
+	Late int `json:"late,omitzero"`
 	// IsHalted says that no server of the user is signalled any more, for HaltReason.
 	IsHalted   bool      `json:"halted"`
 	HaltReason string    `json:"why"`

@@ -50,6 +50,9 @@ func init() {
 func Main() {
 	hold()
 	text, ours := os.LookupEnv(behaviourVariable)
+	if !ours {
+		answerPreflight()
+	}
 	if !ours || !slices.Contains(os.Args[1:], subcommand) {
 		return
 	}

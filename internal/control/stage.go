@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"path"
+	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/selector"
+)
+
+// Stager brings staged files into their place. Its methods may be called concurrently, and wait for nothing.
+type Stager interface {
+	// Staged says how far each path has come.
+	Staged() []api.Staged
+	// Unsettled says why a tool must not go on to the next host; nil: it may.
+	Unsettled() error
+	// Activate lets a staged release go on, and RollBack puts the file before it back.
+	Activate(r api.StageRequest) error
+	RollBack(r api.StageRequest) error
+}
+
+// DefaultBake is how long a release bakes where an operator does not say it.
+const DefaultBake = 10 * time.Minute
+
+// MaxBake limits [StageRequest.Bake].
+const MaxBake = 30 * 24 * time.Hour
+
+// StageRequest is the body of /v1/activate and /v1/rollback.
+type StageRequest struct {
+	InstallPath string `json:"install_path"`
+	// Bake is how long the release bakes; nil: [DefaultBake]. A rollback does not take it.
+	Bake *rollout.Seconds `json:"bake_seconds,omitempty"`
+	// Reason is kept and shown. It has at most [MaxReason] bytes.
+	Reason string `json:"reason,omitzero"`
+}
+
+// Staged is the answer to both.
+type Staged struct {
+	SchemaVersion int `json:"schema_version"`
+	// Staged are all installs that are served by staged files.
+	Staged []api.Staged `json:"staged"`
+}
+
+func (request StageRequest) check() error {
+	switch {
+	case !path.IsAbs(request.InstallPath):
+		return errors.New("install_path must be absolute")
+	case len(request.Reason) > MaxReason:
+		return errors.New("the reason is too long")
+	case request.Bake != nil && (*request.Bake < 0 || time.Duration(*request.Bake) > MaxBake):
+		return errors.New("bake_seconds must be between 0 and 30 days")
+	}
+	return nil
+}
+
+// handleStage adds the requests about staged files.
+func (s *Server) handleStage(mux *http.ServeMux) {
+	mux.HandleFunc("POST /v1/activate", identified(s.staged(ActActivate, Stager.Activate)))
+	mux.HandleFunc("POST /v1/rollback", identified(s.staged(ActRollback, Stager.RollBack)))
+}
+
+// staged answers the request of an operator about a staged file.
+func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var request StageRequest
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		err := decoder.Decode(&request)
+		if err == nil {
+			err = request.check()
+		}
+		if err != nil {
+			refuse(w, http.StatusBadRequest, "read request: "+err.Error())
+			return
+		}
+		p := peerOf(r)
+		if all, _ := scope(p); !all {
+			refuse(w, http.StatusForbidden, "only root and the owner of the service may do this")
+			return
+		}
+		bake := DefaultBake
+		if request.Bake != nil {
+			bake = time.Duration(*request.Bake)
+		}
+		answer(w, r, func(context.Context) (any, error) {
+			if s.cfg.Stager == nil {
+				return nil, api.ErrNotStaged
+			}
+			err := do(s.cfg.Stager, api.StageRequest{
+				Path: request.InstallPath, Bake: bake,
+				By: rollout.Act{UID: p.uid, PID: selector.PID(p.pid), At: time.Now(), Reason: request.Reason},
+			})
+			if err == nil {
+				s.acted(r, Event{Act: act, Path: request.InstallPath, Detail: request.Reason})
+			}
+			return Staged{api.SchemaVersion, s.cfg.Stager.Staged()}, err
+		})
+	}
+}
+
+// stageReady answers 503, with the reason, while a tool must not go on to the next host.
+func (s *Server) stageReady(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Stager != nil {
+		if err := s.cfg.Stager.Unsettled(); err != nil {
+			refuse(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+	}
+	s.health(w, r)
+}
+
+// stagedFor is what a peer may read that may read about one user only: no output of a program.
+func stagedFor(all []api.Staged) []api.Staged {
+	var shown []api.Staged
+	for _, s := range all {
+		if s.Preflight != nil {
+			s.Preflight = &api.Preflight{Release: s.Preflight.Release, Problem: s.Preflight.Problem}
+		}
+		s.Deaths, s.Behind = 0, 0
+		shown = append(shown, s)
+	}
+	return shown
+}
+
+// Activate lets a staged release go on, without the gate.
+func (c *Client) Activate(ctx context.Context, request StageRequest) (done Staged, err error) {
+	return done, c.post(ctx, ActActivate, request, &done)
+}
+
+// Rollback puts the file before a staged one back.
+func (c *Client) Rollback(ctx context.Context, request StageRequest) (done Staged, err error) {
+	return done, c.post(ctx, ActRollback, request, &done)
+}

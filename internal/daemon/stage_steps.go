@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"ebpf-upgrader/internal/stage"
+)
+
+// step does what a path needs next, and reports whether there is more to do now. What it is about to do is kept on disk first.
+func (s *staging) step(ctx context.Context, p *stagedPath) bool {
+	s.look(ctx, p)
+	if err := s.keep(p); err != nil {
+		stageUnsaved.to(s.cfg.Log, keyError.of(err))
+		return false
+	}
+	before := s.record(p)
+	switch {
+	case p.MustRestore(p.files):
+		s.restore(p)
+	case before.State == stage.Seated:
+		s.place(p)
+	case before.Owed != nil:
+		s.tell(ctx, p, before)
+	case before.State == stage.Wanted:
+		s.enter(ctx, p, before)
+	case before.State == stage.Activated && !before.IsAsked:
+		s.renew(ctx, p, before)
+	}
+	return s.record(p) != before
+}
+
+func (s *staging) record(p *stagedPath) stage.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.Record
+}
+
+// change changes a machine.
+func (s *staging) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+// look takes what is true now: the files, and how far their rollout has come.
+func (s *staging) look(ctx context.Context, p *stagedPath) {
+	s.mu.Lock()
+	next := p.next
+	s.mu.Unlock()
+	files, problem, err := p.read(next)
+	s.change(func() {
+		if err == nil {
+			p.files = files
+			p.Found(files, time.Now())
+		}
+		if p.State == stage.Idle {
+			p.Why = problem
+		}
+	})
+	if state := s.record(p).State; state != stage.Activated && state != stage.Baking && state != stage.Failed {
+		return
+	}
+	status, err := s.status(ctx)
+	if err != nil {
+		return // it stops
+	}
+	progress, shown := s.progressOf(p, status)
+	s.change(func() {
+		p.progress = shown
+		p.Progressed(progress, time.Now())
+		if p.State == stage.Failed && progress.Failed != "" && s.cfg.Staging.RollsBack && !p.IsRolledBack && p.files.Installed == p.Release {
+			p.RollBack(progress.Failed, time.Now())
+		}
+	})
+}
+
+// keep keeps the records where one has changed, and reports the changes.
+func (s *staging) keep(p *stagedPath) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keepLocked(p)
+}
+
+// keepLocked is keep. The caller holds mu.
+func (s *staging) keepLocked(p *stagedPath) error {
+	if p.Record == p.saved {
+		return nil
+	}
+	var all []stage.Record
+	for _, each := range s.paths {
+		all = append(all, each.Record)
+	}
+	if err := stage.Save(s.cfg.StateDir, all); err != nil {
+		return err
+	}
+	if p.State != p.saved.State || p.Why != p.saved.Why || p.Release != p.saved.Release || p.IsRolledBack != p.saved.IsRolledBack {
+		s.report(p)
+	}
+	p.saved = p.Record
+	return nil
+}
+
+// report adds an event, and a line to the log. The caller holds mu.
+func (s *staging) report(p *stagedPath) {
+	s.feed.Staged(p.Path, string(p.Release), string(p.State), p.Why)
+	m := stageChanged
+	if p.State == stage.Failed || p.State == stage.Wanted && p.checked != nil && p.checked.Problem != "" {
+		m = stageFailed
+	}
+	m.to(s.cfg.Log, keyInstall.of(p.Path), keyRelease.of(p.Release.Short()), keyState.of(string(p.State)), keyReason.of(cmp.Or(p.Why, "as planned")))
+}
+
+// place puts the staged file in place.
+func (s *staging) place(p *stagedPath) {
+	err := stage.Place(p.Path, p.Release)
+	s.change(func() {
+		p.Placed(err, time.Now())
+		if err != nil {
+			p.askAt = time.Now().Add(maxGateWait)
+		}
+	})
+}
+
+// restore puts the file before back.
+func (s *staging) restore(p *stagedPath) {
+	_, err := stage.Restore(p.Path)
+	if err != nil {
+		s.change(func() { p.NotRestored(err) })
+	}
+}
+
+// request is what a gate is asked.
+func (s *staging) request(ctx context.Context, p *stagedPath, r stage.Release) stage.Request {
+	request := stage.Request{Path: p.Path, Release: r}
+	status, err := s.status(ctx)
+	for _, i := range status.Installs {
+		if err == nil && i.Path == p.Path {
+			request.Servers += i.Servers
+		}
+	}
+	return request
+}
+
+// enter checks a wanted release, and asks the gate, unless an operator has activated it.
+func (s *staging) enter(ctx context.Context, p *stagedPath, r stage.Record) {
+	if !s.preflight(ctx, p, r.Release) {
+		return
+	}
+	if s.record(p).IsAsked {
+		s.change(func() { p.Seat(p.Bake, time.Now()) })
+		return
+	}
+	if time.Now().Before(p.askAt) {
+		return
+	}
+	called, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	answer, err := s.gate.Enter(called, s.request(ctx, p, r.Release))
+	s.change(func() {
+		switch {
+		case p.State != stage.Wanted || p.Release != r.Release || p.IsAsked: // meanwhile
+		case err != nil:
+			p.retry()
+			p.Wait(s.gate.Name() + " cannot be reached: " + err.Error())
+		case answer.IsGranted:
+			p.askAt, p.tries = answer.AskAt, 0
+			p.Seat(answer.Bake, time.Now())
+		default:
+			p.askAt, p.tries = answer.AskAt, 0
+			p.Wait(answer.Why)
+			if p.askAt.IsZero() {
+				p.askAt = time.Now().Add(maxGateWait)
+			}
+		}
+	})
+}
+
+// renew keeps the seat of this host.
+func (s *staging) renew(ctx context.Context, p *stagedPath, r stage.Record) {
+	if p.askAt.IsZero() || time.Now().Before(p.askAt) {
+		return
+	}
+	called, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	answer, err := s.gate.Enter(called, s.request(ctx, p, r.Release))
+	s.change(func() {
+		if err != nil {
+			p.retry()
+			return
+		}
+		p.askAt, p.tries = answer.AskAt, 0
+	})
+}
+
+// tell tells the gate what it must know, until it has taken that.
+func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) {
+	if time.Now().Before(p.askAt) && p.tries > 0 {
+		return
+	}
+	called, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	request := s.request(ctx, p, r.Owed.Release)
+	var err error
+	if r.Owed.Failed != "" {
+		err = s.gate.Fail(called, request, r.Owed.Failed)
+	} else {
+		err = s.gate.Leave(called, request, r.Owed.Outcome)
+	}
+	s.change(func() {
+		switch {
+		case err != nil:
+			p.retry()
+		case p.Owed == r.Owed:
+			p.Told()
+			p.tries = 0
+		}
+	})
+}
+
+// retry waits longer after each call that failed, by up to half at random: the hosts of a fleet must not call at once.
+func (p *stagedPath) retry() {
+	wait := min(gateRetry<<min(p.tries, 6), maxGateWait)
+	p.tries++
+	p.askAt = time.Now().Add(wait/2 + rand.N(wait/2))
+}
