@@ -88,7 +88,7 @@ func (p *Policy) Enter(s *State, h Host, release string, now time.Time) (Answer,
 			changed = true
 		}
 	}
-	if a := p.wait(s, r, h, release, k, now); a.Reason != Granted {
+	if a := p.wait(s, r, h, release, k); a.Reason != Granted {
 		a.Wave = k
 		return a, changed
 	}
@@ -98,7 +98,7 @@ func (p *Policy) Enter(s *State, h Host, release string, now time.Time) (Answer,
 }
 
 // wait says why a host without a seat gets none now.
-func (p *Policy) wait(s *State, r *Release, h Host, release string, k int, now time.Time) Answer {
+func (p *Policy) wait(s *State, r *Release, h Host, release string, k int) Answer {
 	w := p.Waves[k]
 	last := k == len(p.Waves)-1
 	if r == nil {
@@ -143,8 +143,7 @@ func (p *Policy) expire(s *State, asking string, now time.Time) bool {
 	changed := false
 	for i := range s.Releases {
 		r := &s.Releases[i]
-		for j := len(r.Seats) - 1; j >= 0; j-- {
-			seat := r.Seats[j]
+		for j, seat := range slices.Backward(r.Seats) {
 			if seat.Host == asking || now.Sub(seat.Time) <= time.Duration(p.Vanish) {
 				continue
 			}
@@ -184,7 +183,7 @@ func (p *Policy) Done(s *State, host, release string, now time.Time) bool {
 
 // Nothing reports that the host proves nothing. Its place goes to another host: at once if the file was not put in place.
 // Otherwise, before the last wave, after vanish: short-lived servers must not spread a file over hosts without number.
-func (p *Policy) Nothing(s *State, host, release string, inPlace bool, now time.Time) bool { //nolint:revive // flag-parameter: a fact about the host, not a mode
+func (p *Policy) Nothing(s *State, host, release string, inPlace bool, now time.Time) bool {
 	r := s.Find(release)
 	if r == nil {
 		return false

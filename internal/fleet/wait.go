@@ -12,10 +12,10 @@ func Wait(a Answer, now time.Time, random float64) time.Duration {
 	between := func(least, most time.Duration) time.Duration {
 		return least + time.Duration(random*float64(most-least))
 	}
-	switch {
-	case a.Reason == Full:
+	switch a.Reason {
+	case Full:
 		return between(30*time.Second, 90*time.Second)
-	case a.Reason == Baking:
+	case Baking:
 		opens := max(0, a.Until.Sub(now))
 		return between(opens, opens+2*time.Minute)
 	}

@@ -169,7 +169,7 @@ func (w *world) place(h int) {
 }
 
 // settled is the end of a host's rollout.
-func (w *world) settled(h int, dies bool) {
+func (w *world) settled(h int, dies bool) { //nolint:revive // flag-parameter: a fact about the host, not a mode
 	if w.isGone(h) {
 		return
 	}

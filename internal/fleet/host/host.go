@@ -6,6 +6,7 @@ package host
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -73,13 +74,7 @@ func (h *Host) Seen() Seen {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	seen := h.seen
-	seen.Requests, seen.Took = make(map[Request]int), make(map[string]time.Duration)
-	for k, v := range h.seen.Requests {
-		seen.Requests[k] = v
-	}
-	for k, v := range h.seen.Took {
-		seen.Took[k] = v
-	}
+	seen.Requests, seen.Took = maps.Clone(seen.Requests), maps.Clone(seen.Took)
 	return seen
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"ebpf-upgrader/internal/fleet/etcd"
@@ -35,10 +36,8 @@ func Open(a Access) (record.Store, error) {
 	}
 	scheme, rest, _ := strings.Cut(a.Engine, "://")
 	parts := strings.Split(rest, "/")
-	for _, part := range parts {
-		if part == "" {
-			return nil, malformed(a.Engine)
-		}
+	if slices.Contains(parts, "") {
+		return nil, malformed(a.Engine)
 	}
 	switch {
 	case scheme == "etcd" && len(parts) >= 2:

@@ -48,7 +48,7 @@ func TestClient_HostileServer_CostsLittle(t *testing.T) {
 	}{
 		"enormous": {func(w http.ResponseWriter, _ *http.Request) {
 			block := make([]byte, 64<<10)
-			for i := 0; i < 1<<14; i++ {
+			for range 1 << 14 {
 				if _, err := w.Write(block); err != nil {
 					return
 				}
@@ -57,8 +57,10 @@ func TestClient_HostileServer_CostsLittle(t *testing.T) {
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 		}, "answers 307"},
-		"busy":        {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, "429"},
-		"its words":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"message":"a\u001b[31m"}`, 503) }, `503 Service Unavailable: "a\x1b[31m"`},
+		"busy": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, "429"},
+		"its words": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"message":"a\u001b[31m"}`, http.StatusServiceUnavailable)
+		}, `503 Service Unavailable: "a\x1b[31m"`},
 		"no time":     {func(w http.ResponseWriter, _ *http.Request) { w.Header()["Date"] = nil }, "without the time"},
 		"a wall":      {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) }, "header"},
 		"closes soon": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
