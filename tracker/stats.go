@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -103,11 +104,17 @@ func (t *Tracker) Audit(ctx context.Context) (Difference, error) {
 		return Difference{}, err
 	}
 	var d Difference
-	known := setOf(before, after)
-	for _, pid := range scanned {
-		if !known[pid] && !ended(pid) {
-			d.Missing = append(d.Missing, pid)
+	if d.Missing = missing(scanned, setOf(before, after)); len(d.Missing) > 0 {
+		// The child of a server looks like its parent until its exec. What a second scan lists as well is missing.
+		if scanned, err = t.cfg.Seed(ctx); err != nil {
+			return Difference{}, fmt.Errorf("audit: %w", err)
 		}
+		latest, err := t.snapshot()
+		if err != nil {
+			return Difference{}, err
+		}
+		listed, known := setOf(scanned), setOf(latest)
+		d.Missing = slices.DeleteFunc(d.Missing, func(pid selector.PID) bool { return !listed[pid] || known[pid] || ended(pid) })
 	}
 	remaining := setOf(after)
 	for _, pid := range before {
@@ -116,6 +123,16 @@ func (t *Tracker) Audit(ctx context.Context) (Difference, error) {
 		}
 	}
 	return d, t.repair(d)
+}
+
+func missing(scanned []selector.PID, known map[selector.PID]bool) []selector.PID {
+	var pids []selector.PID
+	for _, pid := range scanned {
+		if !known[pid] && !ended(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (t *Tracker) repair(d Difference) error {
