@@ -34,7 +34,10 @@ Rounds that found no server to signal are shown with --kind round only.`,
 			if err != nil {
 				return err
 			}
-			print := a.eventPrinter(len(flags.kinds) == 0)
+			print := a.eventPrinter()
+			if len(flags.kinds) == 0 {
+				print = withoutIdleRounds(print)
+			}
 			ctx, query := cmd.Context(), control.EventQuery{From: from, Follow: follow, Filter: filter}
 			if follow {
 				return unlessInterrupted(ctx, a.withService(ctx, func(c *control.Client) error { return a.followEvents(ctx, c, query, print) }))
@@ -89,14 +92,20 @@ func unlessInterrupted(ctx context.Context, err error) error {
 	}
 }
 
-// eventPrinter returns a function that writes one event. isBrief leaves out rounds that found no server to signal: each
-// regular scan is one.
-func (a *app) eventPrinter(isBrief bool) func(control.Event) error {
-	names := newUserNames()
+// withoutIdleRounds leaves out rounds that found no server to signal: each regular scan is one.
+func withoutIdleRounds(print func(control.Event) error) func(control.Event) error {
 	return func(e control.Event) error {
-		if isBrief && e.Kind == control.EventRound && e.Planned == 0 {
+		if e.Kind == control.EventRound && e.Planned == 0 {
 			return nil
 		}
+		return print(e)
+	}
+}
+
+// eventPrinter returns a function that writes one event.
+func (a *app) eventPrinter() func(control.Event) error {
+	names := newUserNames()
+	return func(e control.Event) error {
 		if a.opts.output == "json" {
 			return json.NewEncoder(escaped{a.stdout}).Encode(e)
 		}

@@ -38,9 +38,9 @@ func (c *Controller) hindrance(m *rollout.Member, now time.Time) rollout.Wait {
 	switch {
 	case m.State != rollout.Pending && m.State != rollout.TimedOut:
 	case c.rollouts.pauses.All != nil:
-		return rollout.PauseWait(*c.rollouts.pauses.All, true)
+		return rollout.PauseWait("an operator paused the service", *c.rollouts.pauses.All)
 	case c.rollouts.pauses.For(m.UID) != nil:
-		return rollout.PauseWait(*c.rollouts.pauses.For(m.UID), false)
+		return rollout.PauseWait("its user is paused", *c.rollouts.pauses.For(m.UID))
 	case c.rollouts.persist.problem() != "":
 		return rollout.Wait{For: rollout.WaitService, Why: "the journal cannot be written: " + c.rollouts.persist.problem()}
 	case m.State != rollout.Pending:

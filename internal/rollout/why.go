@@ -144,13 +144,8 @@ func actWait(what WaitFor, why string, by Act) Wait {
 	return w
 }
 
-// PauseWait returns what a member waits for that an operator paused. isAll says that the service is paused for all.
-func PauseWait(by Act, isAll bool) Wait {
-	if isAll {
-		return actWait(WaitResume, "an operator paused the service", by)
-	}
-	return actWait(WaitResume, "its user is paused", by)
-}
+// PauseWait returns what a member waits for that an operator paused. why says what is paused; the server is its subject.
+func PauseWait(why string, by Act) Wait { return actWait(WaitResume, why, by) }
 
 // closed returns what keeps a closed group from its next canary; zero: nothing.
 func (y *reasons) closed(g *group) Wait {
