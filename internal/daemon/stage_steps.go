@@ -15,6 +15,12 @@ import (
 
 // step does what a path needs next, and reports whether there is more to do now. What it is about to do is kept on disk first.
 func (s *staging) step(ctx context.Context, p *stagedPath) bool {
+	s.mu.Lock()
+	isKnown := p.next.Path != ""
+	s.mu.Unlock()
+	if !isKnown { // what an earlier service was about to do must not be dropped for want of a report
+		return false
+	}
 	s.look(ctx, p)
 	if err := s.keep(p); err != nil {
 		stageUnsaved.to(s.cfg.Log, keyError.of(err))
