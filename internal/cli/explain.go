@@ -9,7 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +73,8 @@ type explanation struct {
 	Service selector.PID    `json:"service,omitzero"`
 	Rollout *rollout.Member `json:"rollout,omitempty"`
 	Wait    rollout.Wait    `json:"wait,omitzero"`
+	// Runs is what the file of its image says of itself, where the service has opened that.
+	Runs selector.Build `json:"runs,omitzero"`
 	// Outlook is what will happen, and when.
 	Outlook string `json:"outlook"`
 
@@ -116,7 +120,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 		e.Idle, e.IsCounted = idleness(h.FS(), process)
 	}
 	known := a.askService(ctx)
-	e.take(ctx, known, process.Identity)
+	e.take(ctx, known, process)
 	e.Outlook = outlook{&e, known, rule, time.Now()}.line()
 	return a.printExplanation(e, rule)
 }
@@ -137,23 +141,29 @@ func idleness(fs *procfs.FS, p selector.Process) (idle string, isCounted bool) {
 }
 
 // take adds what a service knows of the process. Where none answers, nothing is added.
-func (e *explanation) take(ctx context.Context, known *knowledge, id selector.Identity) {
+func (e *explanation) take(ctx context.Context, known *knowledge, process selector.Process) {
 	if known.err != nil {
 		return
 	}
 	e.Service = known.status.PID
-	if covered, err := known.client.Gate(ctx, id.PID); err == nil && covered.Active {
+	if at := slices.IndexFunc(known.status.Installs, func(i api.InstallStatus) bool { return i.SameFile(e.Install) }); at >= 0 {
+		e.Install.Build = known.status.Installs[at].Build
+	}
+	if covered, err := known.client.Gate(ctx, process.PID); err == nil && covered.Active {
 		e.Gate = "outside"
 		if covered.Covers {
 			e.Gate = "behind"
 		}
 	}
-	s := known.of(id)
+	s := known.of(process.Identity)
 	switch {
 	case s == nil:
 		return
 	case s.Verdict == selector.OverLimit:
 		e.Decision, e.Idle = s.Decision, ""
+	}
+	if s.Image == process.Image {
+		e.Runs = s.Runs
 	}
 	e.Rollout, e.Wait = s.Rollout, s.Wait
 	if e.Verdict == selector.Outdated {
@@ -179,6 +189,9 @@ func (a *app) printExplanation(e explanation, rule selector.Rule) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "\n%d is %s%s%s\n", e.PID, e.Verdict, memberClause(e.Rollout, time.Now()), idleClause(e))
+	if binaries := e.binaries(); binaries != "" {
+		fmt.Fprintln(a.stdout, printable(binaries))
+	}
 	switch e.Gate {
 	case "behind":
 		fmt.Fprintln(a.stdout, "signals of other servers to it are refused by the service's gate")
@@ -190,6 +203,19 @@ func (a *app) printExplanation(e explanation, rule selector.Rule) error {
 	}
 	_, err := fmt.Fprintln(a.stdout, printable(e.Outlook))
 	return err
+}
+
+// binaries names the file that the process runs and the installed one, where the service has read what they say of
+// themselves.
+func (e *explanation) binaries() string {
+	var parts []string
+	if runs := e.Runs.String(); runs != "" {
+		parts = append(parts, "runs "+runs)
+	}
+	if installed := e.Install.Build.String(); installed != "" && e.Verdict != selector.UpToDate {
+		parts = append(parts, "installed is "+installed)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // memberClause is the state in the rollout.

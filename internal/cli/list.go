@@ -36,6 +36,7 @@ servers of that user.`,
 		},
 	}
 	a.opts.addRound(cmd.Flags())
+	widenOutput(cmd.Flags())
 	a.addClientFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&a.opts.all, "all", false, "also show what the other flags leave out, other users' servers, and processes that are no servers")
 	return cmd

@@ -25,7 +25,11 @@ import (
 func (a *app) printListingTable(l *listing) error {
 	now, look := time.Now(), screen.LookOf(a.stdout, screen.Auto, os.Getenv)
 	if len(l.Servers) > 0 {
-		if err := l.table(now).Write(a.stdout, look); err != nil {
+		table := look
+		if a.opts.isWide() {
+			table.Width = 0
+		}
+		if err := l.table(now, a.opts.isWide()).Write(a.stdout, table); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.stdout)
@@ -47,7 +51,7 @@ func (a *app) printListingTable(l *listing) error {
 }
 
 // table leaves out columns that would be the same in each row. A narrow terminal gets fewer columns, and cut ones.
-func (l *listing) table(now time.Time) *screen.Table {
+func (l *listing) table(now time.Time, isWide bool) *screen.Table { //nolint:revive // flag-parameter: whether cells are cut
 	t := &screen.Table{Columns: []screen.Column{
 		{Title: "PID"},
 		{Title: "USER"},
@@ -60,7 +64,10 @@ func (l *listing) table(now time.Time) *screen.Table {
 		{Title: "ARGUMENTS", Drop: 6, Shrinks: screen.End, Enough: 12},
 		{Title: "DETAIL", Shrinks: screen.End, Enough: 40},
 	}}
-	names := newUserNames()
+	names, shorten := newUserNames(), cut
+	if isWide {
+		shorten = func(text string, _ int) string { return text }
+	}
 	for i := range l.Servers {
 		s := &l.Servers[i]
 		since, attempts := "-", "-"
@@ -73,8 +80,8 @@ func (l *listing) table(now time.Time) *screen.Table {
 		}
 		t.Add(screen.Cell{Text: s.PID.String()}, screen.Cell{Text: names.of(s.UID)}, screen.Cell{Text: names.container(s.Container)},
 			screen.Cell{Text: stateWords(s), Style: style}, screen.Cell{Text: since}, screen.Cell{Text: attempts},
-			screen.Cell{Text: cmp.Or(cut(printable(s.UpgradeBin), widestPath), "-")}, screen.Cell{Text: printable(binaryWord(s))},
-			screen.Cell{Text: shortened(s.Args)}, screen.Cell{Text: printable(cmp.Or(waitText(s.Wait, names, now), s.Detail))})
+			screen.Cell{Text: cmp.Or(shorten(printable(s.UpgradeBin), widestPath), "-")}, screen.Cell{Text: printable(binaryWord(s))},
+			screen.Cell{Text: shorten(printable(strings.Join(s.Args, " ")), widestArguments)}, screen.Cell{Text: printable(cmp.Or(waitText(s.Wait, names, now), s.Detail))})
 	}
 	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" }) {
 		t.Remove("CONTAINER")

@@ -164,6 +164,15 @@ func (o *options) addConfig(f *pflag.FlagSet) {
 	f.Lookup("config").DefValue = "/etc/ebpf-upgrader/config.toml for root, if it exists"
 }
 
+// widenOutput gives --output a word more, for a command with a table that a narrow terminal cuts.
+func widenOutput(f *pflag.FlagSet) {
+	output := f.Lookup("output")
+	output.Usage = "table, wide (all columns, never cut) or json"
+	output.Annotations = map[string][]string{ownWords: {"table", "wide", "json"}}
+}
+
+func (o *options) isWide() bool { return o.output == "wide" }
+
 func (o *options) addOutput(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 }

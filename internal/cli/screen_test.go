@@ -21,6 +21,7 @@ import (
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
@@ -164,6 +165,7 @@ func TestHealth_EachState_HasItsCode(t *testing.T) {
 	blocked := with(rollout.PhaseCanary, counts{rollout.Pending: 1})
 	blocked.JournalError = "disk full"
 	unready := control.Status{Status: api.Status{Installs: []api.InstallStatus{{Install: selector.Install{State: selector.StateUnready, Detail: "is truncated"}, Servers: 3}}}}
+	unreported := control.Status{Status: api.Status{Installs: []api.InstallStatus{{Install: selector.Install{State: selector.StateUnready, Detail: registry.ReasonUnreported}, Servers: 3}}}}
 	for _, c := range []struct {
 		status    control.Status
 		code      int
@@ -179,6 +181,7 @@ func TestHealth_EachState_HasItsCode(t *testing.T) {
 		{paused, exitBehind, "PAUSED: 1 server behind", true},
 		{blocked, exitFailure, "BLOCKED: disk full: no server is signalled until the journal can be written", true},
 		{unready, exitBehind, "3 servers behind", true},
+		{unreported, exitBehind, "starting: the installs are looked at", false},
 		{control.Status{}, exitOK, "fine: no servers", true},
 	} {
 		h := healthOf(c.status, exampleNames())

@@ -66,6 +66,7 @@ func newStatus(a *app) *cobra.Command {
 	}
 	a.addClientFlags(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
+	widenOutput(cmd.Flags())
 	o.add(cmd.Flags())
 	return cmd
 }
@@ -77,9 +78,6 @@ func (o *statusOptions) add(f *pflag.FlagSet) {
 	f.DurationVar(&o.waitTimeout, "wait-timeout", 0, "how long --wait waits at most (0: without end)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the figures for developers, too")
 	f.StringVar((*string)(&o.color), "color", string(screen.Auto), "auto (on a terminal, without NO_COLOR), always or never")
-	output := f.Lookup("output")
-	output.Usage = "table, wide (all columns, never cut) or json"
-	output.Annotations = map[string][]string{ownWords: {"table", "wide", "json"}}
 }
 
 // atMostOnePath is what cobra.MaximumNArgs(1) is, with a better message.
@@ -187,7 +185,7 @@ func (a *answers) only(path string) {
 // view is how the status is written at that time.
 func (s *statusCommand) view(now time.Time) view {
 	return view{
-		Look: screen.LookOf(s.stdout, s.color, os.Getenv), isWide: s.opts.output == "wide", isVerbose: s.verbose, names: s.names, now: now,
+		Look: screen.LookOf(s.stdout, s.color, os.Getenv), isWide: s.opts.isWide(), isVerbose: s.verbose, names: s.names, now: now,
 	}
 }
 

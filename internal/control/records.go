@@ -44,21 +44,16 @@ func (r *record) move(e Event) {
 	if e.FromImage != nil {
 		r.ran(selector.Binary{Image: *e.FromImage})
 	}
-	if from == to {
+	if from == to || to == rollout.None { // one that leaves, as for the next rollout, stays in the counts until the next report
 		return
 	}
 	if from != rollout.Upgraded && r.Servers[from] > 0 { // a session that ends later still counts as upgraded
 		r.Servers[from]--
 	}
-	switch to {
-	case rollout.None:
-		return
-	case rollout.Crashed:
-		if len(r.Deaths) < api.MaxRecordDeaths {
-			r.Deaths = append(r.Deaths, api.DeathRecord{
-				Time: e.Time, PID: e.PID, UID: *e.UID, Canary: e.Canary, ByOther: e.ByOther, Detail: e.Detail,
-			})
-		}
+	if to == rollout.Crashed && len(r.Deaths) < api.MaxRecordDeaths {
+		r.Deaths = append(r.Deaths, api.DeathRecord{
+			Time: e.Time, PID: e.PID, UID: *e.UID, Canary: e.Canary, ByOther: e.ByOther, Detail: e.Detail,
+		})
 	}
 	r.Servers[to]++
 	r.hasMoved = r.hasMoved || to != rollout.Pending && to != rollout.Skipped

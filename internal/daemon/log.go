@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -102,8 +103,10 @@ func (l *eventLog) report(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 		l.mu.Lock()
-		lines := l.lines
-		l.lines = make(map[int64]int)
+		lines := maps.Clone(l.lines)
+		if ctx.Err() == nil { // the last lines of a service belong to its last minute
+			clear(l.lines)
+		}
 		l.mu.Unlock()
 		for user, n := range lines {
 			if n > linesPerUser {
