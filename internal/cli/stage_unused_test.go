@@ -19,7 +19,7 @@ func TestStage_NotAsked_RunsNoLineOfIt(t *testing.T) {
 	takesLong(t)
 	dir := t.TempDir()
 	program, counts := filepath.Join(dir, "ebpf-upgrader"), filepath.Join(dir, "counts")
-	const packages = "ebpf-upgrader/internal/stage,ebpf-upgrader/internal/launch"
+	const packages = "ebpf-upgrader/cmd/ebpf-upgrader,ebpf-upgrader/internal/stage,ebpf-upgrader/internal/launch"
 	out, err := exec.Command("go", "build", "-cover", "-coverpkg="+packages, "-o", program, "../../cmd/ebpf-upgrader").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
