@@ -6,7 +6,6 @@ package cli
 
 import (
 	"os"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -16,8 +15,6 @@ import (
 // fleetFlags say which fleet, and how its engine is reached.
 type fleetFlags struct {
 	host.Access
-	ring, name string
-	openAfter  time.Duration
 }
 
 // addAccess adds the flags by which an engine is reached.

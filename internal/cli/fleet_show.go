@@ -62,8 +62,10 @@ func newFleetJSON(engine string, v record.View) fleetJSON {
 func (j *fleetJSON) print(out io.Writer, l screen.Look) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "fleet   %s, %s\n", printable(j.Engine), j.Time.Local().Format(time.DateTime))
-	for i, w := range j.Policy.Waves {
-		fmt.Fprintf(&b, "%s%s\n", [2]string{"        ", "waves   "}[btoi(i == 0)], printable(waveText(w)))
+	title := "waves"
+	for _, w := range j.Policy.Waves {
+		fmt.Fprintf(&b, "%-8s%s\n", title, printable(waveText(w)))
+		title = ""
 	}
 	if j.Policy.Paused != "" {
 		b.WriteString(l.Paint(screen.Bad, "paused") + "  no host enters: " + printable(j.Policy.Paused) + "\n")
@@ -82,13 +84,6 @@ func (j *fleetJSON) print(out io.Writer, l screen.Look) error {
 		return err
 	}
 	return j.hosts(out, l)
-}
-
-func btoi(is bool) int {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 func waveText(w fleet.Wave) string {

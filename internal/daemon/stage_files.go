@@ -56,7 +56,7 @@ func (p *stagedPath) read(settled selector.Install) (files stage.Files, problem 
 	}
 	staged, err := p.releaseOf(next)
 	if err != nil {
-		return files, "staged, and not taken: " + err.Error(), nil
+		return files, "staged, and not taken: " + err.Error(), nil //nolint:nilerr // the reason is shown, and the next look tries again
 	}
 	files.Staged = staged
 	return files, "", nil
@@ -118,11 +118,14 @@ func (s *staging) progressOf(p *stagedPath, status api.Status) (progress stage.P
 	progress.IsSettled = true
 	isNamed := false
 	for _, i := range status.Installs {
-		if i.Path != p.Path || i.Container != "" || i.Servers == 0 {
+		if i.Path != p.Path || i.Container != "" {
 			continue
 		}
-		isNamed = true
 		at := slices.IndexFunc(status.Rollouts, func(r rollout.Report) bool { return r.Number == i.Rollout && i.Rollout != 0 })
+		if i.Servers == 0 && at < 0 {
+			continue // no server has named it; the rollout stays where all have died of it
+		}
+		isNamed = true
 		if at < 0 || i.Image != now.Image {
 			progress.IsSettled = false // the new file is not known yet
 			continue

@@ -113,14 +113,27 @@ func (s *staging) keepLocked(p *stagedPath) error {
 	return nil
 }
 
+// stageWords say what a state means, where the record has no reason.
+var stageWords = map[stage.State]string{
+	stage.Wanted:    "it is checked, and then waits for its turn",
+	stage.Seated:    "its turn has come",
+	stage.Activated: "it is in place",
+	stage.Baking:    "its servers are watched",
+	stage.Proven:    "no server crashed while it baked",
+	stage.Idle:      "it is the installed file",
+}
+
 // report adds an event, and a line to the log. The caller holds mu.
 func (s *staging) report(p *stagedPath) {
 	s.feed.Staged(p.Path, string(p.Release), string(p.State), p.Why)
+	if p.Release == "" {
+		return // nothing is staged
+	}
 	m := stageChanged
 	if p.State == stage.Failed || p.State == stage.Wanted && p.checked != nil && p.checked.Problem != "" {
 		m = stageFailed
 	}
-	m.to(s.cfg.Log, keyInstall.of(p.Path), keyRelease.of(p.Release.Short()), keyState.of(string(p.State)), keyReason.of(cmp.Or(p.Why, "as planned")))
+	m.to(s.cfg.Log, keyInstall.of(p.Path), keyRelease.of(p.Release.Short()), keyState.of(string(p.State)), keyReason.of(cmp.Or(p.Why, stageWords[p.State])))
 }
 
 // place puts the staged file in place.

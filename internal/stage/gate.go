@@ -46,9 +46,9 @@ type Answer struct {
 type Outcome string
 
 const (
-	// Upgraded: at least one server lived on the new file for the hold time, and the rollout is settled.
+	// Upgraded says that at least one server lived on the new file for the hold time, and the rollout is settled.
 	Upgraded Outcome = "upgraded"
-	// Nothing: the file was not put in place, or no server has run it.
+	// Nothing says that the file was not put in place, or no server has run it.
 	Nothing Outcome = "nothing"
 )
 

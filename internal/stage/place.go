@@ -18,8 +18,10 @@ import (
 	"ebpf-upgrader/internal/sys"
 )
 
-// NextPath is where a file is staged for an install, and PreviousPath where the file before it is kept.
-func NextPath(path string) string     { return path + ".next" }
+// NextPath is where a file is staged for an install.
+func NextPath(path string) string { return path + ".next" }
+
+// PreviousPath is where the file before the staged one is kept.
 func PreviousPath(path string) string { return path + ".previous" }
 
 // temporary is where a file is made ready in the folder of an install.
