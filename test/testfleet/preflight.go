@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 )
 
-// answerPreflight answers --version, and one initialize request of a client, as the file of a server that no test has started.
-// It does not return if that was asked.
+// answerPreflight answers --version, and one initialize request of a client, where the preflight of a staged file started this
+// process: that is known by its environment. It does not return then.
 func answerPreflight() {
-	if len(os.Args) != 2 || filepath.Base(os.Args[0]) != Name {
+	if os.Getenv("RAG_RAT_NO_WATCH") == "" || len(os.Args) != 2 || filepath.Base(os.Args[0]) != Name {
 		return
 	}
 	switch os.Args[1] {
