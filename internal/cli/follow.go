@@ -94,7 +94,13 @@ func (f *follower) follow(ctx context.Context) error {
 	if err == nil {
 		err = f.update(ctx)
 	}
-	for err == nil && !f.opts.noWait && !f.isOver() {
+	for err == nil && !f.opts.noWait {
+		var isChanging bool
+		if f.isOver() {
+			if isChanging, err = f.isChanging(ctx); !isChanging {
+				break
+			}
+		}
 		select {
 		case <-time.After(followEvery):
 			err = f.update(ctx)
@@ -198,6 +204,14 @@ func (f *follower) isOver() bool {
 		}
 	}
 	return true
+}
+
+// isChanging reports whether a server names a file that was replaced a moment ago: its rollout is yet to begin.
+func (f *follower) isChanging(ctx context.Context) (bool, error) {
+	servers, err := f.Servers(ctx)
+	return slices.ContainsFunc(servers, func(s api.ServerStatus) bool {
+		return s.Detail == registry.ReasonChanged && (f.path == "" || s.UpgradeBin == f.path)
+	}), err
 }
 
 // unready are the installs with servers and without a ready file.

@@ -20,11 +20,11 @@ type Expected struct {
 	at    int
 }
 
-// Reasons why a process has no install that is ready.
-const (
-	reasonChanged = "has just changed"
-	reasonOther   = "names another install now"
-)
+// ReasonChanged is the reason of a process with an install that was replaced a moment ago: its new file is not reported yet.
+const ReasonChanged = "has just changed"
+
+// reasonOther is another reason why a process has no install that is ready.
+const reasonOther = "names another install now"
 
 // Expect is what a process of an install is compared with at its delivery.
 func (r *Registry) Expect(of *Install) Expected {
@@ -62,7 +62,7 @@ func leadsTo(p selector.Process, file selector.Install) bool {
 // fileFor is the file that was reported, unless the process would exec another one by now.
 func fileFor(p selector.Process, file selector.Install) selector.Install {
 	if file.Image != p.Target.Image {
-		return unresolved(p, reasonChanged)
+		return unresolved(p, ReasonChanged)
 	}
 	return file
 }
