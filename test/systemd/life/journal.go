@@ -17,16 +17,17 @@ import (
 )
 
 // warnings are the kinds of the lines that journalctl -p warning shows. An emulated machine stands still for longer than a
-// read of /proc may take: the audit then finds processes that were not read.
+// read of /proc may take: the audit then finds processes that were not read. The step reload installs a file that is refused.
 func (l *life) warnings() ([]string, error) {
 	out, err := exec.Command("journalctl", "-t", "ebpf-upgrader", "-p", "warning", "-o", "json", "--output-fields=EVENT").Output()
 	var kinds []string
 	for line := range strings.Lines(string(out)) {
 		var entry struct{ Event string }
 		err = errors.Join(err, json.Unmarshal([]byte(line), &entry))
-		if entry.Event != "source-corrected" || !l.isEmulated {
-			kinds = append(kinds, entry.Event)
+		if entry.Event == "config-refused" || entry.Event == "source-corrected" && l.isEmulated {
+			continue
 		}
+		kinds = append(kinds, entry.Event)
 	}
 	return kinds, err
 }
