@@ -95,7 +95,8 @@ func (d *doctor) examine(ctx context.Context) error {
 	if !proc.OK {
 		return exitWith(exitNoSource, errors.New(proc.Found))
 	}
-	if !findings[len(findings)-1].OK {
+	// A user with a service that serves them needs no tracker of their own.
+	if last := findings[len(findings)-1]; !last.OK && (!last.IsNote || d.known.err != nil) {
 		return exitWith(exitNoSource, errors.New("the tracker cannot be used here; the scan of /proc can (--source proc)"))
 	}
 	return nil

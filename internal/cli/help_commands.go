@@ -82,7 +82,7 @@ var commandDocs = map[string]commandDoc{
 	}},
 	"rollback": {needsOperator, queryExits("the file before is in place again, also when it was before")},
 	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, []ExitCode{
-		{exitOK, "the kernel tracker works here"},
+		{exitOK, "the kernel tracker works here, or a service serves this user"},
 		{exitNoSource, "only the scan of /proc does, or not even that"},
 	}},
 	"config": {strings.TrimSpace(onlyReads), []ExitCode{
