@@ -138,7 +138,7 @@ func TestJournal_FullAfterSignal_NoSecondSignal(t *testing.T) {
 		s := newScene(t)
 		p, runDir := smallRun(t)
 		args := append(p.args(s.Path(), source), "--run-dir", runDir)
-		server := s.start(func(o *testfleet.Options) { o.Behaviour.Drain = testfleet.Duration(5 * time.Second) })
+		server := s.start(func(o *testfleet.Options) { o.Behaviour.Drain = testfleet.Duration(10 * time.Second) })
 		killed := &service{socket: p.socket, stateDir: p.stateDir}
 		killed.start(t, thisBinary(t), args)
 		_ = killed.client(t)
