@@ -107,6 +107,7 @@ func FuzzPolicy(f *testing.F) {
 func FuzzState(f *testing.F) {
 	f.Add([]byte(`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":1,"proven":["2026-11-29T21:31:00Z"],` +
 		`"seats":[{"host":"a","name":"n","time":"2026-11-29T21:31:00Z"}],"failed":[{"host":"b","name":"m","time":"2026-11-29T21:31:00Z","why":"x"}]}]}`))
+	f.Add([]byte(`{"releases":[{"id":"00000000","seats":[{}],"failed":[{}]}]}`)) // a seat and a mark of one host
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := fleet.ParseState(data)
 		if err != nil {

@@ -254,9 +254,10 @@ func Clear(s *State, host string) bool {
 	return changed
 }
 
-// fail adds a mark. Beyond maxMarks none is added: the release is halted long since, and a record has its limit.
+// fail adds a mark, one for each host. Beyond maxMarks none is added: the release is halted long since, and a record has
+// its limit.
 func (r *Release) fail(f FailedHost) {
-	if len(r.Failed) < maxMarks {
+	if len(r.Failed) < maxMarks && r.mark(f.Host) < 0 {
 		r.Failed = append(r.Failed, f)
 	}
 }

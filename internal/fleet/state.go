@@ -5,7 +5,6 @@ package fleet
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +16,7 @@ const (
 	maxReleases   = 8
 	maxMarks      = 100
 	maxWhy        = 120
+	maxDone       = 1_000_000_000
 )
 
 // State is the record that the hosts share. The operator creates it empty; hosts change it by compare-and-swap.
@@ -87,8 +87,8 @@ func (s *State) check() error {
 		switch {
 		case !validRelease(r.ID):
 			return fmt.Errorf("the record names %.80q, which is no release", r.ID)
-		case r.Done < 0:
-			return errors.New("done is negative")
+		case r.Done < 0 || r.Done > maxDone:
+			return fmt.Errorf("done is %d, must be 0 to %d", r.Done, maxDone)
 		case s.index(r.ID) != i:
 			return fmt.Errorf("release %s is there twice", Short(r.ID))
 		}
