@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,26 +29,40 @@ type engine struct {
 	// remove takes both documents away.
 	remove func()
 	urls   []string
+	// ca has the certificate of a kube-apiserver.
+	ca string
 	// members are its servers, the engine itself first.
 	members []*process
 }
 
-// kinds start each engine.
-var kinds = []struct {
-	name  string
-	start func(t *testing.T) *engine
-}{
-	{"memory", startMemory},
-	{"etcd", func(t *testing.T) *engine { return startEtcd(t, "etcd-3.7.3", 1) }},
-	{"etcd-three", func(t *testing.T) *engine { return startEtcd(t, "etcd-3.7.3", 3) }},
-	{"etcd-debian", func(t *testing.T) *engine { return startEtcd(t, "etcd-debian", 1) }},
-	{"kubernetes", startKube},
+// kind is an engine, and what scripts/engines builds for it; empty: nothing.
+type kind struct {
+	name, build string
+	start       func(t *testing.T) *engine
+}
+
+var kinds = []kind{
+	{"memory", "", startMemory},
+	{"etcd", "etcd", func(t *testing.T) *engine { return startEtcd(t, "etcd-3.7.3", 1) }},
+	{"etcd-three", "etcd", func(t *testing.T) *engine { return startEtcd(t, "etcd-3.7.3", 3) }},
+	{"etcd-debian", "etcd-debian", func(t *testing.T) *engine { return startEtcd(t, "etcd-debian", 1) }},
+	{"kubernetes", "kube-apiserver", startKube},
 }
 
 // each runs a test on each engine.
-func each(t *testing.T, test func(t *testing.T, e *engine)) {
+func each(t *testing.T, test func(t *testing.T, e *engine)) { some(t, kinds, test) }
+
+// eachReal runs a test on each engine that has servers.
+func eachReal(t *testing.T, test func(t *testing.T, e *engine)) { some(t, kinds[1:], test) }
+
+func some(t *testing.T, kinds []kind, test func(t *testing.T, e *engine)) {
+	t.Parallel()
 	for _, kind := range kinds {
+		if kind.build != "" && !slices.Contains(named, kind.build) {
+			continue // TestMain says so
+		}
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel() // most of the time hosts wait
 			e := kind.start(t)
 			e.name = kind.name
 			test(t, e)
@@ -89,7 +104,7 @@ func startEtcd(t *testing.T, name string, members int) *engine {
 	t.Helper()
 	path := binary(t, name)
 	free := ports(t, 2*members)
-	e := &engine{}
+	e := &engine{name: name}
 	var cluster []string
 	for i := range members {
 		cluster = append(cluster, fmt.Sprintf("m%d=%s", i, local("http", free[2*i])))
@@ -119,6 +134,28 @@ func startEtcd(t *testing.T, name string, members int) *engine {
 	}
 	eventually(t, 2*time.Minute, "etcd does not answer", func() error { return e.put("ready", "") })
 	return e
+}
+
+// leader is the etcd that leads, found out from the others than but.
+func (e *engine) leader(t *testing.T, but *process) (leads *process) {
+	t.Helper()
+	client := web.New(web.Options{})
+	eventually(t, time.Minute, "no etcd leads", func() error {
+		for i, p := range e.members {
+			var status struct {
+				Header struct {
+					MemberID string `json:"member_id"`
+				} `json:"header"`
+				Leader string `json:"leader"`
+			}
+			if p != but && ask(client, e.urls[i]+"/v3/maintenance/status", struct{}{}, &status) == nil && status.Leader == status.Header.MemberID {
+				leads = p
+				return nil
+			}
+		}
+		return errors.New("each follows another one")
+	})
+	return leads
 }
 
 // gateway is the operator's etcdctl.

@@ -47,42 +47,59 @@ type crowd struct {
 	// dies says which hosts fail.
 	dies func(n int) bool
 
-	inside, most, placed, done, failed, errors atomic.Int32
+	inside, placed, done, failed, errors atomic.Int32
+	// most is the largest number of hosts that were inside at a time.
+	most largest
+}
+
+// largest is the largest number that it was told.
+type largest struct {
+	mu sync.Mutex
+	n  int32
+}
+
+func (l *largest) told(n int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n = max(l.n, n)
 }
 
 // run lets hosts go until each is done, has failed or was told that the release is halted.
-func (c *crowd) run(hosts int) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 8*time.Minute)
+func (c *crowd) run(ctx context.Context, hosts int) {
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
+	begin := time.Now()
 	var wg sync.WaitGroup
 	for n := range hosts {
 		wg.Go(func() { c.host(ctx, n) })
 	}
 	wg.Wait()
-	c.t.Logf("%s: %d placed, %d done, %d failed, at most %d at a time, %d calls failed", c.e.name,
-		c.placed.Load(), c.done.Load(), c.failed.Load(), c.most.Load(), c.errors.Load())
+	c.t.Logf("%d hosts on %s in %.1f s: %d placed, %d done, %d failed, at most %d at a time, %d calls failed", hosts, c.e.name,
+		time.Since(begin).Seconds(), c.placed.Load(), c.done.Load(), c.failed.Load(), c.most.n, c.errors.Load())
 }
 
 func (c *crowd) host(ctx context.Context, n int) {
 	r := &record.Record{Store: c.e.store(c.urls...)}
 	h := fleet.Host{ID: fmt.Sprintf("id-%d", n), Name: fmt.Sprintf("node-%d", n)}
 	var a fleet.Answer
+	var now time.Time
 	for {
 		c.must(ctx, r, func(v *record.View) (changed bool) {
-			a, changed = v.Policy.Enter(&v.State, h, release, v.Now)
+			now = v.Now
+			a, changed = v.Policy.Enter(&v.State, h, release, now)
 			return changed
 		})
 		if a.Granted() || a.Reason == fleet.Halted && c.dies != nil || ctx.Err() != nil {
 			break
 		}
-		pause(ctx, fleet.Wait(a, time.Now(), rand.Float64())/scale)
+		pause(ctx, fleet.Wait(a, now, rand.Float64())/scale)
 	}
 	if !a.Granted() {
 		return
 	}
 	c.placed.Add(1)
-	c.most.Store(max(c.most.Load(), c.inside.Add(1)))
-	pause(ctx, 20*time.Millisecond)
+	c.most.told(c.inside.Add(1))
+	pause(ctx, 20*time.Millisecond) // the host puts the file in place
 	c.inside.Add(-1)
 	if c.dies != nil && c.dies(n) {
 		c.failed.Add(1)
@@ -117,8 +134,8 @@ func pause(ctx context.Context, d time.Duration) {
 // allDone checks that bounds were kept and that every host was counted, once.
 func (c *crowd) allDone(hosts int) {
 	c.t.Helper()
-	if c.most.Load() > slots {
-		c.t.Errorf("%d hosts at a time, slots are %d", c.most.Load(), slots)
+	if c.most.n > slots {
+		c.t.Errorf("%d hosts at a time, slots are %d", c.most.n, slots)
 	}
 	s, err := fleet.ParseState(load(c.t, c.e.store()).State)
 	if err != nil {
@@ -134,7 +151,7 @@ func TestHosts_EachEngine_BoundsHoldAllDone(t *testing.T) {
 	each(t, func(t *testing.T, e *engine) {
 		e.with(t, wavesPolicy, "")
 		c := &crowd{t: t, e: e}
-		c.run(hostCount)
+		c.run(t.Context(), hostCount)
 		c.allDone(hostCount)
 	})
 }
@@ -143,7 +160,7 @@ func TestHosts_BadFile_CostsCanariesOnly(t *testing.T) {
 	each(t, func(t *testing.T, e *engine) {
 		e.with(t, wavesPolicy, "")
 		c := &crowd{t: t, e: e, dies: func(int) bool { return true }}
-		c.run(hostCount)
+		c.run(t.Context(), hostCount)
 		if c.placed.Load() > 3 || c.failed.Load() == 0 {
 			t.Errorf("%d hosts were harmed", c.placed.Load())
 		}

@@ -40,8 +40,8 @@ func startKube(t *testing.T) *engine {
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", key,
 		"--service-account-signing-key-file", key, "--service-cluster-ip-range", "10.0.0.0/24",
 		"--disable-admission-plugins", "ServiceAccount")
-	e := &engine{urls: []string{url}, members: []*process{server, below.members[0]}}
-	options := web.Options{CAFile: filepath.Join(dir, "apiserver.crt")}
+	e := &engine{urls: []string{url}, members: []*process{server, below.members[0]}, ca: filepath.Join(dir, "apiserver.crt")}
+	options := web.Options{CAFile: e.ca}
 	e.store = e.kubeStore(options, write(t, dir, "admin.token", "operator\n"))
 	admin := operator{web.New(options), url}
 	eventually(t, 3*time.Minute, "kube-apiserver is not ready", func() error {

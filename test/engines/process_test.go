@@ -6,31 +6,13 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// binary is an engine that scripts/engines has built.
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(cache, "ebpf-upgrader-engines", name)
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	if os.Getenv("REQUIRE_ENGINES") != "" {
-		t.Fatalf("%s is not built: scripts/engines", path)
-	}
-	t.Skipf("%s is not built: make test-engines", path)
-	return ""
-}
 
 // process is a server that can be killed, stopped and started again.
 type process struct {
@@ -74,17 +56,23 @@ func (p *process) kill() {
 
 func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 
-// ports returns free ports of this host.
+// given are the ports that tests were given: those that run at once must not share one.
+var given sync.Map
+
+// ports returns free ports of this host, none of them twice.
 func ports(t *testing.T, n int) []int {
 	t.Helper()
 	var free []int
-	for range n {
+	for len(free) < n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = l.Close() }()
-		free = append(free, l.Addr().(*net.TCPAddr).Port)
+		_ = l.Close()
+		port := l.Addr().(*net.TCPAddr).Port
+		if _, isGiven := given.LoadOrStore(port, true); !isGiven {
+			free = append(free, port)
+		}
 	}
 	return free
 }
