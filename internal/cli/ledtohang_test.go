@@ -9,21 +9,19 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
 
 // TestHang_AfterOthersSignals_HaltsWithSender: another sender leads three servers into a binary that hangs, before the service
-// signals any. It takes two minutes until a server counts as hanging. Only the tracker tells the sender.
+// signals any. Only the tracker tells the sender.
 func TestHang_AfterOthersSignals_HaltsWithSender(t *testing.T) {
-	takesLong(t)
 	needRoot(t)
 	t.Parallel()
 	s := newScene(t)
 	led, rest := s.startFleet(3, nil), s.startFleet(3, nil)
-	c := s.serve("bpf", "--gate", "off", "--settle", "3s").client(t)
+	c := s.serve("bpf", "--gate", "off", "--settle", "3s", "--arm-timeout", "5s").client(t)
 	eventually(t, "the install is ready", func() bool {
 		i := s.status(c).Installs
 		return len(i) == 1 && i[0].State == selector.StateReady
@@ -32,17 +30,15 @@ func TestHang_AfterOthersSignals_HaltsWithSender(t *testing.T) {
 	sender := exec.Command("kill", "-USR1", led[0].PID().String(), led[1].PID().String(), led[2].PID().String())
 	must(t, sender.Run())
 	eventually(t, "the servers run the installed file", func() bool { return s.running(led) == len(led) })
-	want := "are not armed after 2m0s: 3"
+	want := "are not armed after 5s: 3"
 	var r rollout.Report
-	for deadline := time.Now().Add(rollout.ArmTimeout + patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	eventually(t, "the rollout is halted", func() bool {
 		r = onlyRollout(s.status(c))
-		if len(r.Halts) == 1 && strings.Contains(r.Halts[0].Reason, want) {
-			break
-		}
-	}
+		return len(r.Halts) == 1 && strings.Contains(r.Halts[0].Reason, want)
+	})
 	by := fmt.Sprintf("process %d, ", sender.Process.Pid)
-	if len(r.Halts) != 1 || !strings.Contains(r.Halts[0].Reason, want) || !strings.Contains(r.Halts[0].Reason, by) {
-		t.Fatalf("the halts are %+v, want one of %q that says %q", r.Halts, by, want)
+	if !strings.Contains(r.Halts[0].Reason, by) {
+		t.Errorf("the halts are %+v, want one that says %q", r.Halts, by)
 	}
 	if r.Phase != rollout.PhaseHalted || r.Servers[rollout.Pending] != len(rest) {
 		t.Errorf("the rollout is %+v, want it halted before the service signalled any", r)

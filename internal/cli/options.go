@@ -136,6 +136,7 @@ func (o *options) addLimits(f *pflag.FlagSet) {
 	f.DurationVar(&o.quiet, "quiet", defaultQuiet, "how long a server must be idle before it is signalled, so that no request is lost (0: signal busy servers too)")
 	f.DurationVar(&l.QuietWithin, "quiet-within", l.QuietWithin, "how long the signal of a busy server waits")
 	f.DurationVar(&l.ConfirmTimeout, "confirm-timeout", l.ConfirmTimeout, "how long after the signal the exec must come")
+	f.DurationVar(&l.ArmTimeout, "arm-timeout", l.ArmTimeout, "how long after its exec a server may take to arm itself, before that halts its group")
 	f.DurationVar(&l.RetryAfter, "retry-after", l.RetryAfter, "time between two signals to a server that stays on its binary")
 	f.IntVar(&l.MaxAttempts, "max-attempts", l.MaxAttempts, "how many signals a server that stays on its binary gets for one install")
 	f.Var(&l.InFlight, "max-in-flight", "how many servers may upgrade at a time: a number, or a share as in 10%")

@@ -128,6 +128,7 @@ func (o *options) checkValues(flags *pflag.FlagSet) error {
 		{"quiet", o.quiet < 0, notNegative},
 		{"quiet-within", l.QuietWithin < 0, notNegative},
 		{"confirm-timeout", l.ConfirmTimeout <= 0, positive},
+		{"arm-timeout", l.ArmTimeout <= 0, positive},
 		{"retry-after", l.RetryAfter <= 0, positive},
 		{"retry-after", l.RetryAfter < l.ConfirmTimeout, fmt.Sprintf("must not be shorter than --confirm-timeout %s", l.ConfirmTimeout)},
 		{"max-attempts", l.MaxAttempts < 1, atLeastOne},

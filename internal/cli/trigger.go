@@ -97,6 +97,7 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 // rolloutFlags have an effect on a rollout that is followed.
 var rolloutFlags = []string{
 	"canary", "max-in-flight", "max-failures", "max-late", "late-within", "max-attempts", "group-hold", "hold", "quiet", "quiet-within", "canary-timeout", "confirm-timeout",
+	"arm-timeout",
 }
 
 // conflictingFlags rejects flags of which one would be ignored.

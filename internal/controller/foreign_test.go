@@ -131,7 +131,7 @@ func TestForeignSignal_HangsBeforeSettled_Halts(t *testing.T) {
 				w.land(at("/a", newImage))
 				w.begin(2, "/a", 1)
 				w.events <- selector.Event{Kind: selector.EventExec, PID: 2, At: time.Now()}
-				w.pass(rollout.ArmTimeout + time.Second)
+				w.pass(w.limits.ArmTimeout + time.Second)
 				r := w.status(t).Rollouts[0]
 				if r.Phase != rollout.PhaseHalted || len(r.Halts) != 1 || !strings.Contains(r.Halts[0].Reason, "process 4242") {
 					t.Errorf("the rollout is %+v, want it halted after a signal of 4242", r)

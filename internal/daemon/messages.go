@@ -74,6 +74,7 @@ const (
 	keyHold           = key("hold_seconds")
 	keyCanaryTimeout  = key("canary_timeout_seconds")
 	keyConfirmTimeout = key("confirm_timeout_seconds")
+	keyArmTimeout     = key("arm_timeout_seconds")
 	keyRetryAfter     = key("retry_after_seconds")
 )
 
@@ -146,7 +147,8 @@ var (
 var (
 	serviceStarted = define("service-started", slog.LevelInfo,
 		"ebpf-upgrader {version} serves {serves}; source {source}, gate {gate}; canary {canary}, max-failures {max_failures}, max-in-flight {max_in_flight}",
-		keySocket, keyMaxAttempts, keyMaxPerUser, keyMaxInstalls, keySettle, keyQuiet, keyQuietWithin, keyGroupHold, keyHold, keyCanaryTimeout, keyConfirmTimeout, keyRetryAfter)
+		keySocket, keyMaxAttempts, keyMaxPerUser, keyMaxInstalls, keySettle, keyQuiet, keyQuietWithin, keyGroupHold, keyHold, keyCanaryTimeout, keyConfirmTimeout,
+		keyArmTimeout, keyRetryAfter)
 	serviceStopped = define("service-stopped", slog.LevelInfo,
 		"ebpf-upgrader stopped; servers still outdated: {behind}")
 	actDone = define("act", slog.LevelInfo,

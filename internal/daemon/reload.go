@@ -35,6 +35,7 @@ var reloadable = map[string]func(to, from *Config){
 	"quiet":                 func(to, from *Config) { to.Quiet = from.Quiet },
 	"quiet-within":          func(to, from *Config) { to.Limits.QuietWithin = from.Limits.QuietWithin },
 	"confirm-timeout":       func(to, from *Config) { to.Limits.ConfirmTimeout = from.Limits.ConfirmTimeout },
+	"arm-timeout":           func(to, from *Config) { to.Limits.ArmTimeout = from.Limits.ArmTimeout },
 	"retry-after":           func(to, from *Config) { to.Limits.RetryAfter = from.Limits.RetryAfter },
 	"max-attempts":          func(to, from *Config) { to.Limits.MaxAttempts = from.Limits.MaxAttempts },
 	"max-failures":          func(to, from *Config) { to.Limits.MaxFailures = from.Limits.MaxFailures },

@@ -24,7 +24,7 @@ func (s *service) logStart() {
 		keyCanary.of(l.Canary), keyMaxFailures.of(l.MaxFailures), keyMaxInFlight.of(l.InFlight.String()), keyMaxAttempts.of(l.MaxAttempts),
 		keyMaxPerUser.of(cfg.MaxPerUser), keyMaxInstalls.of(cfg.MaxInstalls), keySettle.of(cfg.Settle), keyQuiet.of(cfg.Quiet),
 		keyQuietWithin.of(l.QuietWithin), keyGroupHold.of(l.GroupHold), keyHold.of(l.Hold), keyCanaryTimeout.of(l.CanaryTimeout),
-		keyConfirmTimeout.of(l.ConfirmTimeout), keyRetryAfter.of(l.RetryAfter))
+		keyConfirmTimeout.of(l.ConfirmTimeout), keyArmTimeout.of(l.ArmTimeout), keyRetryAfter.of(l.RetryAfter))
 }
 
 // describe says which servers are served: installs, and what selects servers.

@@ -17,5 +17,5 @@
 //   - Time never opens a group. A canary that is busy or dormant is followed by the next one after
 //     [Limits.CanaryTimeout], three at most.
 //   - A death halts all groups of its user. Canaries that died in the groups of three users, with no proof by any, halt the
-//     rollout. A server that runs the new image and is not armed within two minutes halts its group, until it is armed.
+//     rollout. A server that runs the new image and is not armed within [Limits.ArmTimeout] halts its group, until it is armed.
 package rollout

@@ -30,10 +30,10 @@ func (r *Rollout) ObserveForeign(p selector.Process, d selector.Decision, sender
 	return true
 }
 
-// overdueSince is when the first member became overdue.
-func (g *group) overdueSince() (first time.Time) {
+// overdueSince is when the first member became overdue, a timeout after its exec.
+func (g *group) overdueSince(timeout time.Duration) (first time.Time) {
 	for _, m := range g.inFlight {
-		if at := m.Since.Add(ArmTimeout); m.isOverdue && (first.IsZero() || at.Before(first)) {
+		if at := m.Since.Add(timeout); m.isOverdue && (first.IsZero() || at.Before(first)) {
 			first = at
 		}
 	}
@@ -41,7 +41,7 @@ func (g *group) overdueSince() (first time.Time) {
 }
 
 // overdueReasons returns why a group is halted while members of it are overdue.
-func (g *group) overdueReasons() []string {
+func (g *group) overdueReasons(timeout time.Duration) []string {
 	senders := make(map[selector.PID]int)
 	for _, m := range g.inFlight {
 		if m.isOverdue && m.ByOther {
@@ -53,10 +53,10 @@ func (g *group) overdueReasons() []string {
 	for _, sender := range slices.Sorted(maps.Keys(senders)) {
 		own -= senders[sender]
 		all = append(all, fmt.Sprintf("servers that run the new image after signals of %s, are not armed after %s: %d",
-			describeSender(sender), ArmTimeout, senders[sender]))
+			describeSender(sender), timeout, senders[sender]))
 	}
 	if own > 0 {
-		all = append(all, fmt.Sprintf("a server that runs the new image is not armed after %s", ArmTimeout))
+		all = append(all, fmt.Sprintf("a server that runs the new image is not armed after %s", timeout))
 	}
 	return all
 }

@@ -25,6 +25,9 @@ func (h *host) lead(pid selector.PID, user uint32) *selector.Process {
 	return p
 }
 
+// armTimeout is the limit of all rollouts of the tests.
+var armTimeout = rollout.DefaultLimits().ArmTimeout
+
 func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -36,7 +39,7 @@ func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	h.pass(time.Second)
 	h.exec(4, newImage)
 	h.arm(4)
-	h.pass(rollout.ArmTimeout - 2*time.Second)
+	h.pass(armTimeout - 2*time.Second)
 	h.want("before the arm timeout", 4)
 	if r := h.Report(false); r.Phase.IsOver() {
 		t.Errorf("the rollout is %+v while two servers are not armed", r)
@@ -44,7 +47,7 @@ func TestForeignSignal_HangsInNewImage_HaltsItsGroup(t *testing.T) {
 	h.pass(2 * time.Second)
 	r := h.wantPhase("after two minutes", rollout.PhaseHalted)
 	want := []rollout.Halt{{UID: 1, Path: "/bin/rag-rat", Behind: 1, Next: 3, Reason: "servers that run the new image after signals of process 4242, " +
-		"the servers' own trigger as a rule, are not armed after 2m0s: 2", Since: led.Add(rollout.ArmTimeout)}}
+		"the servers' own trigger as a rule, are not armed after 2m0s: 2", Since: led.Add(armTimeout)}}
 	if diff := cmp.Diff(want, r.Halts); diff != "" {
 		t.Errorf("the reasons differ (-want +got):\n%s", diff)
 	}
@@ -77,7 +80,7 @@ func TestForeignSignal_Unreported_HaltsItsGroup(t *testing.T) {
 	h.start(1, 1, "/d")
 	h.live[1].Image, h.live[1].Catches = newImage, false
 	h.observe(1)
-	h.pass(rollout.ArmTimeout + time.Second)
+	h.pass(armTimeout + time.Second)
 	r := h.wantPhase("after two minutes", rollout.PhaseHalted)
 	want := "servers that run the new image after signals of another sender, the servers' own trigger as a rule, are not armed after 2m0s: 1"
 	if len(r.Halts) != 1 || r.Halts[0].Reason != want {
@@ -125,7 +128,7 @@ func TestResume_CanaryHangs_NotAwaitedAgain(t *testing.T) {
 	}
 	h.pass(0)
 	h.exec(1, newImage) // and it hangs
-	h.pass(rollout.ArmTimeout + time.Second)
+	h.pass(armTimeout + time.Second)
 	h.wantPhase("the canary hangs", rollout.PhaseHalted)
 	h.Resume(nil, h.now)
 	h.pass(20 * time.Second)

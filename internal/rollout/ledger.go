@@ -43,7 +43,7 @@ type user struct {
 	groups []*group
 	// firstCanaryAt is when the first canary of the user was signalled, and lastCanaryAt the latest one; zero: not yet.
 	firstCanaryAt, lastCanaryAt time.Time
-	// settling counts the members in the state Settling, and overdue those that were not armed within [ArmTimeout].
+	// settling counts the members in the state Settling, and overdue those that were not armed within [Limits.ArmTimeout].
 	settling, overdue int
 }
 
@@ -56,7 +56,7 @@ type group struct {
 	proofs int
 	// hasCanary says that the group has, or had, a member of rank RankCanary.
 	hasCanary bool
-	// counts has the numbers of its members by state. overdue counts those that were not armed within [ArmTimeout].
+	// counts has the numbers of its members by state. overdue counts those that were not armed within [Limits.ArmTimeout].
 	counts  tally
 	overdue int
 	// inFlight has the members that are signalled or settling, except those that were carried over.

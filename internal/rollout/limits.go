@@ -26,6 +26,9 @@ type Limits struct {
 	// ConfirmTimeout is how long after the signal a server may exec, and how long after its start it may arm itself.
 	// Servers wait 30 s for their running calls.
 	ConfirmTimeout time.Duration
+	// ArmTimeout is how long after its exec a server may take to arm itself before that halts its group. The migration of
+	// an index takes seconds to minutes.
+	ArmTimeout time.Duration
 	// RetryAfter is the least time between two signals to a server that stays on its image.
 	RetryAfter time.Duration
 	// MaxAttempts is how often a server is signalled for one file at most.
@@ -51,10 +54,6 @@ type Limits struct {
 // DefaultRetryAfter is twice the time after which a server with running calls gives up an upgrade.
 const DefaultRetryAfter = 60 * time.Second
 
-// ArmTimeout is how long a server may take to arm itself after its exec. The migration of an index takes seconds to
-// minutes.
-const ArmTimeout = 2 * time.Minute
-
 // quietWithinOpen limits [Limits.QuietWithin] in an open group.
 const quietWithinOpen = 2 * time.Second
 
@@ -76,6 +75,7 @@ func DefaultLimits() Limits {
 		GroupHold:      300 * time.Millisecond,
 		Hold:           2 * time.Second,
 		ConfirmTimeout: 35 * time.Second,
+		ArmTimeout:     2 * time.Minute,
 		RetryAfter:     DefaultRetryAfter,
 		MaxAttempts:    3,
 		MaxFailures:    1,

@@ -82,7 +82,7 @@ type Member struct {
 	isArming bool
 	// exit is how it ended.
 	exit selector.Exit
-	// isOverdue says that it was not armed within [ArmTimeout] after its exec.
+	// isOverdue says that it was not armed within [Limits.ArmTimeout] after its exec.
 	isOverdue bool
 }
 
@@ -142,7 +142,7 @@ func (m *Member) Due(limits Limits) (at time.Time, isPolled bool) {
 		return m.SignalledAt.Add(limits.ConfirmTimeout), false
 	case Settling:
 		if m.ArmedAt.IsZero() {
-			return m.Since.Add(ArmTimeout), true
+			return m.Since.Add(limits.ArmTimeout), true
 		}
 		return m.ArmedAt.Add(limits.Hold), false
 	case TimedOut:

@@ -122,13 +122,13 @@ func (l *ledger) setArmed(m *Member, at time.Time) {
 	l.cfg.Moved(*m, m.State)
 }
 
-// checkOverdue marks a settling member as overdue if it is not armed within [ArmTimeout]. That halts its group.
+// checkOverdue marks a settling member as overdue if it is not armed within [Limits.ArmTimeout]. That halts its group.
 func (l *ledger) checkOverdue(m *Member, now time.Time) {
-	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < ArmTimeout {
+	if m.isOverdue || m.State != Settling || !m.ArmedAt.IsZero() || now.Sub(m.Since) < l.cfg.Limits.ArmTimeout {
 		return
 	}
 	l.countOverdue(m, 1)
-	m.Detail = fmt.Sprintf("not armed after %s", ArmTimeout)
+	m.Detail = fmt.Sprintf("not armed after %s", l.cfg.Limits.ArmTimeout)
 	l.cfg.Moved(*m, m.State)
 }
 

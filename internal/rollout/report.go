@@ -242,8 +242,8 @@ func (l *ledger) halts() []Halt {
 			all = append(all, l.halt(u, u.HaltReason, u.HaltedAt))
 		default:
 			for _, g := range u.groups {
-				for _, reason := range g.overdueReasons() {
-					all = append(all, l.halt(u, reason, g.overdueSince()))
+				for _, reason := range g.overdueReasons(l.cfg.Limits.ArmTimeout) {
+					all = append(all, l.halt(u, reason, g.overdueSince(l.cfg.Limits.ArmTimeout)))
 				}
 			}
 		}

@@ -227,7 +227,7 @@ func TestCanary_HangsUnarmed_HaltsGroupUntilArmed(t *testing.T) {
 	h.pass(10 * time.Second)
 	h.exec(3, newImage)
 	h.exit(3, 0)
-	h.pass(rollout.ArmTimeout - 11*time.Second)
+	h.pass(armTimeout - 11*time.Second)
 	h.want("while the canary hangs", 1, 3)
 	h.wantPhase("before the time is over", rollout.PhaseCanary)
 	h.pass(2 * time.Second)

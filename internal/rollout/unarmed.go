@@ -27,5 +27,5 @@ func (r *Rollout) unarmed() *Unarmed {
 	if first == nil {
 		return nil
 	}
-	return &Unarmed{first.PID, first.Since, first.Since.Add(ArmTimeout)}
+	return &Unarmed{first.PID, first.Since, first.Since.Add(r.cfg.Limits.ArmTimeout)}
 }

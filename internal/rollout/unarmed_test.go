@@ -21,7 +21,7 @@ func TestReport_CanaryHangs_IsNamed(t *testing.T) {
 	h.exec(1, newImage)
 	execed := h.now
 	h.pass(10 * time.Second)
-	if u := h.Report(false).Unarmed; u == nil || *u != (rollout.Unarmed{PID: 1, Since: execed, HaltsAt: execed.Add(rollout.ArmTimeout)}) {
+	if u := h.Report(false).Unarmed; u == nil || *u != (rollout.Unarmed{PID: 1, Since: execed, HaltsAt: execed.Add(armTimeout)}) {
 		t.Errorf("after its exec: %+v", u)
 	}
 	h.arm(1)

@@ -71,7 +71,7 @@ func (y *reasons) of(m *Member) Wait {
 		return Wait{For: WaitExec, Why: "was signalled, and has not exec'd yet", Since: m.SignalledAt, Until: m.SignalledAt.Add(l.ConfirmTimeout)}
 	case Settling:
 		if m.ArmedAt.IsZero() {
-			return Wait{For: WaitArm, Why: "has exec'd, and is not armed yet", Since: m.Since, Until: m.Since.Add(ArmTimeout)}
+			return Wait{For: WaitArm, Why: "has exec'd, and is not armed yet", Since: m.Since, Until: m.Since.Add(l.ArmTimeout)}
 		}
 		return Wait{For: WaitHold, Why: "is armed, and must live for the hold time", Since: m.ArmedAt, Until: m.ArmedAt.Add(l.Hold)}
 	case TimedOut:
@@ -121,7 +121,8 @@ func (y *reasons) halted(m *Member) Wait {
 	case u.IsHalted:
 		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for its user: %s", y.number, u.HaltReason), Since: u.HaltedAt}
 	case g.overdue > 0:
-		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for its group: %s", y.number, g.overdueReasons()[0]), Since: g.overdueSince()}
+		timeout := y.cfg.Limits.ArmTimeout
+		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for its group: %s", y.number, g.overdueReasons(timeout)[0]), Since: g.overdueSince(timeout)}
 	case y.isHaltedForAll && !u.IsAlone:
 		return Wait{For: WaitResume, Why: fmt.Sprintf("rollout %d is halted for all users: the canaries of %d users failed", y.number, maxUnprovenUsers)}
 	}

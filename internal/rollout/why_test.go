@@ -36,7 +36,7 @@ func TestWait_EachStep_IsNamed(t *testing.T) {
 	h.wantWait(2, rollout.WaitCanary, "the canary of its group, 3, is signalled")
 	h.wantWait(1, rollout.WaitGroup, "another group of its user goes first: 3 is signalled")
 	h.exec(3, newImage)
-	if w := h.wantWait(3, rollout.WaitArm, "not armed"); w.Until.Sub(h.now) != rollout.ArmTimeout {
+	if w := h.wantWait(3, rollout.WaitArm, "not armed"); w.Until.Sub(h.now) != armTimeout {
 		t.Errorf("it may arm itself until %s, now is %s", w.Until, h.now)
 	}
 	h.arm(3)
@@ -82,7 +82,7 @@ func TestWait_Overdue_NamesItsGroup(t *testing.T) {
 	h.start(2, 7, "/d")
 	h.pass(0)
 	h.exec(1, newImage)
-	h.pass(rollout.ArmTimeout)
+	h.pass(armTimeout)
 	h.observe(1)
 	h.wantWait(2, rollout.WaitResume, "halted for its group: ")
 }

@@ -159,9 +159,8 @@ func (t *trial) disturb(ctx context.Context) error {
 	return t.Service.Start(ctx)
 }
 
-// longestPause is how long a rollout may stand still before it ends: a server that hangs halts its group after
-// rollout.ArmTimeout.
-const longestPause = rollout.ArmTimeout + 20*time.Second
+// longestPause is how long a rollout may stand still before it ends: a server that is not armed by then halts its group.
+var longestPause = rollout.DefaultLimits().ArmTimeout + 20*time.Second
 
 // awaitEnd observes the servers until nothing has happened for long enough.
 func (t *trial) awaitEnd(ctx context.Context) error {

@@ -74,7 +74,10 @@ func scenarios() []scenario {
 	}
 	return append(all,
 		scenario{name: "exit0-2w", about: "a binary that exits with 0, 2 worktrees", installs: exit0, worktrees: 2, index: agents.OwnIndex},
-		scenario{name: "hang-2w", about: "a binary that hangs, 2 worktrees", installs: hang, worktrees: 2, index: agents.OwnIndex},
+		scenario{
+			name: "hang-2w", about: "a binary that hangs, 2 worktrees", installs: hang, worktrees: 2, index: agents.OwnIndex,
+			flags: []string{"--arm-timeout", "20s"}, // it is never armed, so the default only takes longer
+		},
 		scenario{name: "truncated-2w", about: "half a binary, 2 worktrees", installs: truncated, worktrees: 2, index: agents.OwnIndex},
 		scenario{name: "nolib-2w", about: "a binary that lacks a library, 2 worktrees", installs: noLibrary, worktrees: 2, index: agents.OwnIndex},
 		scenario{name: "no-initialize", about: "good; every third session has no `initialize` yet", installs: sameVersion, worktrees: 2, odd: uninitialized, index: agents.OwnIndex},
