@@ -17,7 +17,7 @@ import (
 )
 
 func newPause(a *app) *cobra.Command {
-	cmd := a.newAct("pause", "Make the running service signal no server until resume", a.pause)
+	cmd := newAct(a, "pause", "Make the running service signal no server until resume", a.pause)
 	cmd.Long = `Makes the running service signal no server until resume, also after a restart and a
 reboot. Servers that were signalled before go on with their upgrade. The reason, the
 time and your user are kept, and status shows them.`
@@ -27,7 +27,7 @@ time and your user are kept, and status shows them.`
 }
 
 func newResume(a *app) *cobra.Command {
-	cmd := a.newAct("resume", "End a pause, and let halted rollouts go on with one server", a.resume)
+	cmd := newAct(a, "resume", "End a pause, and let halted rollouts go on with one server", a.resume)
 	cmd.Long = `Ends a pause, and the halts of rollouts. Each halted user goes on with one server; the
 others follow when that has proven the binary. So a binary that is still bad ends one
 more server of each user. Where a rollout is halted, it shows what will happen, and asks.
@@ -40,7 +40,7 @@ A good binary that is installed needs no resume: it begins a rollout of its own.
 }
 
 func newAbandon(a *app) *cobra.Command {
-	cmd := a.newAct("abandon INSTALL", "End the rollout of the binary at INSTALL for good", a.abandon)
+	cmd := newAct(a, "abandon INSTALL", "End the rollout of the binary at INSTALL for good", a.abandon)
 	cmd.Long = `Ends the rollout of the binary that is installed at INSTALL: no server is signalled for
 it any more, also after a restart of the service. resume does not undo that. The next
 file that is installed there begins a rollout of its own.`
@@ -51,20 +51,20 @@ file that is installed there begins a rollout of its own.`
 }
 
 // newAct returns a command that requests an act. args has the install of abandon.
-func (a *app) newAct(use, short string, do func(context.Context, *control.Client, control.ActRequest) error) *cobra.Command {
+func newAct(a *app, use, short string, do func(context.Context, *control.Client, control.ActRequest) error) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			request, err := a.actRequest(args)
+			request, err := actRequest(&a.opts, args)
 			if err != nil {
 				return err
 			}
 			return a.withService(cmd.Context(), func(c *control.Client) error { return do(cmd.Context(), c, request) })
 		},
 	}
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	cmd.Flags().StringArrayVar(&a.opts.users, "user", nil, "only servers of this user, by name or number")
 	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for status, events and the log")
 	return cmd
@@ -75,8 +75,7 @@ func (o *options) addYes(f *pflag.FlagSet) {
 }
 
 // actRequest makes a request of the flags and arguments.
-func (a *app) actRequest(args []string) (control.ActRequest, error) {
-	o := &a.opts
+func actRequest(o *options, args []string) (control.ActRequest, error) {
 	if len(args) > 0 {
 		o.installPaths = args
 		if err := o.checkInstallPaths(); err != nil {

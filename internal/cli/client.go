@@ -97,12 +97,12 @@ func orMember(path string) string {
 	return fmt.Sprintf(", to read also as a member of the group %q", name)
 }
 
-// addClientFlags adds the flags of the commands that query a running service.
-func (a *app) addClientFlags(f *pflag.FlagSet) {
-	a.opts.addRunDir(f)
-	a.opts.addSocket(f)
+// addClient adds the flags of the commands that query a running service.
+func (o *options) addClient(f *pflag.FlagSet) {
+	o.addRunDir(f)
+	o.addSocket(f)
 	f.Lookup("socket").DefValue = "control.sock in the --run-dir, else that of your own service, else " + hostSocket
-	a.opts.addTimeout(f)
+	o.addTimeout(f)
 }
 
 func (o *options) addTimeout(f *pflag.FlagSet) {
@@ -110,6 +110,6 @@ func (o *options) addTimeout(f *pflag.FlagSet) {
 }
 
 // nextService says that the service has ended, and that the command waits.
-func (a *app) nextService() {
-	fmt.Fprintln(a.stderr, "ebpf-upgrader: the service has ended; waiting for the next one")
+func (m *messages) nextService() {
+	fmt.Fprintln(m.stderr, "ebpf-upgrader: the service has ended; waiting for the next one")
 }

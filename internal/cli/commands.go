@@ -22,7 +22,7 @@ func addCommands(root *cobra.Command, a *app) {
 		cmd := newCommand(&own)
 		cmd.PersistentPreRunE = own.prepare
 		if isCompletion {
-			own.addCompletions(cmd)
+			addCompletions(cmd, &own)
 		}
 		root.AddCommand(cmd)
 	}

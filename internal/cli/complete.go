@@ -25,17 +25,17 @@ import (
 const completionTimeout = 300 * time.Millisecond
 
 // offer lists values with what they are.
-type offer func(ctx context.Context) []cobra.Completion
+type offer func(context.Context, *app) []cobra.Completion
 
 // addCompletions makes the shell offer the values of the flags and arguments of a command. What another function offers
 // already stays.
-func (a *app) addCompletions(cmd *cobra.Command) {
-	byFlag := map[string]offer{"user": a.offerUsers, "container": a.offerContainers, "self": a.offerPIDs}
+func addCompletions(cmd *cobra.Command, a *app) {
+	byFlag := map[string]offer{"user": offerUsers, "container": offerContainers, "self": offerPIDs}
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		complete := cobra.NoFileCompletions
 		switch f.Name {
 		case "install-path":
-			complete = a.completing(a.offerInstalls, cobra.ShellCompDirectiveDefault)
+			complete = completing(a, offerInstalls, cobra.ShellCompDirectiveDefault)
 		case "run-dir", "state-dir":
 			complete = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 				return nil, cobra.ShellCompDirectiveFilterDirs
@@ -47,28 +47,28 @@ func (a *app) addCompletions(cmd *cobra.Command) {
 			complete = cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp)
 		}
 		if list := byFlag[f.Name]; list != nil {
-			complete = a.completing(list, cobra.ShellCompDirectiveNoFileComp)
+			complete = completing(a, list, cobra.ShellCompDirectiveNoFileComp)
 		}
 		_ = cmd.RegisterFlagCompletionFunc(f.Name, complete) // fails where there is one
 	})
 	switch {
 	case cmd.ValidArgsFunction != nil:
 	case strings.Contains(cmd.Use, "PID"):
-		cmd.ValidArgsFunction = firstOnly(a.completing(a.offerPIDs, cobra.ShellCompDirectiveNoFileComp))
+		cmd.ValidArgsFunction = firstOnly(completing(a, offerPIDs, cobra.ShellCompDirectiveNoFileComp))
 	case strings.Contains(cmd.Use, "INSTALL"):
-		cmd.ValidArgsFunction = firstOnly(a.completing(a.offerInstalls, cobra.ShellCompDirectiveNoFileComp))
+		cmd.ValidArgsFunction = firstOnly(completing(a, offerInstalls, cobra.ShellCompDirectiveNoFileComp))
 	default:
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 }
 
 // completing offers what begins with what was typed.
-func (a *app) completing(list offer, directive cobra.ShellCompDirective) cobra.CompletionFunc {
+func completing(a *app, list offer, directive cobra.ShellCompDirective) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if fromEnvironment(cmd.Flags(), a.variables) != nil || a.opts.check(cmd.Flags()) != nil {
 			return nil, directive
 		}
-		return slices.DeleteFunc(list(cmd.Context()), func(c cobra.Completion) bool { return !strings.HasPrefix(c, typed) }), directive
+		return slices.DeleteFunc(list(cmd.Context(), a), func(c cobra.Completion) bool { return !strings.HasPrefix(c, typed) }), directive
 	}
 }
 
@@ -91,7 +91,7 @@ type offered struct {
 }
 
 // offeredServers are those of the service, or where none answers the candidates of a scan.
-func (a *app) offeredServers(ctx context.Context) []offered {
+func offeredServers(ctx context.Context, a *app) []offered {
 	var servers []offered
 	asked, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
@@ -125,10 +125,10 @@ func (a *app) offeredServers(ctx context.Context) []offered {
 }
 
 // offerPIDs shows the user and the working directory of each.
-func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
+func offerPIDs(ctx context.Context, a *app) []cobra.Completion {
 	var pids []cobra.Completion
 	names := newUserNames()
-	for _, s := range a.offeredServers(ctx) {
+	for _, s := range offeredServers(ctx, a) {
 		what := names.of(s.uid)
 		if dir, err := os.Readlink("/proc/" + s.pid.String() + "/cwd"); err == nil {
 			what += ", " + printable(dir)
@@ -139,13 +139,13 @@ func (a *app) offerPIDs(ctx context.Context) []cobra.Completion {
 }
 
 // offerUsers counts the servers of each.
-func (a *app) offerUsers(ctx context.Context) []cobra.Completion {
+func offerUsers(ctx context.Context, a *app) []cobra.Completion {
 	names := newUserNames()
-	return byKey(a.offeredServers(ctx), func(s offered) string { return names.of(s.uid) })
+	return byKey(offeredServers(ctx, a), func(s offered) string { return names.of(s.uid) })
 }
 
-func (a *app) offerContainers(ctx context.Context) []cobra.Completion {
-	return byKey(a.offeredServers(ctx), func(s offered) string { return s.container })
+func offerContainers(ctx context.Context, a *app) []cobra.Completion {
+	return byKey(offeredServers(ctx, a), func(s offered) string { return s.container })
 }
 
 // byKey has each key that is not empty, with the number of servers that have it.
@@ -164,7 +164,7 @@ func byKey(servers []offered, key func(offered) string) []cobra.Completion {
 }
 
 // offerInstalls are those of the service.
-func (a *app) offerInstalls(ctx context.Context) []cobra.Completion {
+func offerInstalls(ctx context.Context, a *app) []cobra.Completion {
 	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	c, err := a.findService(ctx)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -42,7 +43,13 @@ files in /etc/ebpf-upgrader/config.d that end in .toml. Any other file is read o
 			case isRunning && (len(args) > 0 || isGiven):
 				return usageError("--running: the running service has read its files: leave out check and --config")
 			case isRunning:
-				return a.withService(cmd.Context(), func(c *control.Client) error { return a.showRunning(cmd.Context(), c) })
+				return a.withService(cmd.Context(), func(c *control.Client) error {
+					settings, err := c.Settings(cmd.Context())
+					if err != nil {
+						return err
+					}
+					return a.showSettings(settings)
+				})
 			case len(args) > 1:
 				path, isGiven = args[1], true
 			}
@@ -63,7 +70,7 @@ files in /etc/ebpf-upgrader/config.d that end in .toml. Any other file is read o
 	f := cmd.Flags()
 	a.opts.addConfig(f)
 	f.BoolVar(&isRunning, "running", false, "show the settings of the running service")
-	a.addClientFlags(f)
+	a.opts.addClient(f)
 	a.opts.addOutput(f)
 	return cmd
 }
@@ -104,28 +111,19 @@ func checkedFiles(settings []api.Setting) string {
 	return fmt.Sprintf("ok: %d settings from %s", n, strings.Join(slices.Compact(files), ", "))
 }
 
-func (a *app) showRunning(ctx context.Context, c *control.Client) error {
-	settings, err := c.Settings(ctx)
-	if err != nil {
-		return err
-	}
-	return a.showSettings(settings)
-}
-
 func (a *app) showSettings(s api.Settings) error {
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, s)
-	}
-	table := newColumns(a.stdout)
-	fmt.Fprintln(table, "SETTING\tVALUE\tCHANGE\tSOURCE")
-	for _, s := range s.Settings {
-		change := "restart"
-		if s.Reloads {
-			change = "reload"
+	return a.answer(s, func(w io.Writer) error {
+		table := newColumns(w)
+		fmt.Fprintln(table, "SETTING\tVALUE\tCHANGE\tSOURCE")
+		for _, s := range s.Settings {
+			change := "restart"
+			if s.Reloads {
+				change = "reload"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", printable(s.Name), printable(s.Text()), change, printable(s.Origin()))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", printable(s.Name), printable(s.Text()), change, printable(s.Origin()))
-	}
-	return table.Flush()
+		return table.Flush()
+	})
 }
 
 func newReload(a *app) *cobra.Command {
@@ -143,7 +141,7 @@ keep their old values. A file with an error changes nothing.`,
 			return a.withService(cmd.Context(), func(c *control.Client) error { return a.reload(cmd.Context(), c) })
 		},
 	}
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ the tracker works here, with 3 when only the scan of /proc does; nothing else co
 	f.BoolVarP(&d.isVerbose, "verbose", "v", false, "show what is well and of use to developers only, too")
 	f.StringVar(&a.opts.stateDir, "state-dir", "", "the service's directory of what must survive a reboot")
 	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
-	a.addClientFlags(f)
+	a.opts.addClient(f)
 	a.opts.addOutput(f)
 	return cmd
 }
@@ -89,7 +90,8 @@ func (d *doctor) examine(ctx context.Context) error {
 		tracked[last].Do = whatToRepair(rights) + "; until then --source auto scans /proc"
 	}
 	findings = append(findings, tracked...)
-	if err := d.printFindings(findings); err != nil {
+	err := d.answer(diagnosis{api.SchemaVersion, findings}, func(w io.Writer) error { return d.print(w, findings) })
+	if err != nil {
 		return err
 	}
 	if !proc.OK {
@@ -109,11 +111,9 @@ type diagnosis struct {
 	Checks []finding `json:"checks"`
 }
 
-func (d *doctor) printFindings(findings []finding) error {
-	if d.opts.output == "json" {
-		return printJSON(d.stdout, diagnosis{api.SchemaVersion, findings})
-	}
-	table := newColumns(d.stdout)
+// print writes a row for each finding.
+func (d *doctor) print(w io.Writer, findings []finding) error {
+	table := newColumns(w)
 	for _, f := range findings {
 		if f.OK && f.isDetail && !d.isVerbose {
 			continue

@@ -104,7 +104,7 @@ func (d *doctor) judgeServers(verdicts map[selector.Verdict]int, rule selector.R
 	switch unarmed := verdicts[selector.NotArmed]; {
 	case all == 0:
 		f.OK, f.IsNote = false, true
-		f.Found = fmt.Sprintf("none: of %s, none has %s and an argument %q", d.processes(), nameWords(rule.Names), rule.Subcommand)
+		f.Found = fmt.Sprintf("none: of %s, none has %s and an argument %q", visibleProcesses(), nameWords(rule.Names), rule.Subcommand)
 		f.Do = "start a session of an agent; list --all shows why a process is no server"
 	case unread == all:
 		f.OK, f.IsNote = false, true

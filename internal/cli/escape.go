@@ -48,6 +48,14 @@ func (e escaped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// answer writes data to stdout: as JSON if --output says so, or else as text does.
+func (a *app) answer(data any, text func(io.Writer) error) error {
+	if a.opts.output == "json" {
+		return printJSON(a.stdout, data)
+	}
+	return text(a.stdout)
+}
+
 // printJSON writes v as one value of several lines.
 func printJSON(w io.Writer, v any) error {
 	encoder := json.NewEncoder(escaped{w})

@@ -22,25 +22,25 @@ type filterFlags struct {
 	kinds []string
 }
 
-// addFilter adds the flags that select by user and time.
-func (a *app) addFilter(f *pflag.FlagSet, flags *filterFlags) {
-	f.StringArrayVar(&a.opts.users, "user", nil, "only of this user, by name or number")
+// add adds the flags that select by user and time.
+func (flags *filterFlags) add(f *pflag.FlagSet, o *options) {
+	f.StringArrayVar(&o.users, "user", nil, "only of this user, by name or number")
 	f.StringVar(&flags.since, "since", "", "only from then on: a duration before now, or a local time: 10m, 3d, 16:04, 2026-11-30, \"2026-11-30 16:04:05\"")
 }
 
-// filter is what the flags select.
-func (a *app) filter(flags filterFlags, now time.Time) (filter control.EventFilter, err error) {
-	switch users := a.opts.selection.Users; len(users) {
+// filter is what the flags select, with those that other commands have too.
+func (flags *filterFlags) filter(o *options, now time.Time) (filter control.EventFilter, err error) {
+	switch users := o.selection.Users; len(users) {
 	case 0:
 	case 1:
 		filter.UID = &users[0]
 	default:
 		return filter, usageError("--user: give one")
 	}
-	if len(a.opts.installPaths) > 1 {
+	if len(o.installPaths) > 1 {
 		return filter, usageError("--install-path: give one")
 	}
-	filter.Path = a.opts.installPath()
+	filter.Path = o.installPath()
 	for _, kind := range flags.kinds {
 		if !slices.Contains(control.EventKinds(), control.EventKind(kind)) {
 			return filter, usageError("--kind %q: must be one of %s", kind, kindList())
@@ -109,9 +109,9 @@ func parseDuration(text string) (time.Duration, bool) {
 }
 
 // keptNote says where what is shown comes from when no service runs.
-func (a *app) keptNote(dir string, err error) {
-	fmt.Fprintf(a.stderr, "ebpf-upgrader: no service runs: this is what was kept in %s\n", printable(dir))
+func (m *messages) keptNote(dir string, err error) {
+	fmt.Fprintf(m.stderr, "ebpf-upgrader: no service runs: this is what was kept in %s\n", printable(dir))
 	if err != nil {
-		fmt.Fprintf(a.stderr, "ebpf-upgrader: not all of it can be read: %s\n", printable(err.Error()))
+		fmt.Fprintf(m.stderr, "ebpf-upgrader: not all of it can be read: %s\n", printable(err.Error()))
 	}
 }

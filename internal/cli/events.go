@@ -30,7 +30,7 @@ Rounds that found no server to signal are shown with --kind round only.`,
   ebpf-upgrader events -o json | jq 'select(.kind == "server" and .state == "crashed")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			filter, err := a.filter(flags, time.Now())
+			filter, err := flags.filter(&a.opts, time.Now())
 			if err != nil {
 				return err
 			}
@@ -51,10 +51,10 @@ Rounds that found no server to signal are shown with --kind round only.`,
 			return unlessInterrupted(ctx, err)
 		},
 	}
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	a.opts.addStateDir(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	a.addFilter(cmd.Flags(), &flags)
+	flags.add(cmd.Flags(), &a.opts)
 	a.opts.addInstallPath(cmd.Flags())
 	cmd.Flags().Lookup("install-path").Usage = "only of this install, e.g. /usr/local/bin/rag-rat"
 	cmd.Flags().StringSliceVar(&flags.kinds, "kind", nil, "only of these kinds: "+kindList())

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ knows. For a server that is not armed, it says how to arm it.`,
 	a.opts.addInstallPath(f)
 	a.opts.addRule(f)
 	a.opts.addSelection(f)
-	a.addClientFlags(f)
+	a.opts.addClient(f)
 	a.opts.addOutput(f)
 	return cmd
 }
@@ -86,7 +87,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	if err != nil || pid <= 0 {
 		return usageError("%q is not a process number", arg)
 	}
-	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
+	if err := a.opts.needOnePath(); err != nil {
 		return err
 	}
 	cfg, err := a.config()
@@ -122,7 +123,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	known := a.askService(ctx)
 	e.take(ctx, known, process)
 	e.Outlook = outlook{&e, known, rule, time.Now()}.line()
-	return a.printExplanation(e, rule)
+	return a.answer(e, func(w io.Writer) error { return e.print(w, rule) })
 }
 
 // idleness watches a process for as long as it must be idle.
@@ -177,31 +178,29 @@ func (e *explanation) take(ctx context.Context, known *knowledge, process select
 // marks are the words for the outcomes of a check.
 var marks = map[selector.CheckState]string{selector.Passed: "ok", selector.Failed: "no", selector.NotNeeded: "--"}
 
-func (a *app) printExplanation(e explanation, rule selector.Rule) error {
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, e)
-	}
-	table := newColumns(a.stdout)
+// print writes a row for each check of the rule, and below what follows from them.
+func (e *explanation) print(w io.Writer, rule selector.Rule) error {
+	table := newColumns(w)
 	for _, c := range e.Checks {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", marks[c.State], c.Name, printable(c.Read))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\n%d is %s%s%s\n", e.PID, e.Verdict, memberClause(e.Rollout, time.Now()), idleClause(e))
+	fmt.Fprintf(w, "\n%d is %s%s%s\n", e.PID, e.Verdict, memberClause(e.Rollout, time.Now()), e.idleClause())
 	if binaries := e.binaries(); binaries != "" {
-		fmt.Fprintln(a.stdout, printable(binaries))
+		fmt.Fprintln(w, printable(binaries))
 	}
 	switch e.Gate {
 	case "behind":
-		fmt.Fprintln(a.stdout, "signals of other servers to it are refused by the service's gate")
+		fmt.Fprintln(w, "signals of other servers to it are refused by the service's gate")
 	case "outside":
-		fmt.Fprintln(a.stdout, "it is outside of the service's gate")
+		fmt.Fprintln(w, "it is outside of the service's gate")
 	}
 	if e.Verdict == selector.NotArmed {
-		fmt.Fprint(a.stdout, howToArm(rule))
+		fmt.Fprint(w, howToArm(rule))
 	}
-	_, err := fmt.Fprintln(a.stdout, printable(e.Outlook))
+	_, err := fmt.Fprintln(w, printable(e.Outlook))
 	return err
 }
 
@@ -226,7 +225,7 @@ func memberClause(m *rollout.Member, now time.Time) string {
 	return fmt.Sprintf("; %s since %s in rollout %d, signalled %s", m.State, clock(m.Since, now), m.Rollout, timesWord(m.Attempts))
 }
 
-func idleClause(e explanation) string {
+func (e *explanation) idleClause() string {
 	clause := map[string]string{"yes": "; it is idle", "no": "; it is busy"}[e.Idle]
 	if clause != "" && !e.IsCounted {
 		clause += " (by its threads: its reads and writes cannot be read)"

@@ -79,7 +79,7 @@ type follower struct {
 	servers map[selector.PID]rollout.Member
 }
 
-func (a *app) newFollower(u upgrader, next uint64) *follower {
+func newFollower(a *app, u upgrader, next uint64) *follower {
 	return &follower{
 		app: a, upgrader: u, progress: progress{out: a.stderr, isTerminal: isTerminal(a.stderr)}, path: a.opts.installPath(),
 		next: next, servers: make(map[selector.PID]rollout.Member),

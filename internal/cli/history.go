@@ -43,7 +43,7 @@ and reboots, in the --state-dir. Where no service runs, it is read from there.`,
 			if err := a.opts.checkInstallPaths(); err != nil {
 				return err
 			}
-			filter, err := a.filter(flags, time.Now())
+			filter, err := flags.filter(&a.opts, time.Now())
 			if err != nil {
 				return err
 			}
@@ -58,11 +58,12 @@ and reboots, in the --state-dir. Where no service runs, it is read from there.`,
 			if err != nil {
 				return err
 			}
-			return a.printHistory(records, time.Now())
+			data := control.History{SchemaVersion: api.SchemaVersion, Rollouts: append([]api.RolloutRecord{}, records...)}
+			return a.answer(data, func(w io.Writer) error { return printRollouts(w, records, newUserNames(), time.Now()) })
 		},
 	}
-	a.addClientFlags(cmd.Flags())
-	a.addFilter(cmd.Flags(), &flags)
+	a.opts.addClient(cmd.Flags())
+	flags.add(cmd.Flags(), &a.opts)
 	a.opts.addStateDir(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
 	return cmd
@@ -91,19 +92,12 @@ func (a *app) withKept(ctx context.Context, query func(*control.Client) error, r
 	return nil
 }
 
-func (a *app) printHistory(records []api.RolloutRecord, now time.Time) error {
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, control.History{SchemaVersion: api.SchemaVersion, Rollouts: append([]api.RolloutRecord{}, records...)})
-	}
-	if len(records) == 0 {
-		_, err := fmt.Fprintln(a.stdout, "no rollouts")
-		return err
-	}
-	return printRollouts(a.stdout, records, newUserNames(), now)
-}
-
 // printRollouts writes a table of the rollouts, and the deaths below it.
 func printRollouts(w io.Writer, records []api.RolloutRecord, names *userNames, now time.Time) error {
+	if len(records) == 0 {
+		_, err := fmt.Fprintln(w, "no rollouts")
+		return err
+	}
 	look := screen.LookOf(w, screen.Auto, os.Getenv)
 	table := screen.Table{Columns: []screen.Column{
 		{Title: "NUMBER"},

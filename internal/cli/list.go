@@ -6,7 +6,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -37,14 +36,14 @@ servers of that user.`,
 	}
 	a.opts.addRound(cmd.Flags())
 	widenOutput(cmd.Flags())
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	cmd.Flags().BoolVar(&a.opts.all, "all", false, "also show what the other flags leave out, other users' servers, and processes that are no servers")
 	return cmd
 }
 
 // list reads the servers itself unless a service answers for exactly what is asked.
 func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
-	if err := errors.Join(a.checkedPaths(), a.onePath()); err != nil {
+	if err := a.opts.needOnePath(); err != nil {
 		return err
 	}
 	known := a.askService(ctx)
@@ -64,7 +63,7 @@ func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	report := a.survey(ctx, h, pids)
+	report := survey(ctx, h, a.opts.installPath(), pids)
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -83,11 +82,11 @@ func (a *app) openHostOnce(ctx context.Context) (*daemon.Host, error) {
 	return daemon.OpenHostOnce(ctx, cfg)
 }
 
-// survey compares with the install that was given, or each server with what it names.
-func (a *app) survey(ctx context.Context, h *daemon.Host, pids []selector.PID) api.Report {
-	if path := a.opts.installPath(); path != "" {
-		installed := install.Stat(install.RootedPath{Path: path})
-		return h.Survey(ctx, &installed, pids)
+// survey compares with the install at path, or without a path each server with what it names.
+func survey(ctx context.Context, h *daemon.Host, path string, pids []selector.PID) api.Report {
+	if path == "" {
+		return h.Survey(ctx, nil, pids)
 	}
-	return h.Survey(ctx, nil, pids)
+	installed := install.Stat(install.RootedPath{Path: path})
+	return h.Survey(ctx, &installed, pids)
 }

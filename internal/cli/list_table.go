@@ -7,6 +7,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -21,32 +22,32 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// printListingTable prints a row for each server, and below what a reader needs to know of the whole.
-func (a *app) printListingTable(l *listing) error {
-	now, look := time.Now(), screen.LookOf(a.stdout, screen.Auto, os.Getenv)
+// print writes a row for each server, and below what a reader needs to know of the whole.
+func (l *listing) print(w io.Writer, o *options) error {
+	now, look := time.Now(), screen.LookOf(w, screen.Auto, os.Getenv)
 	if len(l.Servers) > 0 {
 		table := look
-		if a.opts.isWide() {
+		if o.isWide() {
 			table.Width = 0
 		}
-		if err := l.table(now, a.opts.isWide()).Write(a.stdout, table); err != nil {
+		if err := l.table(now, o.isWide()).Write(w, table); err != nil {
 			return err
 		}
-		fmt.Fprintln(a.stdout)
+		fmt.Fprintln(w)
 	}
 	counts := make(map[selector.Verdict]int)
 	for _, s := range l.Servers {
 		counts[s.Verdict]++
 	}
 	lines := []string{fmt.Sprintf("%s; %s; source: %s", daemon.Counts(counts), filesLine(l.Installs), sourceOf(l.Report))}
-	lines = append(lines, a.emptyLines(l)...)
-	lines = append(lines, l.hiddenLines(&a.opts)...)
-	lines = append(lines, l.adviceLines(&a.opts, counts)...)
+	lines = append(lines, l.emptyLines(o)...)
+	lines = append(lines, l.hiddenLines(o)...)
+	lines = append(lines, l.adviceLines(o, counts)...)
 	lines = append(lines, l.originLine(now))
 	for i := range lines {
 		lines[i] = look.Wrap(printable(lines[i]), 2)
 	}
-	_, err := fmt.Fprintln(a.stdout, strings.Join(lines, "\n"))
+	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
 }
 
@@ -176,13 +177,12 @@ func (l *listing) hiddenLines(o *options) (lines []string) {
 }
 
 // emptyLines say what was looked for where there is no server at all.
-func (a *app) emptyLines(l *listing) []string {
+func (l *listing) emptyLines(o *options) []string {
 	if len(l.Servers) > 0 || l.Hidden != (hidden{}) {
 		return nil
 	}
-	o := &a.opts
 	return []string{
-		fmt.Sprintf("looked for processes with %s and an argument %q: none of %s is one", nameWords(o.names), o.subcommand, a.processes()),
+		fmt.Sprintf("looked for processes with %s and an argument %q: none of %s is one", nameWords(o.names), o.subcommand, visibleProcesses()),
 		"list --all shows each process and why it is none, explain PID one of them; doctor checks this host",
 	}
 }
@@ -195,8 +195,8 @@ func nameWords(names []string) string {
 	return "argv[0] " + strings.Join(quoted, " or ") + ", with or without a path,"
 }
 
-// processes counts the processes that can be seen.
-func (a *app) processes() string {
+// visibleProcesses counts the processes that can be seen.
+func visibleProcesses() string {
 	entries, _ := os.ReadDir("/proc") // without it, no command gets here
 	n := 0
 	for _, e := range entries {

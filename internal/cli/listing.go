@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"io"
 	"os"
 	"slices"
 
@@ -46,10 +47,7 @@ func (a *app) printListing(l *listing) error {
 		l.hide(&a.opts, uint32(os.Geteuid()))
 	}
 	l.count(a.opts.installPath() != "")
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, l)
-	}
-	return a.printListingTable(l)
+	return a.answer(l, func(w io.Writer) error { return l.print(w, &a.opts) })
 }
 
 // hide leaves the servers that were asked for. A user other than root asks for their own, unless --user says otherwise.

@@ -37,8 +37,8 @@ func (o *options) addLog(f *pflag.FlagSet) {
 
 // openLog opens the log of a service, and makes it take what the program writes to stderr from now on. The lines are JSON
 // while they are queued.
-func (a *app) openLog(level slog.Leveler) (log *slog.Logger, dropped func() uint64, err error) {
-	to, err := a.logWriter()
+func (m *messages) openLog(format string, level slog.Leveler) (log *slog.Logger, dropped func() uint64, err error) {
+	to, err := logWriter(m.stderr, format)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,34 +46,32 @@ func (a *app) openLog(level slog.Leveler) (log *slog.Logger, dropped func() uint
 		return slog.NewJSONHandler(escaped{to}, &slog.HandlerOptions{Level: level})
 	}
 	queue := daemon.NewLog(to, formatted)
-	a.stderr, a.closeLog = queue, queue.Close
+	m.stderr, m.closeLog = queue, queue.Close
 	return slog.New(formatted(queue)), queue.Dropped, nil
 }
 
-// logWriter takes JSON lines, and writes them in the format that is wanted.
-func (a *app) logWriter() (io.Writer, error) {
-	format := a.opts.logFormat
+// logWriter takes JSON lines, and writes them to out, or to the journal, in the format that is wanted.
+func logWriter(out io.Writer, format string) (io.Writer, error) {
 	isJournal := journal.Enabled()
 	switch {
 	case format == logJournal && !isJournal:
 		return nil, errors.New("--log-format journal: there is no journal at /run/systemd/journal/socket: use another format")
 	case format != logAuto:
-	case a.stderr == os.Stderr && isJournal && isJournalStream():
+	case out == os.Stderr && isJournal && isJournalStream():
 		format = logJournal
-	case isTerminal(a.stderr):
+	case isTerminal(out):
 		format = logText
 	}
 	switch format {
 	case logJournal:
 		return lineWriter(sendToJournal), nil
 	case logText:
-		out := a.stderr
 		return lineWriter(func(l *logRecord) error {
 			_, err := fmt.Fprintln(out, l.text())
 			return err
 		}), nil
 	}
-	return a.stderr, nil
+	return out, nil
 }
 
 // isJournalStream reports whether stderr is a stream that systemd has connected to the journal.

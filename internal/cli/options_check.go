@@ -236,16 +236,3 @@ func hasName(path string) bool {
 	_, err := selector.NameOf(path)
 	return err == nil
 }
-
-// installProblem says why there is nothing that servers could be compared with, or nothing.
-func (o *options) installProblem() string {
-	if len(o.installPaths) == 0 {
-		return "no install path"
-	}
-	for _, path := range o.installPaths {
-		if !hasName(path) {
-			return fmt.Sprintf("install path %q has no file name", path)
-		}
-	}
-	return ""
-}

@@ -68,7 +68,7 @@ func (a *app) serve(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := a.needSelf(); err != nil {
+	if err := a.opts.needSelf(); err != nil {
 		return err
 	}
 	_, args, err := cmd.Root().Find(a.args)
@@ -76,7 +76,7 @@ func (a *app) serve(cmd *cobra.Command) error {
 		return err
 	}
 	cfg.Reload = func() (daemon.Config, error) { return a.runConfig(args) }
-	if cfg.Log, cfg.LogDropped, err = a.openLog(cfg.Level); err != nil {
+	if cfg.Log, cfg.LogDropped, err = a.openLog(a.opts.logFormat, cfg.Level); err != nil {
 		return err
 	}
 	cfg.UnknownVariables = unknownVariables(cmd.Root())
@@ -85,7 +85,7 @@ func (a *app) serve(cmd *cobra.Command) error {
 
 // serviceConfig is what the flags of run say, without the log.
 func (a *app) serviceConfig(flags *pflag.FlagSet) (daemon.Config, error) {
-	if err := a.checkedPaths(); err != nil {
+	if err := a.opts.needServerPaths(); err != nil {
 		return daemon.Config{}, err
 	}
 	cfg, err := a.config()
@@ -141,27 +141,29 @@ func (o *options) rule() selector.Rule {
 	}
 }
 
-// checkedPaths rejects install paths that cannot be those of a server. Without any, each server is compared with the file
-// that it names itself.
-func (a *app) checkedPaths() error {
-	if problem := a.opts.installProblem(); len(a.opts.installPaths) > 0 && problem != "" {
-		return usageError("%s: give --install-path PATH", problem)
+// needServerPaths rejects install paths that cannot be those of a server. Without any, each server is compared with the
+// file that it names itself.
+func (o *options) needServerPaths() error {
+	for _, path := range o.installPaths {
+		if !hasName(path) {
+			return usageError("install path %q has no file name: give --install-path PATH", path)
+		}
 	}
 	return nil
 }
 
-// onePath rejects more than one install path.
-func (a *app) onePath() error {
-	if len(a.opts.installPaths) > 1 {
+// needOnePath rejects more than one install path, and one that cannot be that of a server.
+func (o *options) needOnePath() error {
+	if len(o.installPaths) > 1 {
 		return usageError("--install-path: give one: this command compares servers with one binary")
 	}
-	return nil
+	return o.needServerPaths()
 }
 
 // needSelf rejects a number that no process has.
-func (a *app) needSelf() error {
-	if err := unix.Kill(int(a.opts.self), 0); errors.Is(err, unix.ESRCH) {
-		return usageError("--self %d: no such process", a.opts.self)
+func (o *options) needSelf() error {
+	if err := unix.Kill(int(o.self), 0); errors.Is(err, unix.ESRCH) {
+		return usageError("--self %d: no such process", o.self)
 	}
 	return nil
 }

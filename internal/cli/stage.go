@@ -81,7 +81,7 @@ servers are upgraded as ever. With --wait the command ends when that is over, an
 			return a.withService(cmd.Context(), func(c *control.Client) error { return a.activate(cmd.Context(), c, request, o, isGiven) })
 		},
 	}
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until its servers are upgraded, and with --bake until it has baked")
 	cmd.Flags().DurationVar(&o.bake, "bake", control.DefaultBake, "how long late crashes of upgraded servers fail it")
 	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for events and the log")
@@ -107,7 +107,7 @@ on that index fail until a newer file is installed.`,
 			return a.withService(cmd.Context(), func(c *control.Client) error { return a.rollback(cmd.Context(), c, request) })
 		},
 	}
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for status, events and the log")
 	return cmd
 }

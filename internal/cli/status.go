@@ -64,7 +64,7 @@ func newStatus(a *app) *cobra.Command {
 			return s.run(cmd.Context())
 		},
 	}
-	a.addClientFlags(cmd.Flags())
+	a.opts.addClient(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
 	widenOutput(cmd.Flags())
 	o.add(cmd.Flags())

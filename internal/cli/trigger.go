@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,9 @@ the file that it names itself. Where a service serves the servers, that service 
   ebpf-upgrader trigger
   ebpf-upgrader trigger --install-path ~/.cargo/bin/rag-rat -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.trigger(cmd.Context(), cmd.Flags()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return (&trigger{a, cmd.Flags()}).run(cmd.Context())
+		},
 	}
 	a.opts.addRound(cmd.Flags())
 	a.opts.addRunDir(cmd.Flags())
@@ -44,39 +47,45 @@ the file that it names itself. Where a service serves the servers, that service 
 	return cmd
 }
 
-func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
-	if err := errors.Join(a.checkedPaths(), a.onePath(), a.needSelf(), a.conflictingFlags(flags)); err != nil {
+// trigger is one call of the command.
+type trigger struct {
+	*app
+	flags *pflag.FlagSet
+}
+
+func (t *trigger) run(ctx context.Context) error {
+	if err := errors.Join(t.opts.needOnePath(), t.opts.needSelf(), t.rejectConflictingFlags()); err != nil {
 		return err
 	}
-	path := install.RootedPath{Path: a.opts.installPath()}
+	path := install.RootedPath{Path: t.opts.installPath()}
 	var installed *selector.Install // nil: those that the servers name
 	if path.Path != "" {
-		install.WaitSettled(ctx, path, a.opts.settle)
+		install.WaitSettled(ctx, path, t.opts.settle)
 		found := install.Stat(path) // a service that does it has opened the file already
 		switch {
 		case ctx.Err() != nil:
 			return errInterrupted
-		case found.State == selector.StateMissing && a.opts.ifExists:
-			return a.nothingToDo(found)
+		case found.State == selector.StateMissing && t.opts.ifExists:
+			return t.nothingToDo(found)
 		case found.State != selector.StateReady:
 			return notReady(found)
 		}
 		installed = &found
 	}
-	if a.opts.dryRun {
-		return a.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
+	if t.opts.dryRun {
+		return t.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
 			return h.Survey(ctx, installed, candidates)
 		})
 	}
-	held, err := a.lock()
+	held, err := t.lock()
 	if err != nil {
-		return a.handOver(ctx, flags, err)
+		return t.handOver(ctx, err)
 	}
 	defer func() { _ = held.Release() }()
-	if err := daemon.CheckConflict(a.opts.names, nil); err != nil {
-		return a.handOverToHost(ctx, flags, err)
+	if err := daemon.CheckConflict(t.opts.names, nil); err != nil {
+		return t.handOverToHost(ctx, err)
 	}
-	if a.opts.noWait {
+	if t.opts.noWait {
 		return exitWith(exitNoSource, errors.New("no service runs that --no-wait could hand over to: leave it out, or start one with run"))
 	}
 	checker := install.NewChecker()
@@ -85,13 +94,13 @@ func (a *app) trigger(ctx context.Context, flags *pflag.FlagSet) error {
 			return notReady(*installed)
 		}
 	}
-	if a.opts.allAtOnce {
-		fmt.Fprintln(a.stderr, "ebpf-upgrader: --all-at-once: signals every outdated server at once, without a canary: a bad binary ends them all")
-		return a.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
+	if t.opts.allAtOnce {
+		fmt.Fprintln(t.stderr, "ebpf-upgrader: --all-at-once: signals every outdated server at once, without a canary: a bad binary ends them all")
+		return t.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
 			return h.Round(ctx, *installed, candidates)
 		})
 	}
-	return a.followAlone(ctx, checker)
+	return t.followAlone(ctx, checker)
 }
 
 // rolloutFlags have an effect on a rollout that is followed.
@@ -100,9 +109,9 @@ var rolloutFlags = []string{
 	"arm-timeout",
 }
 
-// conflictingFlags rejects flags of which one would be ignored.
-func (a *app) conflictingFlags(flags *pflag.FlagSet) error {
-	o := &a.opts
+// rejectConflictingFlags rejects flags of which one would be ignored.
+func (t *trigger) rejectConflictingFlags() error {
+	o := &t.opts
 	for _, c := range []struct {
 		isSet  bool
 		flag   string
@@ -112,7 +121,7 @@ func (a *app) conflictingFlags(flags *pflag.FlagSet) error {
 		{o.allAtOnce, "all-at-once", append([]string{"no-wait"}, rolloutFlags...)},
 		{o.noWait, "no-wait", []string{"no-service"}},
 	} {
-		if i := slices.IndexFunc(c.others, flags.Changed); c.isSet && i >= 0 {
+		if i := slices.IndexFunc(c.others, t.flags.Changed); c.isSet && i >= 0 {
 			return usageError("--%s and --%s do not go together", c.flag, c.others[i])
 		}
 	}
@@ -127,39 +136,39 @@ func notReady(i selector.Install) error {
 }
 
 // lock takes the lock on what is to be upgraded.
-func (a *app) lock() (*lock.Lock, error) {
-	if path := a.opts.installPath(); path != "" {
-		return lock.Acquire(a.opts.runPath(), path, "")
+func (t *trigger) lock() (*lock.Lock, error) {
+	if path := t.opts.installPath(); path != "" {
+		return lock.Acquire(t.opts.runPath(), path, "")
 	}
-	return lock.AcquireHost(a.opts.runPath(), "")
+	return lock.AcquireHost(t.opts.runPath(), "")
 }
 
 // handOver makes the service that holds the lock do the round.
-func (a *app) handOver(ctx context.Context, flags *pflag.FlagSet, locked error) error {
+func (t *trigger) handOver(ctx context.Context, locked error) error {
 	holder, isHeld := errors.AsType[*lock.HeldError](locked)
 	switch {
 	case !isHeld:
 		return locked
 	case holder.Note == "":
 		return fmt.Errorf("%w, which upgrades servers: wait for its end", locked)
-	case a.opts.noService:
+	case t.opts.noService:
 		return fmt.Errorf("process %d serves these servers: leave out --no-service to hand over to it", holder.PID)
-	case a.opts.allAtOnce:
+	case t.opts.allAtOnce:
 		return fmt.Errorf("process %d serves these servers, one after the other: leave out --all-at-once, or stop the service", holder.PID)
 	}
-	return a.handOverTo(ctx, flags, holder, append([]string{"name"}, othersFlags...))
+	return t.handOverTo(ctx, holder, append([]string{"name"}, othersFlags...))
 }
 
 // handOverToHost makes the host's service, which is of another user, do the round for this user. conflict is the error that
 // it serves these servers.
-func (a *app) handOverToHost(ctx context.Context, flags *pflag.FlagSet, conflict error) error {
+func (t *trigger) handOverToHost(ctx context.Context, conflict error) error {
 	client := control.NewClient(hostSocket)
-	client.Timeout, client.OnlyTrusted = a.opts.timeout, true
+	client.Timeout, client.OnlyTrusted = t.opts.timeout, true
 	status, err := client.Status(ctx)
-	if err != nil || a.opts.noService || a.opts.allAtOnce {
+	if err != nil || t.opts.noService || t.opts.allAtOnce {
 		return conflict
 	}
-	return a.handOverTo(ctx, flags, &lock.HeldError{PID: int(status.PID), Note: hostSocket}, othersFlags)
+	return t.handOverTo(ctx, &lock.HeldError{PID: int(status.PID), Note: hostSocket}, othersFlags)
 }
 
 // othersFlags have an effect on a service of this process only.
@@ -167,16 +176,16 @@ var othersFlags = append([]string{"user", "container", "no-containers", "subcomm
 
 // handOverTo hands over to the service that listens on the socket in the note of holder. others are flags that it could not
 // follow.
-func (a *app) handOverTo(ctx context.Context, flags *pflag.FlagSet, holder *lock.HeldError, others []string) error {
-	path := a.opts.installPath()
+func (t *trigger) handOverTo(ctx context.Context, holder *lock.HeldError, others []string) error {
+	path := t.opts.installPath()
 	if path == "" {
 		others = append(slices.Clone(others), "settle")
 	}
-	if i := slices.IndexFunc(others, flags.Changed); i >= 0 {
+	if i := slices.IndexFunc(others, t.flags.Changed); i >= 0 {
 		return usageError("--%s: process %d serves these servers with its own: leave the flag out, or stop the service", others[i], holder.PID)
 	}
 	client := control.NewClient(holder.Note)
-	client.Timeout = a.opts.timeout
+	client.Timeout = t.opts.timeout
 	before, err := client.Status(ctx)
 	switch {
 	case err != nil:
@@ -184,17 +193,17 @@ func (a *app) handOverTo(ctx context.Context, flags *pflag.FlagSet, holder *lock
 	case path == "" && !before.Learned:
 		return fmt.Errorf("process %d serves other installs than all: give --install-path, or stop the service", holder.PID)
 	}
-	fmt.Fprintf(a.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
-	f := a.newFollower(remote{client}, before.Events+1)
-	if flags.Changed("self") {
-		f.self = selector.PID(a.opts.self)
+	fmt.Fprintf(t.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
+	f := newFollower(t.app, remote{client}, before.Events+1)
+	if t.flags.Changed("self") {
+		f.self = selector.PID(t.opts.self)
 	}
 	return f.follow(ctx)
 }
 
 // followAlone runs a service until its rollouts are over. checker has opened the install.
-func (a *app) followAlone(ctx context.Context, checker *install.Checker) error {
-	cfg, err := a.config()
+func (t *trigger) followAlone(ctx context.Context, checker *install.Checker) error {
+	cfg, err := t.config()
 	if err != nil {
 		return err
 	}
@@ -205,13 +214,13 @@ func (a *app) followAlone(ctx context.Context, checker *install.Checker) error {
 	defer h.Close()
 	feed := control.NewFeed()
 	return h.Follow(ctx, checker.CachedChecks(), feed, func(ctx context.Context, c *controller.Controller) error {
-		return a.newFollower(local{c, feed}, 1).follow(ctx)
+		return newFollower(t.app, local{c, feed}, 1).follow(ctx)
 	})
 }
 
 // round makes a single round of the candidates, and prints it.
-func (a *app) round(ctx context.Context, work func(*daemon.Host, []selector.PID) api.Report) error {
-	h, err := a.openHostOnce(ctx)
+func (t *trigger) round(ctx context.Context, work func(*daemon.Host, []selector.PID) api.Report) error {
+	h, err := t.openHostOnce(ctx)
 	if err != nil {
 		return err
 	}
@@ -221,13 +230,13 @@ func (a *app) round(ctx context.Context, work func(*daemon.Host, []selector.PID)
 		return err
 	}
 	report := work(h, candidates).Only(api.IsServer)
-	if err := a.printTriggered(report); err != nil {
+	if err := t.answer(report, func(w io.Writer) error { return t.print(w, report) }); err != nil {
 		return err
 	}
 	switch behind := report.Behind(); {
 	case ctx.Err() != nil:
 		return errInterrupted
-	case behind > 0 && !a.opts.dryRun:
+	case behind > 0 && !t.opts.dryRun:
 		return stillOutdated(behind)
 	}
 	return nil
@@ -237,29 +246,24 @@ func stillOutdated(n int) error {
 	return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", n))
 }
 
-func (a *app) printTriggered(r api.Report) error {
-	if a.opts.output == "json" {
-		return printJSON(a.stdout, r)
-	}
-	if err := printServers(a.stdout, r); err != nil {
+// print writes the servers of a round, and what was sent.
+func (t *trigger) print(w io.Writer, r api.Report) error {
+	if err := printServers(w, r); err != nil {
 		return err
 	}
 	if len(r.Servers) > 0 {
-		fmt.Fprintln(a.stdout)
+		fmt.Fprintln(w)
 	}
 	last := fmt.Sprintf("%d of %d planned signals sent", len(r.Sent), len(r.Plan))
-	if a.opts.dryRun {
+	if t.opts.dryRun {
 		last = fmt.Sprintf("%d signals planned, none sent", len(r.Plan))
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s; %s; source: %s\n", last, daemon.Verdicts(r), sourceOf(r))
+	_, err := fmt.Fprintf(w, "%s; %s; source: %s\n", last, daemon.Verdicts(r), sourceOf(r))
 	return err
 }
 
 // nothingToDo says why no server is signalled, where that is no failure.
-func (a *app) nothingToDo(installed selector.Install) error {
-	fmt.Fprintf(a.stderr, "ebpf-upgrader: nothing to do: install %s: %s\n", printable(fmt.Sprintf("%q", installed.Path)), printable(installed.Detail))
-	if a.opts.output != "json" {
-		return nil
-	}
-	return printJSON(a.stdout, newOutcome(nil))
+func (t *trigger) nothingToDo(installed selector.Install) error {
+	fmt.Fprintf(t.stderr, "ebpf-upgrader: nothing to do: install %s: %s\n", printable(fmt.Sprintf("%q", installed.Path)), printable(installed.Detail))
+	return t.answer(newOutcome(nil), func(io.Writer) error { return nil })
 }

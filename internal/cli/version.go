@@ -78,10 +78,7 @@ process, and needs neither rights nor a service.`,
   ebpf-upgrader version -o json | jq -r .commit`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.opts.output == "json" {
-				return printJSON(a.stdout, thisBuild())
-			}
-			return thisBuild().print(a.stdout)
+			return a.answer(thisBuild(), thisBuild().print)
 		},
 	}
 	a.opts.addOutput(cmd.Flags())
