@@ -149,6 +149,7 @@ func (m *machine) serversOn(ctx context.Context, k kernel, plan guest.Plan, extr
 	}
 	var results []outcome.Result
 	for _, s := range steps {
+		fmt.Printf("%s took %s\n", s.Name, s.Took.Round(time.Second))
 		results = append(results, parseResults(s.Output)...)
 		if s.Name == stepTriggers {
 			fmt.Print(s.Output)

@@ -78,13 +78,9 @@ func (c *command) run(ctx context.Context) error {
 	if c.load.worktrees > 0 {
 		return c.triggers(ctx, paths[0])
 	}
-	var states []outcome.State
-	for i, version := range c.versions {
-		found, err := c.states(ctx, version, paths[i])
-		if err != nil {
-			return fmt.Errorf("%s: %w", version, err)
-		}
-		states = append(states, found...)
+	states, err := c.allStates(ctx, paths)
+	if err != nil {
+		return err
 	}
 	results, err := c.playAll(ctx, paths)
 	if err != nil {
@@ -92,6 +88,10 @@ func (c *command) run(ctx context.Context) error {
 	}
 	return errors.Join(c.writeDocument(states), limitErrors(results))
 }
+
+// documents reports whether the tables are written: after a run of all scenarios, or of those that the file of results
+// lacked.
+func (c *command) documents() bool { return c.docs != "" && (c.complete || c.results.HasFile()) }
 
 // binaries returns the paths of the versions, and builds missing ones.
 func (c *command) binaries(ctx context.Context) ([]string, error) {
@@ -172,9 +172,8 @@ func limitErrors(results []outcome.Result) error {
 	return errors.Join(errs...)
 }
 
-// writeDocument writes the tables after a run of all scenarios, or of those that the file of results lacked.
 func (c *command) writeDocument(states []outcome.State) error {
-	if c.docs == "" || !c.complete && !c.results.HasFile() {
+	if !c.documents() {
 		return nil
 	}
 	return outcome.Write(c.docs, states, inOrder(c.results.Results))

@@ -81,9 +81,9 @@ func (s *session) observe() bool {
 	return true
 }
 
-// answers reports whether the session is still of use to its agent.
+// answers reports whether the session is still of use to its agent: of two calls in a row, an upgrade may lose the first.
 func (s *session) answers(p pace) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*p.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*p.timeout)
 	defer cancel()
 	for !s.Gone() {
 		once, end := context.WithTimeout(ctx, p.timeout)

@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -14,6 +15,23 @@ import (
 	"ebpf-upgrader/test/ragrat/agents"
 	"ebpf-upgrader/test/ragrat/outcome"
 )
+
+// allStates reads the states of all versions for the document. Without one it does nothing: a server that never arms is
+// observed for a whole timeout.
+func (c *command) allStates(ctx context.Context, paths []string) ([]outcome.State, error) {
+	if !c.documents() {
+		return nil, nil
+	}
+	var states []outcome.State
+	for i, version := range c.versions {
+		found, err := c.states(ctx, version, paths[i])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", version, err)
+		}
+		states = append(states, found...)
+	}
+	return states, nil
+}
 
 // states reads what servers of a version do with SIGUSR1 before and after initialize, with and without a
 // configuration.
