@@ -30,11 +30,12 @@ func usualPace() pace {
 }
 
 // times returns a slower pace. The pause grows as well: otherwise ten agents keep two emulated processors busy, and
-// servers that are never idle are never upgraded.
+// servers that are never idle are never upgraded. What only bounds an absence grows fourfold at most, because each
+// scenario waits for all of it.
 func (p pace) times(n int) pace {
 	d := time.Duration(n)
 	return pace{
-		pause: p.pause * d * min(d, 3), timeout: p.timeout * d, quiet: p.quiet * min(d, 4), gathers: p.gathers, late: p.late * d,
-		patience: p.patience * d, poll: p.poll * d,
+		pause: p.pause * d * min(d, 3), timeout: p.timeout * min(d, 4), quiet: p.quiet * min(d, 4), gathers: p.gathers,
+		late: p.late * min(d, 4), patience: p.patience * d, poll: p.poll * d,
 	}
 }
