@@ -152,7 +152,7 @@ verify: generate lint ## Check the style, and that everything generated or forma
 	$(GO) run ./test/language -commits
 	git diff --exit-code
 
-# ONLY=image leaves out the tests that do not depend on the image.
+# ONLY=image leaves out the tests that do not depend on the image, ONLY=build all.
 .PHONY: test-docker
 test-docker: ## Build an image that regenerates the code, and run all tests in it
 	IMAGE=$(IMAGE) BASE_IMAGE=$(BASE_IMAGE) ONLY=$(ONLY) ./scripts/test-docker
