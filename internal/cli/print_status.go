@@ -144,7 +144,7 @@ func (v view) about(w io.Writer, s control.Status) {
 	}
 	for _, r := range s.Rollouts {
 		if r.Late > 0 {
-			v.line(w, screen.Warning, "late", "%s: %d upgraded servers crashed: see events", r.Install.Path, r.Late)
+			v.line(w, screen.Warning, "late", "%s: %s crashed: see events", r.Install.Path, counted(r.Late, "upgraded server"))
 		}
 	}
 	for _, line := range v.staged(s) {

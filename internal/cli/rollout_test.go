@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -174,7 +175,7 @@ func exitsAreKnown(t *testing.T, source string) bool {
 
 // crashesLater comes up on the new binary, and dies a second later.
 func crashesLater() testfleet.Behaviour {
-	end := &testfleet.End{After: testfleet.Duration(time.Second), Crash: true}
+	end := &testfleet.End{After: testfleet.Duration(time.Second), Signal: syscall.SIGSEGV}
 	return testfleet.Behaviour{Later: &testfleet.Behaviour{End: end}, From: 1}
 }
 

@@ -7,6 +7,7 @@ package testfleet
 import (
 	"encoding/json"
 	"fmt"
+	"syscall"
 	"time"
 )
 
@@ -63,8 +64,10 @@ type End struct {
 	After Duration `json:"after,omitzero"`
 	// Code is its exit code.
 	Code int `json:"code,omitzero"`
-	// Crash makes it die of SIGSEGV instead.
-	Crash bool `json:"crash,omitzero"`
+	// Signal makes it die of a signal instead.
+	Signal syscall.Signal `json:"signal,omitzero"`
+	// When is a file: the server ends once that is gone, instead of After.
+	When string `json:"when,omitzero"`
 }
 
 // at returns the Behaviour in one generation.

@@ -6,6 +6,7 @@ package testfleet_test
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,7 +178,7 @@ func TestEnd_Generation_EndsAtItsTime(t *testing.T) {
 		return testfleet.Behaviour{Later: &testfleet.Behaviour{From: from, End: &e}}
 	}
 	code := armed(t, i, later(2, testfleet.End{Code: 3, After: testfleet.Duration(time.Millisecond)}))
-	crash := armed(t, i, later(1, testfleet.End{Crash: true}))
+	crash := armed(t, i, later(1, testfleet.End{Signal: syscall.SIGSEGV}))
 	leaves := start(t, options(i, testfleet.Behaviour{End: &testfleet.End{After: testfleet.Duration(time.Millisecond)}}))
 
 	signal(t, code)

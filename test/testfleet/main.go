@@ -244,26 +244,30 @@ func (s *serving) followLifeline() {
 	}
 }
 
-// endAfter ends the server after the given time.
+// endAfter ends the server when its time has come.
 func (s *serving) endAfter(e End) {
 	end := func() {
-		if e.Crash {
-			s.crash()
+		if e.Signal != 0 {
+			s.crash(e.Signal)
 		}
 		s.exit(e.Code, "its time has come")
 	}
-	if e.After == 0 {
+	switch {
+	case e.When != "":
+		go func() { keepBusy(e.When); end() }()
+	case e.After == 0:
 		end()
+	default:
+		time.AfterFunc(time.Duration(e.After), end)
 	}
-	time.AfterFunc(time.Duration(e.After), end)
 }
 
-// crash ends the process by SIGSEGV, without a core file.
-func (s *serving) crash() {
+// crash ends the process by a signal, without a core file.
+func (s *serving) crash(by syscall.Signal) {
 	s.report(Event{Kind: Exiting, Why: "crash"})
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	_ = disarm(unix.SIGSEGV)
-	_ = unix.Kill(os.Getpid(), unix.SIGSEGV)
+	_ = disarm(by)
+	_ = unix.Kill(os.Getpid(), by)
 	select {}
 }
 
