@@ -28,9 +28,9 @@ hosts that have failed or have a seat. Asks the engine itself, and needs no serv
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.fleet(cmd.Context(), &o) },
 	}
-	o.addAccess(cmd.PersistentFlags())
+	o.addAccess(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear(&o))
+	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear())
 	return cmd
 }
 
@@ -89,8 +89,9 @@ func readPolicy(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, fleet.MaxPolicyBytes+1))
 }
 
-func (a *app) newFleetClear(o *fleetFlags) *cobra.Command {
-	return &cobra.Command{
+func (a *app) newFleetClear() *cobra.Command {
+	var o fleetFlags
+	cmd := &cobra.Command{
 		Use:   "clear HOST",
 		Short: "Forget that a release failed on a host",
 		Long: `Takes the mark of a failed host out of the record, in every release, by its name or its id. Other
@@ -112,4 +113,6 @@ hosts may go on where fewer than max_failed marks are left. The host may try the
 			return a.printLine(fmt.Sprintf("cleared: %s", printable(args[0])))
 		},
 	}
+	o.addAccess(cmd.Flags())
+	return cmd
 }

@@ -19,7 +19,7 @@ var flagGroups = []struct{ title, flags string }{
 		arm-timeout retry-after max-attempts=N max-failures=N max-late=N late-within max-in-flight=N|P% gate=MODE`},
 	{"How it runs", `source=SOURCE no-wait if-exists no-service reason=WHY yes log-level=LEVEL log-format=FORMAT`},
 	{"Files and sockets", `config=PATH run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH socket-group=GROUP metrics-listen=ADDRESS timeout`},
-	{"Fleet", `fleet=ENGINE fleet-ca-file=FILE fleet-token-file=FILE fleet-user=USER fleet-password-file=FILE fleet-cert-file=FILE
+	{"Fleet", `fleet=ENGINE fleet-name=NAME fleet-ring=RING fleet-open-after fleet-ca-file=FILE fleet-token-file=FILE fleet-user=USER fleet-password-file=FILE fleet-cert-file=FILE
 		fleet-key-file=FILE fleet-plain-http`},
 	{"Staged files", `stage=PATH stage-rollback bake`},
 	{"Tuning", `scan-every audit-every forget-after max-per-user=N max-installs-per-user=N max-entries=N ring-bytes=BYTES`},

@@ -55,6 +55,7 @@ type options struct {
 	selection    selector.Selection
 	stage        []string
 	rollsBack    bool
+	fleet        fleetFlags
 }
 
 // installPath is the only one, for commands that take no more; empty if there is none.

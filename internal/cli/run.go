@@ -52,6 +52,7 @@ status, events, pause, resume and trigger control it meanwhile.`,
 	f.StringVar(&a.opts.socketGroup, "socket-group", "", "the group, by name or number, with members that may read about the servers of all users (default: the group of the socket)")
 	a.opts.addStateDir(f)
 	a.opts.addStage(f)
+	a.opts.fleet.addHost(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz, /readyz and /readyz/fleet on this address, e.g. 127.0.0.1:9750")
 	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it; 0: not at all")
 	f.IntVar(&a.opts.maxPerUser, "max-per-user", controller.DefaultMaxPerUser, "how many servers of one user are inspected; 0: all")
@@ -105,7 +106,7 @@ func (a *app) serviceConfig(flags *pflag.FlagSet) (daemon.Config, error) {
 	if cfg.Level, err = levelOf(a.opts.logLevel); err != nil {
 		return cfg, err
 	}
-	if cfg.Staging, err = a.opts.staging(); err != nil {
+	if cfg.Staging, err = a.opts.staging(flags); err != nil {
 		return cfg, err
 	}
 	cfg.ForgetAfter = max(cfg.ForgetAfter, 1) // in the controller, zero is the default

@@ -24,12 +24,12 @@ import (
 )
 
 func (o *options) addStage(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.stage, "stage", nil, "an install with files that are staged at PATH.next and put in place by activate; any number of times")
+	f.StringArrayVar(&o.stage, "stage", nil, "an install with files that are staged at PATH.next and put in place by activate, or by --fleet; any number of times")
 	f.BoolVar(&o.rollsBack, "stage-rollback", false, "put the file before back where a staged one fails")
 }
 
 // staging is what the flags say of staged files.
-func (o *options) staging() (s daemon.Staging, err error) {
+func (o *options) staging(flags *pflag.FlagSet) (s daemon.Staging, err error) {
 	for _, path := range o.stage {
 		switch {
 		case !filepath.IsAbs(path) || filepath.Clean(path) != path:
@@ -43,7 +43,15 @@ func (o *options) staging() (s daemon.Staging, err error) {
 		return s, usageError("--stage-rollback needs --stage")
 	}
 	s.RollsBack = o.rollsBack
-	return s, nil
+	if err := o.fleet.check(flags); err != nil || o.fleet.Engine == "" {
+		return s, err
+	}
+	if len(o.stage) == 0 {
+		return s, usageError("--fleet needs --stage: the fleet decides when staged files are put in place")
+	}
+	name, err := o.fleet.hostName()
+	s.Fleet = &daemon.Fleet{Access: o.fleet.Access, Name: name, Ring: o.fleet.ring, OpenAfter: o.fleet.openAfter}
+	return s, err
 }
 
 // activation are the flags of activate.

@@ -6,10 +6,21 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"ebpf-upgrader/internal/fleet/host"
 	"ebpf-upgrader/internal/stage"
 )
+
+// Fleet says which fleet decides when staged files are put in place, and which host of it this is.
+type Fleet struct {
+	host.Access
+	// Name is shown to people. Ring is empty for a host without one.
+	Name, Ring string
+	// OpenAfter is how long the engine must be out of reach before the host goes without a seat; zero: never.
+	OpenAfter time.Duration
+}
 
 // FleetGate is the gate of a host of a fleet: the fleet decides when a staged file is put in place.
 type FleetGate struct {
@@ -18,11 +29,25 @@ type FleetGate struct {
 	Engine string
 }
 
+// gate returns the gate of this host, which keeps its id in the state directory. It opens no connection.
+func (f *Fleet) gate(stateDir string) (*FleetGate, error) {
+	store, err := host.Open(f.Access)
+	if err != nil {
+		return nil, fmt.Errorf("--fleet: %w", err)
+	}
+	id, err := host.ID(stateDir, f.Name)
+	if err != nil {
+		return nil, fmt.Errorf("--fleet: the id of this host: %w", err)
+	}
+	c := host.Config{ID: id, Name: f.Name, Ring: f.Ring, OpenAfter: f.OpenAfter}
+	return &FleetGate{Host: host.New(c, store), Engine: f.Engine}, nil
+}
+
 // Name implements [stage.Gate].
-func (g FleetGate) Name() string { return "fleet " + g.Engine }
+func (g *FleetGate) Name() string { return "fleet " + g.Engine }
 
 // Enter implements [stage.Gate].
-func (g FleetGate) Enter(ctx context.Context, r stage.Request) (stage.Answer, error) {
+func (g *FleetGate) Enter(ctx context.Context, r stage.Request) (stage.Answer, error) {
 	a, err := g.Host.Enter(ctx, string(r.Release), r.Servers == 0)
 	if err != nil {
 		return stage.Answer{}, err
@@ -31,7 +56,7 @@ func (g FleetGate) Enter(ctx context.Context, r stage.Request) (stage.Answer, er
 }
 
 // Leave implements [stage.Gate].
-func (g FleetGate) Leave(ctx context.Context, r stage.Request, o stage.Outcome) error {
+func (g *FleetGate) Leave(ctx context.Context, r stage.Request, o stage.Outcome) error {
 	if o == stage.Upgraded {
 		return g.Host.Done(ctx, string(r.Release))
 	}
@@ -40,6 +65,6 @@ func (g FleetGate) Leave(ctx context.Context, r stage.Request, o stage.Outcome) 
 }
 
 // Fail implements [stage.Gate].
-func (g FleetGate) Fail(ctx context.Context, r stage.Request, why string) error {
+func (g *FleetGate) Fail(ctx context.Context, r stage.Request, why string) error {
 	return g.Host.Fail(ctx, string(r.Release), why)
 }

@@ -35,7 +35,7 @@ func gates(t *testing.T) (one, two stage.Gate, seats func() int) {
 		return n
 	}
 	gate := func(name string) stage.Gate {
-		return FleetGate{Host: host.New(host.Config{ID: name, Name: name}, store), Engine: "memory"}
+		return &FleetGate{Host: host.New(host.Config{ID: name, Name: name}, store), Engine: "memory"}
 	}
 	return gate("one"), gate("two"), seats
 }

@@ -25,8 +25,8 @@ type Staging struct {
 	Paths []string
 	// RollsBack says that a release that fails is replaced by the file before it.
 	RollsBack bool
-	// Gate decides when a file is put in place; nil: [stage.Manual].
-	Gate stage.Gate
+	// Fleet decides when a file is put in place; nil: an operator does.
+	Fleet *Fleet
 }
 
 const (
@@ -41,8 +41,10 @@ const (
 
 // staging brings staged files into their place. One goroutine, run, does so. The other methods may be called concurrently.
 type staging struct {
-	cfg     *Config
-	gate    stage.Gate
+	cfg  *Config
+	gate stage.Gate
+	// fleet is the gate where that is one of a fleet, else nil.
+	fleet   *FleetGate
 	helper  *launch.Helper
 	feed    *control.Feed
 	started time.Time
@@ -66,7 +68,10 @@ type stagedPath struct {
 	next     selector.Install
 	checked  *api.Preflight
 	progress api.Staged
-	// askAt is when the gate is asked again, and tries how often it could not be reached since.
+	// isHeld says that the gate has granted a seat since the service started, and not taken it away.
+	isHeld bool
+	// askAt is when the gate is asked again, and tries how often it could not be reached since. Zero: at once, while the host
+	// has a seat or wants one.
 	askAt time.Time
 	tries int
 	saved stage.Record
@@ -78,9 +83,13 @@ func startStaging(cfg *Config) (*staging, error) {
 	if len(cfg.Staging.Paths) == 0 {
 		return nil, nil
 	}
-	s := &staging{cfg: cfg, gate: cfg.Staging.Gate, wake: make(chan struct{}, 1), started: time.Now()}
-	if s.gate == nil {
-		s.gate = stage.Manual{}
+	s := &staging{cfg: cfg, gate: stage.Manual{}, wake: make(chan struct{}, 1), started: time.Now()}
+	if cfg.Staging.Fleet != nil {
+		gate, err := cfg.Staging.Fleet.gate(cfg.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		s.gate, s.fleet = gate, gate
 	}
 	kept, err := stage.Load(cfg.StateDir)
 	if err != nil {

@@ -73,7 +73,7 @@ func (s *staging) Staged() (all []api.Staged) {
 	defer s.mu.Unlock()
 	for _, p := range s.paths {
 		until := p.Until
-		if p.State == stage.Wanted && s.cfg.Staging.Gate != nil {
+		if p.State == stage.Wanted && s.fleet != nil {
 			until = p.askAt
 		}
 		all = append(all, api.Staged{

@@ -30,10 +30,17 @@ func (s *staging) step(ctx context.Context, p *stagedPath) bool {
 	switch {
 	case p.MustRestore(p.files):
 		s.restore(p)
+	case before.State == stage.Seated && !before.IsAsked && !p.isHeld: // seated by the service before this one
+		s.renew(ctx, p, before)
 	case before.State == stage.Seated:
 		s.place(p)
+	case before.State == stage.Wanted && before.IsAsked: // also while the gate cannot be told of the release before
+		s.enter(ctx, p, before)
 	case before.Owed != nil:
-		s.tell(ctx, p, before)
+		isLost := s.tell(ctx, p, before)
+		if f := s.cfg.Staging.Fleet; isLost && before.State == stage.Wanted && f != nil && f.OpenAfter > 0 && s.preflight(ctx, p, before.Release) {
+			s.ask(ctx, p, before)
+		}
 	case before.State == stage.Wanted:
 		s.enter(ctx, p, before)
 	case before.State == stage.Activated && !before.IsAsked:
@@ -64,7 +71,11 @@ func (s *staging) look(ctx context.Context, p *stagedPath) {
 	s.change(func() {
 		if err == nil {
 			p.files = files
+			was := p.Release
 			p.Found(files, time.Now())
+			if p.Release != was {
+				p.isHeld, p.askAt, p.tries = false, time.Time{}, 0
+			}
 		}
 		if p.State == stage.Idle {
 			p.Why = problem
@@ -173,12 +184,16 @@ func (s *staging) enter(ctx context.Context, p *stagedPath, r stage.Record) {
 		return
 	}
 	if s.record(p).IsAsked {
-		s.change(func() { p.Seat(p.Bake, time.Now()) })
+		s.change(func() { p.Seat(p.Bake, "", time.Now()) })
 		return
 	}
-	if time.Now().Before(p.askAt) {
-		return
+	if !time.Now().Before(p.askAt) {
+		s.ask(ctx, p, r)
 	}
+}
+
+// ask asks the gate for a seat.
+func (s *staging) ask(ctx context.Context, p *stagedPath, r stage.Record) {
 	called, cancel := context.WithTimeout(ctx, gateTimeout)
 	defer cancel()
 	answer, err := s.gate.Enter(called, s.request(ctx, p, r.Release))
@@ -187,41 +202,51 @@ func (s *staging) enter(ctx context.Context, p *stagedPath, r stage.Record) {
 		case p.State != stage.Wanted || p.Release != r.Release || p.IsAsked: // meanwhile
 		case err != nil:
 			p.retry()
-			p.Wait(s.gate.Name() + " cannot be reached: " + err.Error())
-		case answer.IsGranted:
-			p.askAt, p.tries = answer.AskAt, 0
-			p.Seat(answer.Bake, time.Now())
+			p.Wait(s.unreached(err))
 		default:
-			p.askAt, p.tries = answer.AskAt, 0
-			p.Wait(answer.Why)
-			if p.askAt.IsZero() {
-				p.askAt = time.Now().Add(maxGateWait)
+			p.answered(answer)
+			if answer.IsGranted {
+				p.Seat(answer.Bake, answer.Why, time.Now())
+			} else {
+				p.Wait(answer.Why)
 			}
 		}
 	})
 }
 
-// renew keeps the seat of this host.
+func (s *staging) unreached(err error) string { return s.gate.Name() + " cannot be reached: " + err.Error() }
+
+// renew keeps the seat of this host. A file that is in place stays there, whatever the gate says, and the host asks on until
+// its rollout is settled. A file that is not in place yet is put there only with a seat that the gate confirms.
 func (s *staging) renew(ctx context.Context, p *stagedPath, r stage.Record) {
-	if p.askAt.IsZero() || time.Now().Before(p.askAt) {
+	if time.Now().Before(p.askAt) {
 		return
 	}
 	called, cancel := context.WithTimeout(ctx, gateTimeout)
 	defer cancel()
 	answer, err := s.gate.Enter(called, s.request(ctx, p, r.Release))
 	s.change(func() {
+		why := answer.Why
 		if err != nil {
 			p.retry()
-			return
+			why = s.unreached(err)
+		} else {
+			p.answered(answer)
 		}
-		p.askAt, p.tries = answer.AskAt, 0
+		switch {
+		case p.State != stage.Seated:
+		case err != nil || answer.IsGranted:
+			p.Why = why
+		default:
+			p.Unseat(why, time.Now())
+		}
 	})
 }
 
-// tell tells the gate what it must know, until it has taken that.
-func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) {
+// tell tells the gate what it must know, until it has taken that. It reports whether a call failed.
+func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) (isLost bool) {
 	if time.Now().Before(p.askAt) && p.tries > 0 {
-		return
+		return false
 	}
 	called, cancel := context.WithTimeout(ctx, gateTimeout)
 	defer cancel()
@@ -241,6 +266,15 @@ func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) {
 			p.tries = 0
 		}
 	})
+	return err != nil
+}
+
+// answered takes what the gate said.
+func (p *stagedPath) answered(a stage.Answer) {
+	p.isHeld, p.askAt, p.tries = a.IsGranted, a.AskAt, 0
+	if p.askAt.IsZero() {
+		p.askAt = time.Now().Add(maxGateWait)
+	}
 }
 
 // retry waits longer after each call that failed, by up to half at random: the hosts of a fleet must not call at once.

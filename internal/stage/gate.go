@@ -33,7 +33,7 @@ type Request struct {
 type Answer struct {
 	// IsGranted says that this host holds a seat, and may put the file in place.
 	IsGranted bool
-	// Why says what the host waits for, for the operator. It is empty in a granted answer.
+	// Why says what the host waits for or, in a granted answer, on what grounds: for the operator.
 	Why string
 	// AskAt is when the host asks again. In a granted answer it keeps the seat: the host asks then as long as it has not
 	// left. Zero: the host does not ask again by itself.

@@ -16,7 +16,7 @@ type Record struct {
 	State   State   `json:"state"`
 	// Since is when it came into State.
 	Since time.Time `json:"since"`
-	// Why says what it waits for, or how it failed.
+	// Why says what it waits for, on what grounds it may be put in place, or how it failed.
 	Why string `json:"why,omitzero"`
 	// IsAsked says that an operator activated Release, so that the gate is not asked.
 	IsAsked bool `json:"asked,omitzero"`
@@ -99,7 +99,7 @@ func (m *Machine) Found(f Files, now time.Time) {
 	case Seated:
 		switch {
 		case isPlaced: // killed before that was noted
-			m.to(Activated, "", now)
+			m.to(Activated, m.Why, now)
 		case f.Staged != m.Release:
 			m.owe(Nothing)
 			m.want(f.next(), now)
@@ -135,7 +135,9 @@ func (m *Machine) Activate(bake time.Duration, now time.Time) error {
 		m.IsAsked, m.Bake, m.Why = true, bake, ""
 	case Failed:
 		return fmt.Errorf("%w: %s", ErrFailed, m.Why)
-	case Activated, Seated:
+	case Seated:
+		m.IsAsked, m.Bake = true, bake
+	case Activated:
 		m.Bake = bake
 	case Baking:
 		m.Bake, m.Until = bake, now.Add(bake)
@@ -143,11 +145,18 @@ func (m *Machine) Activate(bake time.Duration, now time.Time) error {
 	return nil
 }
 
-// Seat notes that the file may be put in place, by the gate or by an operator.
-func (m *Machine) Seat(bake time.Duration, now time.Time) {
+// Seat notes that the file may be put in place, by the gate or by an operator, and on what grounds.
+func (m *Machine) Seat(bake time.Duration, why string, now time.Time) {
 	if m.State == Wanted {
 		m.Bake = bake
-		m.to(Seated, "", now)
+		m.to(Seated, why, now)
+	}
+}
+
+// Unseat notes that the seat was taken away before the file was put in place, and what it waits for now.
+func (m *Machine) Unseat(why string, now time.Time) {
+	if m.State == Seated {
+		m.to(Wanted, why, now)
 	}
 }
 
@@ -163,7 +172,7 @@ func (m *Machine) Placed(err error, now time.Time) {
 	switch {
 	case m.State != Seated:
 	case err == nil:
-		m.to(Activated, "", now)
+		m.to(Activated, m.Why, now)
 	default:
 		m.owe(Nothing)
 		m.IsAsked = false

@@ -24,7 +24,7 @@ func in(t *testing.T, s stage.State) *stage.Machine {
 	staged, placed := stage.Files{Staged: good, Installed: old}, stage.Files{Staged: good, Installed: good}
 	steps := []func(){
 		func() { m.Found(staged, noon) },
-		func() { m.Seat(bake, noon) },
+		func() { m.Seat(bake, "", noon) },
 		func() { m.Placed(nil, noon); m.Found(placed, noon) },
 		func() { m.Progressed(stage.Progress{IsSettled: true, Upgraded: 1}, noon) },
 		func() { m.Progressed(stage.Progress{IsSettled: true, Upgraded: 1}, noon.Add(bake)) },
@@ -69,10 +69,12 @@ func TestMachine_EachStep_HasItsState(t *testing.T) {
 		"taken away":                {stage.Wanted, found("", old), stage.Idle, "", nil},
 		"landed by itself":          {stage.Wanted, found(good, good), stage.Idle, "", nil},
 		"another is staged":         {stage.Wanted, found(better, old), stage.Wanted, better, nil},
-		"granted":                   {stage.Wanted, func(m *stage.Machine) { m.Seat(0, noon) }, stage.Seated, good, nil},
+		"granted":                   {stage.Wanted, func(m *stage.Machine) { m.Seat(0, "", noon) }, stage.Seated, good, nil},
 		"killed after rename":       {stage.Seated, found(good, good), stage.Activated, good, nil},
 		"killed, next gone":         {stage.Seated, found("", good), stage.Activated, good, nil},
 		"killed before rename":      {stage.Seated, found(good, old), stage.Seated, good, nil},
+		"seat taken away":           {stage.Seated, func(m *stage.Machine) { m.Unseat("halted", noon) }, stage.Wanted, good, nil},
+		"placed, seat taken away":   {stage.Activated, func(m *stage.Machine) { m.Unseat("halted", noon) }, stage.Activated, good, nil},
 		"taken away when seated":    {stage.Seated, found("", old), stage.Idle, "", nothing},
 		"replaced when seated":      {stage.Seated, found(better, old), stage.Wanted, better, nothing},
 		"disk full":                 {stage.Seated, func(m *stage.Machine) { m.Placed(errors.New("full"), noon) }, stage.Wanted, good, nothing},

@@ -6,6 +6,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -89,6 +90,7 @@ func (h *Host) Enter(ctx context.Context, release string, isIdle bool) (Answer, 
 		wait := fleet.Wait(a.Answer, v.Now, h.random())
 		if a.Granted() {
 			wait, a.Bake = v.Policy.Renew(), v.Policy.Bake(a.Wave)
+			a.Text = "entered wave " + v.Policy.Waves[a.Wave].Name
 		}
 		a.AskAt = h.now().Add(wait)
 		return changed
@@ -96,7 +98,8 @@ func (h *Host) Enter(ctx context.Context, release string, isIdle bool) (Answer, 
 	// An engine that answers is reached, whatever it says.
 	isLost := err != nil && !errors.Is(err, record.ErrDocument) && !errors.Is(err, record.ErrConflict)
 	if isLost && h.config.OpenAfter > 0 && h.now().Sub(h.seen.Lost) >= h.config.OpenAfter {
-		return Answer{Answer: fleet.Answer{Reason: fleet.Granted}, IsOpen: true}, nil
+		why := fmt.Sprintf("without a seat: the engine was out of reach for %s", h.config.OpenAfter)
+		return Answer{Answer: fleet.Answer{Reason: fleet.Granted, Text: why}, IsOpen: true}, nil
 	}
 	return a, err
 }

@@ -151,10 +151,3 @@ func TestOpen_Engines_AreNamedByAURL(t *testing.T) {
 		}
 	}
 }
-
-func TestID_Hosts_HaveTheirOwn(t *testing.T) {
-	a, b, c := idOf("m", "one"), idOf("m", "two"), idOf("n", "one")
-	if len(a) != 16 || a != idOf("m", "one") || a == b || a == c {
-		t.Error(a, b, c)
-	}
-}
