@@ -19,7 +19,6 @@ import (
 // The user names a thousand installs through 240 folders each. The paths are almost as long as the kernel allows.
 func TestHostile_DeepPaths_FitInUnitsMemory(t *testing.T) {
 	takesLong(t)
-	t.Parallel()
 	needRoot(t)
 	withEachSource(t, func(t *testing.T, source string) {
 		h := newWholeHost(t)
@@ -50,7 +49,6 @@ func TestHostile_DeepPaths_FitInUnitsMemory(t *testing.T) {
 // Each session has a mount namespace of its own, as with bubblewrap or PrivateTmp. They are more than a user may have installs.
 func TestSandboxes_MoreThanInstalls_AreServed(t *testing.T) {
 	takesLong(t)
-	t.Parallel()
 	needRoot(t)
 	const sessions = 1100
 	withEachSource(t, func(t *testing.T, source string) {

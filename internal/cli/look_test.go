@@ -73,6 +73,7 @@ func TestLook_EveryCommand_OpensNothing(t *testing.T) {
 // TestService_UnreadyFile_IsOpenedOnce: also where a trigger is handed to it.
 func TestService_UnreadyFile_IsOpenedOnce(t *testing.T) {
 	takesLong(t)
+	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

@@ -90,6 +90,7 @@ func TestServer_EachKind_Upgraded(t *testing.T) {
 // exec something else.
 func TestServer_Daemon_Upgraded(t *testing.T) {
 	takesLong(t)
+	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		s := newScene(t)

@@ -61,6 +61,7 @@ func (s *service) start(t *testing.T, program string, args []string) {
 func TestRestart_KilledAnytime_OneSignalEach(t *testing.T) {
 	takesLong(t)
 	withEachSource(t, func(t *testing.T, source string) {
+		t.Parallel()
 		s := newScene(t)
 		fleet := s.startFleet(50, nil)
 		p := newService(t)

@@ -106,6 +106,7 @@ func TestCanary_BinaryDies_OneOfHundredDies(t *testing.T) {
 // TestServer_EachEnd_HasItsState has one of each, and one more that is well.
 func TestServer_EachEnd_HasItsState(t *testing.T) {
 	takesLong(t)
+	t.Parallel()
 	cases := map[string]struct {
 		behaviour testfleet.Behaviour
 		want      rollout.State

@@ -58,12 +58,13 @@ func countInstalls(s api.Status) (ready int) {
 	return ready
 }
 
+// thousand is the size of a crowd. A test with a crowd does not run beside others: every service on the host inspects its
+// processes too.
 const thousand = 1000
 
 // TestThousandInstalls_Each_Upgraded replaces ten of them.
 func TestThousandInstalls_Each_Upgraded(t *testing.T) {
 	takesLong(t)
-	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		h := newWholeHost(t)
 		paths := manyInstalls(t, h.name, thousand)

@@ -112,6 +112,7 @@ func TestTrigger_AllDieLater_FollowsEach(t *testing.T) {
 // TestTrigger_ByService_ItsInstallOnly: in table, JSON and exit code.
 func TestTrigger_ByService_ItsInstallOnly(t *testing.T) {
 	takesLong(t)
+	t.Parallel()
 	withEachSource(t, func(t *testing.T, source string) {
 		t.Parallel()
 		h, ours, theirs := newWholeHost(t), newScene(t), newScene(t)
