@@ -125,11 +125,12 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 		LogDropped:  func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
 		HistoryLost: kept.lost, HistoryErr: kept.err, FellBack: h.fellBack,
 		StandsBy: control.Recently(func(context.Context) (bool, error) { return h.standsBy() != nil, nil }),
+		Staged:   staged.source(),
 	})
 	controlled := s.controlConfig(feed, counts, watched)
 	controlled.HistoryErr = kept.err
 	if staged != nil {
-		staged.connect(&s, feed, watched)
+		staged.connect(&s, feed, counts, watched)
 		controlled.Stager = staged
 	}
 	s.server = control.NewServer(controlled)

@@ -15,6 +15,7 @@ import (
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/launch"
+	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/internal/stage"
 	"ebpf-upgrader/selector"
 )
@@ -47,6 +48,7 @@ type staging struct {
 	fleet   *FleetGate
 	helper  *launch.Helper
 	feed    *control.Feed
+	counts  *metrics.Metrics
 	started time.Time
 	// status and servers are those of the controller. credentials are those of a user's processes.
 	status      func(context.Context) (api.Status, error)
@@ -113,8 +115,8 @@ func startStaging(cfg *Config) (*staging, error) {
 }
 
 // connect says what s works with, before run.
-func (s *staging) connect(of *service, feed *control.Feed, watched *installs) {
-	s.feed, s.status, s.servers, s.credentials = feed, of.controller.Status, of.controller.Servers, watched.credentials.of
+func (s *staging) connect(of *service, feed *control.Feed, counts *metrics.Metrics, watched *installs) {
+	s.feed, s.counts, s.status, s.servers, s.credentials = feed, counts, of.controller.Status, of.controller.Servers, watched.credentials.of
 }
 
 // parts are what the service runs for staged files.

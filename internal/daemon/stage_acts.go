@@ -67,6 +67,14 @@ func (s *staging) RollBack(r api.StageRequest) error {
 	return fmt.Errorf("%w: no staged file was put in place at %q: it is %s", api.ErrNotRolledBack, r.Path, p.State)
 }
 
+// source is Staged; nil where nothing is staged.
+func (s *staging) source() func() []api.Staged {
+	if s == nil {
+		return nil
+	}
+	return s.Staged
+}
+
 // Staged says how far each path has come.
 func (s *staging) Staged() (all []api.Staged) {
 	s.mu.Lock()

@@ -80,6 +80,9 @@ func (s *staging) preflight(ctx context.Context, p *stagedPath, r stage.Release)
 			result.Problem = err.Error()
 		}
 		known = &api.Preflight{Release: string(r), Problem: result.Problem, Output: result.Output}
+		if known.Problem != "" {
+			s.counts.PreflightFailed()
+		}
 	}
 	s.change(func() {
 		p.checked = known

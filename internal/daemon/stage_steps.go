@@ -136,6 +136,7 @@ var stageWords = map[stage.State]string{
 
 // report adds an event, and a line to the log. The caller holds mu.
 func (s *staging) report(p *stagedPath) {
+	s.counts.StagedChanged(string(p.saved.State), string(p.State))
 	s.feed.Staged(p.Path, string(p.Release), string(p.State), p.Why)
 	if p.Release == "" {
 		return // nothing is staged

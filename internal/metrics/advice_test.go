@@ -4,6 +4,7 @@ package metrics_test
 
 // advice says of each metric what an operator does when it moves.
 var advice = map[string]string{
+	"activations_total":                "`failed`: as `staged`. `not-placed`: `ebpf-upgrader status` says why, and `activate` tries again.",
 	"acts_total":                       "Nothing. `ebpf-upgrader history` and the log say which user requested what.",
 	"build_info":                       "Nothing. A new version shows that the service itself was upgraded.",
 	"deaths_total":                     "Run `ebpf-upgrader status`: it names the server and the install. `exec-failed` is a file that cannot run, `exit-code` and `signal` a binary that ends. Install a good binary.",
@@ -22,10 +23,12 @@ var advice = map[string]string{
 	"kernel_events_total":              "Nothing: it follows the servers and their signals. `lost` as `tracker_losses_total`.",
 	"last_rollout_timestamp_seconds":   "Compare it with the time of the last install.",
 	"log_lines_dropped_total":          "`reader`: find out what blocks the log. `user`: one user causes more than 600 lines a minute.",
+	"late_crashes_total":               "Run `ebpf-upgrader events --kind server`: it names the servers. As `halted_users`, where that rises too.",
 	"outdated_since_timestamp_seconds": "If it stays, run `ebpf-upgrader status` and `explain PID`: they say what a server waits for.",
 	"paused":                           "Run `ebpf-upgrader status`: it names the user that paused the service, since when and why. `ebpf-upgrader resume` ends it.",
 	"paused_users":                     "As `paused`.",
 	"polled_installs":                  "Raise `fs.inotify.max_user_watches`. New binaries are seen within 2 s meanwhile.",
+	"preflight_failures_total":         "Run `ebpf-upgrader status`: it shows what the staged file printed. Stage a good one.",
 	"quiet_wait_seconds":               "Nothing. Long waits are agents that call without a pause.",
 	"refused_watches_total":            "As `polled_installs`.",
 	"rollout_duration_seconds":         "If it grows, look at `quiet_wait_seconds` and at `timed-out` in `upgrades_total`.",
@@ -40,6 +43,8 @@ var advice = map[string]string{
 	"signals_busy_total":               "Each may have cost a call of an agent. `--quiet-within` sets how long a quiet moment is waited for.",
 	"signals_refused_total":            "`not-permitted`: the service lacks CAP_KILL. `signalled-by-other`: nothing, another sender was first. `other`: look for `server-not-signalled` in the log.",
 	"signals_sent_total":               "Nothing: servers are upgraded.",
+	"staged":                           "At `failed`, run `ebpf-upgrader status`: it says why. Stage a good file, or `ebpf-upgrader rollback PATH`.",
+	"staged_since_timestamp_seconds":   "A state of `wanted` or `baking` that stays long: as `staged`.",
 	"stands_by":                        "At 1, this service may be stopped: `ebpf-upgrader status` names the other one.",
 	"stuck_lookups":                    "Find the file system that does not answer, an NFS server that is gone for example. Only the servers below it wait.",
 	"tracker_audit_differences_total":  "Report it if it rises: the kernel program missed a process, and the audit has repaired that.",

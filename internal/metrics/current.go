@@ -33,6 +33,8 @@ type Sources struct {
 	FellBack func() bool
 	// StandsBy reports whether another service serves the servers of this one.
 	StandsBy func(context.Context) (bool, error)
+	// Staged says how far each path with staged files has come.
+	Staged func() []api.Staged
 }
 
 // Follow has s read at each scrape from now on.
@@ -80,6 +82,9 @@ func (c *current) Collect(metrics chan<- prometheus.Metric) {
 	defer cancel()
 	if s.StandsBy != nil {
 		to.standsBy(s.StandsBy(ctx))
+	}
+	if s.Staged != nil {
+		to.staged(s.Staged())
 	}
 	if s.Status != nil {
 		to.status(s.Status(ctx))

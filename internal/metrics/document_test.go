@@ -101,7 +101,7 @@ func table(t *testing.T) string {
 }
 
 // open are labels with values that are not words of the program.
-var open = map[string]string{"uid": "a user id", "version": "", "revision": "", "goversion": "", "act": "as in the log"}
+var open = map[string]string{"uid": "a user id", "version": "", "revision": "", "goversion": "", "act": "as in the log", "path": "that of `--stage`"}
 
 func labels(all map[string][]string) string {
 	var shown []string

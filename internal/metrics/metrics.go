@@ -35,6 +35,7 @@ type Metrics struct {
 	roundTook, scanTook, upgradeTook, waited        prometheus.Histogram
 
 	*rollouts
+	*staged
 }
 
 // New returns metrics in a registry of their own, with those of the Go runtime and of this process.
@@ -59,6 +60,7 @@ func New(version, revision string) *Metrics {
 		upgradeTook: histogram("upgrade_duration_seconds", "Time from the signal to the exec of the server.", upgradeBuckets()),
 		waited:      histogram("quiet_wait_seconds", "Time that a busy server was waited for before it was signalled.", waitBuckets()),
 		rollouts:    newRollouts(),
+		staged:      newStaged(),
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -66,6 +68,7 @@ func New(version, revision string) *Metrics {
 		buildInfo(version, revision), m.current,
 		m.events, m.rounds, m.refused, m.outcomes, m.deaths, m.acts, m.sent, m.overran, m.errors,
 		m.roundTook, m.scanTook, m.upgradeTook, m.waited, m.started, m.finished, m.finishedAt, m.rolloutTook,
+		m.activations, m.preflights, m.lates,
 	)
 	m.showZeros()
 	return m
@@ -154,6 +157,9 @@ func (m *Metrics) Round(reason api.Reason, report api.Report, took time.Duration
 func (m *Metrics) Moved(member rollout.Member, from rollout.State) {
 	if member.State == from { // another verdict, or another exec
 		return
+	}
+	if member.Late {
+		m.lates.Inc()
 	}
 	switch member.State {
 	case rollout.Pending:

@@ -36,7 +36,8 @@ func TestMetrics_Labels_NameNoProcess(t *testing.T) {
 	allowed := []string{
 		"version", "revision", "goversion", "mode", "verdict", "kind", "reason", "outcome", "phase", "state", "le",
 		"act", "cause", "result",
-		"uid", // at most 32
+		"uid",  // at most 32
+		"path", // those of --stage
 	}
 	label := regexp.MustCompile(`[{,](\w+)="`)
 	for _, line := range everything(t) {
@@ -62,6 +63,7 @@ func everything(t *testing.T) (lines []string) {
 		HistoryLost: func() uint64 { return 0 },
 		HistoryErr:  func() error { return nil },
 		StandsBy:    func(context.Context) (bool, error) { return false, nil },
+		Staged:      func() []api.Staged { return []api.Staged{{Path: "/opt/tool", State: "wanted", Since: start}} },
 		Status: func(context.Context) (api.Status, error) {
 			return api.Status{Rollouts: []rollout.Report{{
 				Started: start, Servers: map[rollout.State]int{rollout.Pending: 1}, Halts: []rollout.Halt{{UID: 4101, Since: start}},

@@ -67,6 +67,33 @@ func (s *scene) halt(ctx context.Context) error {
 	return errors.Join(s.prom.fires(ctx, "RolloutHalted", "ServersDied"), s.replace(), s.prom.ends(ctx, "RolloutHalted", "ServersDied"))
 }
 
+// stagedFile puts a staged file in place, and rolls it back.
+func (s *scene) stagedFile(ctx context.Context) error {
+	path := s.install.Path()
+	if err := errors.Join(s.serve(ctx, nil, "--stage", path), s.stage("one")); err != nil {
+		return err
+	}
+	err := errors.Join(
+		poll(ctx, s.within, "a staged file", func() error { return s.prom.hasData(ctx, `ebpf_upgrader_staged{state="wanted"} == 1`) }),
+		s.command(ctx, "activate", path, "--wait"), s.command(ctx, "rollback", path),
+	)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.prom.fires(ctx, "StagedFileFailed"), s.stage("two"), s.prom.ends(ctx, "StagedFileFailed"))
+}
+
+// stage stages this program, which is a server, with more behind it.
+func (s *scene) stage(more string) error {
+	own, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(own)
+	part := s.install.Path() + ".part"
+	return errors.Join(err, os.WriteFile(part, append(text, more...), 0o755), os.Rename(part, s.install.Path()+".next"))
+}
+
 // unready installs half a file.
 func (s *scene) unready(ctx context.Context) error {
 	own, err := os.Executable()

@@ -126,7 +126,7 @@ func (s *scene) close() error {
 // play makes the faults.
 func (s *scene) play(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		s.rollout, s.halt, s.unready, s.lint, s.panels, s.pages, s.pause, s.silent, s.fullDisk, s.down, s.noFiles, s.noKill, s.noBPF,
+		s.rollout, s.halt, s.unready, s.lint, s.stagedFile, s.panels, s.pages, s.pause, s.silent, s.fullDisk, s.down, s.noFiles, s.noKill, s.noBPF,
 	}
 	if s.bpf {
 		steps = append(steps, s.fullMap, s.lostEvents)
