@@ -110,15 +110,15 @@ func (r *Rollout) Resume(uid *uint32, now time.Time) (resumed int) {
 }
 
 // endHalt resumes the rollout for a user. isAlone says that it stays halted for the other users.
-func (r *Rollout) endHalt(u *user, isAlone bool, now time.Time) {
+func (l *ledger) endHalt(u *user, isAlone bool, now time.Time) {
 	isFailed := isAlone && (u.IsFailed || u.overdue > 0)
-	for _, m := range maps.Clone(r.members) {
+	for _, m := range maps.Clone(l.members) {
 		if m.isOverdue && m.Group.User == u.UID {
 			m.Detail = "not armed, and resumed by an operator"
-			if !r.install.Script {
-				m.Ran = r.install.Image // or else the next inspection would find a new exec
+			if !l.install.Script {
+				m.Ran = l.install.Image // or else the next inspection would find a new exec
 			}
-			r.step(m, ExecedOther, now)
+			l.step(m, ExecedOther, now)
 		}
 	}
 	*u = user{

@@ -17,36 +17,21 @@ func (r *Rollout) Observe(p selector.Process, d selector.Decision, rank Rank, no
 	if m.State == Pending && r.ObserveForeign(p, d, 0, now, now) {
 		return
 	}
+	o := observation{&r.ledger, m, p, d, now}
 	switch m.State {
 	case None, Pending, Skipped:
 		m.Ran = p.Image
 		r.regroup(m, GroupOf(p))
-		r.applyVerdict(m, d, now)
+		o.unsignalled()
 	case Signalled, TimedOut, GaveUp:
 		if m.Carried && (m.execed || m.isReplaced(p)) {
 			r.Drop(m)
 			r.Observe(p, d, rank, now) // as a server that was not signalled
 			return
 		}
-		r.observeSignalled(m, p, d, now)
+		o.signalled()
 	case Settling:
-		r.observeSettling(m, p, d, now)
-	}
-}
-
-// applyVerdict takes the verdict on a server that was not signalled.
-func (r *Rollout) applyVerdict(m *Member, d selector.Decision, now time.Time) {
-	isChanged := m.Verdict != d.Verdict
-	m.setVerdict(d)
-	switch {
-	case d.Verdict == selector.Outdated:
-		r.step(m, FoundOutdated, now)
-	case d.Stale && m.State == Skipped && isChanged:
-		r.cfg.Moved(*m, Skipped)
-	case d.Stale:
-		r.step(m, Rejected, now)
-	default:
-		r.step(m, FoundCurrent, now)
+		o.settling()
 	}
 }
 
@@ -56,56 +41,6 @@ func (r *Rollout) ObserveUnreadable(m *Member, d selector.Decision, now time.Tim
 	if m.State == Pending {
 		m.setVerdict(d)
 		r.step(m, Rejected, now)
-	}
-}
-
-// observeSignalled takes the inspection of a server that was signalled. A changed image means an exec, even without an
-// event.
-func (r *Rollout) observeSignalled(m *Member, p selector.Process, d selector.Decision, now time.Time) {
-	switch {
-	case m.isReplaced(p):
-		r.step(m, Execed, now)
-		r.observeSettling(m, p, d, now)
-	case m.State == Signalled && now.Sub(m.SignalledAt) >= r.cfg.Limits.ConfirmTimeout:
-		m.setVerdict(d)
-		if m.Attempts >= r.cfg.Limits.MaxAttempts {
-			r.step(m, Exhausted, now)
-		} else {
-			r.step(m, Late, now)
-		}
-	case m.State != Signalled && d.Verdict == selector.UpToDate:
-		r.step(m, FoundCurrent, now)
-	case m.State == TimedOut && d.Verdict == selector.Outdated && now.Sub(m.SignalledAt) >= r.cfg.Limits.RetryAfter:
-		r.step(m, FoundOutdated, now)
-	}
-}
-
-// observeSettling takes the inspection of a server that has exec'd after its signal. It is armed when it runs the
-// installed image and has a handler again.
-func (r *Rollout) observeSettling(m *Member, p selector.Process, d selector.Decision, now time.Time) {
-	if !p.Image.Known() {
-		r.checkOverdue(m, now)
-		return
-	}
-	isInstalled := p.Image == r.install.Image || r.install.Script && (m.execed || m.isReplaced(p))
-	isServer := d.Verdict != selector.NotOurs && d.Verdict != selector.NotMCP
-	switch {
-	case !isInstalled && isServer:
-		m.setVerdict(d)
-		m.Ran, m.Detail = p.Image, "exec'd another file than the installed one"
-		r.step(m, ExecedOther, now)
-	case !isServer || !p.Catches || p.MidExec:
-		r.setArmed(m, time.Time{})
-		r.checkOverdue(m, now)
-	default:
-		m.setVerdict(d)
-		if m.ArmedAt.IsZero() {
-			r.setArmed(m, now)
-		}
-		if now.Sub(m.ArmedAt) >= r.cfg.Limits.Hold {
-			m.Ran = p.Image
-			r.step(m, Lived, now)
-		}
 	}
 }
 
@@ -230,12 +165,5 @@ func (r *Rollout) SetArming(pid selector.PID, isArming bool) {
 	case m.State == Skipped && !m.isArming:
 		m.isArming = true
 		r.armingCount++
-	}
-}
-
-func (l *ledger) disarm(m *Member) {
-	if m.isArming {
-		m.isArming = false
-		l.armingCount--
 	}
 }

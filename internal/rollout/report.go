@@ -158,7 +158,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 		IsHaltedForAll: r.isHaltedForAll(), Abandoned: r.abandonments(),
 	}
 	if report.Phase == PhaseCanary { // later the search would cost too much
-		report.Unarmed = r.unarmed()
+		report.Unarmed = r.unarmed(r.cfg.Limits.ArmTimeout)
 	}
 	return report
 }

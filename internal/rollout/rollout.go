@@ -51,9 +51,7 @@ func New(cfg Config, number uint64, install selector.Install, now time.Time) *Ro
 		cfg.IsPaused = func(uint32) bool { return false }
 	}
 	return &Rollout{ledger: ledger{
-		cfg: cfg, number: number, install: install, started: now,
-		members: make(map[selector.PID]*Member), sending: make(map[selector.PID]*Member),
-		users: make(map[uint32]*user), groups: make(map[Group]*group),
+		roster: newRoster(), cfg: cfg, number: number, install: install, started: now,
 		foreign: make(map[selector.PID]int),
 	}}
 }
@@ -85,23 +83,6 @@ func (r *Rollout) Sending(m *Member) { r.sending[m.PID] = m }
 
 // EndSending records that the delivery has ended. Another method records its outcome.
 func (r *Rollout) EndSending(m *Member) { delete(r.sending, m.PID) }
-
-// maxSending is how many deliveries to members of a user may be under way.
-const maxSending = 8
-
-// sendingFor counts the deliveries to members of a user that are under way, and those among them that are to a canary.
-func (l *ledger) sendingFor(u *user) (all, canaries int) {
-	for _, m := range l.sending {
-		if l.users[m.UID] != u {
-			continue
-		}
-		all++
-		if !l.group(m.Group).isOpen {
-			canaries++
-		}
-	}
-	return all, canaries
-}
 
 // Drop removes a member without a call of [Config.Moved].
 func (r *Rollout) Drop(m *Member) {

@@ -16,8 +16,8 @@ type Unarmed struct {
 	HaltsAt time.Time `json:"halts_at"`
 }
 
-// unarmed returns the member that has waited longest to be armed; nil: none waits.
-func (r *Rollout) unarmed() *Unarmed {
+// unarmed returns the member that has waited longest to be armed, of those that may take armTimeout; nil: none waits.
+func (r *roster) unarmed(armTimeout time.Duration) *Unarmed {
 	var first *Member
 	for _, m := range r.members {
 		if m.State == Settling && m.ArmedAt.IsZero() && (first == nil || m.Since.Before(first.Since)) {
@@ -27,5 +27,5 @@ func (r *Rollout) unarmed() *Unarmed {
 	if first == nil {
 		return nil
 	}
-	return &Unarmed{first.PID, first.Since, first.Since.Add(r.cfg.Limits.ArmTimeout)}
+	return &Unarmed{first.PID, first.Since, first.Since.Add(armTimeout)}
 }
