@@ -12,20 +12,6 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// last is the last step that was told of a server.
-func (w *world) last() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.moves[len(w.moves)-1]
-}
-
-func (w *world) requireLast(t *testing.T, want, when string) {
-	t.Helper()
-	if got := w.last(); got != want {
-		t.Errorf("%s: the last step is %q, want %q", when, got, want)
-	}
-}
-
 // quits is the end of a session.
 var quits = selector.Exit{Known: true}
 

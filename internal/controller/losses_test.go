@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
 
@@ -41,17 +40,6 @@ func TestLosses_WithoutEnd_LeaveTimeForTheRest(t *testing.T) {
 			})
 		})
 	}
-}
-
-func (w *world) lossRounds() (n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range w.rounds {
-		if r == api.ReasonLoss {
-			n++
-		}
-	}
-	return n
 }
 
 func TestLosses_ResyncPending_ServersAreSignalled(t *testing.T) {

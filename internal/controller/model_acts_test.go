@@ -28,9 +28,6 @@ func newActsModel() actsModel {
 	return actsModel{make(map[share]bool), make(map[share]bool), make(map[share]bool)}
 }
 
-// forgetActs is for a service that does not know them, because they could not be written.
-func (m *model) forgetActs() { m.actsModel = newActsModel() }
-
 // modelUsers are the users of the model.
 var modelUsers = []uint32{0, 1}
 
@@ -45,8 +42,8 @@ func (m *model) checkActs(p *selector.Process, image selector.Image) {
 }
 
 // mostCanaries is how many canaries of a user may be unproven when another goes, plus one.
-func (m *model) mostCanaries(image selector.Image, user uint32) int {
-	if m.resumed[share{image, user}] {
+func (a *actsModel) mostCanaries(image selector.Image, user uint32) int {
+	if a.resumed[share{image, user}] {
 		return 1
 	}
 	return 3

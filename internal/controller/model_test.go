@@ -160,7 +160,7 @@ func (m *model) step() {
 		m.change(func() {
 			if m.unsaved != nil {
 				clear(m.halted) // a halt that was not written is one that the next service does not know of
-				m.forgetActs()
+				m.actsModel = newActsModel()
 			}
 		})
 		m.run()

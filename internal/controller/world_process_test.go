@@ -65,6 +65,7 @@ func (w *world) User(pid selector.PID) (selector.Identity, selector.User, error)
 	return p.Identity, p.Credentials.Owner, nil
 }
 
+// target is one process of the world, pinned.
 type target struct {
 	w    *world
 	pid  selector.PID

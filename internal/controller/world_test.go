@@ -4,7 +4,6 @@ package controller_test
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"syscall"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/deliver"
-	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -27,10 +25,21 @@ func takesLong(t *testing.T) {
 	}
 }
 
+// guard guards a world with all its parts.
+type guard struct{ mu sync.Mutex }
+
+func (g *guard) change(f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f()
+}
+
 // world is a host without a kernel, so that hours of a service's life pass in no time. The tests here are about when processes
 // are inspected, and which are signalled again. That a signal is safe is proven on real processes, by the tests of cli.
 type world struct {
-	mu        sync.Mutex
+	*guard
+	places
+	observed
 	processes map[selector.PID]*selector.Process
 	signals   map[selector.PID][]time.Time
 	traces    map[selector.PID]selector.Trace
@@ -39,24 +48,7 @@ type world struct {
 	down error
 	// unlisted is no candidate.
 	unlisted selector.PID
-	// files are what stands at each path, and state what became of them without being told.
-	files map[string]selector.Install
-	state selector.State
-	// watched are the places that the service watches, and forgot those that it watched.
-	watched map[registry.Key]bool
-	forgot  []registry.Key
-	// stopped is closed when the service has come to its end.
-	stopped chan struct{}
-
-	found  chan controller.InstallUpdate
-	events chan selector.Event
-	rounds []api.Reason
-	phases []rollout.Phase
-	// halts counts those of each report on a rollout.
-	halts    []int
-	moves    []string
-	troubles int
-	refusals int
+	events   chan selector.Event
 
 	service *controller.Controller
 	limits  rollout.Limits
@@ -71,8 +63,6 @@ type world struct {
 	quiet controller.Idleness
 	// maxPerUser and maxPlaces are the limits of each user.
 	maxPerUser, maxPlaces int
-	// stall is for how long the service cannot go on after each step of a server.
-	stall time.Duration
 	// looks counts them, by process.
 	looks map[selector.PID]int
 	// unread, if any, says at which looks a process cannot be read.
@@ -81,10 +71,6 @@ type world struct {
 	unreadable func(pid selector.PID, looks int) bool
 	// secret has those of which nothing can be read but their identity.
 	secret map[selector.PID]bool
-	// reported is how many servers the last round told of.
-	reported int
-	// checks counts the looks at files.
-	checks int
 	// fails, if any, is why nothing at all can be read of any process, not even which one it is.
 	fails error
 	// blind, if any, is why the tracer fails.
@@ -94,10 +80,8 @@ type world struct {
 	pauses  rollout.Pauses
 	// acted, if any, takes the acts that are reported.
 	acted func(api.Act)
-	// slowCheck and slowLook, if any, say how long a look at a file and at a process takes, and the first
-	// whether the file is unready then.
-	slowCheck func(registry.Key) (time.Duration, bool)
-	slowLook  func(selector.Process) time.Duration
+	// slowLook, if any, says how long an inspection of a process takes.
+	slowLook func(selector.Process) time.Duration
 	// isStale has a slow read return what was true when it began. slowSignal is how long it takes to send a signal: the server
 	// has it at once.
 	isStale    bool
@@ -109,10 +93,6 @@ type world struct {
 	slowUser time.Duration
 	// slowOwner, if any, is the same, of one user.
 	slowOwner func(user uint32) time.Duration
-	// seers has the views that are retained, and unsighted counts the installs that were
-	// watched before.
-	seers     map[selector.View]bool
-	unsighted int
 }
 
 var (
@@ -121,17 +101,16 @@ var (
 )
 
 func newWorld() *world {
+	g := new(guard)
 	return &world{
+		guard:     g,
+		places:    newPlaces(g),
+		observed:  observed{guard: g},
 		processes: make(map[selector.PID]*selector.Process),
 		signals:   make(map[selector.PID][]time.Time),
-		files:     map[string]selector.Install{},
-		watched:   map[registry.Key]bool{},
 		looks:     map[selector.PID]int{},
 		sending:   map[uint32]int{},
-		seers:     map[selector.View]bool{},
 		secret:    map[selector.PID]bool{},
-		stopped:   make(chan struct{}),
-		found:     make(chan controller.InstallUpdate),
 		events:    make(chan selector.Event),
 		ended:     make(map[selector.PID]chan selector.Exit),
 		traces:    make(map[selector.PID]selector.Trace),
@@ -158,12 +137,6 @@ func (w *world) start(pid selector.PID, image selector.Image) {
 	})
 }
 
-func (w *world) change(f func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	f()
-}
-
 func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -176,32 +149,6 @@ func (w *world) Candidates(context.Context) ([]selector.PID, error) {
 	return pids, w.down
 }
 
-// target is one process of the world, pinned.
-func (w *world) Round(reason api.Reason, report api.Report, _ time.Duration) {
-	w.change(func() {
-		w.rounds = append(w.rounds, reason)
-		w.reported = len(report.Servers)
-	})
-}
-
-func (w *world) Rollout(r rollout.Report) {
-	w.change(func() {
-		if !r.Superseded {
-			w.phases = append(w.phases, r.Phase)
-			w.halts = append(w.halts, len(r.Halts))
-		}
-	})
-}
-
-func (w *world) Moved(m rollout.Member, from rollout.State) {
-	w.change(func() { w.moves = append(w.moves, fmt.Sprintf("%d %s %s", m.PID, from, m.State)) })
-	time.Sleep(w.stall)
-}
-
-func (w *world) Refused(rollout.Member, error) { w.change(func() { w.refusals++ }) }
-
-func (w *world) Trouble(error) { w.change(func() { w.troubles++ }) }
-
 // keepPauses keeps what an operator requested for the next service.
 func (w *world) keepPauses(pauses rollout.Pauses) error {
 	w.mu.Lock()
@@ -212,10 +159,6 @@ func (w *world) keepPauses(pauses rollout.Pauses) error {
 	return w.unsaved
 }
 
-// land makes i what stands at its path, and tells the service, place by place.
-// inSight reports whether the service has retained a view.
-// Check finds what landed last, in the state that the test gave it, when the test lets it.
-// Refresh reports a file that is ready, as the watcher does.
 func (w *world) signalCount(pid selector.PID) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
