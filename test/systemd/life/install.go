@@ -30,7 +30,7 @@ func (l *life) install() error { return errors.Join(lines("install"), isState("e
 // first starts the session that sees all of the life, upgrades it, and runs the lines of the README beside it.
 func (l *life) first() error {
 	s := &session{unit: "home-1", binary: "/home/ana/.cargo/bin/rag-rat", properties: []string{"User=ana"}}
-	if err := l.add(s); err != nil {
+	if err := l.sessions.add(s); err != nil {
 		return err
 	}
 	return errors.Join(l.rollout(), lines("run"))
@@ -57,7 +57,9 @@ func isState(enabled, active string) error {
 }
 
 // uninstall runs the lines of the README as they stand.
-func (l *life) uninstall() error { return errors.Join(lines("uninstall"), nothingLeft(), l.unharmed()) }
+func (l *life) uninstall() error {
+	return errors.Join(lines("uninstall"), nothingLeft(), l.sessions.unharmed())
+}
 
 // nothingLeft looks for files and units of the package.
 func nothingLeft() error {
@@ -80,7 +82,7 @@ func packageFile(which, kind string) string {
 // remove checks that settings and history stay when the package goes.
 func (l *life) remove() error {
 	_, err := run("apt-get", "remove", "--yes", "ebpf-upgrader")
-	return errors.Join(err, isKept(), l.unharmed())
+	return errors.Join(err, isKept(), l.sessions.unharmed())
 }
 
 func isKept() (err error) {
@@ -96,5 +98,5 @@ func isKept() (err error) {
 
 func (l *life) purge() error {
 	_, err := run("apt-get", "purge", "--yes", "ebpf-upgrader")
-	return errors.Join(err, nothingLeft(), l.unharmed())
+	return errors.Join(err, nothingLeft(), l.sessions.unharmed())
 }

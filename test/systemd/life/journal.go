@@ -49,7 +49,7 @@ func (l *life) journal() error {
 	}
 	sessions := []*session{l.of("dies-1"), l.of("dies-2")}
 	for _, s := range sessions {
-		if err := l.add(s); err != nil {
+		if err := l.sessions.add(s); err != nil {
 			return err
 		}
 	}

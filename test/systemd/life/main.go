@@ -32,7 +32,7 @@ func main() {
 	}
 	is := func(word string) bool { return slices.Contains(os.Args[2:], word) }
 	l := &life{
-		sessions:   make(map[string]*session),
+		sessions:   make(sessions),
 		isEmulated: is("emulated"), hasOptions: is("options"), countsMemory: is("counts-memory"), isRPM: is("rpm"),
 	}
 	for _, s := range l.steps() {
@@ -51,7 +51,7 @@ func main() {
 
 // life is what the steps share.
 type life struct {
-	sessions map[string]*session
+	sessions sessions
 	// isEmulated: the machine is slow, and its kernel must have the gate. hasOptions: those that the unit warns of are
 	// tried. countsMemory: the kernel is older than 5.11. isRPM: the package is one for rpm.
 	isEmulated, hasOptions, countsMemory, isRPM bool

@@ -24,7 +24,7 @@ func (l *life) reload() error {
 			return err
 		})
 	}
-	ofAna := l.servers(ana)
+	ofAna := l.sessions.servers(ana)
 	err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("user = [\"bob\"]\n"), 0o644))
 	_, filtered := run("systemctl", "reload", unit)
 	if err = errors.Join(err, filtered, leftOut(ofAna), os.WriteFile(file, []byte("user = 7\n"), 0o644)); err != nil {
@@ -38,5 +38,5 @@ func (l *life) reload() error {
 	if now := mainPID(); now != pid {
 		err = errors.Join(err, fmt.Errorf("the service was process %s, and is %s", pid, now))
 	}
-	return errors.Join(err, restored, leftOut(0), l.unharmed())
+	return errors.Join(err, restored, leftOut(0), l.sessions.unharmed())
 }

@@ -42,7 +42,7 @@ func (l *life) rpmUpgrade() error {
 func (l *life) rpmDisabled() error {
 	_, err := run("systemctl", "disable", "--now", unit)
 	_, installed := run("rpm", "-U", "--nodeps", "--oldpackage", packageFile("packages", "rpm"))
-	return errors.Join(err, installed, isState("disabled", "inactive"), l.unharmed())
+	return errors.Join(err, installed, isState("disabled", "inactive"), l.sessions.unharmed())
 }
 
 // rpmErase changes the settings, which stay under another name.
@@ -59,5 +59,5 @@ func (l *life) rpmErase() error {
 	if active, _ := run("systemctl", "is-active", unit); active != "inactive" {
 		err = errors.Join(err, fmt.Errorf("the service is %s", active))
 	}
-	return errors.Join(err, erased, kept, l.unharmed())
+	return errors.Join(err, erased, kept, l.sessions.unharmed())
 }

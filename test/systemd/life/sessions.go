@@ -19,6 +19,9 @@ const (
 	bob = "61002"
 )
 
+// sessions are those that must live, by unit.
+type sessions map[string]*session
+
 // start starts a second session in a home that is closed to others, one with a private /tmp, one in a chroot.
 func (l *life) start() error {
 	const jail = "/srv/jail"
@@ -28,9 +31,9 @@ func (l *life) start() error {
 	home := "/home/ana/.cargo/bin/rag-rat"
 	return errors.Join(
 		err,
-		l.add(&session{unit: "home-2", binary: home, properties: []string{"User=ana"}}),
-		l.add(&session{unit: "private-tmp", binary: "/tmp/rag-rat", properties: []string{"User=bob", "PrivateTmp=yes"}}),
-		l.add(&session{unit: "chroot", binary: "/opt/bin/rag-rat", properties: []string{"User=" + bob, "RootDirectory=" + jail}, program: "/life"}),
+		l.sessions.add(&session{unit: "home-2", binary: home, properties: []string{"User=ana"}}),
+		l.sessions.add(&session{unit: "private-tmp", binary: "/tmp/rag-rat", properties: []string{"User=bob", "PrivateTmp=yes"}}),
+		l.sessions.add(&session{unit: "chroot", binary: "/opt/bin/rag-rat", properties: []string{"User=" + bob, "RootDirectory=" + jail}, program: "/life"}),
 	)
 }
 
@@ -40,22 +43,22 @@ func (l *life) stubborn() (*session, error) {
 		unit: "stubborn", binary: "/home/ana/stubborn/rag-rat", properties: []string{"User=ana"},
 		behaviour: testfleet.Behaviour{Ignore: true},
 	}
-	return s, l.add(s)
+	return s, l.sessions.add(s)
 }
 
-func (l *life) add(s *session) error {
+func (all sessions) add(s *session) error {
 	if s.program == "" {
 		s.program = folder + "/life"
 	}
-	l.sessions[s.unit] = s
+	all[s.unit] = s
 	return s.start()
 }
 
 // land installs a new binary in each place once, and expects one signal more of each server.
-func (l *life) land() error {
+func (all sessions) land() error {
 	done := make(map[string]bool)
 	var errs []error
-	for _, s := range l.sessions {
+	for _, s := range all {
 		s.expected++
 		if place := s.binary + s.properties[0]; !done[place] {
 			done[place] = true
@@ -66,8 +69,8 @@ func (l *life) land() error {
 }
 
 // servers counts the sessions of a user by their processes.
-func (l *life) servers(uid string) (n int) {
-	for _, s := range l.sessions {
+func (all sessions) servers(uid string) (n int) {
+	for _, s := range all {
 		if info, err := os.Stat(s.proc("")); err == nil && strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)) == uid {
 			n++
 		}
@@ -75,16 +78,16 @@ func (l *life) servers(uid string) (n int) {
 	return n
 }
 
-// all calls a check of every session.
-func (l *life) all(check func(*session) error) error {
+// each calls a check of every session.
+func (all sessions) each(check func(*session) error) error {
 	var errs []error
-	for _, s := range l.sessions {
+	for _, s := range all {
 		errs = append(errs, check(s))
 	}
 	return errors.Join(errs...)
 }
 
 // unharmed checks that no session was lost or signalled once more.
-func (l *life) unharmed() error {
-	return l.all(func(s *session) error { return errors.Join(s.lives(), s.signalledAsExpected()) })
+func (all sessions) unharmed() error {
+	return all.each(func(s *session) error { return errors.Join(s.lives(), s.signalledAsExpected()) })
 }

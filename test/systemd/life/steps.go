@@ -21,7 +21,7 @@ func (l *life) group() error {
 	if _, err := run("usermod", "--append", "--groups", "ebpf-upgrader", "ana"); err != nil {
 		return err
 	}
-	return errors.Join(sees("ana", len(l.sessions)), sees("bob", l.servers(bob)))
+	return errors.Join(sees("ana", len(l.sessions)), sees("bob", l.sessions.servers(bob)))
 }
 
 func sees(user string, want int) error {
@@ -35,19 +35,19 @@ func sees(user string, want int) error {
 }
 
 func (l *life) rollout() error {
-	if err := l.land(); err != nil {
+	if err := l.sessions.land(); err != nil {
 		return err
 	}
 	return l.upgraded()
 }
 
 func (l *life) upgraded() error {
-	return await("all servers upgrade", func() error { return l.all((*session).upgraded) })
+	return await("all servers upgrade", func() error { return l.sessions.each((*session).upgraded) })
 }
 
 func (l *life) restart() error {
 	_, err := run("systemctl", "restart", unit)
-	return errors.Join(err, l.works(), l.unharmed())
+	return errors.Join(err, l.works(), l.sessions.unharmed())
 }
 
 func mainPID() string {
@@ -63,7 +63,7 @@ func (l *life) replaced(old string) error {
 		}
 		return isState("enabled", "active")
 	})
-	return errors.Join(err, l.works(), l.unharmed())
+	return errors.Join(err, l.works(), l.sessions.unharmed())
 }
 
 func (l *life) kill() error {
@@ -103,7 +103,7 @@ func (l *life) upgrade() error { return l.upgradeBy("dpkg", "-i", packageFile("n
 // upgradeBy installs the newer package while servers upgrade.
 func (l *life) upgradeBy(command ...string) error {
 	before, err := readStatus()
-	if err = errors.Join(err, l.land()); err != nil {
+	if err = errors.Join(err, l.sessions.land()); err != nil {
 		return err
 	}
 	_, installed := run(command[0], command[1:]...)
@@ -122,7 +122,7 @@ func (l *life) disabled() error {
 	_, installed := run("dpkg", "-i", packageFile("packages", "deb"))
 	err = errors.Join(err, installed, isState("disabled", "inactive"))
 	_, enabled := run("systemctl", "enable", "--now", unit)
-	return errors.Join(err, enabled, isState("enabled", "active"), l.works(), l.unharmed())
+	return errors.Join(err, enabled, isState("enabled", "active"), l.works(), l.sessions.unharmed())
 }
 
 // remain checks for as long as the service could take to signal: in a PID namespace of its own it leaves each server ten
@@ -146,7 +146,7 @@ func (l *life) trigger() error {
 		return err
 	}
 	_, err = run("systemctl", "stop", unit)
-	if err = errors.Join(err, l.land()); err != nil {
+	if err = errors.Join(err, l.sessions.land()); err != nil {
 		return err
 	}
 	cmd, ended, err := begin("ebpf-upgrader", "trigger")
@@ -186,7 +186,7 @@ func (l *life) trigger() error {
 	if err := errors.Join(err, await("the service is active", func() error { return isState("enabled", "active") })); err != nil {
 		return err
 	}
-	err = errors.Join(l.works(), l.upgraded(), l.remain(l.unharmed))
+	err = errors.Join(l.works(), l.upgraded(), l.remain(l.sessions.unharmed))
 	_, stopped := run("systemctl", "stop", s.unit)
 	return errors.Join(err, stopped)
 }
