@@ -32,6 +32,21 @@ type Staged struct {
 	Behind int `json:"behind"`
 }
 
+// Fleet is what a host knows of its fleet. Only operators read it.
+type Fleet struct {
+	// Engine is the value of --fleet. ID, Name and Ring are those of this host in the record.
+	Engine string `json:"engine"`
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Ring   string `json:"ring,omitzero"`
+	// Reached is when the engine answered last. LostSince is since when it has not, and Problem why; zero: it answers.
+	Reached   time.Time `json:"reached,omitzero"`
+	LostSince time.Time `json:"lost_since,omitzero"`
+	Problem   string    `json:"problem,omitzero"`
+	// OpenAfter is how long the engine must be out of reach before the host goes without a seat; zero: never.
+	OpenAfter rollout.Seconds `json:"open_after_seconds,omitzero"`
+}
+
 // Preflight is the result of running a staged file in a cage.
 type Preflight struct {
 	// Release is the content that was checked.

@@ -18,6 +18,30 @@ import (
 	"ebpf-upgrader/internal/screen"
 )
 
+// fleet says which fleet decides when staged files are put in place, and whether its engine is reached.
+func (v view) fleet(w io.Writer, f *api.Fleet) {
+	if f == nil {
+		return
+	}
+	text := fmt.Sprintf("%s, this host is %s", f.Engine, f.Name)
+	if f.Ring != "" {
+		text += " of ring " + f.Ring
+	}
+	switch {
+	case !f.LostSince.IsZero():
+		v.line(w, screen.Warning, "fleet", "%s; out of reach since %s (%s): %s", text, clock(f.LostSince, v.now), ago(f.LostSince, v.now), f.Problem)
+		what := "no staged file is put in place until it is reached, except by activate"
+		if f.OpenAfter > 0 {
+			what = "staged files are put in place without it from " + clock(f.LostSince.Add(time.Duration(f.OpenAfter)), v.now) + " on (--fleet-open-after)"
+		}
+		v.line(w, screen.Plain, "", "%s", what)
+	case f.Reached.IsZero():
+		v.line(w, screen.Plain, "fleet", "%s; not asked yet", text)
+	default:
+		v.line(w, screen.Plain, "fleet", "%s; reached %s", text, ago(f.Reached, v.now))
+	}
+}
+
 // fleetJSON is what fleet shows.
 type fleetJSON struct {
 	SchemaVersion int `json:"schema_version"`

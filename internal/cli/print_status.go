@@ -147,6 +147,7 @@ func (v view) about(w io.Writer, s control.Status) {
 			v.line(w, screen.Warning, "late", "%s: %s crashed: see events", r.Install.Path, counted(r.Late, "upgraded server"))
 		}
 	}
+	v.fleet(w, s.Fleet)
 	for _, line := range v.staged(s) {
 		style := screen.Plain
 		if line.isBad {

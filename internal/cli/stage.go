@@ -265,6 +265,9 @@ func (v view) staged(s control.Status) (lines []stagedLine) {
 		if p.Why != "" {
 			text += ": " + p.Why
 		}
+		if at == stage.Wanted && !p.Until.IsZero() {
+			text += "; asks again at " + clock(p.Until, v.now)
+		}
 		if p.RolledBack {
 			text += "; the file before is in place again"
 		}

@@ -82,6 +82,8 @@ const (
 	// EventStage: the staged file of the install Path, with the content Release, came into StageState. Detail says what it waits
 	// for, or how it failed.
 	EventStage EventKind = "stage"
+	// EventFleet: the engine of the fleet is out of reach, or reached again. Detail says which.
+	EventFleet EventKind = "fleet"
 	// EventTrouble: the service goes on after the error in Detail.
 	EventTrouble EventKind = "trouble"
 	// EventLost: Lost events before the next one are not kept any more, whatever a filter selects.
@@ -90,7 +92,7 @@ const (
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
-	return []EventKind{EventServer, EventRollout, EventRound, EventRefused, EventGate, EventAct, EventStage, EventTrouble, EventLost}
+	return []EventKind{EventServer, EventRollout, EventRound, EventRefused, EventGate, EventAct, EventStage, EventFleet, EventTrouble, EventLost}
 }
 
 // The acts of an [EventAct].

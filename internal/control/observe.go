@@ -141,5 +141,8 @@ func (f *Feed) Staged(path, release, state, why string) {
 	f.add(Event{Kind: EventStage, Path: path, Release: release, StageState: state, Detail: why})
 }
 
+// Fleet adds an event of the engine of the fleet.
+func (f *Feed) Fleet(detail string) { f.add(Event{Kind: EventFleet, Detail: detail}) }
+
 // Trouble implements [controller.Observer].
 func (f *Feed) Trouble(err error) { f.add(Event{Kind: EventTrouble, Detail: err.Error()}) }

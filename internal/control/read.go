@@ -53,7 +53,7 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 		all.Watching = s.cfg.Watching()
 	}
 	if s.cfg.Stager != nil {
-		all.Staged = s.cfg.Stager.Staged()
+		all.Staged, all.Fleet = s.cfg.Stager.Staged(), s.cfg.Stager.Fleet()
 	}
 	if s.cfg.StandsBy != nil {
 		all.StandsBy = s.cfg.StandsBy()

@@ -21,6 +21,8 @@ import (
 type Stager interface {
 	// Staged says how far each path has come.
 	Staged() []api.Staged
+	// Fleet says what is known of the fleet that decides; nil: none does.
+	Fleet() *api.Fleet
 	// Unsettled says why a tool must not go on to the next host; nil: it may.
 	Unsettled() error
 	// Activate lets a staged release go on, and RollBack puts the file before it back.

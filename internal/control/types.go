@@ -27,6 +27,8 @@ type Status struct {
 	StandsBy *Served `json:"stands_by,omitempty"`
 	// Staged are the installs that are served by staged files.
 	Staged []api.Staged `json:"staged,omitempty"`
+	// Fleet decides when staged files are put in place; nil: an operator does.
+	Fleet *api.Fleet `json:"fleet,omitempty"`
 	// Events is the number of the latest event.
 	Events uint64 `json:"events"`
 }

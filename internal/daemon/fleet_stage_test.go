@@ -112,7 +112,9 @@ func fleetHostAgain(t *testing.T, cfg *Config, e *engine, path string) *fleetHos
 }
 
 // restart starts the service of the host anew.
-func (m *fleetHost) restart() *fleetHost { return fleetHostAgain(m.t, m.cfg, m.engine, m.stagedPath.Path) }
+func (m *fleetHost) restart() *fleetHost {
+	return fleetHostAgain(m.t, m.cfg, m.engine, m.stagedPath.Path)
+}
 
 // goesTo lets the host go on until nothing is left to do, and says that it is in a state then.
 func (m *fleetHost) goesTo(want stage.State) {

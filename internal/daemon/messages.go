@@ -29,6 +29,7 @@ const (
 	keyReason   = key("reason")
 	keyTook     = key("took_seconds")
 	keyRelease  = key("release")
+	keyEngine   = key("engine")
 
 	// Servers. keyByOther says that another sender sent the last signal.
 	keyState    = key("state")
@@ -123,6 +124,14 @@ var (
 		"staged file {release} for {install} is {state}: {reason}")
 	stageUnsaved = define("stage-unsaved", slog.LevelError,
 		"staged files are not put in place, because their state cannot be kept: {error}")
+)
+
+// The messages about the fleet.
+var (
+	fleetLost = define("fleet-lost", slog.LevelWarn,
+		"the engine {engine} of the fleet is out of reach: {error}")
+	fleetReached = define("fleet-reached", slog.LevelInfo,
+		"the engine {engine} of the fleet is reached again")
 )
 
 // The messages about servers.

@@ -55,8 +55,9 @@ type staging struct {
 	servers     func(context.Context) ([]api.ServerStatus, error)
 	credentials func(selector.User) []selector.Credentials
 
-	wake chan struct{}
-	mu   sync.Mutex // guards the rest
+	touch touch
+	wake  chan struct{}
+	mu    sync.Mutex // guards the rest
 	// paths are in the order of the flags. saved says that the file has what they are.
 	paths []*stagedPath
 }
@@ -142,7 +143,7 @@ func (s *staging) run(ctx context.Context, hub *install.Hub) error {
 		}
 	}
 	for {
-		due := time.Time{}
+		due := s.reach(ctx)
 		for _, p := range s.paths {
 			for s.step(ctx, p) && ctx.Err() == nil {
 			}

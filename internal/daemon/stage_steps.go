@@ -215,7 +215,9 @@ func (s *staging) ask(ctx context.Context, p *stagedPath, r stage.Record) {
 	})
 }
 
-func (s *staging) unreached(err error) string { return s.gate.Name() + " cannot be reached: " + err.Error() }
+func (s *staging) unreached(err error) string {
+	return s.gate.Name() + " cannot be reached: " + err.Error()
+}
 
 // renew keeps the seat of this host. A file that is in place stays there, whatever the gate says, and the host asks on until
 // its rollout is settled. A file that is not in place yet is put there only with a seat that the gate confirms.
@@ -280,7 +282,12 @@ func (p *stagedPath) answered(a stage.Answer) {
 
 // retry waits longer after each call that failed, by up to half at random: the hosts of a fleet must not call at once.
 func (p *stagedPath) retry() {
-	wait := min(gateRetry<<min(p.tries, 6), maxGateWait)
+	p.askAt = time.Now().Add(gateWait(p.tries))
 	p.tries++
-	p.askAt = time.Now().Add(wait/2 + rand.N(wait/2))
+}
+
+// gateWait is how long a host waits after a call that failed, when tries have failed before it.
+func gateWait(tries int) time.Duration {
+	wait := min(gateRetry<<min(tries, 6), maxGateWait)
+	return wait/2 + rand.N(wait/2)
 }

@@ -70,6 +70,9 @@ func New(c Config, store record.Store) *Host {
 	return h
 }
 
+// ID returns the id of the host.
+func (h *Host) ID() string { return h.config.ID }
+
 // Seen returns what the host knows of the fleet, without asking.
 func (h *Host) Seen() Seen {
 	h.mu.Lock()

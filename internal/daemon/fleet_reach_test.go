@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+
+//go:build linux
+
+package daemon
+
+import (
+	"testing"
+	"time"
+)
+
+func TestFleetHost_StartLost_IsShownUntilBack(t *testing.T) {
+	e := newEngine()
+	e.isLost.Store(true)
+	m := newFleetHost(t, e, "one", 0)
+	if again := m.reach(t.Context()); again.IsZero() {
+		t.Error("does not try again")
+	}
+	if f := m.Fleet(); f.LostSince.IsZero() || f.Problem != "no route to host" || f.Name != "one" {
+		t.Errorf("%+v", f)
+	}
+	loads := e.loads.Load()
+	m.reach(t.Context())
+	if e.loads.Load() != loads {
+		t.Error("tries again before its time")
+	}
+	e.isLost.Store(false)
+	m.touch.at = time.Now()
+	if again := m.reach(t.Context()); !again.IsZero() {
+		t.Errorf("reached, and tries again at %s", again)
+	}
+	if f := m.Fleet(); !f.LostSince.IsZero() || f.Reached.IsZero() {
+		t.Errorf("%+v", f)
+	}
+	loads = e.loads.Load()
+	m.reach(t.Context())
+	if e.loads.Load() != loads {
+		t.Error("asks an engine that is reached, without need")
+	}
+}
+
+func TestFleetHost_LongLost_IsReportedOnce(t *testing.T) {
+	e := newEngine()
+	m := newFleetHost(t, e, "one", 0)
+	e.isLost.Store(true)
+	m.reach(t.Context())
+	m.touch.isReported = true // after lostReported
+	m.reach(t.Context())
+	e.isLost.Store(false)
+	m.touch.at = time.Now()
+	m.reach(t.Context())
+	m.reach(t.Context())
+	if n := m.feed.Last(); n != 1 {
+		t.Errorf("%d events, want one of the end", n)
+	}
+}
