@@ -131,6 +131,9 @@ func stagedInstall(path string) (string, error) {
 const stagePollEvery = 200 * time.Millisecond
 
 func (a *app) activate(ctx context.Context, c *control.Client, request control.StageRequest, o activation, bakes bool) error {
+	if err := a.awaitSeen(ctx, c, request.InstallPath); err != nil {
+		return err
+	}
 	done, err := c.Activate(ctx, request)
 	if err != nil {
 		return err

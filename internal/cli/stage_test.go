@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -127,6 +128,33 @@ func TestStage_Activate_UpgradesAndRollsBack(t *testing.T) {
 	for _, state := range []string{": wanted", ": seated", ": activated", ": baking", ": proven", ": failed"} {
 		if !strings.Contains(events, state) {
 			t.Errorf("no event %q:\n%s", state, events)
+		}
+	}
+	metrics := p.get(t, "/metrics")
+	for _, want := range []string{
+		`activations_total{result="proven"} 1`, `activations_total{result="failed"} 1`, "preflight_failures_total 0",
+		`staged{path="` + s.Path() + `",state="failed"} 1`,
+	} {
+		if !strings.Contains(metrics, "\nebpf_upgrader_"+want+"\n") {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// TestStage_ActivateAtOnce_IsNotMissed: a script stages a file and activates it, before the service can have seen it.
+func TestStage_ActivateAtOnce_IsNotMissed(t *testing.T) {
+	needRoot(t)
+	s := newScene(t)
+	p := s.serve("proc", "--stage", s.Path())
+	p.client(t)
+	text, err := os.ReadFile(serverBinary())
+	must(t, err)
+	for _, more := range []string{"one", "two"} {
+		want := append(text, more...)
+		s.stageFile(want)
+		code, stdout, stderr := command(t, "activate", s.Path(), "--wait", "--bake", "1ms", "--socket", p.socket)
+		if now, err := os.ReadFile(s.Path()); code != exitOK || err != nil || !bytes.Equal(now, want) {
+			t.Fatalf("%s: activate: %d %s%s, and another file is installed (%v)", more, code, stdout, stderr, err)
 		}
 	}
 }
