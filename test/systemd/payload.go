@@ -36,6 +36,8 @@ func newPayload(ctx context.Context, work, readme, kind string) (payload, error)
 		command(ctx, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-o", filepath.Join(at, "life"), "./test/systemd/life"),
 		p.lines(readme, "## Install", "install"), p.lines(readme, "## Run", "run"), p.lines(readme, "## Uninstall", "uninstall"),
 		p.lines("docs/OPERATIONS.md", "## Collect a report", "report"),
+		p.lines("docs/STAGING.md", "## Rights", "stage-drop-in"), p.lines("docs/STAGING.md", "### A Debian package", "stage-deb"),
+		p.lines("docs/STAGING.md", "### A loop over hosts", "stage-loop"),
 		p.file("usr/local/bin/sudo", "#!/bin/sh\n# A minimal Debian has none, and the lines of the README are those of an administrator.\nexec \"$@\"\n", 0o755),
 	)
 }

@@ -90,7 +90,8 @@ func (l *life) steps() []step {
 		{"a trigger across a failed start", l.trigger},
 	}
 	if l.hasOptions {
-		all = append(all, step{"options that must not be set", l.breaking}, step{"without a network", l.secluded})
+		all = append(all, step{"options that must not be set", l.breaking}, step{"without a network", l.secluded},
+			step{"staged by the loop of the document", l.looped}, step{"staged by the diversion of the document", l.diverted})
 	}
 	if l.countsMemory {
 		all = append(all, step{"without LimitMEMLOCK", l.unlimited})
