@@ -110,6 +110,9 @@ func (a *arena) judge(records []witness.Record) {
 	j := judge{serverInfos: a.fleet.serverInfos(), instances: a.service.instances, broken: a.broken, result: &a.result}
 	j.records(records)
 	a.judgeLog()
+	for _, in := range a.installs {
+		a.result.Mounts += in.mounts
+	}
 	a.result.Upgrades, a.result.Servers = a.fleet.upgrades(), len(a.fleet.all)
 	a.result.Instances, a.result.Losses = len(a.service.instances), a.service.losses
 }
@@ -176,6 +179,11 @@ func (a *arena) prepare() error {
 		}
 		a.installs = append(a.installs, in)
 	}
+	mounted, err := newMounted(filepath.Join(installs, "mounted"), a.Server, crash)
+	if err != nil {
+		return err
+	}
+	a.installs = append(a.installs, mounted)
 	a.fleet = &fleet{server: a.Server, installs: a.installs}
 	return a.prepareHostile(installs)
 }
@@ -188,8 +196,12 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 	if err := a.fleet.fill(ctx, r, a.Servers); err != nil {
 		return err
 	}
-	for _, in := range a.installs {
-		if err := in.upgrade(); err != nil {
+	for n, in := range a.installs {
+		install := in.upgrade
+		if n == 0 {
+			install = func() error { return in.recreate(ctx, r) }
+		}
+		if err := install(); err != nil {
 			return err
 		}
 	}

@@ -58,7 +58,7 @@ func (f *fleet) start(r *rand.Rand) error {
 	path := in.path()
 	o := testfleet.Options{
 		Binary: f.server, UpgradeBin: &path, Behaviour: someBehaviour(r),
-		Credential: &testfleet.Credential{UID: fleetUser, GID: fleetUser},
+		Credential: &testfleet.Credential{UID: fleetUser, GID: fleetUser}, Enter: in.view.enter,
 	}
 	if r.IntN(20) == 0 && !o.Behaviour.Daemonise { // a daemon without the variable does not exist
 		o.UpgradeBin = nil
@@ -206,7 +206,7 @@ func (f *fleet) signalledByOthers(ctx context.Context, r *rand.Rand, program str
 	for pause(ctx, r, 0, 400*time.Millisecond) {
 		blind := r.IntN(10) == 0
 		if m := f.some(r); m != nil && (blind || m.install.now() == good) {
-			_ = run(program, strconv.Itoa(int(m.PID())), m.install.path())
+			_ = m.install.view.do(func() error { return run(program, strconv.Itoa(int(m.PID())), m.install.path()) })
 		}
 	}
 	return nil

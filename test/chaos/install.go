@@ -6,10 +6,8 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -41,12 +39,16 @@ const (
 type install struct {
 	dir string
 	// linked: the path leads through a symbolic link to one of several versions.
-	linked         bool
+	linked bool
+	// view is not nil if the path leads through a mount in that view.
+	view           *view
 	program, crash string
 
 	mu      sync.Mutex // guards history
 	history []change
 	version int
+	// mounts counts the mounts over the folder of the path.
+	mounts int
 }
 
 // change is a change of the file. It happened between the two times.
@@ -56,23 +58,40 @@ type change struct {
 }
 
 func newInstall(dir string, linked bool, program, crash string) (*install, error) {
-	i := &install{dir: dir, linked: linked, program: program, crash: crash}
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	return (&install{dir: dir, linked: linked, program: program, crash: crash}).make()
+}
+
+// make makes the directories and installs a good file.
+func (i *install) make() (*install, error) {
+	dir := i.dir
+	if i.view != nil {
+		dir = filepath.Dir(i.path())
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	return i, i.upgrade()
 }
 
+// isApart: the path leads to a folder of each version.
+func (i *install) isApart() bool { return i.linked || i.view != nil }
+
 // path returns the path in the servers' variable.
 func (i *install) path() string {
-	if i.linked {
+	if i.isApart() {
 		return filepath.Join(i.dir, "current", testfleet.Name)
 	}
 	return filepath.Join(i.dir, testfleet.Name)
 }
 
 // image returns the current file.
-func (i *install) image() (selector.Image, error) { return imageAt(i.path()) }
+func (i *install) image() (image selector.Image, err error) {
+	err = i.view.do(func() (err error) {
+		image, err = imageAt(i.path())
+		return err
+	})
+	return image, err
+}
 
 func imageAt(path string) (selector.Image, error) {
 	var st unix.Stat_t
@@ -80,14 +99,14 @@ func imageAt(path string) (selector.Image, error) {
 	return selector.Image{Dev: st.Dev, Ino: st.Ino}, err
 }
 
-// becomes records a change that do makes.
+// becomes records a change that do makes in the view.
 func (i *install) becomes(what fileKind, do func() error) error {
 	before := witness.Now()
 	i.mu.Lock()
 	i.history = append(i.history, change{before: before, after: ^uint64(0), kind: what})
 	n := len(i.history) - 1
 	i.mu.Unlock()
-	err := do()
+	err := i.view.do(do)
 	i.mu.Lock()
 	i.history[n].after = witness.Now()
 	i.mu.Unlock()
@@ -130,8 +149,8 @@ func (i *install) replace(what fileKind, put func(*testfleet.Install, string) er
 		return err
 	}
 	return i.becomes(what, func() error {
-		if i.linked {
-			return i.linkTo(in.Dir())
+		if i.isApart() {
+			return i.leadTo(in.Dir())
 		}
 		return os.Rename(in.Path(), i.path())
 	})
@@ -144,13 +163,20 @@ const keptVersions = 8
 func (i *install) staging() string {
 	i.version++
 	dir := func(n int) string { return filepath.Join(i.dir, fmt.Sprintf("v%d", n)) }
-	_ = os.RemoveAll(dir(i.version - keptVersions))
+	old, _ := filepath.Glob(dir(i.version-keptVersions) + "/*")
+	for _, file := range old { // not the folder: a mount over it would go with it
+		_ = os.Remove(file)
+	}
 	_ = os.Mkdir(dir(i.version), 0o755) // an install into a missing directory fails
 	return dir(i.version)
 }
 
-// linkTo replaces the symbolic link.
-func (i *install) linkTo(dir string) error {
+// leadTo makes the path lead to a version. It must run in the view.
+func (i *install) leadTo(dir string) error {
+	if i.view != nil {
+		i.mounts++
+		return bind(dir, filepath.Dir(i.path()))
+	}
 	link := filepath.Join(i.dir, "current")
 	if err := os.Symlink(dir, link+".new"); err != nil {
 		return err
@@ -177,6 +203,7 @@ var kinds = []struct {
 	{2, "written slowly", (*install).writeSlowly},
 	{2, "renamed back and forth", (*install).backAndForth},
 	{2, "removed and put back", (*install).takeAway},
+	{2, "re-created with the same inode", (*install).recreate},
 }
 
 func (i *install) upgrade() error { return i.replace(good, (*testfleet.Install).Replace, i.program) }
@@ -184,7 +211,7 @@ func (i *install) upgrade() error { return i.replace(good, (*testfleet.Install).
 // writeSlowly writes a good file in place, piece by piece.
 func (i *install) writeSlowly(ctx context.Context, r *rand.Rand) error {
 	path := i.path()
-	if i.linked {
+	if i.isApart() {
 		path = filepath.Join(i.staging(), testfleet.Name)
 	}
 	content, err := os.ReadFile(i.program)
@@ -193,15 +220,15 @@ func (i *install) writeSlowly(ctx context.Context, r *rand.Rand) error {
 	}
 	var f *os.File
 	err = i.becomes(partial, func() (err error) {
-		if !i.linked {
+		if !i.isApart() {
 			if err := os.Remove(path); err != nil {
 				return err
 			}
 		}
-		if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_CLOEXEC, 0o755); err != nil || !i.linked {
+		if f, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_CLOEXEC, 0o755); err != nil || !i.isApart() {
 			return err
 		}
-		return i.linkTo(filepath.Dir(path))
+		return i.leadTo(filepath.Dir(path))
 	})
 	if f == nil {
 		return err
@@ -224,6 +251,9 @@ func (i *install) backAndForth(ctx context.Context, r *rand.Rand) error {
 	}
 	swap := func() error {
 		return unix.Renameat2(unix.AT_FDCWD, other.Path(), unix.AT_FDCWD, i.path(), unix.RENAME_EXCHANGE)
+	}
+	if i.view != nil {
+		swap = i.mountBackAndForth(other)
 	}
 	if i.now() != good {
 		if err := i.upgrade(); err != nil {
@@ -252,24 +282,6 @@ func (i *install) now() fileKind {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.history[len(i.history)-1].kind
-}
-
-// entryOffset is the offset of e_entry in a header of ELFCLASS64.
-const entryOffset = 24
-
-// crasher writes a program that the kernel execs and that dies at its first instruction.
-func crasher(path, source string) error {
-	from, err := os.Open(source)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = from.Close() }()
-	content, err := io.ReadAll(from)
-	if err != nil {
-		return err
-	}
-	binary.NativeEndian.PutUint64(content[entryOffset:], 0)
-	return testfleet.WriteProgram(path, content)
 }
 
 // pause waits for a random time. It reports whether ctx goes on.

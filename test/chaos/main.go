@@ -11,7 +11,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -147,26 +146,6 @@ func (c *config) build() error {
 		}
 	}
 	return nil
-}
-
-// eventQueue limits the queue of each new inotify instance. fewest is the limit during a run.
-const (
-	eventQueue = "/proc/sys/fs/inotify/max_queued_events"
-	fewest     = "8"
-)
-
-// limitEvents makes the queues of inotify overflow.
-func limitEvents() (restore func() error, err error) {
-	before, err := os.ReadFile(eventQueue)
-	if err != nil {
-		return nil, err
-	}
-	before = bytes.TrimSpace(before)
-	if string(before) == fewest { // left over by a run that was killed
-		before = []byte("16384") // the kernel's default: inotify_user_setup, fs/notify/inotify/inotify_user.c
-	}
-	set := func(value []byte) error { return os.WriteFile(eventQueue, value, 0) }
-	return func() error { return set(before) }, set([]byte(fewest))
 }
 
 // play runs one arena in a mount namespace of its own.

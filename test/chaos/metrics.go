@@ -42,6 +42,8 @@ func metric(text []byte, name string) (int, error) {
 // losses counts lost events, as each instance counts them right before its end.
 type losses struct {
 	MapFull, RingFull, Overflows int
+	// LogLines counts lines that were not written because the log was not read.
+	LogLines int
 	// Unknown is the number of instances that did not answer.
 	Unknown int
 }
@@ -66,11 +68,13 @@ func (l *losses) add(metrics []byte, of *instance) error {
 		errs = append(errs, err)
 	}
 	read(&more.Overflows, "ebpf_upgrader_inotify_overflows_total")
+	read(&more.LogLines, `ebpf_upgrader_log_lines_dropped_total{reason="reader"}`)
 	if of.traces {
 		read(&more.MapFull, `ebpf_upgrader_tracker_losses_total{kind="map-full"}`)
 		read(&more.RingFull, `ebpf_upgrader_tracker_losses_total{kind="ring-full"}`)
 	}
 	l.MapFull, l.RingFull, l.Overflows = l.MapFull+more.MapFull, l.RingFull+more.RingFull, l.Overflows+more.Overflows
+	l.LogLines += more.LogLines
 	return errors.Join(errs...)
 }
 

@@ -46,9 +46,13 @@ type result struct {
 	Churned, ChurnFailed int
 	Jumps                int
 	// Hostile counts how often the hostile user appeared.
-	Hostile  int
-	Installs map[string]int
-	Quiets   []quiet
+	Hostile int
+	// Huge counts its servers with huge arguments or environments, Silent the look-ups that waited for its file systems.
+	Huge, Silent int
+	// SlowLogs counts how often the log was not read, Mounts the mounts over the folder of an install.
+	SlowLogs, Mounts int
+	Installs         map[string]int
+	Quiets           []quiet
 	// Before and After are what the service held after the first and the second quiet phase.
 	Before, After holdings
 }
@@ -69,6 +73,11 @@ func (r result) rows() [][2]string {
 		{"most processes with the same PID", fmt.Sprint(r.PIDReuse)},
 		{"clock jumps", fmt.Sprint(r.Jumps)},
 		{"appearances of a hostile user", fmt.Sprint(r.Hostile)},
+		{"of its servers, with 1 MiB of arguments or environment", happened(r.Huge, r.For)},
+		{"look-ups that waited for its silent file systems", happened(r.Silent, r.For)},
+		{"times that the log was not read", happened(r.SlowLogs, r.For)},
+		{"log lines that were dropped", happened(r.Losses.LogLines, r.For)},
+		{"mounts over an install's folder", happened(r.Mounts, r.For)},
 	}
 	for _, k := range kinds {
 		rows = append(rows, [2]string{"installs: " + k.name, fmt.Sprint(r.Installs[k.name])})
@@ -100,6 +109,14 @@ func (r result) quiet(n int) string {
 // longEnough is a duration of storms in which each kind of loss should happen: that of one arena in a run of 30 s.
 const longEnough = 15 * time.Second
 
+// happened marks a fault that was meant to happen and did not.
+func happened(times int, storms time.Duration) string {
+	if times == 0 && storms >= longEnough {
+		return "0: this fault did not happen in this run"
+	}
+	return fmt.Sprint(times)
+}
+
 // rows marks faults that were meant to happen and did not.
 func (l losses) rows(storms time.Duration) (rows [][2]string) {
 	for _, of := range []struct {
@@ -110,11 +127,7 @@ func (l losses) rows(storms time.Duration) (rows [][2]string) {
 		{"losses: events that did not fit into the ring", l.RingFull},
 		{"losses: overflows of the inotify queue", l.Overflows},
 	} {
-		text := fmt.Sprint(of.times)
-		if of.times == 0 && storms >= longEnough {
-			text = "0: this fault did not happen in this run"
-		}
-		rows = append(rows, [2]string{of.name, text})
+		rows = append(rows, [2]string{of.name, happened(of.times, storms)})
 	}
 	return append(rows, [2]string{"losses: instances of the service without an answer", fmt.Sprint(l.Unknown)})
 }

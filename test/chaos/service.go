@@ -77,6 +77,7 @@ type service struct {
 	instances    []*instance
 	broken       func(format string, args ...any)
 	losses       losses
+	log          slowLog
 	// patience limits the end of an instance, which has nothing to wait for.
 	patience time.Duration
 }
@@ -97,24 +98,28 @@ func (s *service) start(source []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }()
+	stderr, copied, err := s.log.pipe(log)
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	defer func() { _ = stderr.Close() }()
 	s.cmd = exec.Command(s.program, append([]string{
 		"run", "--user", strconv.Itoa(fleetUser), "--user", strconv.Itoa(hostileUser), "--run-dir", s.path("run"), "--state-dir", s.path("state"),
 		"--settle", "100ms", "--hold", "500ms", "--retry-after", "5s", "--confirm-timeout", "5s",
 		"--scan-every", "2s", "--audit-every", "10s", "--forget-after", "2s",
 	}, source...)...)
-	s.cmd.Stderr = log
+	s.cmd.Stderr = stderr
 	i := &instance{span: span{from: witness.Now()}, traces: slices.Contains(source, "bpf")}
 	if err := s.children.start(s.cmd); err != nil {
 		return err
 	}
 	i.pid = s.cmd.Process.Pid
-	s.follow(i)
+	s.follow(i, copied)
 	return s.awaitReady()
 }
 
-// follow adds a started instance and waits for its end. The witness records how it ended.
-func (s *service) follow(i *instance) {
+// follow adds a started instance and waits for its end, and for that of its log. The witness records how it ended.
+func (s *service) follow(i *instance, copied <-chan struct{}) {
 	i.to, i.ended = ^uint64(0), make(chan struct{})
 	s.instances = append(s.instances, i)
 	cmd := s.cmd
@@ -122,6 +127,7 @@ func (s *service) follow(i *instance) {
 		defer close(i.ended)
 		_ = cmd.Wait()
 		i.to = witness.Now()
+		<-copied
 	}()
 }
 

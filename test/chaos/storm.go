@@ -48,6 +48,9 @@ func (a *arena) storm(ctx context.Context, seeds *rand.Rand, restarts int) error
 		func(ctx context.Context, r *rand.Rand) error { return a.fleet.signalledByOthers(ctx, r, a.Other) },
 		func(ctx context.Context, r *rand.Rand) error { return a.service.trouble(ctx, r, restarts) },
 		a.service.fillDisk,
+		func(ctx context.Context, r *rand.Rand) error {
+			return a.service.log.stand(ctx, r, func() { a.count(func(r *result) { r.SlowLogs++ }) })
+		},
 		a.clockJumps,
 		a.hostile,
 	}
@@ -131,6 +134,11 @@ func (a *arena) clockJumps(ctx context.Context, r *rand.Rand) error {
 }
 
 func jump(ctx context.Context, r *rand.Rand) error {
+	lock, err := locked(clockLock, unix.LOCK_EX) // another run's jump in between would be lost
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
 	by := time.Duration(r.Int64N(int64(4*time.Hour))) - 2*time.Hour
 	move := func(by time.Duration) error {
 		var now unix.Timespec
