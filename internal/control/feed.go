@@ -95,12 +95,9 @@ func EventKinds() []EventKind {
 	return []EventKind{EventServer, EventRollout, EventRound, EventRefused, EventGate, EventAct, EventStage, EventFleet, EventTrouble, EventLost}
 }
 
-// The acts of an [EventAct].
+// The acts of an [EventAct] besides each [api.ActKind].
 const (
 	ActTrigger = "trigger"
-	ActPause   = "pause"
-	ActResume  = "resume"
-	ActAbandon = "abandon"
 	// These two are of a staged file.
 	ActActivate = "activate"
 	ActRollback = "rollback"

@@ -10,8 +10,9 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// turns says which user had a turn last, and which rollout.
+// turns records in which order users and rollouts had their turns, so that each gets the same share.
 type turns struct {
+	// rollout had the last turn; count numbers the turns.
 	rollout, count uint64
 	// last is the number of the last turn of each user.
 	last map[uint32]uint64
@@ -30,12 +31,11 @@ func (t *turns) isBefore(a, b *rollout.Member) bool {
 	return cmp.Or(users, cmp.Compare(a.Rollout-t.rollout-1, b.Rollout-t.rollout-1), cmp.Compare(a.PID, b.PID)) < 0
 }
 
-// walkFactor is how many times as long as it took the search for a member leaves for the rest, if it finds none. A user with
-// 4,096 busy servers thus cannot fill the time of the loop with events.
+// walkFactor: after a search that took d and found no member, the next one begins 4*d later at the earliest. So a user with
+// 4,096 busy servers cannot fill the time of the loop with events.
 const walkFactor = 4
 
-// deliverDue begins all deliveries that may begin now, and says when there may be another although nothing happens; zero: not
-// at all.
+// deliverDue begins all deliveries that may begin now. wake is when another one may begin without an event; zero: never.
 func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 	d.withdraw()
 	if at := d.walks.Next(now); at.After(now) {
@@ -59,7 +59,7 @@ func (d *deliveries) deliverDue(now time.Time) (wake time.Time) {
 	}
 }
 
-// withdraw stops the deliveries under way that are not to be made any more.
+// withdraw stops the deliveries under way to users that were paused, halted or abandoned meanwhile.
 func (d *deliveries) withdraw() {
 	for _, f := range d.flights {
 		if d.rollouts.pauses.For(f.m.UID) != nil || f.rollout.IsStoppedFor(f.m.UID) {
@@ -68,7 +68,7 @@ func (d *deliveries) withdraw() {
 	}
 }
 
-// nextMember is the member that may be signalled now.
+// nextMember returns the member that is signalled next; nil: none may be now. wake is as in deliverDue.
 func (d *deliveries) nextMember(now time.Time) (first *rollout.Member, wake time.Time) {
 	for _, r := range d.rollouts.byImage {
 		if !d.rollouts.maySignal(r) {
@@ -85,8 +85,8 @@ func (d *deliveries) nextMember(now time.Time) (first *rollout.Member, wake time
 	return first, wake
 }
 
-// execGrace is for how long a server is not signalled that was seen inside an exec. While an exec waits for other threads it shows
-// in /proc; once it goes on it shows as running, and a signal then would meet the new image without a handler.
+// execGrace is how long a server that was seen inside an exec is not signalled. /proc shows an exec only while it waits for other
+// threads. After that the server shows as running, and a signal would meet the new image without a handler.
 const execGrace = 2 * time.Second
 
 // permission says whether a pending member may be signalled, as far as its install and its user are concerned.

@@ -47,7 +47,7 @@ func (c Config) hurried() Config {
 }
 
 // watchesInstall reports whether a server watches the directory of its install: such a server fires the servers' own
-// trigger. As the canary of a bad binary it takes its trigger along. The answer is no for a directory that the kernel has
+// trigger. If it is the canary of a bad binary, that trigger dies with it. The answer is no for a directory that the kernel has
 // not cached, so that no file system is waited for, and for one in another mount view.
 func (h *Host) watchesInstall(p selector.Process) bool {
 	if p.View != h.procfs.View() {

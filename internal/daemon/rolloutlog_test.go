@@ -162,8 +162,8 @@ func TestEventLog_EachMethod_HasItsLine(t *testing.T) {
 	lines.want()
 	l.Refused(rollout.Member{PID: 1, UID: uid}, errors.New("operation not permitted"))
 	l.Trouble(errors.New("disk full"))
-	l.Acted(control.Event{Act: control.ActPause, By: &uid, PID: 1, Detail: "a reason"})
-	l.Acted(control.Event{Act: control.ActResume, By: &uid, PID: 1, Path: "/bin/rag-rat", UID: &uid, Rollout: 1})
+	l.Acted(control.Event{Act: string(api.ActPause), By: &uid, PID: 1, Detail: "a reason"})
+	l.Acted(control.Event{Act: string(api.ActResume), By: &uid, PID: 1, Path: "/bin/rag-rat", UID: &uid, Rollout: 1})
 	lines.want("server-not-signalled", "service-trouble", "act", "act")
 }
 

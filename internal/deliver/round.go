@@ -62,7 +62,7 @@ func (d *Deliverer) Survey(ctx context.Context, with Resolver, candidates []sele
 	return r
 }
 
-// inspectPatiently is inspectAll, and inspects those again that could not be read, or that were deferred.
+// inspectPatiently inspects all candidates, and then those again that could not be read or were deferred.
 func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candidates []selector.PID) []Inspection {
 	all := d.inspectAll(ctx, with, candidates)
 	for retry := range maxTimeouts {
@@ -86,8 +86,8 @@ func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candida
 	return all
 }
 
-// Round judges every candidate against its install, and signals those that are outdated. It does not wait for what the
-// servers make of it. When ctx ends, the delivery at hand is finished and the result says how far the round came.
+// Round judges every candidate against its install, and signals those that are outdated. It does not wait for
+// their upgrades. When ctx ends, the delivery at hand is finished and the result says how far the round came.
 func (d *Deliverer) Round(ctx context.Context, with Resolver, candidates []selector.PID) Round {
 	r := d.Survey(ctx, with, candidates)
 	var planned []selector.Identity
@@ -95,7 +95,7 @@ func (d *Deliverer) Round(ctx context.Context, with Resolver, candidates []selec
 		planned = append(planned, r.of(pid).Process.Identity)
 	}
 	others := len(planned)
-	if others > 0 && planned[others-1].PID == d.cfg.Self { // after the others that are slow to be read, too
+	if others > 0 && planned[others-1].PID == d.cfg.Self { // also after servers that are slow to be read
 		others--
 	}
 	d.deliverAll(ctx, &r, with, planned[:others])

@@ -29,8 +29,8 @@ func (w *Watcher) rewatch() {
 	}
 }
 
-// walkPath returns the points of the path with their hash: a thousand paths with all their points would take too much memory.
-// A path that is too long has none.
+// walkPath returns the points of the path, and their hash. Only the hash is kept: the points of a thousand paths would take too
+// much memory. A path that is too long has no points.
 func (w *Watcher) walkPath() (points []*watchPoint, hash uint64, err error) {
 	if err = w.rootErr; err == nil {
 		points, err = walkPath(&w.inspector, w.path.Path)
@@ -49,7 +49,7 @@ func (w *Watcher) walkPath() (points []*watchPoint, hash uint64, err error) {
 }
 
 // watchAll adds a watch for each point. It reports false if the kernel refused one. At a limit it ends all watches of the
-// path: they would only keep others from theirs.
+// path, so that other paths can have them.
 func (w *Watcher) watchAll(points []*watchPoint) (complete bool) {
 	complete = true
 	all := make([]subscription, 0, len(points))
@@ -59,8 +59,10 @@ func (w *Watcher) watchAll(points []*watchPoint) (complete bool) {
 		case err == nil:
 			all = p.subscribe(all, wd)
 			continue
-		case isElsewhere(err), errors.Is(err, unix.EACCES) && len(p.names) == 0:
+		case isElsewhere(err):
 			continue
+		case errors.Is(err, unix.EACCES) && len(p.names) == 0:
+			continue // only a rename of the directory itself would matter, such as of /home: the next resync finds that
 		}
 		w.hub.notify.refused.Add(1)
 		complete = false
@@ -82,7 +84,7 @@ func (w *Watcher) add(p *watchPoint) (int32, error) {
 	return w.hub.notify.add(w.path.Owner, fd, p.mask())
 }
 
-// subscribe adds the names of a point. They are copied: each is a part of a path.
+// subscribe adds the names of a point. It copies them: a part of a path would keep the whole path in memory.
 func (p *watchPoint) subscribe(all []subscription, wd int32) []subscription {
 	if len(p.names) == 0 {
 		return append(all, subscription{wd: wd})
@@ -93,8 +95,7 @@ func (p *watchPoint) subscribe(all []subscription, wd int32) []subscription {
 	return all
 }
 
-// isElsewhere reports whether a point is gone, which the next walk finds. Without read permission a directory without names
-// that matter is left out, too: a rename of /home is found by the next resync.
+// isElsewhere reports whether a point is gone. The next walk finds where the path leads instead.
 func isElsewhere(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }

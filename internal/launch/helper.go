@@ -68,9 +68,6 @@ func Start() (*Helper, error) {
 	return h, nil
 }
 
-// PID is the process of the helper.
-func (h *Helper) PID() int { return h.cmd.Process.Pid }
-
 // Close ends the helper, and with it what it has started.
 func (h *Helper) Close() {
 	_ = h.to.Close()

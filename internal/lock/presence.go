@@ -101,7 +101,7 @@ func (l *Lock) listen() error {
 }
 
 // answer writes the names to each process that connects, until the listener is closed. A short answer fits into the
-// buffer of the connection, so a process that does not read it holds nothing up.
+// buffer of the connection, so a process that does not read it delays nothing.
 func (p *presence) answer(text []byte) {
 	for {
 		conn, err := p.listener.Accept()
@@ -117,8 +117,8 @@ func (p *presence) answer(text []byte) {
 	}
 }
 
-// Withdraw undoes Publish, if that was called. The lock is still held: afterwards the name of the socket may be the next
-// holder's.
+// Withdraw undoes Publish, if that was called. The caller must still hold the lock: after its release the name of the socket
+// may belong to the next holder.
 func (l *Lock) Withdraw() error {
 	p := l.presence.Swap(nil)
 	if p == nil {
@@ -159,7 +159,7 @@ func FindPresence(dir string) (p Presence, ok bool) {
 	_ = conn.SetDeadline(deadline)
 	answer, err := io.ReadAll(io.LimitReader(conn, answerMost))
 	if err != nil || json.Unmarshal(answer, &p.Names) != nil {
-		p.Names = nil // it lives, and that it serves other names only is not known
+		p.Names = nil // it lives, and its names are not known
 	}
 	return p, true
 }
