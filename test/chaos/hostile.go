@@ -40,7 +40,7 @@ const (
 
 // prepareHostile makes the folders of the hostile user, and the program of its servers.
 func (a *arena) prepareHostile(installs string) error {
-	a.hostileDir = filepath.Join(installs, "hostile", strings.Repeat(strings.Repeat("d", 50)+"/", hostileFolders))
+	a.hostileDir = filepath.Join(installs, "hostile", strings.Repeat(strings.Repeat("d", 50)+"/", hostileFolders)) + "/"
 	if err := os.MkdirAll(a.hostileDir, 0o755); err != nil {
 		return err
 	}
