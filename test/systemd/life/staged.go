@@ -86,7 +86,7 @@ func (l *life) stagedSession(name, path string) (*session, error) {
 	}
 	log := fmt.Sprintf("%s.%s.log", path, name)
 	s := &session{unit: name, binary: path, properties: []string{"User=bob"}}
-	return s, errors.Join(os.WriteFile(log, nil, 0o644), os.Chown(log, 61002, 61002), l.add(s))
+	return s, errors.Join(os.WriteFile(log, nil, 0o644), os.Chown(log, 61002, 61002), l.sessions.add(s))
 }
 
 // stageIn applies the drop-in of docs/STAGING.md, for the install in a folder.
