@@ -125,7 +125,7 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 		LogDropped:  func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
 		HistoryLost: kept.lost, HistoryErr: kept.err, FellBack: h.fellBack,
 		StandsBy: control.Recently(func(context.Context) (bool, error) { return h.standsBy() != nil, nil }),
-		Staged:   staged.source(),
+		Staged:   staged.source(), Fleet: staged.fleetSource(),
 	})
 	controlled := s.controlConfig(feed, counts, watched)
 	controlled.HistoryErr = kept.err

@@ -7,6 +7,9 @@ package daemon
 import (
 	"testing"
 	"time"
+
+	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/stage"
 )
 
 func TestFleetHost_StartLost_IsShownUntilBack(t *testing.T) {
@@ -52,5 +55,22 @@ func TestFleetHost_LongLost_IsReportedOnce(t *testing.T) {
 	m.reach(t.Context())
 	if n := m.feed.Last(); n != 1 {
 		t.Errorf("%d events, want one of the end", n)
+	}
+}
+
+func TestFleetHost_Record_IsCounted(t *testing.T) {
+	e := newEngine()
+	one, two := newFleetHost(t, e, "one", 0), newFleetHost(t, e, "two", 0)
+	one.goesTo(stage.Activated)
+	two.goesTo(stage.Wanted)
+	if r := two.fleetRecord(); !r.IsReached || r.Seats != 1 || r.WaitsSince.IsZero() || r.Requests["load"]["ok"] == 0 {
+		t.Errorf("%+v", r)
+	}
+	one.rollout.Halts, one.rollout.IsHaltedForAll = []rollout.Halt{{Reason: "1 died"}}, true
+	one.goesTo(stage.Failed)
+	two.askAt = time.Now()
+	two.goesTo(stage.Wanted)
+	if r := two.fleetRecord(); !r.IsHalted || r.Failed != 1 || r.Seats != 0 {
+		t.Errorf("%+v; why %q", r, two.Why)
 	}
 }

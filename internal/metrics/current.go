@@ -31,6 +31,8 @@ type Sources struct {
 	HistoryErr  func() error
 	// FellBack reports whether scans of /proc stand in for the kernel program, which was wanted.
 	FellBack func() bool
+	// Fleet says what the record of the fleet said last.
+	Fleet func() api.FleetRecord
 	// StandsBy reports whether another service serves the servers of this one.
 	StandsBy func(context.Context) (bool, error)
 	// Staged says how far each path with staged files has come.
@@ -77,6 +79,9 @@ func (c *current) Collect(metrics chan<- prometheus.Metric) {
 	}
 	if s.HistoryErr != nil {
 		to.flag("history_failing", "1 if the history of events and rollouts cannot be written.", s.HistoryErr() != nil)
+	}
+	if s.Fleet != nil {
+		to.fleet(s.Fleet())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()

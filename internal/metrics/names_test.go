@@ -62,6 +62,7 @@ func everything(t *testing.T) (lines []string) {
 		LogDropped:  func() (byReader, byUser uint64) { return 0, 0 },
 		HistoryLost: func() uint64 { return 0 },
 		HistoryErr:  func() error { return nil },
+		Fleet:       func() api.FleetRecord { return api.FleetRecord{WaitsSince: start} },
 		StandsBy:    func(context.Context) (bool, error) { return false, nil },
 		Staged:      func() []api.Staged { return []api.Staged{{Path: "/opt/tool", State: "wanted", Since: start}} },
 		Status: func(context.Context) (api.Status, error) {
