@@ -39,7 +39,7 @@ func TestUsage_StagingFlags_AreInItsTable(t *testing.T) {
 		if g.title != "Fleet" && g.title != "Staged files" {
 			continue
 		}
-		for _, f := range strings.Fields(g.flags) {
+		for f := range strings.FieldsSeq(g.flags) {
 			name, _, _ := strings.Cut(f, "=")
 			seen++
 			if !strings.Contains(table, "`--"+name+"`") {
