@@ -58,17 +58,22 @@ func concerned(s api.Status, request control.ActRequest) (all []rollout.Report) 
 func haltLines(r rollout.Report, h rollout.Halt) []string {
 	lines := []string{fmt.Sprintf("rollout %d of %s is halted for %s %s: %s", r.Number, h.Path, describeUser(h.UID), sinceWhen(h.Since), h.Reason)}
 	for _, d := range h.Deaths {
-		where := ""
-		if d.WorkDir != "" {
-			where = " in " + d.WorkDir
-		}
-		lines = append(lines, fmt.Sprintf("  server %d%s %s", d.PID, where, d))
+		lines = append(lines, "  "+describeDeath(d))
 	}
 	next := "  no server is outdated at present"
 	if h.Next != 0 {
 		next = fmt.Sprintf("  goes first, alone: server %d", h.Next)
 	}
 	return append(lines, fmt.Sprintf("%s; servers on the old binary: %d", next, h.Behind))
+}
+
+// describeDeath says how a server died, and where it worked. The directory is not escaped.
+func describeDeath(d rollout.ServerDeath) string {
+	where := ""
+	if d.WorkDir != "" {
+		where = " in " + d.WorkDir
+	}
+	return fmt.Sprintf("server %d%s %s", d.PID, where, d)
 }
 
 // abandonedLines describes for which users a rollout was abandoned.

@@ -111,15 +111,12 @@ func printRollouts(w io.Writer, records []api.RolloutRecord, names *userNames, n
 	var notes []string
 	for i := range records {
 		r := &records[i]
-		outcome := screen.Cell{Text: outcomeText(r)}
+		style := screen.Plain
 		if r.Servers[rollout.Crashed] > 0 || r.Phase == rollout.PhaseHalted {
-			outcome.Style = screen.Bad
+			style = screen.Bad
 		}
-		table.Add(
-			screen.Cell{Text: fmt.Sprint(r.Number)}, screen.Cell{Text: r.Started.Local().Format(time.DateTime)},
-			screen.Cell{Text: tookText(r, now)}, screen.Cell{Text: names.list(r.Users)}, screen.Cell{Text: printable(r.Install.Path)},
-			screen.Cell{Text: printable(binariesText(r))}, outcome,
-		)
+		table.Add(cell(fmt.Sprint(r.Number)), cell(r.Started.Local().Format(time.DateTime)), cell(tookText(r, now)), cell(names.list(r.Users)),
+			cell(r.Install.Path), cell(binariesText(r)), styled(outcomeText(r), style))
 		for _, note := range historyNotes(r, names) {
 			notes = append(notes, look.Wrap(printable(fmt.Sprintf("rollout %d: %s", r.Number, note)), 2))
 		}

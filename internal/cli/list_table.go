@@ -79,10 +79,9 @@ func (l *listing) table(now time.Time, isWide bool) *screen.Table { //nolint:rev
 		if s.Wait.For == rollout.WaitResume {
 			style = screen.Bad
 		}
-		t.Add(screen.Cell{Text: s.PID.String()}, screen.Cell{Text: names.of(s.UID)}, screen.Cell{Text: names.container(s.Container)},
-			screen.Cell{Text: stateWords(s), Style: style}, screen.Cell{Text: since}, screen.Cell{Text: attempts},
-			screen.Cell{Text: cmp.Or(shorten(printable(s.UpgradeBin), widestPath), "-")}, screen.Cell{Text: printable(binaryWord(s))},
-			screen.Cell{Text: shorten(printable(strings.Join(s.Args, " ")), widestArguments)}, screen.Cell{Text: printable(cmp.Or(waitText(s.Wait, names, now), s.Detail))})
+		t.Add(cell(s.PID.String()), cell(names.of(s.UID)), cell(names.container(s.Container)), styled(stateWords(s), style),
+			cell(since), cell(attempts), cell(cmp.Or(shorten(printable(s.UpgradeBin), widestPath), "-")), cell(binaryWord(s)),
+			cell(shorten(printable(strings.Join(s.Args, " ")), widestArguments)), cell(cmp.Or(waitText(s.Wait, names, now), s.Detail)))
 	}
 	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" }) {
 		t.Remove("CONTAINER")

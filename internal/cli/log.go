@@ -25,7 +25,6 @@ import (
 const (
 	logAuto    = "auto"
 	logText    = "text"
-	logJSON    = "json"
 	logJournal = "journal"
 )
 

@@ -109,18 +109,17 @@ func (f *follower) print(all []api.ServerStatus) error {
 		o.Rollout.Phase = phaseIncomplete
 	}
 	o.Rollout.Servers = f.count()
-	if f.opts.output == "json" {
-		return printJSON(f.stdout, o)
-	}
-	if len(o.Servers) == 0 && o.Rollout.Phase.IsOver() || o.Rollout.Phase == rollout.PhaseIdle {
-		_, err := fmt.Fprintf(f.stdout, "nothing to do: %s\n", f.verdicts(all))
+	return f.answer(o, func(w io.Writer) error {
+		if len(o.Servers) == 0 && o.Rollout.Phase.IsOver() || o.Rollout.Phase == rollout.PhaseIdle {
+			_, err := fmt.Fprintf(w, "nothing to do: %s\n", f.verdicts(all))
+			return err
+		}
+		if err := printMembers(w, o.Servers); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "%s: %s\n", o.Rollout.Phase, daemon.Outcomes(o.Rollout))
 		return err
-	}
-	if err := printMembers(f.stdout, o.Servers); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(f.stdout, "%s: %s\n", o.Rollout.Phase, daemon.Outcomes(o.Rollout))
-	return err
+	})
 }
 
 // printMembers writes a row for each server, and an empty line, if there are any.
@@ -153,16 +152,17 @@ func (f *follower) verdicts(all []api.ServerStatus) string {
 func (f *follower) leave(r api.Report) error {
 	all := f.merged()
 	r.Plan = r.Only(func(s api.Server) bool { return !f.status.IsPausedFor(s.UID) && !all.IsStoppedFor(s.UID) }).Plan
-	if f.opts.output == "json" {
-		if err := printJSON(f.stdout, r); err != nil {
+	err := f.answer(r, func(w io.Writer) error {
+		if err := printServers(w, r); err != nil {
 			return err
 		}
-	} else if err := printServers(f.stdout, r); err != nil {
+		_, err := fmt.Fprintf(w, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), sourceOf(r))
 		return err
-	} else {
-		fmt.Fprintf(f.stdout, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), sourceOf(r))
+	})
+	if err != nil {
+		return err
 	}
-	err := f.obstacle()
+	err = f.obstacle()
 	if behind := all.Servers[rollout.Skipped] + all.Servers[rollout.GaveUp]; err == nil && behind > 0 {
 		err = stillOutdated(behind)
 	}

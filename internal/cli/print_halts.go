@@ -49,11 +49,7 @@ func (v view) halts(w io.Writer, s control.Status) {
 func (v view) halt(w io.Writer, r rollout.Report, h rollout.Halt) {
 	v.line(w, screen.Bad, "halted", "%s for %s since %s (%s), rollout %d", r.Install.Path, v.names.inText(h.UID), clock(h.Since, v.now), ago(h.Since, v.now), r.Number)
 	for _, d := range h.Deaths {
-		where := ""
-		if d.WorkDir != "" {
-			where = " in " + d.WorkDir
-		}
-		v.line(w, screen.Plain, "", "server %d%s %s", d.PID, where, d)
+		v.line(w, screen.Plain, "", "%s", describeDeath(d))
 	}
 	if len(h.Deaths) == 0 {
 		v.line(w, screen.Plain, "", "%s", h.Reason)

@@ -103,11 +103,7 @@ func (v view) installs(w io.Writer, s api.Status) error {
 	if !slices.ContainsFunc(files, func(f file) bool { return slices.ContainsFunc(f.containers, isContainer) }) {
 		t.Remove("CONTAINERS")
 	}
-	look := v.Look
-	if v.isWide {
-		look.Width = 0
-	}
-	if err := t.Write(w, look); err != nil {
+	if err := v.table(w, &t); err != nil {
 		return err
 	}
 	if more := len(files) - len(shown); more > 0 {

@@ -20,14 +20,7 @@ import (
 
 // printInstall writes one install with its servers by group.
 func printInstall(w io.Writer, a answers, v view) error {
-	h := healthOf(a.Status, v.names)
-	fmt.Fprintln(w, v.Paint(h.style(), v.Wrap(printable(h.Summary), 0)))
-	fmt.Fprintln(w)
-	v.halts(w, a.Status)
-	v.pause(w, a.Status)
-	v.pausedUsers(w, a.Status)
-	v.abandoned(w, a.Status)
-	v.unready(w, a.Status.Status)
+	v.head(w, a.Status)
 	if err := v.installs(w, a.Status.Status); err != nil {
 		return err
 	}
@@ -91,11 +84,7 @@ func (v view) servers(w io.Writer, all []api.ServerStatus) error {
 			cell(selector.Binary{Image: s.Image, Build: s.Runs}.String()), cell(cmp.Or(s.WorkDir, "-")),
 			cell(v.waits(s)))
 	}
-	look := v.Look
-	if v.isWide {
-		look.Width = 0
-	}
-	return t.Write(w, look)
+	return v.table(w, &t)
 }
 
 // stateOf is the state in the rollout, or the verdict of a server that is in none.

@@ -37,6 +37,17 @@ func (v view) line(w io.Writer, style screen.Style, key, format string, args ...
 
 // printStatus writes the health of a service, what needs an operator, and the installs.
 func printStatus(w io.Writer, s control.Status, v view) error {
+	v.head(w, s)
+	v.about(w, s)
+	if len(s.Installs) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return v.installs(w, s.Status)
+}
+
+// head writes whether all is well, and what hinders a rollout.
+func (v view) head(w io.Writer, s control.Status) {
 	h := healthOf(s, v.names)
 	fmt.Fprintln(w, v.Paint(h.style(), v.Wrap(printable(h.Summary), 0)))
 	fmt.Fprintln(w)
@@ -45,12 +56,15 @@ func printStatus(w io.Writer, s control.Status, v view) error {
 	v.pausedUsers(w, s)
 	v.abandoned(w, s)
 	v.unready(w, s.Status)
-	v.about(w, s)
-	if len(s.Installs) == 0 {
-		return nil
+}
+
+// table writes a table, with all cells in full if the view is wide.
+func (v view) table(w io.Writer, t *screen.Table) error {
+	look := v.Look
+	if v.isWide {
+		look.Width = 0
 	}
-	fmt.Fprintln(w)
-	return v.installs(w, s.Status)
+	return t.Write(w, look)
 }
 
 // pause says since when no server is signalled at an operator's wish.

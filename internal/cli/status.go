@@ -220,16 +220,12 @@ var errSilent = errors.New("")
 // printHealth writes one line, and returns an error with the exit code.
 func (s *statusCommand) printHealth(a answers) error {
 	h := healthOf(a.Status, s.names)
-	if s.opts.output == "json" {
-		if err := printJSON(s.stdout, checkJSON{api.SchemaVersion, h}); err != nil {
-			return err
-		}
-	} else {
-		v := s.view(time.Now())
-		fmt.Fprintln(s.stdout, v.Paint(h.style(), printable(h.Summary)))
-	}
-	if code := h.code(); code != exitOK {
+	err := s.answer(checkJSON{api.SchemaVersion, h}, func(w io.Writer) error {
+		fmt.Fprintln(w, s.view(time.Now()).Paint(h.style(), printable(h.Summary)))
+		return nil // the exit code has the answer, too
+	})
+	if code := h.code(); err == nil && code != exitOK {
 		return exitWith(code, errSilent)
 	}
-	return nil
+	return err
 }
