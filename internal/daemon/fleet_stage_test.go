@@ -20,6 +20,7 @@ import (
 	"ebpf-upgrader/internal/fleet/host"
 	"ebpf-upgrader/internal/fleet/record"
 	"ebpf-upgrader/internal/install"
+	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/stage"
 	"ebpf-upgrader/test/fleetmemory"
@@ -94,7 +95,7 @@ func fleetHostAgain(t *testing.T, cfg *Config, e *engine, path string) *fleetHos
 	m.saved = m.Record
 	name, after := cfg.Staging.Fleet.Name, cfg.Staging.Fleet.OpenAfter
 	gate := &FleetGate{Host: host.New(host.Config{ID: name, Name: name, OpenAfter: after}, e), Engine: "memory"}
-	m.staging = &staging{cfg: cfg, gate: gate, fleet: gate, feed: control.NewFeed(), wake: make(chan struct{}, 1), paths: []*stagedPath{m.stagedPath}}
+	m.staging = &staging{cfg: cfg, gate: gate, fleet: gate, feed: control.NewFeed(), counts: metrics.New("", ""), wake: make(chan struct{}, 1), paths: []*stagedPath{m.stagedPath}}
 	m.status = func(context.Context) (api.Status, error) {
 		return api.Status{
 			Installs: []api.InstallStatus{{Install: install.Stat(install.RootedPath{Path: path}), Servers: 1, Rollout: 1}},
