@@ -68,6 +68,9 @@ type StageRequest struct {
 // ErrNotStaged means that a path is not one that the service stages files for.
 var ErrNotStaged = errors.New("this service stages no files for the install: start it with --stage")
 
+// ErrNoFleet means that no fleet decides about the staged files of a service.
+var ErrNoFleet = errors.New("this service belongs to no fleet: start it with --fleet")
+
 // ErrReleaseFailed means that a release failed on this host, and is not activated again.
 var ErrReleaseFailed = errors.New("not activated again")
 

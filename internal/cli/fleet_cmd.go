@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/fleet"
 	"ebpf-upgrader/internal/screen"
 )
@@ -30,7 +31,7 @@ hosts that have failed or have a seat. Asks the engine itself, and needs no serv
 	}
 	o.addAccess(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear())
+	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear(), a.newFleetPoke())
 	return cmd
 }
 
@@ -87,6 +88,27 @@ func readPolicy(path string) ([]byte, error) {
 		in = f
 	}
 	return io.ReadAll(io.LimitReader(in, fleet.MaxPolicyBytes+1))
+}
+
+func (a *app) newFleetPoke() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "poke",
+		Short: "Make this host ask its fleet now",
+		Long: `Makes the running service ask its fleet at once, instead of at the time that status shows: after
+an operator has changed the policy, or the engine is back. status shows the answer.`,
+		Example: `  ebpf-upgrader fleet poke && ebpf-upgrader status`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withService(cmd.Context(), func(c *control.Client) error {
+				if _, err := c.Poke(cmd.Context()); err != nil {
+					return err
+				}
+				return a.printLine("the host asks its fleet now: status shows the answer")
+			})
+		},
+	}
+	a.opts.addClient(cmd.Flags())
+	return cmd
 }
 
 func (a *app) newFleetClear() *cobra.Command {

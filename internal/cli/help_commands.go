@@ -99,6 +99,7 @@ var commandDocs = map[string]commandDoc{
 		{exitOK, "shown"},
 		{exitFailure, "the engine is not reached or refuses, or the policy or the record cannot be used"},
 	}},
+	"poke": {"Needs a running service with --fleet, and its permission: that of root, or of the user that it runs as.", queryExits("asked")},
 	"policy": {"Needs the permission to read FILE." + onlyReads, []ExitCode{
 		{exitOK, "the policy can be used"},
 		{exitFailure, "it cannot, and the output says why"},

@@ -49,6 +49,7 @@ var jsonOutputs = []jsonOutput{
 	{"POST /v1/reload", "one object", api.Reloaded{}},
 	{"POST /v1/pause`, `/v1/resume`, `/v1/abandon` with an `ActRequest", "one object", api.Acted{}},
 	{"POST /v1/activate`, `/v1/rollback` with a `StageRequest", "one object", control.Staged{}},
+	{"POST /v1/fleet/poke", "one object", control.Staged{}},
 	{"POST /v1/trigger` with a `TriggerRequest", "one object", api.Report{}},
 }
 

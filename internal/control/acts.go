@@ -154,5 +154,5 @@ func (c *Client) Resume(ctx context.Context) error {
 // isConflict reports whether an error says that the service cannot do what was requested, and not that it fails.
 func isConflict(err error) bool {
 	return errors.Is(err, errWrongInstall) || errors.Is(err, api.ErrNoRollout) || errors.Is(err, api.ErrTooMany) ||
-		errors.Is(err, api.ErrNotStaged) || errors.Is(err, api.ErrNotRolledBack) || errors.Is(err, api.ErrReleaseFailed)
+		errors.Is(err, api.ErrNotStaged) || errors.Is(err, api.ErrNotRolledBack) || errors.Is(err, api.ErrReleaseFailed) || errors.Is(err, api.ErrNoFleet)
 }

@@ -25,6 +25,8 @@ type Stager interface {
 	Fleet() *api.Fleet
 	// Unsettled says why a tool must not go on to the next host; nil: it may.
 	Unsettled() error
+	// Poke makes the host ask its fleet now.
+	Poke() error
 	// Activate lets a staged release go on, and RollBack puts the file before it back.
 	Activate(r api.StageRequest) error
 	RollBack(r api.StageRequest) error
@@ -67,6 +69,7 @@ func (request StageRequest) check() error {
 // handleStage adds the requests about staged files.
 func (s *Server) handleStage(mux *http.ServeMux) {
 	mux.HandleFunc("POST /v1/activate", identified(s.staged(ActActivate, Stager.Activate)))
+	mux.HandleFunc("POST /v1/fleet/poke", identified(s.poke))
 	mux.HandleFunc("POST /v1/rollback", identified(s.staged(ActRollback, Stager.RollBack)))
 }
 
@@ -109,6 +112,20 @@ func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) htt
 	}
 }
 
+// poke makes the host ask its fleet now, for an operator.
+func (s *Server) poke(w http.ResponseWriter, r *http.Request) {
+	if all, _ := scope(peerOf(r)); !all {
+		refuse(w, http.StatusForbidden, "only root and the owner of the service may do this")
+		return
+	}
+	answer(w, r, func(context.Context) (any, error) {
+		if s.cfg.Stager == nil {
+			return nil, api.ErrNoFleet
+		}
+		return Staged{api.SchemaVersion, s.cfg.Stager.Staged()}, s.cfg.Stager.Poke()
+	})
+}
+
 // stageReady answers 503, with the reason, while a tool must not go on to the next host.
 func (s *Server) stageReady(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Stager != nil {
@@ -136,6 +153,11 @@ func stagedFor(all []api.Staged) []api.Staged {
 // Activate lets a staged release go on, without the gate.
 func (c *Client) Activate(ctx context.Context, request StageRequest) (done Staged, err error) {
 	return done, c.post(ctx, ActActivate, request, &done)
+}
+
+// Poke makes the host ask its fleet now.
+func (c *Client) Poke(ctx context.Context) (done Staged, err error) {
+	return done, c.post(ctx, "fleet/poke", struct{}{}, &done)
 }
 
 // Rollback puts the file before a staged one back.

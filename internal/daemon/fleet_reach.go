@@ -31,7 +31,9 @@ func (s *staging) reach(ctx context.Context) time.Time {
 		return time.Time{}
 	}
 	t, h := &s.touch, s.fleet.Host
-	if seen := h.Seen(); (seen.At.IsZero() || !seen.Lost.IsZero()) && !time.Now().Before(t.at) {
+	isPoked := false
+	s.change(func() { isPoked, s.isPoked = s.isPoked, false })
+	if seen := h.Seen(); isPoked || (seen.At.IsZero() || !seen.Lost.IsZero()) && !time.Now().Before(t.at) {
 		called, cancel := context.WithTimeout(ctx, gateTimeout)
 		_, err := h.Read(called)
 		cancel()

@@ -74,3 +74,19 @@ func TestFleetHost_Record_IsCounted(t *testing.T) {
 		t.Errorf("%+v; why %q", r, two.Why)
 	}
 }
+
+func TestFleetHost_Poked_AsksAtOnce(t *testing.T) {
+	m := newFleetHost(t, newEngine(), "one", 0)
+	m.reach(t.Context())
+	m.goesTo(stage.Activated)
+	m.mustAsk(false)
+	if err := m.Poke(); err != nil {
+		t.Fatal(err)
+	}
+	m.mustAsk(true)
+	loads := m.engine.loads.Load()
+	m.reach(t.Context())
+	if m.engine.loads.Load() != loads+1 {
+		t.Error("the engine is not tried")
+	}
+}

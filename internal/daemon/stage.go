@@ -58,6 +58,8 @@ type staging struct {
 	touch touch
 	wake  chan struct{}
 	mu    sync.Mutex // guards the rest
+	// isPoked says that the engine is tried at once.
+	isPoked bool
 	// paths are in the order of the flags. saved says that the file has what they are.
 	paths []*stagedPath
 }

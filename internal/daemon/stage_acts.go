@@ -75,6 +75,21 @@ func (s *staging) source() func() []api.Staged {
 	return s.Staged
 }
 
+// Poke makes the host ask its fleet now, for all paths.
+func (s *staging) Poke() error {
+	if s.fleet == nil {
+		return api.ErrNoFleet
+	}
+	defer s.wakeUp()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.paths {
+		p.askAt, p.tries = time.Time{}, 0
+	}
+	s.isPoked = true
+	return nil
+}
+
 // Staged says how far each path has come.
 func (s *staging) Staged() (all []api.Staged) {
 	s.mu.Lock()
