@@ -128,7 +128,7 @@ simulate: ## Play releases on 10,000 hosts in virtual time, and write the tables
 .PHONY: test-engines
 test-engines: ## Test the stores of a fleet against real engines (builds them once, which takes minutes)
 	./scripts/engines $(or $(ENGINES),etcd etcd-debian kube-apiserver)
-	cd test/engines && EBPF_UPGRADER_TEST_HOSTS="$(HOSTS)" EBPF_UPGRADER_TEST_ENGINES="$(ENGINES)" $(GO) test -v -count=1 -parallel 6 -timeout 40m $(if $(RUN),-run '$(RUN)') .
+	cd test/engines && EBPF_UPGRADER_TEST_HOSTS="$(HOSTS)" EBPF_UPGRADER_TEST_ENGINES="$(ENGINES)" EBPF_UPGRADER_TEST_SERVICES="$(SERVICES)" $(GO) test -v -count=1 -parallel 6 -timeout 40m $(if $(RUN),-run '$(RUN)') .
 
 .PHONY: generate
 generate: ## Compile the kernel program again (needs clang and libbpf's headers)

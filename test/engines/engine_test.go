@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,34 @@ func (e *engine) leader(t *testing.T, but *process) (leads *process) {
 		return errors.New("each follows another one")
 	})
 	return leads
+}
+
+// revisions are all texts that a key of an etcd had.
+func revisions(t *testing.T, e *engine, key string) (texts [][]byte) {
+	t.Helper()
+	client := web.New(web.Options{})
+	type keyValue struct {
+		Value []byte `json:"value"`
+		At    string `json:"mod_revision"`
+	}
+	for at := "0"; ; { // the latest
+		var found struct {
+			KVs []keyValue `json:"kvs"`
+		}
+		if err := ask(client, e.urls[0]+"/v3/kv/range", map[string]any{"key": []byte(key), "revision": at}, &found); err != nil {
+			t.Fatal(err)
+		}
+		if len(found.KVs) == 0 {
+			slices.Reverse(texts)
+			return texts
+		}
+		texts = append(texts, found.KVs[0].Value)
+		n, err := strconv.Atoi(found.KVs[0].At)
+		if err != nil || n < 2 {
+			t.Fatalf("revision %q", found.KVs[0].At)
+		}
+		at = strconv.Itoa(n - 1)
+	}
 }
 
 // gateway is the operator's etcdctl.

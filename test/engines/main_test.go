@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 	if len(left) > 0 {
 		line += "; not named, left out: " + strings.Join(left, ", ")
 	}
+	if os.Getenv("EBPF_UPGRADER_TEST_SERVICES") == "" {
+		line += "; scenes left out: SERVICES=30 runs them"
+	}
 	fmt.Println(line)
 	os.Exit(code)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -43,10 +44,24 @@ func (p *process) run() {
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	err := make(chan error)
+	starter() <- func() { err <- p.cmd.Start() }
+	if err := <-err; err != nil {
 		p.t.Fatal(err)
 	}
 }
+
+// starter is a thread that starts all servers. They end with it, and threads that start test servers end.
+var starter = sync.OnceValue(func() chan<- func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
 
 // kill ends the server with kill -9.
 func (p *process) kill() {
