@@ -81,6 +81,11 @@ func TestInstallPaths_Given_OthersNotServed(t *testing.T) {
 			verdicts := h.status().Verdicts
 			return verdicts[selector.UpToDate] == 4 && verdicts[selector.OtherInstall] == len(threes)
 		})
+		for _, i := range h.status().Installs {
+			if i.Servers != 2 {
+				t.Errorf("%s has %d servers, want 2", i.Path, i.Servers)
+			}
+		}
 		askedOnce(t, append(ones, twos...))
 		allUnharmed(t, threes)
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -54,13 +55,15 @@ func (c *Controller) Status(ctx context.Context) (status api.Status, err error) 
 func (c *Controller) installs() []api.InstallStatus {
 	all := []api.InstallStatus{}
 	for i := range c.registry.Installs() {
-		status := api.InstallStatus{Install: i.File, UID: i.Owner.UID, Servers: i.Len(), Deaths: len(c.rollouts.early[i])}
+		status := api.InstallStatus{Install: i.File, UID: i.Owner.UID, Deaths: len(c.rollouts.early[i])}
 		if r := c.rollouts.at[i]; r != nil {
 			status.Rollout = r.Number()
 		}
 		for p := range i.Members() {
 			status.Container = p.Container
-			break
+			if registry.NamesInstall(p.Verdict) { // servers of other installs have one as well where the operator named it
+				status.Servers++
+			}
 		}
 		all = append(all, status)
 	}

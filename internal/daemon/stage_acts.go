@@ -33,9 +33,7 @@ func (s *staging) Activate(r api.StageRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.askAt, p.tries = time.Time{}, 0
-	if p.checked != nil && p.checked.Problem != "" {
-		p.checked = nil // once more
-	}
+	p.forgetFailedCheck()
 	if err := p.Activate(r.Bake, time.Now()); err != nil {
 		return fmt.Errorf("%w: %w: stage another file, or resume", api.ErrReleaseFailed, err)
 	}

@@ -79,6 +79,9 @@ func (s *staging) preflight(ctx context.Context, p *stagedPath, r stage.Release)
 		if err != nil {
 			result.Problem = err.Error()
 		}
+		if now, err := stage.ReleaseOf(request.File); result.Problem != "" && (err != nil || now != r) {
+			return false // it was taken away meanwhile: that may be the problem
+		}
 		known = &api.Preflight{Release: string(r), Problem: result.Problem, Output: result.Output}
 		if known.Problem != "" {
 			s.counts.PreflightFailed()
@@ -91,6 +94,13 @@ func (s *staging) preflight(ctx context.Context, p *stagedPath, r stage.Release)
 		}
 	})
 	return known.Problem == ""
+}
+
+// forgetFailedCheck lets the file be checked once more. The caller holds the lock.
+func (p *stagedPath) forgetFailedCheck() {
+	if p.checked != nil && p.checked.Problem != "" {
+		p.checked = nil
+	}
 }
 
 // asServer is the request to check a staged file as the user of a server of the install: never as root.

@@ -79,6 +79,7 @@ func (s *staging) look(ctx context.Context, p *stagedPath) {
 		}
 		if p.State == stage.Idle {
 			p.Why = problem
+			p.forgetFailedCheck()
 		}
 	})
 	if state := s.record(p).State; state != stage.Activated && state != stage.Baking && state != stage.Failed {
