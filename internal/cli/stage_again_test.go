@@ -24,7 +24,9 @@ func TestStage_FailedFileAgain_IsCheckedAgain(t *testing.T) {
 	p := s.serve("proc", "--stage", s.Path())
 	c := p.client(t)
 	says := func(text string) func(api.Staged) bool {
-		return func(staged api.Staged) bool { return staged.Preflight != nil && strings.Contains(staged.Preflight.Output, text) }
+		return func(staged api.Staged) bool {
+			return staged.Preflight != nil && strings.Contains(staged.Preflight.Output, text)
+		}
 	}
 	file := []byte("#!/bin/sh\n[ -e " + cause.Name() + " ] && echo with the cause || echo without\nexit 7\n")
 	s.stageFile(file)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"ebpf-upgrader/internal/api"
-	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -61,7 +60,9 @@ func (c *Controller) installs() []api.InstallStatus {
 		}
 		for p := range i.Members() {
 			status.Container = p.Container
-			if registry.NamesInstall(p.Verdict) { // servers of other installs have one as well where the operator named it
+			// Servers of other installs have one as well where the operator named it. Their variable names another path: a
+			// file that has just landed is not the known one yet.
+			if p.Verdict != selector.OtherInstall || p.UpgradeBin == i.File.Path {
 				status.Servers++
 			}
 		}

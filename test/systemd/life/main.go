@@ -91,7 +91,7 @@ func (l *life) steps() []step {
 	}
 	if l.hasOptions {
 		all = append(all, step{"options that must not be set", l.breaking}, step{"without a network", l.secluded},
-			step{"staged by the loop of the document", l.looped}, step{"staged by the diversion of the document", l.diverted})
+			step{"staged by the loop of the document", recipes{l}.looped}, step{"staged by the diversion of the document", recipes{l}.diverted})
 	}
 	if l.countsMemory {
 		all = append(all, step{"without LimitMEMLOCK", l.unlimited})

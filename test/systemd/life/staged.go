@@ -18,32 +18,35 @@ ssh() { test "$1" = root@there && sh -c "$2"; }
 scp() { cp "$1" "${2#root@there:}"; }
 `
 
+// recipes are those of docs/STAGING.md, in a life.
+type recipes struct{ *life }
+
 // looped runs the drop-in and the loop over hosts of docs/STAGING.md, with a shorter bake.
-func (l *life) looped() error {
-	s, err := l.stagedSession("looped", "/usr/local/bin/rag-rat")
+func (l recipes) looped() error {
+	s, err := l.session("looped", "/usr/local/bin/rag-rat")
 	if err != nil {
 		return err
 	}
 	const file = folder + "/stage-loop"
 	loop, err := os.ReadFile(file)
 	short := strings.Replace(string(loop), "--bake 10m", "--bake 1s", 1)
-	err = errors.Join(err, l.stageIn("/usr/local/bin"), os.WriteFile(file+"-here", []byte(shims+short), 0o644),
+	err = errors.Join(err, l.dropIn("/usr/local/bin"), os.WriteFile(file+"-here", []byte(shims+short), 0o644),
 		newer(folder+"/packages/rag-rat"), lines("stage-loop-here"))
 	s.expected++
-	return errors.Join(err, s.upgraded(), dropIn(""), s.stop(l))
+	return errors.Join(err, s.upgraded(), dropIn(""), s.stop(l.life))
 }
 
 // diverted runs the diversion of docs/STAGING.md with two versions of a Debian package from an archive, and then goes back. The
 // drop-in is that of the document for the folder of the package.
-func (l *life) diverted() error {
+func (l recipes) diverted() error {
 	const path = "/usr/bin/rag-rat"
 	_, err := run("bash", "-exc", makeArchive)
-	s, failed := l.stagedSession("diverted", path)
+	s, failed := l.session("diverted", path)
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
 	before, err := os.Stat(path)
-	if err = errors.Join(err, l.stageIn("/usr/bin")); err != nil {
+	if err = errors.Join(err, l.dropIn("/usr/bin")); err != nil {
 		return err
 	}
 	err = lines("stage-deb")
@@ -56,7 +59,7 @@ func (l *life) diverted() error {
 	if now, unread := os.Stat(path); unread != nil || !os.SameFile(now, before) {
 		err = errors.Join(err, unread, errors.New("the file before is not in place again"))
 	}
-	return errors.Join(err, back, dropIn(""), s.stop(l))
+	return errors.Join(err, back, dropIn(""), s.stop(l.life))
 }
 
 // makeArchive makes two versions of a package, installs the first, and lets apt know the second.
@@ -77,8 +80,8 @@ echo "deb [trusted=yes] file:/srv/archive ./" >/etc/apt/sources.list.d/rag-rat.l
 apt-get update -o Dir::Etc::sourcelist=sources.list.d/rag-rat.list -o Dir::Etc::sourceparts=-
 `
 
-// stagedSession starts a session of bob on a file of root's, which is this program where there is none.
-func (l *life) stagedSession(name, path string) (*session, error) {
+// session starts a session of bob on a file of root's, which is this program where there is none.
+func (l recipes) session(name, path string) (*session, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := copyFile(path, folder+"/life"); err != nil {
 			return nil, err
@@ -89,8 +92,8 @@ func (l *life) stagedSession(name, path string) (*session, error) {
 	return s, errors.Join(os.WriteFile(log, nil, 0o644), os.Chown(log, 61002, 61002), l.sessions.add(s))
 }
 
-// stageIn applies the drop-in of docs/STAGING.md, for the install in a folder.
-func (l *life) stageIn(dir string) error {
+// dropIn applies the drop-in of docs/STAGING.md, for the install in a folder.
+func (l recipes) dropIn(dir string) error {
 	text, err := os.ReadFile(folder + "/stage-drop-in")
 	if err != nil {
 		return err
