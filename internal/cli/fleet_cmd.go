@@ -31,7 +31,7 @@ hosts that have failed or have a seat. Asks the engine itself, and needs no serv
 	}
 	o.addAccess(cmd.Flags())
 	a.opts.addOutput(cmd.Flags())
-	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear(), a.newFleetPoke())
+	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear(), a.newFleetPoke(), newFleetReady(a))
 	return cmd
 }
 

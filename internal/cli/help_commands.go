@@ -99,6 +99,11 @@ var commandDocs = map[string]commandDoc{
 		{exitOK, "shown"},
 		{exitFailure, "the engine is not reached or refuses, or the policy or the record cannot be used"},
 	}},
+	"ready": {needsService + onlyReads, []ExitCode{
+		{exitOK, "nothing is staged, what is staged waits, or the release is in place"},
+		{exitFailure, "a release is being put in place or has failed, or the service does not answer"},
+		{exitNoSource, "no service runs"},
+	}},
 	"poke": {"Needs a running service with --fleet, and its permission: that of root, or of the user that it runs as.", queryExits("asked")},
 	"policy": {"Needs the permission to read FILE." + onlyReads, []ExitCode{
 		{exitOK, "the policy can be used"},

@@ -62,7 +62,7 @@ func in(want stage.State) func(api.Staged) bool {
 	return func(s api.Staged) bool { return s.State == string(want) }
 }
 
-// ready is the status code of /readyz/fleet.
+// ready is the status code of /readyz/fleet. fleet ready must say the same.
 func (s *service) ready(t *testing.T) int {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -74,6 +74,10 @@ func (s *service) ready(t *testing.T) int {
 		t.Fatal(err)
 	}
 	_ = answer.Body.Close()
+	code, _, stderr := command(t, "fleet", "ready", "--socket", s.socket)
+	if isReady := answer.StatusCode == http.StatusOK; (code == exitOK) != isReady || (stderr == "") != isReady {
+		t.Errorf("fleet ready: %d %s; /readyz/fleet: %s", code, stderr, answer.Status)
+	}
 	return answer.StatusCode
 }
 

@@ -160,6 +160,15 @@ func (c *Client) Poke(ctx context.Context) (done Staged, err error) {
 	return done, c.post(ctx, "fleet/poke", struct{}{}, &done)
 }
 
+// Ready asks for /readyz/fleet. The error says why a tool must not go on to the next host.
+func (c *Client) Ready(ctx context.Context) error {
+	answer, err := c.do(ctx, http.MethodGet, "/readyz/fleet", nil)
+	if err != nil {
+		return err
+	}
+	return answer.Close()
+}
+
 // Rollback puts the file before a staged one back.
 func (c *Client) Rollback(ctx context.Context, request StageRequest) (done Staged, err error) {
 	return done, c.post(ctx, ActRollback, request, &done)

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -202,7 +203,11 @@ func (c *Client) explain(ctx context.Context, err error) error {
 // do sends a request, and returns the body of a successful answer. The caller must close it.
 func (c *Client) do(ctx context.Context, method, what string, request []byte) (*reply, error) {
 	ctx, p := c.wait(ctx)
-	r, err := http.NewRequestWithContext(ctx, method, "http://service/v1/"+what, bytes.NewReader(request))
+	path := "/v1/" + what
+	if strings.HasPrefix(what, "/") {
+		path = what
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://service"+path, bytes.NewReader(request))
 	if err != nil {
 		p.end()
 		return nil, fmt.Errorf("request %s: %w", what, err)
