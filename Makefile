@@ -170,7 +170,7 @@ test-manifests: ## Check the Kubernetes manifests as an API server does
 test-container: ## Run the image in podman with the rights of the manifests (as root)
 	IMAGE=localhost/ebpf-upgrader:test ./scripts/image
 	cd test/container && $(GO) build -o ../../bin/test-container .
-	bin/test-container -image localhost/ebpf-upgrader:test
+	unshare --mount sh -c 'mount -t tmpfs -o mode=755 none /opt && exec bin/test-container -image localhost/ebpf-upgrader:test'
 
 .PHONY: man
 man: ## Write the manual pages and the shells' completions to bin/

@@ -8,11 +8,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,15 +28,24 @@ type container struct {
 	id, socket string
 }
 
-// serve starts the service with the arguments of the manifest, and more.
-func (p *podman) serve(ctx context.Context, more ...string) (*container, error) {
+// started is podman run with what the manifest gives to the container, less a capability. how are options, and more arguments.
+func (p *podman) started(ctx context.Context, without string, how []string, more ...string) *exec.Cmd {
 	profile := p.profile
 	if p.rights.Seccomp != "RuntimeDefault" {
 		profile = "unconfined"
 	}
-	args := append([]string{"run", "--detach", "--security-opt=seccomp=" + profile}, p.arguments("")...)
-	args = append(append(append(args, p.image), p.rights.Args...), more...)
-	cmd := command(ctx, args...)
+	args := append(append([]string{"run", "--security-opt=seccomp=" + profile}, how...), p.arguments(without)...)
+	words := append(slices.Clone(p.rights.Command), append(slices.Clone(p.rights.Args), more...)...)
+	if len(p.rights.Command) > 0 {
+		args = append(args, "--entrypoint="+words[0])
+		words = words[1:]
+	}
+	return command(ctx, append(append(args, p.image), words...)...)
+}
+
+// serve starts the service with the arguments of the manifest, and more.
+func (p *podman) serve(ctx context.Context, more ...string) (*container, error) {
+	cmd := p.started(ctx, "", []string{"--detach"}, more...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -59,34 +71,44 @@ func (c *container) end(hasFailed bool) error {
 
 // probe asks as the kubelet does, in the network of the container.
 func (c *container) probe(ctx context.Context) error {
+	for _, path := range append(c.p.rights.ProbePaths, "/metrics") {
+		code, answer, err := c.get(ctx, path)
+		if err != nil {
+			return fmt.Errorf("probe %s: %w", path, err)
+		}
+		if code != http.StatusOK {
+			return fmt.Errorf("probe %s: %d %s", path, code, answer)
+		}
+	}
+	return nil
+}
+
+// get asks the port of the metrics.
+func (c *container) get(ctx context.Context, path string) (code int, text string, err error) {
 	out, err := command(ctx, "inspect", "--format", "{{.State.Pid}}", c.id).Output()
 	if err != nil {
-		return fmt.Errorf("podman inspect: %w", err)
+		return 0, "", fmt.Errorf("podman inspect: %w", err)
 	}
 	network, err := os.Open("/proc/" + strings.TrimSpace(string(out)) + "/ns/net")
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	defer func() { _ = network.Close() }()
 	dial := func(ctx context.Context, kind, address string) (net.Conn, error) {
 		return dialIn(ctx, network, kind, address)
 	}
 	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
-	for _, path := range append(c.p.rights.ProbePaths, "/metrics") {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", c.p.rights.MetricsPort, path), nil)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return fmt.Errorf("probe %s: %w", path, err)
-		}
-		_ = response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("probe %s: %s", path, response.Status)
-		}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", c.p.rights.MetricsPort, path), nil)
+	if err != nil {
+		return 0, "", err
 	}
-	return nil
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	return answer.StatusCode, string(body), err
 }
 
 // dialIn connects from a thread in the network. The thread ends with the goroutine, because it is never unlocked.

@@ -5,7 +5,8 @@
 // Command container runs the image in podman with exactly the rights of the manifest in packaging/container/kustomize.
 //
 // Servers of two users on the host are upgraded by a rollout, the probes are answered, and doctor names each capability that
-// is taken away, and the filter of a runtime that refuses bpf(2). It needs root, podman and setpriv; no image is fetched.
+// is taken away, and the filter of a runtime that refuses bpf(2). Then it stages releases by both containers of
+// packaging/container/kustomize/release, beside a service with components/staged. It needs root, podman and setpriv; no image is fetched.
 package main
 
 import (
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -27,10 +29,10 @@ import (
 func main() {
 	testfleet.Main() // does not return in a server
 	image := flag.String("image", "", "the image (make image)")
-	base := flag.String("base", "packaging/container/kustomize/base", "the folder of the manifests")
+	manifests := flag.String("manifests", "packaging/container/kustomize", "the folder of the manifests")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := check(ctx, *image, *base)
+	err := check(ctx, *image, *manifests)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "container:", err)
@@ -41,10 +43,10 @@ func main() {
 // within limits the whole run.
 const within = 5 * time.Minute
 
-func check(ctx context.Context, image, base string) (err error) {
+func check(ctx context.Context, image, manifests string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	documents, err := manifest.Build(base)
+	documents, err := manifest.Build(filepath.Join(manifests, "base"))
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,10 @@ func check(ctx context.Context, image, base string) (err error) {
 	if err != nil {
 		return err
 	}
-	return p.life(ctx, dir, canTrack)
+	if err := p.life(ctx, dir, canTrack); err != nil {
+		return err
+	}
+	return checkRelease(ctx, image, manifests)
 }
 
 // serverName keeps other services of the host from upgrading the servers, too.
@@ -84,24 +89,10 @@ func (p *podman) life(ctx context.Context, dir string, canTrack bool) (err error
 	if err != nil {
 		return err
 	}
-	path := install.Path()
-	var servers []*testfleet.Server
-	defer func() {
-		for _, s := range servers {
-			err = errors.Join(err, s.Stop())
-		}
-	}()
-	for _, uid := range []uint32{6001, 6001, 6002, 6002} {
-		s, err := testfleet.Start(ctx, testfleet.Options{
-			Binary: path, UpgradeBin: &path, Argv0: serverName, Credential: &testfleet.Credential{UID: uid, GID: uid},
-		})
-		if err != nil {
-			return err
-		}
-		servers = append(servers, s)
-		if err := s.AwaitArmed(ctx, 0); err != nil {
-			return err
-		}
+	servers, err := startServers(ctx, install.Path())
+	defer func() { err = errors.Join(err, stopServers(servers)) }()
+	if err != nil {
+		return err
 	}
 	c, err := p.serve(ctx, "--name", serverName)
 	if err != nil {
@@ -109,6 +100,30 @@ func (p *podman) life(ctx context.Context, dir string, canTrack bool) (err error
 	}
 	defer func() { err = errors.Join(err, c.end(err != nil)) }()
 	return c.rollout(ctx, install, own, servers, canTrack)
+}
+
+// startServers starts servers of two users.
+func startServers(ctx context.Context, path string) (servers []*testfleet.Server, err error) {
+	for _, uid := range []uint32{6001, 6001, 6002, 6002} {
+		s, err := testfleet.Start(ctx, testfleet.Options{
+			Binary: path, UpgradeBin: &path, Argv0: serverName, Credential: &testfleet.Credential{UID: uid, GID: uid},
+		})
+		if err != nil {
+			return servers, err
+		}
+		servers = append(servers, s)
+		if err := s.AwaitArmed(ctx, 0); err != nil {
+			return servers, err
+		}
+	}
+	return servers, nil
+}
+
+func stopServers(servers []*testfleet.Server) (err error) {
+	for _, s := range servers {
+		err = errors.Join(err, s.Stop())
+	}
+	return err
 }
 
 func (c *container) rollout(ctx context.Context, install *testfleet.Install, own string, servers []*testfleet.Server, canTrack bool) error {

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/moby/profiles/seccomp"
+	corev1 "k8s.io/api/core/v1"
 
 	"ebpf-upgrader/test/container/manifest"
 )
@@ -26,17 +27,22 @@ import (
 type podman struct {
 	image  string
 	rights manifest.Rights
-	// host has the host's folder for each path of the manifest.
+	// host has the host's folder for each mount of the manifest.
 	host map[string]string
 	// profile is a file with the seccomp profile that Docker and containerd have for RuntimeDefault.
 	profile string
 }
 
+// newPodman makes the folders of the host in dir, but those that the manifest expects to be there.
 func newPodman(dir, image string, rights manifest.Rights) (*podman, error) {
 	p := &podman{image: image, rights: rights, host: map[string]string{}, profile: filepath.Join(dir, "seccomp.json")}
-	for path := range rights.Mounts {
-		p.host[path] = filepath.Join(dir, strings.ReplaceAll(path, "/", "-"))
-		if err := os.Mkdir(p.host[path], 0o755); err != nil { // as the kubelet makes it
+	for _, m := range rights.Mounts {
+		if m.Kind == corev1.HostPathDirectory {
+			p.host[m.Path] = m.Path
+			continue
+		}
+		p.host[m.Path] = filepath.Join(dir, strings.ReplaceAll(m.Path, "/", "-"))
+		if err := os.MkdirAll(p.host[m.Path], 0o755); err != nil { // as the kubelet makes it
 			return nil, err
 		}
 	}
@@ -59,7 +65,7 @@ func (p *podman) arguments(without string) []string {
 	var files syscall.Rlimit
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) // fails for a bad address only
 	args := []string{
-		"--pid=host", "--network=none", "--pull=never", "--user=0", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all",
+		"--network=none", "--pull=never", "--user=0", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all",
 		"--security-opt=no-new-privileges", "--security-opt=apparmor=unconfined", "--security-opt=label=type:" + p.rights.SELinuxType,
 		fmt.Sprintf("--memory=%d", p.rights.MemoryBytes), fmt.Sprintf("--ulimit=nofile=%d:%d", files.Cur, files.Max), "--ulimit=nproc=16384:16384",
 	}
@@ -68,8 +74,15 @@ func (p *podman) arguments(without string) []string {
 			args = append(args, "--cap-add="+name)
 		}
 	}
-	for path, host := range p.host {
-		args = append(args, "--volume="+host+":"+path)
+	if p.rights.HasHostPID {
+		args = append(args, "--pid=host")
+	}
+	for _, m := range p.rights.Mounts {
+		mode := ":rw"
+		if m.IsReadOnly {
+			mode = ":ro"
+		}
+		args = append(args, "--volume="+p.host[m.Path]+":"+m.Path+mode)
 	}
 	for _, e := range p.rights.Env {
 		args = append(args, "--env="+e)

@@ -52,15 +52,24 @@ type Objects struct {
 
 // Check decodes the documents strictly, sets the defaults, validates the objects, and admits the pod to its namespace. Then
 // it requires exactly the rights that the service needs.
-func Check(documents []string) (Objects, Rights, error) {
+func Check(documents []string) (Objects, Rights, error) { return check(documents, base) }
+
+// CheckStaged is Check for the service with components/staged.
+func CheckStaged(documents []string) (Objects, Rights, error) { return check(documents, staged) }
+
+func check(documents []string, n need) (Objects, Rights, error) {
 	o, err := decode(documents)
+	if err == nil && (o.Namespace == nil || o.ServiceAccount == nil || o.DaemonSet == nil) {
+		err = errors.New("decode: a namespace, a service account or a daemon set is missing")
+	}
 	if err != nil {
 		return o, Rights{}, err
 	}
-	if err := errors.Join(admit(o.Namespace, &o.DaemonSet.Spec.Template), exact(o)); err != nil {
+	if err := errors.Join(admit(o.Namespace, &o.DaemonSet.Spec.Template), exact(o, n)); err != nil {
 		return o, Rights{}, err
 	}
-	return o, rightsOf(&o.DaemonSet.Spec.Template.Spec), nil
+	spec := &o.DaemonSet.Spec.Template.Spec
+	return o, rightsOf(spec, &spec.Containers[0]), nil
 }
 
 func decode(documents []string) (o Objects, err error) {
@@ -85,9 +94,6 @@ func decode(documents []string) (o Objects, err error) {
 		default:
 			return o, fmt.Errorf("rights: a %T is not needed", object)
 		}
-	}
-	if o.Namespace == nil || o.ServiceAccount == nil || o.DaemonSet == nil {
-		return o, errors.New("decode: a namespace, a service account or a daemon set is missing")
 	}
 	return o, nil
 }

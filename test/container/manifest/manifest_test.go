@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	base       = "../../../packaging/container/kustomize/base"
+	baseDir    = "../../../packaging/container/kustomize/base"
 	components = "../../../packaging/container/kustomize/components"
 )
 
@@ -29,7 +29,7 @@ func built(t *testing.T, dir string) []string {
 // TestBase_KubernetesDecides_Accepted with what pod security holds against it, which is all that it has more than a pod of
 // the level baseline.
 func TestBase_KubernetesDecides_Accepted(t *testing.T) {
-	o, rights, err := Check(built(t, base))
+	o, rights, err := Check(built(t, baseDir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestBase_KubernetesDecides_Accepted(t *testing.T) {
 
 // TestMutant_OneChange_RefusedByReason: the stage that refuses it stands first in the error.
 func TestMutant_OneChange_RefusedByReason(t *testing.T) {
-	documents := built(t, base)
+	documents := built(t, baseDir)
 	for _, c := range []struct{ old, changed, want string }{
 		{"readOnlyRootFilesystem", "readOnlyRootFileSystem", `decode: unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFileSystem"`},
 		{"hostPID: true", "hostPid: true", `decode: unknown field "spec.template.spec.hostPid"`},
@@ -84,13 +84,18 @@ func TestMutant_OneChange_RefusedByReason(t *testing.T) {
 // refused changes all places, so that a right that is given twice is taken.
 func refused(t *testing.T, documents []string, old, changed, want string) {
 	t.Helper()
+	refusedBy(t, func(documents []string) error { _, _, err := Check(documents); return err }, documents, old, changed, want)
+}
+
+func refusedBy(t *testing.T, check func([]string) error, documents []string, old, changed, want string) {
+	t.Helper()
 	text := strings.Join(documents, "\x00")
 	mutant := strings.ReplaceAll(text, old, changed)
 	if mutant == text {
 		t.Errorf("%q is in no manifest", old)
 		return
 	}
-	_, _, err := Check(strings.Split(mutant, "\x00"))
+	err := check(strings.Split(mutant, "\x00"))
 	stage, reason, _ := strings.Cut(want, ": ")
 	if err == nil || !strings.HasPrefix(err.Error(), stage+": ") || !strings.Contains(err.Error(), reason) {
 		t.Errorf("%q instead of %q: %v, want %q", changed, old, err, want)
@@ -99,33 +104,35 @@ func refused(t *testing.T, documents []string, old, changed, want string) {
 
 // TestComponents_BesideBase_ChangeOneThing.
 func TestComponents_BesideBase_ChangeOneThing(t *testing.T) {
-	overlay := func(component string) []string {
-		t.Helper()
-		dir := t.TempDir()
-		here, err := filepath.Abs(".")
-		if err != nil {
-			t.Fatal(err)
-		}
-		relative := func(path string) string {
-			way, err := filepath.Rel(dir, filepath.Join(here, path))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return way
-		}
-		text := "resources: [" + relative(base) + "]\ncomponents: [" + relative(filepath.Join(components, component)) + "]\n" +
-			"images: [{name: ebpf-upgrader, newName: registry.example/ebpf-upgrader, newTag: 1.2.3}]\n"
-		if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return built(t, dir)
-	}
-	_, rights, err := Check(overlay("seccomp-unconfined"))
+	_, rights, err := Check(overlay(t, "seccomp-unconfined"))
 	if err != nil || rights.Seccomp != "Unconfined" || rights.Image != "registry.example/ebpf-upgrader:1.2.3" {
 		t.Errorf("%+v, %v", rights, err)
 	}
-	monitored := overlay("pod-monitor")
+	monitored := overlay(t, "pod-monitor")
 	if all := strings.Join(monitored, ""); len(monitored) != 4 || !strings.Contains(all, "kind: PodMonitor") || !strings.Contains(all, "port: metrics") {
 		t.Errorf("%s", all)
 	}
+}
+
+// overlay is the base with a component, built.
+func overlay(t *testing.T, component string) []string {
+	t.Helper()
+	dir := t.TempDir()
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative := func(path string) string {
+		way, err := filepath.Rel(dir, filepath.Join(here, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return way
+	}
+	text := "resources: [" + relative(baseDir) + "]\ncomponents: [" + relative(filepath.Join(components, component)) + "]\n" +
+		"images: [{name: ebpf-upgrader, newName: registry.example/ebpf-upgrader, newTag: 1.2.3}]\n"
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return built(t, dir)
 }
