@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
 )
@@ -132,4 +133,38 @@ func TestDeferred_ProcessGone_IsNotWaitedFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTrigger_AnotherMeanwhile_HasAll: the report of a trigger has each server, although a scan or another trigger begins
+// while servers are being inspected for it.
+func TestTrigger_AnotherMeanwhile_HasAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newHost()
+		w.files[usual] = at(usual, newImage)
+		for i := range selector.PID(3) {
+			w.begin(1000+i, usual, 1)
+			w.change(func() { w.processes[1000+i].Image = newImage })
+		}
+		w.serve(t, 0)
+		w.pass(time.Minute)
+		w.slowLooks(func(selector.Process) time.Duration { return 100 * time.Millisecond })
+		reports := make(chan api.Report, 3)
+		for range cap(reports) {
+			go func() {
+				report, err := w.service.Trigger(t.Context(), "", 0)
+				if err != nil {
+					t.Error(err)
+				}
+				reports <- report
+			}()
+			w.pass(50 * time.Millisecond)
+		}
+		for range cap(reports) {
+			for _, s := range (<-reports).Servers {
+				if s.Verdict != selector.UpToDate {
+					t.Errorf("server %d is reported as %s (%s), want up-to-date", s.PID, s.Verdict, s.Detail)
+				}
+			}
+		}
+	})
 }

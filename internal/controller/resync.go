@@ -33,8 +33,8 @@ type surveys struct {
 	*parts
 	// byInstall has those of all members of an install.
 	byInstall map[*registry.Install]*survey
-	// current is the resync that is under way, and stage how far it has come.
-	current                    *survey
+	// current is the resync that is under way, and stage how far it has come. next follows it; nil: none.
+	current, next              *survey
 	stage                      stage
 	lossThrottle, scanThrottle schedule.Throttle
 	// lister is the worker that lists candidates.
@@ -79,8 +79,8 @@ type resyncRequest struct {
 	answer chan<- api.Report
 }
 
-// resync begins one. A resync that is under way ends with what it has found; one that is yet to list its candidates lists
-// them again.
+// resync begins one. While processes are being inspected for another, it begins at the end of that, which would otherwise
+// lack those that it waits for; one that is yet to list its candidates lists them again.
 func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 	now := time.Now()
 	c.timers.Remove(task{kind: taskResync})
@@ -95,20 +95,22 @@ func (c *surveys) resync(ctx context.Context, r resyncRequest) {
 		c.report(s, now)
 		return
 	}
-	if c.stage == stageInspecting {
-		r.holds = r.holds || c.current.holds
-		c.split()
-	}
 	s := c.current
-	if s == nil {
+	switch c.stage {
+	case stageInspecting:
+		if c.next == nil {
+			c.next = newSurvey(r.reason, now)
+		}
+		s = c.next
+	case stageListing, stageRelisting:
+		c.stage = stageRelisting
+	case stageIdle, stageBlind:
 		s = newSurvey(r.reason, now)
 		c.current = s
 		c.list(ctx, r.reason)
-	} else {
-		c.stage = stageRelisting
-		if r.reason == api.ReasonScan { // with its audit
-			s.reason = r.reason
-		}
+	}
+	if r.reason == api.ReasonScan { // with its audit
+		s.reason = r.reason
 	}
 	if r.holds && !s.holds {
 		s.holds = true
@@ -229,7 +231,7 @@ func (c *surveys) resynced(s *survey, now time.Time) {
 	c.current, c.stage = nil, stageIdle
 	c.timers.Remove(task{kind: taskSplit})
 	for i := range c.registry.Installs() {
-		if c.byInstall[i] == nil {
+		if c.byInstall[i] == nil && (c.next == nil || !c.next.holds) {
 			i.IsHeld = false
 		}
 		c.rollouts.surveyed(i)
@@ -239,6 +241,10 @@ func (c *surveys) resynced(s *survey, now time.Time) {
 	}
 	if s.reason == api.ReasonScan {
 		c.scanThrottle.Done(s.started, now)
+	}
+	if next := c.next; next != nil {
+		c.current, c.next, c.stage, next.started = next, nil, stageListing, now
+		c.inbox.put(func(ctx context.Context) { c.list(ctx, next.reason) })
 	}
 }
 
