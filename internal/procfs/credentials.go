@@ -32,11 +32,12 @@ func (r *reader) readEarlyCredentials() error {
 // such a program could learn about files of others.
 func (r *reader) credentials(s status) selector.Credentials {
 	c := s.credentials
-	c.Owner = r.fs.owner(r.base(), c.Owner.UID, r.p.Cgroup)
+	owner, isInOurs := r.fs.owner(r.base(), c.Owner.UID, r.p.Cgroup)
+	c.Owner = owner
 	if !c.SearchesAny {
 		return c
 	}
-	if users, err := namespace(r.base(), "ns/user"); err != nil || users == r.fs.users {
+	if isInOurs {
 		c.SearchesAny, c.ExecsAny = false, false
 		return c
 	}
@@ -70,25 +71,26 @@ func (r *reader) idRanges(file string) ([]selector.Range, error) {
 
 // owner returns the user that a process with a real user id counts for. A process in a user namespace can have any of a range of
 // user ids there. It counts for the user that created the outermost user namespace that is not ours. If that is root
-// (userns-remap), it counts for its own user id. cgroup is its control group, if that was read already.
-func (fs *FS) owner(dir int, uid uint32, cgroup string) selector.User {
+// (userns-remap), it counts for its own user id. cgroup is its control group, if that was read already. isInOurs is true in our
+// own user namespace, and where the namespace cannot be read.
+func (fs *FS) owner(dir int, uid uint32, cgroup string) (owner selector.User, isInOurs bool) {
 	if cgroup == "" {
 		cgroup = fs.cgroup(dir)
 	}
-	owner := selector.User{UID: uid, Container: outermostContainer(cgroup)}
+	owner = selector.User{UID: uid, Container: outermostContainer(cgroup)}
 	users, err := namespace(dir, "ns/user")
 	if err != nil || users == fs.users {
-		return owner
+		return owner, true
 	}
 	fd, err := unix.Openat(dir, "ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return owner
+		return owner, false
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if creator := fs.namespaceCreator(fd); creator > 0 {
 		owner.UID = creator
 	}
-	return owner
+	return owner, false
 }
 
 // namespaceCreator returns the user that created the outermost user namespace around fd that is not ours. It is 0 for root, and
@@ -132,7 +134,8 @@ func (fs *FS) User(pid selector.PID) (selector.Identity, selector.User, error) {
 	if err != nil {
 		return selector.Identity{}, selector.User{}, inspectError(pid, err)
 	}
-	return selector.Identity{PID: pid, StartTime: line.startTime}, fs.owner(dir, uid, ""), nil
+	owner, _ := fs.owner(dir, uid, "")
+	return selector.Identity{PID: pid, StartTime: line.startTime}, owner, nil
 }
 
 // realUser returns the real user id of the process with the directory dir. A pidfd has it since Linux 6.13. On older kernels

@@ -26,11 +26,8 @@ const maxThreads = 1 << 10
 //
 // The check takes a few system calls for each thread. It is done only for a process that would exec another file than it runs.
 func (r *reader) readExecs() error {
-	if !r.p.Target.Known() || r.p.TargetProblem != "" {
+	if !r.p.Target.Known() || r.p.TargetProblem != "" || r.p.Image == r.p.Target.Image {
 		return nil
-	}
-	if f, err := statAt(r.base(), "exe", 0); err != nil || f.Image == r.p.Target.Image {
-		return gone(err)
 	}
 	for tid, err := range numbers(r.dir, "task", maxThreads) {
 		if err != nil {
@@ -38,7 +35,7 @@ func (r *reader) readExecs() error {
 		}
 		in, known := r.inExec(tid)
 		if in || !known {
-			r.p.MidExec = in
+			r.p.MidExec = r.p.MidExec || in
 			break
 		}
 	}

@@ -148,8 +148,8 @@ func (r *reader) read() error {
 		{selector.FactEnvironment, r.readEnvironment},
 		{selector.FactEnvironment, r.readContainer},
 		{selector.FactTarget, r.readTarget},
-		{selector.FactImage, r.readExecs},
 		{selector.FactImage, r.readImage},
+		{selector.FactImage, r.readExecs},
 	} {
 		err := step.read()
 		switch {
