@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -127,7 +128,7 @@ func TestLateCrash_EachEnd_Counts(t *testing.T) {
 	}
 }
 
-// TestLateCrash_MaxLateTwo_NeedsTwo: the first crash is shown, and halts nothing.
+// TestLateCrash_MaxLateTwo_NeedsTwo: the first crash halts nothing. The status names it, also after a restart.
 func TestLateCrash_MaxLateTwo_NeedsTwo(t *testing.T) {
 	needRoot(t)
 	t.Parallel()
@@ -145,13 +146,27 @@ func TestLateCrash_MaxLateTwo_NeedsTwo(t *testing.T) {
 	if r := onlyRollout(s.status(c)); r.Late != 1 || len(r.Halts) != 0 {
 		t.Fatalf("after one crash: %d late, halts %+v", r.Late, r.Halts)
 	}
-	_, status, _ := command(t, "status", "--socket", p.socket)
 	_, events, _ := command(t, "events", "--kind", "server", "--socket", p.socket)
-	if !strings.Contains(status, "1 upgraded server crashed") || !strings.Contains(events, "exit code 101") {
-		t.Errorf("the crash is not shown:\n%s\n%s", status, events)
+	if !strings.Contains(events, "exit code 101") {
+		t.Errorf("no event names the crash:\n%s", events)
+	}
+	named := regexp.MustCompile(fmt.Sprintf(`late +.*: 1 upgraded server crashed\n +uid %d, [0-9]+ s ago: server %d in .* died: exit code 101, `, uid, all[0].PID()))
+	for _, when := range []string{"at first", "after a restart"} {
+		if _, status, _ := command(t, "status", "--socket", p.socket); !named.MatchString(status) {
+			t.Errorf("%s: the status does not name the crash:\n%s", when, status)
+		}
+		if when == "at first" {
+			p.stop()
+			p = p.again(t, s.Path(), "bpf", "--max-late", "2")
+			c = p.client(t)
+			s.phase(c, rollout.PhaseComplete)
+		}
 	}
 	s.ends(c, all[1])
 	s.halted(c, uid)
+	if _, status, _ := command(t, "status", "--socket", p.socket); strings.Contains(status, "\nlate ") {
+		t.Errorf("the status names crashes twice:\n%s", status)
+	}
 }
 
 // TestLateCrash_AfterLateWithin_IsNone: a crash that comes later has other causes, as far as can be told.

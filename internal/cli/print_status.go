@@ -52,6 +52,7 @@ func (v view) head(w io.Writer, s control.Status) {
 	fmt.Fprintln(w, v.Paint(h.style(), v.Wrap(printable(h.Summary), 0)))
 	fmt.Fprintln(w)
 	v.halts(w, s)
+	v.late(w, s)
 	v.pause(w, s)
 	v.pausedUsers(w, s)
 	v.abandoned(w, s)
@@ -154,11 +155,6 @@ func (v view) about(w io.Writer, s control.Status) {
 			v.line(w, screen.Warning, "waits", "%s: server %d has run the new binary for %s and is not armed yet; if it is not by %s, the rollout halts",
 				r.Install.Path, u.PID, took(v.now.Sub(u.Since)), clock(u.HaltsAt, v.now))
 			v.line(w, screen.Plain, "to do", "if it hangs: install a good binary, and start that server anew; ebpf-upgrader abandon %s gives this binary up", r.Install.Path)
-		}
-	}
-	for _, r := range s.Rollouts {
-		if r.Late > 0 {
-			v.line(w, screen.Warning, "late", "%s: %s crashed: see events", r.Install.Path, counted(r.Late, "upgraded server"))
 		}
 	}
 	v.fleet(w, s.Fleet)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -153,23 +154,32 @@ func waiting() (context.Context, context.CancelFunc) {
 
 // scriptFaults are what a server can be told to do other than a good one does.
 var scriptFaults = map[string]func(*testfleet.Options){
-	"good":         func(*testfleet.Options) {},
 	"no-variable":  func(o *testfleet.Options) { o.UpgradeBin = nil },
 	"no-handler":   func(o *testfleet.Options) { o.Behaviour.NeverArm = true },
 	"never-execs":  func(o *testfleet.Options) { o.Behaviour.Ignore = true },
 	"watches":      func(o *testfleet.Options) { o.Behaviour.WatchDir = filepath.Dir(*o.UpgradeBin) },
 	"unprivileged": func(o *testfleet.Options) { o.Credential = &testfleet.Credential{UID: 65534, GID: 65534} },
+	// It crashes after its upgrade, once the script has removed $WORK/lives-NAME.
+	"crashes-late": func(o *testfleet.Options) {
+		o.Behaviour.Later = &testfleet.Behaviour{From: 1, End: &testfleet.End{Code: 101}}
+	},
 }
 
 func scriptServer(ts *testscript.TestScript, args []string) {
 	f := fleetOf(ts)
-	fault := scriptFaults[append(args, "good")[1]]
-	if fault == nil {
-		ts.Fatalf("unknown fault %q", args[1])
-	}
 	path := f.installed(ts).Path()
 	options := testfleet.Options{Binary: path, Argv0: f.name, UpgradeBin: &path}
-	fault(&options)
+	for _, name := range args[1:] {
+		fault := scriptFaults[name]
+		if fault == nil {
+			ts.Fatalf("unknown fault %q", name)
+		}
+		fault(&options)
+	}
+	if later := options.Behaviour.Later; later != nil {
+		later.End.When = filepath.Join(filepath.Dir(f.dir), "lives-"+args[0])
+		ts.Check(os.WriteFile(later.End.When, nil, 0o644))
+	}
 	ctx, cancel := waiting()
 	defer cancel()
 	s, err := testfleet.Start(ctx, options)

@@ -79,6 +79,7 @@ func rolloutsOf(all []rollout.Report, installs []api.InstallStatus, own []api.Se
 		abandoned := slices.DeleteFunc(slices.Clone(r.Abandoned), func(a rollout.Abandonment) bool { return a.User != nil && *a.User != uid })
 		report := rollout.Report{
 			Number: r.Number, Started: r.Started, Phase: phaseOf(r, part, halts, abandoned), Servers: maps.Clone(part.Servers), Deaths: part.Deaths,
+			Late: part.Late, LateCrashes: part.LateCrashes,
 			Halts: halts, IsHaltedForAll: r.IsHaltedForAll, Abandoned: abandoned,
 			Waits: waitsOf(own, r.Number), YieldsUntil: r.YieldsUntil, Superseded: r.Superseded, Foreign: []rollout.ForeignDeaths{},
 		}

@@ -67,9 +67,13 @@ func serveUsers(t *testing.T) *scene {
 	s.of.servers = []api.ServerStatus{server(8001, other), server(8002, other+1)}
 	report := rollout.Report{
 		Number: 3, Install: install(8002, 0).Install, Phase: rollout.PhaseCanary, Servers: map[rollout.State]int{rollout.Pending: 8002}, Deaths: 8002,
+		Late: 8002, LateCrashes: []rollout.LateCrash{{UID: other + 1, ServerDeath: rollout.ServerDeath{PID: 8002}}},
 		Halts:   []rollout.Halt{{UID: other + 1, Reason: "server 8002 died"}},
 		Foreign: []rollout.ForeignDeaths{{Sender: 8002, Deaths: 8002}}, Waits: rollout.Waits{Servers: 8002},
-		ByUser: map[uint32]rollout.UserReport{other: {Servers: map[rollout.State]int{rollout.Pending: 1}}, other + 1: {Servers: map[rollout.State]int{rollout.Pending: 8002}, Deaths: 8002}},
+		ByUser: map[uint32]rollout.UserReport{
+			other:     {Servers: map[rollout.State]int{rollout.Pending: 1}, Late: 1, LateCrashes: []rollout.LateCrash{{UID: other, ServerDeath: rollout.ServerDeath{PID: 7001}}}},
+			other + 1: {Servers: map[rollout.State]int{rollout.Pending: 8002}, Deaths: 8002, Late: 8002},
+		},
 	}
 	hers := report
 	hers.Number, hers.ByUser = 2, map[uint32]rollout.UserReport{other + 1: report.ByUser[other+1]}
@@ -132,7 +136,7 @@ func TestRequests_AnotherUser_OwnOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(status.Rollouts) != 1 || status.Rollouts[0].Number != 3 || status.Rollouts[0].Servers[rollout.Pending] != 1 ||
-		len(status.Rollouts[0].Halts) != 0 || status.Verdicts[selector.Outdated] != 1 || status.Gate.Refused != 3 || len(status.Installs) != 1 {
+		len(status.Rollouts[0].Halts) != 0 || status.Rollouts[0].Late != 1 || len(status.Rollouts[0].LateCrashes) != 1 || status.Verdicts[selector.Outdated] != 1 || status.Gate.Refused != 3 || len(status.Installs) != 1 {
 		t.Errorf("the status of the user is %+v", status)
 	}
 	if none := answers(t, s.socket, syscall.Credential{Uid: other + 2, Gid: other + 2}); strings.Contains(strings.Join([]string{

@@ -23,7 +23,7 @@ var advice = map[string]string{
 	"kernel_events_total":              "Nothing: it follows the servers and their signals. `lost` as `tracker_losses_total`.",
 	"last_rollout_timestamp_seconds":   "Compare it with the time of the last install.",
 	"log_lines_dropped_total":          "`reader`: find out what blocks the log. `user`: one user causes more than 600 lines a minute.",
-	"late_crashes_total":               "Run `ebpf-upgrader events --kind server`: it names the servers. As `halted_users`, where that rises too.",
+	"late_crashes_total":               "Run `ebpf-upgrader status`: it names the servers. As `halted_users`, where that rises too.",
 	"outdated_since_timestamp_seconds": "If it stays, run `ebpf-upgrader status` and `explain PID`: they say what a server waits for.",
 	"paused":                           "Run `ebpf-upgrader status`: it names the user that paused the service, since when and why. `ebpf-upgrader resume` ends it.",
 	"paused_users":                     "As `paused`.",

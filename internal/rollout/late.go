@@ -3,6 +3,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"syscall"
@@ -13,6 +14,16 @@ import (
 
 // codePanic is the exit code of a Rust program after a panic.
 const codePanic = 101
+
+// maxLateCrashes is how many late crashes a report describes.
+const maxLateCrashes = 8
+
+// LateCrash describes the crash of an upgraded server. UpgradedAt and At tell how long it had been upgraded.
+type LateCrash struct {
+	// UID is the user of the server.
+	UID uint32 `json:"uid"`
+	ServerDeath
+}
 
 // isCrash reports whether an exit is one that a program does not choose: a fault, a failed exec, or a panic.
 func isCrash(e selector.Exit) bool {
@@ -54,4 +65,23 @@ func (l *ledger) late() (n int) {
 		n += u.Late
 	}
 	return n
+}
+
+// lateCrashes describes the latest late crashes, the last one at the end.
+func (l *ledger) lateCrashes() (all []LateCrash) {
+	for _, u := range l.users {
+		all = append(all, u.lateCrashes()...)
+	}
+	slices.SortFunc(all, func(a, b LateCrash) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.PID, b.PID)) })
+	return all[max(0, len(all)-maxLateCrashes):]
+}
+
+// lateCrashes are those of a user. The other deaths of the user were no upgraded servers.
+func (u *user) lateCrashes() (all []LateCrash) {
+	for _, d := range u.LatestDeaths {
+		if !d.UpgradedAt.IsZero() {
+			all = append(all, LateCrash{u.UID, d})
+		}
+	}
+	return all
 }

@@ -110,6 +110,42 @@ func TestLateCrash_BelowLimit_IsCountedOnly(t *testing.T) {
 	}
 }
 
+// TestLateCrash_BelowLimit_IsDescribed: the report names the latest crashes, of each user and of all, also after a restart.
+func TestLateCrash_BelowLimit_IsDescribed(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, func(h *host) { h.cfg.Limits.MaxLate = 100 })
+	h.upgrade(1, 2, 3, 4)
+	for round := range 3 {
+		for user := range uint32(4) {
+			pid := selector.PID(10 * (user + 1))
+			if round > 0 {
+				pid += selector.PID(round)
+				h.start(pid, user+1, "")
+				h.pass(time.Second)
+				h.exec(pid, newImage)
+				h.arm(pid)
+				h.pass(3 * time.Second)
+			}
+			h.now = h.now.Add(time.Minute)
+			h.exit(pid, syscall.WaitStatus(101<<8))
+		}
+	}
+	for _, when := range []string{"at first", "after a restart"} {
+		r := h.Report(false)
+		if r.Late != 12 || len(r.LateCrashes) != 8 || len(r.Halts) != 0 {
+			t.Fatalf("%s: %d late, %d described, halts %v", when, r.Late, len(r.LateCrashes), r.Halts)
+		}
+		if last := r.LateCrashes[7]; last.UID != 4 || last.PID != 42 || last.At.Sub(last.UpgradedAt) < time.Minute || *last.ExitCode != 101 {
+			t.Errorf("%s: the last is %+v", when, last)
+		}
+		if own := r.ByUser[2]; own.Late != 3 || len(own.LateCrashes) != 3 || own.LateCrashes[0].PID != 20 {
+			t.Errorf("%s: a user has %+v", when, own)
+		}
+		h.Rollout = rollout.Restore(h.cfg, h.WithMembers())
+		h.IsResynced = true
+	}
+}
+
 func TestLateCrash_Restart_StaysHalted(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)

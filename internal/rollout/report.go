@@ -64,6 +64,8 @@ type Report struct {
 	Deaths int `json:"deaths"`
 	// Late counts the upgraded servers that crashed later. They are not in Servers and Deaths.
 	Late int `json:"late,omitzero"`
+	// LateCrashes describes the latest of them, 8 at most and 4 of each user, the last one at the end.
+	LateCrashes []LateCrash `json:"late_crashes,omitempty"`
 	// Halts are the users and groups that are halted, with the reasons.
 	Halts []Halt `json:"halts"`
 	// IsHaltedForAll says that the canaries of so many users failed that no other user's servers are signalled either.
@@ -154,7 +156,7 @@ func (r *Rollout) Report(isPaused bool) Report {
 	}
 	report := Report{
 		Number: r.number, Install: r.install, Started: r.started, LastOutcome: r.lastOutcome, From: r.from, Phase: r.phase(isPaused),
-		Servers: counts, Deaths: r.deaths(), Late: r.late(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
+		Servers: counts, Deaths: r.deaths(), Late: r.late(), LateCrashes: r.lateCrashes(), Halts: r.halts(), Foreign: r.foreignDeaths(), Waits: r.waits(), ByUser: r.byUser(), YieldsUntil: r.yieldsUntil(),
 		IsHaltedForAll: r.isHaltedForAll(), Abandoned: r.abandonments(),
 	}
 	if report.Phase == PhaseCanary { // later the search would cost too much

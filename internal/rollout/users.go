@@ -10,13 +10,16 @@ type UserReport struct {
 	Servers map[State]int
 	// Deaths counts the deaths that the file may have caused.
 	Deaths int
+	// Late and LateCrashes are those of [Report], of the user's servers alone.
+	Late        int
+	LateCrashes []LateCrash
 }
 
 // byUser reports on each user that has or had servers.
 func (l *ledger) byUser() map[uint32]UserReport {
 	all := make(map[uint32]UserReport, len(l.users))
 	for uid, u := range l.users {
-		report := UserReport{Servers: make(map[State]int), Deaths: u.allDeaths()}
+		report := UserReport{Servers: make(map[State]int), Deaths: u.allDeaths(), Late: u.Late, LateCrashes: u.lateCrashes()}
 		for _, g := range u.groups {
 			for state, n := range g.counts {
 				if n > 0 {
@@ -27,7 +30,7 @@ func (l *ledger) byUser() map[uint32]UserReport {
 		if report.Deaths > 0 {
 			report.Servers[Crashed] = report.Deaths
 		}
-		if len(report.Servers) > 0 {
+		if len(report.Servers) > 0 || report.Late > 0 {
 			all[uid] = report
 		}
 	}
