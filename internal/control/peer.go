@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 // role is what a client may do.
@@ -60,35 +62,24 @@ func peerOf(r *http.Request) peer {
 // readPeer reads the credentials of a client. They are in the user namespace of this process: a user of a container
 // with a namespace of its own has another number here than there, and one without a number here is not known.
 func (l *limited) readPeer(conn net.Conn) peer {
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
+	cred, err := sys.PeerOf(conn)
+	if err != nil || isUnmapped(cred.Uid) {
 		return peer{}
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return peer{}
+	p := peer{role: user, uid: cred.Uid, pid: cred.Pid}
+	switch {
+	case cred.Uid == 0 || int(cred.Uid) == os.Geteuid():
+		p.role = operator
+	case l.isMember(conn, cred.Gid):
+		p.role = reader
 	}
-	var p peer
-	_ = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil || isUnmapped(cred.Uid) {
-			return
-		}
-		p = peer{role: user, uid: cred.Uid, pid: cred.Pid}
-		switch {
-		case cred.Uid == 0 || int(cred.Uid) == os.Geteuid():
-			p.role = operator
-		case l.isMember(int(fd), cred.Gid):
-			p.role = reader
-		}
-	})
 	return p
 }
 
 // isMember reports whether a peer is in the group that may read about all servers.
-func (l *limited) isMember(fd int, gid uint32) bool {
+func (l *limited) isMember(conn net.Conn, gid uint32) bool {
 	group, err := l.readers()
-	return err == nil && !isUnmapped(group) && (gid == group || slices.Contains(peerGroups(fd), group))
+	return err == nil && !isUnmapped(group) && (gid == group || slices.Contains(peerGroups(conn), group))
 }
 
 // readers is the group that may read about all servers.
@@ -105,12 +96,18 @@ func (l *limited) readers() (gid uint32, err error) {
 const maxGroups = 1024
 
 // peerGroups are the supplementary groups of a peer.
-func peerGroups(fd int) []uint32 {
+func peerGroups(conn net.Conn) []uint32 {
 	groups := make([]uint32, maxGroups)
 	size := uint32(len(groups)) * uint32(unsafe.Sizeof(groups[0]))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
-		uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
-	if errno != 0 {
+	err := sys.Control(conn, func(fd int) error {
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+	if err != nil {
 		return nil
 	}
 	return groups[:size/uint32(unsafe.Sizeof(groups[0]))]
@@ -172,23 +169,15 @@ var errLeft = errors.New("the client has left")
 // hasLeft reports whether the client of a request has closed its connection. Go's server sees that at some time after the
 // request begins: a service that was stopped for a while would carry out what its client has given up.
 func hasLeft(r *http.Request) bool {
-	limited, ok := r.Context().Value(connKey{}).(*limitedConn)
+	c, ok := r.Context().Value(connKey{}).(*limitedConn)
 	if !ok {
 		return false
 	}
-	c, ok := limited.Conn.(*net.UnixConn)
-	if !ok {
-		return false
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return true
-	}
-	left := true
-	err = raw.Control(func(fd uintptr) {
-		events := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP needs no asking: it is not half a close, as POLLRDHUP is
-		n, err := unix.Poll(events, 0)
-		left = err == nil && n > 0 && events[0].Revents&unix.POLLHUP != 0
+	events := []unix.PollFd{{}} // POLLHUP needs no asking: it is not half a close, as POLLRDHUP is
+	err := sys.Control(c.Conn, func(fd int) error {
+		events[0].Fd = int32(fd)
+		_, err := unix.Poll(events, 0)
+		return err
 	})
-	return err != nil || left
+	return err != nil && !errors.Is(err, errors.ErrUnsupported) || events[0].Revents&unix.POLLHUP != 0
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 var (
@@ -104,35 +106,15 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	uid, pid, err := listenerOf(conn)
-	c.pid.Store(pid)
-	if err == nil && c.OnlyTrusted && uid != 0 && int(uid) != os.Geteuid() {
-		err = fmt.Errorf("process %d of uid %d listens there: %w", pid, uid, ErrNotTrusted)
+	peer, err := sys.PeerOf(conn)
+	c.pid.Store(peer.Pid)
+	if err == nil && c.OnlyTrusted && peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
+		err = fmt.Errorf("process %d of uid %d listens there: %w", peer.Pid, peer.Uid, ErrNotTrusted)
 	}
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
-}
-
-// listenerOf reads the credentials of the process that listens.
-func listenerOf(conn net.Conn) (uid uint32, pid int32, err error) {
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
-		return 0, 0, errors.ErrUnsupported
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return 0, 0, err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		var cred *unix.Ucred
-		if cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); failed == nil {
-			uid, pid = cred.Uid, cred.Pid
-		}
-	})
-	return uid, pid, errors.Join(err, failed)
 }
 
 // patience ends the context of a request when its time is over. A nil timer has no limit.

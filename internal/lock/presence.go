@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 const (
@@ -151,7 +153,7 @@ func FindPresence(dir string) (p Presence, ok bool) {
 		return Presence{}, false
 	}
 	defer func() { _ = conn.Close() }()
-	peer, err := peerOf(conn)
+	peer, err := sys.PeerOf(conn)
 	if err != nil || !isTrusted(peer.Uid) {
 		return Presence{}, false
 	}
@@ -173,21 +175,4 @@ func trustedFile(path string) (p Presence, ok bool) {
 	ok = unix.Lstat(path, &stat) == nil && isTrusted(stat.Uid)
 	p.UID = stat.Uid
 	return p, ok
-}
-
-// peerOf reads the credentials of the process that listens: those of its listen(2) call (init_peercred in
-// net/unix/af_unix.c).
-func peerOf(conn net.Conn) (*unix.Ucred, error) {
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	raw, err := unixConn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var peer *unix.Ucred
-	var failed error
-	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	return peer, errors.Join(err, failed)
 }
