@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"ebpf-upgrader/internal/rollout"
 )
@@ -25,12 +24,8 @@ const (
 	// slack is how much a file may grow beyond twice the size of its current lines. It is rewritten then, without the
 	// lines that were replaced: the file system in memory may be small.
 	slack = 64 << 10
-	// maxUnwritten bounds the lines that wait to be appended; beyond it the next file is written as a whole.
-	maxUnwritten = 64 << 10
 	// maxSize is more than the lines of a host full of servers.
 	maxSize = 256 << 20
-	// retryAfter is the time between attempts to write a whole file for a note.
-	retryAfter = time.Second
 )
 
 // File is the file of one service. It is safe for concurrent use by one process; package lock keeps other processes away.
@@ -38,16 +33,12 @@ type File struct {
 	path, serves string
 
 	mu sync.Mutex
-	// file is open for appending; nil: the next line needs a whole new file. size is its size without unwritten lines,
-	// and limit the size at which it is rewritten.
+	// file is open for appending; nil: the next line needs a whole new file. limit is the size at which it is rewritten.
 	file        *os.File
 	size, limit int64
-	// unwritten are the lines that could not be appended yet.
-	unwritten []byte
 	contents
-	// failed is the result of the last attempt to write a whole file for a note, and failedAt its time.
-	failed   error
-	failedAt time.Time
+	// failed is why the file lacks some of the contents; nil: it has all.
+	failed error
 }
 
 // Open reads what was kept in dir for a service. serves names what the service serves; each has a file of its own. The
@@ -111,7 +102,8 @@ func (f *File) Save(s rollout.Snapshots) error {
 			_ = f.take(line{Server: newServer(m, clock)})
 		}
 	}
-	return f.wrap("write", f.replace())
+	f.replace()
+	return f.wrap("write", f.failed)
 }
 
 // Rollout replaces what was kept of one rollout without its servers. For its errors see Note.
@@ -126,14 +118,14 @@ func (f *File) Forget(number uint64) error { return f.append(line{Forget: number
 // has this line and all before it. Lines that could not be written are written by the next call that succeeds.
 func (f *File) Note(m rollout.Member) error { return f.append(line{Server: newServer(m, readClock())}) }
 
-// Flush writes the lines that could not be written, if any.
+// Flush writes what could not be written, if anything.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.file == nil {
-		return f.wrap("write", f.replace())
+	if f.failed != nil {
+		f.replace()
 	}
-	return f.wrap("write", f.add())
+	return f.wrap("write", f.failed)
 }
 
 // Close closes the file, which stays. A later Save or Note would open it again.

@@ -11,30 +11,25 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// append adds a line to the contents and to the file, or writes the file anew.
+// append adds a line to the contents and to the file. After a failure the line waits for the next whole file.
 func (f *File) append(l line) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.take(l); err != nil {
 		return f.wrap("write", err)
 	}
-	if f.file != nil && isRemoved(f.file) {
-		f.drop()
+	switch {
+	case f.failed != nil:
+	case f.file == nil || isRemoved(f.file):
+		f.replace()
+	default:
+		f.add(encode(l))
 	}
-	if f.file == nil {
-		return f.wrap("write", f.replaceForNote())
-	}
-	f.unwritten = append(f.unwritten, encode(l)...)
-	err := f.add()
-	if err == nil && f.size > f.limit && f.rewrite() != nil {
-		f.limit = f.size + slack // no room for a second file: the first one grows
-	}
-	return f.wrap("write", err)
+	return f.wrap("write", f.failed)
 }
 
 // isRemoved reports whether a file has no name any more: a cleaner of /tmp or the end of a user's session removed it. No
@@ -44,37 +39,25 @@ func isRemoved(file *os.File) bool {
 	return unix.Fstat(int(file.Fd()), &stat) == nil && stat.Nlink == 0
 }
 
-// add appends the unwritten lines, all or none: the next line must not begin in the middle of one.
-func (f *File) add() error {
-	n, err := f.file.Write(f.unwritten)
-	if err == nil {
-		f.size += int64(n)
-		f.unwritten = f.unwritten[:0]
-		return nil
-	}
-	if n > 0 && f.file.Truncate(f.size) != nil || len(f.unwritten) > maxUnwritten {
+// add appends a line. Part of a line may be in the file after a failure: nothing may follow it there.
+func (f *File) add(line []byte) {
+	n, err := f.file.Write(line)
+	f.size += int64(n)
+	switch {
+	case err != nil:
+		f.failed = err
 		f.drop()
+	case f.size > f.limit && f.rewrite() != nil:
+		f.limit = f.size + slack // no room for a second file: the first one grows
 	}
-	return err
-}
-
-// replaceForNote limits the attempts to write a whole file, because each of thousands of servers may have a note.
-func (f *File) replaceForNote() error {
-	if f.failed == nil || time.Since(f.failedAt) >= retryAfter {
-		f.failed = f.replace()
-		f.failedAt = time.Now()
-	}
-	return f.failed
 }
 
 // replace rewrites the file. Also where that fails the old file is not appended to any more: a line must not follow lines
 // that Save was to replace.
-func (f *File) replace() error {
-	err := f.rewrite()
-	if err != nil {
+func (f *File) replace() {
+	if f.failed = f.rewrite(); f.failed != nil {
 		f.drop()
 	}
-	return err
 }
 
 // rewrite writes a whole file beside the old one and renames it.
@@ -95,7 +78,7 @@ func (f *File) rewrite() error {
 		return err
 	}
 	f.drop()
-	f.file, f.size, f.failed = file, int64(len(content)), nil
+	f.file, f.size = file, int64(len(content))
 	f.limit = 2*f.size + slack
 	return nil
 }
@@ -124,10 +107,10 @@ func (f *File) create(content []byte) (*os.File, error) {
 	return file, nil
 }
 
-// drop closes the file. Lines that were not written to it are part of the next whole file.
+// drop closes the file.
 func (f *File) drop() {
 	if f.file != nil {
 		_ = f.file.Close()
 	}
-	f.file, f.unwritten = nil, nil
+	f.file = nil
 }
