@@ -6,10 +6,8 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"path"
 	"sync"
@@ -36,30 +34,30 @@ const MaxReason = 256
 // act answers the request of an act.
 func (s *Server) act(kind api.ActKind) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		request, err := readAct(r.Body)
-		if err == nil {
-			err = request.check(kind)
-		}
-		if err != nil {
-			refuse(w, http.StatusBadRequest, err.Error())
-			return
-		}
-		p := peerOf(r)
-		user, isAllowed := actScope(p, request.UID)
-		if !isAllowed {
-			refuse(w, http.StatusForbidden, "only root and the owner of the service may do this with the servers of other users")
-			return
-		}
-		if !s.acts.allows(p, time.Now()) {
-			refuse(w, http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin))
-			return
-		}
-		a := api.Act{
-			Kind: kind, Path: request.InstallPath, User: user,
-			By: rollout.Act{UID: p.uid, PID: selector.PID(p.pid), At: time.Now(), Reason: request.Reason},
-		}
-		answer(w, r, func(ctx context.Context) (any, error) { return s.cfg.Service.Act(ctx, a) })
+		answer(w, r, func(ctx context.Context) (any, error) {
+			request, err := readBody[ActRequest](r)
+			if err == nil {
+				err = request.check(kind)
+			}
+			if err != nil {
+				return nil, err
+			}
+			p := peerOf(r)
+			user, isAllowed := actScope(p, request.UID)
+			switch {
+			case !isAllowed:
+				return nil, refusal{http.StatusForbidden, "only root and the owner of the service may do this with the servers of other users"}
+			case !s.acts.allows(p, time.Now()):
+				return nil, refusal{http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin)}
+			}
+			return s.cfg.Service.Act(ctx, api.Act{Kind: kind, Path: request.InstallPath, User: user, By: p.act(request.Reason)})
+		})
 	}
+}
+
+// act is an act of a peer that is carried out now.
+func (p peer) act(reason string) rollout.Act {
+	return rollout.Act{UID: p.uid, PID: selector.PID(p.pid), At: time.Now(), Reason: reason}
 }
 
 // Peers that are no operators may act so many times in that time: an act may wait for a disk, and is kept.
@@ -102,36 +100,22 @@ func actScope(p peer, requested *uint32) (user *uint32, isAllowed bool) {
 	return nil, false
 }
 
-// readAct reads one request, without fields that this version does not know.
-func readAct(body io.Reader) (request ActRequest, err error) {
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	err = decoder.Decode(&request)
-	switch {
-	case errors.Is(err, io.EOF):
-		return request, nil
-	case err == nil && decoder.More():
-		err = errors.New("more than one object")
-	}
-	if err != nil {
-		err = fmt.Errorf("read request: %w", err)
-	}
-	return request, err
-}
-
 // check rejects what an act does not take.
 func (request ActRequest) check(kind api.ActKind) error {
+	why := ""
 	switch at := request.InstallPath; {
 	case len(request.Reason) > MaxReason:
-		return fmt.Errorf("the reason must not be longer than %d bytes", MaxReason)
+		why = fmt.Sprintf("the reason must not be longer than %d bytes", MaxReason)
 	case kind == api.ActPause && at != "":
-		return errors.New("a pause concerns all installs: leave out install_path")
+		why = "a pause concerns all installs: leave out install_path"
 	case kind == api.ActAbandon && at == "":
-		return errors.New("install_path is needed: the install with the rollout to be abandoned")
+		why = "install_path is needed: the install with the rollout to be abandoned"
 	case at != "" && !path.IsAbs(at):
-		return errors.New("install_path must be absolute")
+		why = "install_path must be absolute"
+	default:
+		return nil
 	}
-	return nil
+	return refusal{http.StatusBadRequest, why}
 }
 
 // Act requests an act.

@@ -8,37 +8,77 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
 	"ebpf-upgrader/internal/api"
 )
 
+// refusal is the error of a request that is turned down, with the code of the answer.
+type refusal struct {
+	code int
+	why  string
+}
+
+func (r refusal) Error() string { return r.why }
+
+var errNotOperator = refusal{http.StatusForbidden, "only root and the owner of the service may do this"}
+
+// requireOperator turns down the request of any other client.
+func requireOperator(r *http.Request) error {
+	if peerOf(r).role != operator {
+		return errNotOperator
+	}
+	return nil
+}
+
+// readBody reads the body of a request, without fields that this version does not know. An empty body is the zero T.
+func readBody[T any](r *http.Request) (request T, err error) {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	err = decoder.Decode(&request)
+	switch {
+	case errors.Is(err, io.EOF):
+		return request, nil
+	case err == nil && decoder.More():
+		err = errors.New("more than one object")
+	}
+	if err != nil {
+		err = refusal{http.StatusBadRequest, "read request: " + err.Error()}
+	}
+	return request, err
+}
+
 // answer writes the result of get, or its error. It drops the request of a client that has left.
 func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
 	if hasLeft(r) {
-		refuse(w, http.StatusServiceUnavailable, errLeft.Error())
+		refuse(w, errLeft)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	got, err := get(ctx)
-	switch {
-	case errors.Is(err, errNotOwn):
-		refuse(w, http.StatusForbidden, err.Error())
-	case errors.Is(err, ErrConfig):
-		refuse(w, http.StatusUnprocessableEntity, err.Error())
-	case isConflict(err):
-		refuse(w, http.StatusConflict, err.Error())
-	case err != nil:
-		refuse(w, http.StatusServiceUnavailable, err.Error())
-	default:
-		writeJSON(w, http.StatusOK, got)
+	if err != nil {
+		refuse(w, err)
+		return
 	}
+	writeJSON(w, http.StatusOK, got)
 }
 
-func refuse(w http.ResponseWriter, code int, why string) {
-	writeJSON(w, code, problem{api.SchemaVersion, why})
+// refuse answers with an error.
+func refuse(w http.ResponseWriter, err error) {
+	code := http.StatusServiceUnavailable
+	known, isKnown := errors.AsType[refusal](err)
+	switch {
+	case isKnown:
+		code = known.code
+	case errors.Is(err, ErrConfig):
+		code = http.StatusUnprocessableEntity
+	case isConflict(err):
+		code = http.StatusConflict
+	}
+	writeJSON(w, code, problem{api.SchemaVersion, err.Error()})
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {

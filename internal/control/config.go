@@ -29,11 +29,12 @@ func (s *Server) settings(w http.ResponseWriter, r *http.Request) {
 
 // reload answers an operator only: the configuration concerns the servers of all users.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
-	if all, _ := scope(peerOf(r)); !all {
-		refuse(w, http.StatusForbidden, "only root and the owner of the service may reload its configuration")
-		return
-	}
-	answer(w, r, func(ctx context.Context) (any, error) { return s.cfg.Reload(ctx) })
+	answer(w, r, func(ctx context.Context) (any, error) {
+		if err := requireOperator(r); err != nil {
+			return nil, err
+		}
+		return s.cfg.Reload(ctx)
+	})
 }
 
 // Settings reads the settings of the service.

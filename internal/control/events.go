@@ -41,15 +41,16 @@ type EventQuery struct {
 
 // events streams the selected events that are kept and, with follow, further ones until the client or the service ends.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	q, ok := query(w, r)
-	if !ok {
+	q, err := query(r)
+	if err != nil {
+		refuse(w, err)
 		return
 	}
 	p := peerOf(r)
 	s.shares.wait(r.Context(), p)
 	done, ok := s.shares.stream(p)
 	if !ok {
-		refuse(w, http.StatusTooManyRequests, "too many clients read the events")
+		refuse(w, refusal{http.StatusTooManyRequests, "too many clients read the events"})
 		return
 	}
 	defer done()
@@ -105,22 +106,20 @@ func (s *Server) pathsFor(r *http.Request) (paths, error) {
 	return pathsOf(serversOf(servers, uid)), err
 }
 
-// query is what a request selects, within what its peer may read about. Without ok the request is refused.
-func query(w http.ResponseWriter, r *http.Request) (q EventQuery, ok bool) {
-	q, err := parseQuery(r)
+// query is what a request selects, within what its peer may read about.
+func query(r *http.Request) (q EventQuery, err error) {
+	if q, err = parseQuery(r); err != nil {
+		return q, refusal{http.StatusBadRequest, err.Error()}
+	}
 	all, uid := view(peerOf(r))
 	switch {
-	case err != nil:
-		refuse(w, http.StatusBadRequest, err.Error())
-	case !all && q.Filter.UID != nil && *q.Filter.UID != uid:
-		refuse(w, http.StatusForbidden, fmt.Sprintf("uid %d may read about its own servers only", uid))
-	case !all:
-		q.Filter.UID = &uid
-		return q, true
-	default:
-		return q, true
+	case all:
+		return q, nil
+	case q.Filter.UID != nil && *q.Filter.UID != uid:
+		return q, refusal{http.StatusForbidden, fmt.Sprintf("uid %d may read about its own servers only", uid)}
 	}
-	return q, false
+	q.Filter.UID = &uid
+	return q, nil
 }
 
 // parseQuery reads what a request selects.
@@ -177,11 +176,11 @@ func send(w io.Writer, to *http.ResponseController, events []Event) bool {
 
 // history answers with the selected rollouts.
 func (s *Server) history(w http.ResponseWriter, r *http.Request) {
-	q, ok := query(w, r)
-	if !ok {
-		return
-	}
 	answer(w, r, func(context.Context) (any, error) {
+		q, err := query(r)
+		if err != nil {
+			return nil, err
+		}
 		known, err := s.pathsFor(r)
 		records := s.cfg.Feed.Records(q.Filter)
 		for i := range records {

@@ -145,7 +145,7 @@ func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
 func identified(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if peerOf(r).role == noRole {
-			refuse(w, http.StatusForbidden, "only local users with a number in the service's user namespace may do this")
+			refuse(w, refusal{http.StatusForbidden, "only local users with a number in the service's user namespace may do this"})
 			return
 		}
 		handler(w, r)
@@ -156,7 +156,7 @@ func identified(handler http.HandlerFunc) http.HandlerFunc {
 func readAll(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if all, _ := view(peerOf(r)); !all {
-			refuse(w, http.StatusForbidden, "only root, the owner of the service and the group of its socket may do this")
+			refuse(w, refusal{http.StatusForbidden, "only root, the owner of the service and the group of its socket may do this"})
 			return
 		}
 		handler(w, r)

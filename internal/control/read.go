@@ -94,12 +94,12 @@ func (s *Server) rollouts(w http.ResponseWriter, r *http.Request) {
 }
 
 // errNotOwn means that a peer asked about a process that is none of its user's servers.
-var errNotOwn = errors.New("no server of this user")
+var errNotOwn = refusal{http.StatusForbidden, "no server of this user"}
 
 func (s *Server) gate(w http.ResponseWriter, r *http.Request) {
 	number, err := strconv.ParseInt(r.FormValue("pid"), 10, 32)
 	if err != nil || number <= 0 {
-		refuse(w, http.StatusBadRequest, "pid must be a process number")
+		refuse(w, refusal{http.StatusBadRequest, "pid must be a process number"})
 		return
 	}
 	pid := selector.PID(number)

@@ -6,7 +6,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -161,27 +160,21 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	if _, err := s.recent(ctx); err != nil {
-		refuse(w, http.StatusServiceUnavailable, "the service does not answer")
+		refuse(w, errors.New("the service does not answer"))
 		return
 	}
 	_, _ = io.WriteString(w, "ok\n")
 }
 
 func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
-	var request TriggerRequest
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&request); err != nil && !errors.Is(err, io.EOF) {
-		refuse(w, http.StatusBadRequest, "read request: "+err.Error())
-		return
-	}
-	p := peerOf(r)
-	all, uid := scope(p)
-	if !all && request.Self != 0 {
-		refuse(w, http.StatusForbidden, "only root and the owner of the service may say which server goes last")
-		return
-	}
 	answer(w, r, func(ctx context.Context) (any, error) {
+		request, err := readBody[TriggerRequest](r)
+		if err == nil && request.Self != 0 { // the server that goes last concerns the servers of all users
+			err = requireOperator(r)
+		}
+		if err != nil {
+			return nil, err
+		}
 		status, err := s.cfg.Service.Status(ctx)
 		if err != nil {
 			return nil, err
@@ -189,6 +182,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 		if !serves(status, request.InstallPath) {
 			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, quotedPaths(status), request.InstallPath)
 		}
+		p := peerOf(r)
 		done, err := s.shares.round(ctx, p)
 		if err != nil {
 			return nil, err
@@ -196,7 +190,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 		defer done()
 		s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
 		report, err := s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
-		if !all {
+		if all, uid := scope(p); !all {
 			report = reportOf(report, uid)
 		}
 		return report, err

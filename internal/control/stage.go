@@ -5,16 +5,14 @@
 package control
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"path"
 	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
-	"ebpf-upgrader/selector"
 )
 
 // Stager brings staged files into their place. Its methods may be called concurrently, and wait for nothing.
@@ -55,15 +53,18 @@ type Staged struct {
 }
 
 func (request StageRequest) check() error {
+	why := ""
 	switch {
 	case !path.IsAbs(request.InstallPath):
-		return errors.New("install_path must be absolute")
+		why = "install_path must be absolute"
 	case len(request.Reason) > MaxReason:
-		return errors.New("the reason is too long")
+		why = "the reason is too long"
 	case request.Bake != nil && (*request.Bake < 0 || time.Duration(*request.Bake) > MaxBake):
-		return errors.New("bake_seconds must be between 0 and 30 days")
+		why = "bake_seconds must be between 0 and 30 days"
+	default:
+		return nil
 	}
-	return nil
+	return refusal{http.StatusBadRequest, why}
 }
 
 // handleStage adds the requests about staged files.
@@ -76,34 +77,19 @@ func (s *Server) handleStage(mux *http.ServeMux) {
 // staged answers the request of an operator about a staged file.
 func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		var request StageRequest
-		decoder := json.NewDecoder(r.Body)
-		decoder.DisallowUnknownFields()
-		err := decoder.Decode(&request)
-		if err == nil {
-			err = request.check()
-		}
-		if err != nil {
-			refuse(w, http.StatusBadRequest, "read request: "+err.Error())
-			return
-		}
-		p := peerOf(r)
-		if all, _ := scope(p); !all {
-			refuse(w, http.StatusForbidden, "only root and the owner of the service may do this")
-			return
-		}
-		bake := DefaultBake
-		if request.Bake != nil {
-			bake = time.Duration(*request.Bake)
-		}
 		answer(w, r, func(context.Context) (any, error) {
+			request, err := readBody[StageRequest](r)
+			if err = cmp.Or(err, request.check(), requireOperator(r)); err != nil {
+				return nil, err
+			}
 			if s.cfg.Stager == nil {
 				return nil, api.ErrNotStaged
 			}
-			err := do(s.cfg.Stager, api.StageRequest{
-				Path: request.InstallPath, Bake: bake,
-				By: rollout.Act{UID: p.uid, PID: selector.PID(p.pid), At: time.Now(), Reason: request.Reason},
-			})
+			bake := DefaultBake
+			if request.Bake != nil {
+				bake = time.Duration(*request.Bake)
+			}
+			err = do(s.cfg.Stager, api.StageRequest{Path: request.InstallPath, Bake: bake, By: peerOf(r).act(request.Reason)})
 			if err == nil {
 				s.acted(r, Event{Act: act, Path: request.InstallPath, Detail: request.Reason})
 			}
@@ -114,11 +100,10 @@ func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) htt
 
 // poke makes the host ask its fleet now, for an operator.
 func (s *Server) poke(w http.ResponseWriter, r *http.Request) {
-	if all, _ := scope(peerOf(r)); !all {
-		refuse(w, http.StatusForbidden, "only root and the owner of the service may do this")
-		return
-	}
 	answer(w, r, func(context.Context) (any, error) {
+		if err := requireOperator(r); err != nil {
+			return nil, err
+		}
 		if s.cfg.Stager == nil {
 			return nil, api.ErrNoFleet
 		}
@@ -130,7 +115,7 @@ func (s *Server) poke(w http.ResponseWriter, r *http.Request) {
 func (s *Server) stageReady(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Stager != nil {
 		if err := s.cfg.Stager.Unsettled(); err != nil {
-			refuse(w, http.StatusServiceUnavailable, err.Error())
+			refuse(w, err)
 			return
 		}
 	}
