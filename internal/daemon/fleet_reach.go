@@ -31,8 +31,7 @@ func (s *staging) reach(ctx context.Context) time.Time {
 		return time.Time{}
 	}
 	t, h := &s.touch, s.fleet.Host
-	isPoked := false
-	s.change(func() { isPoked, s.isPoked = s.isPoked, false })
+	isPoked := s.poked()
 	if seen := h.Seen(); isPoked || (seen.At.IsZero() || !seen.Lost.IsZero()) && !time.Now().Before(t.at) {
 		called, cancel := context.WithTimeout(ctx, gateTimeout)
 		_, err := h.Read(called)
@@ -58,6 +57,19 @@ func (s *staging) reach(ctx context.Context) time.Time {
 		return time.Time{}
 	}
 	return t.at
+}
+
+// poked takes the word of an operator that the host asks now: an answer on its way when they said so does not count.
+func (s *staging) poked() (isPoked bool) {
+	s.change(func() {
+		isPoked, s.isPoked = s.isPoked, false
+		for _, p := range s.paths {
+			if isPoked {
+				p.askAt, p.tries = time.Time{}, 0
+			}
+		}
+	})
+	return isPoked
 }
 
 // Fleet says what is known of the fleet; nil: an operator decides.

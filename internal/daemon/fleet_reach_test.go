@@ -80,13 +80,28 @@ func TestFleetHost_Poked_AsksAtOnce(t *testing.T) {
 	m.reach(t.Context())
 	m.goesTo(stage.Activated)
 	m.mustAsk(false)
-	if err := m.Poke(); err != nil {
-		t.Fatal(err)
-	}
-	m.mustAsk(true)
+	m.poke()
 	loads := m.engine.loads.Load()
 	m.reach(t.Context())
 	if m.engine.loads.Load() != loads+1 {
 		t.Error("the engine is not tried")
+	}
+	m.mustAsk(true)
+}
+
+// TestFleetHost_PokedWhileAsking_AsksAgain: the answer may be older than what the operator has changed.
+func TestFleetHost_PokedWhileAsking_AsksAgain(t *testing.T) {
+	m := newFleetHost(t, newEngine(), "one", 0)
+	m.reach(t.Context())
+	m.engine.during = m.poke
+	m.goesTo(stage.Activated)
+	m.engine.during = nil
+	m.reach(t.Context())
+	m.mustAsk(true)
+}
+
+func (m *fleetHost) poke() {
+	if err := m.Poke(); err != nil {
+		m.t.Error(err)
 	}
 }

@@ -31,12 +31,17 @@ type engine struct {
 	*fleetmemory.Memory
 	isLost atomic.Bool
 	loads  atomic.Int32
+	// during runs while the engine is asked, where it is not nil.
+	during func()
 }
 
 func newEngine() *engine { return &engine{Memory: fleetmemory.New(gatePolicy, "")} }
 
 func (e *engine) Load(ctx context.Context) (record.Document, error) {
 	e.loads.Add(1)
+	if e.during != nil {
+		e.during()
+	}
 	if e.isLost.Load() {
 		return record.Document{}, errors.New("no route to host")
 	}

@@ -81,9 +81,6 @@ func (s *staging) Poke() error {
 	defer s.wakeUp()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.paths {
-		p.askAt, p.tries = time.Time{}, 0
-	}
 	s.isPoked = true
 	return nil
 }
