@@ -39,7 +39,11 @@ func (f *Fleet) gate(stateDir string) (*FleetGate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--fleet: the id of this host: %w", err)
 	}
-	c := host.Config{ID: id, Name: f.Name, Ring: f.Ring, OpenAfter: f.OpenAfter}
+	counted, err := host.Counted(stateDir)
+	if err != nil {
+		return nil, fmt.Errorf("--fleet: %w", err)
+	}
+	c := host.Config{ID: id, Name: f.Name, Ring: f.Ring, Dir: stateDir, Counted: counted, OpenAfter: f.OpenAfter}
 	return &FleetGate{Host: host.New(c, store), Engine: f.Engine}, nil
 }
 

@@ -39,6 +39,7 @@ func TestPolicy_BadDocument_SaysWhatIsWrong(t *testing.T) {
 		`"max_failed": 2|"max_failed": 0`:           `wave 2 ("early"): max_failed is 0`,
 		`"hosts": 100,|"hosts": 10,`:                "hosts includes those of earlier waves",
 		`"hosts": 10,|`:                             "hosts is missing",
+		`"hosts": 100,|"hosts": 2001,`:              "hosts is 2001, must be 1 to 2000",
 		`"name": "all",|"name": "all", "hosts": 9,`: "the last wave takes all hosts",
 		`"name": "early"|"name": "canary"`:          "the name is used twice",
 		`"30m"|"half an hour"`:                      "half an hour",
@@ -66,6 +67,9 @@ func TestState_BadDocument_IsRefused(t *testing.T) {
 	for _, text := range []string{
 		`{`, `[]`, `{"version": 2}`, `{"version": 1, "policy": 1}`, `{"version":1,"releases":[{"id":"v1"}]}`,
 		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":-1}]}`,
+		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":1,"hosts":["a","b"]}]}`,
+		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":2,"hosts":["a","a"]}]}`,
+		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","done":2,"hosts":["b","a"]}]}`,
 		`{"version":1,"releases":[{"id":"sha256:9f2c41d0"},{"id":"sha256:9f2c41d0"}]}`,
 		`{"version":1,"releases":[{"id":"sha256:9f2c41d0","seats":[{"host":"a"},{"host":"a"}]}]}`,
 	} {
@@ -96,7 +100,7 @@ func FuzzPolicy(f *testing.F) {
 		}
 		s := fleet.State{Version: 1}
 		p.Enter(&s, host(1), release, begin)
-		p.Done(&s, "id-1", release, begin)
+		p.Done(&s, host(1), release, begin)
 		p.Enter(&s, host(2), release, begin.Add(time.Hour))
 		if p.Explain() == nil {
 			t.Fatal("a policy without words")
@@ -118,7 +122,7 @@ func FuzzState(f *testing.F) {
 			p.Enter(&s, host(n), release, begin)
 			p.Nothing(&s, host(n).ID, release, true, begin)
 			p.Fail(&s, host(n), release, "died", begin)
-			p.Done(&s, host(n).ID, release, begin)
+			p.Done(&s, host(n), release, begin)
 		}
 		again, err := s.Encode()
 		if err != nil {

@@ -6,30 +6,31 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"ebpf-upgrader/internal/fleet"
 )
 
-// life is what one host of the model has done.
-type life int
+// memory is what the hosts of the model say of whether they are counted.
+type memory int
 
 const (
-	waiting life = iota
-	seated
-	idle
-	done
-	failed
+	right memory = iota
+	none
+	wrong
 )
 
 // model drives the rule with steps in any order and knows what must hold.
 type model struct {
-	t     *testing.T
-	p     fleet.Policy
-	s     fleet.State
-	now   time.Time
-	hosts []life
+	t      *testing.T
+	p      fleet.Policy
+	s      fleet.State
+	now    time.Time
+	memory memory
+	// done says of each host whether its last report was that it is done.
+	done []bool
 	// since has the time from which on a wave had its hosts without a break.
 	since [2]time.Time
 	log   []string
@@ -37,26 +38,37 @@ type model struct {
 
 const modelHosts = 12
 
-func newModel(t *testing.T) *model {
-	return &model{t: t, p: small(), s: fleet.State{Version: 1}, now: begin, hosts: make([]life, modelHosts)}
+func newModel(t *testing.T, hosts int, remember memory) *model {
+	return &model{t: t, p: small(), s: fleet.State{Version: 1}, now: begin, memory: remember, done: make([]bool, hosts)}
+}
+
+// host is one as its service names it in a call.
+func (m *model) host(n int) fleet.Host {
+	h := host(n)
+	h.Counted = m.memory == right && m.done[n] || m.memory == wrong && !m.done[n]
+	return h
 }
 
 // step does what two bytes say: which act, by which host.
 func (m *model) step(act, n int) {
-	n %= modelHosts
-	h := host(n)
+	n %= len(m.done)
+	h := m.host(n)
 	before := m.failures()
-	m.log = append(m.log, fmt.Sprintf("%d by %d in %v", act%9, n, m.hosts))
+	m.log = append(m.log, fmt.Sprintf("%d by %d, done %v", act%9, n, m.done))
 	switch act % 9 {
 	case 0, 1:
 		m.ask(n, before)
 	case 2:
-		m.p.Done(&m.s, h.ID, release, m.now)
+		isMember := m.isMember(n)
+		if m.p.Done(&m.s, h, release, m.now) != isMember {
+			m.fatalf("host %d reports that it is done, is it a member: %t", n, isMember)
+		}
+		m.done[n] = m.done[n] || isMember
 	case 3:
 		m.p.Nothing(&m.s, h.ID, release, act%2 == 0, m.now)
 	case 4:
-		if m.hosts[n] != waiting {
-			m.p.Fail(&m.s, h, release, "died", m.now)
+		if m.p.Fail(&m.s, h, release, "died", m.now) {
+			m.done[n] = false
 		}
 	case 5:
 		m.now = m.now.Add(time.Duration(n*n) * time.Minute)
@@ -71,18 +83,30 @@ func (m *model) step(act, n int) {
 	m.hold()
 }
 
+// isMember says whether the record has a seat or a mark of a host.
+func (m *model) isMember(n int) bool {
+	r := m.s.Find(release)
+	return r != nil && (hasSeat(r, n) || slices.ContainsFunc(r.Failed, func(f fleet.FailedHost) bool { return f.Host == host(n).ID }))
+}
+
+func hasSeat(r *fleet.Release, n int) bool {
+	return slices.ContainsFunc(r.Seats, func(s fleet.Seat) bool { return s.Host == host(n).ID })
+}
+
 // ask lets a host ask twice: the second answer is the first one, and changes nothing.
 func (m *model) ask(n int, before int) {
 	k := m.open()
-	first, changed := m.p.Enter(&m.s, host(n), release, m.now)
-	again, twice := m.p.Enter(&m.s, host(n), release, m.now)
+	r := m.s.Find(release)
+	hadSeat := r != nil && hasSeat(r, n)
+	first, changed := m.p.Enter(&m.s, m.host(n), release, m.now)
+	again, twice := m.p.Enter(&m.s, m.host(n), release, m.now)
 	if first != again || twice {
 		m.fatalf("asking twice: %+v, then %+v (changed %t)", first, again, twice)
 	}
-	if !first.Granted() || m.hosts[n] == seated || m.hosts[n] == idle {
+	if !first.Granted() || hadSeat {
 		return
 	}
-	r := m.s.Find(release)
+	r = m.s.Find(release)
 	switch {
 	case !changed:
 		m.fatalf("a new seat that is not written")
@@ -90,7 +114,7 @@ func (m *model) ask(n int, before int) {
 		m.fatalf("entered while paused")
 	case len(r.Failed) >= m.p.Waves[k].MaxFailed:
 		m.fatalf("entered a halted release (%d failed, %d before)", len(r.Failed), before)
-	case k < len(m.p.Waves)-1 && r.Entered() > m.p.Waves[k].Hosts:
+	case k < len(m.p.Waves)-1 && !m.done[n] && r.Entered() > m.p.Waves[k].Hosts:
 		m.fatalf("%d hosts have entered wave %d", r.Entered(), k)
 	case r.InUse() > m.p.Waves[k].Slots:
 		m.fatalf("%d seats for %d slots", r.InUse(), m.p.Waves[k].Slots)
@@ -117,19 +141,19 @@ func (m *model) hold() {
 	if r == nil {
 		return
 	}
-	counted := 0
-	for n := range m.hosts {
-		was := m.hosts[n]
-		m.hosts[n] = m.lives(r, n, was)
-		if m.hosts[n] == done {
-			counted++
+	done, entered := 0, 0
+	for n, isDone := range m.done {
+		if isDone {
+			done++
+		}
+		if isDone || hasSeat(r, n) {
+			entered++
 		}
 	}
-	k := m.open()
-	switch {
-	case r.Done < 0 || r.Done > modelHosts:
-		m.fatalf("done is %d", r.Done)
+	if r.Done != done || r.Entered() != entered {
+		m.fatalf("%d done and %d entered, want %d and %d", r.Done, r.Entered(), done, entered)
 	}
+	k := m.open()
 	for w, wave := range m.p.Waves[:len(m.p.Waves)-1] {
 		switch {
 		case r.Done < wave.Hosts:
@@ -146,39 +170,6 @@ func (m *model) hold() {
 			m.fatalf("waves proven at %v", r.Proven)
 		}
 	}
-}
-
-// lives says what the record knows of a host. A host without seat and mark is done if it was seated or failed and the
-// count has it.
-func (m *model) lives(r *fleet.Release, n int, was life) life {
-	for _, seat := range r.Seats {
-		if seat.Host == host(n).ID {
-			return map[bool]life{false: seated, true: idle}[seat.Idle]
-		}
-	}
-	for _, f := range r.Failed {
-		if f.Host == host(n).ID {
-			return failed
-		}
-	}
-	if was == done {
-		return done
-	}
-	if m.doneNow(r) && (was == seated || was == idle || was == failed) {
-		return done
-	}
-	return waiting
-}
-
-// doneNow says whether the record counts more hosts as done than the model knows.
-func (m *model) doneNow(r *fleet.Release) bool {
-	known := 0
-	for _, l := range m.hosts {
-		if l == done {
-			known++
-		}
-	}
-	return r.Done > known
 }
 
 func (m *model) open() int { return m.p.Open(release, m.s.Find(release), m.now) }
@@ -202,11 +193,13 @@ func (m *model) fatalf(format string, args ...any) {
 // finish lets every host do well from here on: all must be done in the end.
 func (m *model) finish() {
 	m.p.Paused = ""
-	for range 4 * modelHosts {
-		for n := range m.hosts {
+	for range 4 * len(m.done) {
+		for n := range m.done {
 			fleet.Clear(&m.s, host(n).ID)
-			if a, _ := m.p.Enter(&m.s, host(n), release, m.now); a.Granted() {
-				m.p.Done(&m.s, host(n).ID, release, m.now)
+			if a, _ := m.p.Enter(&m.s, m.host(n), release, m.now); a.Granted() {
+				m.p.Done(&m.s, m.host(n), release, m.now)
+				m.done[n] = true
+				m.hold()
 			}
 		}
 		m.now = m.now.Add(15 * time.Minute)
@@ -219,21 +212,35 @@ func (m *model) finish() {
 	}
 }
 
+// play lets hosts take random steps.
+func play(t *testing.T, seed uint64, hosts int, remember memory) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 1))
+	m := newModel(t, hosts, remember)
+	for range 120 {
+		m.step(random.IntN(256), random.IntN(256))
+	}
+	m.finish()
+}
+
 func TestRule_AnyOrderOfSteps_BoundsHold(t *testing.T) {
 	for seed := range uint64(300) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		m := newModel(t)
-		for range 120 {
-			m.step(random.IntN(256), random.IntN(256))
-		}
-		m.finish()
+		play(t, seed, modelHosts, right)
+	}
+}
+
+// TestRule_HostsForget_CountsAreExact has no more hosts than decide when the last wave opens: those the record knows itself.
+func TestRule_HostsForget_CountsAreExact(t *testing.T) {
+	for seed := range uint64(200) {
+		play(t, seed, small().Waves[1].Hosts, none)
+		play(t, seed, small().Waves[1].Hosts, wrong)
 	}
 }
 
 func FuzzRule(f *testing.F) {
 	f.Add([]byte{0, 0, 2, 0, 0, 1, 2, 1, 5, 6, 0, 2})
 	f.Fuzz(func(t *testing.T, steps []byte) {
-		m := newModel(t)
+		m := newModel(t, modelHosts, right)
 		for ; len(steps) > 1; steps = steps[2:] {
 			m.step(int(steps[0]), int(steps[1]))
 		}

@@ -19,6 +19,7 @@ const (
 	MaxPolicyBytes = 64 << 10
 	maxWaves       = 16
 	maxSlots       = 500
+	maxHosts       = 2000
 	maxName        = 64
 )
 
@@ -123,8 +124,10 @@ func (p *Policy) checkWave(i int) error {
 		return errors.New("the last wave takes all hosts and must not have a number of them")
 	case last && w.Bake != 0:
 		return errors.New("no wave follows the last one: it must not have a bake")
-	case !last && w.Hosts < 1:
+	case !last && w.Hosts == 0:
 		return errors.New("hosts is missing")
+	case !last && (w.Hosts < 1 || w.Hosts > maxHosts):
+		return fmt.Errorf("hosts is %d, must be 1 to %d: the record names them", w.Hosts, maxHosts)
 	case !last && i > 0 && w.Hosts <= p.Waves[i-1].Hosts:
 		return errors.New("hosts includes those of earlier waves and must be above theirs")
 	}

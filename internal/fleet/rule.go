@@ -21,6 +21,8 @@ type Host struct {
 	Ring string
 	// Idle: the host runs no server that could prove the release.
 	Idle bool
+	// Counted: the host remembers that it is in Release.Done. That counts where the record does not name all of them.
+	Counted bool
 }
 
 // Reason says why a host has to wait.
@@ -93,7 +95,7 @@ func (p *Policy) Enter(s *State, h Host, release string, now time.Time) (Answer,
 		return a, changed
 	}
 	r = s.add(release)
-	r.Seats = append(r.Seats, Seat{Host: h.ID, Name: clip(h.Name, maxName), Time: stamp(now)})
+	r.Seats = append(r.Seats, Seat{Host: h.ID, Name: clip(h.Name, maxName), Time: stamp(now), Counted: r.counts(h)})
 	return Answer{Reason: Granted, Wave: k}, true
 }
 
@@ -104,6 +106,7 @@ func (p *Policy) wait(s *State, r *Release, h Host, release string, k int) Answe
 	if r == nil {
 		r = &Release{}
 	}
+	isNew := !r.counts(h) // a host that is done has its place in the waves
 	switch {
 	case p.Paused != "":
 		return Answer{Reason: Paused, Text: "the fleet is paused: " + p.Paused}
@@ -111,14 +114,14 @@ func (p *Policy) wait(s *State, r *Release, h Host, release string, k int) Answe
 		return Answer{Reason: Pinned, Text: "the fleet is pinned to " + Short(p.Pinned)}
 	case len(r.Failed) >= w.MaxFailed:
 		return Answer{Reason: Halted, Text: fmt.Sprintf("halted in wave %s: failed on %s", w.Name, r.names())}
-	case !last && r.Entered() >= w.Hosts && k < len(r.Proven):
+	case !last && isNew && r.Entered() >= w.Hosts && k < len(r.Proven):
 		until := r.Proven[k].Add(time.Duration(w.Bake))
 		return Answer{Reason: Baking, Until: until, Text: fmt.Sprintf("wave %s bakes until %s (%d of %d hosts done)", w.Name, until.UTC().Format("15:04 MST"), r.Done, w.Hosts)}
-	case !last && r.Entered() >= w.Hosts:
+	case !last && isNew && r.Entered() >= w.Hosts:
 		return Answer{Reason: NotDone, Text: fmt.Sprintf("wave %s is full: %d of %d hosts done", w.Name, r.Done, w.Hosts)}
-	case !last && h.Idle:
+	case !last && isNew && h.Idle:
 		return Answer{Reason: IdleHost, Text: fmt.Sprintf("wave %s takes hosts with servers only", w.Name)}
-	case len(w.Only) > 0 && !slices.Contains(w.Only, h.Ring):
+	case len(w.Only) > 0 && isNew && !slices.Contains(w.Only, h.Ring):
 		return Answer{Reason: Ring, Text: fmt.Sprintf("wave %s takes ring %s only", w.Name, strings.Join(w.Only, ", "))}
 	case s.inUse() >= w.Slots:
 		return Answer{Reason: Full, Text: fmt.Sprintf("all %d slots of wave %s are taken", w.Slots, w.Name)}
@@ -158,13 +161,13 @@ func (p *Policy) expire(s *State, asking string, now time.Time) bool {
 }
 
 // Done reports that at least one server of the host has run the release for the hold time. The seat ends. A mark of the
-// host goes. A host with neither changes nothing: it is counted already.
-func (p *Policy) Done(s *State, host, release string, now time.Time) bool {
+// host goes. A host with neither changes nothing: it is counted already, or entered without the fleet.
+func (p *Policy) Done(s *State, h Host, release string, now time.Time) bool {
 	r := s.Find(release)
 	if r == nil {
 		return false
 	}
-	seat, mark := r.seat(host), r.mark(host)
+	seat, mark := r.seat(h.ID), r.mark(h.ID)
 	if seat < 0 && mark < 0 {
 		return false
 	}
@@ -174,7 +177,9 @@ func (p *Policy) Done(s *State, host, release string, now time.Time) bool {
 	if mark >= 0 {
 		r.dropMark(mark)
 	}
-	r.Done++
+	if !r.counts(h) {
+		r.count(h, p.Waves[max(0, len(p.Waves)-2)].Hosts)
+	}
 	for k := len(r.Proven); k < len(p.Waves)-1 && r.Done >= p.Waves[k].Hosts; k++ {
 		r.Proven = append(r.Proven, stamp(now))
 	}
@@ -192,7 +197,7 @@ func (p *Policy) Nothing(s *State, host, release string, inPlace bool, now time.
 	switch {
 	case i < 0 || r.Seats[i].Idle:
 		return false
-	case inPlace && p.Open(release, r, now) < len(p.Waves)-1:
+	case inPlace && !r.Seats[i].Counted && p.Open(release, r, now) < len(p.Waves)-1:
 		r.Seats[i].Idle, r.Seats[i].Time = true, stamp(now)
 	default:
 		r.dropSeat(i)
@@ -200,8 +205,8 @@ func (p *Policy) Nothing(s *State, host, release string, inPlace bool, now time.
 	return true
 }
 
-// Fail reports that the release failed on the host. Another host gets its place, if the release is not halted. A host
-// without a seat was done before: it is done no longer.
+// Fail reports that the release failed on the host. Another host gets its place, if the release is not halted. A host that
+// was done before is done no longer.
 func (p *Policy) Fail(s *State, h Host, release, why string, now time.Time) bool {
 	r := s.add(release)
 	mark := FailedHost{Host: h.ID, Name: clip(h.Name, maxName), Time: stamp(now), Why: clip(why, maxWhy)}
@@ -209,8 +214,7 @@ func (p *Policy) Fail(s *State, h Host, release, why string, now time.Time) bool
 		if !r.Failed[i].Vanished {
 			return false
 		}
-		r.Failed[i] = mark
-		return true
+		r.dropMark(i)
 	}
 	switch i := r.seat(h.ID); {
 	case i >= 0:
@@ -218,8 +222,9 @@ func (p *Policy) Fail(s *State, h Host, release, why string, now time.Time) bool
 	case len(r.Failed) >= maxMarks:
 		// Without a mark a second report of the same host would count again.
 		return false
-	case r.Done > 0:
-		r.Done--
+	}
+	if r.counts(h) {
+		r.uncount(h)
 		p.unprove(r)
 	}
 	r.fail(mark)

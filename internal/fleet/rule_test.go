@@ -43,7 +43,7 @@ func through(t *testing.T, p fleet.Policy, s *fleet.State, from, to int, now tim
 	t.Helper()
 	for n := from; n < to; n++ {
 		enter(t, p, s, n, now, fleet.Granted)
-		if !p.Done(s, host(n).ID, release, now) {
+		if !p.Done(s, host(n), release, now) {
 			t.Fatalf("host %d is not counted", n)
 		}
 	}
@@ -53,10 +53,10 @@ func TestRule_WaveBaked_NextOpens(t *testing.T) {
 	p, s := small(), fleet.State{Version: 1}
 	enter(t, p, &s, 0, begin, fleet.Granted)
 	enter(t, p, &s, 1, begin, fleet.Full)
-	p.Done(&s, "id-0", release, begin)
+	p.Done(&s, host(0), release, begin)
 	enter(t, p, &s, 1, begin, fleet.Granted)
 	enter(t, p, &s, 2, begin, fleet.NotDone)
-	p.Done(&s, "id-1", release, begin)
+	p.Done(&s, host(1), release, begin)
 
 	a := enter(t, p, &s, 2, begin.Add(29*time.Minute), fleet.Baking)
 	if want := begin.Add(30 * time.Minute); !a.Until.Equal(want) {
@@ -129,7 +129,7 @@ func TestRule_Vanished_CountsUntilItIsBack(t *testing.T) {
 	if f := s.Find(release).Failed; len(f) != 1 || f[0].Why != "vanished" || f[0].Name != "node-0" {
 		t.Fatalf("%+v", f)
 	}
-	p.Done(&s, "id-0", release, begin.Add(time.Hour))
+	p.Done(&s, host(0), release, begin.Add(time.Hour))
 	if r := s.Find(release); r.Done != 1 || len(r.Failed) != 0 {
 		t.Fatalf("%+v", *r)
 	}
@@ -168,7 +168,7 @@ func TestRule_NothingProven_PlaceIsGivenBack(t *testing.T) {
 	s = fleet.State{Version: 1}
 	enter(t, p, &s, 0, begin, fleet.Granted)
 	p.Nothing(&s, "id-0", release, true, begin)
-	if !p.Done(&s, "id-0", release, begin) || p.Done(&s, "id-0", release, begin) {
+	if !p.Done(&s, host(0), release, begin) || p.Done(&s, host(0), release, begin) {
 		t.Fatal("an idle host that proves the release is done, once")
 	}
 }

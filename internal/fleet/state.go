@@ -30,8 +30,10 @@ type State struct {
 type Release struct {
 	// ID is "sha256:" and the digest of the file.
 	ID string `json:"id"`
-	// Done is the number of hosts on which at least one server has run the file for the hold time.
+	// Done is the number of hosts on which at least one server has run the file for the hold time. Each counts once.
 	Done int `json:"done,omitempty"`
+	// Hosts are the ids of those in Done, sorted, as many as decide when a wave opens: the hosts of the wave before the last.
+	Hosts []string `json:"hosts,omitempty"`
 	// Proven has the time at which each wave had its hosts done, in the order of the waves.
 	Proven []time.Time `json:"proven,omitempty"`
 	// Seats are the hosts that are at it. Failed are those on which the release failed, or that vanished.
@@ -48,6 +50,8 @@ type Seat struct {
 	Time time.Time `json:"time"`
 	// Idle marks a host with the file in place and no server left that could prove it. It takes no slot.
 	Idle bool `json:"idle,omitempty"`
+	// Counted marks a host that was done when it got the seat: it puts the file in place at another path, or once more.
+	Counted bool `json:"counted,omitempty"`
 }
 
 // FailedHost is a host on which the release failed, or which vanished with a seat.
@@ -89,6 +93,8 @@ func (s *State) check() error {
 			return fmt.Errorf("the record names %.80q, which is no release", r.ID)
 		case r.Done < 0 || r.Done > maxDone:
 			return fmt.Errorf("done is %d, must be 0 to %d", r.Done, maxDone)
+		case len(r.Hosts) > r.Done || !isSortedSet(r.Hosts):
+			return fmt.Errorf("the hosts of release %s are not those in done", Short(r.ID))
 		case s.index(r.ID) != i:
 			return fmt.Errorf("release %s is there twice", Short(r.ID))
 		}
@@ -116,7 +122,15 @@ func (s *State) Encode() ([]byte, error) {
 }
 
 // Entered is the number of hosts that have the file in place, or may put it there.
-func (r *Release) Entered() int { return r.Done + len(r.Seats) }
+func (r *Release) Entered() int {
+	n := r.Done
+	for _, seat := range r.Seats {
+		if !seat.Counted {
+			n++
+		}
+	}
+	return n
+}
 
 // InUse is the number of seats that take a slot.
 func (r *Release) InUse() int {
@@ -171,6 +185,32 @@ func (r *Release) seat(host string) int {
 
 func (r *Release) mark(host string) int {
 	return slices.IndexFunc(r.Failed, func(f FailedHost) bool { return f.Host == host })
+}
+
+// counts says whether a host is in Done. Of those that the record does not name the host itself knows.
+func (r *Release) counts(h Host) bool {
+	_, isNamed := slices.BinarySearch(r.Hosts, h.ID)
+	return isNamed || h.Counted && r.Done > len(r.Hosts)
+}
+
+// count adds a host to Done. The record names the first most hosts.
+func (r *Release) count(h Host, most int) {
+	r.Done++
+	if i, _ := slices.BinarySearch(r.Hosts, h.ID); len(r.Hosts) < most {
+		r.Hosts = slices.Insert(r.Hosts, i, h.ID)
+	}
+}
+
+// uncount takes a host out of Done.
+func (r *Release) uncount(h Host) {
+	r.Done--
+	if i, isNamed := slices.BinarySearch(r.Hosts, h.ID); isNamed {
+		r.Hosts = slices.Delete(r.Hosts, i, i+1)
+	}
+}
+
+func isSortedSet(ids []string) bool {
+	return slices.IsSorted(ids) && len(slices.Compact(slices.Clone(ids))) == len(ids)
 }
 
 func (r *Release) dropSeat(i int) { r.Seats = slices.Delete(r.Seats, i, i+1) }

@@ -106,7 +106,7 @@ func (c *crowd) host(ctx context.Context, n int) {
 		c.must(ctx, r, func(v *record.View) bool { return v.Policy.Fail(&v.State, h, release, "died", v.Now) })
 		return
 	}
-	c.must(ctx, r, func(v *record.View) bool { return v.Policy.Done(&v.State, h.ID, release, v.Now) })
+	c.must(ctx, r, func(v *record.View) bool { return v.Policy.Done(&v.State, h, release, v.Now) })
 	c.done.Add(1)
 }
 

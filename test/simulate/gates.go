@@ -58,9 +58,14 @@ func (g *waves) enter(w *world, h int) (bool, time.Duration) {
 	return a.Granted(), fleet.Wait(a, w.now, w.random.Float64())
 }
 
-func (g *waves) done(w *world, h int) { g.policy.Done(&g.state, w.hosts[h].ID, release, w.now) }
+func (g *waves) done(w *world, h int) {
+	w.hosts[h].Counted = g.policy.Done(&g.state, w.hosts[h], release, w.now) || w.hosts[h].Counted
+}
 
-func (g *waves) fail(w *world, h int) { g.policy.Fail(&g.state, w.hosts[h], release, "died", w.now) }
+func (g *waves) fail(w *world, h int) {
+	g.policy.Fail(&g.state, w.hosts[h], release, "died", w.now)
+	w.hosts[h].Counted = false
+}
 
 func (g *waves) isStuck() bool {
 	r := g.state.Find(release)

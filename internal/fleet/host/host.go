@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,9 @@ import (
 type Config struct {
 	// ID and Name are those of fleet.Host. Ring is empty for a host without one.
 	ID, Name, Ring string
+	// Dir is where the host keeps Counted, the result of [Counted]. Empty: it does not.
+	Dir     string
+	Counted []string
 	// OpenAfter is how long the engine must be out of reach before the host goes without a seat; zero: never.
 	OpenAfter time.Duration
 }
@@ -89,7 +93,7 @@ func (h *Host) Enter(ctx context.Context, release string, isIdle bool) (Answer, 
 	var a Answer
 	err := h.change(ctx, func(v *record.View) (changed bool) {
 		a = Answer{}
-		a.Answer, changed = v.Policy.Enter(&v.State, h.host(isIdle), release, v.Now)
+		a.Answer, changed = v.Policy.Enter(&v.State, h.host(release, isIdle), release, v.Now)
 		wait := fleet.Wait(a.Answer, v.Now, h.random())
 		if a.Granted() {
 			wait, a.Bake = v.Policy.Renew(), v.Policy.Bake(a.Wave)
@@ -111,9 +115,15 @@ func (h *Host) Enter(ctx context.Context, release string, isIdle bool) (Answer, 
 func (h *Host) Done(ctx context.Context, release string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.change(ctx, func(v *record.View) bool {
-		return v.Policy.Done(&v.State, h.config.ID, release, v.Now)
+	isCounted := false
+	err := h.change(ctx, func(v *record.View) bool {
+		isCounted = v.Policy.Done(&v.State, h.host(release, false), release, v.Now)
+		return isCounted
 	})
+	if err != nil || !isCounted {
+		return err
+	}
+	return h.remember(release, true)
 }
 
 // Nothing reports that no server has proven the release. isInPlace says whether its file is in place.
@@ -129,13 +139,18 @@ func (h *Host) Nothing(ctx context.Context, release string, isInPlace bool) erro
 func (h *Host) Fail(ctx context.Context, release, why string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.change(ctx, func(v *record.View) bool {
-		return v.Policy.Fail(&v.State, h.host(false), release, why, v.Now)
+	err := h.change(ctx, func(v *record.View) bool {
+		return v.Policy.Fail(&v.State, h.host(release, false), release, why, v.Now)
 	})
+	if err != nil {
+		return err
+	}
+	return h.remember(release, false)
 }
 
-func (h *Host) host(isIdle bool) fleet.Host {
-	return fleet.Host{ID: h.config.ID, Name: h.config.Name, Ring: h.config.Ring, Idle: isIdle}
+func (h *Host) host(release string, isIdle bool) fleet.Host {
+	isCounted := slices.Contains(h.config.Counted, release)
+	return fleet.Host{ID: h.config.ID, Name: h.config.Name, Ring: h.config.Ring, Idle: isIdle, Counted: isCounted}
 }
 
 // change notes what the record said, or since when it says nothing.
