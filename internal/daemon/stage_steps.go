@@ -249,7 +249,7 @@ func (s *staging) renew(ctx context.Context, p *stagedPath, r stage.Record) {
 
 // tell tells the gate what it must know, until it has taken that. It reports whether a call failed.
 func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) (isLost bool) {
-	if time.Now().Before(p.askAt) && p.tries > 0 {
+	if time.Now().Before(p.askAt) && p.tries > 0 || !s.speaks(p, r.Owed) {
 		return false
 	}
 	called, cancel := context.WithTimeout(ctx, gateTimeout)
