@@ -159,23 +159,8 @@ func (m *machine) staged() api.Staged {
 	return status.Staged[0]
 }
 
-// poke lets a host that waits ask the fleet at once: its file is taken away and staged again.
-func (m *machine) poke() {
-	if s := m.staged(); s.State != string(stage.Wanted) || s.Preflight == nil || s.Why == "" {
-		return
-	}
-	next := stage.NextPath(m.Path())
-	if os.Rename(next, next+".away") != nil {
-		return
-	}
-	eventually(m.s.t, patience, m.name+" does not see that nothing is staged", func() error {
-		if s := m.staged(); s.State == string(stage.Wanted) { // it may just have got its turn
-			return fmt.Errorf("%+v", s)
-		}
-		return nil
-	})
-	_ = os.Rename(next+".away", next)
-}
+// poke lets a host ask the fleet at once. One with a dead service does not.
+func (m *machine) poke() { _, _ = m.client.Poke(m.s.t.Context()) }
 
 func releaseOf(content []byte) string {
 	sum := sha256.Sum256(content)
