@@ -29,7 +29,7 @@ func TestKilled_LastDeliveredSignal_IsTheCause(t *testing.T) {
 		},
 		{
 			name:    "of the service, after its own",
-			records: []witness.Record{signals(100, theService), signals(110, theService), execs(111), died},
+			records: []witness.Record{signals(100, theService), signals(5500, theService), execs(5501), diesOf(5600, unix.SIGUSR1)},
 			want:    "died of the service's signal",
 		},
 		{
@@ -39,7 +39,7 @@ func TestKilled_LastDeliveredSignal_IsTheCause(t *testing.T) {
 		},
 		{
 			name:    "of the service, right after that of another without effect",
-			records: []witness.Record{signals(50, theService), signals(100, another), signals(110, theService), execs(120), died},
+			records: []witness.Record{signals(50, theService), signals(5500, another), signals(5510, theService), execs(5520), diesOf(5600, unix.SIGUSR1)},
 			want:    "died of the service's signal",
 		},
 		{
@@ -77,7 +77,7 @@ func TestExec_SignalActedOn_IsTheCause(t *testing.T) {
 		},
 		{
 			name:    "needs two signals, two at once, then another",
-			records: []witness.Record{signals(50, theService), signals(51, theService), signals(400, another), failed},
+			records: []witness.Record{signals(50, theService), signals(51, another), signals(400, another), failed},
 			changes: late, info: serverInfo{twice: true}, counts: "1: 1 other's, 0 judged",
 		},
 		{name: "no signal", records: []witness.Record{failed}, changes: late, want: "without a signal"},

@@ -21,6 +21,9 @@ const (
 	checkAge = uint64(50 * time.Millisecond)
 	// near is how soon after another sender's signal the service may send one: the event may not be in its ring yet.
 	near = uint64(20 * time.Millisecond)
+	// restartTime allows for the time from an intent in the journal to its signal, where the next instance knows only the
+	// intent.
+	restartTime = uint64(time.Second)
 )
 
 // judge finds broken rules. It uses nothing but its input, so that tests can invent histories.
@@ -68,6 +71,8 @@ type timeline struct {
 type image struct {
 	since  uint64
 	caught []witness.Record
+	// ours is the last signal of the service.
+	ours witness.Record
 }
 
 // now returns the running image.
@@ -153,9 +158,26 @@ func (j *judge) signal(r witness.Record, s *timeline) {
 		j.broken("the service signalled process %d, which is no server of the fleet", r.Process)
 		return
 	}
+	j.again(r, s.now())
 	if !slices.ContainsFunc(h.install.during(by.checkedAt(r.At), r.At), change.canBeExecd) {
 		j.broken("the service signalled server %d when the file at %s could not be exec'd: %s",
 			r.Process, h.install.path(), h.install.during(r.At, r.At)[0].kind)
+	}
+}
+
+// again checks that no image is signalled twice within the retry time, also by two instances.
+func (j *judge) again(r witness.Record, i *image) {
+	last := i.ours
+	i.ours = r
+	if last.At == 0 {
+		return
+	}
+	from := j.sentBy(last).checkedAt(last.At)
+	if j.sentBy(last) != j.sentBy(r) {
+		from -= restartTime
+	}
+	if r.At-from < uint64(retryAfter) {
+		j.broken("the service signalled server %d twice within %s", r.Process, time.Duration(r.At-last.At))
 	}
 }
 

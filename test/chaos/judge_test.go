@@ -168,6 +168,26 @@ func TestSignal_Target_IsServerWithHandler(t *testing.T) {
 	})
 }
 
+func TestSignal_SameImage_OnceInTheRetryTime(t *testing.T) {
+	t.Parallel()
+	twice := func(at int) []witness.Record {
+		return []witness.Record{signals(100, theService), signals(at, theService)}
+	}
+	test(t, []history{
+		{name: "after it", records: twice(5100)},
+		{name: "within it", records: twice(5049), want: "twice within 4.949s"},
+		{name: "at once", records: twice(100), want: "twice within 0s"},
+		{name: "of another image", records: []witness.Record{signals(100, theService), execs(110), signals(120, theService)}},
+		{name: "beside another sender", records: []witness.Record{signals(100, theService), signals(110, another)}},
+		{name: "of another instance, soon", records: twice(4000), again: 200, want: "twice within 3.9s"},
+		{name: "of another instance", records: twice(4100), again: 200},
+		{
+			name: "after a stop between intent and signal", records: []witness.Record{signals(4000, theService), signals(6000, theService)},
+			service: instance{stopped: []span{{ms(900), ms(3990)}}},
+		},
+	})
+}
+
 func TestSignal_InstalledFile_CanBeExecd(t *testing.T) {
 	t.Parallel()
 	signal := []witness.Record{signals(1000, theService)}

@@ -92,6 +92,9 @@ var (
 	sources   = [][]string{small, smallRing, {"--source", "bpf"}, {"--source", "proc"}}
 )
 
+// retryAfter is the least time between two signals to a server that stays on its image.
+const retryAfter = 5 * time.Second
+
 // start starts an instance and waits until it is ready.
 func (s *service) start(source []string) error {
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -105,7 +108,7 @@ func (s *service) start(source []string) error {
 	defer func() { _ = stderr.Close() }()
 	s.cmd = exec.Command(s.program, append([]string{
 		"run", "--user", strconv.Itoa(fleetUser), "--user", strconv.Itoa(hostileUser), "--run-dir", s.path("run"), "--state-dir", s.path("state"),
-		"--settle", "100ms", "--hold", "500ms", "--retry-after", "5s", "--confirm-timeout", "5s",
+		"--settle", "100ms", "--hold", "500ms", "--retry-after", retryAfter.String(), "--confirm-timeout", "5s",
 		"--scan-every", "2s", "--audit-every", "10s", "--forget-after", "2s",
 	}, source...)...)
 	s.cmd.Stderr = stderr
