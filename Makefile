@@ -106,6 +106,11 @@ test-rag-rat-kernels: ## Upgrade real rag-rat servers on other kernels, emulated
 chaos: build ## Let the service run among faults of all kinds for three minutes (as root)
 	$(GO) run ./test/chaos -docs docs/RELIABILITY.md $(if $(SEED),-seed $(SEED)) $(if $(FOR),-for $(FOR))
 
+# RUN='signals twice' selects defects by their names. A run of all writes the document.
+.PHONY: chaos-mutants
+chaos-mutants: ## Show that chaos finds defects: build the service with each, and run it (as root, 15 minutes)
+	$(GO) run ./test/chaos/mutants $(if $(RUN),-run '$(RUN)',-docs docs/RELIABILITY.md)
+
 # BENCH=find,rollout,start,cost selects sections, and leaves the other results unchanged. BENCH=scale measures a host with
 # LARGE=100000 processes, which take 10 GiB; it is left out otherwise. It needs pgrep, lsof,
 # needrestart, forkstat and bpftrace to compare with. WITHOUT_TOOLS=1 leaves them out, and the document says so.

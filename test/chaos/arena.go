@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +42,7 @@ func runArena(text string) error {
 	if err := json.Unmarshal([]byte(text), &a.config); err != nil {
 		return err
 	}
-	a.result = result{FewPIDs: a.FewPIDs, Limited: a.limited(), For: a.For, Installs: map[string]int{}}
+	a.result = result{FewPIDs: a.FewPIDs, Limited: a.limited(), For: a.For, Host: a.Host, Installs: map[string]int{}}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	if err := a.play(ctx); err != nil {
@@ -95,7 +94,7 @@ func (a *arena) storms(ctx context.Context) error {
 	if err := a.stormAndQuiet(ctx, "first", 5); err != nil {
 		return err
 	}
-	before, err := a.rest(ctx, patience/4, func(holdings) bool { return true })
+	before, err := a.rest(ctx, a.Patience/4, func(holdings) bool { return true })
 	if err != nil {
 		return err
 	}
@@ -110,6 +109,7 @@ func (a *arena) judge(records []witness.Record) {
 	j := judge{serverInfos: a.fleet.serverInfos(), instances: a.service.instances, broken: a.broken, result: &a.result}
 	j.records(records)
 	a.judgeLog()
+	a.result.Tasks = a.service.tasks.end()
 	for _, in := range a.installs {
 		a.result.Mounts += in.mounts
 	}
@@ -157,6 +157,10 @@ func (a *arena) prepare() error {
 		children: a.children, program: a.Program, dir: filepath.Join(a.Dir, fmt.Sprintf("service-%t", a.FewPIDs)),
 		broken: a.broken, patience: 30 * time.Second,
 	}
+	var err error
+	if a.service.tasks, err = newTasks(); err != nil {
+		return err
+	}
 	installs := filepath.Join(a.Dir, fmt.Sprintf("installs-%t", a.FewPIDs))
 	// The file system of the journal can be filled quickly. It has room for the 40 MB that a journal reaches before it is
 	// rewritten: the service signals nothing that the journal cannot hold.
@@ -188,9 +192,6 @@ func (a *arena) prepare() error {
 	return a.prepareHostile(installs)
 }
 
-// patience limits a quiet phase.
-const patience = 3 * time.Minute
-
 // quiet installs a good file at every path, and waits until all armed servers run it.
 func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 	if err := a.fleet.fill(ctx, r, a.Servers); err != nil {
@@ -213,9 +214,8 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 			a.result.Quiets = append(a.result.Quiets, q)
 			return nil
 		}
-		if time.Since(begun) > patience {
-			a.broken("%s after the last install, %d servers do not run the file: %s",
-				patience, len(behind), strings.Join(behind, "; "))
+		if time.Since(begun) > a.Patience {
+			a.leftOld(behind)
 			return nil
 		}
 		if !pause(ctx, r, 50*time.Millisecond, 100*time.Millisecond) {
@@ -227,7 +227,7 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 // checkLeaks compares what the last instance holds after the second quiet phase with what it held after the first.
 // Descriptors and goroutines that are being closed get some time.
 func (a *arena) checkLeaks(ctx context.Context, before holdings) error {
-	now, err := a.rest(ctx, patience/2, func(now holdings) bool { return len(now.more(before)) == 0 })
+	now, err := a.rest(ctx, a.Patience/2, func(now holdings) bool { return len(now.more(before)) == 0 })
 	if err != nil {
 		return err
 	}

@@ -140,13 +140,13 @@ func TestImages_LeaderlessServer_AreKnown(t *testing.T) {
 	}
 	f := &fleet{living: []*member{m}}
 	if q, names := f.behind(); q.Held != 1 || q.Leaderless != 1 || len(names) != 1 {
-		t.Errorf("behind: %v, %q, want the one", q, names)
+		t.Errorf("behind: %v, %v, want the one", q, names)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	if _, names := f.behind(); len(names) != 1 {
-		t.Errorf("behind: %q, want the one without a readable image", names)
+		t.Errorf("behind: %v, want the one without a readable image", names)
 	}
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)

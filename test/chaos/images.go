@@ -29,7 +29,7 @@ func (q quiet) String() string {
 
 // behind counts the armed servers and names those that do not run the installed file. The image of every living
 // server must be readable.
-func (f *fleet) behind() (q quiet, names []string) {
+func (f *fleet) behind() (q quiet, left []old) {
 	f.removeEnded()
 	for _, m := range f.snapshot() {
 		if !m.armed() {
@@ -42,13 +42,13 @@ func (f *fleet) behind() (q quiet, names []string) {
 		runs, installed, err := m.images()
 		switch {
 		case err != nil && !m.ended():
-			names = append(names, fmt.Sprintf("%d with an unreadable image: %v", m.PID(), err))
+			left = append(left, old{m.PID(), fmt.Sprintf("%d with an unreadable image: %v", m.PID(), err)})
 		case err == nil && runs != installed:
-			names = append(names, fmt.Sprintf("%d, which runs %s in generation %d instead of %s at %s",
-				m.PID(), runs, m.Generation(), installed, m.install.path()))
+			left = append(left, old{m.PID(), fmt.Sprintf("%d, which runs %s in generation %d instead of %s at %s",
+				m.PID(), runs, m.Generation(), installed, m.install.path())})
 		}
 	}
-	return q, names
+	return q, left
 }
 
 // outdated counts the servers that do not run the installed file for any reason.

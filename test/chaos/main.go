@@ -37,6 +37,10 @@ type config struct {
 	Servers int
 	Churn   int
 	FewPIDs bool
+	// Host: faults may change the clock and settings of the host.
+	Host bool
+	// Patience limits a quiet phase.
+	Patience time.Duration
 	// Dir is an empty directory. The others are paths of programs.
 	Dir, Program, Server, Other string
 }
@@ -51,6 +55,9 @@ func main() {
 			return
 		case "hostile":
 			fail(beHostile(os.Args[2]))
+			return
+		case "forks":
+			fail(takePIDs(os.Args[2]))
 			return
 		case "churn":
 			fail(churn(os.Args[2:]))
@@ -74,6 +81,9 @@ func play() error {
 	flag.IntVar(&c.Servers, "servers", 200, "number of servers")
 	flag.IntVar(&c.Churn, "churn", 500, "number of processes per second that are forked, exec and end")
 	flag.StringVar(&c.Program, "program", "bin/ebpf-upgrader", "`path` of the program under test")
+	flag.BoolVar(&c.Host, "host", true, "change the clock of the host for moments, and its inotify settings for the run")
+	flag.DurationVar(&c.Patience, "patience", 3*time.Minute, "how long the servers may take in a quiet phase")
+	few := flag.Bool("few-pids", true, "play a second time, in a PID namespace with few PIDs")
 	docs := flag.String("docs", "", "`document` that gets the figures if this is the longest run so far")
 	flag.Parse()
 	if os.Getuid() != 0 {
@@ -81,7 +91,11 @@ func play() error {
 	}
 	c.Seed = cmp.Or(c.Seed, rand.Uint64()>>1)
 	fmt.Printf("seed %d\n", c.Seed)
-	results, err := c.playBoth()
+	arenas := []bool{false, true}
+	if !*few {
+		arenas = arenas[:1]
+	}
+	results, err := c.playAll(arenas)
 	if err != nil {
 		return err
 	}
@@ -91,20 +105,20 @@ func play() error {
 	if slices.ContainsFunc(results, result.broken) {
 		return fmt.Errorf("rules were broken; repeat with -seed %d", c.Seed)
 	}
-	if *docs != "" {
+	if *docs != "" && c.Host && *few {
 		return document(*docs, c, results)
 	}
 	return nil
 }
 
-// playBoth prepares what the arenas share, and restores the machine afterwards.
-func (c config) playBoth() (results []result, err error) {
+// playAll prepares what the arenas share, and restores the machine afterwards.
+func (c config) playAll(arenas []bool) (results []result, err error) {
 	if c.Dir, err = os.MkdirTemp("", "chaos-"); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil || slices.ContainsFunc(results, result.broken) {
-			fmt.Fprintln(os.Stderr, "the log of the service is kept in", c.Dir)
+			fmt.Fprintln(os.Stderr, "what is known is kept in", c.Dir)
 			return
 		}
 		err = os.RemoveAll(c.Dir)
@@ -115,13 +129,15 @@ func (c config) playBoth() (results []result, err error) {
 	if err := c.build(); err != nil {
 		return nil, err
 	}
-	restore, err := limitEvents()
-	if err != nil {
-		return nil, err
+	if c.Host {
+		restore, err := limitInotify()
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, restore()) }()
 	}
-	defer func() { err = errors.Join(err, restore()) }()
-	c.For /= 2
-	for _, c.FewPIDs = range []bool{false, true} {
+	c.For /= time.Duration(len(arenas))
+	for _, c.FewPIDs = range arenas {
 		r, err := c.play()
 		if err != nil {
 			return nil, err

@@ -42,8 +42,8 @@ func metric(text []byte, name string) (int, error) {
 // losses counts lost events, as each instance counts them right before its end.
 type losses struct {
 	MapFull, RingFull, Overflows int
-	// LogLines counts lines that were not written because the log was not read.
-	LogLines int
+	// LogLines counts lines that were too many for their user, Watches those of inotify that were refused.
+	LogLines, Watches int
 	// Unknown is the number of instances that did not answer.
 	Unknown int
 }
@@ -68,13 +68,14 @@ func (l *losses) add(metrics []byte, of *instance) error {
 		errs = append(errs, err)
 	}
 	read(&more.Overflows, "ebpf_upgrader_inotify_overflows_total")
-	read(&more.LogLines, `ebpf_upgrader_log_lines_dropped_total{reason="reader"}`)
+	read(&more.LogLines, `ebpf_upgrader_log_lines_dropped_total{reason="user"}`)
+	read(&more.Watches, "ebpf_upgrader_refused_watches_total")
 	if of.traces {
 		read(&more.MapFull, `ebpf_upgrader_tracker_losses_total{kind="map-full"}`)
 		read(&more.RingFull, `ebpf_upgrader_tracker_losses_total{kind="ring-full"}`)
 	}
 	l.MapFull, l.RingFull, l.Overflows = l.MapFull+more.MapFull, l.RingFull+more.RingFull, l.Overflows+more.Overflows
-	l.LogLines += more.LogLines
+	l.LogLines, l.Watches = l.LogLines+more.LogLines, l.Watches+more.Watches
 	return errors.Join(errs...)
 }
 

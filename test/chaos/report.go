@@ -47,8 +47,14 @@ type result struct {
 	Jumps                int
 	// Hostile counts how often the hostile user appeared.
 	Hostile int
-	// Huge counts its servers with huge arguments or environments, Silent the look-ups that waited for its file systems.
-	Huge, Silent int
+	// Huge counts its servers with huge arguments or environments, Silent the look-ups that waited for its file systems, NoPIDs
+	// how often it had no PIDs left.
+	Huge, Silent, NoPIDs int
+	// Host: the settings of the host were changed. NoInstances counts how often root had no inotify instance left.
+	Host        bool
+	NoInstances int
+	// Tasks is what the service has used of its limit of tasks.
+	Tasks string
 	// SlowLogs counts how often the log was not read, Mounts the mounts over the folder of an install.
 	SlowLogs, Mounts int
 	Installs         map[string]int
@@ -71,12 +77,15 @@ func (r result) rows() [][2]string {
 		{"other processes a second", fmt.Sprintf("%.0f", float64(r.Churned)/r.For.Seconds())},
 		{"of them, failed to start", fmt.Sprint(r.ChurnFailed)},
 		{"most processes with the same PID", fmt.Sprint(r.PIDReuse)},
-		{"clock jumps", fmt.Sprint(r.Jumps)},
+		{"clock jumps", r.ofHost(r.Jumps)},
 		{"appearances of a hostile user", fmt.Sprint(r.Hostile)},
 		{"of its servers, with 1 MiB of arguments or environment", happened(r.Huge, r.For)},
 		{"look-ups that waited for its silent file systems", happened(r.Silent, r.For)},
+		{"times that it had no PIDs left", happened(r.NoPIDs, r.For)},
+		{"times that root had no inotify instance left", r.ofHost(r.NoInstances)},
+		{"inotify watches that were refused", r.ofHost(r.Losses.Watches)},
 		{"times that the log was not read", happened(r.SlowLogs, r.For)},
-		{"log lines that were dropped", happened(r.Losses.LogLines, r.For)},
+		{"log lines of a user beyond the 600 a minute", happened(r.Losses.LogLines, 4*r.For)},
 		{"mounts over an install's folder", happened(r.Mounts, r.For)},
 	}
 	for _, k := range kinds {
@@ -95,6 +104,7 @@ func (r result) rows() [][2]string {
 		{"second quiet", r.quiet(1)},
 		{"descriptors, watches, goroutines, map entries", r.Before.String()},
 		{"the same after the second storm", r.After.String()},
+		{"most tasks of the service", r.Tasks},
 		{"broken rules", fmt.Sprint(len(r.Violations))},
 	}...)
 }
@@ -115,6 +125,14 @@ func happened(times int, storms time.Duration) string {
 		return "0: this fault did not happen in this run"
 	}
 	return fmt.Sprint(times)
+}
+
+// ofHost is happened, for a fault that needs a change of the host.
+func (r result) ofHost(times int) string {
+	if !r.Host {
+		return fmt.Sprintf("%d: the host was left alone", times)
+	}
+	return happened(times, r.For)
 }
 
 // rows marks faults that were meant to happen and did not.

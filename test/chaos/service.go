@@ -73,6 +73,7 @@ func (s *starter) startAs(cmd *exec.Cmd, user *syscall.Credential) error {
 type service struct {
 	program, dir string
 	children     *starter
+	tasks        tasks
 	cmd          *exec.Cmd
 	instances    []*instance
 	broken       func(format string, args ...any)
@@ -85,10 +86,10 @@ type service struct {
 func (s *service) path(name string) string { return filepath.Join(s.dir, name) }
 
 // The sources of the instances. small overflows its map and its ring. smallRing has room in the map, which shows
-// whether entries stay there.
+// whether entries stay there. Hardly an audit repairs it, so that a loss which leads to no resync is seen.
 var (
 	small     = []string{"--source", "bpf", "--ring-bytes", "4096", "--max-entries", "64"}
-	smallRing = []string{"--source", "bpf", "--ring-bytes", "4096"}
+	smallRing = []string{"--source", "bpf", "--ring-bytes", "4096", "--audit-every", "1h"}
 	sources   = [][]string{small, smallRing, {"--source", "bpf"}, {"--source", "proc"}}
 )
 
@@ -110,6 +111,7 @@ func (s *service) start(source []string) error {
 		"run", "--user", strconv.Itoa(fleetUser), "--user", strconv.Itoa(hostileUser), "--run-dir", s.path("run"), "--state-dir", s.path("state"),
 		"--settle", "100ms", "--hold", "500ms", "--retry-after", retryAfter.String(), "--confirm-timeout", "5s",
 		"--scan-every", "2s", "--audit-every", "10s", "--forget-after", "2s",
+		"--log-level", "debug", // so that one user can flood the log
 	}, source...)...)
 	s.cmd.Stderr = stderr
 	i := &instance{span: span{from: witness.Now()}, traces: slices.Contains(source, "bpf")}
@@ -118,6 +120,9 @@ func (s *service) start(source []string) error {
 	}
 	i.pid = s.cmd.Process.Pid
 	s.follow(i, copied)
+	if err := s.tasks.add(i.pid); err != nil {
+		return fmt.Errorf("limit the tasks of the service: %w", err)
+	}
 	return s.awaitReady()
 }
 

@@ -73,7 +73,8 @@ func TestGone_ServiceEndsByItself_IsTrue(t *testing.T) {
 
 const metrics = `# TYPE ebpf_upgrader_tracker_losses_total counter
 ebpf_upgrader_inotify_overflows_total 3
-ebpf_upgrader_log_lines_dropped_total{reason="reader"} 2
+ebpf_upgrader_log_lines_dropped_total{reason="user"} 2
+ebpf_upgrader_refused_watches_total 6
 ebpf_upgrader_tracker_losses_total{kind="map-full"} 1.2e+01
 ebpf_upgrader_tracker_losses_total{kind="ring-full"} 7
 go_goroutines 0
@@ -98,12 +99,12 @@ func TestLosses_AllInstances_AreSummed(t *testing.T) {
 	for _, of := range []struct {
 		metrics string
 		traces  bool
-	}{{metrics, true}, {metrics, true}, {"ebpf_upgrader_inotify_overflows_total 1\nebpf_upgrader_log_lines_dropped_total{reason=\"reader\"} 1\n", false}} {
+	}{{metrics, true}, {metrics, true}, {"ebpf_upgrader_inotify_overflows_total 1\nebpf_upgrader_log_lines_dropped_total{reason=\"user\"} 1\nebpf_upgrader_refused_watches_total 1\n", false}} {
 		if err := l.add([]byte(of.metrics), &instance{traces: of.traces}); err != nil {
 			t.Error(err)
 		}
 	}
-	if want := (losses{MapFull: 24, RingFull: 14, Overflows: 7, LogLines: 5}); l != want {
+	if want := (losses{MapFull: 24, RingFull: 14, Overflows: 7, LogLines: 5, Watches: 13}); l != want {
 		t.Errorf("losses %+v, want %+v", l, want)
 	}
 	if err := l.add([]byte("ebpf_upgrader_inotify_overflows_total 1\n"), &instance{traces: true}); err == nil {

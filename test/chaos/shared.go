@@ -16,8 +16,9 @@ import (
 
 // What belongs to the whole host is shared by the runs on it, also by runs in namespaces of their own: they lock files.
 const (
-	clockLock = "/tmp/ebpf-upgrader-chaos.clock"
-	queueLock = "/tmp/ebpf-upgrader-chaos.queue"
+	clockLock   = "/tmp/ebpf-upgrader-chaos.clock"
+	queueLock   = "/tmp/ebpf-upgrader-chaos.queue"
+	watchesLock = "/tmp/ebpf-upgrader-chaos.watches"
 )
 
 // locked opens a file and takes a lock of it, which ends when the file is closed.
@@ -37,15 +38,26 @@ func locked(path string, how int) (*os.File, error) {
 	}
 }
 
-// eventQueue limits the queue of each new inotify instance. fewest is the limit during a run.
+// eventQueue limits the queue of each new inotify instance, and userWatches the watches of all instances of a user. The others
+// are the limits during a run. fewWatches is the kernel's default on a small host: an eighth is what the service has for one user.
 const (
-	eventQueue = "/proc/sys/fs/inotify/max_queued_events"
-	fewest     = "8"
+	eventQueue  = "/proc/sys/fs/inotify/max_queued_events"
+	fewEvents   = "8"
+	userWatches = "/proc/sys/fs/inotify/max_user_watches"
+	fewWatches  = "8192"
 )
 
-// limitEvents makes the queues of inotify overflow, until the last run on this host has ended.
-func limitEvents() (restore func() error, err error) {
-	return limitShared(queueLock, eventQueue, fewest)
+// limitInotify makes the queues of inotify overflow and its watches run out, until the last run on this host has ended.
+func limitInotify() (restore func() error, err error) {
+	events, err := limitShared(queueLock, eventQueue, fewEvents)
+	if err != nil {
+		return nil, err
+	}
+	watches, err := limitShared(watchesLock, userWatches, fewWatches)
+	if err != nil {
+		return nil, errors.Join(err, events())
+	}
+	return func() error { return errors.Join(events(), watches()) }, nil
 }
 
 // limitShared sets a setting of the host to a value. The first run keeps what it was in the lock, and the last run puts

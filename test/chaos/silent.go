@@ -35,7 +35,7 @@ func mountControl() error {
 // silence mounts a file system that never answers, until release is called. release tells how many look-ups have waited
 // for it.
 func (a *arena) silence() (release func() (waiting int, err error), err error) {
-	dir := filepath.Join(filepath.Dir(a.idle()), silentName)
+	dir := filepath.Join(a.hostileDir, silentName)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}

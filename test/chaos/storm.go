@@ -51,8 +51,10 @@ func (a *arena) storm(ctx context.Context, seeds *rand.Rand, restarts int) error
 		func(ctx context.Context, r *rand.Rand) error {
 			return a.service.log.stand(ctx, r, func() { a.count(func(r *result) { r.SlowLogs++ }) })
 		},
-		a.clockJumps,
 		a.hostile,
+	}
+	if a.Host {
+		troubles = append(troubles, a.clockJumps, a.takeInstances)
 	}
 	for _, in := range a.installs {
 		troubles = append(troubles, func(ctx context.Context, r *rand.Rand) error { return a.install(ctx, r, in) })
