@@ -125,13 +125,22 @@ func (s *staging) asServer(ctx context.Context, path string) launch.Request {
 	return request
 }
 
-// progressOf says how far the rollout of an installed file has come.
+// progressOf says how far the rollout of an installed file has come: that of the servers that name its path and, by the file that
+// their path leads to, of those in containers that have its folder.
 func (s *staging) progressOf(p *stagedPath, status api.Status) (progress stage.Progress, shown api.Staged) {
-	now := install.Stat(install.RootedPath{Path: p.Path})
+	now, before := install.Stat(install.RootedPath{Path: p.Path}), install.Stat(install.RootedPath{Path: stage.PreviousPath(p.Path)})
+	since := p.Since
+	if s.started.After(since) {
+		since = s.started
+	}
+	isNew := time.Since(since) < serversKnown
 	progress.IsSettled = true
 	isNamed := false
 	for _, i := range status.Installs {
-		if i.Path != p.Path || i.Container != "" {
+		isHere := i.Path == p.Path && i.Container == ""
+		// A container that has the file only, and not its folder, keeps the one before for ever.
+		isSeenLater := before.Image.Known() && i.Image == before.Image && isNew
+		if !isHere && !isSeenLater && (!now.Image.Known() || i.Image != now.Image) {
 			continue
 		}
 		at := slices.IndexFunc(status.Rollouts, func(r rollout.Report) bool { return r.Number == i.Rollout && i.Rollout != 0 })
@@ -152,11 +161,7 @@ func (s *staging) progressOf(p *stagedPath, status api.Status) (progress stage.P
 		shown.Deaths, shown.Behind = r.Deaths, r.Behind()
 	}
 	if !isNamed {
-		since := p.Since
-		if s.started.After(since) {
-			since = s.started
-		}
-		progress.IsSettled = time.Since(since) >= serversKnown
+		progress.IsSettled = !isNew
 	}
 	return progress, shown
 }

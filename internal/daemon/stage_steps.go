@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/stage"
 )
 
@@ -171,9 +172,10 @@ func (s *staging) restore(p *stagedPath) {
 // request is what a gate is asked.
 func (s *staging) request(ctx context.Context, p *stagedPath, r stage.Release) stage.Request {
 	request := stage.Request{Path: p.Path, Release: r}
+	now := install.Stat(install.RootedPath{Path: p.Path})
 	status, err := s.status(ctx)
 	for _, i := range status.Installs {
-		if err == nil && i.Path == p.Path {
+		if err == nil && (i.Path == p.Path || now.Image.Known() && i.Image == now.Image) {
 			request.Servers += i.Servers
 		}
 	}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+
+package fleet_test
+
+import (
+	"testing"
+	"time"
+
+	"ebpf-upgrader/internal/fleet"
+)
+
+// TestRule_LateFailureInLastWave_StaysOpen: a wave that has its hosts all the same is proven still.
+func TestRule_LateFailureInLastWave_StaysOpen(t *testing.T) {
+	p, s := small(), fleet.State{Version: 1}
+	through(t, p, &s, 0, 2, begin)
+	through(t, p, &s, 2, 5, begin.Add(time.Hour))
+	now := begin.Add(3 * time.Hour)
+	through(t, p, &s, 5, 8, now)
+	late := host(6)
+	late.Counted = true
+	p.Fail(&s, late, release, "SIGSEGV", now)
+	if r := s.Find(release); r.Done != 7 || len(r.Proven) != 2 {
+		t.Errorf("%+v", *r)
+	}
+	p.Fail(&s, host(7), release, "SIGSEGV", now) // its state directory was lost
+	if r := s.Find(release); r.Done != 7 || len(r.Failed) != 2 {
+		t.Errorf("%+v", *r)
+	}
+	enter(t, p, &s, 9, now, fleet.Granted)
+}
