@@ -60,9 +60,7 @@ func (c *Controller) installs() []api.InstallStatus {
 		}
 		for p := range i.Members() {
 			status.Container = p.Container
-			// Servers of other installs have one as well where the operator named it. Their variable names another path: a
-			// file that has just landed is not the known one yet.
-			if p.Verdict != selector.OtherInstall || p.UpgradeBin == i.File.Path {
+			if p.Verdict != selector.OtherInstall { // these have one as well where the operator named it
 				status.Servers++
 			}
 		}

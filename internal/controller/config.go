@@ -84,8 +84,10 @@ type Config struct {
 	Limits   rollout.Limits
 	Lister   Lister
 	Installs Watcher
-	// Paths are the only installs that are served, if there are any. Otherwise each server has the install that it names.
+	// Paths are the only installs that are served, if there are any, and View is the mount view of this process. Otherwise each
+	// server has the install that it names.
 	Paths []string
+	View  selector.View
 	// ForgetAfter is how long an install is watched that no process names.
 	ForgetAfter time.Duration
 	// MaxPerUser is how many processes of a user are inspected, 0: all. MaxInstallsPerUser is how many installs are watched

@@ -109,7 +109,7 @@ func New(cfg Config) *Controller {
 		First: firstInspection, Max: slowestInspection, Patience: cfg.Limits.ConfirmTimeout,
 	})
 	c.registry = registry.New(registry.Config{
-		Paths: cfg.Paths, MaxProcesses: cfg.MaxPerUser, MaxInstalls: cfg.MaxInstallsPerUser, ForgetAfter: cfg.ForgetAfter,
+		Paths: cfg.Paths, View: cfg.View, MaxProcesses: cfg.MaxPerUser, MaxInstalls: cfg.MaxInstallsPerUser, ForgetAfter: cfg.ForgetAfter,
 	}, time.Now())
 	c.planner = &planner{timers: c.timers, limits: cfg.Limits, registry: c.registry, exits: c.exits, quiet: cfg.Quiet}
 	held, deferred := &holds{byUser: make(map[selector.User]int)}, &holds{byUser: make(map[selector.User]int)}

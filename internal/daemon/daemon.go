@@ -252,6 +252,7 @@ func (h *Host) serviceConfig(ctx context.Context, watched *installs, count func(
 		Installs:           watched,
 		BuildOf:            watched.hub.Checker().BuildOf,
 		Paths:              h.cfg.InstallPaths,
+		View:               h.procfs.View(),
 		ForgetAfter:        h.cfg.ForgetAfter,
 		MaxPerUser:         h.cfg.MaxPerUser,
 		MaxInstallsPerUser: h.cfg.MaxInstalls,

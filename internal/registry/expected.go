@@ -15,8 +15,9 @@ type Expected struct {
 	key   Key
 	file  selector.Install
 	since time.Time
-	// fixed are the files of the installs that the operator named, and at the place of file among them.
+	// fixed are the files of the installs that the operator named for view, and at the place of file among them.
 	fixed []selector.Install
+	view  selector.View
 	at    int
 }
 
@@ -31,7 +32,7 @@ func (r *Registry) Expect(of *Install) Expected {
 	if r.Learns() {
 		return Expected{key: of.Key, file: of.File, since: of.ReportedAt}
 	}
-	return Expected{file: of.File, since: r.lastReport(), fixed: r.Files(), at: slices.Index(r.fixed, of)}
+	return Expected{key: of.Key, file: of.File, since: r.lastReport(), fixed: r.Files(), view: r.cfg.View, at: slices.Index(r.fixed, of)}
 }
 
 // Interpreters are those of all installs that the operator named. Other files are inspected in their own roots.
@@ -50,6 +51,9 @@ func (e Expected) Of(p selector.Process) selector.Install {
 	}
 	if i := slices.IndexFunc(e.fixed, func(f selector.Install) bool { return leadsTo(p, f) }); i >= 0 && i != e.at {
 		return unresolved(p, reasonOther)
+	}
+	if e.key.isNamedBy(p, e.view) {
+		return fileFor(p, e.file)
 	}
 	return e.file
 }

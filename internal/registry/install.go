@@ -22,6 +22,12 @@ type Key struct {
 // KeyOf is the install that a process names. It is without a path where that cannot be told.
 func KeyOf(p selector.Process) Key { return Key{p.View, p.Path, p.Credentials.Owner} }
 
+// isNamedBy reports whether a process names an install that the operator named for a view, by the same path. Where the process
+// would exec another file than the reported one, that has just changed.
+func (k Key) isNamedBy(p selector.Process, view selector.View) bool {
+	return p.Path == k.Path && p.View == view && p.Target.Known()
+}
+
 // Install is an install with what is known of it.
 type Install struct {
 	Key

@@ -20,8 +20,10 @@ import (
 
 // Config bounds a [Registry].
 type Config struct {
-	// Paths are the only installs, if there are any. Otherwise each process has the install that it names.
+	// Paths are the only installs, if there are any, and View is the mount view in which they lead to their files. Otherwise each
+	// process has the install that it names.
 	Paths []string
+	View  selector.View
 	// MaxProcesses and MaxInstalls are how many of each a user may have; 0: no limit. Installs that led to one file when they
 	// were added count as one, as those of sandboxes do: each has a view of its own, and a process.
 	MaxProcesses, MaxInstalls int
@@ -96,6 +98,9 @@ func (r *Registry) find(p selector.Process, current *Install) *Install {
 	if i := slices.IndexFunc(r.fixed, func(i *Install) bool { return leadsTo(p, i.File) }); i >= 0 {
 		return r.fixed[i]
 	}
+	if i := slices.IndexFunc(r.fixed, func(i *Install) bool { return i.isNamedBy(p, r.cfg.View) }); i >= 0 {
+		return r.fixed[i]
+	}
 	return cmp.Or(current, r.fixed[0]) // its file has just been replaced, or is missing
 }
 
@@ -113,7 +118,7 @@ func (r *Registry) File(p selector.Process) selector.Install {
 	switch of := r.of(p); {
 	case of == nil:
 		return unresolved(p, ReasonUnreported)
-	case r.Learns():
+	case r.Learns(), of.isNamedBy(p, r.cfg.View):
 		return fileFor(p, of.File)
 	default:
 		return of.File
