@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -200,12 +201,21 @@ func (f *fleet) upgrades() (n int) {
 	return n
 }
 
-// signalledByOthers has other senders signal servers, as their own trigger does, until ctx ends. Nine in ten check
-// the installed file first. Otherwise they would cause most deaths, which are not judged.
+// signalledByOthers has other senders signal servers, as their own trigger does, until ctx ends: one server, or at times all of
+// its install at once. Nine in ten check the installed file first. Otherwise they would cause most deaths, which are not
+// judged.
 func (f *fleet) signalledByOthers(ctx context.Context, r *rand.Rand, program string) error {
 	for pause(ctx, r, 0, 400*time.Millisecond) {
-		blind := r.IntN(10) == 0
-		if m := f.some(r); m != nil && (blind || m.install.now() == good) {
+		blind, isBurst := r.IntN(10) == 0, r.IntN(20) == 0
+		chosen := f.some(r)
+		if chosen == nil || !blind && chosen.install.now() != good {
+			continue
+		}
+		targets := []*member{chosen}
+		if isBurst && !blind {
+			targets = slices.DeleteFunc(f.snapshot(), func(m *member) bool { return m.install != chosen.install })
+		}
+		for _, m := range targets {
 			_ = m.install.view.do(func() error { return run(program, strconv.Itoa(int(m.PID())), m.install.path()) })
 		}
 	}

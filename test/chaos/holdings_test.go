@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,9 +58,16 @@ func TestDifference_BothSets_AreNamed(t *testing.T) {
 	if wrong := difference(set(1, 2), set(2, 1), strconv.Itoa); wrong != "" {
 		t.Error(wrong)
 	}
-	want := "[\"3\"] do not look like servers, and [\"1\"] do but are missing"
-	if wrong := difference(set(2, 3), set(1, 2), strconv.Itoa); wrong != want {
+	want := "[\"3 (ended)\"] do not look like servers, and [\"1 (ended)\"] do but are missing"
+	ended := func(pid int) string { return fmt.Sprintf("%d (ended)", pid) }
+	if wrong := difference(set(2, 3), set(1, 2), ended); wrong != want {
 		t.Errorf("%q, want %q", wrong, want)
+	}
+	if wrong := difference(set(2, 3, 4, 5), set(2), strconv.Itoa); wrong != "" {
+		t.Errorf("of living processes: %q", wrong)
+	}
+	if wrong := difference(set(2, 3, 4, 5, 6), set(2), strconv.Itoa); !strings.HasPrefix(wrong, `["3" "4" "5" "6"] do not`) {
+		t.Errorf("of more living processes: %q", wrong)
 	}
 	if got, want := describeProcess(os.Getpid()), fmt.Sprintf("%d (chaos.test) ", os.Getpid()); got[:len(got)-1] != want {
 		t.Errorf("this is %q, want %q and a letter", got, want)

@@ -78,7 +78,7 @@ func mountFUSEWith(dir, access string) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	options := fmt.Sprintf("fd=%d,rootmode=40000,%s", fd, access)
+	options := fmt.Sprintf("fd=%d,rootmode=40755,%s", fd, access)
 	if err := unix.Mount("silent", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return -1, errors.Join(os.NewSyscallError("mount", err), unix.Close(fd))
 	}
