@@ -51,7 +51,7 @@ func (a *arena) prepareHostile(installs string) error {
 	if err := mountControl(); err != nil {
 		return err
 	}
-	return testfleet.WriteIdle(filepath.Join(installs, "hostile", "idle"))
+	return testfleet.WriteIdle(idleIn(a.hostileDir))
 }
 
 // chain is where an install of the hostile user is: behind as many folders as are watched, which no other install shares.
@@ -59,9 +59,7 @@ func chain(dir string, i int) string {
 	return filepath.Join(dir, strconv.Itoa(i), strings.Repeat(strings.Repeat("d", 50)+"/", hostileFolders))
 }
 
-// idle is the program of the hostile user's servers.
-func (a *arena) idle() string { return idleIn(a.hostileDir) }
-
+// idleIn is the program of the hostile user's servers.
 func idleIn(dir string) string { return filepath.Join(dir, "idle") }
 
 // hostile lets the hostile user appear and disappear until ctx ends: servers with all groups that a process may have, and others

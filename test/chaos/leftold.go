@@ -34,10 +34,11 @@ func (a *arena) leftOld(left []old) {
 		names = append(names, s.what)
 	}
 	a.broken("%s after the last install, %d servers do not run the file: %s", a.Patience, len(left), strings.Join(names, "; "))
-	said := a.service.ask("status")
+	answers := []string{a.service.ask("status")}
 	for _, s := range left[:min(maxExplained, len(left))] {
-		said += a.service.ask("explain", s.pid.String())
+		answers = append(answers, a.service.ask("explain", s.pid.String()))
 	}
+	said := strings.Join(answers, "\n")
 	a.printf("what the service says of them:\n%s", said)
 	if err := os.WriteFile(filepath.Join(a.Dir, fmt.Sprintf("old-%t", a.FewPIDs)), []byte(said), 0o600); err != nil {
 		a.printf("%v", err)

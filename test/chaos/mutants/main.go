@@ -51,7 +51,7 @@ func run() (err error) {
 	flag.DurationVar(&o.duration, "for", time.Minute, "duration of the storms for each mutant")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first mutant")
 	flag.IntVar(&o.servers, "servers", 100, "number of servers")
-	only := flag.String("run", "", "play only mutants whose name matches the regular `expression`")
+	only := flag.String("run", "", "play only mutants with names that match the regular `expression`")
 	docs := flag.String("docs", "", "`document` that gets the results")
 	flag.Parse()
 	selected, err := regexp.Compile(*only)
