@@ -192,6 +192,13 @@ func (a *arena) prepare() error {
 	return a.prepareHostile(installs)
 }
 
+// quietPoll is the longest time between two looks at the servers. Patience is measured by such looks: where the machine is so busy
+// that they take longer, the service has more time, but mostPatience times as much at most.
+const (
+	quietPoll    = 100 * time.Millisecond
+	mostPatience = 5
+)
+
 // quiet installs a good file at every path, and waits until all armed servers run it.
 func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 	if err := a.fleet.fill(ctx, r, a.Servers); err != nil {
@@ -206,7 +213,7 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 			return err
 		}
 	}
-	begun := time.Now()
+	begun, waited := time.Now(), time.Duration(0)
 	for {
 		q, behind := a.fleet.behind()
 		if len(behind) == 0 {
@@ -214,13 +221,14 @@ func (a *arena) quiet(ctx context.Context, r *rand.Rand) error {
 			a.result.Quiets = append(a.result.Quiets, q)
 			return nil
 		}
-		if time.Since(begun) > a.Patience {
+		if waited > a.Patience || time.Since(begun) > mostPatience*a.Patience {
 			a.leftOld(behind)
 			return nil
 		}
-		if !pause(ctx, r, 50*time.Millisecond, 100*time.Millisecond) {
+		if !pause(ctx, r, 50*time.Millisecond, quietPoll) {
 			return ctx.Err()
 		}
+		waited += quietPoll
 	}
 }
 

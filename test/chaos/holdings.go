@@ -169,11 +169,15 @@ const (
 	restPolls = 5
 )
 
-// rest waits until the counts no longer change and are fine. After patience it returns the last counts.
+// rest waits until the counts no longer change and are fine. After patience it returns the last counts. A service that is too
+// busy to answer is asked again.
 func (a *arena) rest(ctx context.Context, patience time.Duration, fine func(holdings) bool) (h holdings, err error) {
 	begun, same := time.Now(), 0
 	for {
 		now, err := a.service.holds()
+		if errors.Is(err, context.DeadlineExceeded) && time.Since(begun) < patience {
+			continue
+		}
 		if err != nil {
 			return h, fmt.Errorf("count what the service holds: %w", err)
 		}

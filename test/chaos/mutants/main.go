@@ -48,9 +48,9 @@ func main() {
 
 func run() (err error) {
 	var o options
-	flag.DurationVar(&o.duration, "for", time.Minute, "duration of the storms for each mutant")
+	flag.DurationVar(&o.duration, "for", 40*time.Second, "duration of the storms for each mutant")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the first mutant")
-	flag.IntVar(&o.servers, "servers", 100, "number of servers")
+	flag.IntVar(&o.servers, "servers", 60, "number of servers")
 	only := flag.String("run", "", "play only mutants with names that match the regular `expression`")
 	docs := flag.String("docs", "", "`document` that gets the results")
 	flag.Parse()
@@ -100,7 +100,7 @@ func (t trial) isFine() bool {
 func (t trial) patience() time.Duration {
 	switch t.rule {
 	case 0, 5, 6:
-		return 2 * time.Minute
+		return time.Minute
 	}
 	return 15 * time.Second
 }
@@ -132,7 +132,7 @@ func (o options) play(m mutant) (t trial, err error) {
 	fmt.Printf("%s:\n", m.name)
 	begun := time.Now()
 	cmd := exec.Command(filepath.Join(o.dir, "chaos"), "-program", program, "-host=false", "-few-pids=false", "-patience", t.patience().String(),
-		"-for", o.duration.String(), "-seed", fmt.Sprint(o.seed), "-servers", fmt.Sprint(o.servers))
+		"-for", o.duration.String(), "-seed", fmt.Sprint(o.seed), "-servers", fmt.Sprint(o.servers), "-churn", "100")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	err = cmd.Run()
