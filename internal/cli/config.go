@@ -16,6 +16,7 @@ import (
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
+	"ebpf-upgrader/internal/screen"
 )
 
 func newConfig(a *app) *cobra.Command {
@@ -113,16 +114,15 @@ func checkedFiles(settings []api.Setting) string {
 
 func (a *app) showSettings(s api.Settings) error {
 	return a.answer(s, func(w io.Writer) error {
-		table := newColumns(w)
-		fmt.Fprintln(table, "SETTING\tVALUE\tCHANGE\tSOURCE")
+		table := screen.NewTable("SETTING", "VALUE", "CHANGE", "SOURCE")
 		for _, s := range s.Settings {
 			change := "restart"
 			if s.Reloads {
 				change = "reload"
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", printable(s.Name), printable(s.Text()), change, printable(s.Origin()))
+			table.Add(cell(s.Name), cell(s.Text()), cell(change), cell(s.Origin()))
 		}
-		return table.Flush()
+		return table.Write(w, screen.Look{})
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/caps"
 	"ebpf-upgrader/internal/procfs"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -113,7 +114,7 @@ type diagnosis struct {
 
 // print writes a row for each finding.
 func (d *doctor) print(w io.Writer, findings []finding) error {
-	table := newColumns(w)
+	table := screen.NewTable("", "", "")
 	for _, f := range findings {
 		if f.OK && f.isDetail && !d.isVerbose {
 			continue
@@ -125,12 +126,12 @@ func (d *doctor) print(w io.Writer, findings []finding) error {
 		case !f.OK:
 			mark = "no"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", mark, f.Check, printable(f.Found))
+		table.Add(cell(mark), cell(f.Check), cell(f.Found))
 		if f.Do != "" {
-			fmt.Fprintf(table, "\t\tdo: %s\n", printable(f.Do))
+			table.Add(cell(""), cell(""), cell("do: "+f.Do))
 		}
 	}
-	return table.Flush()
+	return table.Write(w, screen.Look{})
 }
 
 // checkKernel wants the oldest maintained kernel that has all that the programs need. The last to be added were ring

@@ -23,6 +23,7 @@ import (
 	"ebpf-upgrader/internal/procfs"
 	"ebpf-upgrader/internal/quiet"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 )
 
@@ -180,11 +181,11 @@ var marks = map[selector.CheckState]string{selector.Passed: "ok", selector.Faile
 
 // print writes a row for each check of the rule, and below what follows from them.
 func (e *explanation) print(w io.Writer, rule selector.Rule) error {
-	table := newColumns(w)
+	table := screen.NewTable("", "", "")
 	for _, c := range e.Checks {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", marks[c.State], c.Name, printable(c.Read))
+		table.Add(cell(marks[c.State]), cell(c.Name), cell(c.Read))
 	}
-	if err := table.Flush(); err != nil {
+	if err := table.Write(w, screen.Look{}); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\n%d is %s%s%s\n", e.PID, e.Verdict, memberClause(e.Rollout, time.Now()), e.idleClause())

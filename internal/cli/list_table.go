@@ -5,7 +5,6 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -24,15 +23,11 @@ import (
 
 // print writes a row for each server, and below what a reader needs to know of the whole.
 func (l *listing) print(w io.Writer, o *options) error {
-	now, look := time.Now(), screen.LookOf(w, screen.Auto, os.Getenv)
+	look, now := screen.LookOf(w, screen.Auto, os.Getenv), time.Now()
+	if err := l.table(w, view{Look: look, isWide: o.isWide(), names: newUserNames(), now: now}); err != nil {
+		return err
+	}
 	if len(l.Servers) > 0 {
-		table := look
-		if o.isWide() {
-			table.Width = 0
-		}
-		if err := l.table(now, o.isWide()).Write(w, table); err != nil {
-			return err
-		}
 		fmt.Fprintln(w)
 	}
 	counts := make(map[selector.Verdict]int)
@@ -51,49 +46,15 @@ func (l *listing) print(w io.Writer, o *options) error {
 	return err
 }
 
-// table leaves out columns that would be the same in each row. A narrow terminal gets fewer columns, and cut ones.
-func (l *listing) table(now time.Time, isWide bool) *screen.Table { //nolint:revive // flag-parameter: whether cells are cut
-	t := &screen.Table{Columns: []screen.Column{
-		{Title: "PID"},
-		{Title: "USER"},
-		{Title: "CONTAINER", Drop: 2},
-		{Title: "STATE"},
-		{Title: "SINCE", Drop: 3},
-		{Title: "ATTEMPTS", Drop: 5},
-		{Title: "INSTALL", Drop: 1, Shrinks: screen.Middle, Enough: 16},
-		{Title: "BINARY", Drop: 4, Shrinks: screen.End, Enough: 14},
-		{Title: "ARGUMENTS", Drop: 6, Shrinks: screen.End, Enough: 12},
-		{Title: "DETAIL", Shrinks: screen.End, Enough: 40},
-	}}
-	names, shorten := newUserNames(), cut
-	if isWide {
-		shorten = func(text string, _ int) string { return text }
-	}
-	for i := range l.Servers {
-		s := &l.Servers[i]
-		since, attempts := "-", "-"
-		if m := s.Rollout; m != nil {
-			since, attempts = clock(m.Since, now), strconv.Itoa(m.Attempts)
-		}
-		_, style := stateOf(*s)
-		if s.Wait.For == rollout.WaitResume {
-			style = screen.Bad
-		}
-		t.Add(cell(s.PID.String()), cell(names.of(s.UID)), cell(names.container(s.Container)), styled(stateWords(s), style),
-			cell(since), cell(attempts), cell(cmp.Or(shorten(printable(s.UpgradeBin), widestPath), "-")), cell(binaryWord(s)),
-			cell(shorten(printable(strings.Join(s.Args, " ")), widestArguments)), cell(cmp.Or(waitText(s.Wait, names, now), s.Detail)))
-	}
-	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Container != "" }) {
-		t.Remove("CONTAINER")
-	}
-	if !slices.ContainsFunc(l.Servers, func(s api.ServerStatus) bool { return s.Rollout != nil }) {
-		t.Remove("SINCE")
-		t.Remove("ATTEMPTS")
+// table writes the servers, if there are any. One install is not named in each row.
+func (l *listing) table(w io.Writer, v view) error {
+	if len(l.Servers) == 0 {
+		return nil
 	}
 	if len(l.Installs) == 1 {
-		t.Remove("INSTALL")
+		return v.servers(w, l.Servers, "DIRECTORY", "INSTALL")
 	}
-	return t
+	return v.servers(w, l.Servers, "DIRECTORY")
 }
 
 // stateWords is the verdict with the state in the rollout, where that says more.
@@ -108,7 +69,7 @@ func stateWords(s *api.ServerStatus) string {
 // that is no server is not read.
 func binaryWord(s *api.ServerStatus) string {
 	switch {
-	case s.Image.Known():
+	case s.Image.Known() || s.Runs.String() != "":
 		return selector.Binary{Image: s.Image, Build: s.Runs}.String()
 	case !api.IsServer(s.Server):
 		return "-"

@@ -15,6 +15,7 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 )
 
@@ -127,13 +128,15 @@ func printMembers(w io.Writer, servers []rollout.Member) error {
 	if len(servers) == 0 {
 		return nil
 	}
-	table, names := newColumns(w), newUserNames()
-	fmt.Fprintln(table, "PID\tUSER\tOUTCOME\tDETAIL")
+	table, names := screen.NewTable("PID", "USER", "OUTCOME", "DETAIL"), newUserNames()
 	for _, m := range servers {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", m.PID, names.of(m.UID), m.State, printable(m.Detail))
+		table.Add(cell(m.PID.String()), cell(names.of(m.UID)), cell(m.State.String()), cell(m.Detail))
 	}
-	fmt.Fprintln(table)
-	return table.Flush()
+	if err := table.Write(w, screen.Look{}); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
 }
 
 // verdicts counts the servers of the install by verdict.

@@ -5,62 +5,24 @@
 package cli
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
-	"text/tabwriter"
+	"os"
+	"time"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 )
 
-// columns is a table with aligned columns. Flush writes all of it at once: a tabwriter alone makes a system call for each
-// cell.
-type columns struct {
-	*tabwriter.Writer
-	out *bufio.Writer
-}
-
-func newColumns(w io.Writer) columns {
-	out := bufio.NewWriter(w)
-	return columns{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), out}
-}
-
-// Flush writes the table.
-func (c columns) Flush() error { return errors.Join(c.Writer.Flush(), c.out.Flush()) }
-
-// printServers writes a table of the report's servers, if there are any. The columns "delivery", "container" and "install"
-// are left out where they would be the same in each row.
+// printServers writes a table of the report's servers with what became of the planned signals, if there are any.
 func printServers(w io.Writer, r api.Report) error {
-	if len(r.Servers) == 0 {
-		return nil
-	}
-	deliveries := deliveriesOf(r)
-	contained := slices.ContainsFunc(r.Servers, func(s api.Server) bool { return s.Container != "" })
-	table, names := newColumns(w), newUserNames()
-	row := func(pid, user, container, verdict, delivery, installed, rest string) {
-		cells := []string{pid, user}
-		if contained {
-			cells = append(cells, container)
-		}
-		cells = append(cells, verdict)
-		if len(deliveries) > 0 {
-			cells = append(cells, delivery)
-		}
-		if len(r.Installs) != 1 {
-			cells = append(cells, installed)
-		}
-		fmt.Fprintln(table, strings.Join(append(cells, rest), "\t"))
-	}
-	row("PID", "USER", "CONTAINER", "VERDICT", "DELIVERY", "INSTALL", "IMAGE\tARGUMENTS\tDETAIL")
+	v := view{Look: screen.LookOf(w, screen.Auto, os.Getenv), names: newUserNames(), now: time.Now(), deliveries: deliveriesOf(r)}
+	l := listing{Installs: make([]api.InstalledFile, len(r.Installs))}
 	for _, s := range r.Servers {
-		row(s.PID.String(), names.of(s.UID), names.container(s.Container), s.Verdict.String(), printable(deliveries[s.PID]),
-			cut(printable(s.UpgradeBin), widestPath), fmt.Sprintf("%s\t%s\t%s", s.Image, shortened(s.Args), printable(s.Detail)))
+		l.Servers = append(l.Servers, api.ServerStatus{Server: s})
 	}
-	return table.Flush()
+	return l.table(w, v)
 }
 
 // deliveriesOf is the result of the delivery to each planned process.
@@ -80,10 +42,6 @@ func deliveriesOf(r api.Report) map[selector.PID]string {
 
 // widestArguments keeps a row of the table on one line of a usual terminal.
 const widestArguments = 40
-
-func shortened(args []string) string {
-	return cut(printable(strings.Join(args, " ")), widestArguments)
-}
 
 // widestPath is a path of a home folder with some to spare.
 const widestPath = 60

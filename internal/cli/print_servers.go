@@ -10,12 +10,11 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"time"
+	"strings"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
-	"ebpf-upgrader/selector"
 )
 
 // printInstall writes one install with its servers by group.
@@ -37,7 +36,7 @@ func printInstall(w io.Writer, a answers, v view) error {
 	})
 	for _, g := range groups {
 		fmt.Fprintf(w, "\n%s\n", v.Wrap(printable(v.group(g, byGroup[g])), 2))
-		if err := v.servers(w, byGroup[g]); err != nil {
+		if err := v.servers(w, byGroup[g], "USER", "CONTAINER", "INSTALL", "ARGUMENTS"); err != nil {
 			return err
 		}
 	}
@@ -67,69 +66,65 @@ func (v view) group(g rollout.Group, members []api.ServerStatus) string {
 	return line + ", " + counted(len(members), "server") + ":"
 }
 
-// servers writes a row for each server.
-func (v view) servers(w io.Writer, all []api.ServerStatus) error {
+// servers writes a row for each server, without some columns, and without those that are empty in each row.
+func (v view) servers(w io.Writer, all []api.ServerStatus, without ...string) error {
 	t := screen.Table{Columns: []screen.Column{
-		{Title: "PID", IsNumber: true},
+		{Title: "PID"},
+		{Title: "USER"},
+		{Title: "CONTAINER", Drop: 3},
 		{Title: "STATE"},
-		{Title: "SINCE", Drop: 3},
-		{Title: "SIGNALS", Drop: 4, IsNumber: true},
-		{Title: "RUNS", Drop: 2, Shrinks: screen.End, Enough: 16},
-		{Title: "DIRECTORY", Drop: 1, Shrinks: screen.Middle, Enough: 16},
-		{Title: "WAITS FOR", Shrinks: screen.End, Enough: 30},
+		{Title: "DELIVERY"},
+		{Title: "SINCE", Drop: 4},
+		{Title: "ATTEMPTS", Drop: 6},
+		{Title: "INSTALL", Drop: 1, Shrinks: screen.Middle, Enough: 16},
+		{Title: "BINARY", Drop: 5, Shrinks: screen.End, Enough: 14},
+		{Title: "DIRECTORY", Drop: 2, Shrinks: screen.Middle, Enough: 16},
+		{Title: "ARGUMENTS", Drop: 7, Shrinks: screen.End, Enough: 12},
+		{Title: "DETAIL", Shrinks: screen.End, Enough: 30},
 	}}
-	for _, s := range all {
-		state, style := stateOf(s)
-		t.Add(cell(s.PID.String()), styled(state, style), cell(v.since(s)), cell(attempts(s)),
-			cell(selector.Binary{Image: s.Image, Build: s.Runs}.String()), cell(cmp.Or(s.WorkDir, "-")),
-			cell(v.waits(s)))
+	shorten := cut
+	if v.isWide {
+		shorten = func(text string, _ int) string { return text }
 	}
+	isContained, isMember := false, false
+	for i := range all {
+		s := &all[i]
+		since, attempts, detail := "-", "-", s.Detail
+		if m := s.Rollout; m != nil {
+			since, attempts, detail = clock(m.Since, v.now), strconv.Itoa(m.Attempts), cmp.Or(m.Detail, detail)
+		}
+		isContained, isMember = isContained || s.Container != "", isMember || s.Rollout != nil
+		t.Add(cell(s.PID.String()), cell(v.names.of(s.UID)), cell(v.names.container(s.Container)), styled(stateWords(s), styleOf(s)),
+			cell(v.deliveries[s.PID]), cell(since), cell(attempts), cell(cmp.Or(shorten(printable(s.UpgradeBin), widestPath), "-")),
+			cell(binaryWord(s)), cell(cmp.Or(s.WorkDir, "-")), cell(shorten(printable(strings.Join(s.Args, " ")), widestArguments)),
+			cell(cmp.Or(waitText(s.Wait, v.names, v.now), detail)))
+	}
+	if !isContained {
+		without = append(without, "CONTAINER")
+	}
+	if !isMember {
+		without = append(without, "SINCE", "ATTEMPTS")
+	}
+	if len(v.deliveries) == 0 {
+		without = append(without, "DELIVERY")
+	}
+	t.Remove(without...)
 	return v.table(w, &t)
 }
 
-// stateOf is the state in the rollout, or the verdict of a server that is in none.
-func stateOf(s api.ServerStatus) (string, screen.Style) {
-	if s.Rollout == nil || s.Rollout.State == rollout.None {
-		return s.Verdict.String(), screen.Plain
+// styleOf marks a server that needs an operator.
+func styleOf(s *api.ServerStatus) screen.Style {
+	switch {
+	case s.Wait.For == rollout.WaitResume:
+		return screen.Bad
+	case s.Rollout == nil:
+		return screen.Plain
 	}
 	switch s.Rollout.State {
 	case rollout.Crashed, rollout.GaveUp:
-		return s.Rollout.State.String(), screen.Bad
+		return screen.Bad
 	case rollout.Skipped, rollout.TimedOut:
-		return s.Rollout.State.String(), screen.Warning
+		return screen.Warning
 	}
-	return s.Rollout.State.String(), screen.Plain
-}
-
-func (v view) since(s api.ServerStatus) string {
-	if s.Rollout == nil || s.Rollout.Since.IsZero() {
-		return "-"
-	}
-	return ago(s.Rollout.Since, v.now)
-}
-
-func attempts(s api.ServerStatus) string {
-	if s.Rollout == nil {
-		return "0"
-	}
-	return strconv.Itoa(s.Rollout.Attempts)
-}
-
-// waits says what a server waits for and until when, or else why it is as it is.
-func (v view) waits(s api.ServerStatus) string {
-	wait := s.Wait
-	if wait.For == "" {
-		detail := s.Detail
-		if s.Rollout != nil {
-			detail = cmp.Or(s.Rollout.Detail, detail)
-		}
-		return cmp.Or(detail, "-")
-	}
-	if until := wait.Until.Sub(v.now); !wait.Until.IsZero() && until > 0 {
-		return fmt.Sprintf("%s (%s at most)", wait.Why, took(until.Round(time.Second)))
-	}
-	if wait.By != nil {
-		return waitText(wait, v.names, v.now)
-	}
-	return wait.Why
+	return screen.Plain
 }

@@ -15,6 +15,7 @@ import (
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/screen"
+	"ebpf-upgrader/selector"
 )
 
 // view says how a status is written.
@@ -24,6 +25,8 @@ type view struct {
 	isWide, isVerbose bool
 	names             *userNames
 	now               time.Time
+	// deliveries says what became of the planned signals; nil: there is no plan.
+	deliveries map[selector.PID]string
 }
 
 // keyWidth is the width of the first words of the lines about the service.

@@ -43,10 +43,19 @@ type Cell struct {
 	Style Style
 }
 
-// Table has the rows of a table. It is written at once.
+// Table has the rows of a table. It is written at once. One of which no column has a title has no header.
 type Table struct {
 	Columns []Column
 	rows    [][]Cell
+}
+
+// NewTable returns a table with columns that are neither cut nor left out.
+func NewTable(titles ...string) *Table {
+	t := &Table{Columns: make([]Column, len(titles))}
+	for i, title := range titles {
+		t.Columns[i].Title = title
+	}
+	return t
 }
 
 // Add adds a row, with a cell for each column.
@@ -63,7 +72,11 @@ func (t *Table) Write(w io.Writer, l Look) error {
 	for i, c := range t.Columns {
 		header[i] = Cell{Text: c.Title}
 	}
-	for _, row := range append([][]Cell{header}, t.rows...) {
+	rows := t.rows
+	if slices.ContainsFunc(header, func(c Cell) bool { return c.Text != "" }) {
+		rows = append([][]Cell{header}, rows...)
+	}
+	for _, row := range rows {
 		t.writeRow(&b, l, row, widths)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -180,11 +193,15 @@ func (c Cut) cut(text string, width int) string {
 	return string(slices.Concat(runes[:head], []rune("…"), tail))
 }
 
-// Remove removes a column with its cells.
-func (t *Table) Remove(title string) {
-	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Title == title })
-	t.Columns = slices.Delete(t.Columns, i, i+1)
-	for n, row := range t.rows {
-		t.rows[n] = slices.Delete(row, i, i+1)
+// Remove removes columns with their cells, as far as the table has them.
+func (t *Table) Remove(titles ...string) {
+	for i := len(t.Columns) - 1; i >= 0; i-- {
+		if !slices.Contains(titles, t.Columns[i].Title) {
+			continue
+		}
+		t.Columns = slices.Delete(t.Columns, i, i+1)
+		for n, row := range t.rows {
+			t.rows[n] = slices.Delete(row, i, i+1)
+		}
 	}
 }
