@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
@@ -34,8 +33,7 @@ more server of each user. Where a rollout is halted, it shows what will happen, 
 A good binary that is installed needs no resume: it begins a rollout of its own.`
 	cmd.Example = `  ebpf-upgrader resume
   ebpf-upgrader resume --install-path /usr/local/bin/rag-rat --user ana --yes`
-	a.opts.addInstallPath(cmd.Flags())
-	a.opts.addYes(cmd.Flags())
+	a.opts.use(cmd, "install-path yes")
 	return cmd
 }
 
@@ -46,7 +44,7 @@ it any more, also after a restart of the service. resume does not undo that. The
 file that is installed there begins a rollout of its own.`
 	cmd.Example = `  ebpf-upgrader abandon /usr/local/bin/rag-rat --reason "crashes on large repositories"`
 	cmd.Args = cobra.ExactArgs(1)
-	a.opts.addYes(cmd.Flags())
+	a.opts.use(cmd, "yes")
 	return cmd
 }
 
@@ -64,14 +62,9 @@ func newAct(a *app, use, short string, do func(context.Context, *control.Client,
 			return a.withService(cmd.Context(), func(c *control.Client) error { return do(cmd.Context(), c, request) })
 		},
 	}
-	a.opts.addClient(cmd.Flags())
-	cmd.Flags().StringArrayVar(&a.opts.users, "user", nil, "only servers of this user, by name or number")
-	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for status, events and the log")
+	a.opts.use(cmd, clientFlags, "user reason")
+	cmd.Flags().Lookup("user").Usage = "only servers of this user, by name or number"
 	return cmd
-}
-
-func (o *options) addYes(f *pflag.FlagSet) {
-	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 }
 
 // actRequest makes a request of the flags and arguments.

@@ -11,16 +11,11 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"ebpf-upgrader/internal/control"
 )
-
-// defaultTimeout is longer than an answer takes on a busy machine.
-const defaultTimeout = 5 * time.Second
 
 // sockets are where a service is looked for, the most preferred first: where the flags say, or that of this user and then
 // that of the host.
@@ -31,9 +26,6 @@ func (o *options) sockets() []string {
 	}
 	return []string{own, hostSocket}
 }
-
-// hostSocket is where the service of the host listens.
-const hostSocket = "/run/" + ownFolder + "/" + socketName
 
 func (o *options) isSocketGiven() bool { return o.socket != "" || o.runDir != "" }
 
@@ -95,18 +87,6 @@ func orMember(path string) string {
 		name = g.Name
 	}
 	return fmt.Sprintf(", to read also as a member of the group %q", name)
-}
-
-// addClient adds the flags of the commands that query a running service.
-func (o *options) addClient(f *pflag.FlagSet) {
-	o.addRunDir(f)
-	o.addSocket(f)
-	f.Lookup("socket").DefValue = "control.sock in the --run-dir, else that of your own service, else " + hostSocket
-	o.addTimeout(f)
-}
-
-func (o *options) addTimeout(f *pflag.FlagSet) {
-	f.DurationVar(&o.timeout, "timeout", defaultTimeout, "how long to wait for an answer of the service; 0: without end")
 }
 
 // nextService says that the service has ended, and that the command waits.

@@ -23,7 +23,6 @@ func addCommands(root *cobra.Command, a *app) {
 			return nil
 		},
 	}
-	a.opts.addRound(cmd.Flags())
-	a.opts.addTrigger(cmd.Flags())
+	a.opts.use(cmd, roundFlags, triggerFlags, "settle")
 	root.AddCommand(cmd, newVersion(a))
 }

@@ -68,11 +68,8 @@ files in /etc/ebpf-upgrader/config.d that end in .toml. Any other file is read o
 			return a.showSettings(api.Settings{SchemaVersion: api.SchemaVersion, Settings: cfg.Settings})
 		},
 	}
-	f := cmd.Flags()
-	a.opts.addConfig(f)
-	f.BoolVar(&isRunning, "running", false, "show the settings of the running service")
-	a.opts.addClient(f)
-	a.opts.addOutput(f)
+	cmd.Flags().BoolVar(&isRunning, "running", false, "show the settings of the running service")
+	a.opts.use(cmd, clientFlags, "config output")
 	return cmd
 }
 
@@ -141,8 +138,7 @@ keep their old values. A file with an error changes nothing.`,
 			return a.withService(cmd.Context(), func(c *control.Client) error { return a.reload(cmd.Context(), c) })
 		},
 	}
-	a.opts.addClient(cmd.Flags())
-	a.opts.addOutput(cmd.Flags())
+	a.opts.use(cmd, clientFlags, "output")
 	return cmd
 }
 

@@ -36,12 +36,8 @@ the tracker works here, with 3 when only the scan of /proc does; nothing else co
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.examine(cmd.Context()) },
 	}
-	f := cmd.Flags()
-	f.BoolVarP(&d.isVerbose, "verbose", "v", false, "show what is well and of use to developers only, too")
-	f.StringVar(&a.opts.stateDir, "state-dir", "", "the service's directory of what must survive a reboot")
-	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
-	a.opts.addClient(f)
-	a.opts.addOutput(f)
+	cmd.Flags().BoolVarP(&d.isVerbose, "verbose", "v", false, "show what is well and of use to developers only, too")
+	a.opts.use(cmd, clientFlags, "state-dir output")
 	return cmd
 }
 

@@ -22,9 +22,9 @@ type filterFlags struct {
 	kinds []string
 }
 
-// add adds the flags that select by user and time.
-func (flags *filterFlags) add(f *pflag.FlagSet, o *options) {
-	f.StringArrayVar(&o.users, "user", nil, "only of this user, by name or number")
+// add adds the flag that selects by time, beside that of the user.
+func (flags *filterFlags) add(f *pflag.FlagSet) {
+	f.Lookup("user").Usage = "only of this user, by name or number"
 	f.StringVar(&flags.since, "since", "", "only from then on: a duration before now, or a local time: 10m, 3d, 16:04, 2026-11-30, \"2026-11-30 16:04:05\"")
 }
 

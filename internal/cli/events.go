@@ -51,11 +51,8 @@ Rounds that found no server to signal are shown with --kind round only.`,
 			return unlessInterrupted(ctx, err)
 		},
 	}
-	a.opts.addClient(cmd.Flags())
-	a.opts.addStateDir(cmd.Flags())
-	a.opts.addOutput(cmd.Flags())
-	flags.add(cmd.Flags(), &a.opts)
-	a.opts.addInstallPath(cmd.Flags())
+	a.opts.use(cmd, clientFlags, "user state-dir output install-path")
+	flags.add(cmd.Flags())
 	cmd.Flags().Lookup("install-path").Usage = "only of this install, e.g. /usr/local/bin/rag-rat"
 	cmd.Flags().StringSliceVar(&flags.kinds, "kind", nil, "only of these kinds: "+kindList())
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show further events until interrupted")

@@ -44,12 +44,7 @@ knows. For a server that is not armed, it says how to arm it.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return a.explain(cmd.Context(), args[0]) },
 	}
-	f := cmd.Flags()
-	a.opts.addInstallPath(f)
-	a.opts.addRule(f)
-	a.opts.addSelection(f)
-	a.opts.addClient(f)
-	a.opts.addOutput(f)
+	a.opts.use(cmd, ruleFlags, selectionFlags, clientFlags, "install-path output")
 	return cmd
 }
 

@@ -30,7 +30,7 @@ hosts that have failed or have a seat. Asks the engine itself, and needs no serv
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.fleet(cmd.Context(), &o) },
 	}
 	o.addAccess(cmd.Flags())
-	a.opts.addOutput(cmd.Flags())
+	a.opts.use(cmd, "output")
 	cmd.AddCommand(a.newFleetPolicy(), a.newFleetClear(), a.newFleetPoke(), newFleetReady(a))
 	return cmd
 }
@@ -107,7 +107,7 @@ an operator has changed the policy, or the engine is back. status shows the answ
 			})
 		},
 	}
-	a.opts.addClient(cmd.Flags())
+	a.opts.use(cmd, clientFlags)
 	return cmd
 }
 

@@ -27,6 +27,6 @@ Fails, with the reason, while a staged file is being put in place, and after one
 			})
 		},
 	}
-	a.opts.addClient(cmd.Flags())
+	a.opts.use(cmd, clientFlags)
 	return cmd
 }

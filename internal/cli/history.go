@@ -62,10 +62,8 @@ and reboots, in the --state-dir. Where no service runs, it is read from there.`,
 			return a.answer(data, func(w io.Writer) error { return printRollouts(w, records, newUserNames(), time.Now()) })
 		},
 	}
-	a.opts.addClient(cmd.Flags())
-	flags.add(cmd.Flags(), &a.opts)
-	a.opts.addStateDir(cmd.Flags())
-	a.opts.addOutput(cmd.Flags())
+	a.opts.use(cmd, clientFlags, "user state-dir output")
+	flags.add(cmd.Flags())
 	return cmd
 }
 

@@ -34,9 +34,8 @@ servers of that user.`,
 			return a.list(cmd.Context(), cmd.Flags())
 		},
 	}
-	a.opts.addRound(cmd.Flags())
+	a.opts.use(cmd, roundFlags, clientFlags)
 	widenOutput(cmd.Flags())
-	a.opts.addClient(cmd.Flags())
 	cmd.Flags().BoolVar(&a.opts.all, "all", false, "also show what the other flags leave out, other users' servers, and processes that are no servers")
 	return cmd
 }

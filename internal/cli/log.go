@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
-	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/internal/daemon"
 )
@@ -27,12 +26,6 @@ const (
 	logText    = "text"
 	logJournal = "journal"
 )
-
-// addLog adds the flags of a service's log.
-func (o *options) addLog(f *pflag.FlagSet) {
-	f.StringVar(&o.logLevel, "log-level", "info", "the least level of the log's lines: debug (with each server), info, warn, error")
-	f.StringVar(&o.logFormat, "log-format", logAuto, "text, json (a line each), journal (systemd's, with fields), or auto (journal where stderr leads there, text on a terminal, else json)")
-}
 
 // openLog opens the log of a service, and makes it take what the program writes to stderr from now on. The lines are JSON
 // while they are queued.

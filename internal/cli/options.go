@@ -4,8 +4,10 @@ package cli
 
 import (
 	"os"
+	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/internal/rollout"
@@ -66,53 +68,26 @@ func (o *options) installPath() string {
 	return o.installPaths[0]
 }
 
-// addInstallPath adds the flag for a command that takes one.
-func (o *options) addInstallPath(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.installPaths, "install-path", nil, "the installed binary, e.g. /usr/local/bin/rag-rat")
-}
+// The flags of commands that have more than one in common.
+const (
+	ruleFlags      = "name subcommand env signal"
+	selectionFlags = "user container no-containers"
+	sourceFlags    = "source max-entries"
+	clientFlags    = "run-dir socket timeout"
+	// roundFlags are those of the commands that judge servers.
+	roundFlags = "install-path self output " + ruleFlags + " " + selectionFlags + " " + sourceFlags
+	// rolloutFlags have an effect on a rollout that is followed.
+	rolloutFlags = "canary max-in-flight max-failures max-late late-within max-attempts group-hold hold quiet quiet-within canary-timeout confirm-timeout arm-timeout"
+	// triggerFlags are those that only trigger has.
+	triggerFlags = "dry-run no-wait all-at-once if-exists no-service"
+)
 
-// addSelection adds the flags that select servers.
-func (o *options) addSelection(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.users, "user", nil, "only servers of this user, by name or number; any number of times")
-	f.StringArrayVar(&o.selection.Containers, "container", nil, "only servers in this container, by the beginning of its id; any number of times")
-	f.BoolVar(&o.selection.NoContainers, "no-containers", false, "only servers outside of containers")
-}
-
-// addRound adds the flags of the commands that judge servers.
-func (o *options) addRound(f *pflag.FlagSet) {
-	o.addInstallPath(f)
-	o.addRule(f)
-	o.addSelection(f)
-	o.addSelf(f)
-	o.addSource(f)
-	o.addOutput(f)
-}
-
-// addTrigger adds the flags that only trigger has.
-func (o *options) addTrigger(f *pflag.FlagSet) {
-	o.addSettle(f)
-	f.BoolVar(&o.dryRun, "dry-run", false, "plan, but send nothing")
-	f.BoolVar(&o.noWait, "no-wait", false, "hand over to a service, and do not follow the rollout")
-	f.BoolVar(&o.allAtOnce, "all-at-once", false, "signal every outdated server at once, and do not follow them: a bad binary ends them all")
-	f.BoolVar(&o.ifExists, "if-exists", false, "no failure where nothing is installed at --install-path")
-	f.BoolVar(&o.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
-}
-
-func (o *options) addSource(f *pflag.FlagSet) {
-	f.StringVar(&o.source, "source", "auto", "how servers are found: bpf, proc (a scan of /proc), or auto (bpf if it can be used)")
-	f.Uint32Var(&o.maxEntries, "max-entries", 32768, "how many servers the kernel's map holds (bpf)")
-}
-
-func (o *options) addRule(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.names, "name", nil, "a name of the servers, the last part of argv[0], any number of times (default: the file name of each install path, or "+defaultName+")")
-	f.StringVar(&o.subcommand, "subcommand", defaultSubcommand, "the argument that makes a process a server")
-	f.StringVar(&o.variable, "env", defaultVariable, "the variable that names what a server execs when it is signalled")
-	f.StringVar(&o.signal, "signal", defaultSignal, "the signal that makes a server upgrade: SIGUSR1 or SIGUSR2")
-}
-
-func (o *options) addSelf(f *pflag.FlagSet) {
-	f.Int32Var(&o.self, "self", int32(os.Getpid()), "the process to be signalled last (default this program)")
-	f.Lookup("self").DefValue = "0" // keeps this run's number out of help and manual pages
+// use gives a command flags by their names, in lists with blanks between them.
+func (o *options) use(cmd *cobra.Command, names ...string) {
+	known := o.known()
+	for name := range strings.FieldsSeq(strings.Join(names, " ")) {
+		cmd.Flags().AddFlag(known.Lookup(name))
+	}
 }
 
 // defaultQuiet is shorter than the pause of a client that calls every 0.3 s by more than an exec takes.
@@ -122,14 +97,36 @@ const defaultQuiet = 100 * time.Millisecond
 // so a halt costs one walk over /proc of each instead of two (docs/RAGRAT.md).
 const defaultSettle = 200 * time.Millisecond
 
-func (o *options) addSettle(f *pflag.FlagSet) {
-	f.DurationVar(&o.settle, "settle", defaultSettle, "how long a new binary must stand unchanged")
-}
+// defaultTimeout is longer than an answer takes on a busy machine.
+const defaultTimeout = 5 * time.Second
 
-// addLimits adds the flags of a rollout.
-func (o *options) addLimits(f *pflag.FlagSet) {
+// known has every flag that is not of a single command, and gives each its default.
+func (o *options) known() *pflag.FlagSet {
+	f := new(pflag.FlagSet)
+	f.StringArrayVar(&o.installPaths, "install-path", nil, "the installed binary, e.g. /usr/local/bin/rag-rat")
+	f.StringArrayVar(&o.names, "name", nil, "a name of the servers, the last part of argv[0], any number of times (default: the file name of each install path, or "+defaultName+")")
+	f.StringVar(&o.subcommand, "subcommand", defaultSubcommand, "the argument that makes a process a server")
+	f.StringVar(&o.variable, "env", defaultVariable, "the variable that names what a server execs when it is signalled")
+	f.StringVar(&o.signal, "signal", defaultSignal, "the signal that makes a server upgrade: SIGUSR1 or SIGUSR2")
+	f.StringArrayVar(&o.users, "user", nil, "only servers of this user, by name or number; any number of times")
+	f.StringArrayVar(&o.selection.Containers, "container", nil, "only servers in this container, by the beginning of its id; any number of times")
+	f.BoolVar(&o.selection.NoContainers, "no-containers", false, "only servers outside of containers")
+	f.Int32Var(&o.self, "self", int32(os.Getpid()), "the process to be signalled last (default this program)")
+	f.StringVar(&o.source, "source", "auto", "how servers are found: bpf, proc (a scan of /proc), or auto (bpf if it can be used)")
+	f.Uint32Var(&o.maxEntries, "max-entries", 32768, "how many servers the kernel's map holds (bpf)")
+	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+
+	f.BoolVar(&o.dryRun, "dry-run", false, "plan, but send nothing")
+	f.BoolVar(&o.noWait, "no-wait", false, "hand over to a service, and do not follow the rollout")
+	f.BoolVar(&o.allAtOnce, "all-at-once", false, "signal every outdated server at once, and do not follow them: a bad binary ends them all")
+	f.BoolVar(&o.ifExists, "if-exists", false, "no failure where nothing is installed at --install-path")
+	f.BoolVar(&o.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
+	f.StringVar(&o.reason, "reason", "", "why, for status, events and the log")
+
 	o.limits = rollout.DefaultLimits()
 	l := &o.limits
+	f.DurationVar(&o.settle, "settle", defaultSettle, "how long a new binary must stand unchanged")
 	f.IntVar(&l.Canary, "canary", l.Canary, "how many servers of a group are upgraded alone, before its others")
 	f.DurationVar(&l.CanaryTimeout, "canary-timeout", l.CanaryTimeout, "how long the next canary waits for a canary that neither execs nor ends")
 	f.DurationVar(&l.GroupHold, "group-hold", l.GroupHold, "how long a canary must be armed before the others that share its index follow")
@@ -144,26 +141,22 @@ func (o *options) addLimits(f *pflag.FlagSet) {
 	f.IntVar(&l.MaxFailures, "max-failures", l.MaxFailures, "how many deaths halt the rollout for a user")
 	f.IntVar(&l.MaxLate, "max-late", l.MaxLate, "how many crashes of upgraded servers halt it for a user; 0: none does (bpf)")
 	f.DurationVar(&l.LateWithin, "late-within", l.LateWithin, "how long after its upgrade the crash of a server counts (bpf)")
-}
 
-func (o *options) addSocket(f *pflag.FlagSet) {
 	f.StringVar(&o.socket, "socket", "", "the service's control socket")
-	f.Lookup("socket").DefValue = "control.sock in the --run-dir"
-}
-
-func (o *options) addRunDir(f *pflag.FlagSet) {
 	f.StringVar(&o.runDir, "run-dir", "", "directory of the locks, the control socket and the journal, which need not survive a reboot")
-	f.Lookup("run-dir").DefValue = "/run/ebpf-upgrader or /run/user/UID/ebpf-upgrader"
-}
-
-func (o *options) addStateDir(f *pflag.FlagSet) {
 	f.StringVar(&o.stateDir, "state-dir", "", "directory of what survives a reboot: an operator's pause, the events and the history")
-	f.Lookup("state-dir").DefValue = "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader"
-}
-
-func (o *options) addConfig(f *pflag.FlagSet) {
 	f.StringVar(&o.config, "config", "", "the configuration file; its drop-ins are in the folder beside it with .d in place of .toml; an empty path: none")
-	f.Lookup("config").DefValue = "/etc/ebpf-upgrader/config.toml for root, if it exists"
+	f.DurationVar(&o.timeout, "timeout", defaultTimeout, "how long to wait for an answer of the service; 0: without end")
+	for flag, text := range map[string]string{ // instead of this run's number, and of nothing
+		"self":      "0",
+		"socket":    "control.sock in the --run-dir, else that of your own service, else " + hostSocket,
+		"run-dir":   "/run/ebpf-upgrader or /run/user/UID/ebpf-upgrader",
+		"state-dir": "/var/lib/ebpf-upgrader or $XDG_STATE_HOME/ebpf-upgrader",
+		"config":    "/etc/ebpf-upgrader/config.toml for root, if it exists",
+	} {
+		f.Lookup(flag).DefValue = text
+	}
+	return f
 }
 
 // widenOutput gives --output a word more, for a command with a table that a narrow terminal cuts.
@@ -174,7 +167,3 @@ func widenOutput(f *pflag.FlagSet) {
 }
 
 func (o *options) isWide() bool { return o.output == "wide" }
-
-func (o *options) addOutput(f *pflag.FlagSet) {
-	f.StringVarP(&o.output, "output", "o", "table", "table or json")
-}

@@ -33,8 +33,13 @@ func (o *options) check(flags *pflag.FlagSet) error {
 	return cmp.Or(o.checkInstallPaths(), o.checkNames(), o.checkUsers())
 }
 
-// socketName is the control socket in the run directory.
-const socketName = "control.sock"
+const (
+	// ownFolder is the name of this program's folder in those of the system or the user.
+	ownFolder = "ebpf-upgrader"
+	// socketName is the control socket in the run directory, and hostSocket that of the service of the host.
+	socketName = "control.sock"
+	hostSocket = "/run/" + ownFolder + "/" + socketName
+)
 
 const (
 	notNegative = "must not be negative"

@@ -14,12 +14,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"ebpf-upgrader/internal/daemon"
 )
-
-// ownFolder is the name of this program's folder in those of the system or the user.
-const ownFolder = daemon.FolderName
 
 // runPath is the directory of the locks, the control socket and the journal: what must survive the process, but not the
 // machine.

@@ -37,21 +37,15 @@ status, events, pause, resume and trigger control it meanwhile.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&a.opts.installPaths, "install-path", nil, "an installed binary, any number of times (default: those that the servers name)")
-	a.opts.addRule(f)
-	a.opts.addSelection(f)
-	a.opts.addSelf(f)
-	a.opts.addSource(f)
-	a.opts.addSettle(f)
-	a.opts.addLimits(f)
-	a.opts.addConfig(f)
+	a.opts.use(cmd, ruleFlags, selectionFlags, sourceFlags, rolloutFlags, "install-path self settle retry-after config run-dir socket state-dir")
+	f.Lookup("install-path").Usage = "an installed binary, any number of times (default: those that the servers name)"
+	f.Lookup("socket").DefValue = "control.sock in the --run-dir"
 	a.readFiles = a.fromFiles
-	a.opts.addRunDir(f)
-	a.opts.addSocket(f)
-	a.opts.addLog(f)
+	f.StringVar(&a.opts.logLevel, "log-level", "info", "the least level of the log's lines: debug (with each server), info, warn, error")
+	f.StringVar(&a.opts.logFormat, "log-format", logAuto, "text, json (a line each), journal (systemd's, with fields), or auto (journal where stderr leads there, text on a terminal, else json)")
 	f.StringVar(&a.opts.socketGroup, "socket-group", "", "the group, by name or number, with members that may read about the servers of all users (default: the group of the socket)")
-	a.opts.addStateDir(f)
-	a.opts.addStage(f)
+	f.StringArrayVar(&a.opts.stage, "stage", nil, "an install with files that are staged at PATH.next and put in place by activate, or by --fleet; any number of times")
+	f.BoolVar(&a.opts.rollsBack, "stage-rollback", false, "put the file before back where a staged one fails")
 	a.opts.fleet.addHost(f)
 	f.StringVar(&a.opts.metrics, "metrics-listen", "", "also serve /metrics, /healthz, /readyz and /readyz/fleet on this address, e.g. 127.0.0.1:9750")
 	f.DurationVar(&a.opts.forgetAfter, "forget-after", controller.DefaultForgetAfter, "how long an install stays watched after the last server that names it; 0: not at all")

@@ -23,11 +23,6 @@ import (
 	"ebpf-upgrader/internal/stage"
 )
 
-func (o *options) addStage(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.stage, "stage", nil, "an install with files that are staged at PATH.next and put in place by activate, or by --fleet; any number of times")
-	f.BoolVar(&o.rollsBack, "stage-rollback", false, "put the file before back where a staged one fails")
-}
-
 // staging is what the flags say of staged files.
 func (o *options) staging(flags *pflag.FlagSet) (s daemon.Staging, err error) {
 	for _, path := range o.stage {
@@ -89,10 +84,9 @@ servers are upgraded as ever. With --wait the command ends when that is over, an
 			return a.withService(cmd.Context(), func(c *control.Client) error { return a.activate(cmd.Context(), c, request, o, isGiven) })
 		},
 	}
-	a.opts.addClient(cmd.Flags())
+	a.opts.use(cmd, clientFlags, "reason")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait until its servers are upgraded, and with --bake until it has baked")
 	cmd.Flags().DurationVar(&o.bake, "bake", control.DefaultBake, "how long late crashes of upgraded servers fail it")
-	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for events and the log")
 	return cmd
 }
 
@@ -115,8 +109,7 @@ on that index fail until a newer file is installed.`,
 			return a.withService(cmd.Context(), func(c *control.Client) error { return a.rollback(cmd.Context(), c, request) })
 		},
 	}
-	a.opts.addClient(cmd.Flags())
-	cmd.Flags().StringVar(&a.opts.reason, "reason", "", "why, for status, events and the log")
+	a.opts.use(cmd, clientFlags, "reason")
 	return cmd
 }
 

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
@@ -64,20 +63,16 @@ func newStatus(a *app) *cobra.Command {
 			return s.run(cmd.Context())
 		},
 	}
-	a.opts.addClient(cmd.Flags())
-	a.opts.addOutput(cmd.Flags())
-	widenOutput(cmd.Flags())
-	o.add(cmd.Flags())
-	return cmd
-}
-
-func (o *statusOptions) add(f *pflag.FlagSet) {
+	a.opts.use(cmd, clientFlags, "output")
+	f := cmd.Flags()
+	widenOutput(f)
 	f.BoolVar(&o.watch, "watch", false, "show it again at each change until interrupted, on a terminal until the key q")
 	f.BoolVar(&o.check, "check", false, "print one line, and exit with 0, 1, 3 or 4")
 	f.BoolVar(&o.wait, "wait", false, "wait until no rollout is under way, then as --check")
 	f.DurationVar(&o.waitTimeout, "wait-timeout", 0, "how long --wait waits at most (0: without end)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the figures for developers, too")
 	f.StringVar((*string)(&o.color), "color", string(screen.Auto), "auto (on a terminal, without NO_COLOR), always or never")
+	return cmd
 }
 
 // atMostOnePath is what cobra.MaximumNArgs(1) is, with a better message.

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -39,11 +39,7 @@ the file that it names itself. Where a service serves the servers, that service 
 			return (&trigger{a, cmd.Flags()}).run(cmd.Context())
 		},
 	}
-	a.opts.addRound(cmd.Flags())
-	a.opts.addRunDir(cmd.Flags())
-	a.opts.addTimeout(cmd.Flags())
-	a.opts.addLimits(cmd.Flags())
-	a.opts.addTrigger(cmd.Flags())
+	a.opts.use(cmd, roundFlags, triggerFlags, rolloutFlags, "settle retry-after run-dir timeout")
 	return cmd
 }
 
@@ -103,32 +99,35 @@ func (t *trigger) run(ctx context.Context) error {
 	return t.followAlone(ctx, checker)
 }
 
-// rolloutFlags have an effect on a rollout that is followed.
-var rolloutFlags = []string{
-	"canary", "max-in-flight", "max-failures", "max-late", "late-within", "max-attempts", "group-hold", "hold", "quiet", "quiet-within", "canary-timeout", "confirm-timeout",
-	"arm-timeout",
-}
-
 // rejectConflictingFlags rejects flags of which one would be ignored.
 func (t *trigger) rejectConflictingFlags() error {
 	o := &t.opts
 	for _, c := range []struct {
-		isSet  bool
-		flag   string
-		others []string
+		isSet        bool
+		flag, others string
 	}{
-		{o.dryRun, "dry-run", append([]string{"all-at-once", "no-wait"}, rolloutFlags...)},
-		{o.allAtOnce, "all-at-once", append([]string{"no-wait"}, rolloutFlags...)},
-		{o.noWait, "no-wait", []string{"no-service"}},
+		{o.dryRun, "dry-run", "all-at-once no-wait " + rolloutFlags},
+		{o.allAtOnce, "all-at-once", "no-wait " + rolloutFlags},
+		{o.noWait, "no-wait", "no-service"},
 	} {
-		if i := slices.IndexFunc(c.others, t.flags.Changed); c.isSet && i >= 0 {
-			return usageError("--%s and --%s do not go together", c.flag, c.others[i])
+		if other := t.firstGiven(c.others); c.isSet && other != "" {
+			return usageError("--%s and --%s do not go together", c.flag, other)
 		}
 	}
 	if path := o.installPath(); path == "" && (o.allAtOnce || o.ifExists) {
 		return usageError("--all-at-once and --if-exists need --install-path")
 	}
 	return nil
+}
+
+// firstGiven is the first of some flags that was given, or empty.
+func (t *trigger) firstGiven(flags string) string {
+	for flag := range strings.FieldsSeq(flags) {
+		if t.flags.Changed(flag) {
+			return flag
+		}
+	}
+	return ""
 }
 
 func notReady(i selector.Install) error {
@@ -156,7 +155,7 @@ func (t *trigger) handOver(ctx context.Context, locked error) error {
 	case t.opts.allAtOnce:
 		return fmt.Errorf("process %d serves these servers, one after the other: leave out --all-at-once, or stop the service", holder.PID)
 	}
-	return t.handOverTo(ctx, holder, append([]string{"name"}, othersFlags...))
+	return t.handOverTo(ctx, holder, "name "+othersFlags)
 }
 
 // handOverToHost makes the host's service, which is of another user, do the round for this user. conflict is the error that
@@ -172,17 +171,17 @@ func (t *trigger) handOverToHost(ctx context.Context, conflict error) error {
 }
 
 // othersFlags have an effect on a service of this process only.
-var othersFlags = append([]string{"user", "container", "no-containers", "subcommand", "env", "signal", "source", "max-entries", "retry-after"}, rolloutFlags...)
+const othersFlags = selectionFlags + " subcommand env signal " + sourceFlags + " retry-after " + rolloutFlags
 
 // handOverTo hands over to the service that listens on the socket in the note of holder. others are flags that it could not
 // follow.
-func (t *trigger) handOverTo(ctx context.Context, holder *lock.HeldError, others []string) error {
+func (t *trigger) handOverTo(ctx context.Context, holder *lock.HeldError, others string) error {
 	path := t.opts.installPath()
 	if path == "" {
-		others = append(slices.Clone(others), "settle")
+		others += " settle"
 	}
-	if i := slices.IndexFunc(others, t.flags.Changed); i >= 0 {
-		return usageError("--%s: process %d serves these servers with its own: leave the flag out, or stop the service", others[i], holder.PID)
+	if other := t.firstGiven(others); other != "" {
+		return usageError("--%s: process %d serves these servers with its own: leave the flag out, or stop the service", other, holder.PID)
 	}
 	client := control.NewClient(holder.Note)
 	client.Timeout = t.opts.timeout

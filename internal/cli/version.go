@@ -81,7 +81,7 @@ process, and needs neither rights nor a service.`,
 			return a.answer(thisBuild(), thisBuild().print)
 		},
 	}
-	a.opts.addOutput(cmd.Flags())
+	a.opts.use(cmd, "output")
 	return cmd
 }
 
