@@ -21,35 +21,25 @@ import (
 	"ebpf-upgrader/internal/controller"
 )
 
-// reloadable has, for each setting that can change while the service runs, how it is taken from a new configuration. What is
-// left out is bound to a lock, a file or a kernel program of the process. The new values mean what they would mean after a
-// restart, and all that has happened stays: the rules of a rollout hold as they do after a restart.
-var reloadable = map[string]func(to, from *Config){
-	"user":                  func(to, from *Config) { to.Rule.Selection.Users = from.Rule.Selection.Users },
-	"container":             func(to, from *Config) { to.Rule.Selection.Containers = from.Rule.Selection.Containers },
-	"no-containers":         func(to, from *Config) { to.Rule.Selection.NoContainers = from.Rule.Selection.NoContainers },
-	"canary":                func(to, from *Config) { to.Limits.Canary = from.Limits.Canary },
-	"canary-timeout":        func(to, from *Config) { to.Limits.CanaryTimeout = from.Limits.CanaryTimeout },
-	"group-hold":            func(to, from *Config) { to.Limits.GroupHold = from.Limits.GroupHold },
-	"hold":                  func(to, from *Config) { to.Limits.Hold = from.Limits.Hold },
-	"quiet":                 func(to, from *Config) { to.Quiet = from.Quiet },
-	"quiet-within":          func(to, from *Config) { to.Limits.QuietWithin = from.Limits.QuietWithin },
-	"confirm-timeout":       func(to, from *Config) { to.Limits.ConfirmTimeout = from.Limits.ConfirmTimeout },
-	"arm-timeout":           func(to, from *Config) { to.Limits.ArmTimeout = from.Limits.ArmTimeout },
-	"retry-after":           func(to, from *Config) { to.Limits.RetryAfter = from.Limits.RetryAfter },
-	"max-attempts":          func(to, from *Config) { to.Limits.MaxAttempts = from.Limits.MaxAttempts },
-	"max-failures":          func(to, from *Config) { to.Limits.MaxFailures = from.Limits.MaxFailures },
-	"max-in-flight":         func(to, from *Config) { to.Limits.InFlight = from.Limits.InFlight },
-	"max-per-user":          func(to, from *Config) { to.MaxPerUser = from.MaxPerUser },
-	"max-installs-per-user": func(to, from *Config) { to.MaxInstalls = from.MaxInstalls },
-	"forget-after":          func(to, from *Config) { to.ForgetAfter = from.ForgetAfter },
-	"scan-every":            func(to, from *Config) { to.ScanEvery = from.ScanEvery },
-	"audit-every":           func(to, from *Config) { to.AuditEvery = from.AuditEvery },
-	"log-level":             func(to, from *Config) { to.Level.Set(from.Level.Level()) },
+// reloadable are the settings that can change while the service runs. What is left out is bound to a lock, a file or a kernel
+// program of the process. The new values mean what they would mean after a restart, and all that has happened stays: the rules
+// of a rollout hold as they do after a restart.
+var reloadable = []string{
+	"user", "container", "no-containers", "canary", "canary-timeout", "group-hold", "hold", "quiet", "quiet-within", "confirm-timeout",
+	"arm-timeout", "retry-after", "max-attempts", "max-failures", "max-late", "late-within", "max-in-flight", "max-per-user",
+	"max-installs-per-user", "forget-after", "scan-every", "audit-every", "log-level",
 }
 
 // Reloads reports whether a reload applies a new value of a setting.
-func Reloads(setting string) bool { return reloadable[setting] != nil }
+func Reloads(setting string) bool { return slices.Contains(reloadable, setting) }
+
+// reloadFrom takes the values of the settings that can change.
+func (c *Config) reloadFrom(next *Config) {
+	c.Rule.Selection, c.Limits, c.Quiet = next.Rule.Selection, next.Limits, next.Quiet
+	c.MaxPerUser, c.MaxInstalls, c.ForgetAfter = next.MaxPerUser, next.MaxInstalls, next.ForgetAfter
+	c.ScanEvery, c.AuditEvery = next.ScanEvery, next.AuditEvery
+	c.Level.Set(next.Level.Level())
+}
 
 // reloads are what a reload works with. All but current belongs to the goroutine of service.reload.
 type reloads struct {
@@ -180,9 +170,7 @@ func (s *service) apply(ctx context.Context, next Config) (api.Reloaded, error) 
 		s.reloads.publish(&base)
 		return done, nil
 	}
-	for _, take := range reloadable {
-		take(&base, &next)
-	}
+	base.reloadFrom(&next)
 	base.Chosen = Chosen{base.Chosen.Settle, next.Chosen.GroupHold, next.Chosen.Hold, next.Chosen.QuietWithin}
 	return done, s.change(ctx, base)
 }
