@@ -115,8 +115,6 @@ type Feed struct {
 	kept    []Event
 	last    uint64
 	records records
-	// origins has what the servers ran that were signalled.
-	origins map[selector.PID]selector.Image
 	// grown is closed, and made anew, with each event.
 	grown chan struct{}
 	// keepEvent and keepRecord must not block.
@@ -129,7 +127,7 @@ type Feed struct {
 
 // NewFeed returns a Feed without events.
 func NewFeed() *Feed {
-	return &Feed{grown: make(chan struct{}), origins: make(map[selector.PID]selector.Image), keepEvent: func(Event) {}, keepRecord: func(api.RolloutRecord) {}}
+	return &Feed{grown: make(chan struct{}), keepEvent: func(Event) {}, keepRecord: func(api.RolloutRecord) {}}
 }
 
 func (f *Feed) add(e Event) {

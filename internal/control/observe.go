@@ -87,29 +87,12 @@ func (f *Feed) Moved(m rollout.Member, from rollout.State) {
 	}
 	switch m.State {
 	case rollout.Signalled, rollout.Settling, rollout.Upgraded, rollout.Crashed:
-		if m.State == rollout.Signalled && from != m.State {
-			f.origin(m.PID, m.Ran)
-		}
-		e.FromImage, e.Image = imageOf(f.origins[m.PID]), imageOf(known.Install.Image)
-	}
-	if m.State != rollout.Signalled && m.State != rollout.Settling && m.State != rollout.TimedOut {
-		delete(f.origins, m.PID)
+		e.FromImage, e.Image = imageOf(m.From), imageOf(known.Install.Image)
 	}
 	known.move(f.addLocked(e))
 	if m.State == rollout.Crashed && from != m.State {
 		f.keepRecord(known.copied())
 	}
-}
-
-// maxOrigins bounds the servers with a known origin; beyond it those of earlier ones are forgotten.
-const maxOrigins = 1 << 14
-
-// origin notes what a server runs that is signalled. The caller holds mu.
-func (f *Feed) origin(pid selector.PID, image selector.Image) {
-	if len(f.origins) >= maxOrigins {
-		clear(f.origins)
-	}
-	f.origins[pid] = image
 }
 
 func imageOf(image selector.Image) *selector.Image {

@@ -39,11 +39,6 @@ func (f *Feed) Restore(kept Kept) {
 		saved := &kept.Rollouts[i]
 		r := f.records.of(saved.Number)
 		r.Current, r.Install, r.Started = true, saved.Install, saved.Started
-		for j := range saved.Members {
-			if m := &saved.Members[j]; m.State == rollout.Signalled { // killed right after, a service has no event of the signal
-				f.origin(m.PID, m.Ran)
-			}
-		}
 	}
 	for _, r := range f.records {
 		r.hasMoved = r.hasMoved && r.Current
@@ -61,9 +56,6 @@ func (f *Feed) restoreEvent(e Event) {
 	f.trim()
 	if e.Kind != EventServer || e.Rollout == 0 {
 		return
-	}
-	if *e.State == rollout.Signalled && e.FromImage != nil {
-		f.origin(e.PID, *e.FromImage)
 	}
 	at, isKnown := f.records.find(e.Rollout)
 	if !isKnown {

@@ -36,7 +36,7 @@ func report(number uint64, phase rollout.Phase, servers map[rollout.State]int) r
 }
 
 func member(pid selector.PID, uid uint32, state rollout.State) rollout.Member {
-	return rollout.Member{PID: pid, UID: uid, Rollout: 7, State: state, Ran: oldImage}
+	return rollout.Member{PID: pid, UID: uid, Rollout: 7, State: state, From: oldImage}
 }
 
 // TestHistory_UserFloods_KeepsOthers: 50,000 events of a user follow the few of another, before and after a restart.

@@ -29,7 +29,7 @@ const of = 1 << 63
 // same compares what was saved with what was loaded. Times may differ a little, because two clocks are not read at once.
 var same = cmp.Options{
 	cmpopts.IgnoreUnexported(rollout.Member{}), cmpopts.EquateEmpty(), // what is in no line is not compared
-	cmpopts.IgnoreFields(rollout.Member{}, "SignalledAfter"),
+	cmpopts.IgnoreFields(rollout.Member{}, "SignalledAfter", "From"),
 	cmp.FilterPath(func(p cmp.Path) bool {
 		return !slices.Contains([]string{".Modified", ".Born", ".Changed"}, p.Last().String())
 	},

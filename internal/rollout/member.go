@@ -64,6 +64,8 @@ type Member struct {
 	Group Group `json:"group"`
 	// Ran is the image at the last inspection before the signal. An exec shows as a change of it.
 	Ran selector.Image `json:"-"`
+	// From is the image at the last signal; unknown: there was none.
+	From selector.Image `json:"-"`
 	// SignalledAfter is a moment before the last signal, as late as is certain; zero: unknown. The signal did not cause
 	// an exec before it.
 	SignalledAfter time.Time `json:"-"`

@@ -139,7 +139,10 @@ func (l *ledger) step(m *Member, s Step, now time.Time) {
 	switch to {
 	case Upgraded, GaveUp, Crashed:
 		l.lastOutcome = now
-	case Pending, Signalled:
+	case Signalled:
+		m.From = m.Ran
+		l.ranBefore(m)
+	case Pending:
 		l.ranBefore(m)
 	}
 	switch to {

@@ -115,7 +115,7 @@ func Restore(cfg Config, s Snapshot) *Rollout {
 
 // RestoreMember adds a member from its snapshot.
 func (r *Rollout) RestoreMember(m Member) *Member {
-	m.Rollout = r.number
+	m.Rollout, m.From = r.number, m.Ran
 	r.ranBefore(&m)
 	r.enter(&m)
 	return &m
