@@ -39,7 +39,7 @@ func (c *Controller) Status(ctx context.Context) (status api.Status, err error) 
 		}
 		status.SetPauses(c.rollouts.pauses)
 		for p := range c.registry.Processes() {
-			if !p.ExecedOther && p.IsServer() {
+			if !p.ExecedOther && api.IsServer(p.Server) {
 				status.Verdicts[p.Verdict]++
 			}
 		}
@@ -78,12 +78,12 @@ func (c *Controller) Servers(ctx context.Context) (servers []api.ServerStatus, e
 		servers = []api.ServerStatus{}
 		why, runs := c.reasons(time.Now()), c.builds()
 		for p := range c.registry.Processes() {
-			if !p.ExecedOther && p.IsServer() {
-				servers = append(servers, api.ServerStatus{Server: api.Server(p.Facts), Rollout: c.memberStatus(p.PID), Wait: why(p.PID), Runs: runs(p.Image)})
+			if !p.ExecedOther && api.IsServer(p.Server) {
+				servers = append(servers, api.ServerStatus{Server: p.Server, Rollout: c.memberStatus(p.PID), Wait: why(p.PID), Runs: runs(p.Image)})
 			}
 		}
 		for _, f := range c.registry.Over() {
-			servers = append(servers, api.ServerStatus{Server: api.Server(f)})
+			servers = append(servers, api.ServerStatus{Server: f})
 		}
 	})
 	slices.SortFunc(servers, func(a, b api.ServerStatus) int { return cmp.Compare(a.PID, b.PID) })

@@ -20,7 +20,7 @@ func (c *reconciler) owned(in *inspection, id selector.Identity, user selector.U
 		return
 	}
 	c.timers.Remove(inspectTask(in.pid))
-	over := api.Server(c.registry.Over()[in.pid])
+	over := c.registry.Over()[in.pid]
 	c.reportOver(user, over)
 	c.surveys.done(in, over)
 }
@@ -85,7 +85,7 @@ func (c *reconciler) observe(i deliver.Inspection, now time.Time) {
 	if r != nil && c.observeMember(r, p, &i, now) {
 		return
 	}
-	if !p.IsServer() && c.rollouts.member(pid) == nil { // no event would tell its end
+	if !api.IsServer(p.Server) && c.rollouts.member(pid) == nil { // no event would tell its end
 		c.ended(pid, selector.Exit{})
 		return
 	}
@@ -94,7 +94,7 @@ func (c *reconciler) observe(i deliver.Inspection, now time.Time) {
 
 // register takes a process into the registry, with the install that it names.
 func (c *reconciler) register(i *deliver.Inspection, now time.Time) *registry.Process {
-	p := c.registry.Put(registry.Facts(api.NewServer(i.Process, i.Decision)), i.Process, i.At)
+	p := c.registry.Put(api.NewServer(i.Process, i.Decision), i.Process, i.At)
 	if i.Process.MidExec {
 		p.InExecAt = now
 	}
@@ -115,7 +115,7 @@ func (c *reconciler) assign(p *registry.Process, i *deliver.Inspection, now time
 	to, isNew, evicted := c.registry.Resolve(p, i.Process, now)
 	i.Decision = p.Decision
 	if p.Verdict == selector.OverLimit {
-		c.reportOver(p.User, api.Server(p.Facts))
+		c.reportOver(p.User, p.Server)
 	}
 	if evicted != nil {
 		c.dropInstall(evicted)

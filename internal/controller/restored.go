@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/selector"
@@ -54,7 +55,7 @@ func (c *Controller) restoreMember(ctx context.Context, r *attached, saved rollo
 	default:
 		user.UID = m.UID
 	}
-	p := c.registry.Put(registry.Facts{
+	p := c.registry.Put(api.Server{
 		PID: m.PID, StartTime: m.StartTime, UID: m.UID, Args: []string{},
 		Decision: selector.Decision{Verdict: selector.UnreadableFacts, Detail: registry.ReasonUnreported, Stale: true},
 	}, selector.Process{Credentials: selector.Credentials{Owner: user}}, now)

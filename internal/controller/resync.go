@@ -220,7 +220,7 @@ func (c *surveys) split() {
 func (c *surveys) deferred(in *inspection) api.Server {
 	server := api.Server{PID: in.pid, UID: in.user.UID, Args: []string{}}
 	if p := c.registry.Process(in.pid); p != nil {
-		server = api.Server(p.Facts)
+		server = p.Server
 	}
 	server.Decision = selector.Decision{Verdict: selector.UnreadableFacts, Detail: deliver.ReasonDeferred, Stale: true}
 	return server

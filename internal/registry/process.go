@@ -5,33 +5,14 @@ package registry
 import (
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
 
-// Facts are what is reported of a process, as it was last inspected.
-type Facts struct {
-	PID       selector.PID
-	StartTime uint64
-	// UID is the user that accounts for it.
-	UID               uint32
-	Container, Cgroup string
-	WorkDir           string
-	Args              []string
-	// Image is what it runs, UpgradeBin the value of the upgrade variable, Target the file that this leads to.
-	Image      selector.Image
-	UpgradeBin string
-	Target     selector.Image
-	selector.Decision
-}
-
-// Identity names the process.
-func (f *Facts) Identity() selector.Identity {
-	return selector.Identity{PID: f.PID, StartTime: f.StartTime}
-}
-
 // Process is a process that was inspected, or that an earlier service had signalled.
 type Process struct {
-	Facts
+	// Server is what is reported of it, as it was last inspected.
+	api.Server
 	// User has the limits that it counts against.
 	User selector.User
 	View selector.View
@@ -49,9 +30,9 @@ type Process struct {
 	IsReplaced bool
 }
 
-// IsServer reports whether the process carries the name and the argument, or carried them as far as could be read.
-func (p *Process) IsServer() bool {
-	return p.Verdict != selector.NotOurs && p.Verdict != selector.NotMCP
+// Identity names the process.
+func (p *Process) Identity() selector.Identity {
+	return selector.Identity{PID: p.PID, StartTime: p.StartTime}
 }
 
 // NamesInstall reports whether a process with that verdict is a server with an install.

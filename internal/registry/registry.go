@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 )
 
@@ -39,7 +40,7 @@ type Registry struct {
 	// fixed are the installs of Config.Paths.
 	fixed []*Install
 	// over has the processes over the limit of their user, which are not inspected.
-	over map[selector.PID]Facts
+	over map[selector.PID]api.Server
 	// perUser counts the processes.
 	perUser map[selector.User]int
 	// perOwner has the installs of each user by file.
@@ -55,7 +56,7 @@ type owned struct {
 // New returns a registry without processes.
 func New(cfg Config, now time.Time) *Registry {
 	r := &Registry{
-		cfg: cfg, processes: make(map[selector.PID]*Process), installs: make(map[Key]*Install), over: make(map[selector.PID]Facts),
+		cfg: cfg, processes: make(map[selector.PID]*Process), installs: make(map[Key]*Install), over: make(map[selector.PID]api.Server),
 		perUser: make(map[selector.User]int), perOwner: make(map[selector.User]*owned),
 	}
 	for _, path := range cfg.Paths {
@@ -158,7 +159,7 @@ func (r *Registry) Files() (all []selector.Install) {
 }
 
 // Put takes a process in as it was inspected at a moment. Its install stays what it was; see [Registry.Resolve].
-func (r *Registry) Put(f Facts, p selector.Process, at time.Time) *Process {
+func (r *Registry) Put(f api.Server, p selector.Process, at time.Time) *Process {
 	known, user := r.processes[f.PID], p.Credentials.Owner
 	switch {
 	case known == nil:
@@ -170,7 +171,7 @@ func (r *Registry) Put(f Facts, p selector.Process, at time.Time) *Process {
 		r.perUser[user]++
 	}
 	delete(r.over, f.PID)
-	known.Facts, known.User, known.ExecedOther, known.GoneSince = f, user, false, time.Time{}
+	known.Server, known.User, known.ExecedOther, known.GoneSince = f, user, false, time.Time{}
 	if p.MidExec {
 		known.InExecAt = at
 	}

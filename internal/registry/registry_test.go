@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/selector"
 )
@@ -29,9 +30,7 @@ func process(pid selector.PID, path string, user uint32) selector.Process {
 
 // put takes a process in and assigns it, as an inspection does.
 func put(r *registry.Registry, p selector.Process, v selector.Verdict) (known *registry.Process, isNew bool, evicted *registry.Install) {
-	known = r.Put(registry.Facts{
-		PID: p.PID, StartTime: p.StartTime, UID: p.Credentials.Owner.UID, Decision: selector.Decision{Verdict: v},
-	}, p, now)
+	known = r.Put(api.NewServer(p, selector.Decision{Verdict: v}), p, now)
 	to, isNew, evicted := r.Resolve(known, p, now)
 	if to != nil {
 		r.Assign(known, to, now)
