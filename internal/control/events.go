@@ -190,14 +190,11 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// acted adds the event of an act by the client of a request.
+// acted tells of an act by the client of a request.
 func (s *Server) acted(r *http.Request, e Event) {
 	p := peerOf(r)
 	e.By, e.PID = &p.uid, selector.PID(p.pid)
-	s.cfg.Feed.Acted(e)
-	if s.cfg.Acted != nil {
-		s.cfg.Acted(e)
-	}
+	s.cfg.Acted(e)
 }
 
 // SelectEvents passes each selected event to take, and with Follow further ones, until take fails, ctx ends or, with

@@ -34,36 +34,13 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 		return all, err
 	}
 	all = Status{SchemaVersion: api.SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
-	if s.cfg.Current != nil {
-		all.Serves = s.cfg.Current().Serves
-	}
-	if s.cfg.Tracker != nil {
-		counters, err := s.cfg.Tracker()
-		if err != nil {
-			return all, err
-		}
-		all.Tracker = &counters
-	}
 	if s.cfg.Gate != nil {
-		if all.Gate, err = s.cfg.Gate(); err != nil {
-			return all, err
-		}
+		all.Gate, err = s.cfg.Gate()
 	}
-	if s.cfg.Watching != nil {
-		all.Watching = s.cfg.Watching()
+	if s.cfg.Host != nil {
+		err = errors.Join(err, s.cfg.Host(&all))
 	}
-	if s.cfg.Stager != nil {
-		all.Staged, all.Fleet = s.cfg.Stager.Staged(), s.cfg.Stager.Fleet()
-	}
-	if s.cfg.StandsBy != nil {
-		all.StandsBy = s.cfg.StandsBy()
-	}
-	if s.cfg.HistoryErr != nil {
-		if err := s.cfg.HistoryErr(); err != nil {
-			all.HistoryError = err.Error()
-		}
-	}
-	return all, nil
+	return all, err
 }
 
 func (s *Server) servers(w http.ResponseWriter, r *http.Request) {

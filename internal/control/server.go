@@ -39,7 +39,7 @@ type service interface {
 	Act(ctx context.Context, a api.Act) (api.Acted, error)
 }
 
-// Config is what a [Server] reads from. Tracker, Gate, Stager, Covers, HistoryErr, StandsBy, Group and Metrics may be nil.
+// Config is what a [Server] reads from. All but Service and Feed may be left out.
 type Config struct {
 	Service service
 	Info    Info
@@ -47,20 +47,15 @@ type Config struct {
 	// Reload reads the configuration again, and Current is what holds by now; nil: Info has it, and there is no reload.
 	Reload  func(ctx context.Context) (api.Reloaded, error)
 	Current func() *Current
-	// Acted, if any, is told each [EventAct] of a request.
+	// Acted is told each [EventAct] of a request that the service does not tell itself, and gives it to the feed; nil: the feed
+	// alone.
 	Acted func(Event)
-	// Tracker reads the counters of the kernel's side.
-	Tracker func() (api.Tracker, error)
+	// Host fills in what the service does not know of its host: all of a status but its Status, Gate and Events.
+	Host func(*Status) error
 	// Gate reads what the gate refused, and passes it to [Feed.GateRefused].
 	Gate func() (api.Gate, error)
 	// Covers reports whether there is a gate, and whether it covers a process.
 	Covers func(selector.PID) (active, covers bool, err error)
-	// Watching reads how the installs are watched.
-	Watching func() api.Watching
-	// HistoryErr says why the feed is not kept on disk.
-	HistoryErr func() error
-	// StandsBy finds the service of the whole host that serves the servers of this one.
-	StandsBy func() *Served
 	// Group has the members that may read about all servers; nil: that of the socket.
 	Group *uint32
 	// Stager brings staged files into their place; nil: none is staged.
@@ -84,6 +79,9 @@ type Server struct {
 func NewServer(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, shares: newShares(), recentServers: Recently(cfg.Service.Servers), recentRollouts: Recently(cfg.Service.Rollouts),
+	}
+	if cfg.Acted == nil {
+		s.cfg.Acted = cfg.Feed.Acted
 	}
 	s.recent = Recently(s.fullStatus)
 	return s

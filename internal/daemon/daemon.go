@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/controller"
 	"ebpf-upgrader/internal/install"
@@ -66,8 +67,14 @@ type service struct {
 	host       *Host
 	refusals   *refusals
 	events     *eventLog
-	server     *control.Server
-	reloads    reloads
+	feed       *control.Feed
+	counts     *metrics.Metrics
+	watched    *installs
+	kept       *keptHistory
+	// staged is nil where nothing is staged.
+	staged  *staging
+	server  *control.Server
+	reloads reloads
 }
 
 // serve builds a service and runs it.
@@ -99,6 +106,7 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 	defer watched.close()
 	s := service{
 		host: h, refusals: &refusals{gate: h.gate, feed: feed}, events: newEventLog(cfg.Log, watched.hub.Checker().BuildOf),
+		feed: feed, counts: counts, watched: watched, staged: staged,
 		reloads: reloads{base: cfg, hangups: hangups, requests: make(chan chan<- reloaded)},
 	}
 	watched.log = s.events
@@ -109,8 +117,8 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 		return err
 	}
 	defer closeState()
-	kept := keepHistory(&cfg, feed, &c)
-	defer kept.close()
+	s.kept = keepHistory(&cfg, feed, &c)
+	defer s.kept.close()
 	if !h.gate.closed() {
 		c.Prefers = h.watchesInstall
 	}
@@ -118,22 +126,19 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 		observers{s.events, feed, counts},
 		h.gate, s.refusals, len(cfg.InstallPaths) == 0, cfg.Log,
 	}
-	c.Acted = s.acted(feed, counts)
+	c.Acted = func(a api.Act) {
+		s.acted(control.Event{Act: string(a.Kind), By: &a.By.UID, PID: a.By.PID, Detail: a.By.Reason, Path: a.Path, UID: a.User})
+	}
 	s.controller = controller.New(c)
 	counts.Follow(metrics.Sources{
 		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status),
 		LogDropped:  func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
-		HistoryLost: kept.lost, HistoryErr: kept.err, FellBack: h.fellBack,
+		HistoryLost: s.kept.lost, HistoryErr: s.kept.err, FellBack: h.fellBack,
 		StandsBy: control.Recently(func(context.Context) (bool, error) { return h.standsBy() != nil, nil }),
 		Staged:   staged.source(), Fleet: staged.fleetSource(),
 	})
-	controlled := s.controlConfig(feed, counts, watched)
-	controlled.HistoryErr = kept.err
-	if staged != nil {
-		staged.connect(&s, feed, counts, watched)
-		controlled.Stager = staged
-	}
-	s.server = control.NewServer(controlled)
+	staged.connect(&s)
+	s.server = control.NewServer(s.controlConfig())
 	return s.run(ctx, stop, staged.parts(watched.hub)...)
 }
 
@@ -146,25 +151,6 @@ func (h *Host) effective(cfg Config) Config {
 		cfg.Limits = yielding(cfg.Limits)
 	}
 	return cfg
-}
-
-// controlConfig is what the control socket reads from.
-func (s *service) controlConfig(feed *control.Feed, counts *metrics.Metrics, watched *installs) control.Config {
-	h := s.host
-	s.reloads.publish(&h.cfg)
-	return control.Config{
-		Reload: s.requestReload, Current: s.reloads.current.Load,
-		Service: s.controller, Feed: feed, Metrics: counts.Handler(), Tracker: h.counters(), Watching: watched.watching,
-		Gate: s.refusals.status, Covers: h.gate.coversPID, Group: h.cfg.SocketGroup, StandsBy: h.standsBy,
-		Acted: func(e control.Event) {
-			s.events.Acted(e)
-			counts.Acted(e.Act)
-		},
-		Info: control.Info{
-			Version: h.cfg.Version, PID: selector.PID(os.Getpid()), Started: time.Now(), PIDNamespace: PIDNamespace(),
-			WatchesSignals: h.tracker != nil && h.tracker.WatchesSignals(),
-		},
-	}
 }
 
 // run runs the service, its control socket, the other listeners and more, until one of them or stop ends.

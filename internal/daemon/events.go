@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 
-	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/selector"
 	"ebpf-upgrader/tracker"
 )
@@ -60,15 +59,4 @@ func audit(ctx context.Context, t *tracker.Tracker, log *slog.Logger) error {
 		sourceCorrected.to(log, keyMissing.of(difference.Missing), keyExtra.of(difference.Extra))
 	}
 	return nil
-}
-
-// counters reads what the tracker counts; nil where there is none.
-func (h *Host) counters() func() (api.Tracker, error) {
-	if h.tracker == nil {
-		return nil
-	}
-	return func() (api.Tracker, error) {
-		s, err := h.tracker.Stats()
-		return api.Tracker(s), err
-	}
 }

@@ -118,8 +118,10 @@ func startStaging(cfg *Config) (*staging, error) {
 }
 
 // connect says what s works with, before run.
-func (s *staging) connect(of *service, feed *control.Feed, counts *metrics.Metrics, watched *installs) {
-	s.feed, s.counts, s.status, s.servers, s.credentials = feed, counts, of.controller.Status, of.controller.Servers, watched.credentials.of
+func (s *staging) connect(of *service) {
+	if s != nil {
+		s.feed, s.counts, s.status, s.servers, s.credentials = of.feed, of.counts, of.controller.Status, of.controller.Servers, of.watched.credentials.of
+	}
 }
 
 // parts are what the service runs for staged files.

@@ -6,6 +6,8 @@ package daemon
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"ebpf-upgrader/internal/controller"
@@ -40,4 +42,22 @@ func openState(cfg *Config, c *controller.Config) (done func(), err error) {
 	}
 	c.Journal, c.Saved, c.Pauses, c.KeepPauses = file, saved, pauses, keepPauses(pause)
 	return func() { _ = file.Close() }, nil
+}
+
+// keepPausesWithin limits how long an operator waits for the disk that keeps a pause.
+const keepPausesWithin = 2 * time.Second
+
+// keepPauses returns a function that keeps what is paused. A frozen file system may hold the write for any time: the
+// function fails after 2 s, and the file has the latest state once the file system answers.
+func keepPauses(file journal.Pause) func(rollout.Pauses) error {
+	var wanted atomic.Pointer[rollout.Pauses]
+	var writing sync.Mutex
+	return func(pauses rollout.Pauses) error {
+		wanted.Store(&pauses)
+		return withTimeout(keepPausesWithin, func() error {
+			writing.Lock()
+			defer writing.Unlock()
+			return file.Write(*wanted.Load())
+		})
+	}
 }
