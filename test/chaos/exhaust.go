@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,6 +52,15 @@ func takePIDs(dir string) error {
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 	}
 	return nil
+}
+
+// takeThreads has the runtime start threads that it keeps. It aborts when it cannot start one, as while the PIDs are used up.
+func takeThreads() {
+	var all sync.WaitGroup
+	for range hostileTasks {
+		all.Go(func() { _ = unix.Nanosleep(&unix.Timespec{Sec: 1}, nil) }) // each is a thread that waits
+	}
+	all.Wait()
 }
 
 // takeInstances takes all inotify instances that root may have, for moments until ctx ends. A service that starts meanwhile
