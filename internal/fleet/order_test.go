@@ -153,6 +153,12 @@ func (m *model) hold() {
 	if r.Done != done || r.Entered() != entered {
 		m.fatalf("%d done and %d entered, want %d and %d", r.Done, r.Entered(), done, entered)
 	}
+	if most := m.p.Waves[len(m.p.Waves)-2].Hosts; len(r.Hosts) > most {
+		m.fatalf("the record names %d hosts, %d decide", len(r.Hosts), most)
+	}
+	if slices.ContainsFunc(r.Seats, func(s fleet.Seat) bool { return s.Idle && s.Counted }) {
+		m.fatalf("a place is kept for a host that has one")
+	}
 	k := m.open()
 	for w, wave := range m.p.Waves[:len(m.p.Waves)-1] {
 		switch {
