@@ -17,7 +17,7 @@ const (
 	maxCounted = 16
 )
 
-// Counted returns the releases in whose count this host is, as it kept them in dir, the latest last. The record names the hosts
+// Counted returns the releases that count this host, as it kept them in dir, the latest last. The record names the hosts
 // of all waves but the last; of those the host itself knows, so that a release that comes back does not count it twice.
 func Counted(dir string) (releases []string, err error) {
 	path := filepath.Join(dir, countedFile)
