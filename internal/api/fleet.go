@@ -12,8 +12,17 @@ type FleetRecord struct {
 	IsPaused, IsHalted bool
 	// Done, Seats and Failed count the hosts of the newest release.
 	Done, Seats, Failed int
+	// Wave is the outermost wave that is open for that release, from 0.
+	Wave int
 	// WaitsSince is when the first staged file of this host began to wait; zero: none waits.
 	WaitsSince time.Time
+	// Waiting counts the staged files of this host that wait, by each reason that there is. Releases has the short hash of what is
+	// staged at each path, or was put in place last, and Ring is that of this host.
+	Waiting  map[string]int
+	Releases map[string]string
+	Ring     string
 	// Requests count the calls of the engine by kind, "load" or "swap", and result, "ok", "conflict" or "error".
 	Requests map[string]map[string]uint64
+	// Took is the time of all calls by kind.
+	Took map[string]time.Duration
 }

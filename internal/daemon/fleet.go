@@ -56,7 +56,7 @@ func (g *FleetGate) Enter(ctx context.Context, r stage.Request) (stage.Answer, e
 	if err != nil {
 		return stage.Answer{}, err
 	}
-	return stage.Answer{IsGranted: a.Granted(), Why: a.Text, AskAt: a.AskAt, Bake: a.Bake}, nil
+	return stage.Answer{IsGranted: a.Granted(), Why: a.Text, Reason: string(a.Reason), AskAt: a.AskAt, Bake: a.Bake}, nil
 }
 
 // Leave implements [stage.Gate].

@@ -63,14 +63,21 @@ func TestFleetHost_Record_IsCounted(t *testing.T) {
 	one, two := newFleetHost(t, e, "one", 0), newFleetHost(t, e, "two", 0)
 	one.goesTo(stage.Activated)
 	two.goesTo(stage.Wanted)
-	if r := two.fleetRecord(); !r.IsReached || r.Seats != 1 || r.WaitsSince.IsZero() || r.Requests["load"]["ok"] == 0 {
+	if r := two.fleetRecord(); !r.IsReached || r.Seats != 1 || r.WaitsSince.IsZero() || r.Requests["load"]["ok"] == 0 || r.Took["load"] == 0 ||
+		r.Waiting["not-done"] != 1 || len(r.Releases) != 1 {
 		t.Errorf("%+v", r)
 	}
 	one.rollout.Halts, one.rollout.IsHaltedForAll = []rollout.Halt{{Reason: "1 died"}}, true
 	one.goesTo(stage.Failed)
 	two.askAt = time.Now()
 	two.goesTo(stage.Wanted)
-	if r := two.fleetRecord(); !r.IsHalted || r.Failed != 1 || r.Seats != 0 {
+	if r := two.fleetRecord(); !r.IsHalted || r.Failed != 1 || r.Seats != 0 || r.Waiting["halted"] != 1 {
+		t.Errorf("%+v; why %q", r, two.Why)
+	}
+	e.isLost.Store(true)
+	two.askAt = time.Now()
+	two.goesTo(stage.Wanted)
+	if r := two.fleetRecord(); r.Waiting["unreachable"] != 1 || r.Waiting["halted"] != 0 {
 		t.Errorf("%+v; why %q", r, two.Why)
 	}
 }

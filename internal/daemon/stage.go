@@ -79,6 +79,8 @@ type stagedPath struct {
 	// has a seat or wants one.
 	askAt time.Time
 	tries int
+	// waits is the last answer of the gate as a word, or waitsForEngine; empty: the gate was not asked.
+	waits string
 	saved stage.Record
 }
 

@@ -75,7 +75,7 @@ func (s *staging) look(ctx context.Context, p *stagedPath) {
 			was := p.Release
 			p.Found(files, time.Now())
 			if p.Release != was {
-				p.isHeld, p.askAt, p.tries = false, time.Time{}, 0
+				p.isHeld, p.askAt, p.tries, p.waits = false, time.Time{}, 0, ""
 			}
 		}
 		if p.State == stage.Idle {
@@ -277,7 +277,7 @@ func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) (isLo
 
 // answered takes what the gate said.
 func (p *stagedPath) answered(a stage.Answer) {
-	p.isHeld, p.askAt, p.tries = a.IsGranted, a.AskAt, 0
+	p.isHeld, p.askAt, p.tries, p.waits = a.IsGranted, a.AskAt, 0, a.Reason
 	if p.askAt.IsZero() {
 		p.askAt = time.Now().Add(maxGateWait)
 	}
@@ -287,6 +287,7 @@ func (p *stagedPath) answered(a stage.Answer) {
 func (p *stagedPath) retry() {
 	p.askAt = time.Now().Add(gateWait(p.tries))
 	p.tries++
+	p.waits = waitsForEngine
 }
 
 // gateWait is how long a host waits after a call that failed, when tries have failed before it.

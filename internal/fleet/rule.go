@@ -42,6 +42,11 @@ const (
 	Full     Reason = "full"
 )
 
+// Reasons lists every reason to wait.
+func Reasons() []Reason {
+	return []Reason{Failed, Paused, Pinned, Halted, NotDone, Baking, IdleHost, Ring, Full}
+}
+
 // Answer is what the rule says to a host that asks for a seat.
 type Answer struct {
 	Reason Reason

@@ -69,9 +69,13 @@ func families(t *testing.T) map[string]*metric {
 				all[c[2]].kind = c[3]
 			}
 		}
-		if s := sample.FindStringSubmatch(line); s != nil && all[s[1]] != nil {
+		s := sample.FindStringSubmatch(line)
+		if s == nil {
+			continue
+		}
+		if m := all[strings.TrimSuffix(s[1], "_count")]; m != nil {
 			for _, p := range pair.FindAllStringSubmatch(s[2], -1) {
-				all[s[1]].labels[p[1]] = append(all[s[1]].labels[p[1]], p[2])
+				m.labels[p[1]] = append(m.labels[p[1]], p[2])
 			}
 		}
 	}
@@ -101,7 +105,10 @@ func table(t *testing.T) string {
 }
 
 // open are labels with values that are not words of the program.
-var open = map[string]string{"uid": "a user id", "version": "", "revision": "", "goversion": "", "act": "as in the log", "path": "that of `--stage`"}
+var open = map[string]string{
+	"uid": "a user id", "version": "", "revision": "", "goversion": "", "act": "as in the log", "path": "that of `--stage`",
+	"release": "the first eight digits of its hash", "ring": "that of `--fleet-ring`",
+}
 
 func labels(all map[string][]string) string {
 	var shown []string

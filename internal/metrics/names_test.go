@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/fleet"
 	"ebpf-upgrader/internal/metrics"
 	"ebpf-upgrader/internal/rollout"
 )
@@ -36,8 +37,10 @@ func TestMetrics_Labels_NameNoProcess(t *testing.T) {
 	allowed := []string{
 		"version", "revision", "goversion", "mode", "verdict", "kind", "reason", "outcome", "phase", "state", "le",
 		"act", "cause", "result",
-		"uid",  // at most 32
-		"path", // those of --stage
+		"uid",     // at most 32
+		"path",    // those of --stage
+		"release", // one for each path
+		"ring",    // that of the host
 	}
 	label := regexp.MustCompile(`[{,](\w+)="`)
 	for _, line := range everything(t) {
@@ -62,7 +65,7 @@ func everything(t *testing.T) (lines []string) {
 		LogDropped:  func() (byReader, byUser uint64) { return 0, 0 },
 		HistoryLost: func() uint64 { return 0 },
 		HistoryErr:  func() error { return nil },
-		Fleet:       func() api.FleetRecord { return api.FleetRecord{WaitsSince: start} },
+		Fleet:       func() api.FleetRecord { return fleetRecord() },
 		StandsBy:    func(context.Context) (bool, error) { return false, nil },
 		Staged:      func() []api.Staged { return []api.Staged{{Path: "/opt/tool", State: "wanted", Since: start}} },
 		Status: func(context.Context) (api.Status, error) {
@@ -77,4 +80,13 @@ func everything(t *testing.T) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// fleetRecord has each word that a record can have.
+func fleetRecord() api.FleetRecord {
+	r := api.FleetRecord{WaitsSince: start, Waiting: map[string]int{"host": 0, "unreachable": 0}, Releases: map[string]string{"/opt/tool": "9f2c41d0"}}
+	for _, reason := range fleet.Reasons() {
+		r.Waiting[string(reason)] = 0
+	}
+	return r
 }

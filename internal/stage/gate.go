@@ -35,6 +35,8 @@ type Answer struct {
 	IsGranted bool
 	// Why says what the host waits for or, in a granted answer, on what grounds: for the operator.
 	Why string
+	// Reason is Why as a word of the gate; empty: the gate has none.
+	Reason string
 	// AskAt is when the host asks again. In a granted answer it keeps the seat: the host asks then as long as it has not
 	// left. Zero: the host does not ask again by itself.
 	AskAt time.Time
