@@ -48,8 +48,8 @@ type crowd struct {
 	dies func(n int) bool
 
 	inside, placed, done, failed, errors atomic.Int32
-	// most is the largest number of hosts that were inside at a time.
-	most largest
+	// most is the largest number of hosts that were inside at a time. seats is the largest number of seats in the record.
+	most, seats largest
 }
 
 // largest is the largest number that it was told.
@@ -74,8 +74,8 @@ func (c *crowd) run(ctx context.Context, hosts int) {
 		wg.Go(func() { c.host(ctx, n) })
 	}
 	wg.Wait()
-	c.t.Logf("%d hosts on %s in %.1f s: %d placed, %d done, %d failed, at most %d at a time, %d calls failed", hosts, c.e.name,
-		time.Since(begin).Seconds(), c.placed.Load(), c.done.Load(), c.failed.Load(), c.most.n, c.errors.Load())
+	c.t.Logf("%d hosts on %s in %.1f s: %d placed, %d done, %d failed, at most %d with a seat, %d at it at a time, %d calls failed",
+		hosts, c.e.name, time.Since(begin).Seconds(), c.placed.Load(), c.done.Load(), c.failed.Load(), c.seats.n, c.most.n, c.errors.Load())
 }
 
 func (c *crowd) host(ctx context.Context, n int) {
@@ -87,6 +87,9 @@ func (c *crowd) host(ctx context.Context, n int) {
 		c.must(ctx, r, func(v *record.View) (changed bool) {
 			now = v.Now
 			a, changed = v.Policy.Enter(&v.State, h, release, now)
+			if r := v.State.Find(release); r != nil {
+				c.seats.told(int32(r.InUse()))
+			}
 			return changed
 		})
 		if a.Granted() || a.Reason == fleet.Halted && c.dies != nil || ctx.Err() != nil {
@@ -134,8 +137,8 @@ func pause(ctx context.Context, d time.Duration) {
 // allDone checks that bounds were kept and that every host was counted, once.
 func (c *crowd) allDone(hosts int) {
 	c.t.Helper()
-	if c.most.n > slots {
-		c.t.Errorf("%d hosts at a time, slots are %d", c.most.n, slots)
+	if c.most.n > slots || c.seats.n > slots {
+		c.t.Errorf("%d hosts at a time, and %d seats in the record; slots are %d", c.most.n, c.seats.n, slots)
 	}
 	s, err := fleet.ParseState(load(c.t, c.e.store()).State)
 	if err != nil {
