@@ -100,7 +100,7 @@ func (t trial) isFine() bool {
 func (t trial) patience() time.Duration {
 	switch t.rule {
 	case 0, 5, 6:
-		return time.Minute
+		return 2 * time.Minute
 	}
 	return 15 * time.Second
 }
