@@ -89,3 +89,21 @@ func TestClient_NoAnswer_TimesOut(t *testing.T) {
 		t.Errorf("Events = %v, want a time-out", err)
 	}
 }
+
+// TestStatus_ServiceEndsMeanwhile_ErrEnded: a client that waits for the next service goes on then.
+func TestStatus_ServiceEndsMeanwhile_ErrEnded(t *testing.T) {
+	t.Parallel()
+	s := listen(t)
+	s.of.asked = make(chan struct{})
+	s.start(t)
+	answered := make(chan error)
+	go func() {
+		_, err := s.Status(within(t))
+		answered <- err
+	}()
+	<-s.of.asked
+	s.stop()
+	if err := <-answered; !control.HasEnded(err) {
+		t.Errorf("Status = %v, want ErrEnded", err)
+	}
+}

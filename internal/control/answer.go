@@ -50,7 +50,8 @@ func readBody[T any](r *http.Request) (request T, err error) {
 	return request, err
 }
 
-// answer writes the result of get, or its error. It drops the request of a client that has left.
+// answer writes the result of get, or its error. It drops the request of a client that has left. Where the service ends before
+// get has a result, the connection ends without an answer, as it does where the service ends a moment later.
 func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
 	if hasLeft(r) {
 		refuse(w, errLeft)
@@ -59,6 +60,9 @@ func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (a
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	got, err := get(ctx)
+	if err != nil && r.Context().Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
 	if err != nil {
 		refuse(w, err)
 		return

@@ -32,12 +32,20 @@ type steered struct {
 	self    selector.PID
 	paused  atomic.Int32
 	resumed int
+	// asked, if not nil, receives when a request for the status has come, which waits for the end of the service then.
+	asked chan struct{}
 
 	mu  sync.Mutex // guards act
 	act api.Act
 }
 
-func (s *steered) Status(context.Context) (api.Status, error) { return s.status, nil }
+func (s *steered) Status(ctx context.Context) (api.Status, error) {
+	if s.asked != nil {
+		s.asked <- struct{}{}
+		<-ctx.Done()
+	}
+	return s.status, ctx.Err()
+}
 
 func (s *steered) Servers(context.Context) ([]api.ServerStatus, error) {
 	if s.servers != nil {
