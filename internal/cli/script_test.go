@@ -35,6 +35,7 @@ var updateScripts = flag.Bool("update", false, "write what the commands print in
 //	upgraded VAR, signalled VAR, died VAR wait until a server runs the installed file, was signalled, has ended
 //	unharmed VAR                          check that a server lives and was never signalled
 //	terminate                             send SIGTERM to what runs in the background
+//	freeze, thaw                          stop what runs in the background, and have it go on
 //
 // and the program "unprivileged PROGRAM ARGUMENT...", which execs another as a user without rights.
 //

@@ -40,6 +40,8 @@ var scriptCommands = map[string]scriptCommand{
 	"died":       atLeast(1, scriptDied),
 	"unharmed":   atLeast(1, scriptUnharmed),
 	"terminate":  atLeast(0, scriptTerminate),
+	"freeze":     atLeast(0, scriptFreeze),
+	"thaw":       atLeast(0, scriptThaw),
 }
 
 // atLeast is a command that takes n arguments or more, and cannot be negated.
@@ -252,8 +254,22 @@ func scriptUnharmed(ts *testscript.TestScript, args []string) {
 	}
 }
 
-func scriptTerminate(ts *testscript.TestScript, _ []string) {
+func scriptTerminate(ts *testscript.TestScript, _ []string) { signalBackground(ts, syscall.SIGTERM) }
+
+// scriptFreeze has what it stopped go on where the script fails: the test would wait for its end for ever.
+func scriptFreeze(ts *testscript.TestScript, _ []string) {
+	ts.Defer(func() {
+		for _, cmd := range ts.BackgroundCmds() {
+			_ = cmd.Process.Signal(syscall.SIGCONT) // it may have ended
+		}
+	})
+	signalBackground(ts, syscall.SIGSTOP)
+}
+
+func scriptThaw(ts *testscript.TestScript, _ []string) { signalBackground(ts, syscall.SIGCONT) }
+
+func signalBackground(ts *testscript.TestScript, sig syscall.Signal) {
 	for _, cmd := range ts.BackgroundCmds() {
-		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+		ts.Check(cmd.Process.Signal(sig))
 	}
 }
