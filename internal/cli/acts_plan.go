@@ -16,6 +16,7 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
 )
 
 // resumePlan says what a resume will do. Its lines are not escaped.
@@ -117,7 +118,7 @@ func (a *app) confirm(ctx context.Context, lines []string, question string) erro
 	switch {
 	case a.opts.yes:
 		return nil
-	case !isTerminal(os.Stdin) || !isTerminal(a.stderr):
+	case !screen.IsTerminal(os.Stdin) || !screen.IsTerminal(a.stderr):
 		return usageError("nothing was done: give --yes where no terminal can ask")
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", question)

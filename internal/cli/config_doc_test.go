@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"ebpf-upgrader/internal/screen"
 )
 
 const (
@@ -65,9 +67,7 @@ func exampleLines() string {
 		fmt.Fprintf(&b, "\n# %s.\n", g.Title)
 		for _, s := range g.Settings {
 			b.WriteString("\n")
-			for _, line := range wrapped(s.Text, 100) {
-				fmt.Fprintf(&b, "# %s\n", line)
-			}
+			fmt.Fprintf(&b, "# %s\n", strings.ReplaceAll(screen.Look{Width: 102}.Wrap(s.Text, 2), "\n  ", "\n# "))
 			fmt.Fprintf(&b, "#%s = %s\n", s.Name, s.Example)
 		}
 	}

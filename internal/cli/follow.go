@@ -19,6 +19,7 @@ import (
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/screen"
 	"ebpf-upgrader/selector"
 )
 
@@ -81,7 +82,7 @@ type follower struct {
 
 func newFollower(a *app, u upgrader, next uint64) *follower {
 	return &follower{
-		app: a, upgrader: u, progress: progress{out: a.stderr, isTerminal: isTerminal(a.stderr)}, path: a.opts.installPath(),
+		app: a, upgrader: u, progress: progress{out: a.stderr, isTerminal: screen.IsTerminal(a.stderr)}, path: a.opts.installPath(),
 		next: next, servers: make(map[selector.PID]rollout.Member),
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
+
+	"ebpf-upgrader/internal/screen"
 )
 
 const (
@@ -39,12 +39,7 @@ func addHelp(root *cobra.Command) {
 
 // widthOf is the number of columns for help.
 func widthOf(w io.Writer) int {
-	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
-			return min(max(width, narrowest), widest)
-		}
-	}
-	return narrowest
+	return min(max(screen.LookOf(w, screen.Never, os.Getenv).Width, narrowest), widest)
 }
 
 // usage is the help of a command after its description.
@@ -143,27 +138,13 @@ func writeRows(b *bytes.Buffer, rows [][2]string, width int) {
 
 // writeColumns writes two columns, the second one wrapped at width.
 func writeColumns(b *bytes.Buffer, rows [][2]string, first, width int) {
-	indent := strings.Repeat(" ", first+4)
+	indent := first + 4
 	for _, row := range rows {
-		text := strings.Join(wrapped(row[1], width-len(indent)), "\n"+indent)
+		text := screen.Look{Width: width}.Wrap(row[1], indent)
 		if len(row[0]) > first {
-			fmt.Fprintf(b, "  %s\n%s%s\n", row[0], indent, text)
+			fmt.Fprintf(b, "  %s\n%*s%s\n", row[0], indent, "", text)
 			continue
 		}
 		fmt.Fprintf(b, "  %-*s  %s\n", first, row[0], text)
 	}
-}
-
-// wrapped breaks text into lines of at most width columns, where its words allow it.
-func wrapped(text string, width int) []string {
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
-	}
-	return append(lines, line)
 }

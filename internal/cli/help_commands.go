@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ebpf-upgrader/internal/screen"
 )
 
 // ExitCode is an exit code with its meaning for a command.
@@ -146,7 +148,7 @@ func docOf(cmd *cobra.Command) commandDoc {
 func Description(cmd *cobra.Command) string {
 	text := strings.TrimRight(cmp.Or(cmd.Long, cmd.Short+"."), "\n")
 	if needs := docOf(cmd).needs; needs != "" {
-		text += "\n\n" + strings.Join(wrapped(needs, narrowest), "\n")
+		text += "\n\n" + screen.Look{Width: narrowest}.Wrap(needs, 0)
 	}
 	return text
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 
 	"ebpf-upgrader/internal/daemon"
+	"ebpf-upgrader/internal/screen"
 )
 
 // The values of --log-format.
@@ -51,7 +52,7 @@ func logWriter(out io.Writer, format string) (io.Writer, error) {
 	case format != logAuto:
 	case out == os.Stderr && isJournal && isJournalStream():
 		format = logJournal
-	case isTerminal(out):
+	case screen.IsTerminal(out):
 		format = logText
 	}
 	switch format {

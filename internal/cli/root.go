@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
@@ -189,9 +187,4 @@ func (a *app) reportVariables(cmd *cobra.Command) {
 		return
 	}
 	fmt.Fprintf(a.stderr, "ebpf-upgrader: unknown in the environment: %s\n", printable(strings.Join(unknown, ", ")))
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
