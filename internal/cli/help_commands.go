@@ -4,7 +4,6 @@ package cli
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,112 +27,90 @@ const (
 	onlyReads     = " Changes nothing."
 )
 
+// exits are the meanings of the exit codes of a command by code; "": a code that it has not.
+type exits [exitBehind + 1]string
+
 // commandDoc is what help and the manual say of a command beside its own description.
 type commandDoc struct {
 	needs string
-	// exits are its exit codes, ascending, without that of usage.
-	exits []ExitCode
+	exits exits
 }
+
+const (
+	noneRuns = "no service runs"
+	noAnswer  = "the service does not permit it, or does not answer"
+)
 
 var commandDocs = map[string]commandDoc{
-	"run": {needsProc + " The tracker needs root, or the capabilities that doctor names.", []ExitCode{
-		{exitOK, "ended by SIGINT or SIGTERM"},
-		{exitFailure, "cannot serve: another service does, or a file or an address cannot be used"},
-		{exitNoSource, "--source bpf or --gate on cannot be had here, or /proc belongs to another PID namespace"},
+	"run": {needsProc + " The tracker needs root, or the capabilities that doctor names.", exits{
+		exitOK:       "ended by SIGINT or SIGTERM",
+		exitFailure:  "cannot serve: another service does, or a file or an address cannot be used",
+		exitNoSource: "--source bpf or --gate on cannot be had here, or /proc belongs to another PID namespace",
 	}},
-	"trigger": {needsProc, []ExitCode{
-		{exitOK, "every server was upgraded, or there was nothing to do"},
-		{exitFailure, "a server died, the rollout is halted or paused, or the installed file cannot be used"},
-		{exitNoSource, noSource + ", or --no-wait has no service to hand over to"},
-		{exitBehind, "servers are still outdated"},
+	"trigger": {needsProc, exits{
+		exitOK:       "every server was upgraded, or there was nothing to do",
+		exitFailure:  "a server died, the rollout is halted or paused, or the installed file cannot be used",
+		exitNoSource: noSource + ", or --no-wait has no service to hand over to",
+		exitBehind:   "servers are still outdated",
 	}},
-	"list": {needsProc + onlyReads, []ExitCode{
-		{exitOK, "listed, whatever the verdicts"},
-		{exitFailure, "interrupted, or processes cannot be read"},
-		{exitNoSource, noSource},
+	"list": {needsProc + onlyReads, exits{"listed, whatever the verdicts", "interrupted, or processes cannot be read", exitNoSource: noSource}},
+	"explain": {needsProc + onlyReads, exits{
+		"explained, whatever the verdict", "there is no such process, or it cannot be read", exitNoSource: "/proc belongs to another PID namespace",
 	}},
-	"explain": {needsProc + onlyReads, []ExitCode{
-		{exitOK, "explained, whatever the verdict"},
-		{exitFailure, "there is no such process, or it cannot be read"},
-		{exitNoSource, "/proc belongs to another PID namespace"},
+	"status": {needsService + onlyReads, exits{
+		exitOK:       "shown, whatever the state; with --check or --wait: all is well",
+		exitFailure:  "no server names the install, or the service does not permit it or answer; with --check or --wait also: a rollout is halted or failed",
+		exitNoSource: noneRuns,
+		exitBehind:   "with --check or --wait: servers are behind",
 	}},
-	"status": {needsService + onlyReads, []ExitCode{
-		{exitOK, "shown, whatever the state; with --check or --wait: all is well"},
-		{exitFailure, "no server names the install, or the service does not permit it or answer; with --check or --wait also: a rollout is halted or failed"},
-		{exitNoSource, "no service runs"},
-		{exitBehind, "with --check or --wait: servers are behind"},
+	"events":  {needsKept + onlyReads, keptExits},
+	"history": {needsKept + onlyReads, keptExits},
+	"pause":   {needsPeer, exits{"paused, also when it was before", noAnswer, exitNoSource: noneRuns}},
+	"resume": {needsPeer, exits{
+		"resumed, also when there was nothing to resume",
+		"the answer was no, all users are paused, or the service does not permit it or does not answer", exitNoSource: noneRuns,
 	}},
-	"events":  {needsKept + onlyReads, keptExits()},
-	"history": {needsKept + onlyReads, keptExits()},
-	"pause":   {needsPeer, queryExits("paused, also when it was before")},
-	"resume": {needsPeer, []ExitCode{
-		{exitOK, "resumed, also when there was nothing to resume"},
-		{exitFailure, "the answer was no, all users are paused, or the service does not permit it or does not answer"},
-		{exitNoSource, "no service runs"},
+	"abandon": {needsPeer, exits{
+		"abandoned, also when it was before",
+		"the answer was no, there is no rollout, or the service does not permit it or does not answer", exitNoSource: noneRuns,
 	}},
-	"abandon": {needsPeer, []ExitCode{
-		{exitOK, "abandoned, also when it was before"},
-		{exitFailure, "the answer was no, there is no rollout, or the service does not permit it or does not answer"},
-		{exitNoSource, "no service runs"},
+	"activate": {needsOperator, exits{
+		exitOK:       "in place and, with --wait, its servers are upgraded; also when there was nothing to do",
+		exitFailure:  "the staged file was not put in place, a server died of it, or the service does not permit it or answer",
+		exitNoSource: noneRuns,
+		exitBehind:   "with --wait: servers are still outdated",
 	}},
-	"activate": {needsOperator, []ExitCode{
-		{exitOK, "in place and, with --wait, its servers are upgraded; also when there was nothing to do"},
-		{exitFailure, "the staged file was not put in place, a server died of it, or the service does not permit it or answer"},
-		{exitNoSource, "no service runs"},
-		{exitBehind, "with --wait: servers are still outdated"},
+	"rollback": {needsOperator, exits{"the file before is in place again, also when it was before", noAnswer, exitNoSource: noneRuns}},
+	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, exits{
+		exitOK: "the kernel tracker works here, or a service serves this user", exitNoSource: "only the scan of /proc does, or not even that",
 	}},
-	"rollback": {needsOperator, queryExits("the file before is in place again, also when it was before")},
-	"doctor": {"Needs the rights of the service to answer for it: run it as root." + onlyReads, []ExitCode{
-		{exitOK, "the kernel tracker works here, or a service serves this user"},
-		{exitNoSource, "only the scan of /proc does, or not even that"},
+	"config": {strings.TrimSpace(onlyReads), exits{
+		exitOK:       "shown, or with check: no file has an error",
+		exitFailure:  "with --running: the service does not permit it, or does not answer",
+		exitNoSource: "with --running: no service runs",
 	}},
-	"config": {strings.TrimSpace(onlyReads), []ExitCode{
-		{exitOK, "shown, or with check: no file has an error"},
-		{exitFailure, "with --running: the service does not permit it, or does not answer"},
-		{exitNoSource, "with --running: no service runs"},
+	"reload": {needsService, exits{"reloaded, also when nothing had changed or a setting needs a restart", noAnswer, exitNoSource: noneRuns}},
+	"fleet": {"Needs to reach the engine of the fleet, with the rights that packaging/fleet gives to a host." + onlyReads, exits{
+		"shown", "the engine is not reached or refuses, or the policy or the record cannot be used",
 	}},
-	"reload": {needsService, []ExitCode{
-		{exitOK, "reloaded, also when nothing had changed or a setting needs a restart"},
-		{exitFailure, "the service does not permit it, or does not answer"},
-		{exitNoSource, "no service runs"},
+	"ready": {needsService + onlyReads, exits{
+		"nothing is staged, what is staged waits, or the release is in place",
+		"a release is being put in place or has failed, or the service does not answer", exitNoSource: noneRuns,
 	}},
-	"fleet": {"Needs to reach the engine of the fleet, with the rights that packaging/fleet gives to a host." + onlyReads, []ExitCode{
-		{exitOK, "shown"},
-		{exitFailure, "the engine is not reached or refuses, or the policy or the record cannot be used"},
+	"poke": {
+		"Needs a running service with --fleet, and its permission: that of root, or of the user that it runs as.",
+		exits{"asked", noAnswer, exitNoSource: noneRuns},
+	},
+	"policy": {"Needs the permission to read FILE." + onlyReads, exits{"the policy can be used", "it cannot, and the output says why"}},
+	"clear": {"Needs to reach the engine of the fleet, with the rights that packaging/fleet gives to a host.", exits{
+		"cleared", "no such host has failed, or the engine is not reached or refuses",
 	}},
-	"ready": {needsService + onlyReads, []ExitCode{
-		{exitOK, "nothing is staged, what is staged waits, or the release is in place"},
-		{exitFailure, "a release is being put in place or has failed, or the service does not answer"},
-		{exitNoSource, "no service runs"},
-	}},
-	"poke": {"Needs a running service with --fleet, and its permission: that of root, or of the user that it runs as.", queryExits("asked")},
-	"policy": {"Needs the permission to read FILE." + onlyReads, []ExitCode{
-		{exitOK, "the policy can be used"},
-		{exitFailure, "it cannot, and the output says why"},
-	}},
-	"clear": {"Needs to reach the engine of the fleet, with the rights that packaging/fleet gives to a host.", []ExitCode{
-		{exitOK, "cleared"},
-		{exitFailure, "no such host has failed, or the engine is not reached or refuses"},
-	}},
-	"version":    {"", []ExitCode{{exitOK, "printed"}}},
-	"completion": {"", []ExitCode{{exitOK, "printed"}}},
-}
-
-// queryExits are the exit codes of a command that a service answers.
-func queryExits(ok string) []ExitCode {
-	return []ExitCode{
-		{exitOK, ok},
-		{exitFailure, "the service does not permit it, or does not answer"},
-		{exitNoSource, "no service runs"},
-	}
+	"version":    {"", exits{"printed"}},
+	"completion": {"", exits{"printed"}},
 }
 
 // keptExits are those of a command that reads what was kept where no service runs.
-func keptExits() []ExitCode {
-	exits := queryExits("shown, also where there is nothing to show")
-	exits[len(exits)-1].Text += ", and nothing was kept"
-	return exits
-}
+var keptExits = exits{"shown, also where there is nothing to show", noAnswer, exitNoSource: noneRuns + ", and nothing was kept"}
 
 // docOf is the entry of a command, or of the command that it belongs to.
 func docOf(cmd *cobra.Command) commandDoc {
@@ -154,14 +131,17 @@ func Description(cmd *cobra.Command) string {
 }
 
 // ExitCodes returns the exit codes of a command, ascending. The program without a command has none of its own.
-func ExitCodes(cmd *cobra.Command) []ExitCode {
-	all := docOf(cmd).exits
-	if len(all) == 0 {
+func ExitCodes(cmd *cobra.Command) (all []ExitCode) {
+	texts := docOf(cmd).exits
+	if texts == (exits{}) {
 		return nil
 	}
-	const wrongUsage = "usage: an unknown flag, or a value that it does not take"
-	all = append(slices.Clone(all), ExitCode{exitUsage, wrongUsage})
-	slices.SortFunc(all, func(a, b ExitCode) int { return a.Code - b.Code })
+	texts[exitUsage] = "usage: an unknown flag, or a value that it does not take"
+	for code, text := range texts {
+		if text != "" {
+			all = append(all, ExitCode{code, text})
+		}
+	}
 	return all
 }
 
