@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // Picture is the alternate screen of a terminal: the text that was there before comes back when it is closed. The methods
@@ -84,49 +85,21 @@ const (
 // readKeys reads single keys until the returned function is called.
 func (p *Picture) readKeys(in *os.File) (restore func()) {
 	fd := int(in.Fd())
-	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	before, err := term.MakeRaw(fd)
 	if err != nil { // no terminal
 		return func() {}
 	}
-	raw := *before
-	raw.Lflag &^= unix.ICANON | unix.ECHO | unix.ISIG
-	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	if unix.IoctlSetTermios(fd, unix.TCSETS, &raw) != nil {
-		return func() {}
-	}
-	go func() {
-		defer close(stopped)
-		p.awaitKey(fd, stop)
-	}()
-	return func() {
-		close(stop)
-		<-stopped
-		_ = unix.IoctlSetTermios(fd, unix.TCSETS, before)
-	}
+	go p.awaitKey(in)
+	return func() { _ = term.Restore(fd, before) }
 }
 
-// keyWait is how long awaitKey waits before it looks whether it is stopped, in milliseconds.
-const keyWait = 100
-
-// awaitKey closes ended after a key that ends the picture, or when the terminal is gone.
-func (p *Picture) awaitKey(fd int, stop <-chan struct{}) {
+// awaitKey closes ended after a key that ends the picture, or when the terminal is gone. Its read cannot be interrupted: it
+// may last as long as the process.
+func (p *Picture) awaitKey(in io.Reader) {
 	var keys [16]byte
 	for {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if n, err := unix.Poll(polled, keyWait); n <= 0 {
-			if err != nil && err != unix.EINTR {
-				return
-			}
-			continue
-		}
-		n, err := unix.Read(fd, keys[:])
-		if n <= 0 || err != nil || strings.ContainsAny(string(keys[:n]), string([]byte{'q', 'Q', ctrlC, ctrlD})) {
+		n, err := in.Read(keys[:])
+		if err != nil || strings.ContainsAny(string(keys[:n]), string([]byte{'q', 'Q', ctrlC, ctrlD})) {
 			close(p.ended)
 			return
 		}
