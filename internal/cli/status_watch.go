@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"ebpf-upgrader/internal/control"
@@ -26,39 +27,38 @@ const (
 	settledFor = time.Second
 )
 
-// changes receives when the service may have another status, at most every redrawEvery, and every agesEvery at the latest.
-// It is closed when ctx ends.
+// changes receives when the service may have another status: after an event within redrawEvery, and every agesEvery at the
+// latest. It is closed when ctx ends.
 func (s *statusCommand) changes(ctx context.Context) <-chan struct{} {
-	events, out := make(chan struct{}, 1), make(chan struct{})
-	go s.follow(ctx, events)
+	var hadEvent atomic.Bool
+	changed := make(chan struct{})
+	go s.follow(ctx, &hadEvent)
 	go func() {
-		defer close(out)
-		for {
-			pause := time.NewTimer(redrawEvery)
+		defer close(changed)
+		redraw := time.NewTicker(redrawEvery)
+		defer redraw.Stop()
+		for last := time.Now(); ; {
 			select {
-			case <-pause.C:
+			case <-redraw.C:
 			case <-ctx.Done():
 				return
 			}
-			late := time.NewTimer(agesEvery - redrawEvery)
-			select {
-			case <-events:
-			case <-late.C:
-			case <-ctx.Done():
-				return
+			if !hadEvent.Swap(false) && time.Since(last) < agesEvery {
+				continue
 			}
+			last = time.Now()
 			select {
-			case out <- struct{}{}:
+			case changed <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	return out
+	return changed
 }
 
-// follow reports that there were events, until ctx ends. Without a service it tries again.
-func (s *statusCommand) follow(ctx context.Context, events chan<- struct{}) {
+// follow notes that there were events, until ctx ends. Without a service it tries again.
+func (s *statusCommand) follow(ctx context.Context, hadEvent *atomic.Bool) {
 	for ctx.Err() == nil {
 		_ = s.withService(ctx, func(c *control.Client) error {
 			status, err := c.Status(ctx)
@@ -66,10 +66,7 @@ func (s *statusCommand) follow(ctx context.Context, events chan<- struct{}) {
 				return err
 			}
 			return c.Events(ctx, status.Events+1, true, func(control.Event) error {
-				select {
-				case events <- struct{}{}:
-				default:
-				}
+				hadEvent.Store(true)
 				return nil
 			})
 		})
