@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
-	"ebpf-upgrader/selector"
 )
 
 // completionTimeout limits how long the shell waits for a service, and for a scan, while a user types.
@@ -82,23 +82,15 @@ func firstOnly(complete cobra.CompletionFunc) cobra.CompletionFunc {
 	}
 }
 
-// offered is a process that may be a server.
-type offered struct {
-	pid selector.PID
-	uid uint32
-	// container is known of a service only.
-	container string
-}
-
-// offeredServers are those of the service, or where none answers the candidates of a scan.
-func offeredServers(ctx context.Context, a *app) []offered {
-	var servers []offered
+// offeredServers are those of the service, or where none answers the candidates of a scan with their users.
+func offeredServers(ctx context.Context, a *app) []api.Server {
+	var servers []api.Server
 	asked, cancel := context.WithTimeout(ctx, completionTimeout)
 	defer cancel()
 	if c, err := a.findService(asked); err == nil {
 		known, _ := c.Servers(asked) // none where it has just ended
 		for _, s := range known {
-			servers = append(servers, offered{s.PID, s.UID, s.Container})
+			servers = append(servers, s.Server)
 		}
 		return servers
 	}
@@ -118,7 +110,7 @@ func offeredServers(ctx context.Context, a *app) []offered {
 	for _, pid := range pids {
 		var stat unix.Stat_t
 		if unix.Stat("/proc/"+pid.String(), &stat) == nil {
-			servers = append(servers, offered{pid: pid, uid: stat.Uid})
+			servers = append(servers, api.Server{PID: pid, UID: stat.Uid})
 		}
 	}
 	return servers
@@ -129,11 +121,11 @@ func offerPIDs(ctx context.Context, a *app) []cobra.Completion {
 	var pids []cobra.Completion
 	names := newUserNames()
 	for _, s := range offeredServers(ctx, a) {
-		what := names.of(s.uid)
-		if dir, err := os.Readlink("/proc/" + s.pid.String() + "/cwd"); err == nil {
+		what := names.of(s.UID)
+		if dir, err := os.Readlink("/proc/" + s.PID.String() + "/cwd"); err == nil {
 			what += ", " + printable(dir)
 		}
-		pids = append(pids, cobra.CompletionWithDesc(s.pid.String(), what))
+		pids = append(pids, cobra.CompletionWithDesc(s.PID.String(), what))
 	}
 	return pids
 }
@@ -141,15 +133,15 @@ func offerPIDs(ctx context.Context, a *app) []cobra.Completion {
 // offerUsers counts the servers of each.
 func offerUsers(ctx context.Context, a *app) []cobra.Completion {
 	names := newUserNames()
-	return byKey(offeredServers(ctx, a), func(s offered) string { return names.of(s.uid) })
+	return byKey(offeredServers(ctx, a), func(s api.Server) string { return names.of(s.UID) })
 }
 
 func offerContainers(ctx context.Context, a *app) []cobra.Completion {
-	return byKey(offeredServers(ctx, a), func(s offered) string { return s.container })
+	return byKey(offeredServers(ctx, a), func(s api.Server) string { return s.Container })
 }
 
 // byKey has each key that is not empty, with the number of servers that have it.
-func byKey(servers []offered, key func(offered) string) []cobra.Completion {
+func byKey(servers []api.Server, key func(api.Server) string) []cobra.Completion {
 	count := make(map[string]int)
 	for _, s := range servers {
 		count[key(s)]++
