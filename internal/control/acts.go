@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"sync"
 	"time"
 
 	"ebpf-upgrader/internal/api"
@@ -47,7 +46,7 @@ func (s *Server) act(kind api.ActKind) http.HandlerFunc {
 			switch {
 			case !isAllowed:
 				return nil, refusal{http.StatusForbidden, "only root and the owner of the service may do this with the servers of other users"}
-			case !s.acts.allows(p, time.Now()):
+			case !s.shares.act(p, time.Now()):
 				return nil, refusal{http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin)}
 			}
 			return s.cfg.Service.Act(ctx, api.Act{Kind: kind, Path: request.InstallPath, User: user, By: p.act(request.Reason)})
@@ -58,34 +57,6 @@ func (s *Server) act(kind api.ActKind) http.HandlerFunc {
 // act is an act of a peer that is carried out now.
 func (p peer) act(reason string) rollout.Act {
 	return rollout.Act{UID: p.uid, PID: selector.PID(p.pid), At: time.Now(), Reason: reason}
-}
-
-// Peers that are no operators may act so many times in that time: an act may wait for a disk, and is kept.
-const (
-	actsAllowed = 10
-	actsWithin  = 10 * time.Second
-)
-
-// actLimit limits the acts of each user. It is safe for concurrent use.
-type actLimit struct {
-	mu sync.Mutex
-	// since is when the counts began.
-	since  time.Time
-	counts map[uint32]int
-}
-
-// allows counts an act of a peer, and reports whether there were few enough.
-func (l *actLimit) allows(p peer, now time.Time) bool {
-	if p.role == operator {
-		return true
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.since) >= actsWithin {
-		l.since, l.counts = now, make(map[uint32]int)
-	}
-	l.counts[p.uid]++
-	return l.counts[p.uid] <= actsAllowed
 }
 
 // actScope returns the user of the servers that an act of a peer concerns; nil: those of all users. requested is the user

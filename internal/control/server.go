@@ -72,7 +72,6 @@ type Server struct {
 	recent         func(context.Context) (Status, error)
 	recentServers  func(context.Context) ([]api.ServerStatus, error)
 	recentRollouts func(context.Context) ([]rollout.Report, error)
-	acts           actLimit
 }
 
 // NewServer returns a Server that has yet to Serve.

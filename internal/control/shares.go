@@ -17,6 +17,8 @@ const (
 	// leaveTimes is how many times the duration of an answer is left for others before the next one to the same user, and
 	// maxCharge limits the duration that counts.
 	leaveTimes, maxCharge = 10, 100 * time.Millisecond
+	// A user may act so many times in that time: an act may wait for a disk, and is kept.
+	actsAllowed, actsWithin = 10, 10 * time.Second
 )
 
 // shares limits what each user takes of the service. Operators have no limit. It is safe for concurrent use.
@@ -26,6 +28,9 @@ type shares struct {
 	total   int
 	// next is when the next answer to a user may begin. Entries of the past are removed at times.
 	next map[uint32]time.Time
+	// acts counts those of each user since actsBegan.
+	acts      map[uint32]int
+	actsBegan time.Time
 	// rounds has an entry while a round for one of them is made, and for some time after it.
 	rounds chan struct{}
 }
@@ -47,6 +52,20 @@ func (s *shares) round(ctx context.Context, p peer) (done func(), err error) {
 	}
 	began := time.Now()
 	return func() { time.AfterFunc(leaveTimes*min(time.Since(began), maxCharge), func() { <-s.rounds }) }, nil
+}
+
+// act counts an act of a peer, and reports whether there were few enough.
+func (s *shares) act(p peer, now time.Time) bool {
+	if p.role == operator {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.actsBegan) >= actsWithin {
+		s.actsBegan, s.acts = now, make(map[uint32]int)
+	}
+	s.acts[p.uid]++
+	return s.acts[p.uid] <= actsAllowed
 }
 
 // stream takes a stream for a peer, and returns what gives it back.
