@@ -54,10 +54,11 @@ func takePIDs(dir string) error {
 	return nil
 }
 
-// takeThreads has the runtime start threads that it keeps. It aborts when it cannot start one, as while the PIDs are used up.
-func takeThreads() {
+// takeThreads has the runtime start n threads, which it keeps: it aborts when it cannot start one, as while the PIDs are used
+// up. One thread waits for the end of each server.
+func takeThreads(n int) {
 	var all sync.WaitGroup
-	for range hostileTasks {
+	for range n {
 		all.Go(func() { _ = unix.Nanosleep(&unix.Timespec{Sec: 1}, nil) }) // each is a thread that waits
 	}
 	all.Wait()

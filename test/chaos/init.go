@@ -78,7 +78,7 @@ const pidMax = "/proc/sys/kernel/pid_max"
 
 // pids is the number of PIDs of a namespace for the number of servers. Their threads need PIDs as well. The churn
 // uses up the rest every few seconds.
-func (c config) pids() int { return 512 + 8*c.Servers }
+func (c config) pids() int { return 512 + 9*c.Servers }
 
 // limitPIDs makes the PIDs of the namespace run out quickly. The limit belongs to the namespace since Linux 6.14
 // (kernel/pid_namespace.c). Before, it belongs to the host and is left alone.
