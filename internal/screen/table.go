@@ -195,8 +195,8 @@ func (c Cut) cut(text string, width int) string {
 
 // Remove removes columns with their cells, as far as the table has them.
 func (t *Table) Remove(titles ...string) {
-	for i := len(t.Columns) - 1; i >= 0; i-- {
-		if !slices.Contains(titles, t.Columns[i].Title) {
+	for i, c := range slices.Backward(t.Columns) {
+		if !slices.Contains(titles, c.Title) {
 			continue
 		}
 		t.Columns = slices.Delete(t.Columns, i, i+1)

@@ -34,16 +34,26 @@ func Counted(dir string) (releases []string, err error) {
 	return releases, nil
 }
 
-// remember keeps whether the host is in the count of a release. The caller holds mu.
-func (h *Host) remember(release string, isCounted bool) error {
-	if slices.Contains(h.config.Counted, release) == isCounted {
+// remember keeps that the host is in the count of a release. The caller holds mu.
+func (h *Host) remember(release string) error {
+	if slices.Contains(h.config.Counted, release) {
 		return nil
 	}
-	kept := slices.DeleteFunc(slices.Clone(h.config.Counted), func(r string) bool { return r == release })
-	if isCounted {
-		kept = append(kept, release)
+	kept := append(slices.Clone(h.config.Counted), release)
+	return h.keepCounted(kept[max(0, len(kept)-maxCounted):])
+}
+
+// forget keeps that it is not any more. The caller holds mu.
+func (h *Host) forget(release string) error {
+	i := slices.Index(h.config.Counted, release)
+	if i < 0 {
+		return nil
 	}
-	h.config.Counted = kept[max(0, len(kept)-maxCounted):]
+	return h.keepCounted(slices.Delete(slices.Clone(h.config.Counted), i, i+1))
+}
+
+func (h *Host) keepCounted(releases []string) error {
+	h.config.Counted = releases
 	if h.config.Dir == "" {
 		return nil
 	}

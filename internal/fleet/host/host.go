@@ -123,7 +123,7 @@ func (h *Host) Done(ctx context.Context, release string) error {
 	if err != nil || !isCounted {
 		return err
 	}
-	return h.remember(release, true)
+	return h.remember(release)
 }
 
 // Nothing reports that no server has proven the release. isInPlace says whether its file is in place.
@@ -145,7 +145,7 @@ func (h *Host) Fail(ctx context.Context, release, why string) error {
 	if err != nil {
 		return err
 	}
-	return h.remember(release, false)
+	return h.forget(release)
 }
 
 func (h *Host) host(release string, isIdle bool) fleet.Host {
