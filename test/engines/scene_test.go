@@ -32,7 +32,12 @@ func TestScene_BadFile_CostsCanariesOnly(t *testing.T) {
 		m.serve(serversEach, testfleet.Behaviour{})
 	}
 	bad := s.stage([]byte(badContent), s.hosts...)
-	s.until(bad, "the fleet is not halted", func(r fleet.Release) bool { return len(r.Failed) > 0 && len(r.Seats) == 0 })
+	r := s.until(bad, "the fleet is not halted", func(r fleet.Release) bool { return len(r.Failed) > 0 && len(r.Seats) == 0 })
+	for _, f := range r.Failed {
+		if f.Vanished { // silence halts the fleet as well, later
+			t.Errorf("%s does not tell that the file failed", f.Name)
+		}
+	}
 	for _, m := range s.hosts {
 		m.poke()
 		m.tells("halted in wave canary", "died")
