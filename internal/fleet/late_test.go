@@ -28,3 +28,22 @@ func TestRule_LateFailureInLastWave_StaysOpen(t *testing.T) {
 	}
 	enter(t, p, &s, 9, now, fleet.Granted)
 }
+
+func TestClear_TwoReleases_BothMarksGo(t *testing.T) {
+	p, s := small(), fleet.State{Version: 1}
+	const other = "sha256:71aa03be"
+	p.Fail(&s, host(0), release, "died", begin)
+	p.Fail(&s, host(0), other, "died", begin)
+	if !fleet.Clear(&s, "node-0") || len(s.Find(release).Failed)+len(s.Find(other).Failed) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestBake_LastWave_IsThatOfTheWaveBefore(t *testing.T) {
+	p := small()
+	for k, want := range []time.Duration{30 * time.Minute, time.Hour, time.Hour} {
+		if got := p.Bake(k); got != want {
+			t.Errorf("wave %d bakes for %s, want %s", k, got, want)
+		}
+	}
+}

@@ -36,28 +36,27 @@ func Counted(dir string) (releases []string, err error) {
 
 // remember keeps that the host is in the count of a release. The caller holds mu.
 func (h *Host) remember(release string) error {
-	if slices.Contains(h.config.Counted, release) {
-		return nil
-	}
-	kept := append(slices.Clone(h.config.Counted), release)
-	return h.keepCounted(kept[max(0, len(kept)-maxCounted):])
+	return h.keepCounted(append(h.without(release), release))
 }
 
-// forget keeps that it is not any more. The caller holds mu.
-func (h *Host) forget(release string) error {
-	i := slices.Index(h.config.Counted, release)
-	if i < 0 {
-		return nil
-	}
-	return h.keepCounted(slices.Delete(slices.Clone(h.config.Counted), i, i+1))
+// forget keeps that it is not. The caller holds mu.
+func (h *Host) forget(release string) error { return h.keepCounted(h.without(release)) }
+
+// without returns the releases that count the host, but for one.
+func (h *Host) without(release string) []string {
+	return slices.DeleteFunc(slices.Clone(h.config.Counted), func(r string) bool { return r == release })
 }
 
 func (h *Host) keepCounted(releases []string) error {
+	releases = releases[max(0, len(releases)-maxCounted):]
+	if slices.Equal(releases, h.config.Counted) {
+		return nil
+	}
 	h.config.Counted = releases
 	if h.config.Dir == "" {
 		return nil
 	}
-	text, err := json.Marshal(h.config.Counted)
+	text, err := json.Marshal(releases)
 	if err != nil {
 		return err
 	}
