@@ -47,3 +47,16 @@ func TestBake_LastWave_IsThatOfTheWaveBefore(t *testing.T) {
 		}
 	}
 }
+
+func TestRule_TwoReleases_ShareTheSlots(t *testing.T) {
+	p, s := small(), fleet.State{Version: 1}
+	enter(t, p, &s, 0, begin, fleet.Granted)
+	const other = "sha256:71aa03be"
+	if a, _ := p.Enter(&s, host(1), other, begin); a.Reason != fleet.Full {
+		t.Errorf("%+v", a)
+	}
+	p.Done(&s, host(0), release, begin)
+	if a, _ := p.Enter(&s, host(1), other, begin); !a.Granted() {
+		t.Errorf("%+v", a)
+	}
+}
