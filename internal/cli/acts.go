@@ -99,11 +99,11 @@ func (a *app) pause(ctx context.Context, c *control.Client, request control.ActR
 		return err
 	}
 	if by := done.Paused; by != nil {
-		return a.printLine("already paused " + describeAct(*by))
+		return a.printLine("already paused " + newUserNames().act(*by))
 	}
 	whose := ""
 	if done.User != nil {
-		whose = " of " + describeUser(*done.User)
+		whose = " of " + newUserNames().full(*done.User)
 	}
 	return a.printLine("paused: no server" + whose + " is signalled until: ebpf-upgrader resume")
 }
@@ -134,7 +134,7 @@ func (a *app) resume(ctx context.Context, c *control.Client, request control.Act
 		result = "nothing to resume"
 	}
 	if after.Paused {
-		return fmt.Errorf("%s: the service is paused for all users %s: resume without --install-path and --user, as root, ends that", result, pauseOf(after.Status))
+		return fmt.Errorf("%s: the service is paused for all users %s: resume without --install-path and --user, as root, ends that", result, newUserNames().pause(after.Status))
 	}
 	return a.printLine(append(p.abandoned, result)...)
 }

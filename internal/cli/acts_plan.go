@@ -57,7 +57,7 @@ func concerned(s api.Status, request control.ActRequest) (all []rollout.Report) 
 
 // haltLines describes a halt, and what follows from its end.
 func haltLines(r rollout.Report, h rollout.Halt) []string {
-	lines := []string{fmt.Sprintf("rollout %d of %s is halted for %s %s: %s", r.Number, h.Path, describeUser(h.UID), sinceWhen(h.Since), h.Reason)}
+	lines := []string{fmt.Sprintf("rollout %d of %s is halted for %s %s: %s", r.Number, h.Path, newUserNames().full(h.UID), sinceWhen(h.Since), h.Reason)}
 	for _, d := range h.Deaths {
 		lines = append(lines, "  "+describeDeath(d))
 	}
@@ -83,7 +83,7 @@ func abandonedLines(r rollout.Report, request control.ActRequest) (lines []strin
 		if by.User != nil && request.UID != nil && *by.User != *request.UID {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("rollout %d of %s is abandoned %s; another file that is installed there begins a new one", r.Number, r.Install.Path, describeAbandonment(by)))
+		lines = append(lines, fmt.Sprintf("rollout %d of %s is abandoned %s; another file that is installed there begins a new one", r.Number, r.Install.Path, newUserNames().abandonment(by)))
 	}
 	return lines
 }
@@ -97,7 +97,7 @@ func planAbandon(s api.Status, request control.ActRequest) (lines, abandoned []s
 		}
 		whose := ""
 		if request.UID != nil {
-			whose = " for " + describeUser(*request.UID)
+			whose = " for " + newUserNames().full(*request.UID)
 		}
 		lines = append(lines, fmt.Sprintf("rollout %d of %s is %s; servers on the old binary, which stay on it: %d", r.Number, r.Install.Path, r.Phase, r.Behind()))
 		for _, h := range r.Halts {
@@ -136,43 +136,4 @@ func (a *app) confirm(ctx context.Context, lines []string, question string) erro
 	case <-ctx.Done():
 		return errInterrupted
 	}
-}
-
-// describeUser returns the name of a user with the number, or only that.
-func describeUser(uid uint32) string {
-	number := fmt.Sprintf("uid %d", uid)
-	name := newUserNames().inText(uid)
-	if name == number {
-		return number
-	}
-	return name + " (" + number + ")"
-}
-
-// describeAct says since when, by which user and why something is as it is.
-func describeAct(by rollout.Act) string {
-	text := sinceWhen(by.At)
-	if by.PID != 0 {
-		text += " by " + describeUser(by.UID)
-	}
-	if by.Reason != "" {
-		text += ": " + by.Reason
-	}
-	return text
-}
-
-func describeAbandonment(by rollout.Abandonment) string {
-	text := describeAct(by.Act)
-	if by.User != nil {
-		text = "for " + describeUser(*by.User) + " " + text
-	}
-	return text
-}
-
-// pauseOf describes the pause of all servers.
-func pauseOf(s api.Status) string {
-	by := rollout.Act{At: s.PausedSince, Reason: s.PauseReason}
-	if s.PausedBy != nil {
-		by.UID, by.PID = *s.PausedBy, 1
-	}
-	return describeAct(by)
 }

@@ -14,6 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/rollout"
 )
 
 const (
@@ -104,4 +107,41 @@ func listed(words []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(words[:maxListed], ", "), more)
 	}
 	return strings.Join(words, ", ")
+}
+
+// full is inText with the number: "ana (uid 1000)".
+func (n *userNames) full(uid uint32) string {
+	number := fmt.Sprintf("uid %d", uid)
+	if name := n.inText(uid); name != number {
+		return name + " (" + number + ")"
+	}
+	return number
+}
+
+// act says since when, by which user and why something is as it is.
+func (n *userNames) act(by rollout.Act) string {
+	text := sinceWhen(by.At)
+	if by.PID != 0 {
+		text += " by " + n.full(by.UID)
+	}
+	if by.Reason != "" {
+		text += ": " + by.Reason
+	}
+	return text
+}
+
+func (n *userNames) abandonment(by rollout.Abandonment) string {
+	if by.User != nil {
+		return "for " + n.full(*by.User) + " " + n.act(by.Act)
+	}
+	return n.act(by.Act)
+}
+
+// pause describes the pause of all servers.
+func (n *userNames) pause(s api.Status) string {
+	by := rollout.Act{At: s.PausedSince, Reason: s.PauseReason}
+	if s.PausedBy != nil {
+		by.UID, by.PID = *s.PausedBy, 1
+	}
+	return n.act(by)
 }

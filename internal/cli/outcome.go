@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
@@ -24,11 +23,11 @@ func (f *follower) obstacle() error {
 	all := f.merged()
 	switch {
 	case f.status.Paused:
-		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", pauseOf(f.status), all.Behind())
+		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", newUserNames().pause(f.status), all.Behind())
 	case f.status.JournalError != "":
 		return fmt.Errorf("the journal cannot be written: %s; servers on the old binary: %d", f.status.JournalError, all.Behind())
 	case len(all.Abandoned) > 0:
-		return fmt.Errorf("abandoned %s; servers on the old binary: %d: install another file", describeAbandonment(all.Abandoned[0]), all.Behind())
+		return fmt.Errorf("abandoned %s; servers on the old binary: %d: install another file", newUserNames().abandonment(all.Abandoned[0]), all.Behind())
 	case len(all.Halts) == 0:
 		return f.userPause(all)
 	}
@@ -49,14 +48,7 @@ func (f *follower) userPause(all rollout.Report) error {
 		return nil
 	}
 	by := f.status.PausedUsers[0]
-	return fmt.Errorf("paused for %s %s; servers on the old binary: %d: ebpf-upgrader resume", describeUser(by.User), describeAct(by.Act), all.Behind())
-}
-
-func sinceWhen(t time.Time) string {
-	if t.IsZero() {
-		return "before this service started"
-	}
-	return "since " + t.Local().Format(time.DateTime)
+	return fmt.Errorf("paused for %s %s; servers on the old binary: %d: ebpf-upgrader resume", newUserNames().full(by.User), newUserNames().act(by.Act), all.Behind())
 }
 
 // result is the error with the exit code.

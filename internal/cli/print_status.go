@@ -56,8 +56,7 @@ func (v view) head(w io.Writer, s control.Status) {
 	fmt.Fprintln(w)
 	v.halts(w, s)
 	v.late(w, s)
-	v.pause(w, s)
-	v.pausedUsers(w, s)
+	v.pauses(w, s)
 	v.abandoned(w, s)
 	v.unready(w, s.Status)
 }
@@ -71,28 +70,14 @@ func (v view) table(w io.Writer, t *screen.Table) error {
 	return t.Write(w, look)
 }
 
-// pause says since when no server is signalled at an operator's wish.
-func (v view) pause(w io.Writer, s control.Status) {
-	switch {
-	case !s.Paused:
-		return
-	case s.PausedSince.IsZero():
-		v.line(w, screen.Warning, "paused", "before this service started")
-	default:
-		v.line(w, screen.Warning, "paused", "since %s (%s)%s", clock(s.PausedSince, v.now), ago(s.PausedSince, v.now), v.pausedBy(s))
+// pauses say for which users an operator has paused the service.
+func (v view) pauses(w io.Writer, s control.Status) {
+	if s.Paused {
+		v.line(w, screen.Warning, "paused", "%s", v.names.pause(s.Status))
+		v.line(w, screen.Plain, "", "no server is signalled until: ebpf-upgrader resume")
 	}
-	v.line(w, screen.Plain, "", "no server is signalled until: ebpf-upgrader resume")
-}
-
-// pausedUsers says for which users alone servers are not signalled.
-func (v view) pausedUsers(w io.Writer, s control.Status) {
 	for _, p := range s.PausedUsers {
-		why := ""
-		if p.Reason != "" {
-			why = ": " + p.Reason
-		}
-		v.line(w, screen.Warning, "paused", "for %s since %s (%s) by %s%s",
-			v.names.inText(p.User), clock(p.At, v.now), ago(p.At, v.now), v.names.inText(p.UID), why)
+		v.line(w, screen.Warning, "paused", "for %s %s", v.names.full(p.User), v.names.act(p.Act))
 	}
 }
 
@@ -100,27 +85,9 @@ func (v view) pausedUsers(w io.Writer, s control.Status) {
 func (v view) abandoned(w io.Writer, s control.Status) {
 	for _, r := range s.Rollouts {
 		for _, a := range r.Abandoned {
-			of, why := "", ""
-			if a.User != nil {
-				of = " for " + v.names.inText(*a.User)
-			}
-			if a.Reason != "" {
-				why = ": " + a.Reason
-			}
-			v.line(w, screen.Warning, "abandoned", "%s%s by %s %s%s", r.Install.Path, of, v.names.inText(a.UID), ago(a.At, v.now), why)
+			v.line(w, screen.Warning, "abandoned", "%s %s", r.Install.Path, v.names.abandonment(a))
 		}
 	}
-}
-
-// pausedBy says which user paused the service, and why.
-func (v view) pausedBy(s control.Status) (text string) {
-	if s.PausedBy != nil {
-		text = " by " + v.names.inText(*s.PausedBy)
-	}
-	if s.PauseReason != "" {
-		text += ": " + s.PauseReason
-	}
-	return text
 }
 
 // unarmedShown is how long a server may take to arm itself before status says so: usually it takes milliseconds.
