@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"ebpf-upgrader/internal/launch"
 )
 
 // addCommands adds each command with options of its own: the defaults of one are not those of another.
@@ -26,4 +28,12 @@ func addCommands(root *cobra.Command, a *app) {
 		}
 		root.AddCommand(cmd)
 	}
+}
+
+// helper is the program of the process that runs staged files, if that is what this process was started as.
+func helper(args []string) (code int, isHelper bool) {
+	if len(args) == 0 || args[0] != launch.Argument {
+		return 0, false
+	}
+	return launch.Main(args), true
 }

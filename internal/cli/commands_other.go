@@ -26,3 +26,5 @@ func addCommands(root *cobra.Command, a *app) {
 	a.opts.use(cmd, roundFlags, triggerFlags, "settle")
 	root.AddCommand(cmd, newVersion(a))
 }
+
+func helper([]string) (code int, isHelper bool) { return 0, false }

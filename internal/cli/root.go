@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -187,4 +190,19 @@ func (a *app) reportVariables(cmd *cobra.Command) {
 		return
 	}
 	fmt.Fprintf(a.stderr, "ebpf-upgrader: unknown in the environment: %s\n", printable(strings.Join(unknown, ", ")))
+}
+
+// Main runs the program with the arguments, streams and signals of this process, and returns its exit code.
+func Main() int {
+	if code, isHelper := helper(os.Args[1:]); isHelper {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr, ownProcess)
+}
+
+// Command returns the whole command line, for what documents it.
+func Command() *cobra.Command {
+	return newRoot(&app{messages: &messages{stderr: os.Stderr}, stdout: os.Stdout, started: new(bool)})
 }
