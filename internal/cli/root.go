@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+// Package cli is the command line: flags, commands, tables and exit codes.
 package cli
 
 import (
