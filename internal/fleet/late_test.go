@@ -60,3 +60,22 @@ func TestRule_TwoReleases_ShareTheSlots(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+func TestRule_PromoteOfAnother_OpensNothing(t *testing.T) {
+	p, s := small(), fleet.State{Version: 1}
+	p.Promote = map[string]int{"71aa03be": 2}
+	if a := enter(t, p, &s, 0, begin, fleet.Granted); a.Wave != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestWait_TriesInARow_DoubleTheWait(t *testing.T) {
+	for tries, want := range []time.Duration{1: 5 * time.Millisecond, 2: 10 * time.Millisecond, 5: 80 * time.Millisecond, 20: 2 * time.Second} {
+		if got := fleet.Conflict(tries, 1); want > 0 && got != want {
+			t.Errorf("%s after %d tries, want %s", got, tries, want)
+		}
+	}
+	if got := fleet.Retry(20, 1); got != fleet.MaxWait {
+		t.Errorf("%s", got)
+	}
+}
