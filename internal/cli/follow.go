@@ -96,10 +96,10 @@ func (f *follower) follow(ctx context.Context) error {
 	if err == nil {
 		err = f.update(ctx)
 	}
+	var servers []api.ServerStatus
 	for err == nil && !f.opts.noWait {
-		var isChanging bool
 		if f.isOver() {
-			if isChanging, err = f.isChanging(ctx); !isChanging {
+			if servers, err = f.Servers(ctx); err != nil || !slices.ContainsFunc(servers, f.isChanging) {
 				break
 			}
 		}
@@ -120,10 +120,6 @@ func (f *follower) follow(ctx context.Context) error {
 		return err
 	case f.opts.noWait:
 		return f.leave(report.Only(api.IsServer))
-	}
-	servers, err := f.Servers(ctx)
-	if err != nil {
-		return err
 	}
 	for _, s := range servers { // also those that have not moved
 		m := s.Rollout
@@ -208,12 +204,11 @@ func (f *follower) isOver() bool {
 	return true
 }
 
-// isChanging reports whether a server names a file that was replaced a moment ago: its rollout is yet to begin.
-func (f *follower) isChanging(ctx context.Context) (bool, error) {
-	servers, err := f.Servers(ctx)
-	return slices.ContainsFunc(servers, func(s api.ServerStatus) bool {
-		return s.Detail == registry.ReasonChanged && (f.path == "" || s.UpgradeBin == f.path)
-	}), err
+// isChanging reports whether a server names a file that was replaced a moment ago: its rollout is yet to begin, or has begun
+// since the status was read.
+func (f *follower) isChanging(s api.ServerStatus) bool {
+	hasBegun := s.Rollout != nil && s.Rollout.State == rollout.Pending && !f.isOurs(s.Rollout.Rollout)
+	return (s.Detail == registry.ReasonChanged || hasBegun) && (f.path == "" || s.UpgradeBin == f.path)
 }
 
 // unready are the installs with servers and without a ready file.
