@@ -76,9 +76,9 @@ func startArena(text string) (pid int, err error) {
 
 const pidMax = "/proc/sys/kernel/pid_max"
 
-// pids is the number of PIDs of a namespace for the number of servers. Their threads need PIDs as well. The churn
-// uses up the rest every few seconds.
-func (c config) pids() int { return 512 + 9*c.Servers }
+// pids is the number of PIDs of a namespace for the number of servers. Their threads need PIDs as well, and a Go program that
+// gets no thread ends. The hostile user has its own PIDs. The churn uses up the rest every few seconds.
+func (c config) pids() int { return 512 + 2*hostileTasks + 9*c.Servers }
 
 // limitPIDs makes the PIDs of the namespace run out quickly. The limit belongs to the namespace since Linux 6.14
 // (kernel/pid_namespace.c). Before, it belongs to the host and is left alone.
