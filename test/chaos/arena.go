@@ -45,7 +45,7 @@ func runArena(text string) error {
 	a.result = result{FewPIDs: a.FewPIDs, Limited: a.limited(), For: a.For, Host: a.Host, Installs: map[string]int{}}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	takeThreads(2*a.Servers)
+	takeThreads(2 * a.Servers)
 	if err := a.play(ctx); err != nil {
 		return err
 	}
