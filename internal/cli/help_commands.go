@@ -38,7 +38,7 @@ type commandDoc struct {
 
 const (
 	noneRuns = "no service runs"
-	noAnswer  = "the service does not permit it, or does not answer"
+	noAnswer = "the service does not permit it, or does not answer"
 )
 
 var commandDocs = map[string]commandDoc{
