@@ -6,6 +6,8 @@ package procfs
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +23,7 @@ const (
 	// fileTimeout is how long an inspection waits for a file system. A slower result serves the next inspection.
 	fileTimeout = 25 * time.Millisecond
 	// memoryTimeout is how long an inspection waits for the memory of a process. Reading it is slow only where a process
-	// holds the lock on it, or where the machine is overloaded.
+	// holds the lock on it.
 	memoryTimeout = 100 * time.Millisecond
 	// freeRead is longer than a read of memory takes without lock contention and overload. It is not charged, and is
 	// granted to a user in debt, too.
@@ -29,6 +31,8 @@ const (
 	// resultTTL is how long a late result is kept. It serves every inspection of that time: the inspection of a process and
 	// the one right before its signal get the same result.
 	resultTTL = 2 * time.Second
+	// starvedFactor is how many times the timeout an inspection waits while its thread waits for a processor.
+	starvedFactor = 8
 )
 
 // waitLimit bounds the time that inspections wait for the file systems and processes of one user: a quarter in the long
@@ -63,13 +67,35 @@ type result struct {
 
 func newResult() *result { return &result{done: make(chan struct{}), started: time.Now()} }
 
-// waitFor runs do in a goroutine, and reports whether it has ended within limit.
-func (r *result) waitFor(limit time.Duration, do func()) bool {
+// waitFor runs do in a goroutine, and reports whether it has ended within limit. A thread that waits for a processor, as on an
+// overloaded machine, waits for no process or file system: it gets starvedFactor times the limit. charged is the time that
+// counts.
+func (r *result) waitFor(limit time.Duration, do func()) (isDone bool, charged time.Duration) {
+	var thread atomic.Int64
 	go func() {
 		defer close(r.done)
+		thread.Store(int64(unix.Gettid()))
 		do()
 	}()
-	return sys.WaitFor(r.done, limit)
+	for range starvedFactor {
+		if isDone = sys.WaitFor(r.done, limit); isDone || !isRunnable(thread.Load()) {
+			break
+		}
+	}
+	return isDone, min(time.Since(r.started), limit)
+}
+
+// isRunnable reports whether a thread of this program runs or waits for a processor. Thread 0 is yet to start.
+func isRunnable(thread int64) bool {
+	if thread == 0 {
+		return true
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", thread))
+	if err != nil {
+		return false
+	}
+	s, err := parseStat(line)
+	return err == nil && s.state == 'R'
 }
 
 // lookups runs reads that may block for ever, each in a goroutine of its own. It is safe for concurrent use.
@@ -101,11 +127,11 @@ func (l *lookups) run(key lookupKey, owner selector.User, since time.Time, fd in
 		return late, errors.Join(err, unix.Close(fd))
 	}
 	r := newResult()
-	isDone := r.waitFor(limit, func() {
+	isDone, charged := r.waitFor(limit, func() {
 		r.file, r.err = find()
 		_ = unix.Close(fd)
 	})
-	l.charge(owner, time.Since(r.started))
+	l.charge(owner, charged)
 	if !isDone && !l.abandon(key, owner, r, resultTTL) {
 		return nil, errFileTimeout
 	}

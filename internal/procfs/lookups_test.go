@@ -166,3 +166,24 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 		t.Errorf("a user in debt: limit %s, %v, want 0", limit, err)
 	}
 }
+
+// TestWaitFor_Starved_IsAwaited: a read that has no processor is not taken for one that blocks.
+func TestWaitFor_Starved_IsAwaited(t *testing.T) {
+	t.Parallel()
+	const limit = 20 * time.Millisecond
+	spin := func() {
+		for start := time.Now(); time.Since(start) < 3*limit; {
+			_ = unix.Getppid()
+		}
+	}
+	if isDone, charged := newResult().waitFor(limit, spin); !isDone || charged > limit {
+		t.Errorf("a thread that runs is done: %t, and %s are charged, want true and %s at most", isDone, charged, limit)
+	}
+	o := newOpening(t)
+	r := newResult()
+	if isDone, _ := r.waitFor(limit, func() { _, _ = o.lookUp() }); isDone {
+		t.Error("a thread that waits for a file is done")
+	}
+	o.release(t)
+	<-r.done
+}

@@ -41,11 +41,10 @@ func (r *reader) readMemory(do func(dir int)) error {
 		return err
 	}
 	read := newResult()
-	isDone := read.waitFor(limit, func() {
+	isDone, took := read.waitFor(limit, func() {
 		do(dir)
 		_ = unix.Close(dir)
 	})
-	took := time.Since(read.started)
 	if isDone && took <= freeRead {
 		return nil
 	}
