@@ -43,7 +43,7 @@ func newAbandon(a *app) *cobra.Command {
 it any more, also after a restart of the service. resume does not undo that. The next
 file that is installed there begins a rollout of its own.`
 	cmd.Example = `  ebpf-upgrader abandon /usr/local/bin/rag-rat --reason "crashes on large repositories"`
-	cmd.Args = cobra.ExactArgs(1)
+	cmd.Args = takesOne("path", "/usr/local/bin/rag-rat")
 	a.opts.use(cmd, "yes")
 	return cmd
 }
@@ -73,9 +73,6 @@ func actRequest(o *options, args []string) (control.ActRequest, error) {
 		o.installPaths = args
 		if err := o.checkInstallPaths(); err != nil {
 			return control.ActRequest{}, usageError("%s", strings.Replace(err.Error(), "--install-path", "INSTALL", 1))
-		}
-		if o.installPath() == "" {
-			return control.ActRequest{}, usageError("INSTALL: must not be empty")
 		}
 	}
 	switch {

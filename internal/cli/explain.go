@@ -36,12 +36,7 @@ signal is needed. The last line says what will happen and when, as the running s
 knows. For a server that is not armed, it says how to arm it.`,
 		Example: `  ebpf-upgrader explain 812
   ebpf-upgrader explain 812 --install-path /usr/local/bin/rag-rat`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError("explain takes one process number, as in: explain 812")
-			}
-			return nil
-		},
+		Args: takesOne("process number", "812"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.explain(cmd.Context(), args[0]) },
 	}
 	a.opts.use(cmd, ruleFlags, selectionFlags, clientFlags, "install-path output")

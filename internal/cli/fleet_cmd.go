@@ -58,7 +58,7 @@ func (a *app) newFleetPolicy() *cobra.Command {
 		Long: `Reads a policy of a fleet as the hosts do, from a file or from standard input (-), and says in
 words what it means. Reaches no engine.`,
 		Example: `  ebpf-upgrader fleet policy policy.json && etcdctl put fleets/prod/policy <policy.json`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takesOne("file", "policy.json"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			data, err := readPolicy(args[0])
 			if err != nil {
@@ -119,7 +119,7 @@ func (a *app) newFleetClear() *cobra.Command {
 		Long: `Takes the mark of a failed host out of the record, in every release, by its name or its id. Other
 hosts may go on where fewer than max_failed marks are left. The host may try the release again.`,
 		Example: `  ebpf-upgrader fleet clear node-9 --fleet etcd://127.0.0.1:2379/fleets/prod`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takesOne("host", "node-9"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := o.record()
 			if err != nil {

@@ -34,11 +34,8 @@ and reboots, in the --state-dir. Where no service runs, it is read from there.`,
 		Example: `  ebpf-upgrader history
   ebpf-upgrader history /usr/local/bin/rag-rat --since 3d
   ebpf-upgrader history -o json | jq '.rollouts[] | select(.deaths != [])'`,
-		Args: cobra.MaximumNArgs(1),
+		Args: takesOneAtMost("path", "/usr/local/bin/rag-rat"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 && args[0] == "" {
-				return usageError("INSTALL must not be empty")
-			}
 			a.opts.installPaths = args
 			if err := a.opts.checkInstallPaths(); err != nil {
 				return err

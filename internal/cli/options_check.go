@@ -14,6 +14,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"ebpf-upgrader/selector"
@@ -240,4 +241,29 @@ func (o *options) checkInstallPaths() error {
 func hasName(path string) bool {
 	_, err := selector.NameOf(path)
 	return err == nil
+}
+
+// takesOne is what cobra.ExactArgs(1) is, with a better message: what the argument is, and an example of one.
+func takesOne(what, example string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		name := strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+		switch {
+		case len(args) != 1:
+			return usageError("%s takes one %s, as in: %s %s", name, what, name, example)
+		case args[0] == "":
+			return usageError("%s: the %s must not be empty", name, what)
+		}
+		return nil
+	}
+}
+
+// takesOneAtMost is takesOne for a command that does without as well.
+func takesOneAtMost(what, example string) cobra.PositionalArgs {
+	one := takesOne(what, example)
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return one(cmd, args)
+	}
 }

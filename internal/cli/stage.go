@@ -66,9 +66,9 @@ servers are upgraded as ever. With --wait the command ends when that is over, an
 --bake as well when no upgraded server has crashed for as long after that.`,
 		Example: `  ebpf-upgrader activate /usr/local/bin/rag-rat --wait
   ebpf-upgrader activate /usr/local/bin/rag-rat --wait --bake 10m`,
-		Args: cobra.ExactArgs(1),
+		Args: takesOne("path", "/usr/local/bin/rag-rat"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := stagedInstall(args[0])
+			path, err := filepath.Abs(args[0])
 			if err != nil {
 				return err
 			}
@@ -99,9 +99,9 @@ New sessions use it at once, and upgraded servers are brought back to it. An ind
 that the newer file has migrated stays migrated: the older one refuses it, so sessions
 on that index fail until a newer file is installed.`,
 		Example: `  ebpf-upgrader rollback /usr/local/bin/rag-rat --reason "crashes on large repositories"`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takesOne("path", "/usr/local/bin/rag-rat"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path, err := stagedInstall(args[0])
+			path, err := filepath.Abs(args[0])
 			if err != nil {
 				return err
 			}
@@ -111,13 +111,6 @@ on that index fail until a newer file is installed.`,
 	}
 	a.opts.use(cmd, clientFlags, "reason")
 	return cmd
-}
-
-func stagedInstall(path string) (string, error) {
-	if path == "" {
-		return "", usageError("INSTALL: must not be empty")
-	}
-	return filepath.Abs(path)
 }
 
 // stagePollEvery is the time between two looks at a staged file.

@@ -50,7 +50,7 @@ func newStatus(a *app) *cobra.Command {
   ebpf-upgrader status /usr/local/bin/rag-rat
   ebpf-upgrader status --watch
   ebpf-upgrader status --wait --wait-timeout 5m && echo done`,
-		Args: atMostOnePath,
+		Args: takesOneAtMost("path", "/usr/local/bin/rag-rat"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s := statusCommand{app: a, statusOptions: o, names: newUserNames()}
 			if len(args) > 0 {
@@ -73,17 +73,6 @@ func newStatus(a *app) *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the figures for developers, too")
 	f.StringVar((*string)(&o.color), "color", string(screen.Auto), "auto (on a terminal, without NO_COLOR), always or never")
 	return cmd
-}
-
-// atMostOnePath is what cobra.MaximumNArgs(1) is, with a better message.
-func atMostOnePath(_ *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return usageError("status takes one path, as in: status /usr/local/bin/rag-rat")
-	}
-	if len(args) == 1 && args[0] == "" {
-		return usageError("status: the path of the install must not be empty")
-	}
-	return nil
 }
 
 // statusCommand is one call of status.
