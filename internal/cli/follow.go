@@ -74,9 +74,10 @@ type follower struct {
 	self selector.PID
 	// next is the number of the first event that was not read yet.
 	next uint64
-	// status is the latest; rollouts are those of the install in it, by number.
+	// status is the latest; rollouts are those of the install in it, by number. latest is the highest number of all installs.
 	status   api.Status
 	rollouts map[uint64]rollout.Report
+	latest   uint64
 	// servers have the latest state of each that moved.
 	servers map[selector.PID]rollout.Member
 }
@@ -140,6 +141,7 @@ func (f *follower) update(ctx context.Context) (err error) {
 	}
 	f.rollouts = make(map[uint64]rollout.Report)
 	for _, r := range f.status.Rollouts {
+		f.latest = max(f.latest, r.Number)
 		if f.path == "" || slices.ContainsFunc(f.installs(), func(i api.InstallStatus) bool { return i.Rollout == r.Number }) {
 			f.rollouts[r.Number] = r
 		}
@@ -207,7 +209,7 @@ func (f *follower) isOver() bool {
 // isChanging reports whether a server names a file that was replaced a moment ago: its rollout is yet to begin, or has begun
 // since the status was read.
 func (f *follower) isChanging(s api.ServerStatus) bool {
-	hasBegun := s.Rollout != nil && s.Rollout.State == rollout.Pending && !f.isOurs(s.Rollout.Rollout)
+	hasBegun := s.Rollout != nil && s.Rollout.State == rollout.Pending && s.Rollout.Rollout > f.latest
 	return (s.Detail == registry.ReasonChanged || hasBegun) && (f.path == "" || s.UpgradeBin == f.path)
 }
 

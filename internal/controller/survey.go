@@ -68,7 +68,7 @@ func (c *surveys) inspectDue(due []selector.PID, now time.Time) {
 // any process.
 func (c *surveys) inspectMembers(ctx context.Context, i *registry.Install, reason api.Reason, now time.Time) {
 	i.IsHeld = true
-	if !c.registry.Learns() {
+	if !c.registry.Learns() && slices.ContainsFunc(c.registry.Fixed(), (*registry.Install).IsReady) {
 		c.resync(ctx, resyncRequest{reason: reason, holds: true})
 		return
 	}

@@ -27,11 +27,16 @@ func (o observation) unsignalled() {
 		o.step(m, FoundOutdated, o.now)
 	case o.decision.Stale && m.State == Skipped && isChanged:
 		o.cfg.Moved(*m, Skipped)
-	case o.decision.Stale:
+	case o.decision.Stale && !(m.State == None && o.isOfNextFile()):
 		o.step(m, Rejected, o.now)
 	default:
 		o.step(m, FoundCurrent, o.now)
 	}
+}
+
+// isOfNextFile reports whether the verdict is about a file that is landing: the next rollout takes the server.
+func (o observation) isOfNextFile() bool {
+	return o.decision.Verdict == selector.UnreadyInstall && o.process.Target.Known() && o.process.Target.Image != o.install.Image
 }
 
 // signalled takes the inspection of a server that was signalled. A changed image means an exec, even without an
