@@ -209,8 +209,14 @@ func (f *follower) isOver() bool {
 // isChanging reports whether a server names a file that was replaced a moment ago: its rollout is yet to begin, or has begun
 // since the status was read.
 func (f *follower) isChanging(s api.ServerStatus) bool {
-	hasBegun := s.Rollout != nil && s.Rollout.State == rollout.Pending && s.Rollout.Rollout > f.latest
-	return (s.Detail == registry.ReasonChanged || hasBegun) && (f.path == "" || s.UpgradeBin == f.path)
+	if f.path != "" && s.UpgradeBin != f.path {
+		return false
+	}
+	if s.Rollout != nil && s.Rollout.Rollout > f.latest {
+		f.latest = s.Rollout.Rollout // once: the next status has it
+		return true
+	}
+	return s.Detail == registry.ReasonChanged
 }
 
 // unready are the installs with servers and without a ready file.
