@@ -105,7 +105,7 @@ func TestReload_Filter_HoldsFromThenOn(t *testing.T) {
 		c := s.serveConfigured(source, `hold = "50ms"`, `user = ["6001"]`)
 		s.replace()
 		s.upgraded(hers)
-		eventually(t, "the other server is told as not selected", func() bool { return c.status().Verdicts[selector.NotSelected] == 1 })
+		eventually(t, "the other server is told as not selected", func() bool { return c.status().Verdicts[selector.NotSelected] >= 1 }) // or those of other tests
 		unharmed(t, his)
 		before := c.status()
 
