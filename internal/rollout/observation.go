@@ -27,7 +27,7 @@ func (o observation) unsignalled() {
 		o.step(m, FoundOutdated, o.now)
 	case o.decision.Stale && m.State == Skipped && isChanged:
 		o.cfg.Moved(*m, Skipped)
-	case o.decision.Stale && !(m.State == None && o.isOfNextFile()):
+	case o.decision.Stale && (m.State != None || !o.isOfNextFile()):
 		o.step(m, Rejected, o.now)
 	default:
 		o.step(m, FoundCurrent, o.now)
