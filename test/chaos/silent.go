@@ -39,7 +39,7 @@ func (a *arena) silence() (release func() (waiting int, err error), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	end, err := testfleet.MountSilentToAll(dir)
+	end, err := testfleet.MountSilent(dir)
 	if err != nil {
 		return nil, fmt.Errorf("mount a file system that never answers: %w", err)
 	}

@@ -33,7 +33,7 @@ func MountObserved(dir string, onLookup func()) (release func() error, err error
 // allow_other, the kernel lets no other user in, not even root. The caller must call release. It needs root, and FUSE
 // in the kernel.
 func MountPrivate(dir string, uid int) (release func() error, err error) {
-	fd, err := mountFUSEWith(dir, "40000", fmt.Sprintf("user_id=%d,group_id=%d", uid, uid))
+	fd, err := mountFUSEWith(dir, fmt.Sprintf("user_id=%d,group_id=%d", uid, uid))
 	if err != nil {
 		return nil, err
 	}

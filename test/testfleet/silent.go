@@ -16,18 +16,9 @@ import (
 )
 
 // MountSilent mounts a file system that never answers over the empty directory dir. Every lookup in it waits until
-// release is called. The caller must call release. It needs root, and FUSE in the kernel.
+// release is called. Every user may search it. The caller must call release. It needs root, and FUSE in the kernel.
 func MountSilent(dir string) (release func() error, err error) {
 	fd, err := mountFUSE(dir)
-	if err != nil {
-		return nil, err
-	}
-	return func() error { return releaseFUSE(fd, dir) }, nil
-}
-
-// MountSilentToAll does what [MountSilent] does, for all users: only root may search the root directory of the other.
-func MountSilentToAll(dir string) (release func() error, err error) {
-	fd, err := mountFUSEWith(dir, "40755", "user_id=0,group_id=0,allow_other")
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +70,16 @@ func silence(file string, at unsafe.Pointer, length int) error {
 }
 
 func mountFUSE(dir string) (fd int, err error) {
-	return mountFUSEWith(dir, "40000", "user_id=0,group_id=0,allow_other")
+	return mountFUSEWith(dir, "user_id=0,group_id=0,allow_other")
 }
 
-// mountFUSEWith takes the file type and mode of the root directory in octal.
-func mountFUSEWith(dir, mode, access string) (fd int, err error) {
+// mountFUSEWith makes a root directory that all users may search: where they may not, no look-up ever waits.
+func mountFUSEWith(dir, access string) (fd int, err error) {
 	fd, err = openFUSE(dir)
 	if err != nil {
 		return -1, err
 	}
-	options := fmt.Sprintf("fd=%d,rootmode=%s,%s", fd, mode, access)
+	options := fmt.Sprintf("fd=%d,rootmode=40755,%s", fd, access)
 	if err := unix.Mount("silent", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return -1, errors.Join(os.NewSyscallError("mount", err), unix.Close(fd))
 	}
