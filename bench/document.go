@@ -18,7 +18,7 @@ var headings = map[string][2]string{
 		"arguments, environment, root, target, image and handler. Each method must have found all servers.\n\n" +
 		"![against the number of processes](../bench/results/processes.svg)\n\n![against the number of servers](../bench/results/servers.svg)"},
 	"rollout": {"From the rename to the last server", "Without canaries and without settle time. The times come from the service's own events. The servers are programs\n" +
-		"of two pages that exec at the signal.\n\n![against the number of servers](../bench/results/rollout.svg)"},
+		"of two pages that exec at the signal. Each must be idle for a moment before its signal, except with `--quiet 0`.\n\n![against the number of servers](../bench/results/rollout.svg)"},
 	"start": {"Start", "`trigger` is a process of its own, with `--dry-run`."},
 	"cost": {"What it costs the host", "Exec, fork, exit and signal: nanoseconds of each program by the kernel's accounts. The processes are no servers; the\n" +
 		"name of a row says how many bytes of arguments they have. A round is a thousand events, half of them with the empty\n" +
