@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 // The time between two tries to reach the next service doubles, from the first to the last.
@@ -31,11 +33,8 @@ func Again(ctx context.Context, query func(answered func()) error, waiting func(
 			isWaiting = true
 			waiting()
 		}
-		select {
-		case <-time.After(retry):
-			retry = min(2*retry, lastRetry)
-		case <-ctx.Done():
-		}
+		sys.WaitFor(ctx.Done(), retry)
+		retry = min(2*retry, lastRetry)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"ebpf-upgrader/internal/api"
@@ -63,13 +64,10 @@ func (c *Client) post(ctx context.Context, what string, request, into any) error
 }
 
 func (c *Client) decode(ctx context.Context, method, what string, request []byte, into any) error {
-	answer, err := c.do(ctx, method, what, request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = answer.Close() }()
-	if err := json.NewDecoder(answer).Decode(into); err != nil {
-		return answer.failed(what, err)
-	}
-	return nil
+	return c.do(ctx, method, what, request, func(ctx context.Context, body io.Reader, _ func() bool) error {
+		if err := json.NewDecoder(body).Decode(into); err != nil {
+			return c.explain(ctx, fmt.Errorf("read %s: %w", what, err))
+		}
+		return nil
+	})
 }

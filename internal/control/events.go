@@ -227,29 +227,25 @@ func (c *Client) selectEvents(ctx context.Context, q EventQuery, answered func()
 	if !q.Last.IsZero() {
 		values.Set("last", q.Last.Format(time.RFC3339Nano))
 	}
-	answer, err := c.do(ctx, http.MethodGet, "events?"+values.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = answer.Close() }()
-	answered()
-	answer.lift() // it has begun, and goes on when something happens
-	decoder := json.NewDecoder(answer)
-	for {
-		var e Event
-		err := decoder.Decode(&e)
-		switch {
-		case errors.Is(err, io.EOF) && q.Follow:
-			return ErrEnded
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return answer.failed("events", err)
+	return c.do(ctx, http.MethodGet, "events?"+values.Encode(), nil, func(ctx context.Context, body io.Reader, lift func() bool) error {
+		answered()
+		lift() // the answer has begun, and goes on when something happens
+		for decoder := json.NewDecoder(body); ; {
+			var e Event
+			err := decoder.Decode(&e)
+			switch {
+			case errors.Is(err, io.EOF) && q.Follow:
+				return ErrEnded
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return c.explain(ctx, fmt.Errorf("read events: %w", err))
+			}
+			if err := take(e); err != nil {
+				return err
+			}
 		}
-		if err := take(e); err != nil {
-			return err
-		}
-	}
+	})
 }
 
 // History reads the rollouts that a filter selects, ascending by number. The filter's kinds do not count.

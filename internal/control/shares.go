@@ -9,6 +9,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 const (
@@ -80,16 +82,14 @@ func (s *shares) stream(p peer) (done func(), ok bool) {
 	}
 	s.total++
 	s.streams[p.uid]++
-	return func() { s.endStream(p.uid) }, true
-}
-
-func (s *shares) endStream(uid uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total--
-	if s.streams[uid]--; s.streams[uid] == 0 {
-		delete(s.streams, uid)
-	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.total--
+		if s.streams[p.uid]--; s.streams[p.uid] == 0 {
+			delete(s.streams, p.uid)
+		}
+	}, true
 }
 
 // wait waits until the next answer to a peer may begin, or ctx ends.
@@ -100,14 +100,8 @@ func (s *shares) wait(ctx context.Context, p peer) {
 	s.mu.Lock()
 	left := time.Until(s.next[p.uid])
 	s.mu.Unlock()
-	if left <= 0 {
-		return
-	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	if left > 0 {
+		sys.WaitFor(ctx.Done(), left)
 	}
 }
 

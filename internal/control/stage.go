@@ -7,6 +7,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"path"
 	"time"
@@ -147,11 +148,7 @@ func (c *Client) Poke(ctx context.Context) (done Staged, err error) {
 
 // Ready asks for /readyz/fleet. The error says why a tool must not go on to the next host.
 func (c *Client) Ready(ctx context.Context) error {
-	answer, err := c.do(ctx, http.MethodGet, "/readyz/fleet", nil)
-	if err != nil {
-		return err
-	}
-	return answer.Close()
+	return c.do(ctx, http.MethodGet, "/readyz/fleet", nil, func(context.Context, io.Reader, func() bool) error { return nil })
 }
 
 // Rollback puts the file before a staged one back.

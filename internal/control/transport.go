@@ -6,11 +6,13 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -80,8 +82,8 @@ func (c *Client) Path() string { return c.path }
 
 // Reach connects to the service, and sends nothing.
 func (c *Client) Reach(ctx context.Context) error {
-	ctx, p := c.wait(ctx)
-	defer p.end()
+	ctx, _, end := c.limit(ctx)
+	defer end()
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return c.explain(ctx, err)
@@ -96,12 +98,10 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.path)
 	for errors.Is(err, unix.EAGAIN) { // others fill its queue
-		select {
-		case <-time.After(dialEvery):
-			conn, err = d.DialContext(ctx, "unix", c.path)
-		case <-ctx.Done():
+		if sys.WaitFor(ctx.Done(), dialEvery) {
 			return nil, ctx.Err()
 		}
+		conn, err = d.DialContext(ctx, "unix", c.path)
 	}
 	if err != nil {
 		return nil, err
@@ -117,52 +117,17 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// patience ends the context of a request when its time is over. A nil timer has no limit.
-type patience struct {
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-}
-
+// errTimeout ends the context of a request when its time is over.
 var errTimeout = errors.New("the time is over")
 
-func (c *Client) wait(ctx context.Context) (context.Context, patience) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	p := patience{cancel: cancel}
-	if c.Timeout > 0 {
-		p.timer = time.AfterFunc(c.Timeout, func() { cancel(errTimeout) })
+// limit returns a context that ends when the time of a request is over, unless lift is called before. The caller must call end.
+func (c *Client) limit(ctx context.Context) (limited context.Context, lift func() bool, end func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(cmp.Or(c.Timeout, math.MaxInt64), func() { cancel(errTimeout) })
+	return limited, timer.Stop, func() {
+		timer.Stop()
+		cancel(nil)
 	}
-	return ctx, p
-}
-
-// lift removes the limit.
-func (p patience) lift() {
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-}
-
-func (p patience) end() {
-	p.lift()
-	p.cancel(nil)
-}
-
-// reply is the body of a successful answer.
-type reply struct {
-	io.ReadCloser
-	patience
-	client *Client
-	ctx    context.Context
-}
-
-// Close implements [io.Closer].
-func (r *reply) Close() error {
-	r.end()
-	return r.ReadCloser.Close()
-}
-
-// failed explains why the body could not be read.
-func (r *reply) failed(what string, err error) error {
-	return r.client.explain(r.ctx, fmt.Errorf("read %s: %w", what, err))
 }
 
 // explain turns the error of a connection into one that says what happened. ctx is that of the request.
@@ -182,29 +147,28 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	return fmt.Errorf("the service on %s: %w", c.path, cause(err))
 }
 
-// do sends a request, and returns the body of a successful answer. The caller must close it.
-func (c *Client) do(ctx context.Context, method, what string, request []byte) (*reply, error) {
-	ctx, p := c.wait(ctx)
+// do sends a request, and passes the body of a successful answer to read, with the context that ends with the time. lift
+// removes the limit of that.
+func (c *Client) do(ctx context.Context, method, what string, request []byte, read func(ctx context.Context, body io.Reader, lift func() bool) error) error {
+	ctx, lift, end := c.limit(ctx)
+	defer end()
 	path := "/v1/" + what
 	if strings.HasPrefix(what, "/") {
 		path = what
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://service"+path, bytes.NewReader(request))
 	if err != nil {
-		p.end()
-		return nil, fmt.Errorf("request %s: %w", what, err)
+		return fmt.Errorf("request %s: %w", what, err)
 	}
-	response, err := c.http.Do(r) //nolint:bodyclose // the reply closes it
+	response, err := c.http.Do(r)
 	if err != nil {
-		defer p.end()
-		return nil, c.explain(ctx, errors.Unwrap(err))
+		return c.explain(ctx, errors.Unwrap(err))
 	}
-	got := &reply{ReadCloser: response.Body, patience: p, client: c, ctx: ctx}
-	if response.StatusCode == http.StatusOK {
-		return got, nil
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return c.refused(response.StatusCode, response.Body)
 	}
-	defer func() { _ = got.Close() }()
-	return nil, c.refused(response.StatusCode, got)
+	return read(ctx, response.Body, lift)
 }
 
 // refused is the error of an answer that was not successful.
