@@ -5,12 +5,10 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
@@ -21,16 +19,16 @@ import (
 	"ebpf-upgrader/internal/registry"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
+	"ebpf-upgrader/internal/sys"
 	"ebpf-upgrader/selector"
 )
 
-// upgrader is a service that upgrades servers: that of this process, or the one that runs.
+// upgrader is a service that upgrades servers: that of this process, or the [control.Client] of the one that runs.
 type upgrader interface {
-	Trigger(ctx context.Context, path string, self selector.PID) (api.Report, error)
-	Status(ctx context.Context) (api.Status, error)
+	Trigger(ctx context.Context, request control.TriggerRequest) (api.Report, error)
+	Status(ctx context.Context) (control.Status, error)
 	Servers(ctx context.Context) ([]api.ServerStatus, error)
-	// EventsSince returns the events from a number on.
-	EventsSince(ctx context.Context, from uint64) ([]control.Event, error)
+	SelectEvents(ctx context.Context, q control.EventQuery, take func(control.Event) error) error
 }
 
 type local struct {
@@ -38,30 +36,20 @@ type local struct {
 	feed *control.Feed
 }
 
-// EventsSince implements [upgrader].
-func (l local) EventsSince(_ context.Context, from uint64) ([]control.Event, error) {
-	return l.feed.Since(from), nil
-}
-
-type remote struct{ *control.Client }
-
 // Trigger implements [upgrader].
-func (r remote) Trigger(ctx context.Context, path string, self selector.PID) (api.Report, error) {
-	return r.Client.Trigger(ctx, control.TriggerRequest{InstallPath: path, Self: self})
+func (l local) Trigger(ctx context.Context, request control.TriggerRequest) (api.Report, error) {
+	return l.Controller.Trigger(ctx, request.InstallPath, request.Self)
 }
 
 // Status implements [upgrader].
-func (r remote) Status(ctx context.Context) (api.Status, error) {
-	status, err := r.Client.Status(ctx)
-	return status.Status, err
+func (l local) Status(ctx context.Context) (control.Status, error) {
+	status, err := l.Controller.Status(ctx)
+	return control.Status{Status: status}, err
 }
 
-// EventsSince implements [upgrader].
-func (r remote) EventsSince(ctx context.Context, from uint64) (events []control.Event, err error) {
-	return events, r.Events(ctx, from, false, func(e control.Event) error {
-		events = append(events, e)
-		return nil
-	})
+// SelectEvents implements [upgrader].
+func (l local) SelectEvents(_ context.Context, q control.EventQuery, take func(control.Event) error) error {
+	return l.feed.Each(q, take)
 }
 
 // follower makes an upgrader upgrade the servers of an install, or of all, and follows that to its end. It belongs to one
@@ -74,9 +62,9 @@ type follower struct {
 	self selector.PID
 	// next is the number of the first event that was not read yet.
 	next uint64
-	// status is the latest; rollouts are those of the install in it, by number. latest is the highest number of all installs.
-	status   api.Status
-	rollouts map[uint64]rollout.Report
+	// status is the latest; rollouts are those of the install in it. latest is the highest number of all installs.
+	status   control.Status
+	rollouts []rollout.Report
 	latest   uint64
 	// servers have the latest state of each that moved.
 	servers map[selector.PID]rollout.Member
@@ -93,7 +81,7 @@ func newFollower(a *app, u upgrader, next uint64) *follower {
 const followEvery = 50 * time.Millisecond
 
 func (f *follower) follow(ctx context.Context) error {
-	report, err := f.Trigger(ctx, f.path, f.self)
+	report, err := f.Trigger(ctx, control.TriggerRequest{InstallPath: f.path, Self: f.self})
 	if err == nil {
 		err = f.update(ctx)
 	}
@@ -104,12 +92,8 @@ func (f *follower) follow(ctx context.Context) error {
 				break
 			}
 		}
-		select {
-		case <-time.After(followEvery):
-			err = f.update(ctx)
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		sys.WaitFor(ctx.Done(), followEvery)
+		err = f.update(ctx)
 	}
 	f.finish()
 	switch {
@@ -139,25 +123,24 @@ func (f *follower) update(ctx context.Context) (err error) {
 	if f.status, err = f.Status(ctx); err != nil {
 		return err
 	}
-	f.rollouts = make(map[uint64]rollout.Report)
+	f.rollouts = nil
 	for _, r := range f.status.Rollouts {
 		f.latest = max(f.latest, r.Number)
 		if f.path == "" || slices.ContainsFunc(f.installs(), func(i api.InstallStatus) bool { return i.Rollout == r.Number }) {
-			f.rollouts[r.Number] = r
+			f.rollouts = append(f.rollouts, r)
 		}
 	}
-	events, err := f.EventsSince(ctx, f.next)
-	for i := range events {
-		f.next = events[i].Seq + 1
-		f.take(&events[i])
-	}
-	f.show(f.merged())
+	err = f.SelectEvents(ctx, control.EventQuery{From: f.next}, func(e control.Event) error {
+		f.next = e.Seq + 1
+		f.take(&e)
+		return nil
+	})
+	f.show(daemon.Merged(f.rollouts))
 	return err
 }
 
 func (f *follower) isOurs(number uint64) bool {
-	_, isOurs := f.rollouts[number]
-	return isOurs
+	return slices.ContainsFunc(f.rollouts, func(r rollout.Report) bool { return r.Number == number })
 }
 
 func (f *follower) take(e *control.Event) {
@@ -182,11 +165,6 @@ func (f *follower) take(e *control.Event) {
 // installs are those at the path, or all.
 func (f *follower) installs() []api.InstallStatus {
 	return slices.DeleteFunc(slices.Clone(f.status.Installs), func(i api.InstallStatus) bool { return f.path != "" && i.Path != f.path })
-}
-
-// merged are the rollouts as one.
-func (f *follower) merged() rollout.Report {
-	return daemon.Merged(slices.SortedFunc(maps.Values(f.rollouts), func(a, b rollout.Report) int { return cmp.Compare(a.Number, b.Number) }))
 }
 
 // isOver reports whether no server is left to be signalled by itself, and each that was signalled has its result.

@@ -12,23 +12,22 @@ import (
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/rollout"
-	"ebpf-upgrader/selector"
 )
 
 // takesNext is a service that has taken a file when its servers are read, and not yet when its status is. The next status
 // has the rollout of that file at its end.
 type takesNext struct{ states []rollout.State }
 
-func (u *takesNext) Trigger(context.Context, string, selector.PID) (api.Report, error) {
+func (u *takesNext) Trigger(context.Context, control.TriggerRequest) (api.Report, error) {
 	return api.Report{}, nil
 }
 
-func (u *takesNext) Status(context.Context) (api.Status, error) {
+func (u *takesNext) Status(context.Context) (control.Status, error) {
 	number := uint64(1)
 	if u.states[0] == rollout.Upgraded {
 		number = 2
 	}
-	return api.Status{Rollouts: []rollout.Report{{Number: number, Phase: rollout.PhaseComplete}}}, nil
+	return control.Status{Status: api.Status{Rollouts: []rollout.Report{{Number: number, Phase: rollout.PhaseComplete}}}}, nil
 }
 
 func (u *takesNext) Servers(context.Context) ([]api.ServerStatus, error) {
@@ -37,12 +36,12 @@ func (u *takesNext) Servers(context.Context) ([]api.ServerStatus, error) {
 	return []api.ServerStatus{{Server: api.Server{PID: 7}, Rollout: &m}}, nil
 }
 
-func (u *takesNext) EventsSince(context.Context, uint64) ([]control.Event, error) {
-	var events []control.Event
-	if from, uid := rollout.Settling, uint32(0); u.states[0] == rollout.Upgraded {
-		events = append(events, control.Event{Kind: control.EventServer, PID: 7, UID: &uid, Rollout: 2, From: &from, State: &u.states[0]})
+func (u *takesNext) SelectEvents(_ context.Context, _ control.EventQuery, take func(control.Event) error) error {
+	from, uid := rollout.Settling, uint32(0)
+	if u.states[0] != rollout.Upgraded {
+		return nil
 	}
-	return events, nil
+	return take(control.Event{Kind: control.EventServer, PID: 7, UID: &uid, Rollout: 2, From: &from, State: &u.states[0]})
 }
 
 // TestFollow_TakenAfterStatus_Followed: else a trigger right after an install said that there is nothing to do.

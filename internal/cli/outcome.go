@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/daemon"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
@@ -20,10 +21,10 @@ import (
 
 // obstacle is why the service signals servers no more: an operator paused it, or a rollout is halted.
 func (f *follower) obstacle() error {
-	all := f.merged()
+	all := daemon.Merged(f.rollouts)
 	switch {
 	case f.status.Paused:
-		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", newUserNames().pause(f.status), all.Behind())
+		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", newUserNames().pause(f.status.Status), all.Behind())
 	case f.status.JournalError != "":
 		return fmt.Errorf("the journal cannot be written: %s; servers on the old binary: %d", f.status.JournalError, all.Behind())
 	case len(all.Abandoned) > 0:
@@ -32,7 +33,7 @@ func (f *follower) obstacle() error {
 		return f.userPause(all)
 	}
 	first, more, orResume := all.Halts[0], "", ""
-	if _, isRemote := f.upgrader.(remote); isRemote {
+	if _, isRemote := f.upgrader.(*control.Client); isRemote {
 		orResume = ", or: ebpf-upgrader resume"
 	}
 	if n := len(all.Halts) - 1; n > 0 {
@@ -53,7 +54,7 @@ func (f *follower) userPause(all rollout.Report) error {
 
 // result is the error with the exit code.
 func (f *follower) result() error {
-	all := f.merged()
+	all := daemon.Merged(f.rollouts)
 	behind, died := all.Behind(), f.count()[rollout.Crashed]
 	if unready := f.unready(); len(unready) > 0 {
 		return fmt.Errorf("install %q is not ready: %s; its servers stay on the old binary: %d", unready[0].Path, unready[0].Detail, unready[0].Servers)
@@ -97,7 +98,7 @@ func newOutcome(servers []rollout.Member) outcome {
 // print prints the result of each server. all are the servers that the service knows.
 func (f *follower) print(all []api.ServerStatus) error {
 	o := newOutcome(slices.SortedFunc(maps.Values(f.servers), func(a, b rollout.Member) int { return cmp.Compare(a.PID, b.PID) }))
-	o.Rollout = f.merged()
+	o.Rollout = daemon.Merged(f.rollouts)
 	if o.Rollout.Phase == rollout.PhaseComplete && o.Rollout.Behind() > 0 {
 		o.Rollout.Phase = phaseIncomplete
 	}
@@ -145,7 +146,7 @@ func (f *follower) verdicts(all []api.ServerStatus) string {
 // leave prints what the service is about to do, and fails where servers remain outdated. Members of halted users are not
 // planned.
 func (f *follower) leave(r api.Report) error {
-	all := f.merged()
+	all := daemon.Merged(f.rollouts)
 	r.Plan = r.Only(func(s api.Server) bool { return !f.status.IsPausedFor(s.UID) && !all.IsStoppedFor(s.UID) }).Plan
 	err := f.answer(r, func(w io.Writer) error {
 		if err := printServers(w, r); err != nil {

@@ -193,7 +193,7 @@ func (t *trigger) handOverTo(ctx context.Context, holder *lock.HeldError, others
 		return fmt.Errorf("process %d serves other installs than all: give --install-path, or stop the service", holder.PID)
 	}
 	fmt.Fprintf(t.stderr, "ebpf-upgrader: handed to the service (process %d)\n", holder.PID)
-	f := newFollower(t.app, remote{client}, before.Events+1)
+	f := newFollower(t.app, client, before.Events+1)
 	if t.flags.Changed("self") {
 		f.self = selector.PID(t.opts.self)
 	}
