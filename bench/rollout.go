@@ -88,7 +88,7 @@ var errFollowed = errors.New("followed")
 // follow installs the new file, and reads the service's events until k servers have been signalled and have exec'd.
 func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSignal, lastExec time.Duration, err error) {
 	var next uint64
-	if err := d.client.Events(ctx, 0, false, func(e control.Event) error { next = e.Seq + 1; return nil }); err != nil {
+	if err := d.client.Events(ctx, control.EventQuery{}, func(e control.Event) error { next = e.Seq + 1; return nil }); err != nil {
 		return 0, 0, err
 	}
 	begin := time.Now()
@@ -96,7 +96,7 @@ func (d *daemon) follow(ctx context.Context, k int, rename func() error) (lastSi
 		return 0, 0, err
 	}
 	signalled, execed, lost := 0, 0, 0
-	err = d.client.Events(ctx, next, true, func(e control.Event) error {
+	err = d.client.Events(ctx, control.EventQuery{From: next, Follow: true}, func(e control.Event) error {
 		if e.Kind == control.EventLost {
 			// This reader is slower than thousands of servers. The times are those of the last events that it read.
 			if lost += int(e.Lost); lost > k/100 {

@@ -46,7 +46,7 @@ Rounds that found no server to signal are shown with --kind round only.`,
 				if err := notAhead(ctx, c, from); err != nil {
 					return err
 				}
-				return c.SelectEvents(ctx, query, print)
+				return c.Events(ctx, query, print)
 			}, func(kept *control.Feed) error { return kept.Each(query, print) })
 			return unlessInterrupted(ctx, err)
 		},

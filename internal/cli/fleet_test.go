@@ -123,7 +123,7 @@ func (s *scene) status(c *control.Client) control.Status {
 func (s *scene) afterCanary(c *control.Client, from uint64) time.Duration {
 	s.t.Helper()
 	var confirmed, last time.Time
-	err := c.Events(within(s.t), from, false, func(e control.Event) error {
+	err := c.Events(within(s.t), control.EventQuery{From: from}, func(e control.Event) error {
 		switch {
 		case e.Kind != control.EventServer:
 		case *e.State == rollout.Upgraded && confirmed.IsZero():

@@ -28,7 +28,7 @@ type upgrader interface {
 	Trigger(ctx context.Context, request control.TriggerRequest) (api.Report, error)
 	Status(ctx context.Context) (control.Status, error)
 	Servers(ctx context.Context) ([]api.ServerStatus, error)
-	SelectEvents(ctx context.Context, q control.EventQuery, take func(control.Event) error) error
+	Events(ctx context.Context, q control.EventQuery, take func(control.Event) error) error
 }
 
 type local struct {
@@ -47,8 +47,8 @@ func (l local) Status(ctx context.Context) (control.Status, error) {
 	return control.Status{Status: status}, err
 }
 
-// SelectEvents implements [upgrader].
-func (l local) SelectEvents(_ context.Context, q control.EventQuery, take func(control.Event) error) error {
+// Events implements [upgrader].
+func (l local) Events(_ context.Context, q control.EventQuery, take func(control.Event) error) error {
 	return l.feed.Each(q, take)
 }
 
@@ -130,7 +130,7 @@ func (f *follower) update(ctx context.Context) (err error) {
 			f.rollouts = append(f.rollouts, r)
 		}
 	}
-	err = f.SelectEvents(ctx, control.EventQuery{From: f.next}, func(e control.Event) error {
+	err = f.Events(ctx, control.EventQuery{From: f.next}, func(e control.Event) error {
 		f.next = e.Seq + 1
 		f.take(&e)
 		return nil

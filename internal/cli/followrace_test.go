@@ -36,7 +36,7 @@ func (u *takesNext) Servers(context.Context) ([]api.ServerStatus, error) {
 	return []api.ServerStatus{{Server: api.Server{PID: 7}, Rollout: &m}}, nil
 }
 
-func (u *takesNext) SelectEvents(_ context.Context, _ control.EventQuery, take func(control.Event) error) error {
+func (u *takesNext) Events(_ context.Context, _ control.EventQuery, take func(control.Event) error) error {
 	from, uid := rollout.Settling, uint32(0)
 	if u.states[0] != rollout.Upgraded {
 		return nil

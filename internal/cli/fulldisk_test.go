@@ -102,7 +102,7 @@ func requireJournalError(t *testing.T, p *service, servers []*testfleet.Server) 
 		t.Errorf("explain does not say why it is not signalled:\n%s", text)
 	}
 	var why string
-	must(t, client.Events(within(t), 0, false, func(e control.Event) error {
+	must(t, client.Events(within(t), control.EventQuery{}, func(e control.Event) error {
 		if e.Kind == control.EventTrouble {
 			why = e.Detail
 		}

@@ -23,7 +23,7 @@ import (
 
 func allEvents(t *testing.T, c *control.Client) (all []control.Event) {
 	t.Helper()
-	must(t, c.Events(within(t), 0, false, func(e control.Event) error {
+	must(t, c.Events(within(t), control.EventQuery{}, func(e control.Event) error {
 		all = append(all, e)
 		return nil
 	}))

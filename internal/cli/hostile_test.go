@@ -218,7 +218,7 @@ func TestLimit_ServersOverIt_AreShownWithReason(t *testing.T) {
 	resyncs, told := 0, 0
 	eventually(t, "three resyncs", func() bool {
 		resyncs, told = 0, 0
-		must(t, p.client(t).Events(within(t), 0, false, func(e control.Event) error {
+		must(t, p.client(t).Events(within(t), control.EventQuery{}, func(e control.Event) error {
 			switch {
 			case e.Kind == control.EventRound && e.Reason == api.ReasonScan:
 				resyncs++

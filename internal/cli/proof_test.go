@@ -132,7 +132,7 @@ func TestGroup_FollowsItsCanary_OthersWaitForHold(t *testing.T) {
 		for _, server := range large {
 			isLarge[int(server.PID())] = true
 		}
-		must(t, c.Events(within(t), from, false, func(e control.Event) error {
+		must(t, c.Events(within(t), control.EventQuery{From: from}, func(e control.Event) error {
 			switch {
 			case e.Kind != control.EventServer:
 			case *e.State == rollout.Settling && e.Detail == "armed" && armed.IsZero():

@@ -20,7 +20,7 @@ func followRefusals(t *testing.T, c *control.Client) (told func(sender, target *
 	t.Cleanup(stop)
 	events := make(chan control.Event)
 	go func() {
-		_ = c.Events(ctx, 0, true, func(e control.Event) error {
+		_ = c.Events(ctx, control.EventQuery{Follow: true}, func(e control.Event) error {
 			select {
 			case events <- e:
 			case <-ctx.Done():

@@ -239,7 +239,7 @@ func TestMaxInFlight_Rollout_LimitsSignalled(t *testing.T) {
 		s.replace()
 		s.phase(c, rollout.PhaseComplete)
 		flying, most := 0, 0
-		err := c.Events(within(t), 0, false, func(e control.Event) error {
+		err := c.Events(within(t), control.EventQuery{}, func(e control.Event) error {
 			if e.Kind == control.EventServer {
 				if *e.State == rollout.Signalled {
 					flying++

@@ -106,7 +106,7 @@ func TestUserService_BesideRoots_Rejected(t *testing.T) {
 	s.replace()
 	eventually(t, "the user's service was about to signal a server, and did not", func() bool {
 		refused := false
-		must(t, his.Events(within(t), 0, false, func(e control.Event) error {
+		must(t, his.Events(within(t), control.EventQuery{}, func(e control.Event) error {
 			refused = refused || e.Kind == control.EventRefused
 			return nil
 		}))

@@ -65,7 +65,7 @@ func (s *statusCommand) follow(ctx context.Context, hadEvent *atomic.Bool) {
 			if err != nil {
 				return err
 			}
-			return c.Events(ctx, status.Events+1, true, func(control.Event) error {
+			return c.Events(ctx, control.EventQuery{From: status.Events+1, Follow: true}, func(control.Event) error {
 				hadEvent.Store(true)
 				return nil
 			})

@@ -84,7 +84,7 @@ func TestClient_NoAnswer_TimesOut(t *testing.T) {
 	if !ok || late.PID == 0 || !strings.Contains(err.Error(), "does not answer within 1s") {
 		t.Errorf("Status = %v, want a time-out with the process", err)
 	}
-	err = s.Events(within(t), 0, true, func(control.Event) error { return nil })
+	err = s.Events(within(t), control.EventQuery{Follow: true}, func(control.Event) error { return nil })
 	if _, ok := errors.AsType[*control.TimeoutError](err); !ok {
 		t.Errorf("Events = %v, want a time-out", err)
 	}

@@ -45,12 +45,6 @@ func (c *Client) Trigger(ctx context.Context, request TriggerRequest) (report ap
 	return report, c.post(ctx, "trigger", request, &report)
 }
 
-// Events passes each event from number from on to take, and with follow further ones, until take fails, ctx ends or, with
-// [ErrEnded], the service ends.
-func (c *Client) Events(ctx context.Context, from uint64, follow bool, take func(Event) error) error {
-	return c.SelectEvents(ctx, EventQuery{From: from, Follow: follow}, take)
-}
-
 func (c *Client) get(ctx context.Context, what string, into any) error {
 	return c.decode(ctx, http.MethodGet, what, nil, into)
 }

@@ -27,7 +27,7 @@ type History struct {
 	Rollouts []api.RolloutRecord `json:"rollouts"`
 }
 
-// EventQuery selects what [Client.SelectEvents] reads.
+// EventQuery selects what [Client.Events] reads.
 type EventQuery struct {
 	// From is the number of the first event; 0 is the oldest one that is kept.
 	From uint64
@@ -197,13 +197,13 @@ func (s *Server) acted(r *http.Request, e Event) {
 	s.cfg.Acted(e)
 }
 
-// SelectEvents passes each selected event to take, and with Follow further ones, until take fails, ctx ends or, with
+// Events passes each selected event to take, and with Follow further ones, until take fails, ctx ends or, with
 // [ErrEnded], the service ends.
-func (c *Client) SelectEvents(ctx context.Context, q EventQuery, take func(Event) error) error {
+func (c *Client) Events(ctx context.Context, q EventQuery, take func(Event) error) error {
 	return c.selectEvents(ctx, q, func() {}, take)
 }
 
-// Follow is SelectEvents with Follow, and ends without an error when ctx does. When the service ends it calls waiting, and
+// Follow is Events with Follow, and ends without an error when ctx does. When the service ends it calls waiting, and
 // goes on with the events of the next one: each is passed once. Where the numbers of that begin anew, an [EventLost] comes
 // first.
 func (c *Client) Follow(ctx context.Context, q EventQuery, take func(Event) error, waiting func()) error {

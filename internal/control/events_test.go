@@ -25,7 +25,7 @@ func TestEvents_Follow_InOrder(t *testing.T) {
 	}
 	var got []uint64
 	ctx, cancel := context.WithCancel(within(t))
-	err := s.Events(ctx, 2, true, func(e control.Event) error {
+	err := s.Events(ctx, control.EventQuery{From: 2, Follow: true}, func(e control.Event) error {
 		got = append(got, e.Seq)
 		switch e.Seq {
 		case 3:
@@ -50,7 +50,7 @@ func TestEvents_SlowReader_GetsLostCount(t *testing.T) {
 	}
 	var lost, told uint64
 	next := uint64(1)
-	err := s.Events(within(t), 1, false, func(e control.Event) error {
+	err := s.Events(within(t), control.EventQuery{From: 1}, func(e control.Event) error {
 		if e.Kind == control.EventLost {
 			lost += e.Lost
 			next = e.Seq + 1

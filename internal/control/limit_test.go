@@ -124,7 +124,7 @@ func crowd(socket string) {
 	took := make(chan error)
 	for range 100 {
 		go func() {
-			took <- client.Events(context.Background(), 0, true, func(control.Event) error {
+			took <- client.Events(context.Background(), control.EventQuery{Follow: true}, func(control.Event) error {
 				took <- nil
 				return nil
 			})
@@ -171,7 +171,7 @@ func TestUser_TakesAll_OthersAreServed(t *testing.T) {
 		t.Errorf("another user read and paused: %q, want that both is done", got)
 	}
 	stop := errors.New("stop")
-	if err := s.Events(within(t), 0, true, func(control.Event) error { return stop }); !errors.Is(err, stop) {
+	if err := s.Events(within(t), control.EventQuery{Follow: true}, func(control.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("root follows the events: %v", err)
 	}
 	if _, err := s.Status(within(t)); err != nil {

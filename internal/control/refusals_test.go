@@ -20,7 +20,7 @@ import (
 func (s *scene) told(t *testing.T, from uint64) []string {
 	t.Helper()
 	all := []string{}
-	err := s.Events(within(t), from, false, func(e control.Event) error {
+	err := s.Events(within(t), control.EventQuery{From: from}, func(e control.Event) error {
 		if e.Kind == control.EventGate {
 			all = append(all, fmt.Sprintf("%d from %d to %d", e.Count, e.Sender, e.PID))
 		}

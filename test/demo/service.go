@@ -101,7 +101,7 @@ func (s *service) follow(ctx context.Context) <-chan update {
 	}
 	go func() {
 		defer close(updates)
-		err := s.client.Events(ctx, 0, true, func(e control.Event) error {
+		err := s.client.Events(ctx, control.EventQuery{Follow: true}, func(e control.Event) error {
 			u := update{Event: e}
 			switch e.Kind {
 			case control.EventServer:
