@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,20 +19,16 @@ import (
 )
 
 // printInstall writes one install with its servers by group.
-func printInstall(w io.Writer, a answers, v view) error {
-	v.head(w, a.Status)
+func printInstall(w io.Writer, a statusJSON, v view) error {
+	v.head(w, a)
 	if err := v.installs(w, a.Status.Status); err != nil {
 		return err
 	}
 	byGroup := make(map[rollout.Group][]api.ServerStatus)
-	for _, s := range a.servers {
+	for _, s := range a.Servers {
 		byGroup[groupOf(s)] = append(byGroup[groupOf(s)], s)
 	}
-	groups := make([]rollout.Group, 0, len(byGroup))
-	for g := range byGroup {
-		groups = append(groups, g)
-	}
-	slices.SortFunc(groups, func(a, b rollout.Group) int {
+	groups := slices.SortedFunc(maps.Keys(byGroup), func(a, b rollout.Group) int {
 		return cmp.Or(cmp.Compare(a.User, b.User), cmp.Compare(a.DataDir, b.DataDir), cmp.Compare(byGroup[a][0].PID, byGroup[b][0].PID))
 	})
 	for _, g := range groups {

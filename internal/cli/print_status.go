@@ -39,26 +39,25 @@ func (v view) line(w io.Writer, style screen.Style, key, format string, args ...
 }
 
 // printStatus writes the health of a service, what needs an operator, and the installs.
-func printStatus(w io.Writer, s control.Status, v view) error {
+func printStatus(w io.Writer, s statusJSON, v view) error {
 	v.head(w, s)
-	v.about(w, s)
+	v.about(w, s.Status)
 	if len(s.Installs) == 0 {
 		return nil
 	}
 	fmt.Fprintln(w)
-	return v.installs(w, s.Status)
+	return v.installs(w, s.Status.Status)
 }
 
 // head writes whether all is well, and what hinders a rollout.
-func (v view) head(w io.Writer, s control.Status) {
-	h := healthOf(s, v.names)
-	fmt.Fprintln(w, v.Paint(h.style(), v.Wrap(printable(h.Summary), 0)))
+func (v view) head(w io.Writer, s statusJSON) {
+	fmt.Fprintln(w, v.Paint(s.Health.style(), v.Wrap(printable(s.Health.Summary), 0)))
 	fmt.Fprintln(w)
-	v.halts(w, s)
-	v.late(w, s)
-	v.pauses(w, s)
-	v.abandoned(w, s)
-	v.unready(w, s.Status)
+	v.halts(w, s.Status)
+	v.late(w, s.Status)
+	v.pauses(w, s.Status)
+	v.abandoned(w, s.Status)
+	v.unready(w, s.Status.Status)
 }
 
 // table writes a table, with all cells in full if the view is wide.

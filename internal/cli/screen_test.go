@@ -116,7 +116,7 @@ func TestStatus_Screens_AreGolden(t *testing.T) {
 	for name, v := range exampleLooks {
 		v.names, v.now = exampleNames(), exampleNow
 		var out bytes.Buffer
-		must(t, printStatus(&out, exampleStatus(), v))
+		must(t, printStatus(&out, statusJSON{Status: exampleStatus(), Health: healthOf(exampleStatus(), v.names)}, v))
 		for line := range strings.Lines(out.String()) {
 			if n := len([]rune(strings.TrimSuffix(line, "\n"))); v.Width > 0 && !v.HasColor && !v.isWide && n > v.Width {
 				t.Errorf("%s: %d columns: %q", name, n, line)
@@ -143,8 +143,9 @@ func TestStatus_Install_IsGolden(t *testing.T) {
 	t.Parallel()
 	for name, v := range exampleLooks {
 		v.names, v.now = exampleNames(), exampleNow
-		a := answers{Status: exampleStatus(), servers: exampleServers()}
+		a := statusJSON{Status: exampleStatus(), Servers: exampleServers()}
 		a.only("/home/ana/.cargo/bin/rag-rat")
+		a.Health = healthOf(a.Status, v.names)
 		var out bytes.Buffer
 		must(t, printInstall(&out, a, v))
 		golden(t, "install-"+name, out.String())

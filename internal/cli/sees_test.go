@@ -51,7 +51,8 @@ func TestStatus_Table_IsOne(t *testing.T) {
 		Tracker: &api.Tracker{Entries: 2, Capacity: 64},
 	}
 	var out bytes.Buffer
-	must(t, printStatus(&out, status, view{isVerbose: true, names: newUserNames(), now: now}))
+	v := view{isVerbose: true, names: newUserNames(), now: now}
+	must(t, printStatus(&out, statusJSON{Status: status, Health: healthOf(status, v.names)}, v))
 	for name, want := range map[string]string{
 		"PAUSED:": "1 server behind",
 		"waits": "/usr/bin/rag-rat: server 9 has run the new binary for 7.0 s and is not armed yet; if it is not by " +

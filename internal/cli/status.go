@@ -102,34 +102,38 @@ func (s *statusCommand) run(ctx context.Context) error {
 		return err
 	}
 	if s.check {
-		return s.printHealth(a)
+		return s.printHealth(a.Health)
 	}
 	return s.print(s.stdout, a, s.view(time.Now()))
 }
 
-// answers are those of the service to one look.
-type answers struct {
+// statusJSON is the JSON of status: the answers of the service, and what follows from them.
+type statusJSON struct {
 	control.Status
-	// servers are those of the install that was asked for.
-	servers []api.ServerStatus
+	Health health `json:"health"`
+	// Servers are those of the install that was asked for.
+	Servers []api.ServerStatus `json:"servers,omitempty"`
 }
 
 // ask reads the status of the service, or that of the one install.
-func (s *statusCommand) ask(ctx context.Context) (a answers, err error) {
+func (s *statusCommand) ask(ctx context.Context) (a statusJSON, err error) {
 	err = s.withService(ctx, func(c *control.Client) error {
 		if a.Status, err = c.Status(ctx); err != nil || s.path == "" {
 			return err
 		}
-		a.servers, err = c.Servers(ctx)
+		a.Servers, err = c.Servers(ctx)
 		return err
 	})
-	if err != nil || s.path == "" {
+	switch {
+	case err != nil:
 		return a, err
-	}
-	if !slices.ContainsFunc(a.Installs, func(i api.InstallStatus) bool { return i.Path == s.path }) {
+	case s.path == "":
+	case !slices.ContainsFunc(a.Installs, func(i api.InstallStatus) bool { return i.Path == s.path }):
 		return a, unknownInstall(s.path, a.Installs)
+	default:
+		a.only(s.path)
 	}
-	a.only(s.path)
+	a.Health = healthOf(a.Status, s.names)
 	return a, nil
 }
 
@@ -151,17 +155,17 @@ func unknownInstall(path string, known []api.InstallStatus) error {
 }
 
 // only leaves the install at a path, with its servers and rollouts.
-func (a *answers) only(path string) {
+func (a *statusJSON) only(path string) {
 	a.Installs = slices.DeleteFunc(a.Installs, func(i api.InstallStatus) bool { return i.Path != path })
 	isHere := func(number uint64) bool {
 		return number != 0 && slices.ContainsFunc(a.Installs, func(i api.InstallStatus) bool { return i.Rollout == number })
 	}
 	a.Rollouts = slices.DeleteFunc(a.Rollouts, func(r rollout.Report) bool { return !isHere(r.Number) })
-	a.servers = slices.DeleteFunc(a.servers, func(s api.ServerStatus) bool {
+	a.Servers = slices.DeleteFunc(a.Servers, func(s api.ServerStatus) bool {
 		return s.UpgradeBin != path && (s.Rollout == nil || !isHere(s.Rollout.Rollout))
 	})
 	a.Verdicts = make(map[selector.Verdict]int)
-	for _, s := range a.servers {
+	for _, s := range a.Servers {
 		a.Verdicts[s.Verdict]++
 	}
 }
@@ -173,14 +177,6 @@ func (s *statusCommand) view(now time.Time) view {
 	}
 }
 
-// statusJSON is the JSON of status: the answers of the service, and what follows from them.
-type statusJSON struct {
-	control.Status
-	Health health `json:"health"`
-	// Servers are those of the install that was asked for.
-	Servers []api.ServerStatus `json:"servers,omitempty"`
-}
-
 // checkJSON is the JSON of status --check and --wait.
 type checkJSON struct {
 	SchemaVersion int `json:"schema_version"`
@@ -188,12 +184,12 @@ type checkJSON struct {
 }
 
 // print writes what a person or a program asked for.
-func (s *statusCommand) print(w io.Writer, a answers, v view) error {
+func (s *statusCommand) print(w io.Writer, a statusJSON, v view) error {
 	switch {
 	case s.opts.output == "json":
-		return printJSON(w, statusJSON{a.Status, healthOf(a.Status, s.names), a.servers})
+		return printJSON(w, a)
 	case s.path == "":
-		return printStatus(w, a.Status, v)
+		return printStatus(w, a, v)
 	}
 	return printInstall(w, a, v)
 }
@@ -202,8 +198,7 @@ func (s *statusCommand) print(w io.Writer, a answers, v view) error {
 var errSilent = errors.New("")
 
 // printHealth writes one line, and returns an error with the exit code.
-func (s *statusCommand) printHealth(a answers) error {
-	h := healthOf(a.Status, s.names)
+func (s *statusCommand) printHealth(h health) error {
 	err := s.answer(checkJSON{api.SchemaVersion, h}, func(w io.Writer) error {
 		fmt.Fprintln(w, s.view(time.Now()).Paint(h.style(), printable(h.Summary)))
 		return nil // the exit code has the answer, too

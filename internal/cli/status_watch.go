@@ -16,6 +16,7 @@ import (
 
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/screen"
+	"ebpf-upgrader/internal/sys"
 )
 
 const (
@@ -35,14 +36,7 @@ func (s *statusCommand) changes(ctx context.Context) <-chan struct{} {
 	go s.follow(ctx, &hadEvent)
 	go func() {
 		defer close(changed)
-		redraw := time.NewTicker(redrawEvery)
-		defer redraw.Stop()
-		for last := time.Now(); ; {
-			select {
-			case <-redraw.C:
-			case <-ctx.Done():
-				return
-			}
+		for last := time.Now(); !sys.WaitFor(ctx.Done(), redrawEvery); {
 			if !hadEvent.Swap(false) && time.Since(last) < agesEvery {
 				continue
 			}
@@ -59,21 +53,17 @@ func (s *statusCommand) changes(ctx context.Context) <-chan struct{} {
 
 // follow notes that there were events, until ctx ends. Without a service it tries again.
 func (s *statusCommand) follow(ctx context.Context, hadEvent *atomic.Bool) {
-	for ctx.Err() == nil {
+	for isOver := false; !isOver; isOver = sys.WaitFor(ctx.Done(), agesEvery) {
 		_ = s.withService(ctx, func(c *control.Client) error {
 			status, err := c.Status(ctx)
 			if err != nil {
 				return err
 			}
-			return c.Events(ctx, control.EventQuery{From: status.Events+1, Follow: true}, func(control.Event) error {
+			return c.Events(ctx, control.EventQuery{From: status.Events + 1, Follow: true}, func(control.Event) error {
 				hadEvent.Store(true)
 				return nil
 			})
 		})
-		select {
-		case <-time.After(agesEvery):
-		case <-ctx.Done():
-		}
 	}
 }
 
@@ -93,17 +83,17 @@ func (s *statusCommand) waitSettled(ctx context.Context) error {
 			return errInterrupted
 		case err != nil:
 			return err
-		case !healthOf(a.Status, s.names).IsSettled:
+		case !a.Health.IsSettled:
 			settledAt = time.Time{}
 		case settledAt.IsZero():
 			settledAt = now
 		}
 		if !settledAt.IsZero() && now.Sub(settledAt) >= settledFor {
-			return s.printHealth(a)
+			return s.printHealth(a.Health)
 		}
 		if _, goesOn := <-changed; !goesOn && ctx.Err() == nil {
 			fmt.Fprintf(s.stderr, "ebpf-upgrader: not settled within %s\n", s.waitTimeout)
-			return s.printHealth(a)
+			return s.printHealth(a.Health)
 		}
 	}
 }
@@ -150,7 +140,7 @@ func (s *statusCommand) watchStatus(ctx context.Context) error {
 }
 
 // watchBlocks writes a block, or a line of JSON, for each status that differs from the last one in more than ages.
-func (s *statusCommand) watchBlocks(ctx context.Context, answered answers) error {
+func (s *statusCommand) watchBlocks(ctx context.Context, answered statusJSON) error {
 	began := time.Now()
 	var last string
 	var failed error
@@ -198,13 +188,13 @@ func (s *statusCommand) watchBlocks(ctx context.Context, answered answers) error
 }
 
 // block is the status as text, or as one line of JSON.
-func (s *statusCommand) block(a answers, now time.Time) (string, error) {
+func (s *statusCommand) block(a statusJSON, now time.Time) (string, error) {
 	var text bytes.Buffer
 	if s.opts.output != "json" {
 		err := s.print(&text, a, s.view(now))
 		return text.String(), err
 	}
 	a.Events = 0 // which counts more than is shown
-	err := json.NewEncoder(escaped{&text}).Encode(statusJSON{a.Status, healthOf(a.Status, s.names), a.servers})
+	err := json.NewEncoder(escaped{&text}).Encode(a)
 	return text.String(), err
 }
