@@ -34,24 +34,10 @@ var (
 	ErrNotTrusted = errors.New("not trusted")
 	// ErrEnded means that the service ended before its answer did.
 	ErrEnded = errors.New("the service has ended")
+	// ErrTimeout means that the service did not answer in time. It carries out no request that its client has given up, unless
+	// it had begun.
+	ErrTimeout = errors.New("does not answer")
 )
-
-// TimeoutError means that the service did not answer in time. It carries out no request that its client has given up, unless
-// it had begun.
-type TimeoutError struct {
-	// PID is that of the service; 0: not known.
-	PID int
-	// Within is how long the client waited.
-	Within time.Duration
-}
-
-// Error implements error.
-func (e *TimeoutError) Error() string {
-	if e.PID == 0 {
-		return fmt.Sprintf("the service does not answer within %s", e.Within)
-	}
-	return fmt.Sprintf("process %d does not answer within %s", e.PID, e.Within)
-}
 
 // Client queries and controls the service on a socket. Its methods may be called concurrently. Its fields must be set before.
 type Client struct {
@@ -117,13 +103,10 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// errTimeout ends the context of a request when its time is over.
-var errTimeout = errors.New("the time is over")
-
 // limit returns a context that ends when the time of a request is over, unless lift is called before. The caller must call end.
 func (c *Client) limit(ctx context.Context) (limited context.Context, lift func() bool, end func()) {
 	limited, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(cmp.Or(c.Timeout, math.MaxInt64), func() { cancel(errTimeout) })
+	timer := time.AfterFunc(cmp.Or(c.Timeout, math.MaxInt64), func() { cancel(ErrTimeout) })
 	return limited, timer.Stop, func() {
 		timer.Stop()
 		cancel(nil)
@@ -133,8 +116,12 @@ func (c *Client) limit(ctx context.Context) (limited context.Context, lift func(
 // explain turns the error of a connection into one that says what happened. ctx is that of the request.
 func (c *Client) explain(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(context.Cause(ctx), errTimeout):
-		return &TimeoutError{PID: int(c.pid.Load()), Within: c.Timeout}
+	case errors.Is(context.Cause(ctx), ErrTimeout):
+		service := "the service"
+		if pid := c.pid.Load(); pid != 0 {
+			service = fmt.Sprintf("process %d", pid)
+		}
+		return fmt.Errorf("%s %w within %s", service, ErrTimeout, c.Timeout)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTDIR):
