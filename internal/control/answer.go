@@ -23,12 +23,10 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.why }
 
-var errNotOperator = refusal{http.StatusForbidden, "only root and the owner of the service may do this"}
-
 // requireOperator turns down the request of any other client.
 func requireOperator(r *http.Request) error {
 	if peerOf(r).role != operator {
-		return errNotOperator
+		return refusal{http.StatusForbidden, "only root and the owner of the service may do this"}
 	}
 	return nil
 }

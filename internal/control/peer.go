@@ -78,18 +78,15 @@ func (l *limited) readPeer(conn net.Conn) peer {
 
 // isMember reports whether a peer is in the group that may read about all servers.
 func (l *limited) isMember(conn net.Conn, gid uint32) bool {
-	group, err := l.readers()
-	return err == nil && !isUnmapped(group) && (gid == group || slices.Contains(peerGroups(conn), group))
-}
-
-// readers is the group that may read about all servers.
-func (l *limited) readers() (gid uint32, err error) {
-	if l.group != nil {
-		return *l.group, nil
+	group := l.group
+	if group == nil {
+		var socket unix.Stat_t
+		if unix.Stat(l.Addr().String(), &socket) != nil {
+			return false
+		}
+		group = &socket.Gid
 	}
-	var socket unix.Stat_t
-	err = unix.Stat(l.Addr().String(), &socket)
-	return socket.Gid, err
+	return !isUnmapped(*group) && (gid == *group || slices.Contains(peerGroups(conn), *group))
 }
 
 // maxGroups limits the groups of a peer. One with more is in none of them.

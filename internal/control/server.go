@@ -134,14 +134,11 @@ func serve(ctx context.Context, l *limited, handler http.Handler) error {
 				c.serve(w, r, bounded)
 			}
 		}),
-		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadTimeout:       writeTimeout,
-		IdleTimeout:       writeTimeout,
-		WriteTimeout:      answerTimeout + writeTimeout,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          nil,
-		ReadHeaderTimeout: writeTimeout,
+		ConnContext:    func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ReadTimeout:    writeTimeout, // also of the header, and between two requests
+		WriteTimeout:   answerTimeout + writeTimeout,
+		MaxHeaderBytes: 16 << 10,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
