@@ -58,6 +58,15 @@ type ServerStatus struct {
 	Runs selector.Build `json:"runs,omitzero"`
 }
 
+// CountVerdicts counts servers by verdict.
+func CountVerdicts(servers []ServerStatus) map[selector.Verdict]int {
+	counts := make(map[selector.Verdict]int)
+	for i := range servers {
+		counts[servers[i].Verdict]++
+	}
+	return counts
+}
+
 // Tracker is what the kernel's map holds and what was lost since the start. Each loss led to a resync.
 type Tracker struct {
 	// Entries are the processes in its map, and Capacity is how many fit.

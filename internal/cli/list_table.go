@@ -30,10 +30,7 @@ func (l *listing) print(w io.Writer, o *options) error {
 	if len(l.Servers) > 0 {
 		fmt.Fprintln(w)
 	}
-	counts := make(map[selector.Verdict]int)
-	for _, s := range l.Servers {
-		counts[s.Verdict]++
-	}
+	counts := api.CountVerdicts(l.Servers)
 	lines := []string{fmt.Sprintf("%s; %s; source: %s", daemon.Counts(counts), filesLine(l.Installs), sourceOf(l.Report))}
 	lines = append(lines, l.emptyLines(o)...)
 	lines = append(lines, l.hiddenLines(o)...)

@@ -22,7 +22,6 @@ import (
 	"ebpf-upgrader/internal/control"
 	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/internal/screen"
-	"ebpf-upgrader/selector"
 )
 
 // statusOptions are the flags that only status has.
@@ -164,10 +163,7 @@ func (a *statusJSON) only(path string) {
 	a.Servers = slices.DeleteFunc(a.Servers, func(s api.ServerStatus) bool {
 		return s.UpgradeBin != path && (s.Rollout == nil || !isHere(s.Rollout.Rollout))
 	})
-	a.Verdicts = make(map[selector.Verdict]int)
-	for _, s := range a.Servers {
-		a.Verdicts[s.Verdict]++
-	}
+	a.Verdicts = api.CountVerdicts(a.Servers)
 }
 
 // view is how the status is written at that time.

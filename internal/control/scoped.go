@@ -36,18 +36,10 @@ func statusOf(all Status, own []api.ServerStatus, uid uint32) Status {
 			Source: all.Source, Learned: all.Learned, Installs: installs, Paused: all.Paused, PausedSince: all.PausedSince,
 			PausedBy: all.PausedBy, PauseReason: all.PauseReason,
 			PausedUsers:  slices.DeleteFunc(slices.Clone(all.PausedUsers), func(p api.PausedUser) bool { return p.User != uid }),
-			JournalError: all.JournalError, Verdicts: verdictsOf(own), Rollouts: rolloutsOf(all.Rollouts, installs, own, uid),
+			JournalError: all.JournalError, Verdicts: api.CountVerdicts(own), Rollouts: rolloutsOf(all.Rollouts, installs, own, uid),
 		},
 		Gate: gateOf(all.Gate, own), StandsBy: all.StandsBy, Staged: stagedFor(all.Staged), Events: all.Events,
 	}
-}
-
-func verdictsOf(own []api.ServerStatus) map[selector.Verdict]int {
-	verdicts := make(map[selector.Verdict]int)
-	for i := range own {
-		verdicts[own[i].Verdict]++
-	}
-	return verdicts
 }
 
 // installsOf are the installs that a user's servers name or, where the operator named them, all of them.
