@@ -5,7 +5,6 @@
 package cli
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,12 +105,4 @@ func parseDuration(text string) (time.Duration, bool) {
 	}
 	d, err := time.ParseDuration(text)
 	return d, err == nil
-}
-
-// keptNote says where what is shown comes from when no service runs.
-func (m *messages) keptNote(dir string, err error) {
-	fmt.Fprintf(m.stderr, "ebpf-upgrader: no service runs: this is what was kept in %s\n", printable(dir))
-	if err != nil {
-		fmt.Fprintf(m.stderr, "ebpf-upgrader: not all of it can be read: %s\n", printable(err.Error()))
-	}
 }

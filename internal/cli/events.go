@@ -34,20 +34,22 @@ Rounds that found no server to signal are shown with --kind round only.`,
 			if err != nil {
 				return err
 			}
-			print := a.eventPrinter()
-			if len(flags.kinds) == 0 {
-				print = withoutIdleRounds(print)
-			}
-			ctx, query := cmd.Context(), control.EventQuery{From: from, Follow: follow, Filter: filter}
-			if follow {
-				return unlessInterrupted(ctx, a.withService(ctx, func(c *control.Client) error { return a.followEvents(ctx, c, query, print) }))
-			}
-			err = a.withKept(ctx, func(c *control.Client) error {
+			print := a.eventPrinter(len(flags.kinds) > 0)
+			ctx, query := cmd.Context(), control.EventQuery{From: from, Filter: filter}
+			ask := func(c *control.Client) error {
 				if err := notAhead(ctx, c, from); err != nil {
 					return err
 				}
+				if follow {
+					return c.Follow(ctx, query, print, a.nextService)
+				}
 				return c.Events(ctx, query, print)
-			}, func(kept *control.Feed) error { return kept.Each(query, print) })
+			}
+			if follow {
+				err = a.withService(ctx, ask)
+			} else {
+				err = a.withKept(ctx, ask, func(kept *control.Feed) error { return kept.Each(query, print) })
+			}
 			return unlessInterrupted(ctx, err)
 		},
 	}
@@ -58,13 +60,6 @@ Rounds that found no server to signal are shown with --kind round only.`,
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "show further events until interrupted")
 	cmd.Flags().Uint64Var(&from, "from", 0, "the number of the first event; 0 is the oldest one that is kept")
 	return cmd
-}
-
-func (a *app) followEvents(ctx context.Context, c *control.Client, query control.EventQuery, print func(control.Event) error) error {
-	if err := notAhead(ctx, c, query.From); err != nil {
-		return err
-	}
-	return c.Follow(ctx, query, print, a.nextService)
 }
 
 // notAhead rejects a number that no event has yet. The next one may be awaited.
@@ -89,21 +84,15 @@ func unlessInterrupted(ctx context.Context, err error) error {
 	}
 }
 
-// withoutIdleRounds leaves out rounds that found no server to signal: each regular scan is one.
-func withoutIdleRounds(print func(control.Event) error) func(control.Event) error {
-	return func(e control.Event) error {
-		if e.Kind == control.EventRound && e.Planned == 0 {
-			return nil
-		}
-		return print(e)
-	}
-}
-
-// eventPrinter returns a function that writes one event.
-func (a *app) eventPrinter() func(control.Event) error {
+// eventPrinter returns a function that writes one event. It leaves out rounds that found no server to signal, each regular
+// scan is one, unless all is set.
+func (a *app) eventPrinter(all bool) func(control.Event) error {
 	names := newUserNames()
 	return func(e control.Event) error {
-		if a.opts.output == "json" {
+		switch {
+		case !all && e.Kind == control.EventRound && e.Planned == 0:
+			return nil
+		case a.opts.output == "json":
 			return json.NewEncoder(escaped{a.stdout}).Encode(e)
 		}
 		_, err := fmt.Fprintln(a.stdout, printable(names.eventLine(e)))

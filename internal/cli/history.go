@@ -78,7 +78,10 @@ func (a *app) withKept(ctx context.Context, query func(*control.Client) error, r
 	if len(feeds) == 0 {
 		return err
 	}
-	a.keptNote(dir, readErr)
+	fmt.Fprintf(a.stderr, "ebpf-upgrader: no service runs: this is what was kept in %s\n", printable(dir))
+	if readErr != nil {
+		fmt.Fprintf(a.stderr, "ebpf-upgrader: not all of it can be read: %s\n", printable(readErr.Error()))
+	}
 	for _, feed := range feeds {
 		if err := read(feed); err != nil {
 			return err
