@@ -65,7 +65,11 @@ func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	report := survey(ctx, h, a.opts.installPath(), pids)
+	var installed *selector.Install // nil: each server is compared with what it names
+	if path := a.opts.installPath(); path != "" {
+		installed = new(install.Stat(install.RootedPath{Path: path}))
+	}
+	report := h.Survey(ctx, installed, pids)
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -84,19 +88,10 @@ func (a *app) openHostOnce(ctx context.Context) (*daemon.Host, error) {
 	return daemon.OpenHostOnce(ctx, cfg)
 }
 
-// survey compares with the install at path, or without a path each server with what it names.
-func survey(ctx context.Context, h *daemon.Host, path string, pids []selector.PID) api.Report {
-	if path == "" {
-		return h.Survey(ctx, nil, pids)
-	}
-	installed := install.Stat(install.RootedPath{Path: path})
-	return h.Survey(ctx, &installed, pids)
-}
-
 // listing is what list prints, and its JSON.
 type listing struct {
 	api.Report
-	// Installs are the files that servers would exec, each once.
+	// Installs are the files that servers would exec, each once, and the one that was given.
 	Installs []api.InstalledFile `json:"installs"`
 	Servers  []api.ServerStatus  `json:"servers"`
 	// Service is the process of the service that was asked; absent: none answered.
@@ -126,7 +121,11 @@ func (a *app) printListing(l *listing) error {
 	if !a.opts.all {
 		l.hide(&a.opts, uint32(os.Geteuid()))
 	}
-	l.count(a.opts.installPath() != "")
+	isGiven := a.opts.installPath() != ""
+	l.Installs = slices.DeleteFunc(api.Files(l.installs, l.Servers), func(f api.InstalledFile) bool { return f.Servers == 0 && !isGiven })
+	if l.Servers == nil {
+		l.Servers = []api.ServerStatus{}
+	}
 	return a.answer(l, func(w io.Writer) error { return l.print(w, &a.opts) })
 }
 
@@ -150,12 +149,4 @@ func (l *listing) hide(o *options, uid uint32) {
 		shown[s.PID] = true
 	}
 	l.Plan = slices.DeleteFunc(l.Plan, func(pid selector.PID) bool { return !shown[pid] })
-}
-
-// count makes the list of installed files: those that the servers name, and the one that was given.
-func (l *listing) count(isGiven bool) {
-	l.Installs = slices.DeleteFunc(api.Files(l.installs, l.Servers), func(f api.InstalledFile) bool { return f.Servers == 0 && !isGiven })
-	if l.Servers == nil {
-		l.Servers = []api.ServerStatus{}
-	}
 }

@@ -23,8 +23,9 @@ import (
 
 // print writes a row for each server, and below what a reader needs to know of the whole.
 func (l *listing) print(w io.Writer, o *options) error {
-	look, now := screen.LookOf(w, screen.Auto, os.Getenv), time.Now()
-	if err := l.table(w, view{Look: look, isWide: o.isWide(), names: newUserNames(), now: now}); err != nil {
+	v := newView(w)
+	v.isWide = o.isWide()
+	if err := v.serversOf(w, l.Servers, len(l.Installs)); err != nil {
 		return err
 	}
 	if len(l.Servers) > 0 {
@@ -35,23 +36,28 @@ func (l *listing) print(w io.Writer, o *options) error {
 	lines = append(lines, l.emptyLines(o)...)
 	lines = append(lines, l.hiddenLines(o)...)
 	lines = append(lines, l.adviceLines(o, counts)...)
-	lines = append(lines, l.originLine(now))
+	lines = append(lines, l.originLine(v.now))
 	for i := range lines {
-		lines[i] = look.Wrap(printable(lines[i]), 2)
+		lines[i] = v.Wrap(printable(lines[i]), 2)
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
 }
 
-// table writes the servers, if there are any. One install is not named in each row.
-func (l *listing) table(w io.Writer, v view) error {
-	if len(l.Servers) == 0 {
+// newView is the view of a command without flags for it.
+func newView(w io.Writer) view {
+	return view{Look: screen.LookOf(w, screen.Auto, os.Getenv), names: newUserNames(), now: time.Now()}
+}
+
+// serversOf writes the servers of some installs, if there are any. One install is not named in each row.
+func (v view) serversOf(w io.Writer, servers []api.ServerStatus, installs int) error {
+	switch {
+	case len(servers) == 0:
 		return nil
+	case installs == 1:
+		return v.servers(w, servers, "DIRECTORY", "INSTALL")
 	}
-	if len(l.Installs) == 1 {
-		return v.servers(w, l.Servers, "DIRECTORY", "INSTALL")
-	}
-	return v.servers(w, l.Servers, "DIRECTORY")
+	return v.servers(w, servers, "DIRECTORY")
 }
 
 // stateWords is the verdict with the state in the rollout, where that says more.
@@ -99,17 +105,14 @@ func waitText(w rollout.Wait, names *userNames, now time.Time) string {
 }
 
 func filesLine(files []api.InstalledFile) string {
-	if len(files) == 1 {
-		return "install: " + installLine(files[0].Install)
+	if len(files) != 1 {
+		return fmt.Sprintf("%d installs", len(files))
 	}
-	return fmt.Sprintf("%d installs", len(files))
-}
-
-func installLine(i selector.Install) string {
-	line := string(i.State)
+	line, i := "install: ", files[0].Install
 	if i.Image.Known() {
-		line = fmt.Sprintf("%s %s", i.Image, i.State)
+		line += i.Image.String() + " "
 	}
+	line += string(i.State)
 	if i.Detail != "" {
 		line += " (" + printable(i.Detail) + ")"
 	}
@@ -205,12 +208,13 @@ func (l *listing) originLine(now time.Time) string {
 
 // printServers writes a table of the report's servers with what became of the planned signals, if there are any.
 func printServers(w io.Writer, r api.Report) error {
-	v := view{Look: screen.LookOf(w, screen.Auto, os.Getenv), names: newUserNames(), now: time.Now(), deliveries: deliveriesOf(r)}
-	l := listing{Installs: make([]api.InstalledFile, len(r.Installs))}
+	v := newView(w)
+	v.deliveries = deliveriesOf(r)
+	var servers []api.ServerStatus
 	for _, s := range r.Servers {
-		l.Servers = append(l.Servers, api.ServerStatus{Server: s})
+		servers = append(servers, api.ServerStatus{Server: s})
 	}
-	return l.table(w, v)
+	return v.serversOf(w, servers, len(r.Installs))
 }
 
 // deliveriesOf is the result of the delivery to each planned process.
