@@ -110,10 +110,10 @@ func (a *app) resume(ctx context.Context, c *control.Client, request control.Act
 	if err != nil {
 		return err
 	}
-	p := planResume(status.Status, request)
-	if len(p.halted) > 0 {
-		p.lines = append(p.lines, "A binary that is still bad ends that server of each user. A good one that is installed needs no resume.")
-		if err := a.confirm(ctx, p.lines, "Resume?"); err != nil {
+	lines, abandoned := planResume(status.Status, request)
+	if len(lines) > 0 {
+		lines = append(lines, "A binary that is still bad ends that server of each user. A good one that is installed needs no resume.")
+		if err := a.confirm(ctx, lines, "Resume?"); err != nil {
 			return err
 		}
 	}
@@ -133,7 +133,7 @@ func (a *app) resume(ctx context.Context, c *control.Client, request control.Act
 	if after.Paused {
 		return fmt.Errorf("%s: the service is paused for all users %s: resume without --install-path and --user, as root, ends that", result, newUserNames().pause(after.Status))
 	}
-	return a.printLine(append(p.abandoned, result)...)
+	return a.printLine(append(abandoned, result)...)
 }
 
 func (a *app) abandon(ctx context.Context, c *control.Client, request control.ActRequest) error {

@@ -19,28 +19,25 @@ import (
 	"ebpf-upgrader/internal/screen"
 )
 
-// resumePlan says what a resume will do. Its lines are not escaped.
-type resumePlan struct {
-	// lines describe the halts that end, and halted has these. abandoned describes the rollouts that stay as they are.
-	lines     []string
-	halted    []rollout.Halt
-	abandoned []string
-}
-
-func planResume(s api.Status, request control.ActRequest) (p resumePlan) {
+// planResume describes the halts that a resume ends, if any, and the rollouts that stay abandoned. The lines are not escaped.
+func planResume(s api.Status, request control.ActRequest) (lines, abandoned []string) {
+	endsHalt := false
 	for _, r := range concerned(s, request) {
-		p.abandoned = append(p.abandoned, abandonedLines(r, request)...)
+		abandoned = append(abandoned, abandonedLines(r, request)...)
 		if r.IsHaltedForAll {
-			p.lines = append(p.lines, fmt.Sprintf("rollout %d of %s is halted for all users: too many canaries failed", r.Number, r.Install.Path))
+			lines = append(lines, fmt.Sprintf("rollout %d of %s is halted for all users: too many canaries failed", r.Number, r.Install.Path))
 		}
 		for _, h := range r.Halts {
 			if request.UID == nil || h.UID == *request.UID {
-				p.lines = append(p.lines, haltLines(r, h)...)
-				p.halted = append(p.halted, h)
+				lines = append(lines, haltLines(r, h)...)
+				endsHalt = true
 			}
 		}
 	}
-	return p
+	if !endsHalt {
+		return nil, abandoned
+	}
+	return lines, abandoned
 }
 
 // concerned returns the rollouts that a request concerns.

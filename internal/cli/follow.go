@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -57,7 +56,6 @@ func (l local) Events(_ context.Context, q control.EventQuery, take func(control
 type follower struct {
 	*app
 	upgrader
-	progress
 	path string
 	self selector.PID
 	// next is the number of the first event that was not read yet.
@@ -68,12 +66,15 @@ type follower struct {
 	latest   uint64
 	// servers have the latest state of each that moved.
 	servers map[selector.PID]rollout.Member
+	// isTerminal says that progress is shown as a line that is written again; elsewhere as lines. phase is the last one shown.
+	isTerminal bool
+	phase      rollout.Phase
 }
 
 func newFollower(a *app, u upgrader, next uint64) *follower {
 	return &follower{
-		app: a, upgrader: u, progress: progress{out: a.stderr, isTerminal: screen.IsTerminal(a.stderr)}, path: a.opts.installPath(),
-		next: next, servers: make(map[selector.PID]rollout.Member),
+		app: a, upgrader: u, path: a.opts.installPath(), next: next, servers: make(map[selector.PID]rollout.Member),
+		isTerminal: screen.IsTerminal(a.stderr),
 	}
 }
 
@@ -202,45 +203,39 @@ func (f *follower) unready() []api.InstallStatus {
 	return slices.DeleteFunc(f.installs(), func(i api.InstallStatus) bool { return i.State == selector.StateReady || i.Servers == 0 })
 }
 
-// progress shows how far a rollout has come: as a line that is written again on a terminal, as lines elsewhere.
-type progress struct {
-	out        io.Writer
-	isTerminal bool
-	phase      rollout.Phase
-}
-
 // toLineStart moves the cursor to the start of its line, and clears the line.
 const toLineStart = "\r\x1b[K"
 
-func (p *progress) show(r rollout.Report) {
+// show shows how far a rollout has come.
+func (f *follower) show(r rollout.Report) {
 	switch {
-	case p.isTerminal:
-		fmt.Fprintf(p.out, toLineStart+"%s: %d of %d", r.Phase, r.Settled(), r.Total())
-	case r.Phase != p.phase && r.Phase != rollout.PhaseIdle && !r.Phase.IsOver():
-		p.say(fmt.Sprintf("%s: %s", r.Phase, daemon.Outcomes(r)))
+	case f.isTerminal:
+		fmt.Fprintf(f.stderr, toLineStart+"%s: %d of %d", r.Phase, r.Settled(), r.Total())
+	case r.Phase != f.phase && r.Phase != rollout.PhaseIdle && !r.Phase.IsOver():
+		f.say(fmt.Sprintf("%s: %s", r.Phase, daemon.Outcomes(r)))
 	}
-	p.phase = r.Phase
+	f.phase = r.Phase
 }
 
-func (p *progress) moved(m rollout.Member) {
-	if p.isTerminal {
+func (f *follower) moved(m rollout.Member) {
+	if f.isTerminal {
 		return
 	}
 	line := fmt.Sprintf("server %d: %s", m.PID, m.State)
 	if m.Detail != "" {
 		line += " (" + m.Detail + ")"
 	}
-	p.say(line)
+	f.say(line)
 }
 
-func (p *progress) say(line string) {
-	p.finish()
-	fmt.Fprintln(p.out, printable(line))
+func (f *follower) say(line string) {
+	f.finish()
+	fmt.Fprintln(f.stderr, printable(line))
 }
 
 // finish clears the line of progress.
-func (p *progress) finish() {
-	if p.isTerminal {
-		fmt.Fprint(p.out, toLineStart)
+func (f *follower) finish() {
+	if f.isTerminal {
+		fmt.Fprint(f.stderr, toLineStart)
 	}
 }

@@ -194,7 +194,6 @@ func (v view) unready(w io.Writer, s api.Status) {
 
 // progress says in words how far a rollout is.
 func (v view) progress(r rollout.Report) (string, screen.Style) {
-	total, upgraded := r.Total(), r.Servers[rollout.Upgraded]
 	rest := fmt.Sprintf("%s, begun %s", daemon.Outcomes(r), ago(r.Started, v.now))
 	switch r.Phase {
 	case rollout.PhaseHalted:
@@ -204,7 +203,7 @@ func (v view) progress(r rollout.Report) (string, screen.Style) {
 	case rollout.PhaseFailed:
 		return "FAILED: " + daemon.Outcomes(r), screen.Bad
 	case rollout.PhaseComplete:
-		return v.complete(r, total, upgraded)
+		return v.complete(r)
 	case rollout.PhaseRolling:
 		return "upgrading: " + rest, screen.Plain
 	case rollout.PhasePaused:
@@ -214,11 +213,11 @@ func (v view) progress(r rollout.Report) (string, screen.Style) {
 }
 
 // complete says what a rollout that is over came to.
-func (v view) complete(r rollout.Report, total, upgraded int) (string, screen.Style) {
-	if total == 0 {
+func (v view) complete(r rollout.Report) (string, screen.Style) {
+	if r.Total() == 0 {
 		return "up to date", screen.Plain
 	}
-	parts := []string{fmt.Sprintf("upgraded %d of %d", upgraded, total)}
+	parts := []string{fmt.Sprintf("upgraded %d of %d", r.Servers[rollout.Upgraded], r.Total())}
 	if !r.LastOutcome.IsZero() {
 		parts[0] += " in " + took(r.LastOutcome.Sub(r.Started))
 		parts = append(parts, ago(r.LastOutcome, v.now))
