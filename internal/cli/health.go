@@ -143,11 +143,7 @@ func haltSummary(t tallied, names *userNames) string {
 	if of != "" {
 		of = " of " + of
 	}
-	verb := "stay"
-	if t.onOld == 1 {
-		verb = "stays"
-	}
-	return fmt.Sprintf("%s%s %s on the old binary of %s", counted(t.onOld, "server"), of, verb, path)
+	return fmt.Sprintf("%s%s %s on the old binary of %s", counted(t.onOld, "server"), of, verb(t.onOld, "stay"), path)
 }
 
 // fineSummary counts the servers that are up to date, and the others by verdict.

@@ -5,6 +5,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -61,18 +62,39 @@ func (v view) halt(w io.Writer, r rollout.Report, h rollout.Halt) {
 
 // left says how many servers of a halted user stay on which binary.
 func (v view) left(r rollout.Report, h rollout.Halt) string {
-	verb, on := "stay", "the old binary"
-	if h.Behind == 1 {
-		verb = "stays"
-	}
-	if from := r.From.Build.String(); from != "" {
-		on = from
-	}
-	text := fmt.Sprintf("%s %s on %s", counted(h.Behind, "server"), verb, on)
+	on := cmp.Or(r.From.Build.String(), "the old binary")
+	text := fmt.Sprintf("%s %s on %s", counted(h.Behind, "server"), verb(h.Behind, "stay"), on)
 	if h.Next != 0 {
 		text += fmt.Sprintf("; a resume tries %d first", h.Next)
 	}
 	return text
+}
+
+// late names the upgraded servers that crashed. A halt has named those of its user.
+func (v view) late(w io.Writer, s control.Status) {
+	for _, r := range s.Rollouts {
+		if r.Late == 0 {
+			continue
+		}
+		var named []string
+		left := r.Late
+		for _, c := range r.LateCrashes {
+			left--
+			if !slices.ContainsFunc(r.Halts, func(h rollout.Halt) bool { return h.UID == c.UID && len(h.Deaths) > 0 }) {
+				named = append(named, fmt.Sprintf("%s, %s: %s", v.names.inText(c.UID), ago(c.At, v.now), describeDeath(c.ServerDeath)))
+			}
+		}
+		if len(named) == 0 && left == 0 {
+			continue
+		}
+		v.line(w, screen.Warning, "late", "%s: %s crashed", r.Install.Path, counted(r.Late, "upgraded server"))
+		for _, line := range named {
+			v.line(w, screen.Plain, "", "%s", line)
+		}
+		if left > 0 {
+			v.line(w, screen.Plain, "", "and %d more: ebpf-upgrader events --kind server", left)
+		}
+	}
 }
 
 // remedy says what an operator can do about the halts at these paths.

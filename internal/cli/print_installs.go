@@ -176,12 +176,8 @@ func (v view) unready(w io.Writer, s api.Status) {
 		if shown++; shown > maxHalts {
 			continue
 		}
-		verb := "keep"
-		if f.Servers == 1 {
-			verb = "keeps"
-		}
 		v.line(w, screen.Warning, "not ready", "%s of %s: %s", f.Path, v.names.list(f.users), f.Detail)
-		v.line(w, screen.Plain, "", "%s %s the binary from before, and no signal is sent", counted(f.Servers, "server"), verb)
+		v.line(w, screen.Plain, "", "%s %s the binary from before, and no signal is sent", counted(f.Servers, "server"), verb(f.Servers, "keep"))
 	}
 	if more := shown - maxHalts; more > 0 {
 		v.line(w, screen.Warning, "not ready", "and %d more: status -o json", more)

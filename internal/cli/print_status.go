@@ -96,7 +96,7 @@ const unarmedShown = 5 * time.Second
 func (v view) about(w io.Writer, s control.Status) {
 	v.line(w, screen.Plain, "service", "process %d, version %s, up %s", s.PID, s.Version, age(s.Started, v.now))
 	v.line(w, screen.Plain, "servers", "%s", daemon.Counts(s.Verdicts))
-	if line := otherService(s, v); line != "" {
+	if line := v.otherService(s); line != "" {
 		v.line(w, screen.Warning, "", "%s", line)
 	}
 	if s.Source == api.SourceProc || v.isVerbose {
@@ -138,6 +138,27 @@ func (v view) about(w io.Writer, s control.Status) {
 		v.line(w, screen.Warning, "history", "not all of it is kept: %s", s.HistoryError)
 	}
 	v.figures(w, s)
+}
+
+// otherService says that the service leaves its servers to another one, or waits for that; empty: it does neither.
+func (v view) otherService(s control.Status) string {
+	if by := s.StandsBy; by != nil {
+		process := "another process"
+		if by.PID != 0 {
+			process = fmt.Sprintf("process %d", by.PID)
+		}
+		return fmt.Sprintf("stands by: %s of %s serves these servers", process, v.names.inText(by.UID))
+	}
+	var until time.Time
+	for _, r := range s.Rollouts {
+		if r.YieldsUntil.After(until) {
+			until = r.YieldsUntil
+		}
+	}
+	if !until.After(v.now) {
+		return ""
+	}
+	return fmt.Sprintf("waits until %s for a service of the host, which cannot be seen from here", until.Local().Format("15:04:05"))
 }
 
 // figures are for developers, unless they are bad.

@@ -31,6 +31,14 @@ func counted(n int, thing string) string {
 	return fmt.Sprintf("%d %s", n, thing)
 }
 
+// verb is what a number of things does: "stays" for one, and "stay" for others.
+func verb(n int, does string) string {
+	if n == 1 {
+		return does + "s"
+	}
+	return does
+}
+
 // took is a duration as a person says it: two digits are enough.
 func took(d time.Duration) string {
 	switch d = max(d, 0); {
