@@ -23,14 +23,6 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.why }
 
-// requireOperator turns down the request of any other client.
-func requireOperator(r *http.Request) error {
-	if peerOf(r).role != operator {
-		return refusal{http.StatusForbidden, "only root and the owner of the service may do this"}
-	}
-	return nil
-}
-
 // readBody reads the body of a request, without fields that this version does not know. An empty body is the zero T.
 func readBody[T any](r *http.Request) (request T, err error) {
 	decoder := json.NewDecoder(r.Body)

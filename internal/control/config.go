@@ -30,7 +30,7 @@ func (s *Server) settings(w http.ResponseWriter, r *http.Request) {
 // reload answers an operator only: the configuration concerns the servers of all users.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) {
-		if err := requireOperator(r); err != nil {
+		if err := require(operator, r); err != nil {
 			return nil, err
 		}
 		return s.cfg.Reload(ctx)

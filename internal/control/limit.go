@@ -7,7 +7,6 @@ package control
 import (
 	"context"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -129,14 +128,7 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// serve passes a request on. The connection is busy meanwhile.
-func (c *limitedConn) serve(w http.ResponseWriter, r *http.Request, handler http.Handler) {
-	c.of.mark(c, true)
-	defer c.of.mark(c, false)
-	handler.ServeHTTP(w, r)
-}
-
-// mark moves a connection to the end of those that are open.
+// mark moves a connection to the end of those that are open. It is busy from the beginning of a request to the end.
 func (l *limited) mark(c *limitedConn, busy bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

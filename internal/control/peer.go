@@ -129,7 +129,7 @@ var hasAllIDs = sync.OnceValue(func() bool {
 
 // read refuses requests of peers without a role, and leaves time for others between those of one user.
 func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
-	return identified(func(w http.ResponseWriter, r *http.Request) {
+	return atLeast(user, func(w http.ResponseWriter, r *http.Request) {
 		p := peerOf(r)
 		s.shares.wait(r.Context(), p)
 		began := time.Now()
@@ -138,22 +138,26 @@ func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
 	})
 }
 
-// identified refuses requests of peers without a role.
-func identified(handler http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if peerOf(r).role == noRole {
-			refuse(w, refusal{http.StatusForbidden, "only local users with a number in the service's user namespace may do this"})
-			return
-		}
-		handler(w, r)
-	}
+// onlyFor says which clients have a role at least.
+var onlyFor = map[role]string{
+	user:     "only local users with a number in the service's user namespace may do this",
+	reader:   "only root, the owner of the service and the group of its socket may do this",
+	operator: "only root and the owner of the service may do this",
 }
 
-// readAll refuses requests of peers that may read about their own servers only.
-func readAll(handler http.HandlerFunc) http.HandlerFunc {
+// require turns down the request of a client with a lesser role.
+func require(least role, r *http.Request) error {
+	if peerOf(r).role < least {
+		return refusal{http.StatusForbidden, onlyFor[least]}
+	}
+	return nil
+}
+
+// atLeast refuses requests of clients with a lesser role.
+func atLeast(least role, handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if all, _ := view(peerOf(r)); !all {
-			refuse(w, refusal{http.StatusForbidden, "only root, the owner of the service and the group of its socket may do this"})
+		if err := require(least, r); err != nil {
+			refuse(w, err)
 			return
 		}
 		handler(w, r)

@@ -92,37 +92,37 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/status", s.read(s.status))
 	mux.HandleFunc("GET /v1/servers", s.read(s.servers))
 	mux.HandleFunc("GET /v1/rollouts", s.read(s.rollouts))
-	mux.HandleFunc("GET /v1/events", identified(s.events))
+	mux.HandleFunc("GET /v1/events", atLeast(user, s.events))
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
 	if s.cfg.Reload != nil {
-		mux.HandleFunc("GET /v1/config", s.read(readAll(s.settings)))
-		mux.HandleFunc("POST /v1/reload", identified(s.reload))
+		mux.HandleFunc("GET /v1/config", s.read(atLeast(reader, s.settings)))
+		mux.HandleFunc("POST /v1/reload", atLeast(user, s.reload))
 	}
 	mux.HandleFunc("POST /v1/trigger", s.read(s.trigger))
 	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
-		mux.HandleFunc("POST /v1/"+string(kind), identified(s.act(kind)))
+		mux.HandleFunc("POST /v1/"+string(kind), atLeast(user, s.act(kind)))
 	}
 	s.handleStage(mux)
-	s.handlePublic(mux, readAll)
+	s.handlePublic(mux, reader)
 	return serve(ctx, &limited{Listener: l, most: maxConns, mostOthers: maxOthers, mostPerUser: maxPerUser, group: s.cfg.Group}, mux)
 }
 
 // ServePublic answers /metrics, /healthz, /readyz, /readyz/fleet and a page that links to them, for every client.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	s.handlePublic(mux, func(metrics http.HandlerFunc) http.HandlerFunc { return metrics })
+	s.handlePublic(mux, noRole)
 	return serve(ctx, &limited{Listener: l, most: maxPublicConns}, mux)
 }
 
-// handlePublic adds what each client may read. guard decides about the metrics, which count what belongs to all users.
-func (s *Server) handlePublic(mux *http.ServeMux, guard func(http.HandlerFunc) http.HandlerFunc) {
+// handlePublic adds what each client may read. The metrics need a role: they count what belongs to all users.
+func (s *Server) handlePublic(mux *http.ServeMux, forMetrics role) {
 	mux.HandleFunc("GET /{$}", s.landing)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.health) // the socket exists only after the source is attached and seeded
 	mux.HandleFunc("GET /readyz/fleet", s.stageReady)
 	if s.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", guard(s.cfg.Metrics.ServeHTTP))
+		mux.Handle("GET /metrics", atLeast(forMetrics, s.cfg.Metrics.ServeHTTP))
 	}
 }
 
@@ -131,7 +131,9 @@ func serve(ctx context.Context, l *limited, handler http.Handler) error {
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
-				c.serve(w, r, bounded)
+				l.mark(c, true)
+				defer l.mark(c, false)
+				bounded.ServeHTTP(w, r)
 			}
 		}),
 		ConnContext:    func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
@@ -164,7 +166,7 @@ func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(ctx context.Context) (any, error) {
 		request, err := readBody[TriggerRequest](r)
 		if err == nil && request.Self != 0 { // the server that goes last concerns the servers of all users
-			err = requireOperator(r)
+			err = require(operator, r)
 		}
 		if err != nil {
 			return nil, err

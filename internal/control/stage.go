@@ -70,9 +70,9 @@ func (request StageRequest) check() error {
 
 // handleStage adds the requests about staged files.
 func (s *Server) handleStage(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/activate", identified(s.staged(ActActivate, Stager.Activate)))
-	mux.HandleFunc("POST /v1/fleet/poke", identified(s.poke))
-	mux.HandleFunc("POST /v1/rollback", identified(s.staged(ActRollback, Stager.RollBack)))
+	mux.HandleFunc("POST /v1/activate", atLeast(user, s.staged(ActActivate, Stager.Activate)))
+	mux.HandleFunc("POST /v1/fleet/poke", atLeast(user, s.poke))
+	mux.HandleFunc("POST /v1/rollback", atLeast(user, s.staged(ActRollback, Stager.RollBack)))
 }
 
 // staged answers the request of an operator about a staged file.
@@ -80,7 +80,7 @@ func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) htt
 	return func(w http.ResponseWriter, r *http.Request) {
 		answer(w, r, func(context.Context) (any, error) {
 			request, err := readBody[StageRequest](r)
-			if err = cmp.Or(err, request.check(), requireOperator(r)); err != nil {
+			if err = cmp.Or(err, request.check(), require(operator, r)); err != nil {
 				return nil, err
 			}
 			if s.cfg.Stager == nil {
@@ -102,7 +102,7 @@ func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) htt
 // poke makes the host ask its fleet now, for an operator.
 func (s *Server) poke(w http.ResponseWriter, r *http.Request) {
 	answer(w, r, func(context.Context) (any, error) {
-		if err := requireOperator(r); err != nil {
+		if err := require(operator, r); err != nil {
 			return nil, err
 		}
 		if s.cfg.Stager == nil {
