@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -56,7 +55,7 @@ and reboots, in the --state-dir. Where no service runs, it is read from there.`,
 				return err
 			}
 			data := control.History{SchemaVersion: api.SchemaVersion, Rollouts: append([]api.RolloutRecord{}, records...)}
-			return a.answer(data, func(w io.Writer) error { return printRollouts(w, records, newUserNames(), time.Now()) })
+			return a.answer(data, func(w io.Writer) error { return newView(w).rollouts(w, records) })
 		},
 	}
 	a.opts.use(cmd, clientFlags, "user state-dir output")
@@ -90,13 +89,12 @@ func (a *app) withKept(ctx context.Context, query func(*control.Client) error, r
 	return nil
 }
 
-// printRollouts writes a table of the rollouts, and the deaths below it.
-func printRollouts(w io.Writer, records []api.RolloutRecord, names *userNames, now time.Time) error {
+// rollouts writes a table of rollouts, and the deaths below it.
+func (v view) rollouts(w io.Writer, records []api.RolloutRecord) error {
 	if len(records) == 0 {
 		_, err := fmt.Fprintln(w, "no rollouts")
 		return err
 	}
-	look := screen.LookOf(w, screen.Auto, os.Getenv)
 	table := screen.Table{Columns: []screen.Column{
 		{Title: "NUMBER"},
 		{Title: "BEGUN"},
@@ -109,32 +107,27 @@ func printRollouts(w io.Writer, records []api.RolloutRecord, names *userNames, n
 	var notes []string
 	for i := range records {
 		r := &records[i]
-		style := screen.Plain
+		style, duration := screen.Plain, "-"
 		if r.Servers[rollout.Crashed] > 0 || r.Phase == rollout.PhaseHalted {
 			style = screen.Bad
 		}
-		table.Add(cell(fmt.Sprint(r.Number)), cell(r.Started.Local().Format(time.DateTime)), cell(tookText(r, now)), cell(names.list(r.Users)),
+		switch {
+		case !r.Ended.IsZero():
+			duration = took(r.Ended.Sub(r.Started))
+		case r.Current:
+			duration = took(v.now.Sub(r.Started)) + " by now"
+		}
+		table.Add(cell(fmt.Sprint(r.Number)), cell(r.Started.Local().Format(time.DateTime)), cell(duration), cell(v.names.list(r.Users)),
 			cell(r.Install.Path), cell(binariesText(r)), styled(outcomeText(r), style))
-		for _, note := range historyNotes(r, names) {
-			notes = append(notes, look.Wrap(printable(fmt.Sprintf("rollout %d: %s", r.Number, note)), 2))
+		for _, note := range historyNotes(r, v.names) {
+			notes = append(notes, v.Wrap(printable(fmt.Sprintf("rollout %d: %s", r.Number, note)), 2))
 		}
 	}
-	if err := table.Write(w, look); err != nil || len(notes) == 0 {
+	if err := table.Write(w, v.Look); err != nil || len(notes) == 0 {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(notes, "\n"))
 	return err
-}
-
-// tookText is how long a rollout took, or takes by now.
-func tookText(r *api.RolloutRecord, now time.Time) string {
-	switch {
-	case !r.Ended.IsZero():
-		return took(r.Ended.Sub(r.Started))
-	case r.Current:
-		return took(now.Sub(r.Started)) + " by now"
-	}
-	return "-"
 }
 
 // binariesText is what the servers ran, and what was installed.

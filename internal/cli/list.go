@@ -91,7 +91,7 @@ func (a *app) openHostOnce(ctx context.Context) (*daemon.Host, error) {
 // listing is what list prints, and its JSON.
 type listing struct {
 	api.Report
-	// Installs are the files that servers would exec, each once, and the one that was given.
+	// Installs are the files that servers would exec, each once.
 	Installs []api.InstalledFile `json:"installs"`
 	Servers  []api.ServerStatus  `json:"servers"`
 	// Service is the process of the service that was asked; absent: none answered.
@@ -121,6 +121,7 @@ func (a *app) printListing(l *listing) error {
 	if !a.opts.all {
 		l.hide(&a.opts, uint32(os.Geteuid()))
 	}
+	// Those that no server names are left out, unless one was given.
 	isGiven := a.opts.installPath() != ""
 	l.Installs = slices.DeleteFunc(api.Files(l.installs, l.Servers), func(f api.InstalledFile) bool { return f.Servers == 0 && !isGiven })
 	if l.Servers == nil {
