@@ -24,13 +24,6 @@ import (
 	"ebpf-upgrader/internal/screen"
 )
 
-// statusOptions are the flags that only status has.
-type statusOptions struct {
-	watch, check, wait, verbose bool
-	waitTimeout                 time.Duration
-	color                       screen.When
-}
-
 const aboutStatus = `Shows what the running service does: in the first line whether all is well, then
 what needs an operator, and each installed file with how far its servers are. With
 the path of an install it shows the servers of that by group: those that share an
@@ -39,8 +32,20 @@ index.
 --check and --wait print the first line only. They exit with 0 if all is well, 1 if
 a rollout is halted or failed, 4 if servers are behind, and 3 if no service runs.`
 
+// statusCommand is the command status.
+type statusCommand struct {
+	*app
+	// These are the flags that only status has.
+	watch, check, wait, verbose bool
+	waitTimeout                 time.Duration
+	color                       screen.When
+	// path is the install to show; empty: all.
+	path  string
+	names *userNames
+}
+
 func newStatus(a *app) *cobra.Command {
-	var o statusOptions
+	s := &statusCommand{app: a, names: newUserNames()}
 	cmd := &cobra.Command{
 		Use:   "status [INSTALL]",
 		Short: "Show what the running service does",
@@ -50,14 +55,12 @@ func newStatus(a *app) *cobra.Command {
   ebpf-upgrader status --watch
   ebpf-upgrader status --wait --wait-timeout 5m && echo done`,
 		Args: takesOneAtMost("path", "/usr/local/bin/rag-rat"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s := statusCommand{app: a, statusOptions: o, names: newUserNames()}
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) > 0 {
-				path, err := filepath.Abs(args[0])
-				if err != nil {
-					return err
-				}
-				s.path = path
+				s.path, err = filepath.Abs(args[0])
+			}
+			if err != nil {
+				return err
 			}
 			return s.run(cmd.Context())
 		},
@@ -65,22 +68,13 @@ func newStatus(a *app) *cobra.Command {
 	a.opts.use(cmd, clientFlags, "output")
 	f := cmd.Flags()
 	widenOutput(f)
-	f.BoolVar(&o.watch, "watch", false, "show it again at each change until interrupted, on a terminal until the key q")
-	f.BoolVar(&o.check, "check", false, "print one line, and exit with 0, 1, 3 or 4")
-	f.BoolVar(&o.wait, "wait", false, "wait until no rollout is under way, then as --check")
-	f.DurationVar(&o.waitTimeout, "wait-timeout", 0, "how long --wait waits at most (0: without end)")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the figures for developers, too")
-	f.StringVar((*string)(&o.color), "color", string(screen.Auto), "auto (on a terminal, without NO_COLOR), always or never")
+	f.BoolVar(&s.watch, "watch", false, "show it again at each change until interrupted, on a terminal until the key q")
+	f.BoolVar(&s.check, "check", false, "print one line, and exit with 0, 1, 3 or 4")
+	f.BoolVar(&s.wait, "wait", false, "wait until no rollout is under way, then as --check")
+	f.DurationVar(&s.waitTimeout, "wait-timeout", 0, "how long --wait waits at most (0: without end)")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "show the figures for developers, too")
+	f.StringVar((*string)(&s.color), "color", string(screen.Auto), "auto (on a terminal, without NO_COLOR), always or never")
 	return cmd
-}
-
-// statusCommand is one call of status.
-type statusCommand struct {
-	*app
-	statusOptions
-	// path is the install to show; empty: all.
-	path  string
-	names *userNames
 }
 
 func (s *statusCommand) run(ctx context.Context) error {

@@ -141,50 +141,49 @@ func (s *statusCommand) watchStatus(ctx context.Context) error {
 
 // watchBlocks writes a block, or a line of JSON, for each status that differs from the last one in more than ages.
 func (s *statusCommand) watchBlocks(ctx context.Context, answered statusJSON) error {
-	began := time.Now()
-	var last string
-	var failed error
-	changed := s.changes(ctx)
-	for {
-		same, err := s.block(answered, began) // with the same ages
-		if err != nil {
-			return err
-		}
-		for _, r := range answered.Rollouts { // one that is over at once looks like the last one
-			same += fmt.Sprintln(r.Number)
-		}
-		if same != last {
-			now, err := s.block(answered, time.Now())
-			if err != nil {
+	changed, began, last := s.changes(ctx), time.Now(), ""
+	hasFailed := false
+	for err := error(nil); ; answered, err = s.ask(ctx) {
+		switch {
+		case err == nil:
+			if last, err = s.writeBlock(answered, began, last); err != nil {
 				return err
 			}
-			if last != "" && s.opts.output != "json" {
-				now = "\n" + now
-			}
-			if _, err := io.WriteString(s.stdout, now); err != nil {
-				return fmt.Errorf("write status: %w", err)
-			}
-			last = same
+		case hasFailed, ctx.Err() != nil:
+		case exitCode(err, true) == exitNoSource:
+			s.nextService()
+		default:
+			fmt.Fprintf(s.stderr, "ebpf-upgrader: %s\n", printable(err.Error()))
 		}
-		for {
-			if _, goesOn := <-changed; !goesOn {
-				return nil
-			}
-			next, err := s.ask(ctx)
-			if err == nil {
-				answered, failed = next, nil
-				break
-			}
-			switch {
-			case failed != nil, ctx.Err() != nil:
-			case exitCode(err, true) == exitNoSource:
-				s.nextService()
-			default:
-				fmt.Fprintf(s.stderr, "ebpf-upgrader: %s\n", printable(err.Error()))
-			}
-			failed = err
+		hasFailed = err != nil
+		if _, goesOn := <-changed; !goesOn {
+			return nil
 		}
 	}
+}
+
+// writeBlock writes the status unless it is the last one, and returns it with the ages of the beginning.
+func (s *statusCommand) writeBlock(a statusJSON, began time.Time, last string) (same string, err error) {
+	if same, err = s.block(a, began); err != nil {
+		return "", err
+	}
+	for _, r := range a.Rollouts { // one that is over at once looks like the last one
+		same += fmt.Sprintln(r.Number)
+	}
+	if same == last {
+		return same, nil
+	}
+	now, err := s.block(a, time.Now())
+	if err != nil {
+		return "", err
+	}
+	if last != "" && s.opts.output != "json" {
+		now = "\n" + now
+	}
+	if _, err := io.WriteString(s.stdout, now); err != nil {
+		return "", fmt.Errorf("write status: %w", err)
+	}
+	return same, nil
 }
 
 // block is the status as text, or as one line of JSON.
