@@ -31,26 +31,24 @@ type ActRequest struct {
 const MaxReason = 256
 
 // act answers the request of an act.
-func (s *Server) act(kind api.ActKind) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, func(ctx context.Context) (any, error) {
-			request, err := readBody[ActRequest](r)
-			if err == nil {
-				err = request.check(kind)
-			}
-			if err != nil {
-				return nil, err
-			}
-			p := peerOf(r)
-			user, isAllowed := actScope(p, request.UID)
-			switch {
-			case !isAllowed:
-				return nil, refusal{http.StatusForbidden, "only root and the owner of the service may do this with the servers of other users"}
-			case !s.shares.act(p, time.Now()):
-				return nil, refusal{http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin)}
-			}
-			return s.cfg.Service.Act(ctx, api.Act{Kind: kind, Path: request.InstallPath, User: user, By: p.act(request.Reason)})
-		})
+func (s *Server) act(kind api.ActKind) answered {
+	return func(ctx context.Context, r *http.Request) (any, error) {
+		request, err := readBody[ActRequest](r)
+		if err == nil {
+			err = request.check(kind)
+		}
+		if err != nil {
+			return nil, err
+		}
+		p := peerOf(r)
+		user, isAllowed := actScope(p, request.UID)
+		switch {
+		case !isAllowed:
+			return nil, refusal{http.StatusForbidden, "only root and the owner of the service may do this with the servers of other users"}
+		case !s.shares.act(p, time.Now()):
+			return nil, refusal{http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin)}
+		}
+		return s.cfg.Service.Act(ctx, api.Act{Kind: kind, Path: request.InstallPath, User: user, By: p.act(request.Reason)})
 	}
 }
 

@@ -40,24 +40,29 @@ func readBody[T any](r *http.Request) (request T, err error) {
 	return request, err
 }
 
+// answered gets the answer to a request of a peer.
+type answered func(ctx context.Context, r *http.Request) (any, error)
+
 // answer writes the result of get, or its error. It drops the request of a client that has left. Where the service ends before
 // get has a result, the connection ends without an answer, as it does where the service ends a moment later.
-func answer(w http.ResponseWriter, r *http.Request, get func(context.Context) (any, error)) {
-	if hasLeft(r) {
-		refuse(w, errLeft)
-		return
+func answer(get answered) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if hasLeft(r) {
+			refuse(w, errLeft)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+		defer cancel()
+		got, err := get(ctx, r)
+		if err != nil && r.Context().Err() != nil {
+			panic(http.ErrAbortHandler)
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, got)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
-	defer cancel()
-	got, err := get(ctx)
-	if err != nil && r.Context().Err() != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	writeJSON(w, http.StatusOK, got)
 }
 
 // refuse answers with an error.

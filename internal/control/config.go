@@ -21,20 +21,19 @@ type Current struct {
 	Settings []api.Setting
 }
 
-func (s *Server) settings(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(context.Context) (any, error) {
-		return api.Settings{SchemaVersion: api.SchemaVersion, Settings: s.cfg.Current().Settings}, nil
-	})
+func (s *Server) settings(_ context.Context, r *http.Request) (any, error) {
+	if err := require(reader, r); err != nil {
+		return nil, err
+	}
+	return api.Settings{SchemaVersion: api.SchemaVersion, Settings: s.cfg.Current().Settings}, nil
 }
 
 // reload answers an operator only: the configuration concerns the servers of all users.
-func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		if err := require(operator, r); err != nil {
-			return nil, err
-		}
-		return s.cfg.Reload(ctx)
-	})
+func (s *Server) reload(ctx context.Context, r *http.Request) (any, error) {
+	if err := require(operator, r); err != nil {
+		return nil, err
+	}
+	return s.cfg.Reload(ctx)
 }
 
 // Settings reads the settings of the service.

@@ -175,19 +175,17 @@ func send(w io.Writer, to *http.ResponseController, events []Event) bool {
 }
 
 // history answers with the selected rollouts.
-func (s *Server) history(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(context.Context) (any, error) {
-		q, err := query(r)
-		if err != nil {
-			return nil, err
-		}
-		known, err := s.pathsFor(r)
-		records := s.cfg.Feed.Records(q.Filter)
-		for i := range records {
-			records[i].Install.Path = known.name(records[i].Install.Path, records[i].Number)
-		}
-		return History{api.SchemaVersion, records}, err
-	})
+func (s *Server) history(_ context.Context, r *http.Request) (any, error) {
+	q, err := query(r)
+	if err != nil {
+		return nil, err
+	}
+	known, err := s.pathsFor(r)
+	records := s.cfg.Feed.Records(q.Filter)
+	for i := range records {
+		records[i].Install.Path = known.name(records[i].Install.Path, records[i].Number)
+	}
+	return History{api.SchemaVersion, records}, err
 }
 
 // acted tells of an act by the client of a request.

@@ -128,12 +128,12 @@ var hasAllIDs = sync.OnceValue(func() bool {
 })
 
 // read refuses requests of peers without a role, and leaves time for others between those of one user.
-func (s *Server) read(handler http.HandlerFunc) http.HandlerFunc {
+func (s *Server) read(get answered) http.HandlerFunc {
 	return atLeast(user, func(w http.ResponseWriter, r *http.Request) {
 		p := peerOf(r)
 		s.shares.wait(r.Context(), p)
 		began := time.Now()
-		handler(w, r)
+		answer(get)(w, r)
 		s.shares.charge(p, time.Since(began))
 	})
 }

@@ -15,16 +15,14 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		all, uid := view(peerOf(r))
-		if all {
-			return s.fullStatus(ctx)
-		}
-		status, err := s.recent(ctx)
-		servers, err2 := s.recentServers(ctx)
-		return statusOf(status, serversOf(servers, uid), uid), errors.Join(err, err2)
-	})
+func (s *Server) status(ctx context.Context, r *http.Request) (any, error) {
+	all, uid := view(peerOf(r))
+	if all {
+		return s.fullStatus(ctx)
+	}
+	status, err := s.recent(ctx)
+	servers, err2 := s.recentServers(ctx)
+	return statusOf(status, serversOf(servers, uid), uid), errors.Join(err, err2)
 }
 
 // fullStatus is the status for peers that may read about all servers.
@@ -43,55 +41,48 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 	return all, err
 }
 
-func (s *Server) servers(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		all, uid := view(peerOf(r))
-		if all {
-			servers, err := s.cfg.Service.Servers(ctx)
-			return Servers{api.SchemaVersion, servers}, err
-		}
-		servers, err := s.recentServers(ctx)
-		return Servers{api.SchemaVersion, serversOf(servers, uid)}, err
-	})
+func (s *Server) servers(ctx context.Context, r *http.Request) (any, error) {
+	all, uid := view(peerOf(r))
+	if all {
+		servers, err := s.cfg.Service.Servers(ctx)
+		return Servers{api.SchemaVersion, servers}, err
+	}
+	servers, err := s.recentServers(ctx)
+	return Servers{api.SchemaVersion, serversOf(servers, uid)}, err
 }
 
-func (s *Server) rollouts(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		all, uid := view(peerOf(r))
-		if all {
-			rollouts, err := s.cfg.Service.Rollouts(ctx)
-			return Rollouts{api.SchemaVersion, rollouts}, err
-		}
-		rollouts, err := s.recentRollouts(ctx)
-		status, err2 := s.recent(ctx)
-		servers, err3 := s.recentServers(ctx)
-		own := serversOf(servers, uid)
-		return Rollouts{api.SchemaVersion, rolloutsOf(rollouts, installsOf(status.Status, own, uid), own, uid)}, errors.Join(err, err2, err3)
-	})
+func (s *Server) rollouts(ctx context.Context, r *http.Request) (any, error) {
+	all, uid := view(peerOf(r))
+	if all {
+		rollouts, err := s.cfg.Service.Rollouts(ctx)
+		return Rollouts{api.SchemaVersion, rollouts}, err
+	}
+	rollouts, err := s.recentRollouts(ctx)
+	status, err2 := s.recent(ctx)
+	servers, err3 := s.recentServers(ctx)
+	own := serversOf(servers, uid)
+	return Rollouts{api.SchemaVersion, rolloutsOf(rollouts, installsOf(status.Status, own, uid), own, uid)}, errors.Join(err, err2, err3)
 }
 
 // errNotOwn means that a peer asked about a process that is none of its user's servers.
 var errNotOwn = refusal{http.StatusForbidden, "no server of this user"}
 
-func (s *Server) gate(w http.ResponseWriter, r *http.Request) {
+func (s *Server) gate(ctx context.Context, r *http.Request) (any, error) {
 	number, err := strconv.ParseInt(r.FormValue("pid"), 10, 32)
 	if err != nil || number <= 0 {
-		refuse(w, refusal{http.StatusBadRequest, "pid must be a process number"})
-		return
+		return nil, refusal{http.StatusBadRequest, "pid must be a process number"}
 	}
 	pid := selector.PID(number)
-	answer(w, r, func(ctx context.Context) (any, error) {
-		if all, uid := view(peerOf(r)); !all {
-			servers, err := s.recentServers(ctx)
-			isOwn := func(s api.ServerStatus) bool { return s.UID == uid && s.PID == pid }
-			if err != nil || !slices.ContainsFunc(servers, isOwn) {
-				return nil, errors.Join(err, errNotOwn)
-			}
+	if all, uid := view(peerOf(r)); !all {
+		servers, err := s.recentServers(ctx)
+		isOwn := func(s api.ServerStatus) bool { return s.UID == uid && s.PID == pid }
+		if err != nil || !slices.ContainsFunc(servers, isOwn) {
+			return nil, errors.Join(err, errNotOwn)
 		}
-		c := Covered{SchemaVersion: api.SchemaVersion}
-		if s.cfg.Covers != nil {
-			c.Active, c.Covers, err = s.cfg.Covers(pid)
-		}
-		return c, err
-	})
+	}
+	c := Covered{SchemaVersion: api.SchemaVersion}
+	if s.cfg.Covers != nil {
+		c.Active, c.Covers, err = s.cfg.Covers(pid)
+	}
+	return c, err
 }

@@ -96,12 +96,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
 	if s.cfg.Reload != nil {
-		mux.HandleFunc("GET /v1/config", s.read(atLeast(reader, s.settings)))
-		mux.HandleFunc("POST /v1/reload", atLeast(user, s.reload))
+		mux.HandleFunc("GET /v1/config", s.read(s.settings))
+		mux.HandleFunc("POST /v1/reload", atLeast(user, answer(s.reload)))
 	}
 	mux.HandleFunc("POST /v1/trigger", s.read(s.trigger))
 	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
-		mux.HandleFunc("POST /v1/"+string(kind), atLeast(user, s.act(kind)))
+		mux.HandleFunc("POST /v1/"+string(kind), atLeast(user, answer(s.act(kind))))
 	}
 	s.handleStage(mux)
 	s.handlePublic(mux, reader)
@@ -162,35 +162,33 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-func (s *Server) trigger(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(ctx context.Context) (any, error) {
-		request, err := readBody[TriggerRequest](r)
-		if err == nil && request.Self != 0 { // the server that goes last concerns the servers of all users
-			err = require(operator, r)
-		}
-		if err != nil {
-			return nil, err
-		}
-		status, err := s.cfg.Service.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if !serves(status, request.InstallPath) {
-			return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, quotedPaths(status), request.InstallPath)
-		}
-		p := peerOf(r)
-		done, err := s.shares.round(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		defer done()
-		s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
-		report, err := s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
-		if all, uid := scope(p); !all {
-			report = reportOf(report, uid)
-		}
-		return report, err
-	})
+func (s *Server) trigger(ctx context.Context, r *http.Request) (any, error) {
+	request, err := readBody[TriggerRequest](r)
+	if err == nil && request.Self != 0 { // the server that goes last concerns the servers of all users
+		err = require(operator, r)
+	}
+	if err != nil {
+		return nil, err
+	}
+	status, err := s.cfg.Service.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !serves(status, request.InstallPath) {
+		return nil, fmt.Errorf("%w: this service serves %s, not %q", errWrongInstall, quotedPaths(status), request.InstallPath)
+	}
+	p := peerOf(r)
+	done, err := s.shares.round(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
+	report, err := s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
+	if all, uid := scope(p); !all {
+		report = reportOf(report, uid)
+	}
+	return report, err
 }
 
 // serves reports whether a service serves the install at path. One that learns installs from the servers serves every path.

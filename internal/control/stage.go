@@ -70,46 +70,42 @@ func (request StageRequest) check() error {
 
 // handleStage adds the requests about staged files.
 func (s *Server) handleStage(mux *http.ServeMux) {
-	mux.HandleFunc("POST /v1/activate", atLeast(user, s.staged(ActActivate, Stager.Activate)))
-	mux.HandleFunc("POST /v1/fleet/poke", atLeast(user, s.poke))
-	mux.HandleFunc("POST /v1/rollback", atLeast(user, s.staged(ActRollback, Stager.RollBack)))
+	mux.HandleFunc("POST /v1/activate", atLeast(user, answer(s.staged(ActActivate, Stager.Activate))))
+	mux.HandleFunc("POST /v1/fleet/poke", atLeast(user, answer(s.poke)))
+	mux.HandleFunc("POST /v1/rollback", atLeast(user, answer(s.staged(ActRollback, Stager.RollBack))))
 }
 
 // staged answers the request of an operator about a staged file.
-func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, func(context.Context) (any, error) {
-			request, err := readBody[StageRequest](r)
-			if err = cmp.Or(err, request.check(), require(operator, r)); err != nil {
-				return nil, err
-			}
-			if s.cfg.Stager == nil {
-				return nil, api.ErrNotStaged
-			}
-			bake := DefaultBake
-			if request.Bake != nil {
-				bake = time.Duration(*request.Bake)
-			}
-			err = do(s.cfg.Stager, api.StageRequest{Path: request.InstallPath, Bake: bake, By: peerOf(r).act(request.Reason)})
-			if err == nil {
-				s.acted(r, Event{Act: act, Path: request.InstallPath, Detail: request.Reason})
-			}
-			return Staged{api.SchemaVersion, s.cfg.Stager.Staged()}, err
-		})
+func (s *Server) staged(act string, do func(Stager, api.StageRequest) error) answered {
+	return func(_ context.Context, r *http.Request) (any, error) {
+		request, err := readBody[StageRequest](r)
+		if err = cmp.Or(err, request.check(), require(operator, r)); err != nil {
+			return nil, err
+		}
+		if s.cfg.Stager == nil {
+			return nil, api.ErrNotStaged
+		}
+		bake := DefaultBake
+		if request.Bake != nil {
+			bake = time.Duration(*request.Bake)
+		}
+		err = do(s.cfg.Stager, api.StageRequest{Path: request.InstallPath, Bake: bake, By: peerOf(r).act(request.Reason)})
+		if err == nil {
+			s.acted(r, Event{Act: act, Path: request.InstallPath, Detail: request.Reason})
+		}
+		return Staged{api.SchemaVersion, s.cfg.Stager.Staged()}, err
 	}
 }
 
 // poke makes the host ask its fleet now, for an operator.
-func (s *Server) poke(w http.ResponseWriter, r *http.Request) {
-	answer(w, r, func(context.Context) (any, error) {
-		if err := require(operator, r); err != nil {
-			return nil, err
-		}
-		if s.cfg.Stager == nil {
-			return nil, api.ErrNoFleet
-		}
-		return Staged{api.SchemaVersion, s.cfg.Stager.Staged()}, s.cfg.Stager.Poke()
-	})
+func (s *Server) poke(_ context.Context, r *http.Request) (any, error) {
+	if err := require(operator, r); err != nil {
+		return nil, err
+	}
+	if s.cfg.Stager == nil {
+		return nil, api.ErrNoFleet
+	}
+	return Staged{api.SchemaVersion, s.cfg.Stager.Staged()}, s.cfg.Stager.Poke()
 }
 
 // stageReady answers 503, with the reason, while a tool must not go on to the next host.
