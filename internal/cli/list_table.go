@@ -209,27 +209,21 @@ func (l *listing) originLine(now time.Time) string {
 // printServers writes a table of the report's servers with what became of the planned signals, if there are any.
 func printServers(w io.Writer, r api.Report) error {
 	v := newView(w)
-	v.deliveries = deliveriesOf(r)
+	v.deliveries = make(map[selector.PID]string, len(r.Plan))
+	for _, pid := range r.Plan {
+		v.deliveries[pid] = "planned"
+	}
+	for _, pid := range r.Sent {
+		v.deliveries[pid] = "sent"
+	}
+	for _, f := range r.Failed {
+		v.deliveries[f.PID] = f.Error
+	}
 	var servers []api.ServerStatus
 	for _, s := range r.Servers {
 		servers = append(servers, api.ServerStatus{Server: s})
 	}
 	return v.serversOf(w, servers, len(r.Installs))
-}
-
-// deliveriesOf is the result of the delivery to each planned process.
-func deliveriesOf(r api.Report) map[selector.PID]string {
-	deliveries := make(map[selector.PID]string, len(r.Plan))
-	for _, pid := range r.Plan {
-		deliveries[pid] = "planned"
-	}
-	for _, pid := range r.Sent {
-		deliveries[pid] = "sent"
-	}
-	for _, f := range r.Failed {
-		deliveries[f.PID] = f.Error
-	}
-	return deliveries
 }
 
 // widestArguments keeps a row of the table on one line of a usual terminal.
