@@ -267,15 +267,6 @@ func (f *Feed) Each(q EventQuery, take func(Event) error) error {
 	}
 }
 
-// Since returns the events from number seq on that are kept.
-func (f *Feed) Since(seq uint64) (all []Event) {
-	_ = f.Each(EventQuery{From: seq}, func(e Event) error {
-		all = append(all, e)
-		return nil
-	})
-	return all
-}
-
 // Last is the number of the latest event.
 func (f *Feed) Last() uint64 {
 	f.mu.Lock()
