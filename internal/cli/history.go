@@ -6,7 +6,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -70,7 +69,7 @@ func (a *app) withKept(ctx context.Context, query func(*control.Client) error, r
 		return whatToDo(c.Path(), query(c))
 	}
 	dir, dirErr := a.opts.statePath()
-	if exit, isExit := errors.AsType[*exitError](err); !isExit || exit.code != exitNoSource || dirErr != nil {
+	if exitCode(err, true) != exitNoSource || dirErr != nil {
 		return err
 	}
 	feeds, readErr := daemon.ReadHistory(dir)

@@ -55,11 +55,8 @@ func (s *statusCommand) changes(ctx context.Context) <-chan struct{} {
 func (s *statusCommand) follow(ctx context.Context, hadEvent *atomic.Bool) {
 	for isOver := false; !isOver; isOver = sys.WaitFor(ctx.Done(), agesEvery) {
 		_ = s.withService(ctx, func(c *control.Client) error {
-			status, err := c.Status(ctx)
-			if err != nil {
-				return err
-			}
-			return c.Events(ctx, control.EventQuery{From: status.Events + 1, Follow: true}, func(control.Event) error {
+			further := control.EventFilter{Since: time.Now()}
+			return c.Events(ctx, control.EventQuery{Follow: true, Filter: further}, func(control.Event) error {
 				hadEvent.Store(true)
 				return nil
 			})
