@@ -239,7 +239,7 @@ func BenchmarkStatus_ThousandServers(b *testing.B) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() {
-		done <- control.NewServer(control.Config{Service: cannedService{status: status}, Feed: control.NewFeed()}).Serve(ctx, l)
+		done <- control.NewServer(onBareHost(control.Config{Service: cannedService{status: status}, Feed: control.NewFeed()})).Serve(ctx, l)
 	}()
 	for b.Loop() {
 		var out, errors bytes.Buffer

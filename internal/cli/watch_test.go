@@ -7,6 +7,7 @@ package cli
 import (
 	"context"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,13 @@ type changingService struct {
 
 func (c *changingService) Status(context.Context) (api.Status, error) { return *c.status.Load(), nil }
 
+// onBareHost adds a host with no gate and no metrics.
+func onBareHost(c control.Config) control.Config {
+	c.Gate = func() (api.Gate, error) { return api.Gate{}, nil }
+	c.Host, c.Metrics = func(*control.Status) error { return nil }, http.NotFoundHandler()
+	return c
+}
+
 // serveChanging serves on a socket until the test ends.
 func serveChanging(t *testing.T, c *changingService, feed *control.Feed) (socket string) {
 	t.Helper()
@@ -41,7 +49,7 @@ func serveChanging(t *testing.T, c *changingService, feed *control.Feed) (socket
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- control.NewServer(control.Config{Service: c, Feed: feed}).Serve(ctx, l) }()
+	go func() { done <- control.NewServer(onBareHost(control.Config{Service: c, Feed: feed})).Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		must(t, <-done)

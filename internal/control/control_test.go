@@ -135,7 +135,8 @@ func (s *scene) start(t testing.TB) {
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a 1\n") })
 	server := control.NewServer(control.Config{
 		Service: s.of, Feed: s.feed, Info: control.Info{PID: 12}, Group: s.group, Metrics: metrics,
-		Gate: func() (api.Gate, error) { return s.gate, nil },
+		Gate: func() (api.Gate, error) { return s.gate, nil }, Host: func(*control.Status) error { return nil },
+		Covers: func(selector.PID) (active, covers bool, err error) { return false, false, nil }, Acted: s.feed.Acted,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)

@@ -54,9 +54,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
-	if s.cfg.Gate != nil {
-		_, _ = s.cfg.Gate() // which adds new refusals to the feed; status shows its errors
-	}
+	_, _ = s.cfg.Gate() // which adds new refusals to the feed; status shows its errors
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	to := http.NewResponseController(w)
 	_ = to.SetReadDeadline(time.Time{})

@@ -44,7 +44,10 @@ func servePublic(t *testing.T, of *counted) (address string) {
 		t.Fatal(err)
 	}
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a 1\n") })
-	server := control.NewServer(control.Config{Service: of, Feed: control.NewFeed(), Metrics: metrics, Info: control.Info{Version: "1.2<3"}})
+	server := control.NewServer(control.Config{
+		Service: of, Feed: control.NewFeed(), Metrics: metrics, Info: control.Info{Version: "1.2<3"},
+		Gate: func() (api.Gate, error) { return api.Gate{}, nil }, Host: func(*control.Status) error { return nil },
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- server.ServePublic(ctx, l) }()

@@ -32,13 +32,8 @@ func (s *Server) fullStatus(ctx context.Context) (all Status, err error) {
 		return all, err
 	}
 	all = Status{SchemaVersion: api.SchemaVersion, Info: s.cfg.Info, Status: status, Events: s.cfg.Feed.Last()}
-	if s.cfg.Gate != nil {
-		all.Gate, err = s.cfg.Gate()
-	}
-	if s.cfg.Host != nil {
-		err = errors.Join(err, s.cfg.Host(&all))
-	}
-	return all, err
+	all.Gate, err = s.cfg.Gate()
+	return all, errors.Join(err, s.cfg.Host(&all))
 }
 
 func (s *Server) servers(ctx context.Context, r *http.Request) (any, error) {
@@ -81,8 +76,6 @@ func (s *Server) gate(ctx context.Context, r *http.Request) (any, error) {
 		}
 	}
 	c := Covered{SchemaVersion: api.SchemaVersion}
-	if s.cfg.Covers != nil {
-		c.Active, c.Covers, err = s.cfg.Covers(pid)
-	}
+	c.Active, c.Covers, err = s.cfg.Covers(pid)
 	return c, err
 }

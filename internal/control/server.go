@@ -39,16 +39,15 @@ type service interface {
 	Act(ctx context.Context, a api.Act) (api.Acted, error)
 }
 
-// Config is what a [Server] reads from. All but Service and Feed may be left out.
+// Config is what a [Server] reads from. Group and Stager may be left out.
 type Config struct {
 	Service service
 	Info    Info
 	Feed    *Feed
-	// Reload reads the configuration again, and Current is what holds by now; nil: Info has it, and there is no reload.
+	// Reload reads the configuration again, and Current is what holds by now.
 	Reload  func(ctx context.Context) (api.Reloaded, error)
 	Current func() *Current
-	// Acted is told each [EventAct] of a request that the service does not tell itself, and gives it to the feed; nil: the feed
-	// alone.
+	// Acted is told each [EventAct] of a request that the service does not tell itself, and gives it to the feed.
 	Acted func(Event)
 	// Host fills in what the service does not know of its host: all of a status but its Status, Gate and Events.
 	Host func(*Status) error
@@ -79,9 +78,6 @@ func NewServer(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, shares: newShares(), recentServers: Recently(cfg.Service.Servers), recentRollouts: Recently(cfg.Service.Rollouts),
 	}
-	if cfg.Acted == nil {
-		s.cfg.Acted = cfg.Feed.Acted
-	}
 	s.recent = Recently(s.fullStatus)
 	return s
 }
@@ -95,10 +91,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("GET /v1/events", atLeast(user, s.events))
 	mux.HandleFunc("GET /v1/history", s.read(s.history))
 	mux.HandleFunc("GET /v1/gate", s.read(s.gate))
-	if s.cfg.Reload != nil {
-		mux.HandleFunc("GET /v1/config", s.read(s.settings))
-		mux.HandleFunc("POST /v1/reload", atLeast(user, answer(s.reload)))
-	}
+	mux.HandleFunc("GET /v1/config", s.read(s.settings))
+	mux.HandleFunc("POST /v1/reload", atLeast(user, answer(s.reload)))
 	mux.HandleFunc("POST /v1/trigger", s.read(s.trigger))
 	for _, kind := range []api.ActKind{api.ActPause, api.ActResume, api.ActAbandon} {
 		mux.HandleFunc("POST /v1/"+string(kind), atLeast(user, answer(s.act(kind))))
@@ -121,9 +115,7 @@ func (s *Server) handlePublic(mux *http.ServeMux, forMetrics role) {
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /readyz", s.health) // the socket exists only after the source is attached and seeded
 	mux.HandleFunc("GET /readyz/fleet", s.stageReady)
-	if s.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", atLeast(forMetrics, s.cfg.Metrics.ServeHTTP))
-	}
+	mux.Handle("GET /metrics", atLeast(forMetrics, s.cfg.Metrics.ServeHTTP))
 }
 
 func serve(ctx context.Context, l *limited, handler http.Handler) error {
