@@ -113,9 +113,10 @@ func TestSignal_PIDUsedAgain_NotSent(t *testing.T) {
 			return target, err
 		},
 	})
-	r := u.Round(t.Context(), deliver.One{Install: install.NewChecker().Check(install.RootedPath{Path: s.Path()})}, []selector.PID{first.PID()})
-	if len(r.Plan) != 1 || len(r.Sent) != 0 {
-		t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, first.PID())
+	with := deliver.One{Install: install.NewChecker().Check(install.RootedPath{Path: s.Path()})}
+	planned := u.Inspect(first.PID(), with)
+	if d := u.Deliver(planned.Process.Identity, with); planned.Decision.Verdict != selector.Outdated || d.IsSent {
+		t.Errorf("%d is %s, and a signal was sent: %t; want %s and none", first.PID(), planned.Decision.Verdict, d.IsSent, selector.Outdated)
 	}
 	unharmed(t, second)
 }

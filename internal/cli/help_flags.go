@@ -15,7 +15,7 @@ import (
 var flagGroups = []struct{ title, flags string }{
 	{"Which servers", `install-path=PATH user=USER container=ID no-containers name=NAME subcommand=ARGUMENT env=VARIABLE
 		signal=SIGNAL self=PID all`},
-	{"How careful", `dry-run all-at-once canary=N canary-timeout group-hold hold quiet quiet-within settle confirm-timeout
+	{"How careful", `dry-run canary=N canary-timeout group-hold hold quiet quiet-within settle confirm-timeout
 		arm-timeout retry-after max-attempts=N max-failures=N max-late=N late-within max-in-flight=N|P% gate=MODE`},
 	{"How it runs", `source=SOURCE no-wait if-exists no-service reason=WHY yes log-level=LEVEL log-format=FORMAT`},
 	{"Files and sockets", `config=PATH run-dir=DIRECTORY state-dir=DIRECTORY socket=PATH socket-group=GROUP metrics-listen=ADDRESS timeout`},

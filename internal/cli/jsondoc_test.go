@@ -29,7 +29,7 @@ var jsonOutputs = []jsonOutput{
 	{"list -o json", "one object", listing{}},
 	{"explain PID -o json", "one object", explanation{}},
 	{"trigger -o json", "one object, at the end", outcome{}},
-	{"trigger -o json` with `--dry-run`, `--all-at-once` or `--no-wait", "one object", api.Report{}},
+	{"trigger -o json` with `--dry-run` or `--no-wait", "one object", api.Report{}},
 	{"status -o json", "one object; with `--watch` one in each line", statusJSON{}},
 	{"status -o json` with `--check` or `--wait", "one object", checkJSON{}},
 	{"events -o json", "one object in each line", control.Event{}},

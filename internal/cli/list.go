@@ -15,7 +15,6 @@ import (
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/daemon"
-	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/selector"
 )
 
@@ -65,11 +64,7 @@ func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	var installed *selector.Install // nil: each server is compared with what it names
-	if path := a.opts.installPath(); path != "" {
-		installed = new(install.Stat(install.RootedPath{Path: path}))
-	}
-	report := h.Survey(ctx, installed, pids)
+	report := h.Survey(ctx, a.opts.installPath(), pids)
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
@@ -79,7 +74,7 @@ func (a *app) list(ctx context.Context, flags *pflag.FlagSet) error {
 	return a.printListing(known.completed(report))
 }
 
-// openHostOnce opens the host for one round. The caller must close it.
+// openHostOnce opens the host for one survey. The caller must close it.
 func (a *app) openHostOnce(ctx context.Context) (*daemon.Host, error) {
 	cfg, err := a.config()
 	if err != nil {

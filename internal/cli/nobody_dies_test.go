@@ -44,7 +44,7 @@ func TestServer_NotEligible_LivesWithReason(t *testing.T) {
 				s := newScene(t)
 				server := s.start(c.change)
 				s.replace()
-				s.trigger(c.code, source)
+				s.trigger(c.code, source, "--confirm-timeout", "300ms") // how long it waits for a handler
 				unharmed(t, server)
 				got := verdictOf(t, s.report(exitOK, "list", source), server.PID())
 				if got.Verdict != c.want || got.Detail == "" {
@@ -143,10 +143,10 @@ func TestForkedChild_BeforeExec_NotSignalled(t *testing.T) {
 		server := s.start(func(o *testfleet.Options) { o.Behaviour.ForkChild = true })
 		child := server.ChildPID()
 		s.replace()
-		r := s.trigger(exitOK, source)
-		if got := verdictOf(t, r, child); got.Verdict != selector.Forked {
+		if got := verdictOf(t, s.planned(source), child); got.Verdict != selector.Forked {
 			t.Errorf("the child is %q, want %q", got.Verdict, selector.Forked)
 		}
+		s.trigger(exitOK, source)
 		if !exists(child) {
 			t.Errorf("the child %d of %d has ended", child, server.PID())
 		}
@@ -163,7 +163,8 @@ func TestServer_OtherUsersInstall_NotSignalled(t *testing.T) {
 		other := theirs.start(func(o *testfleet.Options) { o.Credential = &testfleet.Credential{UID: 4321, GID: 4321} })
 		ours.replace()
 		theirs.replace()
-		r := ours.trigger(exitOK, source)
+		r := ours.planned(source)
+		ours.trigger(exitOK, source)
 		ours.upgraded(mine)
 		unharmed(t, other)
 		if got := verdictOf(t, r, other.PID()); got.Verdict != selector.OtherInstall {
@@ -178,7 +179,7 @@ func TestTrigger_DryRun_SendsNothing(t *testing.T) {
 		s := newScene(t)
 		server := s.start(nil)
 		s.replace()
-		r := s.report(exitOK, "trigger", source, "--settle", "1ms", "--dry-run")
+		r := s.planned(source)
 		if len(r.Plan) != 1 || r.Plan[0] != server.PID() || len(r.Sent) != 0 {
 			t.Errorf("planned %v and sent %v, want [%d] and none", r.Plan, r.Sent, server.PID())
 		}

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"ebpf-upgrader/selector"
+	"ebpf-upgrader/internal/rollout"
 	"ebpf-upgrader/test/testfleet"
 )
 
@@ -76,11 +76,14 @@ func TestServer_EachKind_Upgraded(t *testing.T) {
 				s := newScene(t)
 				server := s.start(func(o *testfleet.Options) { c.change(s, o) })
 				s.replace()
-				r := s.trigger(exitOK, source)
-				if !slices.Equal(r.Sent, []selector.PID{server.PID()}) {
-					t.Errorf("sent to %v, want [%d]: %+v", r.Sent, server.PID(), r.Servers)
+				o, _ := s.trigger(exitOK, source)
+				if len(o.Servers) != 1 || o.Servers[0].PID != server.PID() || o.Servers[0].State != rollout.Upgraded {
+					t.Errorf("the outcome is %+v, want %d upgraded", o, server.PID())
 				}
 				s.upgraded(server)
+				if n := server.Signals(); n != 1 {
+					t.Errorf("%d got %d signals, want 1", server.PID(), n)
+				}
 			})
 		})
 	}

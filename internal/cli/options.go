@@ -43,7 +43,6 @@ type options struct {
 	timeout      time.Duration
 	noService    bool
 	noWait       bool
-	allAtOnce    bool
 	ifExists     bool
 	yes          bool
 	reason       string
@@ -79,7 +78,7 @@ const (
 	// rolloutFlags have an effect on a rollout that is followed.
 	rolloutFlags = "canary max-in-flight max-failures max-late late-within max-attempts group-hold hold quiet quiet-within canary-timeout confirm-timeout arm-timeout"
 	// triggerFlags are those that only trigger has.
-	triggerFlags = "dry-run no-wait all-at-once if-exists no-service"
+	triggerFlags = "dry-run no-wait if-exists no-service"
 )
 
 // use gives a command flags by their names, in lists with blanks between them.
@@ -118,7 +117,6 @@ func (o *options) known() *pflag.FlagSet {
 
 	f.BoolVar(&o.dryRun, "dry-run", false, "plan, but send nothing")
 	f.BoolVar(&o.noWait, "no-wait", false, "hand over to a service, and do not follow the rollout")
-	f.BoolVar(&o.allAtOnce, "all-at-once", false, "signal every outdated server at once, and do not follow them: a bad binary ends them all")
 	f.BoolVar(&o.ifExists, "if-exists", false, "no failure where nothing is installed at --install-path")
 	f.BoolVar(&o.noService, "no-service", false, "fail where a service serves the install, instead of handing over to it")
 	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask")

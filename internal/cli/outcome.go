@@ -72,6 +72,10 @@ func (f *follower) result() error {
 	return nil
 }
 
+func stillOutdated(n int) error {
+	return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", n))
+}
+
 func (f *follower) count() map[rollout.State]int {
 	counts := make(map[rollout.State]int)
 	for _, m := range f.servers {
@@ -149,11 +153,7 @@ func (f *follower) leave(r api.Report) error {
 	all := daemon.Merged(f.rollouts)
 	r.Plan = r.Only(func(s api.Server) bool { return !f.status.IsPausedFor(s.UID) && !all.IsStoppedFor(s.UID) }).Plan
 	err := f.answer(r, func(w io.Writer) error {
-		if err := printServers(w, r); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintf(w, "\n%d to be signalled in turn; %s; source: %s\n", len(r.Plan), daemon.Verdicts(r), sourceOf(r))
-		return err
+		return printPlan(w, r, fmt.Sprintf("%d to be signalled in turn", len(r.Plan)))
 	})
 	if err != nil {
 		return err

@@ -174,10 +174,19 @@ func (s *scene) report(wantCode int, name, source string, args ...string) api.Re
 	return r
 }
 
-// trigger makes one round, of all servers at once.
-func (s *scene) trigger(wantCode int, source string, args ...string) api.Report {
+// briefly are flags of a trigger that follows servers for no longer than it must.
+var briefly = []string{"--settle", "1ms", "--hold", "1ms", "--group-hold", "1ms", "--quiet", "0"}
+
+// trigger upgrades the outdated servers of the install, and follows that to its end.
+func (s *scene) trigger(wantCode int, source string, args ...string) (o outcome, stderr string) {
 	s.t.Helper()
-	return s.report(wantCode, "trigger", source, append([]string{"--settle", "1ms", "--all-at-once"}, args...)...)
+	return followed(s.t, wantCode, slices.Concat([]string{"--install-path", s.Path(), "--source", source}, briefly, args)...)
+}
+
+// planned is the report of a trigger that sends nothing.
+func (s *scene) planned(source string) api.Report {
+	s.t.Helper()
+	return s.report(exitOK, "trigger", source, "--settle", "1ms", "--dry-run")
 }
 
 // upgraded waits until a server runs the image that is installed now.

@@ -54,7 +54,6 @@ func (t *trigger) run(ctx context.Context) error {
 		return err
 	}
 	path := install.RootedPath{Path: t.opts.installPath()}
-	var installed *selector.Install // nil: those that the servers name
 	if path.Path != "" {
 		install.WaitSettled(ctx, path, t.opts.settle)
 		found := install.Stat(path) // a service that does it has opened the file already
@@ -66,12 +65,9 @@ func (t *trigger) run(ctx context.Context) error {
 		case found.State != selector.StateReady:
 			return notReady(found)
 		}
-		installed = &found
 	}
 	if t.opts.dryRun {
-		return t.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
-			return h.Survey(ctx, installed, candidates)
-		})
+		return t.plan(ctx)
 	}
 	held, err := t.lock()
 	if err != nil {
@@ -85,37 +81,24 @@ func (t *trigger) run(ctx context.Context) error {
 		return exitWith(exitNoSource, errors.New("no service runs that --no-wait could hand over to: leave it out, or start one with run"))
 	}
 	checker := install.NewChecker()
-	if installed != nil {
-		if *installed = checker.Check(path); installed.State != selector.StateReady {
-			return notReady(*installed)
+	if path.Path != "" {
+		if found := checker.Check(path); found.State != selector.StateReady {
+			return notReady(found)
 		}
-	}
-	if t.opts.allAtOnce {
-		fmt.Fprintln(t.stderr, "ebpf-upgrader: --all-at-once: signals every outdated server at once, without a canary: a bad binary ends them all")
-		return t.round(ctx, func(h *daemon.Host, candidates []selector.PID) api.Report {
-			return h.Round(ctx, *installed, candidates)
-		})
 	}
 	return t.followAlone(ctx, checker)
 }
 
 // rejectConflictingFlags rejects flags of which one would be ignored.
 func (t *trigger) rejectConflictingFlags() error {
-	o := &t.opts
-	for _, c := range []struct {
-		isSet        bool
-		flag, others string
-	}{
-		{o.dryRun, "dry-run", "all-at-once no-wait " + rolloutFlags},
-		{o.allAtOnce, "all-at-once", "no-wait " + rolloutFlags},
-		{o.noWait, "no-wait", "no-service"},
-	} {
-		if other := t.firstGiven(c.others); c.isSet && other != "" {
-			return usageError("--%s and --%s do not go together", c.flag, other)
-		}
+	if other := t.firstGiven("no-wait " + rolloutFlags); t.opts.dryRun && other != "" {
+		return usageError("--dry-run and --%s do not go together", other)
 	}
-	if path := o.installPath(); path == "" && (o.allAtOnce || o.ifExists) {
-		return usageError("--all-at-once and --if-exists need --install-path")
+	if t.opts.noWait && t.flags.Changed("no-service") {
+		return usageError("--no-wait and --no-service do not go together")
+	}
+	if t.opts.ifExists && t.opts.installPath() == "" {
+		return usageError("--if-exists needs --install-path")
 	}
 	return nil
 }
@@ -142,7 +125,7 @@ func (t *trigger) lock() (*lock.Lock, error) {
 	return lock.AcquireHost(t.opts.runPath(), "")
 }
 
-// handOver makes the service that holds the lock do the round.
+// handOver makes the service that holds the lock upgrade the servers.
 func (t *trigger) handOver(ctx context.Context, locked error) error {
 	holder, isHeld := errors.AsType[*lock.HeldError](locked)
 	switch {
@@ -152,19 +135,17 @@ func (t *trigger) handOver(ctx context.Context, locked error) error {
 		return fmt.Errorf("%w, which upgrades servers: wait for its end", locked)
 	case t.opts.noService:
 		return fmt.Errorf("process %d serves these servers: leave out --no-service to hand over to it", holder.PID)
-	case t.opts.allAtOnce:
-		return fmt.Errorf("process %d serves these servers, one after the other: leave out --all-at-once, or stop the service", holder.PID)
 	}
 	return t.handOverTo(ctx, holder, "name "+othersFlags)
 }
 
-// handOverToHost makes the host's service, which is of another user, do the round for this user. conflict is the error that
+// handOverToHost makes the host's service, which is of another user, upgrade the servers of this user. conflict is the error that
 // it serves these servers.
 func (t *trigger) handOverToHost(ctx context.Context, conflict error) error {
 	client := control.NewClient(hostSocket)
 	client.Timeout, client.OnlyTrusted = t.opts.timeout, true
 	status, err := client.Status(ctx)
-	if err != nil || t.opts.noService || t.opts.allAtOnce {
+	if err != nil || t.opts.noService {
 		return conflict
 	}
 	return t.handOverTo(ctx, &lock.HeldError{PID: int(status.PID), Note: hostSocket}, othersFlags)
@@ -217,8 +198,8 @@ func (t *trigger) followAlone(ctx context.Context, checker *install.Checker) err
 	})
 }
 
-// round makes a single round of the candidates, and prints it.
-func (t *trigger) round(ctx context.Context, work func(*daemon.Host, []selector.PID) api.Report) error {
+// plan prints what would be signalled.
+func (t *trigger) plan(ctx context.Context) error {
 	h, err := t.openHostOnce(ctx)
 	if err != nil {
 		return err
@@ -228,36 +209,25 @@ func (t *trigger) round(ctx context.Context, work func(*daemon.Host, []selector.
 	if err != nil {
 		return err
 	}
-	report := work(h, candidates).Only(api.IsServer)
-	if err := t.answer(report, func(w io.Writer) error { return t.print(w, report) }); err != nil {
-		return err
+	report := h.Survey(ctx, t.opts.installPath(), candidates).Only(api.IsServer)
+	err = t.answer(report, func(w io.Writer) error {
+		return printPlan(w, report, fmt.Sprintf("%d signals planned, none sent", len(report.Plan)))
+	})
+	if err == nil && ctx.Err() != nil {
+		err = errInterrupted
 	}
-	switch behind := report.Behind(); {
-	case ctx.Err() != nil:
-		return errInterrupted
-	case behind > 0 && !t.opts.dryRun:
-		return stillOutdated(behind)
-	}
-	return nil
+	return err
 }
 
-func stillOutdated(n int) error {
-	return exitWith(exitBehind, fmt.Errorf("servers still outdated: %d", n))
-}
-
-// print writes the servers of a round, and what was sent.
-func (t *trigger) print(w io.Writer, r api.Report) error {
+// printPlan writes the servers of a report, and what is planned in one line that begins with first.
+func printPlan(w io.Writer, r api.Report, first string) error {
 	if err := printServers(w, r); err != nil {
 		return err
 	}
 	if len(r.Servers) > 0 {
 		fmt.Fprintln(w)
 	}
-	last := fmt.Sprintf("%d of %d planned signals sent", len(r.Sent), len(r.Plan))
-	if t.opts.dryRun {
-		last = fmt.Sprintf("%d signals planned, none sent", len(r.Plan))
-	}
-	_, err := fmt.Fprintf(w, "%s; %s; source: %s\n", last, daemon.Verdicts(r), sourceOf(r))
+	_, err := fmt.Fprintf(w, "%s; %s; source: %s\n", first, daemon.Verdicts(r), sourceOf(r))
 	return err
 }
 

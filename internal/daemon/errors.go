@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Package daemon builds and runs one service, or the parts of it that a command needs for one round.
+// Package daemon builds and runs one service, or the parts of it that a command needs for one survey.
 //
 // [Run] is the whole service: locks, kernel programs, gate, watches, journal, control socket, metrics, the service manager.
 // [OpenHost] gives access to the processes of this host for commands that judge them once.

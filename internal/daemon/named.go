@@ -14,7 +14,7 @@ import (
 	"ebpf-upgrader/selector"
 )
 
-// NamedInstalls compares each process with the file that it names itself, for commands that make one round. Each install
+// NamedInstalls compares each process with the file that it names itself, for commands that make one survey. Each install
 // is checked once. It opens no file: an open fires the trigger of the servers that watch it. Its methods may be called
 // concurrently.
 type NamedInstalls struct {
@@ -55,7 +55,7 @@ func (n *NamedInstalls) Of(p selector.Process) selector.Install {
 	return check()
 }
 
-// Since implements [deliver.Resolver]: a single round has no earlier report.
+// Since implements [deliver.Resolver]: a survey has no earlier report.
 func (n *NamedInstalls) Since(selector.Process) time.Time { return time.Time{} }
 
 // check reaches the file with the rights of the process.

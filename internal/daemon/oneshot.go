@@ -10,39 +10,32 @@ import (
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/deliver"
+	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/selector"
 )
 
-// Survey inspects candidates and plans, but signals none. Each is compared with an install or, without one, with the file that
-// it names itself.
-func (h *Host) Survey(ctx context.Context, installed *selector.Install, candidates []selector.PID) api.Report {
-	if installed != nil {
-		return h.report([]selector.Install{*installed}, h.Deliverer().Survey(ctx, deliver.One{Install: *installed}, candidates))
+// Survey inspects candidates and plans, but signals none. Each is compared with the install at path or, without a path, with
+// the file that it names itself.
+func (h *Host) Survey(ctx context.Context, path string, candidates []selector.PID) api.Report {
+	if path == "" {
+		named := h.NamedInstalls()
+		survey := h.Deliverer().Survey(ctx, named, candidates)
+		return h.report(named.All(), survey)
 	}
-	named := h.NamedInstalls()
-	round := h.Deliverer().Survey(ctx, named, candidates)
-	return h.report(named.All(), round)
+	installed := install.Stat(install.RootedPath{Path: path})
+	return h.report([]selector.Install{installed}, h.Deliverer().Survey(ctx, deliver.One{Install: installed}, candidates))
 }
 
-// Round inspects candidates and signals those that are outdated. It does not wait for what they make of it.
-func (h *Host) Round(ctx context.Context, installed selector.Install, candidates []selector.PID) api.Report {
-	return h.report([]selector.Install{installed}, h.Deliverer().Round(ctx, deliver.One{Install: installed}, candidates))
-}
-
-// report is the report on a single round. installs are those that the processes were compared with.
-func (h *Host) report(installs []selector.Install, r deliver.Round) api.Report {
+// report is the report on a survey. installs are those that the processes were compared with.
+func (h *Host) report(installs []selector.Install, s deliver.Survey) api.Report {
 	report := api.NewReport(h.Source(), h.cfg.Self, installs)
 	if h.untracked != nil {
 		report.SourceReason = h.untracked.Error()
 	}
-	for _, i := range r.Inspected {
+	for _, i := range s.Inspected {
 		report.Servers = append(report.Servers, api.NewServer(i.Process, i.Decision))
 	}
-	report.Plan = append(report.Plan, r.Plan...)
-	report.Sent = append(report.Sent, r.Sent...)
-	for _, f := range r.Failed {
-		report.Failed = append(report.Failed, api.Failure{PID: f.PID, Error: f.Err.Error()})
-	}
+	report.Plan = append(report.Plan, s.Plan...)
 	return report
 }
 

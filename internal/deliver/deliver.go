@@ -5,7 +5,7 @@
 //   - Pin, read, decide, send: each delivery pins the process first, then reads and judges it anew, and sends the signal
 //     through the pin. An earlier inspection makes the plan only.
 //   - Own process last, at most once, after every other delivery was attempted.
-//   - Level, not edge: a round follows from what is true when it runs.
+//   - Level, not edge: a survey follows from what is true when it runs.
 //
 // A pinned process can still exec between the last inspection and the signal, which resets its handlers. Image and handler
 // are therefore read last, and the remaining window is some microseconds.

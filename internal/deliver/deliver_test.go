@@ -171,20 +171,16 @@ func TestDeliver_BeforeTheSignal_ChecksAll(t *testing.T) {
 
 var errTrace = errors.New("the map cannot be read")
 
-func TestRound_UnreadProcess_IsInspectedAgain(t *testing.T) {
-	for name, readable := range map[string]int{"at the first inspection": 0, "at the delivery": 1} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFleet(7, 8)
-				f.unread = func(_ selector.PID, reads int) bool { return reads > readable && reads < readable+5 }
-				start := time.Now()
-				r := f.deliverer(0).Round(t.Context(), install, []selector.PID{7, 8})
-				if took := time.Since(start); !slices.Equal(r.Sent, []selector.PID{7, 8}) || took > 300*time.Millisecond {
-					t.Errorf("%v were signalled after %s, want both after 300 ms", r.Sent, took)
-				}
-			})
-		})
-	}
+func TestSurvey_UnreadProcess_IsInspectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(7, 8)
+		f.unread = func(_ selector.PID, reads int) bool { return reads < 5 }
+		start := time.Now()
+		s := f.deliverer(0).Survey(t.Context(), install, []selector.PID{7, 8})
+		if took := time.Since(start); !slices.Equal(s.Plan, []selector.PID{7, 8}) || took > 300*time.Millisecond {
+			t.Errorf("%v are planned after %s, want both after 300 ms", s.Plan, took)
+		}
+	})
 }
 
 func TestSurvey_UnreadableProcesses_EndsSoon(t *testing.T) {
@@ -210,7 +206,7 @@ func TestSurvey_UnreadableProcesses_EndsSoon(t *testing.T) {
 	})
 }
 
-func TestRound_SlowUser_DelaysNoOther(t *testing.T) {
+func TestSurvey_SlowUser_DelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(7)
 		pids := []selector.PID{7}
@@ -220,9 +216,9 @@ func TestRound_SlowUser_DelaysNoOther(t *testing.T) {
 		}
 		f.slow = func(user uint32) time.Duration { return time.Duration(user) * 30 * time.Millisecond }
 		start := time.Now()
-		r := f.deliverer(0).Round(t.Context(), install, pids)
-		if took := time.Since(start); !slices.Equal(r.Sent, []selector.PID{7}) || took > 8*time.Second {
-			t.Errorf("%v were signalled after %s, want 7 alone, soon", r.Sent, took)
+		r := f.deliverer(0).Survey(t.Context(), install, pids)
+		if took := time.Since(start); !slices.Equal(r.Plan, []selector.PID{7}) || took > 8*time.Second {
+			t.Errorf("%v are planned after %s, want 7 alone, soon", r.Plan, took)
 		}
 		deferred := 0
 		for _, i := range r.Inspected {
@@ -234,24 +230,4 @@ func TestRound_SlowUser_DelaysNoOther(t *testing.T) {
 			t.Errorf("%d processes are reported, %d as deferred; want %d, and some", len(r.Inspected), deferred, len(pids))
 		}
 	})
-}
-
-func TestRound_Self_IsSignalledLast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFleet(7, 8)
-		f.unread = func(pid selector.PID, reads int) bool { return pid == 8 && reads > 1 && reads < 4 }
-		r := f.deliverer(7).Round(t.Context(), install, []selector.PID{7, 8})
-		if !slices.Equal(r.Sent, []selector.PID{8, 7}) {
-			t.Errorf("signalled were %v, want 8 and then 7", r.Sent)
-		}
-	})
-}
-
-func TestRound_TracerFails_SendsNothing(t *testing.T) {
-	f := newFleet(7)
-	f.traceErr = errTrace
-	r := f.deliverer(0).Round(t.Context(), install, []selector.PID{7})
-	if len(r.Sent) != 0 || len(r.Failed) != 1 || !errors.Is(r.Failed[0].Err, errTrace) {
-		t.Errorf("a round sent %v and failed with %v, want one failure", r.Sent, r.Failed)
-	}
 }

@@ -14,6 +14,61 @@ import (
 	"ebpf-upgrader/selector"
 )
 
+// Survey is what one pass over the candidates found, and would signal.
+type Survey struct {
+	// Inspected are ascending by PID.
+	Inspected []Inspection
+	// Plan is the order of delivery.
+	Plan []selector.PID
+}
+
+// maxRetries is how many times a survey inspects a process again that cannot be read: a file system was slow for a moment,
+// or there were no descriptors. maxTimeouts is that for reads that did not end in time, as on a busy machine.
+const maxRetries, maxTimeouts = 5, 7
+
+// Survey judges every candidate against its install and plans, but sends nothing. Processes that cannot be read are
+// inspected again, for some seconds at most.
+func (d *Deliverer) Survey(ctx context.Context, with Resolver, candidates []selector.PID) Survey {
+	s := Survey{Inspected: d.inspectPatiently(ctx, with, candidates)}
+	due := []selector.PID{}
+	for _, i := range s.Inspected {
+		if i.Decision.Verdict == selector.Outdated {
+			due = append(due, i.Process.PID)
+		}
+	}
+	s.Plan = selector.Plan(d.cfg.Self, due)
+	return s
+}
+
+// inspectPatiently inspects all candidates, and then those again that could not be read or were deferred.
+func (d *Deliverer) inspectPatiently(ctx context.Context, with Resolver, candidates []selector.PID) []Inspection {
+	all := d.inspectAll(ctx, with, candidates)
+	for retry := range maxTimeouts {
+		at := make(map[selector.PID]int)
+		var unread []selector.PID
+		for i, v := range all {
+			if v.Decision.Verdict == selector.UnreadableFacts && (retry < maxRetries || v.Process.Unreadable.IsTemporary) {
+				at[v.Process.PID] = i
+				unread = append(unread, v.Process.PID)
+			}
+		}
+		if len(unread) == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return all
+		case <-time.After(20 * time.Millisecond << retry):
+		}
+		for _, v := range d.inspectAll(ctx, with, unread) {
+			if v.Decision.Detail != ReasonDeferred {
+				all[at[v.Process.PID]] = v
+			}
+		}
+	}
+	return all
+}
+
 // quota is how much time the slow processes of one user may take of one pass over all, on all cores together. An inspection
 // that takes no longer than Free is within it: the number of processes of a user is bounded.
 var quota = budget.Limit{Factor: 1 << 10, Burst: 500 * time.Millisecond, Free: 200 * time.Microsecond}
