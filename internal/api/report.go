@@ -9,9 +9,9 @@ import (
 )
 
 // SchemaVersion is raised when a field of an answer changes its meaning or goes away.
-const SchemaVersion = 4
+const SchemaVersion = 5
 
-// Report is what one round found and did.
+// Report is what one round found, and would signal.
 type Report struct {
 	SchemaVersion int    `json:"schema_version"`
 	Source        Source `json:"source"`
@@ -20,21 +20,17 @@ type Report struct {
 	// Installs are those that the servers were compared with.
 	Installs []selector.Install `json:"installs"`
 	Self     selector.PID       `json:"self"`
-	// Servers are ascending by PID. Their verdicts are the latest that the round had: a server that ended between plan and
-	// delivery is "gone" here and still in Plan.
+	// Servers are ascending by PID.
 	Servers []Server `json:"servers"`
-	// Plan is the order of delivery as the survey made it.
+	// Plan is the order of delivery.
 	Plan []selector.PID `json:"plan"`
-	// Sent are those to which the kernel delivered the signal.
-	Sent   []selector.PID `json:"sent"`
-	Failed []Failure      `json:"failed"`
 }
 
 // NewReport is a report without servers. No list in it is nil.
 func NewReport(source Source, self selector.PID, installs []selector.Install) Report {
 	return Report{
 		SchemaVersion: SchemaVersion, Source: source, Self: self, Installs: append([]selector.Install{}, installs...),
-		Servers: []Server{}, Plan: []selector.PID{}, Sent: []selector.PID{}, Failed: []Failure{},
+		Servers: []Server{}, Plan: []selector.PID{},
 	}
 }
 
@@ -72,24 +68,6 @@ func NewServer(p selector.Process, d selector.Decision) Server {
 // IsServer reports whether s carries the name and the argument, or carried them as far as could be read.
 func IsServer(s Server) bool {
 	return s.Verdict != selector.NotOurs && s.Verdict != selector.NotMCP
-}
-
-// Failure is a delivery that the kernel refused.
-type Failure struct {
-	PID   selector.PID `json:"pid"`
-	Error string       `json:"error"`
-}
-
-// Behind counts the servers that run another image than the installed one and were not sent the signal, for whatever
-// reason.
-func (r Report) Behind() int {
-	n := 0
-	for _, s := range r.Servers {
-		if s.Stale && !slices.Contains(r.Sent, s.PID) {
-			n++
-		}
-	}
-	return n
 }
 
 // Only leaves the servers for which keep returns true, also in Plan.

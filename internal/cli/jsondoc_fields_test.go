@@ -60,7 +60,6 @@ var usualFields = map[string]string{
 	"no_containers":          "Only servers outside of containers are served.",
 	"active":                 "The gate refuses the servers' own signals.",
 	"paused":                 "An operator has paused the service.",
-	"Report.failed":          "The deliveries that the kernel refused.",
 	"ServerStatus.servers":   "The servers.",
 	"listing.servers":        "The servers that were asked for, ascending by PID.",
 	"outcome.servers":        "The servers of the rollout, ascending by PID.",

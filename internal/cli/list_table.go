@@ -206,18 +206,12 @@ func (l *listing) originLine(now time.Time) string {
 	return "read now: " + l.known.without()
 }
 
-// printServers writes a table of the report's servers with what became of the planned signals, if there are any.
+// printServers writes a table of the report's servers, and marks those that are to be signalled, if there are any.
 func printServers(w io.Writer, r api.Report) error {
 	v := newView(w)
 	v.deliveries = make(map[selector.PID]string, len(r.Plan))
 	for _, pid := range r.Plan {
 		v.deliveries[pid] = "planned"
-	}
-	for _, pid := range r.Sent {
-		v.deliveries[pid] = "sent"
-	}
-	for _, f := range r.Failed {
-		v.deliveries[f.PID] = f.Error
 	}
 	var servers []api.ServerStatus
 	for _, s := range r.Servers {

@@ -25,7 +25,7 @@ type view struct {
 	isWide, isVerbose bool
 	names             *userNames
 	now               time.Time
-	// deliveries says what became of the planned signals; nil: there is no plan.
+	// deliveries marks the servers of a plan; empty: there is none.
 	deliveries map[selector.PID]string
 }
 

@@ -224,6 +224,16 @@ func requireSignals(t *testing.T, w *world, pid selector.PID, want int, when str
 	}
 }
 
+// behind counts the servers of a report that may run another image than the installed one.
+func behind(r api.Report) (n int) {
+	for _, s := range r.Servers {
+		if s.Stale {
+			n++
+		}
+	}
+	return n
+}
+
 func TestTrigger_SecondRound_SignalsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -233,8 +243,8 @@ func TestTrigger_SecondRound_SignalsNone(t *testing.T) {
 		w.land(ready(newImage))
 		w.pass(0)
 		report, err := w.service.Trigger(t.Context(), "", 0)
-		if err != nil || len(report.Plan) != 0 || report.Behind() != 1 {
-			t.Errorf("the second round planned %v with %d behind, %v; want none, 1", report.Plan, report.Behind(), err)
+		if err != nil || len(report.Plan) != 0 || behind(report) != 1 {
+			t.Errorf("the second round planned %v with %d behind, %v; want none, 1", report.Plan, behind(report), err)
 		}
 		w.pass(time.Second)
 		requireSignals(t, w, 7, 1, "after two rounds")
