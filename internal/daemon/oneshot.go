@@ -6,7 +6,6 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"ebpf-upgrader/internal/api"
 	"ebpf-upgrader/internal/deliver"
@@ -48,17 +47,10 @@ func (h *Host) Servers(ctx context.Context) (verdicts map[selector.Verdict]int, 
 		return nil, 0, err
 	}
 	verdicts = make(map[selector.Verdict]int)
-	named := h.NamedInstalls()
-	for _, pid := range pids[:min(len(pids), maxExamined)] {
-		p, err := h.Inspect(pid, h.cfg.Rule, time.Time{})
-		if err != nil {
-			continue // gone
-		}
-		rule := h.cfg.Rule
-		rule.Install = named.Of(p)
-		if d := rule.Judge(p); d.Verdict != selector.NotOurs && d.Verdict != selector.NotMCP {
-			verdicts[d.Verdict]++
-			if h.watchesInstall(p) {
+	for _, i := range h.Deliverer().Survey(ctx, h.NamedInstalls(), pids[:min(len(pids), maxExamined)]).Inspected {
+		if v := i.Decision.Verdict; v != selector.NotOurs && v != selector.NotMCP && v != selector.Gone {
+			verdicts[v]++
+			if h.watchesInstall(i.Process) {
 				triggers++
 			}
 		}
