@@ -74,18 +74,19 @@ func (e *cacheEntry) isDone() bool {
 	}
 }
 
-// cache keeps a file from being opened twice: each open of an installed file fires the trigger of the servers that watch it.
+// Checker opens each version of a file once: each open of an installed file fires the trigger of the servers that watch it.
 // It is safe for concurrent use.
-type cache struct {
+type Checker struct {
 	mu    sync.Mutex // guards the rest
 	all   map[cacheKey]*cacheEntry
 	clock uint64
 }
 
-func newCache() *cache { return &cache{all: make(map[cacheKey]*cacheEntry)} }
+// NewChecker returns a Checker with an empty cache.
+func NewChecker() *Checker { return &Checker{all: make(map[cacheKey]*cacheEntry)} }
 
 // get returns the result for a key. It calls examine if there is none, and waits for another call with the same key.
-func (c *cache) get(key cacheKey, owner selector.User, examine func() examination) examination {
+func (c *Checker) get(key cacheKey, owner selector.User, examine func() examination) examination {
 	e, isNew := c.entry(key, owner)
 	if !isNew {
 		<-e.done
@@ -102,7 +103,7 @@ func (c *cache) get(key cacheKey, owner selector.User, examine func() examinatio
 	return e.examination
 }
 
-func (c *cache) entry(key cacheKey, owner selector.User) (e *cacheEntry, isNew bool) {
+func (c *Checker) entry(key cacheKey, owner selector.User) (e *cacheEntry, isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clock++
@@ -116,7 +117,7 @@ func (c *cache) entry(key cacheKey, owner selector.User) (e *cacheEntry, isNew b
 }
 
 // put adds an entry. In a full cache it drops the older half of the user with the most entries, so no user evicts another's.
-func (c *cache) put(key cacheKey, e *cacheEntry) {
+func (c *Checker) put(key cacheKey, e *cacheEntry) {
 	c.all[key] = e
 	if len(c.all) <= maxCached {
 		return
@@ -150,7 +151,7 @@ func isCacheable(key cacheKey, err error, started time.Time) bool {
 }
 
 // dropWritten removes the entry of a file that was open for writing, after an event on it.
-func (c *cache) dropWritten(v version) {
+func (c *Checker) dropWritten(v version) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := cacheKey{version: v}
@@ -159,18 +160,12 @@ func (c *cache) dropWritten(v version) {
 	}
 }
 
-// Checker opens each version of a file once. It is safe for concurrent use.
-type Checker struct{ cache *cache }
-
-// NewChecker returns a Checker with an empty cache.
-func NewChecker() *Checker { return &Checker{newCache()} }
-
 // CachedChecks returns the cache, at most 4,096 entries. A later Checker that restores them opens none of these files again.
 func (c *Checker) CachedChecks() []CachedCheck {
-	c.cache.mu.Lock()
-	defer c.cache.mu.Unlock()
-	all := make([]CachedCheck, 0, len(c.cache.all))
-	for key, e := range c.cache.all {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]CachedCheck, 0, len(c.all))
+	for key, e := range c.all {
 		if !e.isDone() {
 			continue
 		}
@@ -185,8 +180,8 @@ func (c *Checker) CachedChecks() []CachedCheck {
 
 // RestoreChecks fills the cache. Call it before the first Check.
 func (c *Checker) RestoreChecks(earlier []CachedCheck) {
-	c.cache.mu.Lock()
-	defer c.cache.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, cached := range earlier[:min(len(earlier), maxCached)] {
 		e := &cacheEntry{done: make(chan struct{}), examination: examination{next: string(cached.Next), script: cached.Script, build: cached.Build}}
 		close(e.done)
@@ -196,17 +191,17 @@ func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 		case cached.Problem != "":
 			e.err = errors.New(cached.Problem)
 		}
-		c.cache.all[cached.cacheKey] = e
+		c.all[cached.cacheKey] = e
 	}
 }
 
 // BuildOf returns what the program of an image says of itself, if it was opened. An inode may have had several contents: the
 // latest counts.
 func (c *Checker) BuildOf(image selector.Image) (b selector.Build) {
-	c.cache.mu.Lock()
-	defer c.cache.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var changed moment
-	for key, e := range c.cache.all {
+	for key, e := range c.all {
 		if key.Image == image && !key.Loader && e.isDone() && slices.Compare(key.Changed[:], changed[:]) >= 0 {
 			b, changed = e.build, key.Changed
 		}
@@ -215,4 +210,4 @@ func (c *Checker) BuildOf(image selector.Image) (b selector.Build) {
 }
 
 // Checker returns a Checker with the cache of the Hub.
-func (h *Hub) Checker() *Checker { return &Checker{h.cache} }
+func (h *Hub) Checker() *Checker { return h.checker }

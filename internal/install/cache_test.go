@@ -43,7 +43,7 @@ func opensOf(t *testing.T, path string) (count func() int) {
 // old waits until the file has not changed for more than a clock tick of its file system.
 func old(t *testing.T, path string) {
 	t.Helper()
-	s := inspector{cache: newCache()}
+	s := inspector{checker: NewChecker()}
 	root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
 	must(t, err)
 	defer func() { _ = unix.Close(root) }()
@@ -153,7 +153,7 @@ func TestHub_OpenForWriting_IsOpenedAgainWhenClosed(t *testing.T) {
 
 func TestCache_OneUserHasMany_OthersStay(t *testing.T) {
 	t.Parallel()
-	a := newCache()
+	a := NewChecker()
 	of := func(ino uint64) cacheKey { return cacheKey{version: version{Image: selector.Image{Ino: ino}}} }
 	ready := func() examination { return examination{} }
 	_ = a.get(of(1), selector.User{UID: 1}, ready)

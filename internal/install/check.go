@@ -32,39 +32,32 @@ func timedOut(path RootedPath) selector.Install {
 // Check opens the file and its interpreters, unless the cache of the Checker has them. Servers that watch their directory take
 // an open for an install.
 func (c *Checker) Check(path RootedPath) selector.Install {
-	return withTimeout(path.absolute(), c.check)
+	return c.checkInTime(path.absolute())
 }
 
 // Stat is [Checker.Check] without an open. The content of the file is not checked, and Interpreters is empty.
 func Stat(path RootedPath) selector.Install {
-	return withTimeout(path.absolute(), func(path RootedPath) selector.Install {
-		return inspectAt(path, nil, func(s inspector) selector.Install { return s.stat(path.Path) })
-	})
+	var opensNothing *Checker
+	return opensNothing.checkInTime(path.absolute())
 }
 
-func withTimeout(path RootedPath, check func(RootedPath) selector.Install) selector.Install {
-	if i, ok := within(fileTimeout, func() selector.Install { return check(path) }); ok {
+func (c *Checker) checkInTime(path RootedPath) selector.Install {
+	if i, ok := within(fileTimeout, func() selector.Install { return c.check(path) }); ok {
 		return i
 	}
 	return timedOut(path)
 }
 
-// check is Check without a limit of time.
+// check is Check without a limit of time. A nil Checker opens no file.
 func (c *Checker) check(path RootedPath) selector.Install {
-	return inspectAt(path, c.cache, func(s inspector) selector.Install {
-		i, _ := s.inspect(path.Path)
-		return i
-	})
-}
-
-// inspectAt calls inspect with the root of a path open.
-func inspectAt(path RootedPath, c *cache, inspect func(inspector) selector.Install) selector.Install {
 	root, err := path.open()
 	if err != nil {
 		return noRoot(path.Path, err)
 	}
 	defer func() { _ = unix.Close(root) }()
-	return inspect(path.inspector(root, c))
+	s := path.inspector(root, c)
+	i, _ := s.inspect(path.Path)
+	return i
 }
 
 // within returns the result of f, if f returns within limit. Otherwise f goes on in its goroutine.
@@ -106,7 +99,7 @@ func (w *Watcher) joinCheck() *pendingCheck {
 	p := &pendingCheck{done: make(chan struct{}), install: timedOut(w.path)}
 	w.pending = p
 	go func() {
-		w.budget.run(w.stop, func() { p.install = w.hub.Checker().check(w.path) })
+		w.budget.run(w.stop, func() { p.install = w.hub.checker.check(w.path) })
 		w.mu.Lock()
 		w.pending = nil
 		w.mu.Unlock()

@@ -38,7 +38,7 @@ type Hub struct {
 	notify    *notifier
 	mounts    *mountWatcher
 	started   time.Time
-	cache     *cache
+	checker   *Checker
 	meter     *budget.Meter
 
 	mu       sync.Mutex // guards the rest
@@ -60,7 +60,7 @@ func newHub(settle time.Duration, every intervals) *Hub {
 // unreadHub returns a Hub that reads no events.
 func unreadHub(settle time.Duration, every intervals) *Hub {
 	h := &Hub{
-		settle: settle, intervals: every, notify: newNotifier(defaultWatchLimits()), started: time.Now(), cache: newCache(),
+		settle: settle, intervals: every, notify: newNotifier(defaultWatchLimits()), started: time.Now(), checker: NewChecker(),
 		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
 	}
 	h.mounts = newMountWatcher(defaultMountLimits(), h.refresh)

@@ -28,12 +28,13 @@ type inspector struct {
 	checks bool
 	// owner is the user that the work counts for.
 	owner selector.User
-	cache *cache
+	// checker examines the files. nil: no file is opened.
+	checker *Checker
 }
 
 // inspector returns an inspector for the path, with its root open.
-func (w *RootedPath) inspector(root int, c *cache) inspector {
-	s := inspector{root: root, owner: w.Owner, cache: c}
+func (w *RootedPath) inspector(root int, c *Checker) inspector {
+	s := inspector{root: root, owner: w.Owner, checker: c}
 	if w.Credentials != nil {
 		s.users = w.Credentials()
 		isRoot := func(c selector.Credentials) bool { return c.UID == 0 }
@@ -78,10 +79,10 @@ func (s *inspector) versionOf(path string) version {
 }
 
 // inspect returns the install at a path, and the version of the inspected file; zero if there is none. It blocks for as long
-// as a file system does not answer.
+// as a file system does not answer. Without a checker it opens no file: the content is not checked.
 func (s *inspector) inspect(path string) (selector.Install, version) {
 	i := selector.Install{Path: path}
-	fd, v, _, err := s.openPath(path)
+	fd, v, file, err := s.openPath(path)
 	if err != nil {
 		i.State, i.Detail = stateOf(err), sys.ErrorText(err)
 		return i, v
@@ -89,7 +90,12 @@ func (s *inspector) inspect(path string) (selector.Install, version) {
 	defer func() { _ = unix.Close(fd) }()
 	setFile(&i, v)
 	i.State = selector.StateReady
-	if err = s.checkReady(fd, v, &i); err != nil {
+	if s.checker == nil {
+		i.Detail, err = detailNotRead, openable(file.Mode)
+	} else {
+		err = s.checkReady(fd, v, &i)
+	}
+	if err != nil {
 		i.State, i.Detail = selector.StateUnready, sys.ErrorText(err)
 	}
 	return i, v
@@ -126,7 +132,7 @@ func (s *inspector) examine(fd int, key cacheKey) examination {
 	if key.Changed == (moment{}) { // not a regular file: never opened
 		return examine(fd, key)
 	}
-	return s.cache.get(key, s.owner, func() examination { return examine(fd, key) })
+	return s.checker.get(key, s.owner, func() examination { return examine(fd, key) })
 }
 
 // examineAt examines the file at a path, and returns the fields that decide whether a user may exec it.
@@ -142,22 +148,6 @@ func (s *inspector) examineAt(path string, loader bool) (examination, selector.F
 	e := s.examine(fd, cacheKey{v, loader})
 	f.Script = e.script
 	return e, f
-}
-
-// stat is inspect without an open.
-func (s *inspector) stat(path string) selector.Install {
-	i := selector.Install{Path: path}
-	fd, v, file, err := s.openPath(path)
-	if err == nil {
-		_ = unix.Close(fd)
-		setFile(&i, v)
-		err = openable(file.Mode)
-	}
-	i.State, i.Detail = selector.StateReady, detailNotRead
-	if err != nil {
-		i.State, i.Detail = stateOf(err), sys.ErrorText(err)
-	}
-	return i
 }
 
 // detailNotRead is the detail of an install that was not opened.

@@ -126,7 +126,7 @@ func (w *Watcher) withRoot(act func(now time.Time)) bool {
 	return w.budget.run(w.stop, func() {
 		if w.root, w.rootErr = w.path.open(); w.rootErr == nil {
 			defer func() { _ = unix.Close(w.root) }()
-			w.inspector = w.path.inspector(w.root, w.hub.cache)
+			w.inspector = w.path.inspector(w.root, w.hub.checker)
 		}
 		act(time.Now())
 	})
@@ -152,7 +152,7 @@ func (w *Watcher) handleEvents(now time.Time) {
 // recheckWritten has a file opened again that was open for writing. Its version does not show that the writer has closed it.
 func (w *Watcher) recheckWritten(now time.Time) {
 	w.lastReopen = now
-	w.hub.cache.dropWritten(w.version())
+	w.hub.checker.dropWritten(w.version())
 }
 
 func (w *Watcher) noteChange(now time.Time) {
