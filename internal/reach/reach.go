@@ -47,15 +47,6 @@ func (e *DeniedError) Error() string {
 	return fmt.Sprintf("uid %d may not search %s", e.UID, e.Dir[:min(len(e.Dir), maxShown)])
 }
 
-// PrivateMountError is the error for a FUSE mount without the option allow_other.
-type PrivateMountError struct{ Dir string }
-
-// Error says what the user can do.
-func (e *PrivateMountError) Error() string {
-	return fmt.Sprintf("the FUSE mount %s admits only its own user: mount it with allow_other, or install elsewhere",
-		e.Dir[:min(len(e.Dir), maxShown)])
-}
-
 // From is where a path starts.
 type From struct {
 	// Root is a descriptor of the root directory. No path leads out of it.
@@ -123,11 +114,9 @@ func (w *walk) begin(path string) error {
 // step follows one component. It returns the descriptor of the file at the end of the path, or -1 before the end.
 func (w *walk) step() (int, error) {
 	for len(w.rest) > 0 && (w.rest[0] == "" || w.rest[0] == ".") {
-		if w.rest = w.rest[1:]; len(w.rest) == 0 && len(w.dirs) > 0 { // a trailing slash: the directory itself
-			return w.pop(), nil
-		}
+		w.rest = w.rest[1:]
 	}
-	if len(w.rest) == 0 {
+	if len(w.rest) == 0 { // after a trailing slash, too: the directory itself
 		return w.pop(), nil
 	}
 	name := w.rest[0]
@@ -209,7 +198,9 @@ func (w *walk) enter(name string) (int, error) {
 	if err != nil {
 		// fuse_getattr fails for other users, fuse_statfs does not (fs/fuse, Linux 6.12).
 		if magic, _, _ := Mount(fd); magic == unix.FUSE_SUPER_MAGIC && errors.Is(err, unix.EACCES) {
-			err = &PrivateMountError{w.path() + "/" + name}
+			dir := w.path() + "/" + name
+			err = fmt.Errorf("the FUSE mount %s admits only its own user: mount it with allow_other, or install elsewhere",
+				dir[:min(len(dir), maxShown)])
 		}
 		_ = unix.Close(fd)
 		return -1, err
