@@ -26,9 +26,8 @@ const programFD = 3
 
 // inside is what the process in the cage is told.
 type inside struct {
-	Name, Argument string
-	UID, GID       uint32
-	Groups         []uint32
+	Request
+	Argument string
 }
 
 // enter builds the cage around this process, which has namespaces of its own, and execs the program. It returns only an error.

@@ -75,18 +75,14 @@ func run(r Request, file *os.File, argument string, talk func(io.Writer, io.Read
 		_ = cmd.Wait()
 		return Result{}
 	}
-	ended := describe(ctx, what, waitAWhile(cmd, cancel))
+	// It closed its stdout or answered wrongly: how it ends says why.
+	timer := time.AfterFunc(time.Second, cancel)
+	defer timer.Stop()
+	ended := describe(ctx, what, cmd.Wait())
 	if ended == "" || errors.Is(ctx.Err(), context.Canceled) {
 		ended = fmt.Sprintf("%s: %s", what, talked)
 	}
 	return Result{ended, kept.String()}
-}
-
-// waitAWhile waits for a program that closed its stdout or answered wrongly, to say how it ended.
-func waitAWhile(cmd *exec.Cmd, kill func()) error {
-	timer := time.AfterFunc(time.Second, kill)
-	defer timer.Stop()
-	return cmd.Wait()
 }
 
 // describe says how a run ended; empty: well.
@@ -109,7 +105,7 @@ func describe(ctx context.Context, what string, err error) string {
 
 // caged is the command that enters the cage, and execs the program there.
 func caged(ctx context.Context, r Request, file *os.File, argument string) (*exec.Cmd, error) {
-	text, err := json.Marshal(inside{r.Name, argument, r.UID, r.GID, r.Groups})
+	text, err := json.Marshal(inside{r, argument})
 	if err != nil {
 		return nil, err
 	}
