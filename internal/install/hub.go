@@ -60,10 +60,10 @@ func newHub(settle time.Duration, every intervals) *Hub {
 // unreadHub returns a Hub that reads no events.
 func unreadHub(settle time.Duration, every intervals) *Hub {
 	h := &Hub{
-		settle: settle, intervals: every, notify: newNotifier(defaultWatchLimits()), started: time.Now(), checker: NewChecker(),
+		settle: settle, intervals: every, notify: newNotifier(watchLimits()), started: time.Now(), checker: NewChecker(),
 		watchers: make(map[*Watcher]bool), users: make(map[budget.User]*userBudget), meter: budget.NewMeter(checkLimit()),
 	}
-	h.mounts = newMountWatcher(defaultMountLimits(), h.refresh)
+	h.mounts = newMountWatcher(mountLimits(), h.refresh)
 	return h
 }
 

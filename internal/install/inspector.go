@@ -88,8 +88,8 @@ func (s *inspector) inspect(path string) (selector.Install, version) {
 		return i, v
 	}
 	defer func() { _ = unix.Close(fd) }()
-	setFile(&i, v)
-	i.State = selector.StateReady
+	i.State, i.Image, i.Size = selector.StateReady, v.Image, v.Size
+	i.Modified, i.Changed, i.Born = v.Modified.time(), v.Changed.time(), v.Born.time()
 	if s.checker == nil {
 		i.Detail, err = detailNotRead, openable(file.Mode)
 	} else {

@@ -73,33 +73,32 @@ func threadTime() time.Duration {
 // maxUserWatches bounds the inotify watches for one user, and maxWatches those of a Hub, at 500 bytes each.
 const maxUserWatches, maxWatches = 8192, 1 << 16
 
-// watchLimits bound the inotify watches for one user, and those of a Hub. The kernel has one limit for all programs of root.
-type watchLimits struct{ user, all int }
+// limits bound what is open for one user, and in a Hub.
+type limits struct{ user, all int }
 
-// defaultWatchLimits leaves three quarters of the kernel's limit to other programs, and half of the rest to other users.
-func defaultWatchLimits() watchLimits {
+// watchLimits bound the inotify watches. The kernel has one limit for all programs of root: watchLimits leaves three quarters of
+// it to other programs, and half of the rest to other users.
+func watchLimits() limits {
 	text, _ := os.ReadFile("/proc/sys/user/max_inotify_watches")
 	kernel, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
 		kernel = 8192 // the kernel's minimum (inotify_user_setup in fs/notify/inotify/inotify_user.c)
 	}
 	all := min(kernel/4, maxWatches)
-	return watchLimits{user: min(maxUserWatches, all/2), all: all}
+	return limits{user: min(maxUserWatches, all/2), all: all}
 }
 
 // maxUserViews bounds the views of which the mounts are watched for one user, and maxViews those of a Hub, with two descriptors
 // each.
 const maxUserViews, maxViews = 64, 256
 
-// mountLimits bound the views of which the mounts are watched, for one user and for a Hub.
-type mountLimits struct{ user, all int }
-
-// defaultMountLimits leaves three quarters of the descriptors to the rest of the service, and half of these views to other users.
-func defaultMountLimits() mountLimits {
+// mountLimits bound the views of which the mounts are watched. They leave three quarters of the descriptors to the rest of the
+// service, and half of these views to other users.
+func mountLimits() limits {
 	all := maxViews
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur/8 < maxViews {
 		all = int(files.Cur / 8)
 	}
-	return mountLimits{user: min(maxUserViews, all/2), all: all}
+	return limits{user: min(maxUserViews, all/2), all: all}
 }

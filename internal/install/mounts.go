@@ -29,7 +29,7 @@ type MountList struct {
 // mountWatcher calls changed when the mounts of a view change. It is safe for concurrent use.
 type mountWatcher struct {
 	changed func(selector.View)
-	limits  mountLimits
+	limits  limits
 
 	mu      sync.Mutex // guards the rest
 	paths   map[selector.View]int
@@ -44,9 +44,9 @@ type openList struct {
 	stop          chan struct{}
 }
 
-func newMountWatcher(limits mountLimits, changed func(selector.View)) *mountWatcher {
+func newMountWatcher(most limits, changed func(selector.View)) *mountWatcher {
 	return &mountWatcher{
-		changed: changed, limits: limits, paths: make(map[selector.View]int),
+		changed: changed, limits: most, paths: make(map[selector.View]int),
 		lists: make(map[selector.View]*openList), perUser: make(map[selector.User]int),
 	}
 }
@@ -198,7 +198,7 @@ func (l *openList) close() {
 func (m *mountWatcher) close() {
 	m.mu.Lock()
 	all := maps.Clone(m.lists)
-	m.limits = mountLimits{} // none is opened any more
+	m.limits = limits{} // none is opened any more
 	m.mu.Unlock()
 	for v, l := range all {
 		m.endList(v, l)

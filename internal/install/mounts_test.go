@@ -48,7 +48,7 @@ func TestMounts_Storm_ChecksOncePerInterval(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	calls := make(chan bool, 1000)
-	m := newMountWatcher(mountLimits{}, func(selector.View) { calls <- true })
+	m := newMountWatcher(limits{}, func(selector.View) { calls <- true })
 	m.watchOwn()
 	dir, began := t.TempDir(), time.Now()
 	for range 50 {
@@ -141,7 +141,7 @@ func TestMounts_LastProcessGone_AreFreed(t *testing.T) {
 // A namespace beyond a limit has the check each 30 s. Pipes stand for the descriptors, so that their ends can be told.
 func TestMounts_ManyNamespaces_LeaveOthersTheirs(t *testing.T) {
 	t.Parallel()
-	m := newMountWatcher(mountLimits{user: 3, all: 5}, func(selector.View) {})
+	m := newMountWatcher(limits{user: 3, all: 5}, func(selector.View) {})
 	var all []RootedPath
 	var opened []*os.File
 	for n := range uint64(15) {

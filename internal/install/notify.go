@@ -51,7 +51,7 @@ type kernelWatch struct {
 // notifier is one inotify instance for all paths. It is safe for concurrent use.
 type notifier struct {
 	file   *os.File // nil if the kernel has refused an instance
-	limits watchLimits
+	limits limits
 
 	mu             sync.Mutex // guards the rest; never held during a call that a file system may block
 	watches        map[int32]*kernelWatch
@@ -69,9 +69,9 @@ type notifier struct {
 
 // newNotifier returns a notifier. It has no instance if the kernel refuses one: the default limit for a user is 128
 // (max_user_instances).
-func newNotifier(limits watchLimits) *notifier {
+func newNotifier(most limits) *notifier {
 	n := &notifier{
-		limits: limits, watches: make(map[int32]*kernelWatch), perUser: make(map[selector.User]int),
+		limits: most, watches: make(map[int32]*kernelWatch), perUser: make(map[selector.User]int),
 		subscriptions: make(map[*Watcher][]subscription),
 	}
 	if fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC); err == nil {

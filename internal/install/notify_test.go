@@ -152,7 +152,7 @@ func TestWatches_TwoWatchers_AreShared(t *testing.T) {
 // inotify_add_watch returns the descriptor of an existing watch, which is removed before it is registered.
 func TestWatches_RemovedWhileAdded_AreAddedAgain(t *testing.T) {
 	t.Parallel()
-	n := newNotifier(defaultWatchLimits())
+	n := newNotifier(watchLimits())
 	defer n.close()
 	fd, err := unix.Open(t.TempDir(), unix.O_PATH|unix.O_CLOEXEC, 0)
 	must(t, err)

@@ -39,11 +39,6 @@ func (m moment) time() time.Time {
 	return time.Unix(m[0], m[1])
 }
 
-func setFile(i *selector.Install, v version) {
-	i.Image, i.Size = v.Image, v.Size
-	i.Modified, i.Changed, i.Born = v.Modified.time(), v.Changed.time(), v.Born.time()
-}
-
 // noRoot is the result for a root that cannot be opened.
 func noRoot(path string, err error) selector.Install {
 	return selector.Install{Path: path, State: selector.StateMissing, Detail: sys.ErrorText(err)}
