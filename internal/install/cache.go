@@ -19,14 +19,7 @@ import (
 // CachedCheck is the result of opening one file. It is valid while size and times of the file stay the same.
 type CachedCheck struct {
 	cacheKey
-	// Next is the path of the file that the kernel opens next. It need not be UTF-8. Script is true for a script.
-	Next   []byte `json:"next,omitzero"`
-	Script bool   `json:"script,omitzero"`
-	// Problem is why the file cannot be exec'd. Written is true if it was open for writing.
-	Problem string `json:"problem,omitzero"`
-	Written bool   `json:"written,omitzero"`
-	// Build is what the program says of itself.
-	Build selector.Build `json:"build,omitzero"`
+	examination
 }
 
 const (
@@ -47,13 +40,26 @@ type cacheKey struct {
 	Loader bool `json:"loader,omitzero"`
 }
 
-// examination is the result of opening a file: the path of the file that the kernel opens next, "" if none, or why the file
-// cannot be exec'd. build is what the program says of itself.
+// examination is the result of opening a file.
 type examination struct {
-	next   string
-	script bool
-	build  selector.Build
-	err    error
+	// Next is the path of the file that the kernel opens next, if any. It need not be UTF-8. Script is true for a script.
+	Next   []byte `json:"next,omitempty"`
+	Script bool   `json:"script,omitzero"`
+	// Problem is why the file cannot be exec'd. Written is true if it was open for writing.
+	Problem string `json:"problem,omitzero"`
+	Written bool   `json:"written,omitzero"`
+	// Build is what the program says of itself.
+	Build selector.Build `json:"build,omitzero"`
+	// hasFailed is true if a system call failed, which is no fact about the file.
+	hasFailed bool
+}
+
+// fail sets why the file cannot be exec'd, if err is not nil.
+func (e *examination) fail(err error) {
+	if err != nil {
+		_, e.hasFailed = errors.AsType[syscall.Errno](err)
+		e.Problem, e.Written = sys.ErrorText(err), errors.Is(err, errWritten)
+	}
 }
 
 // cacheEntry is an examination, which may be read once done is closed.
@@ -95,7 +101,7 @@ func (c *Checker) get(key cacheKey, owner selector.User, examine func() examinat
 	started := time.Now()
 	e.examination = examine()
 	close(e.done)
-	if !isCacheable(key, e.err, started) {
+	if !isCacheable(key, e.examination, started) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.all, key)
@@ -141,9 +147,8 @@ func (c *Checker) put(key cacheKey, e *cacheEntry) {
 // isCacheable reports whether the result of an examination is a fact about this version of the file. A failed system call is
 // not. Nor is a file that may change again within the same clock tick, or an interpreter that is open for writing: no event
 // reports when that is closed.
-func isCacheable(key cacheKey, err error, started time.Time) bool {
-	var errno syscall.Errno
-	if errors.As(err, &errno) || key.Loader && errors.Is(err, errWritten) {
+func isCacheable(key cacheKey, e examination, started time.Time) bool {
+	if e.hasFailed || key.Loader && e.Written {
 		return false
 	}
 	age := started.Sub(key.Changed.time())
@@ -155,7 +160,7 @@ func (c *Checker) dropWritten(v version) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := cacheKey{version: v}
-	if e := c.all[key]; e != nil && e.isDone() && errors.Is(e.err, errWritten) {
+	if e := c.all[key]; e != nil && e.isDone() && e.Written {
 		delete(c.all, key)
 	}
 }
@@ -166,14 +171,9 @@ func (c *Checker) CachedChecks() []CachedCheck {
 	defer c.mu.Unlock()
 	all := make([]CachedCheck, 0, len(c.all))
 	for key, e := range c.all {
-		if !e.isDone() {
-			continue
+		if e.isDone() {
+			all = append(all, CachedCheck{key, e.examination})
 		}
-		cached := CachedCheck{cacheKey: key, Next: []byte(e.next), Script: e.script, Written: errors.Is(e.err, errWritten), Build: e.build}
-		if e.err != nil {
-			cached.Problem = sys.ErrorText(e.err)
-		}
-		all = append(all, cached)
 	}
 	return all
 }
@@ -183,14 +183,8 @@ func (c *Checker) RestoreChecks(earlier []CachedCheck) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cached := range earlier[:min(len(earlier), maxCached)] {
-		e := &cacheEntry{done: make(chan struct{}), examination: examination{next: string(cached.Next), script: cached.Script, build: cached.Build}}
+		e := &cacheEntry{done: make(chan struct{}), examination: cached.examination}
 		close(e.done)
-		switch {
-		case cached.Written:
-			e.err = errWritten
-		case cached.Problem != "":
-			e.err = errors.New(cached.Problem)
-		}
 		c.all[cached.cacheKey] = e
 	}
 }
@@ -203,7 +197,7 @@ func (c *Checker) BuildOf(image selector.Image) (b selector.Build) {
 	var changed moment
 	for key, e := range c.all {
 		if key.Image == image && !key.Loader && e.isDone() && slices.Compare(key.Changed[:], changed[:]) >= 0 {
-			b, changed = e.build, key.Changed
+			b, changed = e.Build, key.Changed
 		}
 	}
 	return b

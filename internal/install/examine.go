@@ -19,39 +19,44 @@ import (
 // program for the sixth time.
 const maxScripts = 5
 
-// examine checks the file of fd. The interpreter of an ELF is an ELF itself, and the kernel ignores an interpreter that it names,
-// as a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
+// examine checks the file of fd.
 func examine(fd int, key cacheKey) (e examination) {
+	e.fail(e.read(fd, key))
+	return e
+}
+
+// read reads the file of fd, and returns why it cannot be exec'd. The interpreter of an ELF is an ELF itself, and the kernel ignores an interpreter that it
+// names, as a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
+func (e *examination) read(fd int, key cacheKey) error {
 	f, err := openProgram(fd)
 	if err != nil {
-		return examination{err: err}
+		return err
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat() // now that no process writes: the file may have grown before
 	if err != nil {
-		return examination{err: err}
+		return err
+	}
+	if key.Loader {
+		if _, err = elfInterpreter(f, info.Size(), runtime.GOARCH); errors.Is(err, errNoFormat) {
+			err = errors.New("is not an ELF")
+		}
+		return err
 	}
 	head := make([]byte, scriptLineLen)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return examination{err: err}
+		return err
 	}
-	if !key.Loader {
-		if e.next, e.script, e.err = scriptInterpreter(head[:n]); e.script {
-			return e
-		}
+	next, isScript, err := scriptInterpreter(head[:n])
+	if !isScript {
+		next, err = elfInterpreter(f, info.Size(), runtime.GOARCH)
 	}
-	e.next, e.err = elfInterpreter(f, info.Size(), runtime.GOARCH)
-	if e.err == nil && !key.Loader {
-		e.build = elfBuild(f, info.Size(), runtime.GOARCH)
+	if err == nil && !isScript {
+		e.Build = elfBuild(f, info.Size(), runtime.GOARCH)
 	}
-	if key.Loader {
-		e.next = ""
-		if errors.Is(e.err, errNoFormat) {
-			e.err = errors.New("is not an ELF")
-		}
-	}
-	return e
+	e.Next, e.Script = []byte(next), isScript
+	return err
 }
 
 // openProgram opens the file of fd for reading, if its mode allows an exec, the open has no effect and no process writes to it.

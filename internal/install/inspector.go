@@ -105,26 +105,26 @@ func (s *inspector) inspect(path string) (selector.Install, version) {
 // that the kernel opens below the same root, and their files.
 func (s *inspector) checkReady(fd int, v version, i *selector.Install) error {
 	e := s.examine(fd, cacheKey{version: v})
-	i.Script, i.Build = e.script, e.build
+	i.Script, i.Build = e.Script, e.Build
 	var interpreters []string
 	var programs []selector.File
-	for scripts := 1; e.err == nil && e.next != ""; scripts++ {
-		if e.script && scripts > maxScripts {
+	for scripts := 1; e.Problem == "" && len(e.Next) > 0; scripts++ {
+		if e.Script && scripts > maxScripts {
 			return errors.New("too many nested scripts")
 		}
-		interpreters = append(interpreters, e.next)
+		interpreters = append(interpreters, string(e.Next))
 		var program selector.File
-		e, program = s.examineAt(e.next, !e.script)
+		e, program = s.examineAt(string(e.Next), !e.Script)
 		programs = append(programs, program)
 	}
 	switch {
-	case e.err == nil:
+	case e.Problem == "":
 		i.Interpreters, i.Programs = interpreters, programs
 		return nil
 	case len(interpreters) == 0:
-		return e.err
+		return errors.New(e.Problem)
 	}
-	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], sys.ErrorText(e.err))
+	return fmt.Errorf("interpreter %q: %s", interpreters[len(interpreters)-1], e.Problem)
 }
 
 // examine returns the cached result for a file, or opens the file of fd.
@@ -136,17 +136,19 @@ func (s *inspector) examine(fd int, key cacheKey) examination {
 }
 
 // examineAt examines the file at a path, and returns the fields that decide whether a user may exec it.
-func (s *inspector) examineAt(path string, loader bool) (examination, selector.File) {
+func (s *inspector) examineAt(path string, loader bool) (e examination, f selector.File) {
 	fd, v, f, err := s.openPath(path)
 	if err != nil {
-		return examination{err: err}, f
+		e.fail(err)
+		return e, f
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if _, f.NoExec, err = reach.Mount(fd); err != nil {
-		return examination{err: err}, f
+		e.fail(err)
+		return e, f
 	}
-	e := s.examine(fd, cacheKey{v, loader})
-	f.Script = e.script
+	e = s.examine(fd, cacheKey{v, loader})
+	f.Script = e.Script
 	return e, f
 }
 
