@@ -65,7 +65,7 @@ func addCompletions(cmd *cobra.Command, a *app) {
 // completing offers what begins with what was typed.
 func completing(a *app, list offer, directive cobra.ShellCompDirective) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if fromEnvironment(cmd.Flags(), a.variables) != nil || a.opts.check(cmd.Flags()) != nil {
+		if fromEnvironment(cmd.Flags(), a.sources) != nil || a.opts.check(cmd.Flags()) != nil {
 			return nil, directive
 		}
 		return slices.DeleteFunc(list(cmd.Context(), a), func(c cobra.Completion) bool { return !strings.HasPrefix(c, typed) }), directive

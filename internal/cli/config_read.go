@@ -58,11 +58,11 @@ func (a *app) fromFiles(flags *pflag.FlagSet) error {
 			return usageError("%w", s.Errorf("unknown setting%s", didYouMean(similar(s.Key, namesInFiles(flags)))))
 		case !IsInFiles(s.Key):
 			return usageError("%w", s.Errorf("cannot stand in a file: give --%s or %s", s.Key, VariableOf(s.Key)))
-		case f.Changed && a.files[s.Key].File == "":
+		case f.Changed && a.sources[s.Key].Source != api.SettingFile:
 			err = s.Set(overridden.Lookup(s.Key))
 		default:
 			err = s.Set(f)
-			a.files[s.Key], a.variables[s.Key] = api.Setting{File: s.File, Line: s.Line}, s.String()
+			a.sources[s.Key] = api.Setting{Source: api.SettingFile, File: s.File, Line: s.Line}
 		}
 		if err != nil {
 			return usageError("%w", err)
@@ -84,7 +84,7 @@ func namesInFiles(flags *pflag.FlagSet) (names []string) {
 func (a *app) anew() *app {
 	return &app{
 		messages: a.messages, stdout: a.stdout, log: a.log, args: a.args, ownProcess: a.ownProcess,
-		variables: make(map[string]string), files: make(map[string]api.Setting), started: new(bool),
+		sources: make(map[string]api.Setting), started: new(bool),
 	}
 }
 
@@ -101,7 +101,7 @@ func (a *app) runConfig(args []string) (daemon.Config, error) {
 		cfg, err = again.serviceConfig(cmd.Flags())
 	}
 	if err != nil {
-		return cfg, exitWith(exitUsage, errors.New(withVariables(err.Error(), again.variables)))
+		return cfg, exitWith(exitUsage, errors.New(withSources(err.Error(), again.sources)))
 	}
 	return cfg, nil
 }
@@ -118,18 +118,17 @@ func (a *app) settings(flags *pflag.FlagSet, cfg *daemon.Config) []api.Setting {
 		if isNoSetting(f.Name) || f.Name == "self" {
 			return
 		}
-		s := api.Setting{Name: f.Name, Value: cmp.Or(inUse[f.Name], f.Value.String()), Source: api.SettingDefault, Reloads: daemon.Reloads(f.Name)}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			s.Value, s.Values = "", append([]string{}, list.GetSlice()...)
-		}
-		variable := a.variables[f.Name]
-		switch from, isInFile := a.files[f.Name]; {
-		case isInFile:
-			s.Source, s.File, s.Line = api.SettingFile, from.File, from.Line
-		case variable != "":
-			s.Source, s.Variable = api.SettingEnvironment, variable
+		s, isKnown := a.sources[f.Name]
+		switch {
+		case isKnown:
 		case f.Changed:
 			s.Source = api.SettingFlag
+		default:
+			s.Source = api.SettingDefault
+		}
+		s.Name, s.Value, s.Reloads = f.Name, cmp.Or(inUse[f.Name], f.Value.String()), daemon.Reloads(f.Name)
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			s.Value, s.Values = "", append([]string{}, list.GetSlice()...)
 		}
 		all = append(all, s)
 	})

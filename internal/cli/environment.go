@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"ebpf-upgrader/internal/api"
 )
 
 const (
@@ -28,8 +30,8 @@ func VariableOf(flag string) string {
 }
 
 // fromEnvironment sets each flag that was not given from its variable, unless that is empty. It adds the variables that it
-// used to used, by flag.
-func fromEnvironment(flags *pflag.FlagSet, used map[string]string) error {
+// used to sources, by flag.
+func fromEnvironment(flags *pflag.FlagSet, sources map[string]api.Setting) error {
 	var first error
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := VariableOf(f.Name)
@@ -40,7 +42,7 @@ func fromEnvironment(flags *pflag.FlagSet, used map[string]string) error {
 		if err := flags.Set(f.Name, value); err != nil {
 			first = cmp.Or(first, usageError("%s=%s: %w", name, value, errors.Unwrap(err)))
 		}
-		used[f.Name] = name
+		sources[f.Name] = api.Setting{Source: api.SettingEnvironment, Variable: name}
 	})
 	return first
 }
@@ -48,18 +50,22 @@ func fromEnvironment(flags *pflag.FlagSet, used map[string]string) error {
 // isNoSetting reports whether a flag asks for another output, and has no variable.
 func isNoSetting(flag string) bool { return flag == "help" || flag == "version" }
 
-// withVariables replaces flags in an error by the variables that set them.
-func withVariables(text string, used map[string]string) string {
-	for flag, variable := range used {
+// withSources replaces flags in an error by the variables, or the lines of files, that set them.
+func withSources(text string, sources map[string]api.Setting) string {
+	for flag, from := range sources {
+		source := from.Origin()
+		if from.Source == api.SettingFile {
+			source += ": " + flag
+		}
 		if rest, ok := strings.CutPrefix(text, "--"+flag+" "); ok && isValue(rest) {
 			if quoted, err := strconv.QuotedPrefix(rest); err == nil {
 				value, _ := strconv.Unquote(quoted) // it is quoted
 				rest = value + rest[len(quoted):]
 			}
-			text = variable + "=" + rest
+			text = source + "=" + rest
 			continue
 		}
-		text = regexp.MustCompile(`--`+flag+`([^-\w]|$)`).ReplaceAllString(text, variable+"$1")
+		text = regexp.MustCompile(`--`+flag+`([^-\w]|$)`).ReplaceAllString(text, source+"$1")
 	}
 	return text
 }

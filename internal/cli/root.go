@@ -59,11 +59,11 @@ type app struct {
 	opts   options
 	// log takes no line, except in a service: what matters of another command is in its answer.
 	log *slog.Logger
-	// args is the whole command line, and variables are those that set a flag of it, by flag.
-	args      []string
-	variables map[string]string
-	// files has the file and the line that set a flag, by flag. readFiles reads the files; nil: the command has none.
-	files     map[string]api.Setting
+	// args is the whole command line.
+	args []string
+	// sources says which variable, or which line of a file, set a flag, by flag.
+	sources map[string]api.Setting
+	// readFiles reads the configuration files; nil: the command has none.
 	readFiles func(*pflag.FlagSet) error
 	// started says that a command got past its flags: errors from then on are not about usage.
 	started *bool
@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...fu
 	code := exitCode(err, *a.started)
 	text := err.Error()
 	if code == exitUsage {
-		text = withVariables(text, a.variables)
+		text = withSources(text, a.sources)
 	}
 	if text != "" {
 		fmt.Fprintf(a.stderr, "ebpf-upgrader: %s\n", printable(text))
@@ -134,7 +134,7 @@ func newRoot(a *app) *cobra.Command {
 		PersistentPreRunE: a.prepare,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err, a.args) })
-	a.variables, a.files = make(map[string]string), make(map[string]api.Setting)
+	a.sources = make(map[string]api.Setting)
 	addVersionFlag(root, a)
 	addCommands(root, a)
 	addHelp(root)
@@ -168,7 +168,7 @@ func beStrict(root *cobra.Command) {
 
 // prepare sets the flags that were not given from the environment and the configuration, and checks the values.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
-	if err := fromEnvironment(cmd.Flags(), a.variables); err != nil {
+	if err := fromEnvironment(cmd.Flags(), a.sources); err != nil {
 		return err
 	}
 	if a.readFiles != nil {

@@ -49,9 +49,6 @@ func (s Setting) Errorf(format string, args ...any) error {
 	return &Error{s.File, s.Line, fmt.Errorf(s.Key+": "+format, args...)}
 }
 
-// String says where the setting stands, and which one it is.
-func (s Setting) String() string { return fmt.Sprintf("%s:%d: %s", s.File, s.Line, s.Key) }
-
 // maxFiles limits the drop-ins.
 const maxFiles = 100
 
