@@ -7,7 +7,6 @@ package cli
 import (
 	"cmp"
 	"errors"
-	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -133,12 +132,6 @@ func (a *app) settings(flags *pflag.FlagSet, cfg *daemon.Config) []api.Setting {
 		all = append(all, s)
 	})
 	return all
-}
-
-// levelOf is a level that the log of a service has, and that can change.
-func levelOf(text string) (*slog.LevelVar, error) {
-	level := new(slog.LevelVar)
-	return level, level.UnmarshalText([]byte(text))
 }
 
 // FileSettings are some of the settings that a configuration file may have.

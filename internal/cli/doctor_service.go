@@ -69,37 +69,34 @@ func (d *doctor) checkServiceGate() (f finding, isKnown bool) {
 // checkServers counts the servers, those that are armed, and those that send signals themselves. It reads them: a service
 // does not report the last.
 func (d *doctor) checkServers(ctx context.Context) []finding {
-	rule := d.serverRule()
-	d.opts.names, d.opts.subcommand, d.opts.variable, d.opts.signal = rule.Names, rule.Subcommand, rule.Variable, rule.Signal
-	cfg, err := d.config()
+	if s := &d.known.status.Serves; d.known.err == nil { // else those that a service serves by default
+		d.opts.names, d.opts.subcommand, d.opts.variable, d.opts.signal = s.Names, s.Subcommand, s.Variable, s.Signal
+	}
+	verdicts, triggers, err := d.countServers(ctx)
 	if err != nil {
 		return []finding{{Check: "servers", Found: err.Error()}}
 	}
-	h, err := daemon.OpenProc(cfg)
-	if err != nil {
-		return []finding{{Check: "servers", Found: err.Error()}}
-	}
-	defer h.Close()
-	verdicts, triggers, err := h.Servers(ctx)
-	if err != nil {
-		return []finding{{Check: "servers", Found: err.Error()}}
-	}
-	findings := []finding{d.judgeServers(verdicts, rule)}
+	findings := []finding{d.judgeServers(verdicts)}
 	if len(verdicts) > 0 {
 		findings = append(findings, d.judgeTriggers(triggers))
 	}
 	return findings
 }
 
-// serverRule is what the service serves or, without an answer, what it serves by default.
-func (d *doctor) serverRule() selector.Rule {
-	if s := &d.known.status.Serves; d.known.err == nil {
-		return selector.Rule{Pattern: selector.Pattern{Names: s.Names, Subcommand: s.Subcommand}, Variable: s.Variable, Signal: s.Signal}
+func (d *doctor) countServers(ctx context.Context) (verdicts map[selector.Verdict]int, triggers int, err error) {
+	cfg, err := d.config()
+	if err != nil {
+		return nil, 0, err
 	}
-	return selector.Rule{Pattern: selector.Pattern{Names: []string{defaultName}, Subcommand: defaultSubcommand}, Variable: defaultVariable, Signal: defaultSignal}
+	h, err := daemon.OpenProc(cfg)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer h.Close()
+	return h.Servers(ctx)
 }
 
-func (d *doctor) judgeServers(verdicts map[selector.Verdict]int, rule selector.Rule) finding {
+func (d *doctor) judgeServers(verdicts map[selector.Verdict]int) finding {
 	all := 0
 	for _, n := range verdicts {
 		all += n
@@ -109,15 +106,15 @@ func (d *doctor) judgeServers(verdicts map[selector.Verdict]int, rule selector.R
 	switch unarmed := verdicts[selector.NotArmed]; {
 	case all == 0:
 		f.OK, f.IsNote = false, true
-		f.Found = fmt.Sprintf("none: of %s, none has %s and an argument %q", visibleProcesses(), nameWords(rule.Names), rule.Subcommand)
+		f.Found = fmt.Sprintf("none: of %s, none has %s and an argument %q", visibleProcesses(), nameWords(d.opts.names), d.opts.subcommand)
 		f.Do = "start a session of an agent; list --all shows why a process is no server"
 	case unread == all:
 		f.OK, f.IsNote = false, true
 		f.Found, f.Do = counted(all, "server")+", all of other users: unreadable", "run this as root to read them"
 	case unarmed > 0:
 		f.OK = false
-		f.Found = fmt.Sprintf("%s: %s; %d without %s are never upgraded", counted(all, "server"), daemon.Counts(verdicts), unarmed, rule.Variable)
-		f.Do = fmt.Sprintf("set %s in the agent's MCP configuration; list shows the servers, explain PID an example", rule.Variable)
+		f.Found = fmt.Sprintf("%s: %s; %d without %s are never upgraded", counted(all, "server"), daemon.Counts(verdicts), unarmed, d.opts.variable)
+		f.Do = fmt.Sprintf("set %s in the agent's MCP configuration; list shows the servers, explain PID an example", d.opts.variable)
 	case unread > 0 && isPlainUser():
 		delete(verdicts, selector.UnreadableFacts)
 		f.Found = fmt.Sprintf("%s: %s; %d of other users cannot be read", counted(all, "server"), daemon.Counts(verdicts), unread)

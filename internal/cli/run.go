@@ -6,6 +6,7 @@ package cli
 
 import (
 	"errors"
+	"log/slog"
 	"math"
 	"time"
 
@@ -97,7 +98,8 @@ func (a *app) serviceConfig(flags *pflag.FlagSet) (daemon.Config, error) {
 	if cfg.SocketGroup, err = a.opts.socketGroupID(); err != nil {
 		return cfg, err
 	}
-	if cfg.Level, err = levelOf(a.opts.logLevel); err != nil {
+	cfg.Level = new(slog.LevelVar)
+	if err = cfg.Level.UnmarshalText([]byte(a.opts.logLevel)); err != nil {
 		return cfg, err
 	}
 	if cfg.Staging, err = a.opts.staging(flags); err != nil {
