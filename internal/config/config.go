@@ -26,39 +26,18 @@ type Setting struct {
 	value any
 }
 
-// Error says what is wrong with a file. Line is 0 where the whole file is meant.
-type Error struct {
-	File string
-	Line int
-	Err  error
-}
-
-// Error implements error.
-func (e *Error) Error() string {
-	if e.Line == 0 {
-		return fmt.Sprintf("%s: %v", e.File, e.Err)
-	}
-	return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err)
-}
-
-// Unwrap returns the reason.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Errorf returns an error about the setting. The key stands before the text.
+// Errorf returns an error about the setting. The file, the line and the key stand before the text.
 func (s Setting) Errorf(format string, args ...any) error {
-	return &Error{s.File, s.Line, fmt.Errorf(s.Key+": "+format, args...)}
+	return fmt.Errorf("%s:%d: %s: %w", s.File, s.Line, s.Key, fmt.Errorf(format, args...))
 }
 
 // maxFiles limits the drop-ins.
 const maxFiles = 100
 
-// DropIns is the folder of the drop-ins of a file: config.d beside config.toml.
-func DropIns(file string) string { return strings.TrimSuffix(file, ".toml") + ".d" }
-
 // Load reads a file, and then its drop-ins in the order of their names. A later setting overrides an earlier one with the
-// same key. Every error is an [*Error]. A missing folder of drop-ins is none.
+// same key. Every error names the file. A missing folder of drop-ins is none.
 func Load(file string) ([]Setting, error) {
-	all, err := Read(file)
+	all, err := read(file)
 	if err != nil {
 		return nil, err
 	}
@@ -67,18 +46,19 @@ func Load(file string) ([]Setting, error) {
 
 // LoadIfExists is Load for a file that may be missing, as each of its drop-ins may.
 func LoadIfExists(file string) ([]Setting, error) {
-	all, err := Read(file)
+	all, err := read(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return addDropIns(file, all)
 }
 
+// addDropIns reads the drop-ins of a file: those of config.toml are in the folder config.d beside it.
 func addDropIns(file string, all []Setting) ([]Setting, error) {
-	names, err := dropInNames(DropIns(file))
+	names, err := dropInNames(strings.TrimSuffix(file, ".toml") + ".d")
 	for _, name := range names {
 		var some []Setting
-		if some, err = Read(name); err != nil {
+		if some, err = read(name); err != nil {
 			break
 		}
 		all = append(all, some...)
@@ -110,8 +90,8 @@ func dropInNames(folder string) ([]string, error) {
 	return names, nil
 }
 
-// Read reads one file without its drop-ins. The settings are in the order of the file.
-func Read(file string) ([]Setting, error) {
+// read reads one file without its drop-ins. The settings are in the order of the file.
+func read(file string) ([]Setting, error) {
 	content, err := content(file)
 	if err != nil {
 		return nil, failed(file, err)
@@ -119,7 +99,7 @@ func Read(file string) ([]Setting, error) {
 	var values map[string]toml.Primitive
 	data, err := toml.Decode(string(content), &values)
 	if bad, ok := errors.AsType[toml.ParseError](err); ok {
-		return nil, &Error{file, bad.Position.Line, errors.New(bad.Message)}
+		return nil, fmt.Errorf("%s:%d: %s", file, bad.Position.Line, bad.Message)
 	}
 	if err != nil {
 		return nil, failed(file, err)
@@ -151,5 +131,5 @@ func failed(file string, err error) error {
 	if inner, ok := errors.AsType[*fs.PathError](err); ok {
 		err = inner.Err
 	}
-	return &Error{File: file, Err: err}
+	return fmt.Errorf("%s: %w", file, err)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Set gives a flag the value of the setting. Every error is an [*Error].
+// Set gives a flag the value of the setting. Every error names the file and the line.
 func (s Setting) Set(f *pflag.Flag) error {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		texts, isList := s.list()
