@@ -39,8 +39,7 @@ func (a *app) askService(ctx context.Context) *knowledge {
 	if k.err == nil {
 		k.all, k.err = k.client.Servers(ctx)
 	}
-	exit, isExit := errors.AsType[*exitError](k.err)
-	k.isAbsent = errors.Is(k.err, control.ErrNoService) || isExit && exit.code == exitNoSource
+	k.isAbsent = errors.Is(k.err, control.ErrNoService)
 	for i := range k.all {
 		k.byPID[k.all[i].PID] = &k.all[i]
 	}
