@@ -193,26 +193,27 @@ func TestContainerService_HostProcesses_Rejected(t *testing.T) {
 // TestUserLock_OtherEnvironment_IsSeen: a service of a user's session and a trigger of the same user from elsewhere.
 func TestUserLock_OtherEnvironment_IsSeen(t *testing.T) {
 	const name = "TestUserLock_OtherEnvironment_IsSeen"
+	const lone = 4324 // a trigger of another test holds the lock of plain below /tmp
 	if os.Getenv("IN_PID_NAMESPACE") == "" {
 		t.Parallel()
 		needRoot(t)
 		inNamespaces(t, name, "true", 0)
 		return
 	}
-	for _, dir := range []string{"/run/user/" + strconv.Itoa(plain) + "/" + ownFolder, "/tmp/" + ownFolder + "-" + strconv.Itoa(plain)} {
+	for _, dir := range []string{"/run/user/" + strconv.Itoa(lone) + "/" + ownFolder, "/tmp/" + ownFolder + "-" + strconv.Itoa(lone)} {
 		if strings.HasPrefix(dir, "/run") {
 			must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
-			must(t, os.Chown(filepath.Dir(dir), plain, plain))
+			must(t, os.Chown(filepath.Dir(dir), lone, lone))
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		h, s := newWholeHost(t), newScene(t)
-		_, env := ownFolders(t, plain)
-		running := programAs(t, plain, env, "run", "--name", h.name, "--source", "proc", "--settle", "20ms")
+		_, env := ownFolders(t, lone)
+		running := programAs(t, lone, env, "run", "--name", h.name, "--source", "proc", "--settle", "20ms")
 		background(t, running)
 		_ = (&service{socket: filepath.Join(dir, "control.sock")}).client(t)
-		_, env = ownFolders(t, plain)
+		_, env = ownFolders(t, lone)
 		for _, more := range [][]string{nil, {"TMPDIR=" + t.TempDir()}, env} {
-			trigger := programAs(t, plain, append(more, "PATH="+os.Getenv("PATH")), "trigger", "--no-service", "--install-path", s.Path(), "--name", h.name)
+			trigger := programAs(t, lone, append(more, "PATH="+os.Getenv("PATH")), "trigger", "--no-service", "--install-path", s.Path(), "--name", h.name)
 			out, err := trigger.CombinedOutput()
 			if want := fmt.Sprintf("process %d serves these servers", running.Process.Pid); err == nil || !strings.Contains(string(out), want) {
 				t.Errorf("with %q in the environment a trigger ended with %v, want %s:\n%s", more, err, want, out)
