@@ -67,7 +67,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "takes a file that cannot be exec'd for ready", rule: 2, breaks: "could not be exec'd",
-		edits: []edit{{"internal/install/examine.go", "	return e\n}\n\n// openProgram", "	e.err = nil\n	return e\n}\n\n// openProgram"}},
+		edits: []edit{{"internal/install/examine.go", "	e.fail(e.read(fd, key))\n", "	_ = e.read(fd, key)\n"}},
 	},
 	{
 		name: "keeps the descriptor of each server that it signalled", rule: 6, breaks: "descriptors",
