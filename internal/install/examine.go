@@ -25,8 +25,8 @@ func examine(fd int, key cacheKey) (e examination) {
 	return e
 }
 
-// read reads the file of fd, and returns why it cannot be exec'd. The interpreter of an ELF is an ELF itself, and the kernel ignores an interpreter that it
-// names, as a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
+// read reads the file of fd, and returns why it cannot be exec'd. The interpreter of an ELF is an ELF itself, and the kernel
+// ignores an interpreter that it names, as a runnable library does (load_elf_interp in fs/binfmt_elf.c, Linux 6.12).
 func (e *examination) read(fd int, key cacheKey) error {
 	f, err := openProgram(fd)
 	if err != nil {
