@@ -6,8 +6,7 @@ package procfs
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +73,8 @@ func (r *result) waitFor(limit time.Duration, do func()) (isDone bool, charged t
 	var thread atomic.Int64
 	go func() {
 		defer close(r.done)
+		runtime.LockOSThread() // do runs in the thread that isRunnable reads
+		defer runtime.UnlockOSThread()
 		thread.Store(int64(unix.Gettid()))
 		do()
 	}()
@@ -85,17 +86,19 @@ func (r *result) waitFor(limit time.Duration, do func()) (isDone bool, charged t
 	return isDone, min(time.Since(r.started), limit)
 }
 
-// isRunnable reports whether a thread of this program runs or waits for a processor. Thread 0 is yet to start.
+// isRunnable reports whether a thread of this program, to which a goroutine is locked, runs or waits to run. A goroutine that waits
+// for its turn in the Go scheduler parks the thread in futex(2), also after its system call has ended. Thread 0 is yet to start.
 func isRunnable(thread int64) bool {
 	if thread == 0 {
 		return true
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", thread))
+	self, err := unix.Open("/proc/self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	s, err := parseStat(line)
-	return err == nil && s.state == 'R'
+	defer func() { _ = unix.Close(self) }()
+	number, err := syscallOf(self, selector.PID(thread))
+	return err == nil && (number < 0 || number == unix.SYS_FUTEX)
 }
 
 // lookups runs reads that may block for ever, each in a goroutine of its own. It is safe for concurrent use.
