@@ -26,7 +26,7 @@ type record struct {
 	hasMoved bool
 }
 
-// RecordUser accounts for a rollout; [history.NoUser]: it has servers of several users.
+// RecordUser returns the user that a rollout counts for, or [history.NoUser] if it has servers of several users.
 func RecordUser(r api.RolloutRecord) int64 {
 	if len(r.Users) == 1 {
 		return int64(r.Users[0])
@@ -114,7 +114,7 @@ func (r *record) isWorthKeeping() bool {
 	return false
 }
 
-// copied is the record for a reader.
+// copied returns a copy of the record, which a reader may keep.
 func (r *record) copied() api.RolloutRecord {
 	c := r.RolloutRecord
 	c.Users, c.From, c.Deaths, c.Halts = slices.Clone(r.Users), slices.Clone(r.From), slices.Clone(r.Deaths), slices.Clone(r.Halts)

@@ -172,7 +172,7 @@ func (i *Inspection) IsBefore(since time.Time) bool {
 	return i.IsRead() && !i.Process.LookedUpAt.IsZero() && i.Process.LookedUpAt.Before(since)
 }
 
-// Delivery is what became of one. Its Inspection is the last one.
+// Delivery is the result of one delivery. Its Inspection is the last one before the signal, or the one that prevented it.
 type Delivery struct {
 	Inspection
 	IsSent bool
