@@ -6,7 +6,7 @@ package procfs
 
 import (
 	"errors"
-	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,8 +73,6 @@ func (r *result) waitFor(limit time.Duration, do func()) (isDone bool, charged t
 	var thread atomic.Int64
 	go func() {
 		defer close(r.done)
-		runtime.LockOSThread() // do runs in the thread that isRunnable reads
-		defer runtime.UnlockOSThread()
 		thread.Store(int64(unix.Gettid()))
 		do()
 	}()
@@ -86,10 +84,13 @@ func (r *result) waitFor(limit time.Duration, do func()) (isDone bool, charged t
 	return isDone, min(time.Since(r.started), limit)
 }
 
-// isRunnable reports whether a thread of this program, to which a goroutine is locked, runs or waits to run. A goroutine that waits
-// for its turn in the Go scheduler parks the thread in futex(2), also after its system call has ended. Thread 0 is yet to start.
+// isRunnable reports whether a thread of this program runs, or waits for a processor or in the Go scheduler: a goroutine that waits
+// for its turn there is in no system call. Thread 0 is yet to start, and the calling thread runs another goroutine by now.
+//
+// The goroutine is not locked to the thread. The scheduler would hand each locked one over to its own thread, which waits for a
+// processor first on an overloaded machine: other goroutines then waited for seconds.
 func isRunnable(thread int64) bool {
-	if thread == 0 {
+	if thread == 0 || thread == int64(unix.Gettid()) {
 		return true
 	}
 	self, err := unix.Open("/proc/self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -98,8 +99,12 @@ func isRunnable(thread int64) bool {
 	}
 	defer func() { _ = unix.Close(self) }()
 	number, err := syscallOf(self, selector.PID(thread))
-	return err == nil && (number < 0 || number == unix.SYS_FUTEX)
+	return err == nil && (number < 0 || slices.Contains(schedulerCalls, number))
 }
+
+// schedulerCalls are the system calls in which a thread of the Go scheduler waits (runtime/lock_futex.go, netpoll_epoll.go and
+// usleep, Go 1.26).
+var schedulerCalls = []int{unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP}
 
 // lookups runs reads that may block for ever, each in a goroutine of its own. It is safe for concurrent use.
 type lookups struct {

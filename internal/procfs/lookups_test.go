@@ -6,6 +6,7 @@ package procfs
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -171,12 +172,18 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 func TestWaitFor_Starved_IsAwaited(t *testing.T) {
 	t.Parallel()
 	const limit = 20 * time.Millisecond
-	spin := func() {
+	zero, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = zero.Close() }()
+	page := make([]byte, 1<<20)
+	work := func() { // the kernel is busy in each of the calls
 		for start := time.Now(); time.Since(start) < 3*limit; {
-			_ = unix.Getppid()
+			_, _ = unix.Read(int(zero.Fd()), page)
 		}
 	}
-	if isDone, charged := newResult().waitFor(limit, spin); !isDone || charged > limit {
+	if isDone, charged := newResult().waitFor(limit, work); !isDone || charged > limit {
 		t.Errorf("a thread that runs is done: %t, and %s are charged, want true and %s at most", isDone, charged, limit)
 	}
 	o := newOpening(t)
