@@ -185,8 +185,8 @@ func (f *follower) isOver() bool {
 	return true
 }
 
-// isChanging reports whether a server names a file that was replaced a moment ago: its rollout is yet to begin, or has begun
-// since the status was read.
+// isChanging reports whether a server names a file that was replaced or found a moment ago, and is yet to be inspected with it: its
+// rollout is yet to begin, or has begun since the status was read.
 func (f *follower) isChanging(s api.ServerStatus) bool {
 	if f.path != "" && s.UpgradeBin != f.path {
 		return false
@@ -195,7 +195,7 @@ func (f *follower) isChanging(s api.ServerStatus) bool {
 		f.latest = s.Rollout.Rollout // once: the next status has it
 		return true
 	}
-	return s.Detail == registry.ReasonChanged
+	return s.Detail == registry.ReasonChanged || s.Detail == registry.ReasonUnreported
 }
 
 // unready are the installs with servers and without a ready file.
