@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 
 	"ebpf-upgrader/internal/rollout"
+	"ebpf-upgrader/internal/sys"
 )
 
 // Pause is the file that keeps the pauses of one service. Unlike the journal it survives the machine. It exists while any
@@ -73,7 +74,7 @@ func (p Pause) Write(pauses rollout.Pauses) error {
 		err = os.MkdirAll(filepath.Dir(p.path), 0o700)
 	}
 	if err == nil {
-		err = p.replace(pauseText + string(line) + "\n")
+		err = sys.WriteFile(p.path, []byte(pauseText+string(line)+"\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("keep the pause: %w", err)
@@ -87,37 +88,10 @@ func (p Pause) clear() error {
 		return nil
 	}
 	if err == nil {
-		err = p.sync()
+		err = sys.SyncFolder(p.path)
 	}
 	if err != nil {
 		return fmt.Errorf("end the kept pause: %w", err)
 	}
 	return nil
-}
-
-// replace writes the file beside the old one and renames it.
-func (p Pause) replace(content string) error {
-	next := p.path + ".new"
-	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(content)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(next, p.path)
-	}
-	if err != nil {
-		_ = os.Remove(next)
-		return err
-	}
-	return p.sync()
-}
-
-// sync puts the directory on the disk.
-func (p Pause) sync() error {
-	dir, err := os.Open(filepath.Dir(p.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 // fileName is the name of the state file in the state directory.
@@ -35,14 +37,5 @@ func Save(dir string, all []Record) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, fileName)
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return sys.WriteFile(filepath.Join(dir, fileName), append(text, '\n'))
 }

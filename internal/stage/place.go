@@ -94,7 +94,7 @@ func place(path string, want Release, reached func(step string)) error {
 		return err
 	}
 	reached("renamed")
-	return syncFolder(path)
+	return sys.SyncFolder(path)
 }
 
 // copyFile makes a copy of a file, with its owner and permissions, that survives a power cut.
@@ -172,14 +172,5 @@ func Restore(path string) (isChanged bool, err error) {
 	if err := replaceBy(PreviousPath(path), path, temporary(path, "ready"), func(string) {}); err != nil {
 		return false, err
 	}
-	return true, syncFolder(path)
-}
-
-// syncFolder makes the names in the folder of a path survive a power cut.
-func syncFolder(path string) error {
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return true, sys.SyncFolder(path)
 }

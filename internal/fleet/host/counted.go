@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 const (
@@ -60,5 +62,5 @@ func (h *Host) keepCounted(releases []string) error {
 	if err != nil {
 		return err
 	}
-	return keep(filepath.Join(h.config.Dir, countedFile), string(text))
+	return sys.WriteFile(filepath.Join(h.config.Dir, countedFile), append(text, '\n'))
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"ebpf-upgrader/internal/sys"
 )
 
 const (
@@ -61,18 +63,5 @@ func keepRandom(path string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", err
 	}
-	return random, keep(path, random)
-}
-
-// keep writes a line to a file, in one step and through a power cut.
-func keep(path, line string) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(line + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return random, sys.WriteFile(path, []byte(random+"\n"))
 }
