@@ -77,34 +77,37 @@ func (r *result) waitFor(limit time.Duration, do func()) (isDone bool, charged t
 		do()
 	}()
 	for range starvedFactor {
-		if isDone = sys.WaitFor(r.done, limit); isDone || !isRunnable(thread.Load()) {
+		if isDone = sys.WaitFor(r.done, limit); isDone || isBlocked(thread.Load()) {
 			break
 		}
 	}
 	return isDone, min(time.Since(r.started), limit)
 }
 
-// isRunnable reports whether a thread of this program runs, or waits for a processor or in the Go scheduler: a goroutine that waits
-// for its turn there is in no system call. Thread 0 is yet to start, and the calling thread runs another goroutine by now.
+// isBlocked reports whether a thread of this program waits in a system call of a lookup. One that runs, or waits for a processor,
+// is in none, and neither is a goroutine that waits for its turn in the Go scheduler. Thread 0 is yet to start, and the calling
+// thread runs another goroutine by now.
 //
-// The goroutine is not locked to the thread. The scheduler would hand each locked one over to its own thread, which waits for a
-// processor first on an overloaded machine: other goroutines then waited for seconds.
-func isRunnable(thread int64) bool {
+// The goroutine is not locked to the thread: the scheduler would hand a locked one over to its thread, which waits for a processor
+// first on an overloaded machine. One that has moved on is judged by its former thread. An inspection that ends too early by that
+// is repeated.
+func isBlocked(thread int64) bool {
 	if thread == 0 || thread == int64(unix.Gettid()) {
-		return true
+		return false
 	}
 	self, err := unix.Open("/proc/self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false
+		return true
 	}
 	defer func() { _ = unix.Close(self) }()
 	number, err := syscallOf(self, selector.PID(thread))
-	return err == nil && (number < 0 || slices.Contains(schedulerCalls, number))
+	return err != nil || slices.Contains(lookupCalls, number)
 }
 
-// schedulerCalls are the system calls in which a thread of the Go scheduler waits (runtime/lock_futex.go, netpoll_epoll.go and
-// usleep, Go 1.26).
-var schedulerCalls = []int{unix.SYS_FUTEX, unix.SYS_EPOLL_PWAIT, unix.SYS_NANOSLEEP}
+// lookupCalls are the system calls of lookups and of reads of memory.
+var lookupCalls = []int{
+	unix.SYS_CLOSE, unix.SYS_FSTATFS, unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_READ, unix.SYS_READLINKAT, unix.SYS_STATX,
+}
 
 // lookups runs reads that may block for ever, each in a goroutine of its own. It is safe for concurrent use.
 type lookups struct {

@@ -168,9 +168,9 @@ func TestLookup_StuckFileSystems_LimitTheirUser(t *testing.T) {
 	}
 }
 
-// TestWaitFor_Starved_IsAwaited: a read that has no processor is not taken for one that blocks.
+// TestWaitFor_Starved_IsAwaited: a read that has no processor is not taken for one that blocks. No other test runs beside it:
+// a thread that the read has left could block in a lookup of that test.
 func TestWaitFor_Starved_IsAwaited(t *testing.T) {
-	t.Parallel()
 	const limit = 20 * time.Millisecond
 	zero, err := os.Open("/dev/zero")
 	if err != nil {
@@ -183,12 +183,15 @@ func TestWaitFor_Starved_IsAwaited(t *testing.T) {
 			_, _ = unix.Read(int(zero.Fd()), page)
 		}
 	}
-	if isDone, charged := newResult().waitFor(limit, work); !isDone || charged > limit {
+	r := newResult()
+	isDone, charged := r.waitFor(limit, work)
+	<-r.done
+	if !isDone || charged > limit {
 		t.Errorf("a thread that runs is done: %t, and %s are charged, want true and %s at most", isDone, charged, limit)
 	}
 	o := newOpening(t)
-	r := newResult()
-	if isDone, _ := r.waitFor(limit, func() { _, _ = o.lookUp() }); isDone {
+	r = newResult()
+	if isDone, _ = r.waitFor(limit, func() { _, _ = o.lookUp() }); isDone {
 		t.Error("a thread that waits for a file is done")
 	}
 	o.release(t)
