@@ -28,6 +28,7 @@ import (
 type unit struct {
 	cmd    *exec.Cmd
 	memory cgroup
+	groups []cgroup
 	// longestSilence is the longest time between two keep-alives of the watchdog, in nanoseconds.
 	longestSilence atomic.Int64
 	watchdog       time.Duration
@@ -101,6 +102,12 @@ func newCgroup(t *testing.T, controller string) cgroup {
 	return c
 }
 
+// add moves a process into the group.
+func (c cgroup) add(t *testing.T, pid int) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(c.dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0))
+}
+
 // bytes is the number in a file of the group, and of a line with a name: its number.
 func (c cgroup) number(t *testing.T, file, name string) uint64 {
 	t.Helper()
@@ -125,7 +132,6 @@ func (h *wholeHost) startUnit(program string, args []string) *unit {
 	must(h.t, err)
 	u := &unit{memory: newCgroup(h.t, "memory"), watchdog: time.Duration(seconds) * time.Second}
 	must(h.t, os.WriteFile(filepath.Join(u.memory.dir, u.memory.limit), []byte(strconv.Itoa(limit<<20)), 0))
-	groups := u.memory.dir
 	// The slice of the services has as much processor time as that of all users. Here the processes of the test are many.
 	processor := u.memory
 	if processor.limit != "memory.max" { // version 1 has a hierarchy for each
@@ -134,13 +140,13 @@ func (h *wholeHost) startUnit(program string, args []string) *unit {
 	for file, share := range map[string]string{"cpu.shares": "20480", "cpu.weight": "2000"} {
 		_ = os.WriteFile(filepath.Join(processor.dir, file), []byte(share), 0) // each version has one of them
 	}
-	groups += ":" + processor.dir
+	u.groups = []cgroup{u.memory, processor}
 	address := filepath.Join(filepath.Dir(h.socket), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
 	must(h.t, err)
 	u.cmd = exec.Command(thisBinary(h.t), args...)
 	u.cmd.Env = append(
-		os.Environ(), asUnit+"="+program, unitCgroups+"="+groups, unitBounding+"="+set["CapabilityBoundingSet"],
+		os.Environ(), asUnit+"="+program, unitCgroups+"="+u.memory.dir+":"+processor.dir, unitBounding+"="+set["CapabilityBoundingSet"],
 		set["Environment"], "NOTIFY_SOCKET="+address, "WATCHDOG_USEC="+strconv.Itoa(seconds*1e6),
 	)
 	messages := &syncBuffer{}
