@@ -69,9 +69,6 @@ func scales(ctx context.Context, o options) (all []Measure, err error) {
 	if err := fits(o.large, string(meminfo), string(threads)); err != nil {
 		return nil, err
 	}
-	if err := os.Setenv("GOGC", "50"); err != nil { // as the unit does
-		return nil, err
-	}
 	for _, n := range []int{o.large / fifth, o.large} {
 		measures, err := scaleOf(ctx, o, n)
 		if err != nil {

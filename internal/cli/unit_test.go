@@ -147,7 +147,7 @@ func (h *wholeHost) startUnit(program string, args []string) *unit {
 	u.cmd = exec.Command(thisBinary(h.t), args...)
 	u.cmd.Env = append(
 		os.Environ(), asUnit+"="+program, unitCgroups+"="+u.memory.dir+":"+processor.dir, unitBounding+"="+set["CapabilityBoundingSet"],
-		set["Environment"], "NOTIFY_SOCKET="+address, "WATCHDOG_USEC="+strconv.Itoa(seconds*1e6),
+		"NOTIFY_SOCKET="+address, "WATCHDOG_USEC="+strconv.Itoa(seconds*1e6),
 	)
 	messages := &syncBuffer{}
 	u.cmd.Stderr = messages

@@ -58,7 +58,7 @@ func (f *Feed) Rollout(r rollout.Report) {
 	known.report(r, time.Now())
 	shown := known.copied()
 	e := Event{
-		Kind: EventRollout, Rollout: r.Number, Phase: known.Phase, Image: &r.Install.Image, Path: r.Install.Path,
+		Kind: EventRollout, Rollout: r.Number, Phase: known.Phase, Image: new(r.Install.Image), Path: r.Install.Path,
 		Users: shown.Users, Counts: shown.Servers,
 	}
 	switch {
@@ -81,8 +81,8 @@ func (f *Feed) Moved(m rollout.Member, from rollout.State) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.records.of(m.Rollout)
-	e := Event{
-		Kind: EventServer, PID: m.PID, UID: &m.UID, From: &from, State: &m.State, Path: known.Install.Path,
+	e := Event{ // with copies: a pointer into m would keep all of it
+		Kind: EventServer, PID: m.PID, UID: new(m.UID), From: new(from), State: new(m.State), Path: known.Install.Path,
 		ByOther: m.ByOther, Canary: m.Canary, Attempt: m.Attempts, Rollout: m.Rollout, Detail: m.Detail,
 	}
 	switch m.State {
@@ -106,7 +106,7 @@ func imageOf(image selector.Image) *selector.Image {
 func (f *Feed) Refused(m rollout.Member, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e := Event{Kind: EventRefused, PID: m.PID, UID: &m.UID, Rollout: m.Rollout, Detail: err.Error()}
+	e := Event{Kind: EventRefused, PID: m.PID, UID: new(m.UID), Rollout: m.Rollout, Detail: err.Error()}
 	if at, isKnown := f.records.find(m.Rollout); isKnown {
 		e.Path = f.records[at].Install.Path
 	}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -24,8 +25,14 @@ import (
 	"ebpf-upgrader/selector"
 )
 
+// garbage bounds the heap: it may grow by that percentage before it is collected. The service allocates little and lives long.
+const garbage = 50
+
 // Run serves until ctx ends, which is no error. It fails when another service serves the same.
 func Run(ctx context.Context, cfg Config) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	// The end of a log reader ends no service, and neither does that of a terminal: SIGHUP reloads the configuration. It does
 	// until the process ends, so that none that comes late kills the service.
 	signal.Ignore(syscall.SIGPIPE)
