@@ -6,9 +6,11 @@ package daemon
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"ebpf-upgrader/internal/api"
+	"ebpf-upgrader/internal/fleet"
 	"ebpf-upgrader/internal/rollout"
 )
 
@@ -37,8 +39,8 @@ func (s *staging) reach(ctx context.Context) time.Time {
 		_, err := h.Read(called)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			t.at = time.Now().Add(gateWait(t.tries))
 			t.tries++
+			t.at = time.Now().Add(fleet.Retry(t.tries, rand.Float64()))
 		}
 	}
 	seen := h.Seen()

@@ -33,9 +33,8 @@ type Staging struct {
 const (
 	// stageEvery is the time between two looks at a rollout under way, and at what could not be done.
 	stageEvery = time.Second
-	// gateTimeout limits a call of a gate, and gateRetry the wait after one that failed.
-	gateTimeout            = 10 * time.Second
-	gateRetry, maxGateWait = 5 * time.Second, 5 * time.Minute
+	// gateTimeout limits a call of a gate.
+	gateTimeout = 10 * time.Second
 	// serversKnown is how long after the activation, or the start, servers that name the path are known.
 	serversKnown = 5 * time.Second
 )

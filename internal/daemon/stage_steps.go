@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"ebpf-upgrader/internal/fleet"
 	"ebpf-upgrader/internal/install"
 	"ebpf-upgrader/internal/stage"
 )
@@ -32,7 +33,7 @@ func (s *staging) step(ctx context.Context, p *stagedPath) bool {
 	case p.MustRestore(p.files):
 		s.restore(p)
 	case before.State == stage.Seated && !before.IsAsked && !p.isHeld: // seated by the service before this one
-		s.renew(ctx, p, before)
+		s.askWhenDue(ctx, p, before)
 	case before.State == stage.Seated:
 		s.place(p)
 	case before.State == stage.Wanted && before.IsAsked: // also while the gate cannot be told of the release before
@@ -45,7 +46,7 @@ func (s *staging) step(ctx context.Context, p *stagedPath) bool {
 	case before.State == stage.Wanted:
 		s.enter(ctx, p, before)
 	case before.State == stage.Activated && !before.IsAsked:
-		s.renew(ctx, p, before)
+		s.askWhenDue(ctx, p, before)
 	}
 	return s.record(p) != before
 }
@@ -156,15 +157,14 @@ func (s *staging) place(p *stagedPath) {
 	s.change(func() {
 		p.Placed(err, time.Now())
 		if err != nil {
-			p.askAt = time.Now().Add(maxGateWait)
+			p.askAt = time.Now().Add(fleet.MaxWait)
 		}
 	})
 }
 
 // restore puts the file before back.
 func (s *staging) restore(p *stagedPath) {
-	_, err := stage.Restore(p.Path)
-	if err != nil {
+	if err := stage.Restore(p.Path); err != nil {
 		s.change(func() { p.NotRestored(err) })
 	}
 }
@@ -191,60 +191,42 @@ func (s *staging) enter(ctx context.Context, p *stagedPath, r stage.Record) {
 		s.change(func() { p.Seat(p.Bake, "", time.Now()) })
 		return
 	}
+	s.askWhenDue(ctx, p, r)
+}
+
+// askWhenDue does ask, unless the host has to wait.
+func (s *staging) askWhenDue(ctx context.Context, p *stagedPath, r stage.Record) {
 	if !time.Now().Before(p.askAt) {
 		s.ask(ctx, p, r)
 	}
 }
 
-// ask asks the gate for a seat.
+// ask asks the gate for a seat, or keeps that of this host. A file that is in place stays there, whatever the gate says, and the
+// host asks on until its rollout is settled. A file that is not in place yet is put there only with a seat that the gate confirms.
 func (s *staging) ask(ctx context.Context, p *stagedPath, r stage.Record) {
 	called, cancel := context.WithTimeout(ctx, gateTimeout)
 	defer cancel()
 	answer, err := s.gate.Enter(called, s.request(ctx, p, r.Release))
 	s.change(func() {
-		switch {
-		case p.State != stage.Wanted || p.Release != r.Release || p.IsAsked: // meanwhile
-		case err != nil:
-			p.retry()
-			p.Wait(s.unreached(err))
-		default:
-			p.answered(answer)
-			if answer.IsGranted {
-				p.Seat(answer.Bake, answer.Why, time.Now())
-			} else {
-				p.Wait(answer.Why)
-			}
+		if p.State != r.State || p.Release != r.Release || p.IsAsked != r.IsAsked {
+			return // an operator's act came meanwhile
 		}
-	})
-}
-
-func (s *staging) unreached(err error) string {
-	return s.gate.Name() + " cannot be reached: " + err.Error()
-}
-
-// renew keeps the seat of this host. A file that is in place stays there, whatever the gate says, and the host asks on until
-// its rollout is settled. A file that is not in place yet is put there only with a seat that the gate confirms.
-func (s *staging) renew(ctx context.Context, p *stagedPath, r stage.Record) {
-	if time.Now().Before(p.askAt) {
-		return
-	}
-	called, cancel := context.WithTimeout(ctx, gateTimeout)
-	defer cancel()
-	answer, err := s.gate.Enter(called, s.request(ctx, p, r.Release))
-	s.change(func() {
-		why := answer.Why
+		isGranted, why := err == nil && answer.IsGranted, answer.Why
 		if err != nil {
 			p.retry()
-			why = s.unreached(err)
+			why = s.gate.Name() + " cannot be reached: " + err.Error()
 		} else {
 			p.answered(answer)
 		}
 		switch {
-		case p.State != stage.Seated:
-		case err != nil || answer.IsGranted:
-			p.Why = why
-		default:
+		case p.State == stage.Wanted && isGranted:
+			p.Seat(answer.Bake, why, time.Now())
+		case p.State == stage.Wanted:
+			p.Wait(why)
+		case p.State == stage.Seated && err == nil && !isGranted:
 			p.Unseat(why, time.Now())
+		case p.State == stage.Seated:
+			p.Why = why
 		}
 	})
 }
@@ -279,19 +261,12 @@ func (s *staging) tell(ctx context.Context, p *stagedPath, r stage.Record) (isLo
 func (p *stagedPath) answered(a stage.Answer) {
 	p.isHeld, p.askAt, p.tries, p.waits = a.IsGranted, a.AskAt, 0, a.Reason
 	if p.askAt.IsZero() {
-		p.askAt = time.Now().Add(maxGateWait)
+		p.askAt = time.Now().Add(fleet.MaxWait)
 	}
 }
 
-// retry waits longer after each call that failed, by up to half at random: the hosts of a fleet must not call at once.
+// retry waits longer after each call that failed.
 func (p *stagedPath) retry() {
-	p.askAt = time.Now().Add(gateWait(p.tries))
 	p.tries++
-	p.waits = waitsForEngine
-}
-
-// gateWait is how long a host waits after a call that failed, when tries have failed before it.
-func gateWait(tries int) time.Duration {
-	wait := min(gateRetry<<min(tries, 6), maxGateWait)
-	return wait/2 + rand.N(wait/2)
+	p.askAt, p.waits = time.Now().Add(fleet.Retry(p.tries, rand.Float64())), waitsForEngine
 }

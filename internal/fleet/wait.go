@@ -22,9 +22,9 @@ func Wait(a Answer, now time.Time, random float64) time.Duration {
 	return between(2*time.Minute, 8*time.Minute)
 }
 
-// Retry is how long a host waits after tries failed in a row: at most 5 s, doubled each time up to MaxWait.
+// Retry is how long a host waits after tries failed in a row: half of 5 s to the whole, doubled each time up to MaxWait.
 func Retry(tries int, random float64) time.Duration {
-	return backoff(5*time.Second, MaxWait, tries, random)
+	return backoff(5*time.Second, MaxWait, tries, 0.5+random/2)
 }
 
 // Conflict is how long a host waits when another one was quicker to write, tries times in a row.

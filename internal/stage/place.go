@@ -154,23 +154,23 @@ func replaceBy(from, to, by string, reached func(string)) error {
 }
 
 // Restore puts the file at PreviousPath back in the place of an install, in one step. It is the same file, so servers that
-// still run it are current again. PreviousPath keeps it. It reports false where that file is installed already.
-func Restore(path string) (isChanged bool, err error) {
+// still run it are current again. PreviousPath keeps it. It does nothing where that file is installed already.
+func Restore(path string) error {
 	if err := sys.TrustedFolder(filepath.Dir(path)); err != nil {
-		return false, err
+		return err
 	}
 	before, err := os.Lstat(PreviousPath(path))
 	if errors.Is(err, os.ErrNotExist) {
-		return false, fmt.Errorf("%w at %q", ErrNoPrevious, PreviousPath(path))
+		return fmt.Errorf("%w at %q", ErrNoPrevious, PreviousPath(path))
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	if now, err := os.Lstat(path); err == nil && os.SameFile(before, now) {
-		return false, nil
+		return nil
 	}
 	if err := replaceBy(PreviousPath(path), path, temporary(path, "ready"), func(string) {}); err != nil {
-		return false, err
+		return err
 	}
-	return true, sys.SyncFolder(path)
+	return sys.SyncFolder(path)
 }

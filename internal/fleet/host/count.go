@@ -17,7 +17,6 @@ func (h *Host) count(op string, took time.Duration, err error) {
 	switch {
 	case errors.Is(err, record.ErrConflict):
 		result = "conflict"
-		h.seen.Conflicts++
 	case err != nil:
 		result = "error"
 	}

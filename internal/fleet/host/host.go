@@ -35,8 +35,6 @@ type Answer struct {
 	AskAt time.Time
 	// Bake is how long a host with a seat watches for late crashes.
 	Bake time.Duration
-	// IsOpen says that the engine is out of reach and the host goes without a seat.
-	IsOpen bool
 }
 
 // Host is one host. Its methods may be called concurrently.
@@ -56,9 +54,8 @@ type Seen struct {
 	// Problem is why not.
 	Problem string
 	View    record.View
-	// Requests and Conflicts count the calls of the engine by operation and result, and the writes that came second.
-	Requests  map[Request]int
-	Conflicts int
+	// Requests counts the calls of the engine by operation and result.
+	Requests map[Request]int
 	// Took is the time of all requests, by operation.
 	Took map[string]time.Duration
 }
@@ -106,7 +103,7 @@ func (h *Host) Enter(ctx context.Context, release string, isIdle bool) (Answer, 
 	isLost := err != nil && !errors.Is(err, record.ErrDocument) && !errors.Is(err, record.ErrConflict)
 	if isLost && h.config.OpenAfter > 0 && h.now().Sub(h.seen.Lost) >= h.config.OpenAfter {
 		why := fmt.Sprintf("without a seat: the engine was out of reach for %s", h.config.OpenAfter)
-		return Answer{Answer: fleet.Answer{Reason: fleet.Granted, Text: why}, IsOpen: true}, nil
+		return Answer{Answer: fleet.Answer{Reason: fleet.Granted, Text: why}}, nil
 	}
 	return a, err
 }
