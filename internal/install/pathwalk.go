@@ -8,7 +8,6 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -53,24 +52,17 @@ func (p *watchPoint) mask() uint32 {
 	return maskSelf
 }
 
-const (
-	// maxLinks is MAXSYMLINKS of include/linux/namei.h.
-	maxLinks = 40
-	// maxSteps bounds the steps of a walk, and maxPoints the memory for a path. A path beyond them is checked every 2 s and not
-	// watched.
-	maxSteps, maxPoints = 256, 64
-)
+// maxSteps bounds the names that a walk looks up, and maxPoints the memory for a path. A path beyond them is checked every 2 s
+// and not watched.
+const maxSteps, maxPoints = 256, 64
 
 // errPathTooLong is the error for a path that is too long to be watched.
 var errPathTooLong = errors.New("the path is too long to watch")
 
-// pathWalk is the state of a walk along a path, component by component.
+// pathWalk is the state of a walk along a path, name by name.
 type pathWalk struct {
-	inspector // its users are those that may search all directories so far
-	points    []*watchPoint
-	dir       string // a directory, by a path without symbolic links
-	remaining []string
-	links     int
+	points []*watchPoint
+	steps  int
 }
 
 // walkPath walks a path from the root through every symbolic link, and returns the watch points by their own paths. A walk
@@ -79,98 +71,61 @@ type pathWalk struct {
 //
 // A directory that no user may search ends the walk, too: its own mode would have to change.
 func walkPath(s *inspector, path string) ([]*watchPoint, error) {
-	w := pathWalk{inspector: *s, dir: "/", remaining: components(path)}
-	if root, _, err := w.stat("/"); err == nil {
-		w.point("/").image = root.Image
+	w := pathWalk{}
+	if root, err := statx(s.root); err == nil {
+		w.point("/").image = reach.FileOf(&root).Image
 	}
-	for range maxSteps {
-		switch {
-		case len(w.points) > maxPoints:
-			return w.points, errPathTooLong
-		case len(w.remaining) == 0 || !w.step():
-			return w.points, nil
-		}
-	}
-	return w.points, errPathTooLong
-}
-
-// components splits a path, without empty and "." components. ".." stays: behind a symbolic link it is not the directory of
-// the link.
-func components(path string) []string {
-	return slices.DeleteFunc(strings.Split(path, "/"), func(part string) bool { return part == "" || part == "." })
-}
-
-// stat inspects a path without symbolic links, except for the last component: target is where that leads.
-func (w *pathWalk) stat(path string) (found selector.File, target string, err error) {
-	fd, err := openBelow(w.root, path, unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS)
-	if err != nil {
-		return found, "", err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	s, err := statx(fd)
-	if err == nil && s.Mode&unix.S_IFMT == unix.S_IFLNK {
-		target, err = readLink(fd)
-	}
-	return reach.FileOf(&s), target, err
-}
-
-func readLink(fd int) (string, error) {
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(fd, "", buf)
-	return string(buf[:max(n, 0)]), err
-}
-
-// step goes one component on, and reports whether the walk continues.
-func (w *pathWalk) step() bool {
-	name := w.remaining[0]
-	w.remaining = w.remaining[1:]
-	p := w.point(w.dir)
-	if name == ".." {
-		w.dir = filepath.Dir(w.dir) // dir has no symbolic links
-		return true
-	}
-	full := filepath.Join(w.dir, name)
-	found, target, err := w.stat(full)
-	kind := found.Mode & unix.S_IFMT
-	if err == nil && kind == unix.S_IFDIR && len(w.remaining) > 0 && w.search(found) {
-		w.dir = full
-		w.point(full).image = found.Image
-		return true
-	}
-	p.addName(name)
+	users := s.users
 	switch {
+	case !s.checks:
+		users = nil
+	case len(users) == 0:
+		return w.points, nil
+	}
+	fd, err := reach.Follow(reach.From{Root: s.root, Visit: w.visit}, path, users)
+	if err == nil {
+		_ = unix.Close(fd)
+	}
+	if errors.Is(err, errPathTooLong) {
+		return w.points, err
+	}
+	if denied, isDenied := errors.AsType[*reach.DeniedError](err); isDenied && denied.Dir != "/" {
+		w.points = slices.DeleteFunc(w.points, func(p *watchPoint) bool { return p.path == denied.Dir })
+		w.end(filepath.Dir(denied.Dir), filepath.Base(denied.Dir))
+	}
+	return w.points, nil
+}
+
+// visit takes one name of the path.
+func (w *pathWalk) visit(dir, name string, found selector.File, isLast bool, err error) error {
+	if w.steps++; w.steps > maxSteps || len(w.points) > maxPoints {
+		return errPathTooLong
+	}
+	full, kind := filepath.Join(dir, name), found.Mode&unix.S_IFMT
+	switch {
+	case err == nil && kind == unix.S_IFDIR && !isLast:
+		w.point(full).image = found.Image
+		return nil
 	case err == nil && kind == unix.S_IFLNK:
-		return w.followLink(target)
-	case err == nil && kind == unix.S_IFREG && len(w.remaining) == 0:
+		w.point(dir).addName(name)
+		return nil
+	case err == nil && kind == unix.S_IFREG && isLast:
 		end := w.point(full)
 		end.image, end.isEnd = found.Image, true
-	case errors.Is(err, unix.ENOENT) && w.dir != "/":
+	case errors.Is(err, unix.ENOENT) && dir != "/":
 		// A directory with a missing entry may be empty, and be removed itself. While another process has it open or as its working
 		// directory, no event reports that (d_delete in fs/dcache.c, Linux 6.12). Its parent has the event.
-		w.point(filepath.Dir(w.dir)).addName(filepath.Base(w.dir))
+		w.point(filepath.Dir(dir)).addName(filepath.Base(dir))
 	}
+	w.end(dir, name)
+	return nil
+}
+
+// end notes that the path ends with a name in a directory.
+func (w *pathWalk) end(dir, name string) {
+	p := w.point(dir)
+	p.addName(name)
 	p.hasEnd = true
-	return false
-}
-
-// search drops the users that may not search a directory, and reports whether any are left.
-func (w *pathWalk) search(dir selector.File) bool {
-	if !w.checks {
-		return true
-	}
-	w.users = slices.DeleteFunc(slices.Clone(w.users), func(c selector.Credentials) bool { return !c.MaySearch(dir) })
-	return len(w.users) > 0
-}
-
-func (w *pathWalk) followLink(target string) bool {
-	if w.links++; w.links > maxLinks {
-		return false
-	}
-	if strings.HasPrefix(target, "/") {
-		w.dir = "/"
-	}
-	w.remaining = append(components(target), w.remaining...)
-	return true
 }
 
 // point returns the point at a path, which it adds if there is none.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ebpf-upgrader/selector"
 )
 
 // where writes the points below dir as "directory: names", sorted; "" is dir itself.
@@ -89,7 +91,7 @@ func TestWalkPath_TooManyLinks_EndsAsTheKernel(t *testing.T) {
 	dir := t.TempDir()
 	end := put(t, filepath.Join(dir, "end"), static().bytes())
 	last := end
-	for i := range maxLinks + 1 {
+	for i := range 41 { // one more than MAXSYMLINKS of include/linux/namei.h
 		link := filepath.Join(dir, "link"+strings.Repeat("x", i))
 		must(t, os.Symlink(last, link))
 		last = link
@@ -97,6 +99,30 @@ func TestWalkPath_TooManyLinks_EndsAsTheKernel(t *testing.T) {
 		if arrived := pointAt(pointsOf(t, link), end) != nil; arrived != (err == nil) {
 			t.Errorf("after %d links, the walk arrives: %t; the kernel: %v", i+1, arrived, err)
 		}
+	}
+}
+
+// TestWalkPath_DeniedDirectory_IsTheEnd: nothing below it is looked at, and its mode counts.
+func TestWalkPath_DeniedDirectory_IsTheEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	mkdir(t, dir, "home/bin")
+	must(t, os.Chmod(filepath.Join(dir, "home"), 0o700))
+	put(t, filepath.Join(dir, "home/bin/prog"), nil)
+	root, err := (&RootedPath{}).open()
+	must(t, err)
+	defer func() { must(t, unix.Close(root)) }()
+	s := inspector{root: root, checks: true, users: []selector.Credentials{{UID: 4325}}}
+	points, err := walkPath(&s, filepath.Join(dir, "home/bin/prog"))
+	must(t, err)
+	if got, want := where(points, dir), ": home (leaf)"; got != want {
+		t.Errorf("the points are %q, want %q", got, want)
+	}
+	s.users = nil
+	points, err = walkPath(&s, filepath.Join(dir, "home/bin/prog"))
+	if must(t, err); len(points) != 1 || points[0].path != "/" {
+		t.Errorf("without a known user the points are %q", where(points, ""))
 	}
 }
 

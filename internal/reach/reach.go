@@ -55,6 +55,9 @@ type From struct {
 	Dir int
 	// Resolve has further RESOLVE_ flags for openat2(2), such as RESOLVE_CACHED.
 	Resolve uint64
+	// Visit, if any, is called for each name but "..", with what was found in the directory, or why nothing was. dir is a path
+	// without symbolic links. isLast says that the path ends with the name. An error of Visit ends the walk.
+	Visit func(dir, name string, found selector.File, isLast bool, err error) error
 }
 
 // Follow opens the file at a path with O_PATH, if one of users may search all directories of the path. Otherwise it fails with
@@ -192,7 +195,7 @@ func sameFile(a, b int) (bool, error) {
 func (w *walk) enter(name string) (int, error) {
 	fd, err := sys.OpenPath(w.dirs[len(w.dirs)-1].fd, name, unix.O_NOFOLLOW, w.from.Resolve|unix.RESOLVE_BENEATH)
 	if err != nil {
-		return -1, err
+		return -1, w.visit(name, selector.File{}, err)
 	}
 	s, err := statOf(fd)
 	if err != nil {
@@ -202,6 +205,8 @@ func (w *walk) enter(name string) (int, error) {
 			err = fmt.Errorf("the FUSE mount %s admits only its own user: mount it with allow_other, or install elsewhere",
 				dir[:min(len(dir), maxShown)])
 		}
+	}
+	if err = w.visit(name, FileOf(&s), err); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
@@ -219,6 +224,15 @@ func (w *walk) enter(name string) (int, error) {
 		return -1, unix.ENOTDIR
 	}
 	return fd, nil
+}
+
+// visit returns err, unless Visit has an error of its own.
+func (w *walk) visit(name string, found selector.File, err error) error {
+	if w.from.Visit == nil {
+		return err
+	}
+	isLast := !slices.ContainsFunc(w.rest, func(part string) bool { return part != "" && part != "." })
+	return cmp.Or(w.from.Visit(w.path(), name, found, isLast, err), err)
 }
 
 // follow goes on with the target of a symbolic link. It closes fd.
