@@ -96,11 +96,11 @@ func (a *app) pause(ctx context.Context, c *control.Client, request control.ActR
 		return err
 	}
 	if by := done.Paused; by != nil {
-		return a.printLine("already paused " + newUserNames().act(*by))
+		return a.printLine("already paused " + a.names.act(*by))
 	}
 	whose := ""
 	if done.User != nil {
-		whose = " of " + newUserNames().full(*done.User)
+		whose = " of " + a.names.full(*done.User)
 	}
 	return a.printLine("paused: no server" + whose + " is signalled until: ebpf-upgrader resume")
 }
@@ -110,7 +110,7 @@ func (a *app) resume(ctx context.Context, c *control.Client, request control.Act
 	if err != nil {
 		return err
 	}
-	lines, abandoned := planResume(status.Status, request)
+	lines, abandoned := planResume(status.Status, request, a.names)
 	if len(lines) > 0 {
 		lines = append(lines, "A binary that is still bad ends that server of each user. A good one that is installed needs no resume.")
 		if err := a.confirm(ctx, lines, "Resume?"); err != nil {
@@ -131,7 +131,7 @@ func (a *app) resume(ctx context.Context, c *control.Client, request control.Act
 		result = "nothing to resume"
 	}
 	if after.Paused {
-		return fmt.Errorf("%s: the service is paused for all users %s: resume without --install-path and --user, as root, ends that", result, newUserNames().pause(after.Status))
+		return fmt.Errorf("%s: the service is paused for all users %s: resume without --install-path and --user, as root, ends that", result, a.names.pause(after.Status))
 	}
 	return a.printLine(append(abandoned, result)...)
 }
@@ -141,7 +141,7 @@ func (a *app) abandon(ctx context.Context, c *control.Client, request control.Ac
 	if err != nil {
 		return err
 	}
-	lines, abandoned := planAbandon(status.Status, request)
+	lines, abandoned := planAbandon(status.Status, request, a.names)
 	if len(lines) == 0 {
 		if len(abandoned) > 0 {
 			return a.printLine(abandoned...)

@@ -20,16 +20,16 @@ import (
 )
 
 // planResume describes the halts that a resume ends, if any, and the rollouts that stay abandoned. The lines are not escaped.
-func planResume(s api.Status, request control.ActRequest) (lines, abandoned []string) {
+func planResume(s api.Status, request control.ActRequest, names *userNames) (lines, abandoned []string) {
 	endsHalt := false
 	for _, r := range concerned(s, request) {
-		abandoned = append(abandoned, abandonedLines(r, request)...)
+		abandoned = append(abandoned, names.abandonedLines(r, request)...)
 		if r.IsHaltedForAll {
 			lines = append(lines, fmt.Sprintf("rollout %d of %s is halted for all users: too many canaries failed", r.Number, r.Install.Path))
 		}
 		for _, h := range r.Halts {
 			if request.UID == nil || h.UID == *request.UID {
-				lines = append(lines, haltLines(r, h)...)
+				lines = append(lines, names.haltLines(r, h)...)
 				endsHalt = true
 			}
 		}
@@ -53,8 +53,8 @@ func concerned(s api.Status, request control.ActRequest) (all []rollout.Report) 
 }
 
 // haltLines describes a halt, and what follows from its end.
-func haltLines(r rollout.Report, h rollout.Halt) []string {
-	lines := []string{fmt.Sprintf("rollout %d of %s is halted for %s %s: %s", r.Number, h.Path, newUserNames().full(h.UID), sinceWhen(h.Since), h.Reason)}
+func (n *userNames) haltLines(r rollout.Report, h rollout.Halt) []string {
+	lines := []string{fmt.Sprintf("rollout %d of %s is halted for %s %s: %s", r.Number, h.Path, n.full(h.UID), sinceWhen(h.Since), h.Reason)}
 	for _, d := range h.Deaths {
 		lines = append(lines, "  "+describeDeath(d))
 	}
@@ -75,31 +75,31 @@ func describeDeath(d rollout.ServerDeath) string {
 }
 
 // abandonedLines describes for which users a rollout was abandoned.
-func abandonedLines(r rollout.Report, request control.ActRequest) (lines []string) {
+func (n *userNames) abandonedLines(r rollout.Report, request control.ActRequest) (lines []string) {
 	for _, by := range r.Abandoned {
 		if by.User != nil && request.UID != nil && *by.User != *request.UID {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("rollout %d of %s is abandoned %s; another file that is installed there begins a new one", r.Number, r.Install.Path, newUserNames().abandonment(by)))
+		lines = append(lines, fmt.Sprintf("rollout %d of %s is abandoned %s; another file that is installed there begins a new one", r.Number, r.Install.Path, n.abandonment(by)))
 	}
 	return lines
 }
 
 // planAbandon describes the rollouts that an abandon ends, and those that were abandoned before.
-func planAbandon(s api.Status, request control.ActRequest) (lines, abandoned []string) {
+func planAbandon(s api.Status, request control.ActRequest, names *userNames) (lines, abandoned []string) {
 	for _, r := range concerned(s, request) {
-		if known := abandonedLines(r, request); len(known) > 0 && (r.Abandoned[0].User == nil || request.UID != nil) {
+		if known := names.abandonedLines(r, request); len(known) > 0 && (r.Abandoned[0].User == nil || request.UID != nil) {
 			abandoned = append(abandoned, known...)
 			continue
 		}
 		whose := ""
 		if request.UID != nil {
-			whose = " for " + newUserNames().full(*request.UID)
+			whose = " for " + names.full(*request.UID)
 		}
 		lines = append(lines, fmt.Sprintf("rollout %d of %s is %s; servers on the old binary, which stay on it: %d", r.Number, r.Install.Path, r.Phase, r.Behind()))
 		for _, h := range r.Halts {
 			if request.UID == nil || h.UID == *request.UID {
-				lines = append(lines, haltLines(r, h)[0])
+				lines = append(lines, names.haltLines(r, h)[0])
 			}
 		}
 		lines = append(lines, fmt.Sprintf("It ends%s for good: no server is signalled until another file is installed at %s. resume does not undo that.", whose, request.InstallPath))

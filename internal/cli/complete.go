@@ -119,9 +119,8 @@ func offeredServers(ctx context.Context, a *app) []api.Server {
 // offerPIDs shows the user and the working directory of each.
 func offerPIDs(ctx context.Context, a *app) []cobra.Completion {
 	var pids []cobra.Completion
-	names := newUserNames()
 	for _, s := range offeredServers(ctx, a) {
-		what := names.of(s.UID)
+		what := a.names.of(s.UID)
 		if dir, err := os.Readlink("/proc/" + s.PID.String() + "/cwd"); err == nil {
 			what += ", " + printable(dir)
 		}
@@ -132,8 +131,7 @@ func offerPIDs(ctx context.Context, a *app) []cobra.Completion {
 
 // offerUsers counts the servers of each.
 func offerUsers(ctx context.Context, a *app) []cobra.Completion {
-	names := newUserNames()
-	return byKey(offeredServers(ctx, a), func(s api.Server) string { return names.of(s.UID) })
+	return byKey(offeredServers(ctx, a), func(s api.Server) string { return a.names.of(s.UID) })
 }
 
 func offerContainers(ctx context.Context, a *app) []cobra.Completion {

@@ -87,7 +87,6 @@ func unlessInterrupted(ctx context.Context, err error) error {
 // eventPrinter returns a function that writes one event. It leaves out rounds that found no server to signal, each regular
 // scan is one, unless all is set.
 func (a *app) eventPrinter(all bool) func(control.Event) error {
-	names := newUserNames()
 	return func(e control.Event) error {
 		switch {
 		case !all && e.Kind == control.EventRound && e.Planned == 0:
@@ -95,7 +94,7 @@ func (a *app) eventPrinter(all bool) func(control.Event) error {
 		case a.opts.output == "json":
 			return json.NewEncoder(escaped{a.stdout}).Encode(e)
 		}
-		_, err := fmt.Fprintln(a.stdout, printable(names.eventLine(e)))
+		_, err := fmt.Fprintln(a.stdout, printable(a.names.eventLine(e)))
 		return err
 	}
 }

@@ -113,7 +113,7 @@ func (a *app) explain(ctx context.Context, arg string) error {
 	}
 	known := a.askService(ctx)
 	e.take(ctx, known, process)
-	e.Outlook = outlook{&e, known, rule, time.Now()}.line()
+	e.Outlook = outlook{&e, known, rule, time.Now(), a.names}.line()
 	return a.answer(e, func(w io.Writer) error { return e.print(w, rule) })
 }
 

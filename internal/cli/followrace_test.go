@@ -48,7 +48,7 @@ func (u *takesNext) Events(_ context.Context, _ control.EventQuery, take func(co
 func TestFollow_TakenAfterStatus_Followed(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
-	f := newFollower(&app{messages: &messages{stderr: &stderr}, stdout: &stdout}, &takesNext{[]rollout.State{rollout.Pending, rollout.Upgraded, rollout.Upgraded}}, 1)
+	f := newFollower(&app{messages: &messages{stderr: &stderr}, stdout: &stdout, names: newUserNames()}, &takesNext{[]rollout.State{rollout.Pending, rollout.Upgraded, rollout.Upgraded}}, 1)
 	if err := f.follow(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ and reboots, in the --state-dir. Where no service runs, it is read from there.`,
 				return err
 			}
 			data := control.History{SchemaVersion: api.SchemaVersion, Rollouts: append([]api.RolloutRecord{}, records...)}
-			return a.answer(data, func(w io.Writer) error { return newView(w).rollouts(w, records) })
+			return a.answer(data, func(w io.Writer) error { return a.newView(w).rollouts(w, records) })
 		},
 	}
 	a.opts.use(cmd, clientFlags, "user state-dir output")

@@ -122,7 +122,7 @@ func (a *app) printListing(l *listing) error {
 	if l.Servers == nil {
 		l.Servers = []api.ServerStatus{}
 	}
-	return a.answer(l, func(w io.Writer) error { return l.print(w, &a.opts) })
+	return a.answer(l, func(w io.Writer) error { return l.print(w, a) })
 }
 
 // hide leaves the servers that were asked for. A user other than root asks for their own, unless --user says otherwise.

@@ -22,8 +22,8 @@ import (
 )
 
 // print writes a row for each server, and below what a reader needs to know of the whole.
-func (l *listing) print(w io.Writer, o *options) error {
-	v := newView(w)
+func (l *listing) print(w io.Writer, a *app) error {
+	v, o := a.newView(w), &a.opts
 	v.isWide = o.isWide()
 	if err := v.serversOf(w, l.Servers, len(l.Installs)); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (l *listing) print(w io.Writer, o *options) error {
 	lines := []string{fmt.Sprintf("%s; %s; source: %s", daemon.Counts(counts), filesLine(l.Installs), sourceOf(l.Report))}
 	lines = append(lines, l.emptyLines(o)...)
 	lines = append(lines, l.hiddenLines(o)...)
-	lines = append(lines, l.adviceLines(o, counts)...)
+	lines = append(lines, l.adviceLines(o, counts, v.names)...)
 	lines = append(lines, l.originLine(v.now))
 	for i := range lines {
 		lines[i] = v.Wrap(printable(lines[i]), 2)
@@ -45,8 +45,8 @@ func (l *listing) print(w io.Writer, o *options) error {
 }
 
 // newView is the view of a command without flags for it.
-func newView(w io.Writer) view {
-	return view{Look: screen.LookOf(w, screen.Auto, os.Getenv), names: newUserNames(), now: time.Now()}
+func (a *app) newView(w io.Writer) view {
+	return view{Look: screen.LookOf(w, screen.Auto, os.Getenv), names: a.names, now: time.Now()}
 }
 
 // serversOf writes the servers of some installs, if there are any. One install is not named in each row.
@@ -168,7 +168,7 @@ func visibleProcesses() string {
 }
 
 // adviceLines say what an operator can do about servers that cannot be upgraded.
-func (l *listing) adviceLines(o *options, counts map[selector.Verdict]int) (lines []string) {
+func (l *listing) adviceLines(o *options, counts map[selector.Verdict]int, names *userNames) (lines []string) {
 	if n := counts[selector.NotArmed]; n > 0 {
 		i := slices.IndexFunc(l.Servers, func(s api.ServerStatus) bool { return s.Verdict == selector.NotArmed })
 		lines = append(lines, fmt.Sprintf("%s not armed: started without %s; explain %d shows how to set it", counted(n, "server"), o.variable, l.Servers[i].PID))
@@ -183,7 +183,7 @@ func (l *listing) adviceLines(o *options, counts map[selector.Verdict]int) (line
 	for uid, n := range perUser {
 		if n > controller.DefaultMaxPerUser {
 			lines = append(lines, fmt.Sprintf("%s has %d servers: a service upgrades %d of a user, unless it has --max-per-user",
-				newUserNames().of(uid), n, controller.DefaultMaxPerUser))
+				names.of(uid), n, controller.DefaultMaxPerUser))
 		}
 	}
 	return lines
@@ -207,8 +207,8 @@ func (l *listing) originLine(now time.Time) string {
 }
 
 // printServers writes a table of the report's servers, and marks those that are to be signalled, if there are any.
-func printServers(w io.Writer, r api.Report) error {
-	v := newView(w)
+func (a *app) printServers(w io.Writer, r api.Report) error {
+	v := a.newView(w)
 	v.deliveries = make(map[selector.PID]string, len(r.Plan))
 	for _, pid := range r.Plan {
 		v.deliveries[pid] = "planned"
@@ -220,18 +220,8 @@ func printServers(w io.Writer, r api.Report) error {
 	return v.serversOf(w, servers, len(r.Installs))
 }
 
-// widestArguments keeps a row of the table on one line of a usual terminal.
-const widestArguments = 40
-
 // widestPath is a path of a home folder with some to spare.
 const widestPath = 60
-
-func cut(text string, widest int) string {
-	if runes := []rune(text); len(runes) > widest {
-		return string(runes[:widest-1]) + "…"
-	}
-	return text
-}
 
 // sourceOf is the source of a report, with the reason where the scan stands in for the tracker.
 func sourceOf(r api.Report) string {

@@ -43,11 +43,11 @@ func TestFiles_SeveralViews_CountOnce(t *testing.T) {
 func TestList_OverLimit_SaysSo(t *testing.T) {
 	t.Parallel()
 	l := listing{IsSurvey: true, known: &knowledge{err: errInterrupted}, Servers: make([]api.ServerStatus, controller.DefaultMaxPerUser)}
-	if lines := l.adviceLines(&options{}, nil); len(lines) > 0 {
+	if lines := l.adviceLines(&options{}, nil, newUserNames()); len(lines) > 0 {
 		t.Errorf("at the limit: %q", lines)
 	}
 	l.Servers = append(l.Servers, api.ServerStatus{})
-	if lines := l.adviceLines(&options{}, nil); len(lines) != 1 || !strings.Contains(lines[0], "has 4097 servers: a service upgrades 4096 of a user") {
+	if lines := l.adviceLines(&options{}, nil, newUserNames()); len(lines) != 1 || !strings.Contains(lines[0], "has 4097 servers: a service upgrades 4096 of a user") {
 		t.Errorf("over the limit: %q", lines)
 	}
 }

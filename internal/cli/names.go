@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-//go:build linux
-
 package cli
 
 import (

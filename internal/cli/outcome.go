@@ -24,11 +24,11 @@ func (f *follower) obstacle() error {
 	all := daemon.Merged(f.rollouts)
 	switch {
 	case f.status.Paused:
-		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", newUserNames().pause(f.status.Status), all.Behind())
+		return fmt.Errorf("an operator paused the service %s; servers on the old binary: %d: ebpf-upgrader resume", f.names.pause(f.status.Status), all.Behind())
 	case f.status.JournalError != "":
 		return fmt.Errorf("the journal cannot be written: %s; servers on the old binary: %d", f.status.JournalError, all.Behind())
 	case len(all.Abandoned) > 0:
-		return fmt.Errorf("abandoned %s; servers on the old binary: %d: install another file", newUserNames().abandonment(all.Abandoned[0]), all.Behind())
+		return fmt.Errorf("abandoned %s; servers on the old binary: %d: install another file", f.names.abandonment(all.Abandoned[0]), all.Behind())
 	case len(all.Halts) == 0:
 		return f.userPause(all)
 	}
@@ -40,7 +40,7 @@ func (f *follower) obstacle() error {
 		more = fmt.Sprintf(", and %d more users", n)
 	}
 	return fmt.Errorf("halted %s for %s: %s%s; servers on the old binary: %d: install a good binary%s",
-		sinceWhen(first.Since), newUserNames().inText(first.UID), first.Reason, more, all.Behind(), orResume)
+		sinceWhen(first.Since), f.names.inText(first.UID), first.Reason, more, all.Behind(), orResume)
 }
 
 // userPause is an error where the service is paused for a user with servers that are left.
@@ -49,7 +49,7 @@ func (f *follower) userPause(all rollout.Report) error {
 		return nil
 	}
 	by := f.status.PausedUsers[0]
-	return fmt.Errorf("paused for %s %s; servers on the old binary: %d: ebpf-upgrader resume", newUserNames().full(by.User), newUserNames().act(by.Act), all.Behind())
+	return fmt.Errorf("paused for %s %s; servers on the old binary: %d: ebpf-upgrader resume", f.names.full(by.User), f.names.act(by.Act), all.Behind())
 }
 
 // result is the error with the exit code.
@@ -112,7 +112,7 @@ func (f *follower) print(all []api.ServerStatus) error {
 			_, err := fmt.Fprintf(w, "nothing to do: %s\n", f.verdicts(all))
 			return err
 		}
-		if err := printMembers(w, o.Servers); err != nil {
+		if err := f.printMembers(w, o.Servers); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(w, "%s: %s\n", o.Rollout.Phase, daemon.Outcomes(o.Rollout))
@@ -121,11 +121,11 @@ func (f *follower) print(all []api.ServerStatus) error {
 }
 
 // printMembers writes a row for each server, and an empty line, if there are any.
-func printMembers(w io.Writer, servers []rollout.Member) error {
+func (a *app) printMembers(w io.Writer, servers []rollout.Member) error {
 	if len(servers) == 0 {
 		return nil
 	}
-	table, names := screen.NewTable("PID", "USER", "OUTCOME", "DETAIL"), newUserNames()
+	table, names := screen.NewTable("PID", "USER", "OUTCOME", "DETAIL"), a.names
 	for _, m := range servers {
 		table.Add(cell(m.PID.String()), cell(names.of(m.UID)), cell(m.State.String()), cell(m.Detail))
 	}
@@ -153,7 +153,7 @@ func (f *follower) leave(r api.Report) error {
 	all := daemon.Merged(f.rollouts)
 	r.Plan = r.Only(func(s api.Server) bool { return !f.status.IsPausedFor(s.UID) && !all.IsStoppedFor(s.UID) }).Plan
 	err := f.answer(r, func(w io.Writer) error {
-		return printPlan(w, r, fmt.Sprintf("%d to be signalled in turn", len(r.Plan)))
+		return f.printPlan(w, r, fmt.Sprintf("%d to be signalled in turn", len(r.Plan)))
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type outlook struct {
 	known *knowledge
 	rule  selector.Rule
 	now   time.Time
+	names *userNames
 }
 
 // line is one line with the verb first: the process is its subject.
@@ -63,21 +64,21 @@ func (o outlook) member() string {
 		}
 		return ""
 	case rollout.WaitExec, rollout.WaitHold:
-		return waitText(w, newUserNames(), o.now)
+		return waitText(w, o.names, o.now)
 	case rollout.WaitArm:
-		return waitText(w, newUserNames(), o.now) + "; if it hangs, install a good binary for the others, and start this server anew"
+		return waitText(w, o.names, o.now) + "; if it hangs, install a good binary for the others, and start this server anew"
 	case rollout.WaitRetry:
 		return fmt.Sprintf("was signalled %s in vain; the next signal is at %s", timesWord(m.Attempts), clock(w.Until, o.now))
 	case rollout.WaitResume:
 		return "will not be signalled now: " + o.halt(w)
 	case rollout.WaitInstall:
-		return "will not be signalled for this file: " + waitText(w, newUserNames(), o.now)
+		return "will not be signalled for this file: " + waitText(w, o.names, o.now)
 	case rollout.WaitService:
-		return "will not be signalled now: " + withIt(waitText(w, newUserNames(), o.now))
+		return "will not be signalled now: " + withIt(waitText(w, o.names, o.now))
 	case rollout.WaitIdle:
 		return o.whenIdle() + ", at the latest at " + clock(w.Until, o.now) + ": " + w.Why
 	}
-	return "will be signalled later: " + withIt(waitText(w, newUserNames(), o.now))
+	return "will be signalled later: " + withIt(waitText(w, o.names, o.now))
 }
 
 // withIt gives a reason that has no subject the process as one.
@@ -90,15 +91,14 @@ func withIt(reason string) string {
 
 // halt is the reason with the name of the user, and what ends it.
 func (o outlook) halt(w rollout.Wait) string {
-	name := newUserNames()
-	why := strings.Replace(waitText(w, newUserNames(), o.now), "for its user", "for "+name.inText(o.e.UID), 1)
+	why := strings.Replace(waitText(w, o.names, o.now), "for its user", "for "+o.names.inText(o.e.UID), 1)
 	resume := "ebpf-upgrader resume"
 	if !strings.HasPrefix(w.Why, "rollout ") { // a pause
 		return why + "; " + resume + " ends that"
 	}
 	resume += " --install-path " + o.e.Install.Path
 	if !strings.Contains(w.Why, "for all users") {
-		resume += " --user " + name.of(o.e.UID)
+		resume += " --user " + o.names.of(o.e.UID)
 	}
 	return why + "; a good binary goes on, or " + resume + " tries one more server"
 }

@@ -61,6 +61,8 @@ type app struct {
 	log *slog.Logger
 	// args is the whole command line.
 	args []string
+	// names are looked up once for all that a command prints.
+	names *userNames
 	// sources says which variable, or which line of a file, set a flag, by flag.
 	sources map[string]api.Setting
 	// readFiles reads the configuration files; nil: the command has none.
@@ -79,7 +81,7 @@ func ownProcess(a *app) { a.ownProcess = true }
 func run(ctx context.Context, args []string, stdout, stderr io.Writer, how ...func(*app)) int {
 	a := &app{
 		messages: &messages{stderr: stderr, closeLog: func() {}}, stdout: stdout,
-		log: slog.New(slog.DiscardHandler), args: args, started: new(bool),
+		log: slog.New(slog.DiscardHandler), args: args, started: new(bool), names: newUserNames(),
 	}
 	for _, set := range how {
 		set(a)
@@ -205,5 +207,5 @@ func Main() int {
 
 // Command returns the whole command line, for what documents it.
 func Command() *cobra.Command {
-	return newRoot(&app{messages: &messages{stderr: os.Stderr}, stdout: os.Stdout, started: new(bool)})
+	return newRoot(&app{messages: &messages{stderr: os.Stderr}, stdout: os.Stdout, started: new(bool), names: newUserNames()})
 }

@@ -40,12 +40,11 @@ type statusCommand struct {
 	waitTimeout                 time.Duration
 	color                       screen.When
 	// path is the install to show; empty: all.
-	path  string
-	names *userNames
+	path string
 }
 
 func newStatus(a *app) *cobra.Command {
-	s := &statusCommand{app: a, names: newUserNames()}
+	s := &statusCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "status [INSTALL]",
 		Short: "Show what the running service does",

@@ -211,7 +211,7 @@ func (t *trigger) plan(ctx context.Context) error {
 	}
 	report := h.Survey(ctx, t.opts.installPath(), candidates).Only(api.IsServer)
 	err = t.answer(report, func(w io.Writer) error {
-		return printPlan(w, report, fmt.Sprintf("%d signals planned, none sent", len(report.Plan)))
+		return t.printPlan(w, report, fmt.Sprintf("%d signals planned, none sent", len(report.Plan)))
 	})
 	if err == nil && ctx.Err() != nil {
 		err = errInterrupted
@@ -220,8 +220,8 @@ func (t *trigger) plan(ctx context.Context) error {
 }
 
 // printPlan writes the servers of a report, and what is planned in one line that begins with first.
-func printPlan(w io.Writer, r api.Report, first string) error {
-	if err := printServers(w, r); err != nil {
+func (a *app) printPlan(w io.Writer, r api.Report, first string) error {
+	if err := a.printServers(w, r); err != nil {
 		return err
 	}
 	if len(r.Servers) > 0 {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-//go:build linux
-
 package cli
 
 import (
@@ -75,4 +73,14 @@ func sinceWhen(t time.Time) string {
 		return "before this service started"
 	}
 	return "since " + t.Local().Format(time.DateTime)
+}
+
+// widestArguments keeps a row of the table on one line of a usual terminal.
+const widestArguments = 40
+
+func cut(text string, widest int) string {
+	if runes := []rune(text); len(runes) > widest {
+		return string(runes[:widest-1]) + "…"
+	}
+	return text
 }
