@@ -54,7 +54,13 @@ func shortExec(*results) string {
 
 func shortMemory(r *results) string {
 	files, _ := cost(ofFiles, "MiB")(r)
-	return fmt.Sprintf("%.3g MiB of it are pages of files, above all the program's own text, which the kernel can drop.", files.value)
+	return fmt.Sprintf("%.3g MiB of it are pages of files, above all the program's own text, which the kernel can drop. Most of the "+
+		"heap are the events of the last rollout, five for each server.", files.value)
+}
+
+func shortStorm(*results) string {
+	return "The accounts above have what the service and its programs ran for. The difference also has what they cost other programs, and " +
+		"what else changes from one storm to the next: on 2026-11-29 it was 0.65 %, half of the turns 0.13 to 1.53."
 }
 
 func shortWakeUps(*results) string {
