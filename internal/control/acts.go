@@ -48,6 +48,7 @@ func (s *Server) act(kind api.ActKind) answered {
 		case !s.shares.act(p, time.Now()):
 			return nil, refusal{http.StatusTooManyRequests, fmt.Sprintf("more than %d acts in %s", actsAllowed, actsWithin)}
 		}
+		defer s.recent.Forget()
 		return s.cfg.Service.Act(ctx, api.Act{Kind: kind, Path: request.InstallPath, User: user, By: p.act(request.Reason)})
 	}
 }

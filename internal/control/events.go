@@ -100,8 +100,8 @@ func (s *Server) pathsFor(r *http.Request) (paths, error) {
 	if all {
 		return paths{}, nil
 	}
-	servers, err := s.recentServers(r.Context())
-	return pathsOf(serversOf(servers, uid)), err
+	recent, err := s.recent.Get(r.Context())
+	return pathsOf(serversOf(recent.servers, uid)), err
 }
 
 // query is what a request selects, within what its peer may read about.

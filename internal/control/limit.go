@@ -147,29 +147,44 @@ func (l *limited) remove(c *limitedConn) bool {
 	return i >= 0
 }
 
-// statusAge is how old an answer may be that [Recently] returns.
+// statusAge is how old an answer may be that a [Recent] returns.
 const statusAge = 100 * time.Millisecond
 
-// Recently returns a function that queries once in 100 ms at most, for callers that any process can start. Callers share
-// the result and must not change it. The function may be called concurrently, and fails when its context ends.
-func Recently[T any](query func(context.Context) (T, error)) func(context.Context) (T, error) {
-	turn := make(chan struct{}, 1) // guards the rest
-	var latest, none T
-	var at time.Time
-	return func(ctx context.Context) (T, error) {
-		select {
-		case turn <- struct{}{}:
-			defer func() { <-turn }()
-		case <-ctx.Done():
-			return none, ctx.Err()
-		}
-		if time.Since(at) < statusAge {
-			return latest, nil
-		}
-		got, err := query(ctx)
-		if err == nil {
-			latest, at = got, time.Now()
-		}
-		return got, err
+// Recent answers callers that any process can start: it queries once in 100 ms at most. Callers share the result and must
+// not change it. It is safe for concurrent use.
+type Recent[T any] struct {
+	query func(context.Context) (T, error)
+	// turn guards the rest.
+	turn   chan struct{}
+	latest T
+	at     time.Time
+}
+
+// Recently returns a Recent that has yet to query.
+func Recently[T any](query func(context.Context) (T, error)) *Recent[T] {
+	return &Recent[T]{query: query, turn: make(chan struct{}, 1)}
+}
+
+// Get returns the recent result. It fails when ctx ends.
+func (r *Recent[T]) Get(ctx context.Context) (got T, err error) {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return got, ctx.Err()
 	}
+	if time.Since(r.at) < statusAge {
+		return r.latest, nil
+	}
+	if got, err = r.query(ctx); err == nil {
+		r.latest, r.at = got, time.Now()
+	}
+	return got, err
+}
+
+// Forget makes the next call query: the result may no longer hold.
+func (r *Recent[T]) Forget() {
+	r.turn <- struct{}{}
+	r.at = time.Time{}
+	<-r.turn
 }

@@ -39,6 +39,10 @@ func TestMain(m *testing.M) {
 		readAll(socket)
 		os.Exit(0)
 	}
+	if socket := os.Getenv(asFollower); socket != "" {
+		followAsUser(control.NewClient(socket))
+		os.Exit(0)
+	}
 	if socket := os.Getenv(asClient); socket != "" {
 		client := control.NewClient(socket)
 		_, read := client.Status(context.Background())

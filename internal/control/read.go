@@ -20,9 +20,22 @@ func (s *Server) status(ctx context.Context, r *http.Request) (any, error) {
 	if all {
 		return s.fullStatus(ctx)
 	}
-	status, err := s.recent(ctx)
-	servers, err2 := s.recentServers(ctx)
-	return statusOf(status, serversOf(servers, uid), uid), errors.Join(err, err2)
+	recent, err := s.recent.Get(ctx)
+	return statusOf(recent.status, serversOf(recent.servers, uid), uid), err
+}
+
+// snapshot is what peers that may read about one user are told of. The servers are read after the status: whoever reads that a
+// rollout is over finds each of its servers with its result.
+type snapshot struct {
+	status  Status
+	servers []api.ServerStatus
+}
+
+func (s *Server) snapshot(ctx context.Context) (now snapshot, err error) {
+	if now.status, err = s.fullStatus(ctx); err == nil {
+		now.servers, err = s.cfg.Service.Servers(ctx)
+	}
+	return now, err
 }
 
 // fullStatus is the status for peers that may read about all servers.
@@ -42,8 +55,8 @@ func (s *Server) servers(ctx context.Context, r *http.Request) (any, error) {
 		servers, err := s.cfg.Service.Servers(ctx)
 		return Servers{api.SchemaVersion, servers}, err
 	}
-	servers, err := s.recentServers(ctx)
-	return Servers{api.SchemaVersion, serversOf(servers, uid)}, err
+	recent, err := s.recent.Get(ctx)
+	return Servers{api.SchemaVersion, serversOf(recent.servers, uid)}, err
 }
 
 func (s *Server) rollouts(ctx context.Context, r *http.Request) (any, error) {
@@ -52,11 +65,10 @@ func (s *Server) rollouts(ctx context.Context, r *http.Request) (any, error) {
 		rollouts, err := s.cfg.Service.Rollouts(ctx)
 		return Rollouts{api.SchemaVersion, rollouts}, err
 	}
-	rollouts, err := s.recentRollouts(ctx)
-	status, err2 := s.recent(ctx)
-	servers, err3 := s.recentServers(ctx)
-	own := serversOf(servers, uid)
-	return Rollouts{api.SchemaVersion, rolloutsOf(rollouts, installsOf(status.Status, own, uid), own, uid)}, errors.Join(err, err2, err3)
+	rollouts, err := s.recentRollouts.Get(ctx)
+	recent, err2 := s.recent.Get(ctx)
+	own := serversOf(recent.servers, uid)
+	return Rollouts{api.SchemaVersion, rolloutsOf(rollouts, installsOf(recent.status.Status, own, uid), own, uid)}, errors.Join(err, err2)
 }
 
 // errNotOwn means that a peer asked about a process that is none of its user's servers.
@@ -69,9 +81,9 @@ func (s *Server) gate(ctx context.Context, r *http.Request) (any, error) {
 	}
 	pid := selector.PID(number)
 	if all, uid := view(peerOf(r)); !all {
-		servers, err := s.recentServers(ctx)
+		recent, err := s.recent.Get(ctx)
 		isOwn := func(s api.ServerStatus) bool { return s.UID == uid && s.PID == pid }
-		if err != nil || !slices.ContainsFunc(servers, isOwn) {
+		if err != nil || !slices.ContainsFunc(recent.servers, isOwn) {
 			return nil, errors.Join(err, errNotOwn)
 		}
 	}

@@ -68,17 +68,15 @@ type Server struct {
 	cfg    Config
 	shares *shares
 	// The recent answers are for those that any process may query.
-	recent         func(context.Context) (Status, error)
-	recentServers  func(context.Context) ([]api.ServerStatus, error)
-	recentRollouts func(context.Context) ([]rollout.Report, error)
+	recent         *Recent[snapshot]
+	recentRollouts *Recent[[]rollout.Report]
+	recentHealth   *Recent[api.Status]
 }
 
 // NewServer returns a Server that has yet to Serve.
 func NewServer(cfg Config) *Server {
-	s := &Server{
-		cfg: cfg, shares: newShares(), recentServers: Recently(cfg.Service.Servers), recentRollouts: Recently(cfg.Service.Rollouts),
-	}
-	s.recent = Recently(s.fullStatus)
+	s := &Server{cfg: cfg, shares: newShares(), recentRollouts: Recently(cfg.Service.Rollouts), recentHealth: Recently(cfg.Service.Status)}
+	s.recent = Recently(s.snapshot)
 	return s
 }
 
@@ -147,7 +145,7 @@ func serve(ctx context.Context, l *limited, handler http.Handler) error {
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
-	if _, err := s.recent(ctx); err != nil {
+	if _, err := s.recentHealth.Get(ctx); err != nil {
 		refuse(w, errors.New("the service does not answer"))
 		return
 	}
@@ -177,6 +175,7 @@ func (s *Server) trigger(ctx context.Context, r *http.Request) (any, error) {
 	defer done()
 	s.acted(r, Event{Act: ActTrigger, Path: request.InstallPath})
 	report, err := s.cfg.Service.Trigger(ctx, request.InstallPath, request.Self)
+	s.recent.Forget()
 	if all, uid := scope(p); !all {
 		report = reportOf(report, uid)
 	}

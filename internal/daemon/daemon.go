@@ -138,10 +138,10 @@ func serve(stop context.Context, cfg Config, held *lock.Lock, hangups <-chan os.
 	}
 	s.controller = controller.New(c)
 	counts.Follow(metrics.Sources{
-		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status),
+		Mode: h.Source(), Tracker: h.counters(), Gate: h.gate.status, Watching: watched.watching, Status: control.Recently(s.controller.Status).Get,
 		LogDropped:  func() (byReader, byUser uint64) { return cfg.LogDropped(), s.events.droppedLines() },
 		HistoryLost: s.kept.lost, HistoryErr: s.kept.err, FellBack: h.fellBack,
-		StandsBy: control.Recently(func(context.Context) (bool, error) { return h.standsBy() != nil, nil }),
+		StandsBy: control.Recently(func(context.Context) (bool, error) { return h.standsBy() != nil, nil }).Get,
 		Staged:   staged.source(), Fleet: staged.fleetSource(),
 	})
 	staged.connect(&s)
