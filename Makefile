@@ -40,11 +40,11 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 
 # One package after the other: each inspects the whole host. Processes that another package's tests have made unreadable
 # could be servers, and a thousand processes at once leave no processor time to other tests. The tests of a package that
-# run beside each other mostly wait, for hold times and retries, so that two processors have time for four.
+# run beside each other mostly wait, for hold times and retries, so that two processors have time for six.
 # PACKAGES="./tracker ./internal/procfs" selects packages, RUN='Gate|Seed' selects tests by their names.
 .PHONY: test
 test: ## Run all tests (as root including those of the kernel program)
-	$(GO) test $(RACE) -p 1 -parallel 4 -shuffle=on -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(or $(PACKAGES),./...)
+	$(GO) test $(RACE) -p 1 -parallel 6 -shuffle=on -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') $(or $(PACKAGES),./...)
 
 .PHONY: test-short
 test-short: ## Run the short tests in under a minute (any user)

@@ -14,6 +14,7 @@ import (
 // TestMap_TooSmall_AllUpgraded: most servers do not fit into the kernel's map.
 func TestMap_TooSmall_AllUpgraded(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	fleet := make([]*testfleet.Server, 8)
 	for i := range fleet[:4] {

@@ -86,6 +86,7 @@ func (p *play) run(file []byte) (string, error) {
 func TestPlaybook_ThreeHosts_StopsAtABadFile(t *testing.T) {
 	takesLong(t)
 	needRoot(t)
+	t.Parallel()
 	p := newPlay(t)
 	var installs []*scene
 	var servers []*testfleet.Server

@@ -17,6 +17,7 @@ import (
 // TestStage_FailedFileAgain_IsCheckedAgain: what made the check fail may have gone.
 func TestStage_FailedFileAgain_IsCheckedAgain(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	cause, err := os.CreateTemp("/var/tmp", "ebpf-upgrader-test-")
 	must(t, err)

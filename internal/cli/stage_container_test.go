@@ -16,6 +16,7 @@ import (
 
 // TestStage_ServersInContainer_AreAwaited has servers in a container only, with the folder of the install at another path.
 func TestStage_ServersInContainer_AreAwaited(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	const inside = "/srv/agents"
 	c := newContainer(t, filepath.Dir(s.Path()), inside)

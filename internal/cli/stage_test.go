@@ -83,6 +83,7 @@ func (s *service) ready(t *testing.T) int {
 
 func TestStage_Activate_UpgradesAndRollsBack(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	before, err := s.Image()
 	if err != nil {
@@ -148,6 +149,7 @@ func TestStage_Activate_UpgradesAndRollsBack(t *testing.T) {
 // TestStage_ActivateAtOnce_IsNotMissed: a script stages a file and activates it, before the service can have seen it.
 func TestStage_ActivateAtOnce_IsNotMissed(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	p := s.serve("proc", "--stage", s.Path())
 	p.client(t)
@@ -165,6 +167,7 @@ func TestStage_ActivateAtOnce_IsNotMissed(t *testing.T) {
 
 func TestStage_BadFile_IsNotPutInPlace(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	before, err := s.Image()
 	if err != nil {
@@ -191,6 +194,7 @@ func TestStage_BadFile_IsNotPutInPlace(t *testing.T) {
 // before at once.
 func TestStage_Halt_IsRolledBack(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	before, err := s.Image()
 	if err != nil {
@@ -219,6 +223,7 @@ func TestStage_Halt_IsRolledBack(t *testing.T) {
 // TestStage_ServiceKilled_NextGoesOn kills the service after the word of the operator, at moments that differ.
 func TestStage_ServiceKilled_NextGoesOn(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	server := s.start(nil)
 	s.stageGood()
@@ -251,6 +256,7 @@ func TestStage_ServiceKilled_NextGoesOn(t *testing.T) {
 // TestStage_NotAsked_ChangesNothing: without --stage a file beside the install is no business of the service.
 func TestStage_NotAsked_ChangesNothing(t *testing.T) {
 	needRoot(t)
+	t.Parallel()
 	s := newScene(t)
 	p := s.serve("proc")
 	c := p.client(t)

@@ -67,6 +67,7 @@ func (c counting) serve(t *testing.T, args []string, work func(pid int)) (unused
 // need a line of these packages.
 func TestStage_NotAsked_RunsNoLineOfIt(t *testing.T) {
 	takesLong(t)
+	t.Parallel()
 	s, p := newScene(t), newService(t)
 	server := s.start(nil)
 	t.Cleanup(func() { removeJournal(s.Path()) })
@@ -85,6 +86,7 @@ func TestStage_NotAsked_RunsNoLineOfIt(t *testing.T) {
 func TestStage_NoFleet_OpensNothing(t *testing.T) {
 	takesLong(t)
 	needRoot(t)
+	t.Parallel()
 	s, p := newScene(t), newService(t)
 	server := s.start(nil)
 	t.Cleanup(func() { removeJournal(s.Path()) })
